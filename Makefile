@@ -1,0 +1,49 @@
+# A fresh machine needs python3, git and make; everything else is set up here.
+BOOT := .venv-boot/bin
+BIN := .venv/bin
+export UV_LINK_MODE ?= hardlink
+
+.PHONY: demo test lint bench lock openapi clean
+.DELETE_ON_ERROR:
+
+demo: .venv/.runtime
+	$(BIN)/camreel demo $(ARGS)
+
+test: lint
+	$(BIN)/pytest $(ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+openapi: .venv/.runtime
+	$(BIN)/camreel openapi openapi/openapi.json
+
+$(BOOT)/uv:
+	python3 -m venv .venv-boot
+	$(BOOT)/pip install --quiet --disable-pip-version-check uv
+
+$(BIN)/python: | $(BOOT)/uv
+	$(BOOT)/uv venv --quiet --seed .venv
+
+# Stamps, so that a second call costs nothing. --require-hashes: only what the lock names is installed.
+.venv/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	$(BOOT)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BOOT)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+.venv/.dev: requirements-dev.lock .venv/.runtime
+	$(BOOT)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@touch $@
+
+lock: | $(BOOT)/uv
+	$(BOOT)/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements.lock pyproject.toml
+	$(BOOT)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean:
+	rm -rf .venv .venv-boot

@@ -1,0 +1,97 @@
+"""Checkpoints: a network and the words to rebuild it, as safetensors bytes. Never pickle."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from service.core.models import Architecture, StagedNetwork
+from service.errors import CheckpointCorrupt
+
+# One key: safetensors writes several in the order of a hash map, and equal networks would no
+# longer be equal bytes.
+METADATA_KEY = "camreel"
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself, so that it explains itself without its run."""
+
+    architecture: Architecture
+    epoch: int
+    dataset: str
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """The header as it stands in the file's metadata."""
+        return json.dumps(
+            {
+                "format": 1,
+                "architecture": self.architecture.model_dump(mode="json"),
+                "epoch": self.epoch,
+                "dataset": self.dataset,
+                "image_shape": self.image_shape,
+                "class_names": self.class_names,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> "CheckpointHeader":
+        """Read it back. Raises CheckpointCorrupt."""
+        try:
+            values = json.loads(text)
+            depth, height, width = values["image_shape"]
+            return cls(
+                Architecture.model_validate(values["architecture"]),
+                int(values["epoch"]),
+                str(values["dataset"]),
+                (depth, height, width),
+                tuple(values["class_names"]),
+            )
+        except (ValueError, KeyError, TypeError, ValidationError) as error:
+            raise CheckpointCorrupt("The checkpoint's header cannot be read.") from error
+
+
+def encode(network: StagedNetwork, header: CheckpointHeader) -> bytes:
+    """The network's tensors, float32, as safetensors bytes; equal networks give equal bytes."""
+    tensors = {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
+        for name, tensor in network.state_dict().items()
+    }
+    return bytes(save(tensors, {METADATA_KEY: header.to_json()}))
+
+
+def decode(data: bytes) -> tuple[StagedNetwork, CheckpointHeader]:
+    """The network, ready to be looked at: evaluation mode, no gradients kept for its weights.
+
+    Raises CheckpointCorrupt when the bytes are no checkpoint of ours.
+    """
+    header = read_header(data)
+    network = header.architecture.build(header.image_shape, len(header.class_names))
+    try:
+        network.load_state_dict(load(data))
+    except (SafetensorError, RuntimeError, ValueError) as error:
+        raise CheckpointCorrupt("The checkpoint's tensors do not fit its network.") from error
+    # Channels last: a forward pass of ten images takes half the time in it.
+    network = network.to(memory_format=torch.channels_last)
+    return network.eval().requires_grad_(requires_grad=False), header
+
+
+def read_header(data: bytes) -> CheckpointHeader:
+    """The header alone. safetensors starts with the length of its JSON, 8 bytes little-endian."""
+    size = int.from_bytes(data[:8], "little")
+    try:
+        text = json.loads(data[8 : 8 + size])["__metadata__"][METADATA_KEY]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointCorrupt("The bytes are no checkpoint of Camreel's.") from error
+    return CheckpointHeader.from_json(str(text))
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of the bytes, hexadecimal: a checkpoint's identity."""
+    return hashlib.sha256(data).hexdigest()

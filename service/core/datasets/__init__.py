@@ -1,0 +1,8 @@
+"""The datasets that runs can train on. A new one is a file here and a line in the table."""
+
+from service.core.datasets import digits, mnist
+from service.core.datasets.dataset import DatasetSource
+
+DATASETS: dict[str, DatasetSource] = {
+    source.name: source for source in (mnist.SOURCE, digits.SOURCE)
+}

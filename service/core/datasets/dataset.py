@@ -1,0 +1,93 @@
+"""What a dataset is: two splits of labelled images in memory, and where they come from."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from service.errors import ImageNotFound, InvalidValue
+
+SplitName = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images uint8 (N, D, H, W), 0..255, and their labels int64 (N,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset held as two tensors in memory: batches are index look-ups, no loader of images."""
+
+    name: str
+    class_names: tuple[str, ...]
+    train: Split
+    test: Split
+
+    def split(self, name: SplitName) -> Split:
+        """The split of that name."""
+        return self.train if name == "train" else self.test
+
+
+@dataclass(frozen=True)
+class DatasetSource:
+    """One line of the DATASETS table: what is known of a dataset before it is loaded.
+
+    `load(data_dir)` returns it, downloading where that is possible, or raises DatasetUnavailable.
+    """
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    image_shape: tuple[int, int, int]  # D, H, W
+    class_names: tuple[str, ...]
+    train_size: int
+    test_size: int
+    load: Callable[[Path], Dataset]
+
+    def size(self, split: SplitName) -> int:
+        """How many images the split has."""
+        return self.train_size if split == "train" else self.test_size
+
+
+@dataclass(frozen=True)
+class ImageReference:
+    """One image of a dataset: `test:7` is the eighth of the test split."""
+
+    split: SplitName
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.split}:{self.index}"
+
+    @classmethod
+    def parse(cls, text: str, field: str = "image") -> "ImageReference":
+        """Read `test:7` or `train:12`. Raises InvalidValue, or ImageNotFound for an upload."""
+        if re.fullmatch(r"upload:[A-Za-z0-9_-]{1,64}", text):
+            raise ImageNotFound(text, "nothing was uploaded under that name")
+        match = re.fullmatch(r"(train|test):(0|[1-9][0-9]{0,8})", text, flags=re.ASCII)
+        if match is None:
+            raise InvalidValue(
+                field,
+                "an image reference is test:<index> or train:<index>, as in test:7",
+                allowed={"pattern": "^(train|test):(0|[1-9][0-9]{0,8})$"},
+            )
+        split, index = match.groups()
+
+        return cls("train" if split == "train" else "test", int(index))
+
+    def within(self, source: DatasetSource) -> "ImageReference":
+        """Itself, if the dataset has such an image; raises ImageNotFound otherwise."""
+        size = source.size(self.split)
+        if self.index >= size:
+            raise ImageNotFound(
+                str(self), f"{self.split} of {source.name} has images 0 to {size - 1}"
+            )
+        return self

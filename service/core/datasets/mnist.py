@@ -1,0 +1,70 @@
+"""MNIST, as torchvision reads and downloads it. LeCun, Cortes and Burges."""
+
+import tempfile
+from pathlib import Path
+
+from torchvision.datasets import MNIST
+
+from service.core.datasets.dataset import Dataset, DatasetSource, Split
+from service.errors import DatasetUnavailable
+
+HOW_TO_PROVIDE = (
+    "MNIST is not in the data directory and could not be downloaded. Put torchvision's layout "
+    "(MNIST/raw with the four idx-ubyte files) under the folder that CAMREEL_DATA_DIR names, or "
+    "give the machine access to the network."
+)
+
+
+def load(data_dir: Path) -> Dataset:
+    """MNIST from `data_dir`/MNIST/raw, downloaded there first where it is missing.
+
+    Raises DatasetUnavailable when the files are missing and no mirror answers, or are damaged.
+    """
+    try:
+        train, test = (_read(data_dir, train=train) for train in (True, False))
+    except FileNotFoundError:
+        _download(data_dir)
+        train, test = (_read(data_dir, train=train) for train in (True, False))
+    return Dataset("mnist", SOURCE.class_names, train, test)
+
+
+def _read(data_dir: Path, *, train: bool) -> Split:
+    part = "train" if train else "t10k"
+    raw = data_dir / "MNIST" / "raw"
+    if not all((raw / f"{part}-{kind}-ubyte").is_file() for kind in ("images-idx3", "labels-idx1")):
+        raise FileNotFoundError(part)
+    try:
+        files = MNIST(str(data_dir), train=train)
+    except Exception as error:  # torchvision asserts, and raises what struct and numpy raise
+        raise DatasetUnavailable(f"The files of MNIST ({part}) are damaged.") from error
+    size = SOURCE.size("train" if train else "test")
+    if files.data.shape != (size, 28, 28) or files.targets.shape != (size,):
+        raise DatasetUnavailable(f"The files of MNIST ({part}) do not hold {size} images.")
+    return Split(files.data.unsqueeze(1), files.targets)
+
+
+def _download(data_dir: Path) -> None:
+    # Into a folder of its own, then one rename a file: a run that starts meanwhile, or a download
+    # that breaks off, never sees half a file.
+    raw = data_dir / "MNIST" / "raw"
+    try:
+        raw.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_dir) as folder:
+            MNIST(folder, download=True)
+            for file in (Path(folder) / "MNIST" / "raw").glob("*-ubyte"):
+                file.replace(raw / file.name)
+    except (OSError, RuntimeError) as error:
+        raise DatasetUnavailable(HOW_TO_PROVIDE) from error
+
+
+SOURCE = DatasetSource(
+    name="mnist",
+    title="MNIST",
+    description="70,000 handwritten digits of 28 x 28 pixels: the paper's data.",
+    licence="CC BY-SA 3.0, Yann LeCun, Corinna Cortes, Christopher Burges",
+    image_shape=(1, 28, 28),
+    class_names=tuple("0123456789"),
+    train_size=60_000,
+    test_size=10_000,
+    load=load,
+)

@@ -1,0 +1,43 @@
+"""The architectures that runs can train. A new one is a file here and a line in the table."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+
+from service.core.models.stages import ArchitectureParameters, StagedNetwork
+from service.core.models.table1 import Table1
+
+# A second architecture makes this a union told apart by `name`, as core/optimizers.py has it.
+Architecture = Table1
+
+MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1}
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of an architecture that maps can be made of: name -> (K, H, W)."""
+
+    shapes: dict[str, tuple[int, int, int]]
+    default: str
+
+
+def layers(architecture: Architecture, image_shape: tuple[int, int, int], classes: int) -> Layers:
+    """What maps an architecture offers, found on torch's meta device: no weights, no arithmetic."""
+    return _layers(architecture.model_dump_json(), image_shape, classes)
+
+
+@cache
+def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) -> Layers:
+    with torch.device("meta"):
+        network = Architecture.model_validate_json(architecture).build(image_shape, classes)
+        signal = torch.empty((1, *image_shape))
+        shapes = {}
+        for name in network.layers:
+            signal = network.get_submodule(name)(signal)
+            _, channels, height, width = signal.shape
+            shapes[name] = (channels, height, width)
+    return Layers(shapes, network.last_convolution)
+
+
+__all__ = ["MODELS", "Architecture", "Layers", "StagedNetwork", "layers"]

@@ -1,0 +1,99 @@
+"""Networks as named stages: what lets a map be computed by cutting, with no hooks."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch import Tensor, nn
+
+from service.core.parameters import Parameters
+from service.errors import UnknownName
+
+OutputActivation = Literal["identity", "sigmoid"]
+
+
+class Convolution(nn.Conv2d):
+    """A convolution with its ReLU as one stage: its output is the paper's A, which is >= 0."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """ReLU(convolution): (N, D, H, W) -> (N, K, H', W')."""
+        return F.relu(self.convolve(images))
+
+    def convolve(self, images: Tensor) -> Tensor:
+        """The convolution alone, before its ReLU."""
+        return super().forward(images)
+
+
+class StagedNetwork(nn.Sequential):
+    """A classifier as a sequence of named stages whose last output is the units x (N, C).
+
+    `output_activation` stands between x and softmax: the identity, or the sigmoid of the paper's
+    wording. Children carry the stages' names, and so do the tensors of a checkpoint.
+    """
+
+    def __init__(
+        self, stages: dict[str, nn.Module], output_activation: OutputActivation = "identity"
+    ) -> None:
+        super().__init__()
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.output_activation: OutputActivation = output_activation
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The units x (N, C) of images (N, D, H, W).
+
+        ReLU and max pooling commute, values and gradients alike, so while training a ReLU before a
+        pooling is taken after it, on a quarter of the positions: same numbers in less time. In
+        evaluation the stages are called one by one, so that other libraries' hooks find them.
+        """
+        if self.training:
+            return self._fused(images)
+        units: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        return units
+
+    def _fused(self, signal: Tensor) -> Tensor:
+        relu_due = False
+        for stage in self:
+            if relu_due and not isinstance(stage, nn.MaxPool2d):
+                signal, relu_due = F.relu(signal), False
+            if isinstance(stage, Convolution):
+                signal, relu_due = stage.convolve(signal), True
+            else:
+                signal = stage(signal)
+        return F.relu(signal) if relu_due else signal
+
+    def logits(self, units: Tensor) -> Tensor:
+        """What softmax takes: the units behind the output activation."""
+        return torch.sigmoid(units) if self.output_activation == "sigmoid" else units
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the stages whose output has positions, so that a map can be made of it."""
+        names = []
+        for name, stage in self.named_children():
+            if isinstance(stage, nn.Flatten):
+                break
+            names.append(name)
+        return names
+
+    @property
+    def last_convolution(self) -> str:
+        """Name of the last convolutional stage: the layer that Grad-CAM looks at by default."""
+        return [n for n, stage in self.named_children() if isinstance(stage, Convolution)][-1]
+
+    def split_at(self, layer: str) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
+        """The stages up to and with `layer`, and the head above. Raises UnknownName."""
+        if layer not in self.layers:
+            raise UnknownName("layer", layer, self.layers)
+        stages = list(self)
+        cut = [name for name, _ in self.named_children()].index(layer) + 1
+        return stages[:cut], stages[cut:]
+
+
+class ArchitectureParameters(Parameters):
+    """Base of the architectures' parameters; each builds its network."""
+
+    def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
+        """The network for images (D, H, W), with torch's default initialisation."""
+        raise NotImplementedError

@@ -1,0 +1,74 @@
+"""The paper's network (Sakai and Takenaka 2019, Table 1)."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from torch import nn
+
+from service.core.models.stages import (
+    ArchitectureParameters,
+    Convolution,
+    OutputActivation,
+    StagedNetwork,
+)
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "sigmoid": nn.Sigmoid,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+}
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("kernel sizes are odd: 1, 3, 5, ... 13")
+    return size
+
+
+class Table1(ArchitectureParameters):
+    """Two convolutions with ReLU, max pooling, and two fully connected layers.
+
+    Dropout stands between the fully connected layers, as in the example that Table 1 comes from
+    (which has a second one, after the pooling, that the paper's text excludes).
+    """
+
+    name: Literal["table1"] = "table1"
+    kernel_size: Annotated[
+        int,
+        Field(ge=1, le=13, json_schema_extra={"not": {"multipleOf": 2}}),
+        AfterValidator(_odd),
+    ] = 3
+    """Side of both convolutions' kernels, odd. 13 is the largest that leaves 28 x 28 a pooling."""
+    channels: Annotated[
+        list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=2, max_length=2)
+    ] = Field(default_factory=lambda: [32, 64])
+    """Feature maps of the two convolutions."""
+    hidden_units: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Units of the first fully connected layer."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    """Share of the hidden units that a training step drops."""
+    hidden_activation: Literal["sigmoid", "relu", "tanh"] = "sigmoid"
+    """Activation of the hidden units."""
+    output_activation: OutputActivation = "identity"
+    """What stands between the last units and softmax; sigmoid is the paper's wording."""
+
+    def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
+        """The network for images (D, H, W); raises ValueError where the kernels leave no map."""
+        depth, height, width = image_shape
+        first, second = self.channels
+        pooled = [(side - 2 * (self.kernel_size - 1)) // 2 for side in (height, width)]
+        if min(pooled) < 1:
+            raise ValueError("kernel_size: two convolutions of this size leave nothing to pool")
+        return StagedNetwork(
+            {
+                "conv1": Convolution(depth, first, self.kernel_size),
+                "conv2": Convolution(first, second, self.kernel_size),
+                "pool": nn.MaxPool2d(2),
+                "flatten": nn.Flatten(),
+                "hidden": nn.Linear(second * pooled[0] * pooled[1], self.hidden_units),
+                "activation": ACTIVATIONS[self.hidden_activation](),
+                "dropout": nn.Dropout(self.dropout),
+                "output": nn.Linear(self.hidden_units, classes),
+            },
+            output_activation=self.output_activation,
+        )

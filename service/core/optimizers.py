@@ -1,0 +1,91 @@
+"""The optimisers that a run can choose. A new one is a class and a line in the table."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import Discriminator, Field, Tag
+from torch import Tensor
+from torch.optim import Optimizer
+
+from service.core.parameters import Parameters
+
+LearningRate = Annotated[float, Field(gt=0, le=100)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+WeightDecay = Annotated[float, Field(ge=0, le=10)]
+
+
+class Adadelta(Parameters):
+    """Adadelta (Zeiler 2012) at rate 1.0: the recipe of the example that Table 1 comes from."""
+
+    name: Literal["adadelta"] = "adadelta"
+    learning_rate: LearningRate = 1.0
+    """Factor on Adadelta's own step."""
+    rho: Decay = 0.9
+    """Decay of the running averages."""
+
+    def build(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.Adadelta(parameters, lr=self.learning_rate, rho=self.rho)
+
+
+class SGD(Parameters):
+    """Stochastic gradient descent, with momentum where asked for."""
+
+    name: Literal["sgd"] = "sgd"
+    learning_rate: LearningRate = 0.1
+    """Step size."""
+    momentum: Decay = 0.0
+    """Share of the previous step that is kept."""
+
+    def build(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+
+
+class Adam(Parameters):
+    """Adam (Kingma and Ba 2015)."""
+
+    name: Literal["adam"] = "adam"
+    learning_rate: LearningRate = 1e-3
+    """Step size."""
+
+    def build(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.Adam(parameters, lr=self.learning_rate)
+
+
+class AdamW(Parameters):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    name: Literal["adamw"] = "adamw"
+    learning_rate: LearningRate = 1e-3
+    """Step size."""
+    weight_decay: WeightDecay = 0.01
+    """Share of the weights that a step of rate 1 takes away."""
+
+    def build(self, parameters: Iterable[Tensor]) -> Optimizer:
+        """The optimiser over those parameters."""
+        return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
+
+
+OPTIMIZERS: dict[str, type[Adadelta] | type[SGD] | type[Adam] | type[AdamW]] = {
+    "adadelta": Adadelta,
+    "sgd": SGD,
+    "adam": Adam,
+    "adamw": AdamW,
+}
+
+
+def _name(value: Any) -> Any:
+    # A body that changes only the rate need not repeat the default's name.
+    return value.get("name", "adadelta") if isinstance(value, dict) else value.name
+
+
+AnyOptimizer = Annotated[
+    Annotated[Adadelta, Tag("adadelta")]
+    | Annotated[SGD, Tag("sgd")]
+    | Annotated[Adam, Tag("adam")]
+    | Annotated[AdamW, Tag("adamw")],
+    Discriminator(_name),
+]

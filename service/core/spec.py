@@ -1,0 +1,111 @@
+"""What a run is asked to do. The defaults are the paper's experiment (section 4)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from service.core.datasets import DATASETS
+from service.core.datasets.dataset import DatasetSource, ImageReference
+from service.core.models import Architecture
+from service.core.optimizers import Adadelta, AnyOptimizer
+from service.core.parameters import Parameters
+from service.errors import ImageNotFound, InvalidValue
+
+# No control characters: PostgreSQL refuses NUL, and a name is shown on one line.
+Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,49}$")]
+MAX_PROBES = 1000
+
+
+class Probes(Parameters):
+    """The images watched over the whole run."""
+
+    per_class: Annotated[int, Field(ge=0, le=100)] = 1
+    """The first so many test images of each class."""
+    images: Annotated[list[str], Field(max_length=200)] = Field(default_factory=list)
+    """Further images, by reference: `test:7`, `train:12`."""
+
+
+def _source(data: dict[str, object]) -> DatasetSource | None:
+    # A dataset that was itself refused is missing from `data`; its own error is enough.
+    return DATASETS.get(str(data.get("dataset")))
+
+
+def _default_samples(data: dict[str, object]) -> int:
+    source = _source(data)
+    return min(10_000, source.train_size) if source else 10_000
+
+
+class RunSpec(Parameters):
+    """One learning process. `{}` is the paper's: Table 1 on MNIST, 100 epochs of 10,000 images."""
+
+    name: Name = ""
+    """For people; need not be unique."""
+    tags: Annotated[list[Tag], Field(max_length=20)] = Field(default_factory=list)
+    """Words to find runs by: letters, digits and `_ . : -`."""
+    dataset: Literal["mnist", "digits"] = "mnist"
+    """What it learns."""
+    architecture: Architecture = Field(default_factory=Architecture)
+    """The network."""
+    optimizer: AnyOptimizer = Field(default_factory=Adadelta)
+    """How it learns."""
+    epochs: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """How many times it draws images and trains on them."""
+    samples_per_epoch: int = Field(
+        default_factory=_default_samples,
+        ge=1,
+        le=max(source.train_size for source in DATASETS.values()),
+    )
+    """Training images drawn at random, without replacement, for each epoch. Default 10,000, or all
+    where the dataset has fewer."""
+    batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
+    """Images a step of the optimiser sees."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
+    """The same spec on the same machine gives the same bits."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of training; weights are kept, and maps computed, in float32."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where it trains; `auto` takes the GPU if there is one."""
+    probes: Probes = Field(default_factory=Probes)
+    """The images watched."""
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_once(cls, tags: list[str]) -> list[str]:
+        return list(dict.fromkeys(tags))
+
+    @field_validator("samples_per_epoch")
+    @classmethod
+    def _samples_in_dataset(cls, samples: int, info: ValidationInfo) -> int:
+        source = _source(info.data)
+        if source and samples > source.train_size:
+            raise ValueError(
+                f"{source.name} has {source.train_size} training images, "
+                f"so the value is 1 to {source.train_size}"
+            )
+        return samples
+
+    @field_validator("probes")
+    @classmethod
+    def _probes_in_dataset(cls, probes: Probes, info: ValidationInfo) -> Probes:
+        source = _source(info.data)
+        if source is None:
+            return probes
+        for text in probes.images:
+            try:
+                ImageReference.parse(text).within(source)
+            except InvalidValue as error:
+                raise ValueError(f"images: {text!r}: {error.message}") from error
+            except ImageNotFound as error:
+                raise ValueError(f"images: {error}") from error
+        total = probes.per_class * len(source.class_names) + len(probes.images)
+        if not 1 <= total <= MAX_PROBES:
+            raise ValueError(
+                f"per_class and images ask for {total} probes; a run has 1 to {MAX_PROBES}"
+            )
+        return probes
+
+    @property
+    def source(self) -> DatasetSource:
+        """The dataset's line in the table."""
+        return DATASETS[self.dataset]

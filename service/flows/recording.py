@@ -1,0 +1,122 @@
+"""Recording an epoch: its checkpoint, its measures and its probes' maps, in one transaction."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+from service.core import checkpoints
+from service.core.cams.maps import ClassMap, look
+from service.core.cams.methods import METHODS
+from service.core.checkpoints import CheckpointHeader
+from service.core.images import LabelledImage
+from service.core.spec import RunSpec
+from service.core.training import EpochResult
+from service.errors import RunCancelled
+from service.store import epochs, heatmaps, runs
+from service.store.epochs import Checkpoint, Measures
+from service.store.heatmaps import Heatmap
+from service.store.store import Store
+
+ENGINE_VERSION = 1
+"""Part of every map's identity: raised when the same request would give other bytes."""
+
+
+def map_identity(
+    checkpoint: str, dataset: str, image: str, layer: str, method: str, class_index: int
+) -> str:
+    """What a map depends on, hashed: equal identities are equal maps."""
+    parts = (ENGINE_VERSION, checkpoint, dataset, image, layer, method, class_index)
+    return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
+
+
+def heatmap_of(
+    seen: ClassMap,
+    *,
+    run_id: int,
+    epoch: int,
+    checkpoint: str,
+    dataset: str,
+    image: str,
+    layer: str,
+    method: str,
+    class_index: int,
+) -> Heatmap:
+    """The metadata row of a map."""
+    return Heatmap(
+        run_id=run_id,
+        epoch=epoch,
+        image=image,
+        class_index=class_index,
+        method=method,
+        layer=layer,
+        peak=seen.peak,
+        minimum=seen.minimum,
+        activation_peak=seen.activation_peak,
+        blank=seen.blank().value,
+        etag=map_identity(checkpoint, dataset, image, layer, method, class_index),
+    )
+
+
+def record_epoch(
+    store: Store, run_id: int, spec: RunSpec, result: EpochResult, probes: Sequence[LabelledImage]
+) -> None:
+    """Keep what an epoch gave: all of it is visible at once, or none.
+
+    Raises RunCancelled when the run is not running any more.
+    """
+    header = CheckpointHeader(
+        spec.architecture,
+        result.epoch,
+        spec.dataset,
+        spec.source.image_shape,
+        spec.source.class_names,
+    )
+    data = checkpoints.encode(result.network, header)
+    sha256 = checkpoints.digest(data)
+    rows = list(_probe_heatmaps(run_id, spec, result, probes, sha256))
+    key = f"runs/{run_id}/epochs/{result.epoch}.safetensors"
+    with store.writing() as session:
+        # First, so that nothing else is written for a run that was ended from outside.
+        if not runs.advance(session, run_id, result.epoch):
+            raise RunCancelled(f"Run {run_id} is not running any more.")
+        store.blobs.put(session, key, data)
+        epochs.add(
+            session, run_id, result.epoch, _measures(result), Checkpoint(sha256, len(data), key)
+        )
+        heatmaps.keep(session, rows)
+
+
+def _measures(result: EpochResult) -> Measures:
+    return Measures(
+        result.train_loss,
+        result.train_accuracy,
+        result.test_loss,
+        result.test_accuracy,
+        result.per_class_accuracy,
+        result.learning_rate,
+        result.seconds,
+    )
+
+
+def _probe_heatmaps(
+    run_id: int,
+    spec: RunSpec,
+    result: EpochResult,
+    probes: Sequence[LabelledImage],
+    checkpoint: str,
+) -> Iterator[Heatmap]:
+    """Rows of the probes' maps for their own labels, by every method, at the default layer."""
+    layer = result.network.last_convolution
+    seen = look(result.network, [probe.pixels for probe in probes], layer, list(METHODS))
+    for method in METHODS:
+        for position, probe in enumerate(probes):
+            yield heatmap_of(
+                seen.one(method, position, probe.label),
+                run_id=run_id,
+                epoch=result.epoch,
+                checkpoint=checkpoint,
+                dataset=spec.dataset,
+                image=str(probe.reference),
+                layer=layer,
+                method=method,
+                class_index=probe.label,
+            )

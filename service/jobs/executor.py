@@ -1,0 +1,32 @@
+"""What an executor does: calls functions somewhere, and says how the call ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job's process ended: its exit code, negative for the signal that killed it."""
+
+    exit_code: int
+    stopped_by_us: bool  # because the executor was closed
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call to make. Function and arguments are values that another process can be given."""
+
+    function: Callable[..., None]
+    arguments: tuple[Any, ...]
+    ended: Callable[[Ending], None]  # called in this process, from any thread
+
+
+class Executor(Protocol):
+    """Takes jobs and runs them, some at once, the others in their order."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job; returns before it is done, unless the executor is `inline`."""
+
+    def close(self) -> None:
+        """End what runs, and take nothing more."""

@@ -1,0 +1,43 @@
+"""Typed settings, from `CAMREEL_*` environment variables or `.env`. They stop at the edge."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things are kept, where the service listens, how many runs train at once."""
+
+    model_config = SettingsConfigDict(env_prefix="CAMREEL_", env_file=".env", extra="ignore")
+
+    state_dir: Path = Field(Path("camreel-data"), description="Folder of the default database.")
+    data_dir: Path | None = Field(
+        None,
+        description="Datasets, in torchvision's layout. Default: `datasets` in the state folder.",
+    )
+    database_url: str | None = Field(
+        None, description="Any SQLAlchemy URL. Default: SQLite, `camreel.db` in the state folder."
+    )
+    blobs: str = Field(
+        "sql", description="Where checkpoints live: `sql` (the database) or `file:<folder>`."
+    )
+    executor: Literal["processes", "inline"] = Field(
+        "processes", description="Where runs train: spawned worker processes, or the caller's own."
+    )
+    max_parallel_runs: PositiveInt = Field(
+        1, le=64, description="Runs that train at once; others queue."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The URL given, or that of the SQLite file in the state folder."""
+        return self.database_url or f"sqlite:///{(self.state_dir / 'camreel.db').resolve()}"
+
+    @property
+    def resolved_data_dir(self) -> Path:
+        """The data directory given, or `datasets` in the state folder."""
+        return self.data_dir or self.state_dir / "datasets"

@@ -1,0 +1,1 @@
+"""Everything that lasts: runs, epochs, checkpoints, images and maps' metadata."""

@@ -1,0 +1,78 @@
+"""The engine and its sessions: short transactions, readers and writers told apart."""
+
+import errno
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from service.errors import StoreBusy, StoreFull
+
+BUSY_TIMEOUT_SECONDS = 15
+# Older ones can lose a commit when two connections reset the write-ahead log at once.
+WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for any SQLAlchemy URL; makes the folder of a SQLite file."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        # The driver that we depend on, whatever the URL left open.
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_pre_ping=True, pool_recycle=1800)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database and parsed.database != ":memory:":
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    # We begin transactions ourselves: the driver's own way defers them.
+    connection.isolation_level = None
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA journal_mode={'WAL' if WAL_IS_SAFE else 'DELETE'}")
+    connection.execute(f"PRAGMA synchronous={'FULL' if WAL_IS_SAFE else 'EXTRA'}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A reader that turns writer in mid-transaction fails at once, whatever the busy timeout.
+    writes = connection.get_execution_options().get("camreel_writes", True)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
+    """One transaction: committed at the end of the block, rolled back when it raises.
+
+    Raises StoreBusy and StoreFull in place of the driver's errors of that meaning.
+    """
+    bound = engine.execution_options(camreel_writes=writes)
+    try:
+        with Session(bound, expire_on_commit=False) as session, session.begin():
+            yield session
+    except DBAPIError as error:
+        raise _translated(error) from error
+
+
+def _translated(error: DBAPIError) -> Exception:
+    text = str(error.orig)
+    full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    if full or re.search(r"disk is full|No space left", text):
+        return StoreFull("The disk that holds the database is full.")
+    if isinstance(error.orig, OSError) and error.orig.errno == errno.ENOSPC:
+        return StoreFull("The disk that holds the database is full.")
+    if isinstance(error, OperationalError) or error.connection_invalidated:
+        return StoreBusy("The database did not answer in time.")
+    return error

@@ -1,0 +1,109 @@
+"""Queries on epochs and their checkpoints."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Select, select
+from sqlalchemy.orm import Session
+
+from service.errors import EpochNotFound
+from service.store import runs
+from service.store.tables import CheckpointRow, EpochRow
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What was measured of an epoch: losses in nats, accuracies 0..1, seconds."""
+
+    train_loss: float | None
+    train_accuracy: float | None
+    test_loss: float
+    test_accuracy: float
+    per_class_accuracy: list[float]
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Identity of a checkpoint, and where its bytes are."""
+
+    sha256: str
+    bytes: int
+    blob_key: str
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch whose checkpoint is stored whole."""
+
+    run_id: int
+    epoch: int
+    measures: Measures
+    checkpoint: Checkpoint
+    created_at: datetime
+
+
+def add(
+    session: Session, run_id: int, epoch: int, measures: Measures, checkpoint: Checkpoint
+) -> None:
+    """A new epoch with its checkpoint."""
+    session.add(
+        EpochRow(run_id=run_id, epoch=epoch, created_at=datetime.now(UTC), **vars(measures))
+    )
+    session.flush()
+    session.add(CheckpointRow(run_id=run_id, epoch=epoch, **vars(checkpoint)))
+    session.flush()
+
+
+def get(session: Session, run_id: int, epoch: int) -> Epoch:
+    """The epoch. Raises RunNotFound or EpochNotFound."""
+    row = session.execute(_with_checkpoints(run_id).where(EpochRow.epoch == epoch)).one_or_none()
+    if row is None:
+        raise EpochNotFound(run_id, epoch, runs.get(session, run_id).epochs_done)
+    return _value(*row)
+
+
+def all_of(
+    session: Session,
+    run_id: int,
+    *,
+    chosen: list[int] | None = None,
+    after: int = -1,
+    limit: int | None = None,
+) -> list[Epoch]:
+    """Epochs in order: all, those `chosen`, or the next `limit` after one. Raises RunNotFound."""
+    runs.get(session, run_id)
+    query = _with_checkpoints(run_id).where(EpochRow.epoch > after).order_by(EpochRow.epoch)
+    if chosen is not None:
+        query = query.where(EpochRow.epoch.in_(chosen))
+    return [_value(*row) for row in session.execute(query.limit(limit))]
+
+
+def _with_checkpoints(run_id: int) -> Select[EpochRow, CheckpointRow]:
+    return (
+        select(EpochRow, CheckpointRow)
+        .join(
+            CheckpointRow,
+            (CheckpointRow.run_id == EpochRow.run_id) & (CheckpointRow.epoch == EpochRow.epoch),
+        )
+        .where(EpochRow.run_id == run_id)
+    )
+
+
+def _value(row: EpochRow, checkpoint: CheckpointRow) -> Epoch:
+    return Epoch(
+        row.run_id,
+        row.epoch,
+        Measures(
+            row.train_loss,
+            row.train_accuracy,
+            row.test_loss,
+            row.test_accuracy,
+            row.per_class_accuracy,
+            row.learning_rate,
+            row.seconds,
+        ),
+        Checkpoint(checkpoint.sha256, checkpoint.bytes, checkpoint.blob_key),
+        row.created_at,
+    )

@@ -1,0 +1,57 @@
+"""Queries on images: those that runs watch are kept with their pixels."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.store.insert_missing import insert_missing
+from service.store.tables import ImageRow, ProbeRow
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image as it was looked at: lossless PNG bytes, and its label if it has one."""
+
+    dataset: str
+    reference: str
+    label: int | None
+    png: bytes
+
+
+def get(session: Session, dataset: str, reference: str) -> StoredImage | None:
+    """The image of that reference, if it is kept here."""
+    row = _find(session, dataset, reference)
+    return _value(row) if row else None
+
+
+def probes(session: Session, run_id: int) -> list[StoredImage]:
+    """The images that a run watches, in its order."""
+    query = (
+        select(ImageRow)
+        .join(ProbeRow, ProbeRow.image_id == ImageRow.id)
+        .where(ProbeRow.run_id == run_id)
+        .order_by(ProbeRow.position)
+    )
+    return [_value(row) for row in session.scalars(query)]
+
+
+def watch(session: Session, run_id: int, images: list[StoredImage]) -> None:
+    """Keep those images, where they are not kept yet, as the run's probes; once a run."""
+    if probes(session, run_id):
+        return
+    insert_missing(session, ImageRow, [vars(image) for image in images])
+    for position, image in enumerate(images):
+        row = _find(session, image.dataset, image.reference)
+        assert row is not None, "just inserted"  # noqa: S101  for mypy
+        session.add(ProbeRow(run_id=run_id, position=position, image_id=row.id))
+
+
+def _find(session: Session, dataset: str, reference: str) -> ImageRow | None:
+    return session.scalar(
+        select(ImageRow).where(ImageRow.dataset == dataset, ImageRow.reference == reference)
+    )
+
+
+def _value(row: ImageRow) -> StoredImage:
+    return StoredImage(row.dataset, row.reference, row.label, row.png)

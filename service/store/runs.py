@@ -1,0 +1,219 @@
+"""Queries on runs. A change of state names the state it starts from, so that it happens once."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from service.errors import RunNotFound
+from service.store.tables import CheckpointRow, EpochRow, HeatmapRow, ProbeRow, RunRow, TagRow
+
+QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
+    "queued",
+    "running",
+    "succeeded",
+    "failed",
+    "cancelled",
+)
+TERMINAL = (SUCCEEDED, FAILED, CANCELLED)
+
+
+@dataclass(frozen=True)
+class RunError:
+    """Why a run failed: a word for programs, a sentence for people."""
+
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands."""
+
+    id: int
+    name: str
+    tags: list[str]
+    status: str
+    epochs_done: int  # -1 before epoch 0
+    epochs_total: int
+    images_seen: int
+    spec: dict[str, Any]
+    error: RunError | None
+    cancel_requested: bool
+    heartbeat_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], epochs: int) -> Run:
+    """A new run, queued."""
+    row = RunRow(
+        name=name,
+        status=QUEUED,
+        spec=spec,
+        epochs_done=-1,
+        epochs_total=epochs,
+        images_seen=0,
+        cancel_requested=False,
+        attempt=0,
+        created_at=datetime.now(UTC),
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(tags))
+    return _value(row, tags)
+
+
+def get(session: Session, run_id: int) -> Run:
+    """The run. Raises RunNotFound."""
+    row = session.get(RunRow, run_id)
+    if row is None:
+        raise RunNotFound(run_id)
+    return _value(row, _tags(session, [run_id]).get(run_id, []))
+
+
+def newest(
+    session: Session,
+    *,
+    limit: int,
+    before: int | None = None,
+    status: str | None = None,
+    tag: str | None = None,
+) -> list[Run]:
+    """Runs, newest first; `before` is the id that the previous page ended with."""
+    query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(RunRow.id < before)
+    if status is not None:
+        query = query.where(RunRow.status == status)
+    if tag is not None:
+        query = query.where(RunRow.id.in_(select(TagRow.run_id).where(TagRow.tag == tag)))
+    rows = list(session.scalars(query))
+    tags = _tags(session, [row.id for row in rows])
+    return [_value(row, tags.get(row.id, [])) for row in rows]
+
+
+def with_status(session: Session, status: str) -> list[Run]:
+    """All runs of a status, oldest first."""
+    rows = session.scalars(select(RunRow).where(RunRow.status == status).order_by(RunRow.id))
+    return [_value(row, []) for row in rows]
+
+
+def count_by_status(session: Session) -> dict[str, int]:
+    """How many runs there are of each status."""
+    found = dict(
+        session.execute(select(RunRow.status, func.count()).group_by(RunRow.status)).tuples().all()
+    )
+    return {status: found.get(status, 0) for status in STATUSES}
+
+
+def claim(session: Session, run_id: int) -> bool:
+    """A worker takes a queued run; False if it is no longer there to be taken."""
+    now = datetime.now(UTC)
+    return _change(
+        session,
+        [RunRow.id == run_id, RunRow.status == QUEUED],
+        status=RUNNING,
+        attempt=RunRow.attempt + 1,
+        started_at=now,
+        heartbeat_at=now,
+    )
+
+
+def heartbeat(session: Session, run_id: int, images_seen: int) -> None:
+    """The worker is alive and has seen so many images of the epoch in work."""
+    _change(
+        session,
+        [RunRow.id == run_id, RunRow.status == RUNNING],
+        images_seen=images_seen,
+        heartbeat_at=datetime.now(UTC),
+    )
+
+
+def cancel_requested(session: Session, run_id: int) -> bool:
+    """Whether somebody asked for the run's end; a run that was deleted counts as cancelled."""
+    return session.scalar(select(RunRow.cancel_requested).where(RunRow.id == run_id)) is not False
+
+
+def advance(session: Session, run_id: int, epoch: int) -> bool:
+    """The run has reached `epoch`; False if it is not running any more."""
+    return _change(
+        session,
+        [RunRow.id == run_id, RunRow.status == RUNNING],
+        epochs_done=epoch,
+        images_seen=0,
+        heartbeat_at=datetime.now(UTC),
+    )
+
+
+def finish(
+    session: Session,
+    run_id: int,
+    status: str,
+    error: RunError | None = None,
+    *,
+    since: tuple[str, ...] = (RUNNING,),
+) -> bool:
+    """End a run whose status is one of `since`; False, and no change, otherwise."""
+    return _change(
+        session,
+        [RunRow.id == run_id, RunRow.status.in_(since)],
+        status=status,
+        error_type=error.type if error else None,
+        error_detail=error.detail if error else None,
+        finished_at=datetime.now(UTC),
+    )
+
+
+def request_cancel(session: Session, run_id: int) -> bool:
+    """Ask a running run to end; False if it is not running."""
+    return _change(session, [RunRow.id == run_id, RunRow.status == RUNNING], cancel_requested=True)
+
+
+def remove(session: Session, run_id: int) -> list[str]:
+    """Delete a run and all rows of it; returns the keys of its blobs."""
+    keys = list(
+        session.scalars(select(CheckpointRow.blob_key).where(CheckpointRow.run_id == run_id))
+    )
+    # In order rather than by cascade: it holds for databases whose cascade is switched off too.
+    for table in (HeatmapRow, CheckpointRow, EpochRow, ProbeRow, TagRow):
+        session.execute(delete(table).where(table.run_id == run_id))
+    session.execute(delete(RunRow).where(RunRow.id == run_id))
+    return keys
+
+
+def _change(session: Session, where: list[ColumnElement[bool]], **values: Any) -> bool:
+    changed = session.execute(
+        update(RunRow).where(*where).values(**values).execution_options(synchronize_session=False)
+    )
+    return bool(cast("CursorResult[Any]", changed).rowcount)
+
+
+def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
+    tags: dict[int, list[str]] = {}
+    query = select(TagRow).where(TagRow.run_id.in_(run_ids)).order_by(TagRow.position)
+    for row in session.scalars(query):
+        tags.setdefault(row.run_id, []).append(row.tag)
+    return tags
+
+
+def _value(row: RunRow, tags: list[str]) -> Run:
+    return Run(
+        id=row.id,
+        name=row.name,
+        tags=tags,
+        status=row.status,
+        epochs_done=row.epochs_done,
+        epochs_total=row.epochs_total,
+        images_seen=row.images_seen,
+        spec=row.spec,
+        error=RunError(row.error_type, row.error_detail or "") if row.error_type else None,
+        cancel_requested=row.cancel_requested,
+        heartbeat_at=row.heartbeat_at,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+    )

@@ -1,0 +1,192 @@
+"""The rows: one learning process is a run, its epochs, their checkpoints, and maps' metadata."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    Float,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+# Named constraints, so that migrations can change them on every database.
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+Identity = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER keys
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite forgets the zone, so it is taken off and put back here."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """To the database: refuses a moment without a zone."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError("a moment without a time zone")
+        return value.astimezone(UTC) if value else None
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From the database, in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Base of all rows."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+class RunRow(Base):
+    """One learning process."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "status"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    status: Mapped[str] = mapped_column(String(16))
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    error_type: Mapped[str | None] = mapped_column(String(64))
+    error_detail: Mapped[str | None] = mapped_column(Text)
+    epochs_done: Mapped[int]  # the last whole epoch; -1 before epoch 0
+    epochs_total: Mapped[int]
+    images_seen: Mapped[int]  # of the epoch in work
+    cancel_requested: Mapped[bool]
+    attempt: Mapped[int]  # how often a worker took it
+    heartbeat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class TagRow(Base):
+    """A word to find runs by."""
+
+    __tablename__ = "run_tags"
+    __table_args__ = (Index(None, "tag", "run_id"),)
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(String(50), primary_key=True)
+    position: Mapped[int]
+
+
+class ImageRow(Base):
+    """An image that runs watch, kept here so that a database shows its maps without its dataset."""
+
+    __tablename__ = "images"
+    __table_args__ = (UniqueConstraint("dataset", "reference"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    dataset: Mapped[str] = mapped_column(String(64))
+    reference: Mapped[str] = mapped_column(String(80))
+    label: Mapped[int | None]
+    png: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class ProbeRow(Base):
+    """An image watched by a run, at its place in the run's order."""
+
+    __tablename__ = "probes"
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int] = mapped_column(Identity, ForeignKey("images.id"), index=True)
+
+
+class EpochRow(Base):
+    """What one epoch gave. It appears together with its checkpoint, or not at all."""
+
+    __tablename__ = "epochs"
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    train_loss: Mapped[float | None] = mapped_column(Float(53))
+    train_accuracy: Mapped[float | None] = mapped_column(Float(53))
+    test_loss: Mapped[float] = mapped_column(Float(53))
+    test_accuracy: Mapped[float] = mapped_column(Float(53))
+    per_class_accuracy: Mapped[list[float]] = mapped_column(JSON)
+    learning_rate: Mapped[float] = mapped_column(Float(53))
+    seconds: Mapped[float] = mapped_column(Float(53))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
+class CheckpointRow(Base):
+    """Identity of an epoch's checkpoint, and the key under which the blob store has its bytes."""
+
+    __tablename__ = "checkpoints"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "epoch"], ["epochs.run_id", "epochs.epoch"], ondelete="CASCADE"
+        ),
+    )
+
+    run_id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    blob_key: Mapped[str] = mapped_column(String(200))
+
+
+class BlobRow(Base):
+    """Bytes by key, for the blob store that lives in this same database."""
+
+    __tablename__ = "blobs"
+
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    data: Mapped[bytes] = mapped_column(LargeBinary, deferred=True)
+
+
+class HeatmapRow(Base):
+    """What is known of one map: enough to tell at any threshold whether it is blank, and why."""
+
+    __tablename__ = "heatmaps"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "epoch"], ["epochs.run_id", "epochs.epoch"], ondelete="CASCADE"
+        ),
+        UniqueConstraint("run_id", "image", "class_index", "method", "layer", "epoch"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    run_id: Mapped[int] = mapped_column(Identity)
+    epoch: Mapped[int]
+    image: Mapped[str] = mapped_column(String(80))
+    class_index: Mapped[int]
+    method: Mapped[str] = mapped_column(String(64))
+    layer: Mapped[str] = mapped_column(String(64))
+    peak: Mapped[float] = mapped_column(Float(53))  # maximum of equation 2
+    minimum: Mapped[float] = mapped_column(Float(53))  # of its sum before ReLU
+    activation_peak: Mapped[float] = mapped_column(Float(53))
+    blank: Mapped[str] = mapped_column(String(16))  # cause at the default threshold
+    etag: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
