@@ -117,7 +117,7 @@ def train_run(workspace: Workspace, run_id: int) -> None:
 
 def _train(store: Store, workspace: Workspace, run_id: int, spec: RunSpec) -> None:
     share_cores(workspace.parallel_runs)
-    data = spec.source.load(workspace.data_dir)
+    data = spec.source.load(workspace.data_dir, True)
     probes = probe_images(data, spec.probes)
     with store.writing() as session:
         images.watch(session, run_id, [_stored(data, probe) for probe in probes])

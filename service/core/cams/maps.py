@@ -56,6 +56,15 @@ class ClassMaps:
     activation_peaks: Floats  # (N,)
     probabilities: Floats  # (N, C)
 
+    def only(self, image: int) -> "ClassMaps":
+        """Those of one image, as a block of its own."""
+        part = slice(image, image + 1)
+        return ClassMaps(
+            {method: maps[part].copy() for method, maps in self.signed.items()},
+            self.activation_peaks[part].copy(),
+            self.probabilities[part].copy(),
+        )
+
     def one(self, method: str, image: int, class_index: int) -> ClassMap:
         """The map of one image for one class."""
         return ClassMap(

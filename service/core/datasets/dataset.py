@@ -39,7 +39,7 @@ class Dataset:
 class DatasetSource:
     """One line of the DATASETS table: what is known of a dataset before it is loaded.
 
-    `load(data_dir)` returns it, downloading where that is possible, or raises DatasetUnavailable.
+    `load(data_dir, download)` returns it, or raises DatasetUnavailable.
     """
 
     name: str
@@ -50,7 +50,7 @@ class DatasetSource:
     class_names: tuple[str, ...]
     train_size: int
     test_size: int
-    load: Callable[[Path], Dataset]
+    load: Callable[[Path, bool], Dataset]
 
     def size(self, split: SplitName) -> int:
         """How many images the split has."""

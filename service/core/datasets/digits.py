@@ -16,7 +16,7 @@ from service.core.datasets.dataset import Dataset, DatasetSource, Split
 TRAIN_SIZE = 1_500
 
 
-def load(data_dir: Path) -> Dataset:  # noqa: ARG001  the table's signature
+def load(data_dir: Path, download: bool) -> Dataset:  # noqa: ARG001  the table's signature
     """The first 1,500 images to train, the other 297 to test, resized bilinearly to 28 x 28."""
     with (
         resources.files("service.core.datasets").joinpath("digits.npz").open("rb") as file,

@@ -15,14 +15,16 @@ HOW_TO_PROVIDE = (
 )
 
 
-def load(data_dir: Path) -> Dataset:
-    """MNIST from `data_dir`/MNIST/raw, downloaded there first where it is missing.
+def load(data_dir: Path, download: bool) -> Dataset:
+    """MNIST from `data_dir`/MNIST/raw, downloaded there first where that is asked for.
 
     Raises DatasetUnavailable when the files are missing and no mirror answers, or are damaged.
     """
     try:
         train, test = (_read(data_dir, train=train) for train in (True, False))
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not download:
+            raise DatasetUnavailable(HOW_TO_PROVIDE) from error
         _download(data_dir)
         train, test = (_read(data_dir, train=train) for train in (True, False))
     return Dataset("mnist", SOURCE.class_names, train, test)

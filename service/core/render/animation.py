@@ -1,0 +1,27 @@
+"""A strip that moves: one frame an epoch."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from service.core.render.cells import Cell
+from service.core.render.sheet import Look, captioned
+
+FRAME_MILLISECONDS = 150
+LAST_FRAME_MILLISECONDS = 1500
+
+ANIMATIONS: dict[str, dict[str, Any]] = {
+    "webp": {"format": "WEBP", "quality": 80, "method": 0},
+    "gif": {"format": "GIF", "optimize": False},
+}
+
+
+def animate(cells: Sequence[Cell], captions: Sequence[str], look: Look, kind: str) -> bytes:
+    """An endless animation, `webp` or `gif`, that rests on its last frame."""
+    frames = [captioned(cell, look, caption) for cell, caption in zip(cells, captions, strict=True)]
+    times = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+    out = io.BytesIO()
+    frames[0].save(
+        out, save_all=True, append_images=frames[1:], duration=times, loop=0, **ANIMATIONS[kind]
+    )
+    return out.getvalue()

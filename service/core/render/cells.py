@@ -1,0 +1,140 @@
+"""Cells: maps drawn as square pictures, alone, on their image, or in diverging colours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch import Tensor
+
+from service.core.cams.blank import Blank
+from service.core.cams.maps import ClassMap
+from service.core.render.colormaps import colour_table
+
+Bytes = npt.NDArray[np.uint8]
+
+HEAT_SHARE = 0.5  # of the colours in an overlay; the image has the rest
+HATCH = (150, 150, 150)
+
+
+class Style(StrEnum):
+    """How a map is drawn."""
+
+    OVERLAY = "overlay"  # colours over the image
+    HEATMAP = "heatmap"  # colours alone
+    GRAY = "gray"  # equation 3 as grey levels
+    SIGNED = "signed"  # the sum before ReLU, colours around 0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What is drawn as the lowest and the highest value.
+
+    `minimum` is of the sum before ReLU, `peak` of equation 2, over the maps that share the scale.
+    """
+
+    minimum: float
+    peak: float
+
+    @classmethod
+    def of(cls, seen: ClassMap) -> "Scale":
+        """A map's own scale, as in equation 3."""
+        return cls(seen.minimum, seen.peak)
+
+    @property
+    def low(self) -> float:
+        """Lowest value of equation 2."""
+        return max(0.0, self.minimum)
+
+    @property
+    def limit(self) -> float:
+        """Largest distance from 0, for the signed style."""
+        return max(self.peak, -self.minimum)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A map to draw: its values, its scale, its image uint8 (D, h, w), why it is blank if it is."""
+
+    seen: ClassMap
+    scale: Scale
+    image: Tensor
+    blank: Blank
+
+
+def equation_3(values: Tensor, scale: Scale) -> Tensor:
+    """(L - min) / (max - min), 0..1; zeros where that is 0 / 0."""
+    extent = scale.peak - scale.low
+    if not extent > 0:
+        return torch.zeros_like(values)
+    return ((values - scale.low) / extent).clamp_(0, 1)
+
+
+def levels(cell: Cell, style: Style, size: int) -> Bytes:
+    """The map as indices 0..255 (size, size) into a colour table, bilinear between positions.
+
+    A blank map is 0 everywhere; 0 of the signed style is between 127 and 128.
+    """
+    signed = torch.from_numpy(cell.seen.signed)
+    if style is Style.SIGNED:
+        limit = cell.scale.limit
+        unit = torch.full((size, size), 0.5)
+        if limit > 0:
+            unit += _resized(signed, size) / (2 * limit)
+    elif cell.blank is not Blank.NONE:
+        unit = torch.zeros(size, size)
+    else:
+        unit = equation_3(_resized(signed.clamp(min=0), size), cell.scale)
+    return unit.clamp_(0, 1).mul_(255).round_().to(torch.uint8).numpy()
+
+
+def colours(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
+    """The cell in RGB (size, size, 3). A blank map's overlay is its image, hatched by cause."""
+    if style is Style.OVERLAY:
+        image = picture(cell.image, size)
+        if cell.blank is not Blank.NONE:
+            return hatched(image, cell.blank)
+        heat = colour_table(colormap)[levels(cell, style, size)]
+        mixed = heat * np.float32(HEAT_SHARE) + image * np.float32(1 - HEAT_SHARE)
+        return np.rint(mixed).astype(np.uint8)
+    if style is Style.GRAY:
+        return np.repeat(levels(cell, style, size)[:, :, None], 3, axis=2)
+    return colour_table(colormap)[levels(cell, style, size)]
+
+
+def picture(image: Tensor, size: int) -> Bytes:
+    """An image uint8 (D, h, w) as RGB (size, size, 3): pixels stay sharp when it grows."""
+    grown = size >= max(image.shape[-2:])
+    resized = F.interpolate(
+        image.unsqueeze(0).float(),
+        size=(size, size),
+        **({"mode": "nearest-exact"} if grown else {"mode": "bilinear", "antialias": True}),
+    )[0]
+    array = resized.clamp_(0, 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+
+
+def hatched(image: Bytes, cause: Blank) -> Bytes:
+    """The image dimmed under stripes: rising if saturated, falling if all-negative, or both."""
+    size = image.shape[0]
+    gap = max(4, size // 8)
+    y, x = np.mgrid[:size, :size]
+    rising, falling = (x + y) % gap < max(1, gap // 6), (x - y) % gap < max(1, gap // 6)
+    stripes: Sequence[npt.NDArray[np.bool_]] = {
+        Blank.SATURATED: [rising],
+        Blank.ALL_NEGATIVE: [falling],
+        Blank.DEAD: [rising, falling],
+    }[cause]
+    out = image // 2 + 24
+    for stripe in stripes:
+        out[stripe] = HATCH
+    return out
+
+
+def _resized(values: Tensor, size: int) -> Tensor:
+    return F.interpolate(
+        values[None, None], size=(size, size), mode="bilinear", align_corners=False
+    )[0, 0]

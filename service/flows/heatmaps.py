@@ -1,0 +1,299 @@
+"""Pictures of a run: single maps, strips, sheets, and the count of blank maps.
+
+Each picture is first described, which costs no torch, then drawn if its etag is new to the client.
+"""
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
+from service.core.cams.maps import ClassMap
+from service.core.cams.methods import METHODS
+from service.core.images import from_png
+from service.core.render.animation import animate
+from service.core.render.cells import Cell, Scale, Style
+from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
+from service.core.render.sheet import Look, contact_sheet, strip
+from service.core.render.single import map_png
+from service.core.spec import RunSpec
+from service.errors import UnknownName
+from service.flows.cache import Cache
+from service.flows.selection import check_cells, select_epochs
+from service.flows.viewing import Query, Subject, Viewer
+from service.store import heatmaps, runs
+from service.store.epochs import Epoch
+from service.store.heatmaps import Heatmap
+
+RENDER_VERSION = 1
+"""Part of every picture's etag: raised when the same request would draw other pixels."""
+
+MAX_CELLS = 5_000
+PICTURES_BYTES = 64 * 2**20
+
+
+class ScaleName(StrEnum):
+    """Which maps share their lowest and highest colour."""
+
+    MAP = "map"  # none: equation 3, each map its own
+    STRIP = "strip"  # all epochs of this image, class and method
+    RUN = "run"  # all epochs of all the run's probes, by this method
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a picture is to be drawn; `colormap` None takes the style's default."""
+
+    style: Style = Style.OVERLAY
+    scale: ScaleName = ScaleName.MAP
+    colormap: str | None = None
+    size: int = 224
+
+    @property
+    def look(self) -> Look:
+        """With the style's own colormap filled in. Raises UnknownName."""
+        default = DIVERGING_DEFAULT if self.style is Style.SIGNED else SEQUENTIAL_DEFAULT
+        name = self.colormap or default
+        if name not in COLORMAPS:
+            raise UnknownName("colormap", name, COLORMAPS)
+        return Look(self.style, name, self.size)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture described: its etag, whether it can ever change, and how to draw it.
+
+    Only a single map on its own scale never changes: epochs that are still to come move a shared
+    scale, and a range of epochs takes what there is of it.
+    """
+
+    etag: str
+    immutable: bool
+    draw: Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class CamPicture(Picture):
+    """One map's picture, with what the headers tell of the map."""
+
+    row: Callable[[], Heatmap]
+
+
+@dataclass(frozen=True)
+class CamValues:
+    """One map's numbers."""
+
+    subject: Subject
+    epoch: int
+    seen: ClassMap
+    scores: dict[str, float]  # softmax's probability by class name
+
+
+class Pictures:
+    """Draws what a Viewer sees; keeps the latest pictures."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self.viewer = viewer
+        self._drawn: Cache[bytes] = Cache(PICTURES_BYTES, len)
+
+    def cam(self, query: Query, epoch: int, rendering: Rendering) -> CamPicture:
+        """One map as PNG."""
+        subject = self.viewer.subject(query)
+        at = self.viewer.epoch(query.run_id, epoch)
+        look = rendering.look
+        scale = self._shared_scale(subject, rendering.scale)
+        etag = _etag("cam", [subject.identity(at)], rendering, look, scale)
+
+        def draw() -> bytes:
+            return map_png(
+                self._cell(subject, at, scale), look.style, look.colormap, look.cell_pixels
+            )
+
+        return CamPicture(
+            etag,
+            rendering.scale is ScaleName.MAP,
+            lambda: self._drawn.get_or_make(etag, draw),
+            lambda: self.viewer.rows(subject, [at])[0],
+        )
+
+    def cam_values(self, query: Query, epoch: int) -> CamValues:
+        """One map's numbers, unscaled."""
+        subject = self.viewer.subject(query)
+        at = self.viewer.epoch(query.run_id, epoch)
+        (maps,) = self.viewer.maps(at, [subject.image], subject.layer)
+        seen = maps.one(subject.method, 0, subject.class_index)
+        self.viewer.keep([subject.heatmap(at, seen)])
+        names = subject.spec.source.class_names
+        scores = dict(zip(names, map(float, maps.probabilities[0]), strict=True))
+        return CamValues(subject, epoch, seen, scores)
+
+    def strip(self, query: Query, epochs: str, rendering: Rendering, kind: str = "png") -> Picture:
+        """One cell an epoch: a PNG page, or an animation (`webp`, `gif`)."""
+        subject, chosen = self._strip(query, epochs)
+        look = rendering.look
+        scale = self._shared_scale(subject, rendering.scale)
+        identities = [subject.identity(epoch) for epoch in chosen]
+        etag = _etag(f"strip.{kind}", identities, rendering, look, scale)
+
+        def draw() -> bytes:
+            cells = self._cells([subject], chosen, [scale])[0]
+            numbers = [str(epoch.epoch) for epoch in chosen]
+            if kind != "png":
+                return animate(cells, [f"epoch {number}" for number in numbers], look, kind)
+            name = subject.spec.source.class_names[subject.class_index]
+            what = f"{subject.image.reference} for class {name}, {subject.method}"
+            return strip(cells, numbers, look, f"Run {subject.run.id}: {what}")
+
+        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw))
+
+    def strip_npz(self, query: Query, epochs: str) -> Picture:
+        """The strip's numbers: `signed` and `maps` float32 (E, H, W), unscaled, and `epochs`."""
+        subject, chosen = self._strip(query, epochs)
+        identities = [subject.identity(epoch) for epoch in chosen]
+        etag = _etag("strip.npz", identities)
+
+        def draw() -> bytes:
+            seen = np.stack([self.viewer.map(subject, epoch).signed for epoch in chosen])
+            out = io.BytesIO()
+            np.savez_compressed(
+                out,
+                signed=seen,
+                maps=np.maximum(seen, 0),
+                epochs=np.array([epoch.epoch for epoch in chosen]),
+            )
+            return out.getvalue()
+
+        return Picture(etag, False, draw)
+
+    def sheet(self, query: Query, epochs: str, rendering: Rendering) -> Picture:
+        """The paper's figures 6 and 7: rows probes, columns epochs, blank cells marked."""
+        subjects = self.viewer.probe_subjects(query)
+        chosen = self._chosen(query.run_id, epochs)
+        check_cells(len(subjects), [epoch.epoch for epoch in chosen], MAX_CELLS)
+        look = rendering.look
+        scales = [self._shared_scale(subject, rendering.scale) for subject in subjects]
+        identities = [s.identity(epoch) for s in subjects for epoch in chosen]
+        etag = _etag("sheet", identities, rendering, look, *scales)
+
+        def draw() -> bytes:
+            rows = self._cells(subjects, chosen, scales)
+            run = subjects[0].run
+            return contact_sheet(
+                rows,
+                [s.spec.source.class_names[s.class_index] for s in subjects],
+                [str(epoch.epoch) for epoch in chosen],
+                look,
+                f"Run {run.id}: {METHODS[query.method].title} ({query.method})",
+                _legend([cell.blank for row in rows for cell in row], rendering),
+            )
+
+        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw))
+
+    def _strip(self, query: Query, epochs: str) -> tuple[Subject, list[Epoch]]:
+        subject = self.viewer.subject(query)
+        chosen = self._chosen(query.run_id, epochs)
+        check_cells(1, [epoch.epoch for epoch in chosen], MAX_CELLS)
+        return subject, chosen
+
+    def _chosen(self, run_id: int, epochs: str) -> list[Epoch]:
+        there = self.viewer.epochs(run_id)
+        wanted = set(select_epochs(epochs, run_id, len(there) - 1))
+        return [epoch for epoch in there if epoch.epoch in wanted]
+
+    def _cell(self, subject: Subject, epoch: Epoch, scale: Scale | None) -> Cell:
+        return self._cells([subject], [epoch], [scale])[0][0]
+
+    def _cells(
+        self, subjects: Sequence[Subject], chosen: Sequence[Epoch], scales: Sequence[Scale | None]
+    ) -> list[list[Cell]]:
+        """Cells by subject and epoch; each epoch's network is run once for all subjects."""
+        rows: list[list[Cell]] = [[] for _ in subjects]
+        pixels = [from_png(subject.image.png) for subject in subjects]
+        images = [subject.image for subject in subjects]
+        for epoch in chosen:
+            maps = self.viewer.maps(epoch, images, subjects[0].layer)
+            for i, subject in enumerate(subjects):
+                seen = maps[i].one(subject.method, 0, subject.class_index)
+                cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], seen.blank())
+                rows[i].append(cell)
+        return rows
+
+    def _shared_scale(self, subject: Subject, name: ScaleName) -> Scale | None:
+        """The scale over all epochs so far of one subject, or of all probes; None: each its own."""
+        if name is ScaleName.MAP:
+            return None
+        subjects = [subject]
+        if name is ScaleName.RUN:
+            query = Query(subject.run.id, subject.method, layer=subject.layer)
+            subjects = self.viewer.probe_subjects(query)
+        there = self.viewer.epochs(subject.run.id)
+        rows = [row for one in subjects for row in self.viewer.rows(one, there)]
+        return Scale(min(row.minimum for row in rows), max(row.peak for row in rows))
+
+
+@dataclass(frozen=True)
+class BlankCount:
+    """How many of some maps are blank, and why."""
+
+    total: int
+    blank: int
+    by_cause: dict[str, int]
+
+    @classmethod
+    def of(cls, rows: Sequence[Heatmap], epsilon: float) -> "BlankCount":
+        """Count the rows whose peak is at most epsilon."""
+        causes = [blank_cause(row.peak, row.minimum, row.activation_peak, epsilon) for row in rows]
+        by_cause = {cause.value: causes.count(cause) for cause in Blank if cause is not Blank.NONE}
+        return cls(len(rows), sum(by_cause.values()), by_cause)
+
+
+@dataclass(frozen=True)
+class BlankTable:
+    """Blank maps of a run's probes for their own labels, at one threshold."""
+
+    epsilon: float
+    methods: dict[str, BlankCount]
+    per_epoch: dict[int, dict[str, BlankCount]]
+
+
+def count_blanks(viewer: Viewer, run_id: int, epochs: str, epsilon: float) -> BlankTable:
+    """Count from stored metadata alone. Raises RunNotFound, InvalidValue, EpochNotFound."""
+    with viewer.store.reading() as session:
+        run = runs.get(session, run_id)
+        layer = viewer.layers(RunSpec.model_validate(run.spec)).default
+        rows = heatmaps.of_probes(session, run_id, layer)
+    chosen = select_epochs(epochs, run_id, run.epochs_done)
+    table: dict[int, dict[str, list[Heatmap]]] = {
+        epoch: {method: [] for method in METHODS} for epoch in chosen
+    }
+    for row in rows:
+        if row.epoch in table and row.method in METHODS:
+            table[row.epoch][row.method].append(row)
+    return BlankTable(
+        epsilon,
+        {
+            method: BlankCount.of([row for e in chosen for row in table[e][method]], epsilon)
+            for method in METHODS
+        },
+        {
+            epoch: {method: BlankCount.of(found, epsilon) for method, found in by_method.items()}
+            for epoch, by_method in table.items()
+        },
+    )
+
+
+def _legend(blanks: Sequence[Blank], rendering: Rendering) -> str:
+    blank = sum(cause is not Blank.NONE for cause in blanks)
+    return (
+        f"{blank} of {len(blanks)} blank (peak <= {DEFAULT_EPSILON:g} before scaling); "
+        f"one scale a {rendering.scale.value}"
+    )
+
+
+def _etag(kind: str, identities: Sequence[str], *rendering: object) -> str:
+    parts = [kind, str(RENDER_VERSION), *identities, *map(repr, rendering)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,55 @@
+"""Which epochs a client asks for: `7`, `1,5,9`, `1:100:2` (both ends belong to it)."""
+
+import re
+from collections.abc import Sequence
+
+from service.errors import EpochNotFound, InvalidValue
+
+MAX_EPOCH = 10_000
+_PART = re.compile(r"(\d{1,5})|(\d{0,5}):(\d{0,5})(?::(\d{1,5}))?", flags=re.ASCII)
+
+
+def select_epochs(text: str, run_id: int, done: int) -> list[int]:
+    """The epochs of a run with epochs 0..done that `text` names, in order.
+
+    A range takes what there is of it; an epoch named singly has to be there. Raises InvalidValue,
+    and EpochNotFound where nothing is left.
+    """
+    chosen: set[int] = set()
+    for part in text.split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            raise _malformed()
+        single, start, stop, step = match.groups()
+        if single is not None:
+            if int(single) > done:
+                raise EpochNotFound(run_id, int(single), done)
+            chosen.add(int(single))
+        else:
+            if step is not None and int(step) == 0:
+                raise _malformed()
+            chosen.update(range(int(start or 0), min(int(stop or done), done) + 1, int(step or 1)))
+    if not chosen:
+        raise EpochNotFound(run_id, int(re.findall(r"\d+", text + "0")[0]), done)
+    return sorted(chosen)
+
+
+def check_cells(rows: int, columns: Sequence[int], limit: int) -> None:
+    """Raises InvalidValue where a page would have more cells than `limit`."""
+    cells = rows * len(columns)
+    if cells > limit:
+        raise InvalidValue(
+            "epochs",
+            f"{rows} x {len(columns)} are {cells} cells, and a page has at most {limit}; "
+            "take fewer epochs, as in 1:100:2",
+            allowed={"maximum_cells": limit},
+        )
+
+
+def _malformed() -> InvalidValue:
+    return InvalidValue(
+        "epochs",
+        "epochs are numbers and ranges such as 7, 1,5,9 or 1:100:2 (start:stop:step, stop "
+        f"included, step at least 1, all up to {MAX_EPOCH})",
+        allowed={"minimum": 0, "maximum": MAX_EPOCH},
+    )
