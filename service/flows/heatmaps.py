@@ -212,13 +212,14 @@ class Pictures:
     ) -> list[list[Cell]]:
         """Cells by subject and epoch; each epoch's network is run once for all subjects."""
         rows: list[list[Cell]] = [[] for _ in subjects]
+        place = self.viewer.layers(subjects[0].spec).placements[subjects[0].layer]
         pixels = [from_png(subject.image.png) for subject in subjects]
         images = [subject.image for subject in subjects]
         for epoch in chosen:
             maps = self.viewer.maps(epoch, images, subjects[0].layer)
             for i, subject in enumerate(subjects):
                 seen = maps[i].one(subject.method, 0, subject.class_index)
-                cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], seen.blank())
+                cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], place)
                 rows[i].append(cell)
         return rows
 

@@ -59,7 +59,6 @@ class ProcessExecutor:
             self._live.discard(process)
             stopped = self._closed
         exit_code = process.exitcode if process.exitcode is not None else -signal.SIGKILL
-        process.close()
         job.ended(Ending(exit_code, stopped))
 
 

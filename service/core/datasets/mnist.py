@@ -1,5 +1,6 @@
 """MNIST, as torchvision reads and downloads it. LeCun, Cortes and Burges."""
 
+import socket
 import tempfile
 from pathlib import Path
 
@@ -7,6 +8,8 @@ from torchvision.datasets import MNIST
 
 from service.core.datasets.dataset import Dataset, DatasetSource, Split
 from service.errors import DatasetUnavailable
+
+DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
 HOW_TO_PROVIDE = (
     "MNIST is not in the data directory and could not be downloaded. Put torchvision's layout "
@@ -49,6 +52,9 @@ def _download(data_dir: Path) -> None:
     # Into a folder of its own, then one rename a file: a run that starts meanwhile, or a download
     # that breaks off, never sees half a file.
     raw = data_dir / "MNIST" / "raw"
+    # torchvision sets no timeout of its own, and would wait for a silent network for ever.
+    waited = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         raw.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=data_dir) as folder:
@@ -57,6 +63,8 @@ def _download(data_dir: Path) -> None:
                 file.replace(raw / file.name)
     except (OSError, RuntimeError) as error:
         raise DatasetUnavailable(HOW_TO_PROVIDE) from error
+    finally:
+        socket.setdefaulttimeout(waited)
 
 
 SOURCE = DatasetSource(

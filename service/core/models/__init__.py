@@ -5,6 +5,7 @@ from functools import cache
 
 import torch
 
+from service.core.models.placement import Placement, placement
 from service.core.models.stages import ArchitectureParameters, StagedNetwork
 from service.core.models.table1 import Table1
 
@@ -16,9 +17,10 @@ MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1}
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of an architecture that maps can be made of: name -> (K, H, W)."""
+    """The layers of an architecture that maps can be made of: (K, H, W), and where they lie."""
 
     shapes: dict[str, tuple[int, int, int]]
+    placements: dict[str, Placement]
     default: str
 
 
@@ -32,12 +34,13 @@ def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) 
     with torch.device("meta"):
         network = Architecture.model_validate_json(architecture).build(image_shape, classes)
         signal = torch.empty((1, *image_shape))
-        shapes = {}
+        shapes, placements = {}, {}
         for name in network.layers:
+            placements[name] = placement(network.split_at(name)[0])
             signal = network.get_submodule(name)(signal)
             _, channels, height, width = signal.shape
             shapes[name] = (channels, height, width)
-    return Layers(shapes, network.last_convolution)
+    return Layers(shapes, placements, network.last_convolution)
 
 
-__all__ = ["MODELS", "Architecture", "Layers", "StagedNetwork", "layers"]
+__all__ = ["MODELS", "Architecture", "Layers", "Placement", "StagedNetwork", "layers"]

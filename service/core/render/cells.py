@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor
 
 from service.core.cams.blank import Blank
-from service.core.cams.maps import ClassMap
+from service.core.cams.maps import ClassMap, Floats
+from service.core.models import Placement
 from service.core.render.colormaps import colour_table
 
 Bytes = npt.NDArray[np.uint8]
@@ -57,12 +58,17 @@ class Scale:
 
 @dataclass(frozen=True)
 class Cell:
-    """A map to draw: its values, its scale, its image uint8 (D, h, w), why it is blank if it is."""
+    """A map to draw: its values and scale, its image uint8 (D, h, w), and where it lies on it."""
 
     seen: ClassMap
     scale: Scale
     image: Tensor
-    blank: Blank
+    placement: Placement
+
+    @property
+    def blank(self) -> Blank:
+        """Why the map shows nothing, at the default threshold."""
+        return self.seen.blank()
 
 
 def equation_3(values: Tensor, scale: Scale) -> Tensor:
@@ -74,20 +80,19 @@ def equation_3(values: Tensor, scale: Scale) -> Tensor:
 
 
 def levels(cell: Cell, style: Style, size: int) -> Bytes:
-    """The map as indices 0..255 (size, size) into a colour table, bilinear between positions.
+    """The map as indices 0..255 (size, size) into a colour table.
 
     A blank map is 0 everywhere; 0 of the signed style is between 127 and 128.
     """
-    signed = torch.from_numpy(cell.seen.signed)
     if style is Style.SIGNED:
         limit = cell.scale.limit
         unit = torch.full((size, size), 0.5)
         if limit > 0:
-            unit += _resized(signed, size) / (2 * limit)
+            unit += _drawn(cell, cell.seen.signed, size) / (2 * limit)
     elif cell.blank is not Blank.NONE:
         unit = torch.zeros(size, size)
     else:
-        unit = equation_3(_resized(signed.clamp(min=0), size), cell.scale)
+        unit = equation_3(_drawn(cell, cell.seen.values, size), cell.scale)
     return unit.clamp_(0, 1).mul_(255).round_().to(torch.uint8).numpy()
 
 
@@ -134,7 +139,18 @@ def hatched(image: Bytes, cause: Blank) -> Bytes:
     return out
 
 
-def _resized(values: Tensor, size: int) -> Tensor:
-    return F.interpolate(
-        values[None, None], size=(size, size), mode="bilinear", align_corners=False
-    )[0, 0]
+def _drawn(cell: Cell, values: Floats, size: int) -> Tensor:
+    """Values (H, W) as (size, size) over the image, bilinear between their places on it.
+
+    They fade to 0 beyond the outermost: there is nothing to be drawn where no position is.
+    """
+    values = np.pad(values, 1)
+    pixels = cell.image.shape[-2:]
+    for axis in (0, 1):
+        count = values.shape[axis]
+        at = cell.placement.positions(count - 2, pixels[axis], size) + 1
+        low = at.astype(np.intp)
+        share = np.expand_dims(at - low, 1 - axis)
+        high = np.minimum(low + 1, count - 1)
+        values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+    return torch.from_numpy(values)

@@ -1,0 +1,88 @@
+"""Epochs: what was measured of each, and its checkpoint."""
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from service.api.caching import conditional
+from service.api.pages import Cursor, EpochNumber, Limit, Page, RunId, page, read_cursor
+from service.api.services import Services
+from service.store import epochs
+from service.store.epochs import Epoch
+
+router = APIRouter(tags=["epochs"])
+
+
+class CheckpointAnswer(BaseModel):
+    """Identity of a checkpoint."""
+
+    sha256: str
+    bytes: int
+
+
+class EpochAnswer(BaseModel):
+    """What one epoch gave. Losses are mean cross-entropy in nats, accuracies 0..1."""
+
+    epoch: int
+    train_loss: float | None = Field(description="While learning, dropout on; null for epoch 0.")
+    train_accuracy: float | None
+    test_loss: float
+    test_accuracy: float
+    per_class_accuracy: list[float]
+    learning_rate: float
+    seconds: float
+    checkpoint: CheckpointAnswer
+    created_at: datetime
+
+
+def answer(epoch: Epoch) -> EpochAnswer:
+    """The epoch as clients see it."""
+    return EpochAnswer(
+        epoch=epoch.epoch,
+        **vars(epoch.measures),
+        checkpoint=CheckpointAnswer(sha256=epoch.checkpoint.sha256, bytes=epoch.checkpoint.bytes),
+        created_at=epoch.created_at,
+    )
+
+
+@router.get("/runs/{run_id}/epochs", summary="The epochs of a run, in order")
+def list_epochs(
+    services: Services, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
+) -> Page[EpochAnswer]:
+    """Epoch 0 is the untrained network. An epoch is seen only when its checkpoint is whole."""
+    after = read_cursor(cursor)
+    with services.store.reading() as session:
+        found = epochs.all_of(
+            session, run_id, after=-1 if after is None else after, limit=limit + 1
+        )
+    return page(found, limit, answer, lambda epoch: epoch.epoch)
+
+
+@router.get("/runs/{run_id}/epochs/{epoch}", summary="One epoch")
+def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAnswer:
+    """What was measured of it, and its checkpoint's identity."""
+    return answer(services.viewer.epoch(run_id, epoch))
+
+
+@router.get(
+    "/runs/{run_id}/epochs/{epoch}/checkpoint",
+    summary="The checkpoint, as safetensors",
+    response_class=Response,
+    responses={200: {"content": {"application/octet-stream": {}}}},
+)
+def read_checkpoint(
+    services: Services, request: Request, run_id: RunId, epoch: EpochNumber
+) -> Response:
+    """The file; its metadata holds the architecture and the epoch, so that it explains itself."""
+    found = services.viewer.epoch(run_id, epoch)
+    reply = conditional(
+        request,
+        found.checkpoint.sha256,
+        lambda: services.viewer.checkpoint(found),
+        "application/octet-stream",
+        immutable=True,
+    )
+    name = f"run-{run_id}-epoch-{epoch}.safetensors"
+    reply.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return reply

@@ -1,0 +1,115 @@
+"""The query parameters that heatmaps, strips and sheets share."""
+
+from typing import Annotated, Any
+
+from fastapi import Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.core.cams.methods import METHODS
+from service.core.render.cells import Style
+from service.core.render.colormaps import COLORMAPS
+from service.flows.heatmaps import Rendering, ScaleName
+from service.flows.viewing import Query as MapQuery
+
+
+def _names(table: dict[str, Any]) -> dict[str, Any]:
+    return {"enum": list(table)}
+
+
+Text = Annotated[str, Field(max_length=100)]
+Epochs = Annotated[
+    str,
+    Field(
+        max_length=1000,
+        description="Epochs: `7`, `1,5,9` or `1:100:2` (start:stop:step, stop included).",
+        examples=["1:100:2"],
+    ),
+]
+
+
+class WhichMaps(BaseModel):
+    """Which method and layer."""
+
+    # An unknown parameter is a typo, and would otherwise be a default that nobody asked for.
+    model_config = ConfigDict(extra="forbid")
+
+    method: Text = Field(
+        "proposed", description="A name from `GET /methods`.", json_schema_extra=_names(METHODS)
+    )
+    layer: Text | None = Field(None, description="Default: the last convolutional stage.")
+
+
+class WhichMap(WhichMaps):
+    """Which image, class, method and layer."""
+
+    image: Text | None = Field(
+        None, description="`test:7` or `train:12`. Default: the run's first probe."
+    )
+    class_name: Text | None = Field(
+        None, alias="class", description="Index or name. Default: the image's own label."
+    )
+
+    def query(self, run_id: int) -> MapQuery:
+        """As the flows take it."""
+        return MapQuery(run_id, self.method, self.image, self.class_name, self.layer)
+
+
+class HowDrawn(BaseModel):
+    """Style, scale, colours."""
+
+    style: Style = Field(Style.OVERLAY, description="How the map is drawn.")
+    scale: ScaleName = Field(
+        ScaleName.MAP,
+        description="`map`: equation 3; `strip`: one scale over all epochs of this image, class "
+        "and method; `run`: over all epochs of all probes.",
+    )
+    colormap: Text | None = Field(
+        None,
+        description="A name from `GET /colormaps`. Default: jet; RdBu_r for `style=signed`.",
+        json_schema_extra=_names(COLORMAPS),
+    )
+
+    def rendering(self, size: int) -> Rendering:
+        """As the flows take it."""
+        return Rendering(self.style, self.scale, self.colormap, size)
+
+
+class CamParameters(WhichMap, HowDrawn):
+    """All that a single map's picture depends on."""
+
+    size: int = Field(224, ge=16, le=1024, description="Side in pixels.")
+
+
+class StripParameters(WhichMap, HowDrawn):
+    """All that a strip depends on."""
+
+    epochs: Epochs = "0:"
+    size: int = Field(112, ge=16, le=512, description="Side of a cell in pixels.")
+
+
+class SheetParameters(WhichMaps, HowDrawn):
+    """All that a sheet depends on."""
+
+    epochs: Epochs = "1:"
+    size: int = Field(48, ge=16, le=256, description="Side of a cell in pixels.")
+
+    def query(self, run_id: int) -> MapQuery:
+        """As the flows take it."""
+        return MapQuery(run_id, self.method, layer=self.layer)
+
+
+class BlankParameters(BaseModel):
+    """What counts as blank, and where."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    epsilon: float = Field(
+        1e-7, ge=0, le=1, allow_inf_nan=False, description="A peak up to this is blank."
+    )
+    epochs: Epochs = "1:"
+
+
+CamQuery = Annotated[CamParameters, Query()]
+StripQuery = Annotated[StripParameters, Query()]
+SheetQuery = Annotated[SheetParameters, Query()]
+BlankQuery = Annotated[BlankParameters, Query()]

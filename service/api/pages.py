@@ -1,0 +1,73 @@
+"""Collections in pages, and the identifiers that paths carry."""
+
+import base64
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Generic, TypeVar
+
+from fastapi import Path, Query
+from pydantic import BaseModel, BeforeValidator, Field
+
+from service.errors import InvalidValue
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
+
+
+def _digits(text: object) -> object:
+    # int() takes 1_0 and ４; an identifier is plain digits.
+    if isinstance(text, str) and not (text.isascii() and text.isdigit()):
+        raise ValueError("digits only")
+    return text
+
+
+RunId = Annotated[
+    int,
+    BeforeValidator(_digits),
+    Path(ge=1, le=2**63 - 1, description="The run's id.", examples=[1]),
+]
+EpochNumber = Annotated[
+    int,
+    BeforeValidator(_digits),
+    Path(ge=0, le=2**31 - 1, description="Epoch; 0 is the untrained network.", examples=[1]),
+]
+Limit = Annotated[int, Query(ge=1, le=200, description="How many items a page has.")]
+Cursor = Annotated[
+    str | None, Query(max_length=64, description="`next` of the page before.", examples=[None])
+]
+
+
+class Page(BaseModel, Generic[Item]):
+    """A part of a collection; `next` is the cursor of the part after it, null at the end."""
+
+    items: list[Item]
+    next: str | None = Field(description="Cursor of the next page; null at the end.")
+
+
+def read_cursor(cursor: str | None) -> int | None:
+    """The key that a cursor stands for. Raises InvalidValue."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.urlsafe_b64decode(cursor.encode()).decode()
+    except ValueError:
+        text = ""
+    match = re.fullmatch(r"after:(\d{1,18})", text, flags=re.ASCII)
+    if match is None:
+        raise InvalidValue("cursor", "not a cursor that this service gave")
+    return int(match[1])
+
+
+def page(
+    found: Sequence[Value],
+    limit: int,
+    item: Callable[[Value], Item],
+    key: Callable[[Value], int],
+) -> Page[Item]:
+    """A page of `limit` items from a query that was asked for one more."""
+    more = len(found) > limit
+    cursor = f"after:{key(found[limit - 1])}".encode() if more else None
+    return Page(
+        items=[item(value) for value in found[:limit]],
+        next=base64.urlsafe_b64encode(cursor).decode() if cursor else None,
+    )

@@ -1,0 +1,122 @@
+"""Errors as problem+json (RFC 9457): one table gives each domain error its status."""
+
+import re
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi_problem.error import Problem
+from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
+
+from service import errors
+from service.api.bounds import allowed_values
+from service.errors import CamreelError, InvalidValue
+
+STATUSES: dict[type[CamreelError], int] = {
+    errors.InvalidValue: 422,
+    errors.UnknownName: 422,
+    errors.NotFound: 404,
+    errors.RunNotFound: 404,
+    errors.EpochNotFound: 404,
+    errors.ImageNotFound: 404,
+    errors.DatasetUnavailable: 404,
+    errors.RunConflict: 409,
+    errors.RunCancelled: 409,
+    errors.RunDiverged: 409,
+    errors.CheckpointCorrupt: 410,
+    errors.StoreBusy: 503,
+    errors.SchemaMismatch: 503,
+    errors.StoreFull: 507,
+}
+
+RETRY_AFTER_SECONDS = 2
+
+# Noise beside the error that caused it: a default that depends on a field which was refused.
+_CONSEQUENCES = {"default_factory_not_called"}
+
+log = structlog.get_logger()
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application as problem+json."""
+    handler = new_exception_handler(
+        handlers={CamreelError: _domain_problem, Exception: _unforeseen_problem},
+        request_validation_handler=_validation_problem,
+    )
+    add_exception_handler(app, handler)
+
+
+def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Problem:
+    status = STATUSES[type(error)]
+    headers = {"cache-control": "no-store"}
+    if status == 503:
+        headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    more: dict[str, Any] = {}
+    if isinstance(error, InvalidValue):
+        more["errors"] = [
+            {"field": error.field, "message": error.message, "allowed": error.allowed}
+        ]
+    return Problem(
+        _words(type(error)),
+        type_=_words(type(error), "-").lower(),
+        detail=str(error),
+        status=status,
+        headers=headers,
+        **more,
+    )
+
+
+def _validation_problem(
+    _: ExceptionHandler, request: Request, error: RequestValidationError
+) -> Problem:
+    found = [_field_error(request, one) for one in error.errors()]
+    causes = [one for one in found if one["type"] not in _CONSEQUENCES] or found
+    detail = "; ".join(f"{one['field']}: {one['message']}" for one in causes)
+    return Problem(
+        "Invalid request",
+        type_="invalid-request",
+        detail=detail[:2000],
+        status=422,
+        headers={"cache-control": "no-store"},
+        errors=causes,
+    )
+
+
+def _field_error(request: Request, error: dict[str, Any]) -> dict[str, Any]:
+    """A field's name, what is wrong, and its bounds. What the client sent is not sent back."""
+    location = error["loc"]
+    allowed = allowed_values(request, location)
+    message = re.sub(r"^Value error, ", "", error["msg"])
+    if allowed and error["type"] != "value_error":
+        message += f" ({_spoken(allowed)})"
+    return {
+        "field": ".".join(str(part) for part in location[1:] if part not in _tags(error)),
+        "in": str(location[0]),
+        "message": message[:500],
+        "type": error["type"],
+        "allowed": allowed,
+    }
+
+
+def _tags(error: dict[str, Any]) -> set[str]:
+    # A union's tag stands in pydantic's location, but is no field of the client's.
+    return {"adadelta", "sgd", "adam", "adamw"} if error["loc"][1:2] == ("optimizer",) else set()
+
+
+def _spoken(allowed: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in allowed.items())
+
+
+def _unforeseen_problem(_: ExceptionHandler, request: Request, error: Exception) -> Problem:
+    log.error("unforeseen error", path=request.url.path, exc_info=error)
+    return Problem(
+        "Internal error",
+        type_="internal-error",
+        detail="Something went wrong that Camreel did not foresee; its log has the rest.",
+        status=500,
+    )
+
+
+def _words(kind: type[Exception], between: str = " ") -> str:
+    return between.join(re.findall(r"[A-Z][a-z]*", kind.__name__)).capitalize()

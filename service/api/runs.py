@@ -1,0 +1,137 @@
+"""Runs: start them, follow them, end them."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
+from service.api.services import Services
+from service.api.strict_json import StrictJsonRoute
+from service.core.spec import RunSpec
+from service.core.spec import Tag as TagText
+from service.flows import training
+from service.store import runs
+from service.store.runs import STATUSES, Run
+
+router = APIRouter(tags=["runs"], route_class=StrictJsonRoute)
+
+RunStatus = StrEnum("RunStatus", {status.upper(): status for status in STATUSES})  # type: ignore[misc]
+
+
+class RunProblem(BaseModel):
+    """Why a run failed."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    type: str = Field(
+        description="A word for programs: diverged, oom, disk_full, dataset_unavailable, "
+        "worker_killed, worker_died, worker_lost, interrupted, store_busy, error."
+    )
+    detail: str = Field(description="A sentence for people.")
+
+
+class RunProgress(BaseModel):
+    """How far the epoch in work is."""
+
+    images_seen: int
+    images_of_epoch: int
+
+
+class RunAnswer(BaseModel):
+    """A run as it stands."""
+
+    id: int
+    name: str
+    tags: list[str]
+    status: RunStatus
+    epochs_done: int = Field(description="The last whole epoch; -1 before epoch 0 is stored.")
+    epochs_total: int
+    progress: RunProgress
+    spec: RunSpec
+    error: RunProblem | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+def answer(run: Run) -> RunAnswer:
+    """The run as clients see it."""
+    values: dict[str, Any] = vars(run)
+    progress = RunProgress(
+        images_seen=run.images_seen, images_of_epoch=run.spec["samples_per_epoch"]
+    )
+    error = RunProblem.model_validate(run.error) if run.error else None
+    return RunAnswer.model_validate(values | {"progress": progress, "error": error})
+
+
+@router.post(
+    "/runs",
+    status_code=201,
+    summary="Start a run",
+    responses={201: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+)
+def create_run(
+    services: Services,
+    response: Response,
+    spec: Annotated[
+        RunSpec,
+        Body(
+            openapi_examples={
+                "paper": {"summary": "The paper's experiment", "value": {}},
+                "short": {
+                    "summary": "Two short epochs of the embedded digits",
+                    "value": {"dataset": "digits", "epochs": 2, "name": "a first look"},
+                },
+                "sgd": {
+                    "summary": "Another optimiser, ReLU hidden units",
+                    "value": {
+                        "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+                        "architecture": {"hidden_activation": "relu"},
+                        "tags": ["sgd"],
+                    },
+                },
+            }
+        ),
+    ],
+) -> RunAnswer:
+    """Queue a run. `{}` is the paper's experiment; every field has a default."""
+    run = training.start_run(services.store, services.executor, services.workspace, spec)
+    response.headers["Location"] = f"/runs/{run.id}"
+    return answer(run)
+
+
+@router.get("/runs", summary="List runs, newest first")
+def list_runs(
+    services: Services,
+    status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
+    tag: Annotated[TagText | None, Query(description="Only runs with this tag.")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[RunAnswer]:
+    """Runs, newest first."""
+    before = read_cursor(cursor)
+    with services.store.reading() as session:
+        found = runs.newest(session, limit=limit + 1, before=before, status=status, tag=tag)
+    return page(found, limit, answer, lambda run: run.id)
+
+
+@router.get("/runs/{run_id}", summary="One run")
+def read_run(services: Services, run_id: RunId) -> RunAnswer:
+    """The run as it stands."""
+    with services.store.reading() as session:
+        return answer(runs.get(session, run_id))
+
+
+@router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
+def cancel_run(services: Services, run_id: RunId) -> RunAnswer:
+    """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
+    return answer(training.cancel_run(services.store, run_id))
+
+
+@router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
+def delete_run(services: Services, run_id: RunId) -> None:
+    """Delete it with its checkpoints and maps; a running one is refused."""
+    training.delete_run(services.store, run_id)

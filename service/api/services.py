@@ -1,0 +1,33 @@
+"""What the endpoints call: one set an application, put on `app.state` when it starts."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.api.metrics import Metrics
+from service.flows.heatmaps import Pictures
+from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
+from service.jobs import Executor
+from service.store.store import Store
+
+
+@dataclass(frozen=True)
+class ServiceSet:
+    """The store, the executor, and what looks at runs."""
+
+    store: Store
+    executor: Executor
+    workspace: Workspace
+    viewer: Viewer
+    pictures: Pictures
+    metrics: Metrics
+
+
+def _services(request: Request) -> ServiceSet:
+    services: ServiceSet = request.app.state.services
+    return services
+
+
+Services = Annotated[ServiceSet, Depends(_services)]

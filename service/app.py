@@ -1,0 +1,100 @@
+"""The application: everything wired, nothing decided."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
+
+from service import __version__
+from service.api import cams, catalogue, epochs, health, images, pictures, problems
+from service.api import runs as runs_api
+from service.api.metrics import Metrics
+from service.api.services import ServiceSet
+from service.errors import StoreBusy, StoreFull
+from service.flows import training
+from service.flows.heatmaps import Pictures
+from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
+from service.jobs import EXECUTORS
+from service.settings import Settings
+from service.store import runs, schema
+from service.store.store import Store
+
+MAX_BODY_BYTES = 1 * 2**20
+RESCUE_SECONDS = 10.0
+
+DESCRIPTION = """
+Watch a convolutional network learn: train image classifiers, keep every epoch's checkpoint, and
+look at Grad-CAM heatmaps of any (run, epoch, image, class, method). After S. Sakai and Y. Takenaka,
+"Visualization of learning process for Convolution Neural Network", JSAI 2019.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The service's ASGI application. It opens its store when it starts, and closes it at the end.
+
+    Its lifespan raises SchemaMismatch for a database that another version made.
+    """
+    settings = settings or Settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        services = open_services(settings)
+        app.state.services = services
+        stopping = threading.Event()
+        rescuer = threading.Thread(target=_rescue, args=(services, stopping), daemon=True)
+        training.pick_up(services.store, services.executor, services.workspace)
+        rescuer.start()
+        yield
+        stopping.set()
+        services.executor.close()
+        rescuer.join()
+        services.store.close()
+
+    app = FastAPIOffline(
+        title="Camreel",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        max_body_size=MAX_BODY_BYTES,
+        redoc_url=None,
+    )
+    problems.install(app)
+    for resource in (runs_api, epochs, cams, pictures, images, catalogue, health):
+        app.include_router(resource.router)
+    return app
+
+
+def open_services(settings: Settings) -> ServiceSet:
+    """What the endpoints call, on the settings' database, its schema made if it is empty."""
+    workspace = Workspace(
+        settings.resolved_database_url,
+        settings.blobs,
+        settings.resolved_data_dir.resolve(),
+        settings.max_parallel_runs,
+    )
+    store = Store.open(workspace.database_url, workspace.blobs)
+    schema.ensure(store)
+    viewer = Viewer(store, workspace.data_dir)
+
+    def count_runs() -> dict[str, int]:
+        with store.reading() as session:
+            return runs.count_by_status(session)
+
+    return ServiceSet(
+        store,
+        EXECUTORS[settings.executor](settings.max_parallel_runs),
+        workspace,
+        viewer,
+        Pictures(viewer),
+        Metrics(count_runs),
+    )
+
+
+def _rescue(services: ServiceSet, stopping: threading.Event) -> None:
+    while not stopping.wait(RESCUE_SECONDS):
+        # A database that is busy or full now is looked at again in ten seconds.
+        with suppress(StoreBusy, StoreFull):
+            training.fail_lost_runs(services.store)

@@ -1,0 +1,185 @@
+"""The command line. Commands import what they need when they are called: `--help` waits for no
+torch.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.errors import CamreelError
+
+app = typer.Typer(
+    help="Watch a convolutional network learn.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+Port = Annotated[
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+]
+State = Annotated[Path | None, typer.Option(help="State folder (CAMREEL_STATE_DIR).")]
+Data = Annotated[Path | None, typer.Option(help="Datasets (CAMREEL_DATA_DIR).")]
+Epochs = Annotated[int, typer.Option(min=1, max=10_000, help="Epochs to train.")]
+RunArgument = Annotated[int, typer.Argument(min=1, help="The run's id.")]
+
+
+def main() -> None:
+    """Entry point: an error of ours is a line on standard error, and exit status 1."""
+    try:
+        app()
+    except CamreelError as error:
+        sys.exit(f"camreel: {error}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Port = None,
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Serve the API; prints one line with its address once it answers."""
+    from service.cli.serving import serve
+
+    serve(_settings(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
+
+
+@app.command()
+def demo(
+    epochs: Epochs = 20,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Training images an epoch; default as the API's.")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="mnist, digits, or auto: MNIST where it can be had.")
+    ] = "auto",
+    port: Port = None,
+    state_dir: State = None,
+    data_dir: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the sheets; default: in the state folder.")
+    ] = None,
+    leave: Annotated[
+        bool, typer.Option("--exit", help="End after the pictures instead of serving on.")
+    ] = False,
+) -> None:
+    """Start the service, train the paper's network, and draw where it looks."""
+    from service.cli.demo import demo
+
+    settings = _settings(port=port, state_dir=state_dir, data_dir=data_dir)
+    free_port = port is None
+    demo(settings, epochs, samples, dataset, out, free_port=free_port, leave=leave)
+
+
+@app.command()
+def train(
+    spec: Annotated[
+        Path | None, typer.Argument(help="A JSON file with the spec, as POST /runs takes it.")
+    ] = None,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A field's value, as in optimizer.name=sgd; repeatable."),
+    ] = None,
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Train a run here, without a service, into the same database."""
+    from service.cli.training import train
+
+    train(_settings(state_dir=state_dir, data_dir=data_dir), spec, change or [])
+
+
+@app.command()
+def cam(
+    run: RunArgument,
+    epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
+    method: Annotated[str, typer.Option(help="A method's name.")] = "proposed",
+    image: Annotated[str | None, typer.Option(help="test:7; default: the first probe.")] = None,
+    class_name: Annotated[
+        str | None, typer.Option("--class", help="Index or name; default: the image's own.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Default: the last convolution.")] = None,
+    style: Annotated[str, typer.Option(help="overlay, heatmap, gray or signed.")] = "overlay",
+    scale: Annotated[str, typer.Option(help="map, strip or run.")] = "map",
+    colormap: Annotated[str | None, typer.Option(help="A colormap's name.")] = None,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side in pixels.")] = 224,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("cam.png"),
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Write one heatmap as PNG."""
+    from service.cli.looking import cam
+
+    asked = {"method": method, "image": image, "class": class_name, "layer": layer}
+    drawn = {"style": style, "scale": scale, "colormap": colormap, "size": size}
+    cam(_settings(state_dir=state_dir, data_dir=data_dir), run, epoch, asked | drawn, out)
+
+
+@app.command()
+def blanks(
+    run: RunArgument,
+    epsilon: Annotated[
+        float, typer.Option(min=0, max=1, help="A peak up to this is blank.")
+    ] = 1e-7,
+    epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "1:",
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Count a run's blank maps, by method and cause."""
+    from service.cli.looking import blanks
+
+    blanks(_settings(state_dir=state_dir, data_dir=data_dir), run, epsilon, epochs)
+
+
+@app.command()
+def paper(
+    recipe: Annotated[
+        list[str] | None, typer.Option(help="A recipe's name; repeatable; default: all.")
+    ] = None,
+    seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeatable; default: 0.")] = None,
+    epochs: Epochs = 100,
+    parallel: Annotated[int, typer.Option(min=1, max=64, help="Runs at once.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder for the database and pictures.")] = Path(
+        "paper"
+    ),
+    data_dir: Data = None,
+) -> None:
+    """Do the paper's experiment (section 4) again: sheets, figure 4, and the count of blanks."""
+    from service.cli.paper import paper
+
+    settings = _settings(state_dir=out, data_dir=data_dir, max_parallel_runs=parallel)
+    paper(settings, recipe or [], seed or [0], epochs, out)
+
+
+@db.command("upgrade")
+def db_upgrade(state_dir: State = None) -> None:
+    """Bring the database to this version's schema."""
+    from service.cli.database import upgrade
+
+    upgrade(_settings(state_dir=state_dir))
+
+
+@app.command()
+def openapi(out: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:
+    """Write the API's OpenAPI schema."""
+    from service.cli.database import write_openapi
+
+    write_openapi(out)
+
+
+def _settings(**given: Any) -> Any:
+    from pydantic import ValidationError
+
+    from service.settings import Settings
+
+    try:
+        return Settings(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        sys.exit(f"camreel: CAMREEL_{name}: {first['msg']}")

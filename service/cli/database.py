@@ -1,0 +1,24 @@
+"""The schema of the database, and of the API."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from service.app import create_app
+from service.settings import Settings
+from service.store import schema
+from service.store.store import opened
+
+
+def upgrade(settings: Settings) -> None:
+    """Bring the database to this version's schema."""
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.upgrade(store)
+    Console().print("The database has this version's schema.")
+
+
+def write_openapi(out: Path) -> None:
+    """Write the API's schema as it is served."""
+    text = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False)
+    out.write_text(text + "\n")

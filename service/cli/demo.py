@@ -1,0 +1,133 @@
+"""The demonstration: a service, the paper's run, and its two contact sheets, through the API."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from service.cli.following import Snapshot, follow
+from service.cli.serving import listen, serving
+from service.core.cams.methods import METHODS
+from service.core.datasets import DATASETS
+from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
+from service.settings import Settings
+
+PREFERRED_PORT = 8000
+PICTURE_TIMEOUT_SECONDS = 300.0
+
+
+def demo(
+    settings: Settings,
+    epochs: int,
+    samples: int | None,
+    dataset: str,
+    out: Path | None,
+    *,
+    free_port: bool,
+    leave: bool,
+) -> None:
+    """Serve, train, draw; then stay until Ctrl-C, unless told to leave."""
+    console = Console()
+    dataset = _dataset(console, dataset, settings)
+    folder = out or settings.state_dir / "demo"
+    spec: dict[str, Any] = {
+        "name": f"demo on {DATASETS[dataset].title}",
+        "tags": ["demo"],
+        "dataset": dataset,
+        "epochs": epochs,
+    }
+    if samples is not None:
+        spec["samples_per_epoch"] = samples
+    try:
+        listening = listen(settings.host, PREFERRED_PORT if free_port else settings.port)
+    except InvalidValue:
+        if not free_port:
+            raise
+        listening = listen(settings.host, 0)
+    with (
+        serving(settings, listening) as address,
+        httpx.Client(base_url=address, timeout=PICTURE_TIMEOUT_SECONDS) as api,
+    ):
+        console.print(f"Camreel answers at {address}")
+        run_id = _json(api.post("/runs", json=spec))["id"]
+        console.print(
+            f"Run {run_id}: the paper's network on {DATASETS[dataset].title}, {epochs} epochs"
+        )
+        ended = follow(console, lambda: _snapshot(api, run_id))
+        if ended.status != "succeeded":
+            error = _json(api.get(f"/runs/{run_id}"))["error"] or {"detail": ""}
+            raise CamreelError(f"Run {run_id} {ended.status}: {error['detail']}")
+        for path in _write_sheets(api, run_id, dataset, folder):
+            console.print(f"Sheet: {path}")
+        heatmap = f"{address}/runs/{run_id}/epochs/{epochs}/cam?method=proposed"
+        console.print(f"Heatmap: {heatmap}", soft_wrap=True)
+        console.print(f"API: {address}/docs")
+        if not leave:
+            console.print("Serving until Ctrl-C.")
+            _wait_for_interrupt()
+
+
+def _dataset(console: Console, wanted: str, settings: Settings) -> str:
+    """MNIST where it is or can be downloaded, else the embedded digits, and says so."""
+    if wanted in DATASETS:
+        return wanted
+    if wanted != "auto":
+        raise UnknownName("dataset", wanted, ["auto", *DATASETS])
+    try:
+        DATASETS["mnist"].load(settings.resolved_data_dir, True)
+    except DatasetUnavailable:
+        console.print(
+            "[bold yellow]MNIST is neither in the data directory nor to be downloaded: this run "
+            "learns the embedded UCI digits instead (1,797 real digits of 8 x 8 pixels, resized "
+            "to 28 x 28).[/]"
+        )
+        return "digits"
+    return "mnist"
+
+
+def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
+    run = _json(api.get(f"/runs/{run_id}"))
+    done = run["epochs_done"]
+    epoch = _json(api.get(f"/runs/{run_id}/epochs/{done}")) if done >= 0 else {}
+    blanks = _json(api.get(f"/runs/{run_id}/blanks"))["methods"] if done >= 1 else {}
+    progress = run["progress"]
+    return Snapshot(
+        status=run["status"],
+        epochs_done=done,
+        epochs_total=run["epochs_total"],
+        epoch_share=progress["images_seen"] / progress["images_of_epoch"],
+        train_loss=epoch.get("train_loss"),
+        test_accuracy=epoch.get("test_accuracy"),
+        blanks={name: (count["blank"], count["total"]) for name, count in blanks.items()},
+    )
+
+
+def _write_sheets(api: httpx.Client, run_id: int, dataset: str, folder: Path) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for method in METHODS:
+        picture = api.get(f"/runs/{run_id}/sheet", params={"method": method})
+        if picture.is_error:
+            _json(picture)
+        path = folder / f"run-{run_id}-{dataset}-{method}.png"
+        path.write_bytes(picture.content)
+        paths.append(path)
+    return paths
+
+
+def _json(answer: httpx.Response) -> Any:
+    """The body; raises CamreelError with the problem's own words."""
+    body = answer.json()
+    if answer.is_error:
+        raise CamreelError(f"{body.get('title')}: {body.get('detail')}")
+    return body
+
+
+def _wait_for_interrupt() -> None:
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()

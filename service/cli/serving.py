@@ -1,0 +1,96 @@
+"""The server, in the foreground or in a thread."""
+
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from service.app import create_app
+from service.errors import CamreelError, InvalidValue
+from service.settings import Settings
+from service.store import schema
+from service.store.store import opened
+
+GRACE_SECONDS = 2
+
+
+class Server(uvicorn.Server):
+    """Tells when it answers."""
+
+    def __init__(self, config: uvicorn.Config, answers: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._answers = answers
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, then the call."""
+        await super().startup(sockets)
+        if self.started:
+            self._answers()
+
+
+def serve(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM."""
+    # Before the server, so that a schema that does not fit is one line, and no traceback.
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+    listening = listen(settings.host, settings.port)
+    address = address_of(listening)
+    if not settings.host.startswith(("127.", "localhost", "::1")):
+        print(  # noqa: T201
+            "Camreel listens beyond this machine, and has no tokens yet: whoever reaches it may "
+            "use it.",
+            file=sys.stderr,
+        )
+    server = _server(
+        settings,
+        lambda: print(f"Camreel answers at {address}  (API: {address}/docs)", flush=True),  # noqa: T201
+    )
+    server.run(sockets=[listening])
+    if not server.started:
+        sys.exit(1)
+
+
+@contextmanager
+def serving(settings: Settings, listening: socket.socket) -> Iterator[str]:
+    """A server in a thread for the time of a block; gives its address once it answers."""
+    answers = threading.Event()
+    server = _server(settings, answers.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+    thread.start()
+    while not answers.wait(0.05):
+        if not thread.is_alive():
+            raise CamreelError("The service did not start.")
+    try:
+        yield address_of(listening)
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises InvalidValue if the port is taken or the host is not ours."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise InvalidValue("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def address_of(listening: socket.socket) -> str:
+    """The address that a browser takes."""
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _server(settings: Settings, answers: Callable[[], None]) -> Server:
+    config = uvicorn.Config(
+        create_app(settings),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    return Server(config, answers)

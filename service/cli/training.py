@@ -1,0 +1,85 @@
+"""Training without a service: the same flow, in this process, into the same database."""
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from service.app import open_services
+from service.cli.following import Snapshot, follow
+from service.core.spec import RunSpec
+from service.errors import CamreelError, RunConflict
+from service.flows import training
+from service.flows.heatmaps import count_blanks
+from service.flows.viewing import Viewer
+from service.settings import Settings
+from service.store import epochs, runs
+
+
+def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
+    """Train the spec of a JSON file, or the paper's, with changes such as `epochs=5`."""
+    console = Console()
+    spec = _spec(path, changes)
+    services = open_services(settings.model_copy(update={"executor": "inline"}))
+    with services.store.writing() as session:
+        run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
+    console.print(f"Run {run.id} in {settings.resolved_database_url}", soft_wrap=True)
+    worker = threading.Thread(target=training.train_run, args=(services.workspace, run.id))
+    worker.start()
+    try:
+        follow(console, lambda: snapshot(services.viewer, run.id))
+    except KeyboardInterrupt:
+        console.print("Cancelling; the epochs so far stay.")
+        try:
+            training.cancel_run(services.store, run.id)
+        except RunConflict:
+            console.print("It had ended already.")
+    worker.join()
+    with services.store.reading() as session:
+        ended = runs.get(session, run.id)
+    if ended.error:
+        raise CamreelError(f"Run {run.id} failed ({ended.error.type}): {ended.error.detail}")
+    console.print(f"Run {run.id} {ended.status} with {ended.epochs_done} epochs.")
+
+
+def snapshot(viewer: Viewer, run_id: int) -> Snapshot:
+    """A run as it stands in the store."""
+    with viewer.store.reading() as session:
+        run = runs.get(session, run_id)
+        done = run.epochs_done
+        measures = epochs.get(session, run_id, done).measures if done >= 0 else None
+    counts = count_blanks(viewer, run_id, "1:", 1e-7).methods if done >= 1 else {}
+    return Snapshot(
+        status=run.status,
+        epochs_done=done,
+        epochs_total=run.epochs_total,
+        epoch_share=run.images_seen / run.spec["samples_per_epoch"],
+        train_loss=measures.train_loss if measures else None,
+        test_accuracy=measures.test_accuracy if measures else None,
+        blanks={name: (count.blank, count.total) for name, count in counts.items()},
+    )
+
+
+def _spec(path: Path | None, changes: list[str]) -> RunSpec:
+    try:
+        values: dict[str, Any] = json.loads(path.read_text()) if path else {}
+    except (OSError, ValueError) as error:
+        raise CamreelError(f"{path} cannot be read as JSON: {error}") from error
+    for change in changes:
+        name, _, text = change.partition("=")
+        *parents, last = name.split(".")
+        inside = values
+        for parent in parents:
+            inside = inside.setdefault(parent, {})
+        try:
+            inside[last] = json.loads(text)
+        except ValueError:
+            inside[last] = text
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise CamreelError("; ".join(lines)) from error
