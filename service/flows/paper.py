@@ -1,6 +1,19 @@
 """Section 4 of the paper, done again: recipes, their runs, and the count of blank maps."""
 
+import json
+from dataclasses import dataclass
+
+from service.core.cams.blank import Blank
 from service.core.spec import RunSpec
+from service.flows.heatmaps import BlankCount, count_blanks
+from service.flows.training import start_run
+from service.flows.viewing import Query as MapQuery
+from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
+from service.jobs import Executor
+from service.store import runs
+from service.store.heatmaps import Heatmap
+from service.store.store import Store
 
 PAPER_EPOCHS = 100
 
@@ -25,3 +38,88 @@ def paper_spec(recipe: str, seed: int, epochs: int = PAPER_EPOCHS) -> RunSpec:
             **RECIPES[recipe],
         }
     )
+
+
+THRESHOLDS = (0.0, *(10.0**power for power in range(-10, -3)))
+"""At which a count of blank maps is stated: whether a map shows depends on it."""
+
+SPANS = ((1, 50), (1, 100))
+"""Epochs counted: 10 digits x 50 epochs are the 500 maps that the paper names."""
+
+
+@dataclass(frozen=True)
+class BlankBlock:
+    """Counts of one recipe's blank maps over a span of epochs, by threshold, then by method."""
+
+    recipe: str
+    seed: int
+    run_id: int
+    first_epoch: int
+    last_epoch: int
+    test_accuracy: float  # of the last epoch
+    counts: dict[float, dict[str, BlankCount]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A cell for figure 4: blank for want of a gradient by one method, seen by the other."""
+
+    image: str
+    epoch: int
+
+
+def paper_runs(
+    store: Store, executor: Executor, workspace: Workspace, specs: list[RunSpec]
+) -> list[int]:
+    """Ids of runs of those specs: one that succeeded is taken as it is, the others are started."""
+    with store.reading() as session:
+        there = {
+            json.dumps(run.spec, sort_keys=True): run.id
+            for run in runs.with_status(session, runs.SUCCEEDED)
+        }
+    ids = []
+    for spec in specs:
+        key = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
+        known = there.get(key)
+        ids.append(known or start_run(store, executor, workspace, spec).id)
+    return ids
+
+
+def blank_blocks(viewer: Viewer, run_id: int, recipe: str, seed: int) -> list[BlankBlock]:
+    """The table of a run: a block for each span of epochs that the run has reached."""
+    there = viewer.epochs(run_id)
+    blocks = []
+    for first, last in SPANS:
+        if last >= len(there):
+            continue
+        counts = {
+            epsilon: count_blanks(viewer, run_id, f"{first}:{last}", epsilon).methods
+            for epsilon in THRESHOLDS
+        }
+        accuracy = there[last].measures.test_accuracy
+        blocks.append(BlankBlock(recipe, seed, run_id, first, last, accuracy, counts))
+    return blocks
+
+
+def example(viewer: Viewer, run_id: int) -> Example | None:
+    """A cell whose conventional map is saturated and whose proposed one shows, or None.
+
+    Of several, the one whose proposed map has the highest peak.
+    """
+    methods = ("conventional", "proposed")
+    seen: dict[str, dict[tuple[str, int], Heatmap]] = {method: {} for method in methods}
+    for subject in viewer.probe_subjects(MapQuery(run_id, methods[0])):
+        for method in methods:
+            query = MapQuery(run_id, method, subject.image.reference)
+            there = viewer.epochs(run_id)[1:]
+            for row in viewer.rows(viewer.subject(query), there):
+                seen[method][row.image, row.epoch] = row
+    found = [
+        (seen["proposed"][cell].peak, cell)
+        for cell, row in seen["conventional"].items()
+        if row.blank == Blank.SATURATED and seen["proposed"][cell].blank == Blank.NONE
+    ]
+    if not found:
+        return None
+    _, (image, epoch) = max(found)
+    return Example(image, epoch)

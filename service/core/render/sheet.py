@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from service.core.cams.blank import Blank
 from service.core.render.cells import Cell, Style, colours, hatched, picture
 from service.core.render.png import encode_png
+from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
 
 Bytes = npt.NDArray[np.uint8]
 
-INK, FAINT, PAPER = (25, 25, 28), (110, 110, 118), (255, 255, 255)
 GAP = 2
-MARGIN = 12
 STRIP_WIDTH_PIXELS = 2400  # strips break into rows beyond it
 
 
@@ -40,21 +38,21 @@ def contact_sheet(
     """The paper's figures 6 and 7 as PNG: a row a probe, led by its image; a column an epoch."""
     size = look.cell_pixels
     step = size + GAP
-    text = _font(max(10, min(20, size // 3)))
-    head_width = max((_width(text, head) for head in row_heads), default=0) + 8
-    left = MARGIN + head_width + step + 6
-    top = MARGIN + 30 + _height(text) + 6
+    text = font(max(10, min(20, size // 3)))
+    head_pixels = max((text_width(text, head) for head in row_heads), default=0) + 8
+    left = MARGIN + head_pixels + step + 6
+    top = MARGIN + 30 + text_height(text) + 6
     causes = sorted({cell.blank for row in rows for cell in row} - {Blank.NONE})
     width = max(left + step * len(column_heads) + MARGIN, 640)
     height = top + step * len(rows) + 34 + MARGIN
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((MARGIN, MARGIN - 2), title, INK, _font(18))
+    draw.text((MARGIN, MARGIN - 2), title, INK, font(18))
     _column_heads(draw, column_heads, left, top, step, text)
     for r, (head, cells) in enumerate(zip(row_heads, rows, strict=True)):
         y = top + r * step
         draw.text((MARGIN, y + size / 2), head, INK, text, anchor="lm")
-        _paste(page, picture(cells[0].image, size), MARGIN + head_width, y)
+        _paste(page, picture(cells[0].image, size), MARGIN + head_pixels, y)
         for c, cell in enumerate(cells):
             _paste(page, colours(cell, look.style, look.colormap, size), left + c * step, y)
     _footer(page, draw, footer, causes, height - MARGIN - 18)
@@ -65,27 +63,27 @@ def strip(cells: Sequence[Cell], heads: Sequence[str], look: Look, title: str) -
     """PNG of one image's cells, each under its epoch; in several rows where one is too wide."""
     size = look.cell_pixels
     step = size + GAP
-    text = _font(max(10, min(16, size // 4)))
-    line = step + _height(text) + 4
+    text = font(max(10, min(16, size // 4)))
+    line = step + text_height(text) + 4
     columns = max(1, min(len(cells), (STRIP_WIDTH_PIXELS - 2 * MARGIN) // step))
     lines = -(-len(cells) // columns)
     width = max(2 * MARGIN + columns * step, 420)
     page = Image.new("RGB", (width, 2 * MARGIN + 28 + lines * line), PAPER)
     draw = ImageDraw.Draw(page)
-    draw.text((MARGIN, MARGIN - 2), title, INK, _font(16))
+    draw.text((MARGIN, MARGIN - 2), title, INK, font(16))
     for i, (cell, head) in enumerate(zip(cells, heads, strict=True)):
         x, y = MARGIN + i % columns * step, MARGIN + 28 + i // columns * line
         if i % columns % _every(text, heads, step) == 0:
             draw.text((x + size / 2, y), head, FAINT, text, anchor="ma")
-        _paste(page, colours(cell, look.style, look.colormap, size), x, y + _height(text) + 2)
+        _paste(page, colours(cell, look.style, look.colormap, size), x, y + text_height(text) + 2)
     return encode_png(np.asarray(page))
 
 
 def captioned(cell: Cell, look: Look, caption: str) -> Image.Image:
     """One cell over a line of text: a frame of an animation."""
     size = look.cell_pixels
-    text = _font(max(10, size // 14))
-    page = Image.new("RGB", (size, size + _height(text) + 8), PAPER)
+    text = font(max(10, size // 14))
+    page = Image.new("RGB", (size, size + text_height(text) + 8), PAPER)
     _paste(page, colours(cell, look.style, look.colormap, size), 0, 0)
     ImageDraw.Draw(page).text((size / 2, size + 3), caption, INK, text, anchor="ma")
     return page
@@ -107,35 +105,20 @@ def _column_heads(
 def _footer(
     page: Image.Image, draw: ImageDraw.ImageDraw, words: str, causes: Sequence[Blank], y: int
 ) -> None:
-    text = _font(14)
+    text = font(14)
     draw.text((MARGIN, y), words, INK, text)
-    x = MARGIN + _width(text, words) + 24
+    x = MARGIN + text_width(text, words) + 24
     for cause in causes:
         _paste(page, hatched(np.zeros((18, 18, 3), np.uint8), cause), x, y)
         draw.text((x + 24, y), cause.value, INK, text)
-        x += 24 + _width(text, cause.value) + 20
+        x += 24 + text_width(text, cause.value) + 20
 
 
 def _every(text: ImageFont.FreeTypeFont, heads: Sequence[str], step: int) -> int:
     """Each how manyth head is written, so that none runs into the next."""
-    widest = max((_width(text, head) for head in heads), default=0) + 4
+    widest = max((text_width(text, head) for head in heads), default=0) + 4
     return max(1, -(-widest // step))
 
 
 def _paste(page: Image.Image, cell: Bytes, x: int, y: int) -> None:
     page.paste(Image.fromarray(cell), (x, y))
-
-
-def _width(text: ImageFont.FreeTypeFont, words: str) -> int:
-    return round(text.getlength(words))
-
-
-def _height(text: ImageFont.FreeTypeFont) -> int:
-    return round(text.size * 1.2)
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow is built with FreeType"  # noqa: S101
-    return font

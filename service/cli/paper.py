@@ -1,0 +1,138 @@
+"""The paper's experiment, done again: runs, sheets, figure 4, and the table of blank maps."""
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+
+from service.api.services import ServiceSet
+from service.app import open_services
+from service.cli.training import snapshot
+from service.core.images import from_png
+from service.core.render.cells import picture
+from service.core.render.png import encode_png
+from service.core.render.table import Panel, side_by_side, table_png
+from service.errors import CamreelError, UnknownName
+from service.flows.heatmaps import Rendering
+from service.flows.paper import (
+    RECIPES,
+    THRESHOLDS,
+    BlankBlock,
+    blank_blocks,
+    example,
+    paper_runs,
+    paper_spec,
+)
+from service.flows.viewing import Query
+from service.settings import Settings
+from service.store import runs
+
+SHEET_CELL_PIXELS = 32
+FIGURE_PIXELS = 224
+METHODS = ("conventional", "proposed")
+PRINTED = "The paper prints 217 (conventional) and 0 (proposed) of 500, and no threshold."
+
+
+def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int, out: Path) -> None:
+    """Train what is not trained yet in the folder's database, then write all that it shows."""
+    console = Console()
+    for recipe in recipes:
+        if recipe not in RECIPES:
+            raise UnknownName("recipe", recipe, RECIPES)
+    asked = [(recipe, seed) for seed in seeds for recipe in recipes or RECIPES]
+    services = open_services(settings)
+    try:
+        specs = [paper_spec(recipe, seed, epochs) for recipe, seed in asked]
+        ids = paper_runs(services.store, services.executor, services.workspace, specs)
+        _wait(console, services, ids)
+    finally:
+        services.executor.close()
+    blocks: list[BlankBlock] = []
+    for (recipe, seed), run_id in zip(asked, ids, strict=True):
+        folder = out / f"{recipe}-seed{seed}"
+        folder.mkdir(parents=True, exist_ok=True)
+        _write_pictures(services, run_id, folder)
+        blocks += blank_blocks(services.viewer, run_id, recipe, seed)
+        console.print(f"{recipe}, seed {seed}: {folder}")
+    _write_table(blocks, out)
+    console.print(f"Table: {out / 'blanks.md'}")
+
+
+def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
+    with Progress(
+        TextColumn("run {task.fields[run]}"), *Progress.get_default_columns(), console=console
+    ) as progress:
+        tasks = {run_id: progress.add_task("", run=run_id) for run_id in ids}
+        while True:
+            now = {run_id: snapshot(services.viewer, run_id) for run_id in ids}
+            for run_id, seen in now.items():
+                progress.update(
+                    tasks[run_id],
+                    total=seen.epochs_total,
+                    completed=max(0, seen.epochs_done),
+                    description=seen.words,
+                )
+            if all(seen.ended for seen in now.values()):
+                break
+            time.sleep(1)
+    for run_id in ids:
+        with services.store.reading() as session:
+            run = runs.get(session, run_id)
+        if run.status != runs.SUCCEEDED:
+            why = f" ({run.error.type}): {run.error.detail}" if run.error else ""
+            raise CamreelError(f"Run {run_id} {run.status}{why}")
+
+
+def _write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
+    pictures = services.pictures
+    for method in METHODS:
+        sheet = pictures.sheet(Query(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
+        (folder / f"{method}.png").write_bytes(sheet.draw())
+    cell = example(services.viewer, run_id)
+    if cell is None:
+        return
+    image = services.viewer.subject(Query(run_id, "proposed", cell.image)).image
+    drawn = picture(from_png(image.png), FIGURE_PIXELS)
+    panels = [Panel(encode_png(drawn), f"{cell.image}, epoch {cell.epoch}")]
+    for method in METHODS:
+        query, rendering = Query(run_id, method, cell.image), Rendering(size=FIGURE_PIXELS)
+        heatmap = pictures.cam(query, cell.epoch, rendering)
+        panels.append(Panel(heatmap.draw(), f"{method}: peak {heatmap.row().peak:.1e}"))
+    (folder / "figure4.png").write_bytes(side_by_side(panels))
+
+
+def _write_table(blocks: list[BlankBlock], out: Path) -> None:
+    heads = ["recipe", "epochs", "threshold"]
+    heads += [f"{method}, blank" for method in METHODS]
+    heads += ["saturated / all-negative / dead"] * 2
+    rows = [row for block in blocks for row in _rows(block)]
+    lines = [_markdown(heads), _markdown(["---"] * len(heads)), *map(_markdown, rows)]
+    (out / "blanks.md").write_text("\n".join([*lines, "", PRINTED, ""]))
+    (out / "blanks.json").write_text(
+        json.dumps([asdict(block) for block in blocks], indent=1) + "\n"
+    )
+    title = "Blank maps by threshold (peak of equation 2 at most so much) and cause"
+    (out / "blanks.png").write_bytes(table_png(title, heads, rows))
+
+
+def _rows(block: BlankBlock) -> list[list[str]]:
+    rows = []
+    for epsilon in THRESHOLDS:
+        counts = [block.counts[epsilon][method] for method in METHODS]
+        rows.append(
+            [
+                f"{block.recipe}, seed {block.seed}",
+                f"{block.first_epoch} to {block.last_epoch}",
+                f"{epsilon:g}",
+                *(f"{count.blank} of {count.total}" for count in counts),
+                *(" / ".join(map(str, count.by_cause.values())) for count in counts),
+            ]
+        )
+    return rows
+
+
+def _markdown(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
