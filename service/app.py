@@ -59,6 +59,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description=DESCRIPTION,
         lifespan=lifespan,
         max_body_size=MAX_BODY_BYTES,
+        redirect_slashes=False,
         redoc_url=None,
     )
     problems.install(app)

@@ -4,12 +4,32 @@ import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from pydantic import BaseModel, Field
 
 from service.api.caching import conditional
+from service.api.pages import Page, RunId
 from service.api.services import Services
 from service.core.datasets import DATASETS
+from service.store import images, runs
 
 router = APIRouter(tags=["images"])
+
+
+class ProbeAnswer(BaseModel):
+    """An image that a run watches."""
+
+    image: str = Field(description="Its reference.", examples=["test:7"])
+    label: int | None = Field(description="Index of its own class.")
+
+
+@router.get("/runs/{run_id}/probes", summary="The images that a run watches")
+def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
+    """In the order of a sheet's rows; empty until the run's worker has read its dataset."""
+    with services.store.reading() as session:
+        runs.get(session, run_id)
+        watched = images.probes(session, run_id)
+    items = [ProbeAnswer(image=image.reference, label=image.label) for image in watched]
+    return Page(items=items, next=None)
 
 
 @router.get(

@@ -3,10 +3,9 @@
 import re
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi_problem.error import Problem
+from fastapi_problem.error import Problem, StatusProblem
 from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
 
 from service import errors
@@ -35,16 +34,28 @@ RETRY_AFTER_SECONDS = 2
 # Noise beside the error that caused it: a default that depends on a field which was refused.
 _CONSEQUENCES = {"default_factory_not_called"}
 
-log = structlog.get_logger()
-
 
 def install(app: FastAPI) -> None:
     """Answer every error of the application as problem+json."""
     handler = new_exception_handler(
-        handlers={CamreelError: _domain_problem, Exception: _unforeseen_problem},
+        handlers={CamreelError: _domain_problem},
+        unhandled_wrappers={"default": InternalError},
         request_validation_handler=_validation_problem,
     )
     add_exception_handler(app, handler)
+    # By name too: what is only handled as an Exception is raised again, as unforeseen, to the log.
+    app.add_exception_handler(CamreelError, handler)
+
+
+class InternalError(StatusProblem):
+    """Something unforeseen. Its own words are for the log: they may hold a path."""
+
+    title = "Internal error"
+    type_ = "internal-error"
+    status = 500
+
+    def __init__(self, _: str | None = None) -> None:
+        super().__init__("Something went wrong that Camreel did not foresee; its log has the rest.")
 
 
 def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Problem:
@@ -106,16 +117,6 @@ def _tags(error: dict[str, Any]) -> set[str]:
 
 def _spoken(allowed: dict[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in allowed.items())
-
-
-def _unforeseen_problem(_: ExceptionHandler, request: Request, error: Exception) -> Problem:
-    log.error("unforeseen error", path=request.url.path, exc_info=error)
-    return Problem(
-        "Internal error",
-        type_="internal-error",
-        detail="Something went wrong that Camreel did not foresee; its log has the rest.",
-        status=500,
-    )
 
 
 def _words(kind: type[Exception], between: str = " ") -> str:

@@ -79,7 +79,9 @@ OPTIMIZERS: dict[str, type[Adadelta] | type[SGD] | type[Adam] | type[AdamW]] = {
 
 def _name(value: Any) -> Any:
     # A body that changes only the rate need not repeat the default's name.
-    return value.get("name", "adadelta") if isinstance(value, dict) else value.name
+    if isinstance(value, dict):
+        return value.get("name", "adadelta")
+    return getattr(value, "name", None)
 
 
 AnyOptimizer = Annotated[

@@ -106,7 +106,7 @@ class Pictures:
         at = self.viewer.epoch(query.run_id, epoch)
         look = rendering.look
         scale = self._shared_scale(subject, rendering.scale)
-        etag = _etag("cam", [subject.identity(at)], rendering, look, scale)
+        etag = _etag("cam", [subject.identity(at)], look, scale)
 
         def draw() -> bytes:
             return map_png(
@@ -137,7 +137,7 @@ class Pictures:
         look = rendering.look
         scale = self._shared_scale(subject, rendering.scale)
         identities = [subject.identity(epoch) for epoch in chosen]
-        etag = _etag(f"strip.{kind}", identities, rendering, look, scale)
+        etag = _etag(f"strip.{kind}", identities, look, scale)
 
         def draw() -> bytes:
             cells = self._cells([subject], chosen, [scale])[0]
@@ -177,7 +177,7 @@ class Pictures:
         look = rendering.look
         scales = [self._shared_scale(subject, rendering.scale) for subject in subjects]
         identities = [s.identity(epoch) for s in subjects for epoch in chosen]
-        etag = _etag("sheet", identities, rendering, look, *scales)
+        etag = _etag("sheet", identities, look, *scales)
 
         def draw() -> bytes:
             rows = self._cells(subjects, chosen, scales)
@@ -295,6 +295,6 @@ def _legend(blanks: Sequence[Blank], rendering: Rendering) -> str:
     )
 
 
-def _etag(kind: str, identities: Sequence[str], *rendering: object) -> str:
-    parts = [kind, str(RENDER_VERSION), *identities, *map(repr, rendering)]
+def _etag(kind: str, identities: Sequence[str], *drawn: object) -> str:
+    parts = [kind, str(RENDER_VERSION), *identities, *map(repr, drawn)]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -1,0 +1,124 @@
+"""A real service on a free port with real worker processes, and where MNIST is."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+CAMREEL = str(Path(sys.executable).parent / "camreel")
+START_TIMEOUT_SECONDS = 60.0
+RUN_TIMEOUT_SECONDS = 300.0
+
+
+def mnist_dir() -> Path | None:
+    given = os.environ.get("CAMREEL_DATA_DIR")
+    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "mnist"
+    return folder.resolve() if (folder / "MNIST" / "raw").is_dir() else None
+
+
+class Service:
+    """A `camreel serve` process, and a client of it."""
+
+    def __init__(self, state_dir: Path, environment: dict[str, str] | None = None) -> None:
+        self.state_dir = state_dir
+        data = mnist_dir()
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("CAMREEL_")},
+            **({"CAMREEL_DATA_DIR": str(data)} if data else {}),
+            "CAMREEL_STATE_DIR": str(state_dir),
+            **(environment or {}),
+        }
+        self.process: subprocess.Popen[str]
+        self.http: httpx.Client
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [CAMREEL, "serve", "--port", "0"],
+            env=self._environment,
+            cwd=self.state_dir,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("Camreel answers at http://"), line
+        self.http = httpx.Client(base_url=line.split()[3], timeout=60)
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.http.close()
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(20)
+        finally:
+            self.process.kill()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+    def post_run(self, **spec: Any) -> int:
+        answer = self.http.post("/runs", json=spec)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
+
+    def run(self, run_id: int) -> dict[str, Any]:
+        return dict(self.http.get(f"/runs/{run_id}").raise_for_status().json())
+
+    def wait(
+        self, run_id: int, until: Callable[[dict[str, Any]], bool] | None = None
+    ) -> dict[str, Any]:
+        """The run as soon as it has ended, or as `until` says."""
+        ended = until or (lambda run: run["status"] in ("succeeded", "failed", "cancelled"))
+        deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
+        while not ended(run := self.run(run_id)):
+            assert time.monotonic() < deadline, run
+            time.sleep(0.1)
+        return run
+
+
+@pytest.fixture
+def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Makes services of a test's own, and stops them."""
+    made: list[Service] = []
+
+    def make(**environment: str) -> Service:
+        service = Service(tmp_path, environment)
+        service.start()
+        made.append(service)
+        return service
+
+    yield make
+    for service in made:
+        if service.process.poll() is None:
+            service.stop()
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service that most tests share; they leave its finished run alone."""
+    shared = Service(tmp_path_factory.mktemp("service"))
+    shared.start()
+    yield shared
+    shared.stop()
+
+
+@pytest.fixture(scope="session")
+def http(service: Service) -> httpx.Client:
+    return service.http
+
+
+@pytest.fixture(scope="session")
+def finished(service: Service) -> dict[str, Any]:
+    """A finished run of three epochs: on real MNIST where it is, else on the embedded digits."""
+    dataset = {"dataset": "mnist" if mnist_dir() else "digits"}
+    run_id = service.post_run(
+        **dataset, epochs=3, samples_per_epoch=1500, name="shared", tags=["shared"]
+    )
+    run = service.wait(run_id)
+    assert run["status"] == "succeeded", run
+    return run

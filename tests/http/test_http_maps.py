@@ -1,0 +1,252 @@
+"""Looking over HTTP: pictures, numbers and counts of a finished run."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from captum.attr import LayerGradCam
+from PIL import Image
+
+from service.core.checkpoints import decode
+from service.core.images import as_input, from_png
+
+METHODS = ["conventional", "proposed"]
+MAP_SIDE = 24
+
+
+@pytest.fixture
+def run(finished: dict[str, Any]) -> str:
+    return f"/runs/{finished['id']}"
+
+
+def picture(answer: httpx.Response, kind: str = "PNG") -> Image.Image:
+    assert answer.status_code == 200, answer.text
+    image = Image.open(io.BytesIO(answer.content))
+    assert image.format == kind
+    image.load()
+    return image
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_class_has_a_heatmap_by_both_methods(
+    http: httpx.Client, run: str, method: str
+) -> None:
+    seen = set()
+    for label in range(10):
+        answer = http.get(f"{run}/epochs/3/cam", params={"method": method, "class": label})
+        assert answer.headers["content-type"] == "image/png"
+        assert picture(answer).size == (224, 224)
+        assert float(answer.headers["x-cam-peak"]) >= 0
+        assert answer.headers["x-cam-blank"] in ("none", "saturated", "all-negative", "dead")
+        seen.add(answer.content)
+    # A map changes with the class; blank ones may look alike.
+    assert len(seen) > 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_numbers_are_captums(http: httpx.Client, run: str, method: str) -> None:
+    network, _ = decode(http.get(f"{run}/epochs/2/checkpoint").content)
+    network = network.double().requires_grad_()
+    image = http.get("/images/test:3", params={"dataset": _dataset(http, run)}).content
+    inputs = as_input(from_png(image).unsqueeze(0)).double()
+    score = (lambda x: network(x).softmax(1)) if method == "conventional" else network
+    for label in range(10):
+        ours = http.get(
+            f"{run}/epochs/2/cam.json",
+            params={"method": method, "class": label, "image": "test:3", "style": "signed"},
+        ).json()
+        theirs = LayerGradCam(score, network.conv2).attribute(
+            inputs, target=label, relu_attributions=False
+        )
+        expected = theirs.detach().numpy()[0, 0]
+        assert np.abs(np.array(ours["values"]) - expected).max() <= 1e-5 * np.abs(expected).max()
+        scores = network(inputs).softmax(1)[0]
+        assert ours["scores"][str(label)] == pytest.approx(scores[label].item(), abs=1e-5)
+
+
+def test_json_npy_and_headers_say_the_same(http: httpx.Client, run: str) -> None:
+    query = {"method": "proposed", "class": 4, "image": "test:5"}
+    values = http.get(f"{run}/epochs/1/cam.json", params=query).json()
+    array = np.load(io.BytesIO(http.get(f"{run}/epochs/1/cam.npy", params=query).content))
+    headers = http.get(f"{run}/epochs/1/cam", params=query).headers
+    assert array.dtype == np.float32
+    assert array.shape == (MAP_SIDE, MAP_SIDE)
+    assert array.min() >= 0
+    np.testing.assert_allclose(np.array(values["values"]), array, rtol=1e-6)
+    assert values["peak"] == pytest.approx(float(array.max()))
+    assert float(headers["x-cam-peak"]) == pytest.approx(values["peak"])
+    assert headers["x-cam-blank"] == values["blank"]
+    signed = http.get(f"{run}/epochs/1/cam.npy", params=query | {"style": "signed"}).content
+    assert values["min"] == pytest.approx(float(np.load(io.BytesIO(signed)).min()))
+
+
+def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
+    http: httpx.Client, run: str
+) -> None:
+    plain = http.get(f"{run}/epochs/3/cam")
+    told = http.get(f"{run}/epochs/3/cam.json").json()
+    assert (told["method"], told["layer"]) == ("proposed", "conv2")
+    assert told["class_index"] == told["label"] == 0
+    spelled = http.get(
+        f"{run}/epochs/3/cam",
+        params={
+            "method": "proposed", "image": told["image"], "class": 0, "layer": "conv2",
+            "style": "overlay", "scale": "map", "colormap": "jet", "size": "224",
+        },
+    )  # fmt: skip
+    assert plain.headers["etag"] == spelled.headers["etag"]
+    assert plain.content == spelled.content
+
+
+@pytest.mark.parametrize(
+    ("style", "mode"), [("overlay", "RGB"), ("heatmap", "P"), ("gray", "L"), ("signed", "P")]
+)
+@pytest.mark.parametrize("size", [16, 100, 1024])
+def test_styles_and_sizes(http: httpx.Client, run: str, style: str, mode: str, size: int) -> None:
+    answer = http.get(f"{run}/epochs/3/cam", params={"style": style, "size": size})
+    image = picture(answer)
+    assert (image.mode, image.size) == (mode, (size, size))
+
+
+@pytest.mark.parametrize(("layer", "side"), [("conv1", 26), ("conv2", 24), ("pool", 12)])
+def test_each_layer_has_its_own_map(http: httpx.Client, run: str, layer: str, side: int) -> None:
+    for method in METHODS:
+        params = {"layer": layer, "method": method}
+        values = http.get(f"{run}/epochs/3/cam.json", params=params).json()["values"]
+        assert np.array(values).shape == (side, side)
+        picture(http.get(f"{run}/epochs/3/cam", params=params))
+
+
+def test_a_map_is_immutable_and_costs_nothing_again(http: httpx.Client, run: str) -> None:
+    first = http.get(f"{run}/epochs/3/cam")
+    assert first.headers["cache-control"] == "private, max-age=31536000, immutable"
+    etag = first.headers["etag"]
+    assert etag.startswith('"')
+    for sent in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        again = http.get(f"{run}/epochs/3/cam", headers={"if-none-match": sent})
+        assert again.status_code == 304
+        assert again.content == b""
+        assert again.headers["etag"] == etag
+    assert http.get(f"{run}/epochs/3/cam", headers={"if-none-match": '"no"'}).status_code == 200
+    other = {
+        http.get(f"{run}/epochs/{epoch}/cam", params=params).headers["etag"]
+        for epoch in (2, 3)
+        for params in ({}, {"class": 1}, {"style": "gray"}, {"size": 64}, {"layer": "pool"})
+    }
+    assert len(other) == 10
+
+
+def test_a_shared_scale_is_not_immutable_and_never_brighter_than_the_maps_own(
+    http: httpx.Client, run: str
+) -> None:
+    image = next(i for i in _probes(http, run) if _told(http, run, "proposed", i, 2) == "none")
+    query = {"style": "gray", "image": image}
+    own = http.get(f"{run}/epochs/2/cam", params=query)
+    for scale in ("strip", "run"):
+        shared = http.get(f"{run}/epochs/2/cam", params=query | {"scale": scale})
+        assert shared.headers["cache-control"] == "private, no-cache"
+        levels = [np.asarray(picture(answer)).astype(int) for answer in (shared, own)]
+        assert levels[0].max() <= levels[1].max() == 255
+
+
+def test_a_hundred_identical_requests_at_once_give_identical_bytes(
+    http: httpx.Client, run: str
+) -> None:
+    def ask(_: int) -> bytes:
+        return http.get(f"{run}/epochs/1/cam?image=test:11&class=3").content
+
+    with ThreadPoolExecutor(20) as threads:
+        assert len(set(threads.map(ask, range(100)))) == 1
+
+
+def test_strip_shows_one_cell_an_epoch(http: httpx.Client, run: str) -> None:
+    one = picture(http.get(f"{run}/strip", params={"epochs": "3", "size": 300}))
+    all_four = picture(http.get(f"{run}/strip", params={"size": 300}))
+    assert all_four.width == one.width - 420 + 4 * 302 + 24
+    for kind in ("webp", "gif"):
+        params = {"epochs": "0:3", "class": 2, "method": "proposed", "scale": "strip"}
+        animation = picture(http.get(f"{run}/strip.{kind}", params=params), kind.upper())
+        assert animation.n_frames == 4
+
+
+def test_strip_npz_holds_the_unscaled_maps(http: httpx.Client, run: str) -> None:
+    answer = http.get(f"{run}/strip.npz", params={"class": 2, "epochs": "1:3:2"})
+    arrays = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    assert arrays["epochs"].tolist() == [1, 3]
+    assert arrays["maps"].shape == (2, MAP_SIDE, MAP_SIDE)
+    one = http.get(f"{run}/epochs/3/cam.npy", params={"class": 2}).content
+    np.testing.assert_array_equal(arrays["maps"][1], np.load(io.BytesIO(one)))
+    np.testing.assert_array_equal(np.maximum(arrays["signed"], 0), arrays["maps"])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_sheet_has_a_row_a_probe_and_a_column_an_epoch(
+    http: httpx.Client, run: str, method: str
+) -> None:
+    answer = http.get(f"{run}/sheet", params={"method": method, "size": 200})
+    image = picture(answer)
+    assert image.height > 10 * 202
+    assert image.width > 4 * 202
+    narrower = picture(http.get(f"{run}/sheet", params={"epochs": "1:2", "size": 200}))
+    assert image.width - narrower.width == 202
+    again = http.get(
+        f"{run}/sheet",
+        params={"method": method, "size": 200},
+        headers={"if-none-match": answer.headers["etag"]},
+    )
+    assert again.status_code == 304
+
+
+def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, run: str) -> None:
+    table = http.get(f"{run}/blanks").json()
+    assert table["epsilon"] == 1e-7
+    assert [row["epoch"] for row in table["per_epoch"]] == [1, 2, 3]
+    for method in METHODS:
+        count = table["methods"][method]
+        assert count["total"] == 30
+        assert sum(count["by_cause"].values()) == count["blank"]
+        assert sum(row["methods"][method]["blank"] for row in table["per_epoch"]) == count["blank"]
+        # Against the maps themselves.
+        causes = [_told(http, run, method, image, 3) for image in _probes(http, run)]
+        assert len(causes) == 10
+        last = table["per_epoch"][-1]["methods"][method]
+        assert last["blank"] == sum(cause != "none" for cause in causes)
+    everything = http.get(f"{run}/blanks", params={"epsilon": 1, "epochs": "0:"}).json()
+    assert everything["methods"]["conventional"]["blank"] == 40
+    growing = [
+        http.get(f"{run}/blanks", params={"epsilon": e}).json()["methods"]["conventional"]["blank"]
+        for e in (0, 1e-7, 1e-3, 1)
+    ]
+    assert growing == sorted(growing)
+
+
+def test_an_input_image_is_its_pixels(http: httpx.Client, run: str) -> None:
+    answer = http.get("/images/test:3", params={"dataset": "digits"})
+    image = picture(answer)
+    assert (image.mode, image.size) == ("L", (28, 28))
+    etag = {"if-none-match": answer.headers["etag"]}
+    again = http.get("/images/test:3", params={"dataset": "digits"}, headers=etag)
+    assert again.status_code == 304
+
+
+def test_probes_are_the_first_test_image_of_each_class(http: httpx.Client, run: str) -> None:
+    probes = http.get(f"{run}/probes").json()["items"]
+    assert [probe["label"] for probe in probes] == list(range(10))
+    if _dataset(http, run) == "mnist":
+        assert [p["image"] for p in probes[:3]] == ["test:3", "test:2", "test:1"]
+
+
+def _told(http: httpx.Client, run: str, method: str, image: str, epoch: int) -> str:
+    params = {"method": method, "image": image}
+    return str(http.get(f"{run}/epochs/{epoch}/cam", params=params).headers["x-cam-blank"])
+
+
+def _dataset(http: httpx.Client, run: str) -> str:
+    return str(http.get(run).json()["spec"]["dataset"])
+
+
+def _probes(http: httpx.Client, run: str) -> list[str]:
+    return [probe["image"] for probe in http.get(f"{run}/probes").json()["items"]]

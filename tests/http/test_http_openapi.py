@@ -1,0 +1,108 @@
+"""The contract: the committed schema is the application's, and the catalogue is its tables."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service import errors
+from service.api.problems import STATUSES
+from service.app import create_app
+from service.core.cams.methods import METHODS
+from service.core.datasets import DATASETS
+from service.core.models import MODELS
+from service.core.optimizers import OPTIMIZERS
+from service.core.render.colormaps import COLORMAPS
+from service.settings import Settings
+
+COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
+
+
+def test_the_committed_schema_is_the_applications() -> None:
+    ours = create_app(Settings()).openapi()
+    assert json.loads(COMMITTED.read_text()) == json.loads(json.dumps(ours)), "make openapi"
+
+
+def test_the_paths_are_those_of_the_contract() -> None:
+    paths = json.loads(COMMITTED.read_text())["paths"]
+    assert set(paths) == {
+        "/runs", "/runs/{run_id}", "/runs/{run_id}/cancel",
+        "/runs/{run_id}/probes", "/runs/{run_id}/epochs", "/runs/{run_id}/epochs/{epoch}",
+        "/runs/{run_id}/epochs/{epoch}/checkpoint", "/runs/{run_id}/epochs/{epoch}/cam",
+        "/runs/{run_id}/epochs/{epoch}/cam.json", "/runs/{run_id}/epochs/{epoch}/cam.npy",
+        "/runs/{run_id}/strip", "/runs/{run_id}/strip.webp", "/runs/{run_id}/strip.gif",
+        "/runs/{run_id}/strip.npz", "/runs/{run_id}/sheet", "/runs/{run_id}/blanks",
+        "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods",
+        "/colormaps", "/healthz", "/readyz", "/metrics",
+    }  # fmt: skip
+
+
+def test_every_operation_has_a_summary_and_every_error_a_problem() -> None:
+    for path, operations in json.loads(COMMITTED.read_text())["paths"].items():
+        for verb, operation in operations.items():
+            assert operation["summary"], (verb, path)
+            problems = operation["responses"]["4XX"]["content"]
+            assert "application/problem+json" in problems, (verb, path)
+
+
+def test_every_error_of_ours_has_a_status() -> None:
+    ours = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.CamreelError)
+    }
+    assert set(STATUSES) == ours - {errors.CamreelError}
+
+
+@pytest.mark.parametrize(
+    ("path", "table"),
+    [
+        ("/datasets", DATASETS),
+        ("/architectures", MODELS),
+        ("/optimizers", OPTIMIZERS),
+        ("/methods", METHODS),
+        ("/colormaps", COLORMAPS),
+    ],
+)
+def test_the_catalogue_is_the_tables(
+    http: httpx.Client, path: str, table: dict[str, object]
+) -> None:
+    answer = http.get(path).json()
+    assert [item["name"] for item in answer["items"]] == list(table)
+    assert all(item["description"] for item in answer["items"])
+    assert answer["next"] is None
+
+
+def test_parameters_are_told_with_bounds_defaults_and_a_sentence(http: httpx.Client) -> None:
+    (table1,) = http.get("/architectures").json()["items"]
+    assert (table1["layers"], table1["default_layer"]) == (["conv1", "conv2", "pool"], "conv2")
+    kernel = table1["parameters"]["properties"]["kernel_size"]
+    assert (kernel["minimum"], kernel["maximum"], kernel["default"]) == (1, 13, 3)
+    assert kernel["description"]
+
+
+def test_the_documentation_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
+    page = http.get("/docs")
+    assert page.status_code == 200
+    links = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
+    assert len(links) >= 2
+    for link in links:
+        assert link.startswith("/"), link
+        assert http.get(link).status_code == 200
+    assert "https://" not in page.text
+    assert http.get("/openapi.json").status_code == 200
+
+
+def test_health_readiness_and_metrics(http: httpx.Client, finished: dict[str, object]) -> None:
+    assert http.get("/healthz").json() == {"status": "ok"}
+    assert http.get("/readyz").json() == {"status": "ready"}
+    http.get(f"/runs/{finished['id']}/epochs/1/cam?size=99")
+    text = http.get("/metrics").text
+    done = re.search(r'camreel_runs\{status="succeeded"\} (\S+)', text)
+    assert done is not None
+    assert float(done[1]) >= 1
+    drawn = re.search(r'camreel_picture_seconds_count\{kind="cam",method="proposed"\} (\S+)', text)
+    assert drawn is not None
+    assert float(drawn[1]) >= 1

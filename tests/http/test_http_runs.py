@@ -1,0 +1,269 @@
+"""Starting, following and ending runs over HTTP, with real worker processes."""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from safetensors.torch import load
+
+from service.core.checkpoints import decode, read_header
+from service.core.datasets import DATASETS
+from service.core.training import evaluate
+from tests.conftest import Service, mnist_dir
+
+DEFAULT_SPEC = {
+    "tags": [],
+    "dataset": "mnist",
+    "architecture": {
+        "name": "table1",
+        "kernel_size": 3,
+        "channels": [32, 64],
+        "hidden_units": 128,
+        "dropout": 0.5,
+        "hidden_activation": "sigmoid",
+        "output_activation": "identity",
+    },
+    "optimizer": {"name": "adadelta", "learning_rate": 1.0, "rho": 0.9},
+    "epochs": 100,
+    "samples_per_epoch": 10000,
+    "batch_size": 100,
+    "seed": 0,
+    "precision": "float32",
+    "device": "auto",
+    "probes": {"per_class": 1, "images": []},
+}
+
+
+def test_an_empty_body_is_the_papers_experiment(service: Service) -> None:
+    answer = service.http.post("/runs", json={})
+    run = answer.json()
+    service.http.post(f"/runs/{run['id']}/cancel")
+    assert answer.status_code == 201
+    assert answer.headers["location"] == f"/runs/{run['id']}"
+    assert run["spec"] == DEFAULT_SPEC | {"name": ""}
+    assert (run["status"], run["epochs_total"], run["error"]) == ("queued", 100, None)
+    service.wait(run["id"])
+
+
+def test_a_finished_run_tells_of_all_its_epochs(service: Service, finished: dict[str, Any]) -> None:
+    assert finished["status"] == "succeeded"
+    assert (finished["epochs_done"], finished["epochs_total"]) == (3, 3)
+    assert finished["created_at"] <= finished["started_at"] <= finished["finished_at"]
+    assert finished["created_at"].endswith("Z")
+    epochs = service.http.get(f"/runs/{finished['id']}/epochs").json()["items"]
+    assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2, 3]
+    assert epochs[0]["train_loss"] is None
+    assert all(epoch["train_loss"] > 0 for epoch in epochs[1:])
+    # It learns: from a tenth of the digits to most of them.
+    assert epochs[0]["test_accuracy"] < 0.3
+    assert epochs[3]["test_accuracy"] > 0.6
+    assert len(epochs[3]["per_class_accuracy"]) == 10
+
+
+def test_a_checkpoint_is_the_network_that_was_measured(
+    service: Service, finished: dict[str, Any]
+) -> None:
+    epoch = service.http.get(f"/runs/{finished['id']}/epochs/2").json()
+    answer = service.http.get(f"/runs/{finished['id']}/epochs/2/checkpoint")
+    assert hashlib.sha256(answer.content).hexdigest() == epoch["checkpoint"]["sha256"]
+    assert len(answer.content) == epoch["checkpoint"]["bytes"]
+    header = read_header(answer.content)
+    assert header.epoch == 2
+    assert header.architecture.model_dump() == finished["spec"]["architecture"]
+    assert load(answer.content)["conv2.weight"].shape == (64, 32, 3, 3)
+    network, _ = decode(answer.content)
+    data = DATASETS[finished["spec"]["dataset"]].load(mnist_dir() or Path(), False)
+    score = evaluate(network, data.test, 10)
+    assert score.accuracy == pytest.approx(epoch["test_accuracy"], abs=1e-3)
+
+
+def test_the_list_is_newest_first_in_pages_and_by_tag(service: Service) -> None:
+    made = [
+        service.post_run(dataset="digits", epochs=1, samples_per_epoch=10, tags=["page", str(i)])
+        for i in range(3)
+    ]
+    first = service.http.get("/runs", params={"tag": "page", "limit": 2}).json()
+    assert [run["id"] for run in first["items"]] == made[:0:-1]
+    rest = service.http.get(
+        "/runs", params={"tag": "page", "limit": 2, "cursor": first["next"]}
+    ).json()
+    assert [run["id"] for run in rest["items"]] == made[:1]
+    assert rest["next"] is None
+    assert rest["items"][0]["tags"] == ["page", "0"]
+    for run_id in made:
+        service.wait(run_id)
+    done = service.http.get("/runs", params={"tag": "page", "status": "succeeded"}).json()
+    assert len(done["items"]) == 3
+    assert (
+        service.http.get("/runs", params={"tag": "page", "status": "failed"}).json()["items"] == []
+    )
+
+
+def test_the_same_spec_gives_the_same_bits(service: Service) -> None:
+    digests = []
+    for _ in range(2):
+        run = service.post_run(dataset="digits", epochs=1, samples_per_epoch=300, seed=7)
+        assert service.wait(run)["status"] == "succeeded"
+        epoch = service.http.get(f"/runs/{run}/epochs/1").json()
+        digests.append(epoch["checkpoint"]["sha256"])
+    assert digests[0] == digests[1]
+
+
+def test_cancel_ends_a_run_in_the_middle_of_an_epoch_and_keeps_its_epochs(service: Service) -> None:
+    # One epoch of 1,500 images in batches of one takes far longer than the test.
+    run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    service.wait(run_id, until=lambda run: run["epochs_done"] == 0 and run["status"] == "running")
+    service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
+    assert service.http.post(f"/runs/{run_id}/cancel").status_code == 202
+    started = time.monotonic()
+    run = service.wait(run_id)
+    assert run["status"] == "cancelled"
+    assert run["epochs_done"] == 0
+    assert time.monotonic() - started < 20
+    assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
+    again = service.http.post(f"/runs/{run_id}/cancel")
+    assert again.status_code == 409
+    assert again.json()["type"] == "run-conflict"
+
+
+def test_a_running_run_is_not_deleted_and_a_finished_one_is_with_all_it_had(
+    service: Service,
+) -> None:
+    run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    service.wait(run_id, until=lambda run: run["status"] == "running")
+    assert service.http.delete(f"/runs/{run_id}").status_code == 409
+    service.http.post(f"/runs/{run_id}/cancel")
+    service.wait(run_id)
+    assert service.http.delete(f"/runs/{run_id}").status_code == 204
+    for path in ("", "/epochs", "/epochs/0", "/epochs/0/cam", "/epochs/0/checkpoint"):
+        assert service.http.get(f"/runs/{run_id}{path}").status_code == 404
+    assert service.http.delete(f"/runs/{run_id}").status_code == 404
+
+
+def test_a_diverging_run_fails_and_says_so(service: Service) -> None:
+    run_id = service.post_run(
+        dataset="digits",
+        epochs=5,
+        optimizer={"name": "sgd", "learning_rate": 100.0, "momentum": 0.99},
+        architecture={"hidden_activation": "relu", "dropout": 0.0},
+    )
+    run = service.wait(run_id)
+    assert run["status"] == "failed"
+    assert run["error"]["type"] == "diverged"
+    assert "learning rate" in run["error"]["detail"]
+    assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
+
+
+def test_a_killed_worker_fails_its_run_and_keeps_the_epochs(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service()
+    run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
+    for child in _children(service.process.pid):
+        os.kill(child, signal.SIGKILL)
+    run = service.wait(run_id)
+    assert run["status"] == "failed"
+    assert run["error"]["type"] == "worker_killed"
+    assert "SIGKILL" in run["error"]["detail"]
+    assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
+    # The slot is free again.
+    other = service.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
+    assert service.wait(other)["status"] == "succeeded"
+
+
+def test_a_dataset_that_is_nowhere_fails_the_run_with_how_to_provide_it(
+    new_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    # A proxy that refuses stands for a machine without a network.
+    service = new_service(
+        CAMREEL_DATA_DIR=str(tmp_path / "empty"),
+        http_proxy="http://127.0.0.1:9",
+        https_proxy="http://127.0.0.1:9",
+    )
+    run = service.wait(service.post_run(epochs=1))
+    assert run["status"] == "failed"
+    assert run["error"]["type"] == "dataset_unavailable"
+    assert "CAMREEL_DATA_DIR" in run["error"]["detail"]
+    assert str(tmp_path) not in run["error"]["detail"]
+
+
+def test_what_waited_is_trained_after_a_restart_and_what_trained_is_failed(
+    new_service: Callable[..., Service],
+) -> None:
+    first = new_service()
+    training = first.post_run(dataset="digits", epochs=50, batch_size=1)
+    waiting = first.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
+    first.wait(training, until=lambda run: run["epochs_done"] >= 0)
+    assert first.run(waiting)["status"] == "queued"
+    children = _children(first.process.pid)
+    assert first.stop() == 0
+    assert not [child for child in children if Path(f"/proc/{child}").exists()]
+    second = new_service()
+    run = second.run(training)
+    assert (run["status"], run["error"]["type"]) == ("failed", "interrupted")
+    assert run["epochs_done"] >= 0
+    assert second.wait(waiting)["status"] == "succeeded"
+
+
+def test_workers_end_with_a_killed_service(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
+    children = _children(service.process.pid)
+    assert children
+    service.stop(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_two_runs_train_at_once_where_the_setting_says_so(
+    new_service: Callable[..., Service],
+) -> None:
+    service = new_service(CAMREEL_MAX_PARALLEL_RUNS="2")
+    ids = [service.post_run(dataset="digits", epochs=50, batch_size=1) for _ in range(3)]
+    for run_id in ids[:2]:
+        service.wait(run_id, until=lambda run: run["status"] == "running")
+    assert service.run(ids[2])["status"] == "queued"
+    # One that waits is cancelled at once.
+    assert service.http.post(f"/runs/{ids[2]}/cancel").json()["status"] == "cancelled"
+
+
+def test_bfloat16_learns_too(service: Service) -> None:
+    run_id = service.post_run(dataset="digits", epochs=3, precision="bfloat16")
+    assert service.wait(run_id)["status"] == "succeeded"
+    epoch = service.http.get(f"/runs/{run_id}/epochs/3").json()
+    assert epoch["test_accuracy"] > 0.5
+    checkpoint = service.http.get(f"/runs/{run_id}/epochs/3/checkpoint").content
+    assert {tensor.dtype for tensor in load(checkpoint).values()} == {torch.float32}
+
+
+def _children(pid: int) -> list[int]:
+    """Worker processes of a service; multiprocessing's own tracker is not one."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            command = (stat.parent / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if parent == pid and b"spawn_main" in command:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def test_an_unknown_path_and_a_wrong_verb_are_problems_too(http: httpx.Client) -> None:
+    for answer, status in ((http.get("/nowhere"), 404), (http.put("/runs"), 405)):
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status"} <= answer.json().keys()
