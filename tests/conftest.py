@@ -49,7 +49,7 @@ class Service:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("Camreel answers at http://"), line
-        self.http = httpx.Client(base_url=line.split()[3], timeout=60)
+        self.http = httpx.Client(base_url=line.split()[3], timeout=60, trust_env=False)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.http.close()

@@ -49,7 +49,8 @@ def demo(
         listening = listen(settings.host, 0)
     with (
         serving(settings, listening) as address,
-        httpx.Client(base_url=address, timeout=PICTURE_TIMEOUT_SECONDS) as api,
+        # trust_env: a proxy that the machine goes out by has no business with its own address.
+        httpx.Client(base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False) as api,
     ):
         console.print(f"Camreel answers at {address}")
         run_id = _json(api.post("/runs", json=spec))["id"]

@@ -16,7 +16,7 @@ from service.core.render.cells import picture
 from service.core.render.png import encode_png
 from service.core.render.table import Panel, side_by_side, table_png
 from service.errors import CamreelError, UnknownName
-from service.flows.heatmaps import Rendering
+from service.flows.heatmaps import BlankCount, Rendering
 from service.flows.paper import (
     RECIPES,
     THRESHOLDS,
@@ -54,10 +54,10 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
     for (recipe, seed), run_id in zip(asked, ids, strict=True):
         folder = out / f"{recipe}-seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        _write_pictures(services, run_id, folder)
+        write_pictures(services, run_id, folder)
         blocks += blank_blocks(services.viewer, run_id, recipe, seed)
         console.print(f"{recipe}, seed {seed}: {folder}")
-    _write_table(blocks, out)
+    write_table(blocks, out)
     console.print(f"Table: {out / 'blanks.md'}")
 
 
@@ -86,7 +86,8 @@ def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
             raise CamreelError(f"Run {run_id} {run.status}{why}")
 
 
-def _write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
+def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
+    """Both contact sheets of a run, and figure 4 where the run has a cell for it."""
     pictures = services.pictures
     for method in METHODS:
         sheet = pictures.sheet(Query(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
@@ -104,10 +105,11 @@ def _write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
     (folder / "figure4.png").write_bytes(side_by_side(panels))
 
 
-def _write_table(blocks: list[BlankBlock], out: Path) -> None:
+def write_table(blocks: list[BlankBlock], out: Path) -> None:
+    """The counts as Markdown, JSON and PNG."""
     heads = ["recipe", "epochs", "threshold"]
-    heads += [f"{method}, blank" for method in METHODS]
-    heads += ["saturated / all-negative / dead"] * 2
+    for method in METHODS:
+        heads += [f"{method}: blank", "saturated / all-negative / dead"]
     rows = [row for block in blocks for row in _rows(block)]
     lines = [_markdown(heads), _markdown(["---"] * len(heads)), *map(_markdown, rows)]
     (out / "blanks.md").write_text("\n".join([*lines, "", PRINTED, ""]))
@@ -126,12 +128,15 @@ def _rows(block: BlankBlock) -> list[list[str]]:
             [
                 f"{block.recipe}, seed {block.seed}",
                 f"{block.first_epoch} to {block.last_epoch}",
-                f"{epsilon:g}",
-                *(f"{count.blank} of {count.total}" for count in counts),
-                *(" / ".join(map(str, count.by_cause.values())) for count in counts),
+                f"{epsilon:.0e}" if epsilon else "0",
+                *(words for count in counts for words in _count(count)),
             ]
         )
     return rows
+
+
+def _count(count: BlankCount) -> tuple[str, str]:
+    return f"{count.blank} of {count.total}", " / ".join(map(str, count.by_cause.values()))
 
 
 def _markdown(cells: list[str]) -> str:

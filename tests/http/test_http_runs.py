@@ -205,7 +205,8 @@ def test_what_waited_is_trained_after_a_restart_and_what_trained_is_failed(
     first.wait(training, until=lambda run: run["epochs_done"] >= 0)
     assert first.run(waiting)["status"] == "queued"
     children = _children(first.process.pid)
-    assert first.stop() == 0
+    # uvicorn ends in order, then by the signal that asked it to.
+    assert first.stop() in (0, -signal.SIGTERM)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     second = new_service()
     run = second.run(training)

@@ -1,0 +1,89 @@
+"""What a benchmark found, as Markdown for people and as JSON for programs."""
+
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.timing import Ratio, Timing
+
+
+@dataclass(frozen=True)
+class Report:
+    """One benchmark's result; `conditions` says in words what was measured."""
+
+    name: str
+    conditions: str
+    timings: Sequence[Timing]
+    ratios: Sequence[Ratio]
+
+    def markdown(self) -> str:
+        """Two tables: seconds by contender, and the ratios with what is asked of them."""
+        timings = _table(
+            ("contender", "median", "min", "max"),
+            (
+                (t.name, *map(_duration, (t.median, min(t.seconds), max(t.seconds))))
+                for t in self.timings
+            ),
+        )
+        ratios = _table(
+            ("ratio", "median", "min", "max", "asked"),
+            (
+                (r.name, *map("{:.3g}".format, (r.median, min(r.values), max(r.values))), _asked(r))
+                for r in self.ratios
+            ),
+        )
+        return f"### {self.name}\n\n{self.conditions}\n\n{timings}\n\n{ratios}\n"
+
+    def as_json(self) -> dict[str, object]:
+        """All values, not only their medians."""
+        return {
+            "name": self.name,
+            "conditions": self.conditions,
+            "seconds": {t.name: {"median": t.median, "rounds": t.seconds} for t in self.timings},
+            "ratios": {
+                r.name: {
+                    "median": r.median,
+                    "rounds": r.values,
+                    "asked": str(r.asked) if r.asked else None,
+                    "met": r.asked.met_by(r.median) if r.asked else None,
+                }
+                for r in self.ratios
+            },
+        }
+
+
+def machine() -> str:
+    """One line: the processor, its cores, torch and the threads that it takes."""
+    return (
+        f"{_processor()}, {os.cpu_count()} cores; {platform.system()} {platform.machine()}; "
+        f"Python {platform.python_version()}, torch {torch.__version__} "
+        f"with {torch.get_num_threads()} threads"
+    )
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or "unknown processor"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
+
+
+def _asked(ratio: Ratio) -> str:
+    if ratio.asked is None:
+        return ""
+    return f"{ratio.asked}: {'met' if ratio.asked.met_by(ratio.median) else 'NOT met'}"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *rows))

@@ -1,0 +1,145 @@
+"""Requests for heatmaps over HTTP: a real server, one client, one request at a time.
+
+A first request decodes nothing new (the epoch's network is in memory) but computes the map, keeps
+its row and draws the picture. A repeated one asks for the same picture again. With `If-None-Match`
+the answer is 304 and has no body. `GET /healthz` is the floor: the framework and the client alone.
+"""
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks.report import Report
+from benchmarks.timing import Contender, interleaved, ratio
+
+EPOCHS = 2
+REQUESTS, QUICK_REQUESTS = 100, 10  # a turn
+TRAINING_IMAGES = 1_500  # of the embedded digits: each is asked for once at most
+START_TIMEOUT_SECONDS, TRAINING_TIMEOUT_SECONDS = 60, 600
+POLL_SECONDS = 0.2
+
+
+def run(rounds: int, quick: bool) -> Report:
+    requests = QUICK_REQUESTS if quick else REQUESTS
+    rounds = min(rounds, TRAINING_IMAGES // requests - 1)
+    with _server() as address, httpx.Client(base_url=address, timeout=60) as client:
+        cam = _trained_epoch(client) + "/cam"
+        new_images = (f"train:{index}" for index in itertools.count())
+        known = next(new_images)
+        etag = _get(client, cam, 200, image=known).headers["etag"]
+
+        found = interleaved(
+            {
+                "GET .../cam, first": _mean(
+                    requests, lambda: _get(client, cam, 200, image=next(new_images))
+                ),
+                "GET .../cam, repeated": _mean(
+                    requests, lambda: _get(client, cam, 200, image=known)
+                ),
+                "GET .../cam, If-None-Match": _mean(
+                    requests, lambda: _get(client, cam, 304, etag, image=known)
+                ),
+                "GET /healthz": _mean(requests, lambda: _get(client, "/healthz", 200)),
+            },
+            rounds,
+        )
+    first, repeated, unchanged, health = found.values()
+    return Report(
+        "requests",
+        f"One client on the loopback interface, {requests} requests a turn, mean of one request. "
+        "Overlays of 224 x 224 pixels.",
+        [first, repeated, unchanged, health],
+        [
+            ratio("first / repeated", first, repeated),
+            ratio("first / floor", first, health),
+            ratio("repeated / floor", repeated, health),
+            ratio("304 / floor", unchanged, health),
+        ],
+    )
+
+
+def _mean(requests: int, request: Callable[[], object]) -> Contender:
+    """A turn of so many requests; gives the mean seconds of one."""
+
+    def measure() -> float:
+        started = time.perf_counter()
+        for _ in range(requests):
+            request()
+        return (time.perf_counter() - started) / requests
+
+    return measure
+
+
+def _get(
+    client: httpx.Client, path: str, status: int, etag: str | None = None, **query: str
+) -> httpx.Response:
+    response = client.get(path, params=query, headers={"If-None-Match": etag} if etag else None)
+    if response.status_code != status:
+        raise SystemExit(f"{response.url}: {response.status_code}, {response.text[:500]}")
+    return response
+
+
+def _trained_epoch(client: httpx.Client) -> str:
+    """Train a short run on the embedded digits; the path of its last epoch."""
+    run = client.post("/runs", json={"dataset": "digits", "epochs": EPOCHS}).raise_for_status()
+    path = run.headers["location"]
+    deadline = time.monotonic() + TRAINING_TIMEOUT_SECONDS
+    while (status := _get(client, path, 200).json()["status"]) in ("queued", "running"):
+        if time.monotonic() > deadline:
+            raise SystemExit(f"{path} is still {status}")
+        time.sleep(POLL_SECONDS)
+    if status != "succeeded":
+        raise SystemExit(f"{path} {status}")
+    return f"{path}/epochs/{EPOCHS}"
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """`camreel serve` with a state folder of its own; gives its address once it is ready."""
+    command = Path(sys.executable).parent / "camreel"
+    # The settings of whoever calls stay out: neither their database nor their `.env` is touched.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CAMREEL_")}
+    with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as folder:
+        port = _free_port()
+        environment |= {"CAMREEL_STATE_DIR": folder, "CAMREEL_PORT": str(port)}
+        process = subprocess.Popen(
+            [command, "serve"], cwd=folder, env=environment, stdout=subprocess.DEVNULL
+        )
+        try:
+            address = f"http://127.0.0.1:{port}"
+            _wait_until_ready(process, address)
+            yield address
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{address}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_SECONDS)
+    raise SystemExit("camreel serve did not become ready")

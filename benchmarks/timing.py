@@ -1,0 +1,91 @@
+"""Interleaved measurement: the contenders take turns, so that a slow spell meets all of them.
+
+Two contenders are compared by the median of their ratios, one a round: both halves of a ratio were
+measured next to each other.
+"""
+
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import ge, le
+
+ROUNDS = 5
+
+Contender = Callable[[], float]
+"""Does its work and returns the seconds that count: one that prepares something leaves that out."""
+
+COMPARISONS = {"<=": le, ">=": ge}
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one contender took, in seconds, one value a round."""
+
+    name: str
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A bound that a ratio is asked to keep, as in `<= 0.75`."""
+
+    comparison: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.comparison} {self.bound:g}"
+
+    def met_by(self, value: float) -> bool:
+        return bool(COMPARISONS[self.comparison](value, self.bound))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """One contender's seconds over another's, one value a round."""
+
+    name: str
+    values: list[float]
+    asked: Asked | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
+
+
+def timed(work: Callable[[], object], at_least_seconds: float = 0.0) -> Contender:
+    """A contender whose whole work counts, repeated for `at_least_seconds`; gives the mean."""
+
+    def measure() -> float:
+        gc.collect()
+        repetitions = 0
+        started = time.perf_counter()
+        while True:
+            work()
+            repetitions += 1
+            elapsed = time.perf_counter() - started
+            if elapsed >= at_least_seconds:
+                return elapsed / repetitions
+
+    return measure
+
+
+def interleaved(contenders: Mapping[str, Contender], rounds: int = ROUNDS) -> dict[str, Timing]:
+    """Let the contenders run in turn, A B C A B C ..., `rounds` times."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds):
+        print(f"  round {turn + 1} of {rounds}", file=sys.stderr)
+        for name, contender in contenders.items():
+            seconds[name].append(contender())
+    return {name: Timing(name, values) for name, values in seconds.items()}
+
+
+def ratio(name: str, of: Timing, to: Timing, asked: Asked | None = None) -> Ratio:
+    """How many times as long `of` took as `to`, round by round."""
+    return Ratio(name, [a / b for a, b in zip(of.seconds, to.seconds, strict=True)], asked)

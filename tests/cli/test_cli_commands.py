@@ -1,0 +1,172 @@
+"""The command line: the same flows, with and without HTTP."""
+
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from tests.conftest import CAMREEL, mnist_dir
+
+NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+def camreel(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    plain = {key: value for key, value in os.environ.items() if not key.startswith("CAMREEL_")}
+    return subprocess.run(
+        [CAMREEL, *arguments],
+        cwd=folder,
+        env=plain | {"COLUMNS": "200"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_demo_without_data_or_network_says_so_and_draws_the_embedded_digits(
+    tmp_path: Path,
+) -> None:
+    done = camreel(tmp_path, "demo", "--epochs", "2", "--samples", "600", "--exit", **NO_NETWORK)
+    assert done.returncode == 0, done.stderr
+    (said,) = [line for line in done.stdout.splitlines() if "UCI digits instead" in line]
+    assert "MNIST" in said
+    assert "blank: conventional" in done.stdout
+    address = re.search(r"Camreel answers at (http://\S+)", done.stdout)
+    assert address is not None
+    assert f"{address[1]}/runs/1/epochs/2/cam?method=proposed" in done.stdout
+    sheets = sorted((tmp_path / "camreel-data" / "demo").glob("*.png"))
+    assert [sheet.name for sheet in sheets] == [
+        "run-1-digits-conventional.png",
+        "run-1-digits-proposed.png",
+    ]
+    for sheet in sheets:
+        assert str(sheet.relative_to(tmp_path)) in done.stdout
+        with Image.open(sheet) as page:
+            assert page.height > 10 * 50
+            # Heat: some pixels are far from grey.
+            red, _, blue = page.convert("RGB").resize((200, 200)).split()
+            assert any(abs(r - b) > 60 for r, b in zip(red.tobytes(), blue.tobytes(), strict=True))
+    with sqlite3.connect(tmp_path / "camreel-data" / "camreel.db") as database:
+        ((spec, name),) = database.execute("SELECT spec, name FROM runs").fetchall()
+    assert json.loads(spec)["dataset"] == "digits"
+    assert "UCI" in name
+
+
+@pytest.mark.skipif(mnist_dir() is None, reason="MNIST is not in the data directory")
+def test_demo_with_mnist_takes_it_and_a_given_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = camreel(
+        tmp_path, "demo", "--epochs", "1", "--samples", "300", "--port", str(port), "--exit",
+        CAMREEL_DATA_DIR=str(mnist_dir()),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"http://127.0.0.1:{port}" in done.stdout
+    assert "on MNIST" in done.stdout
+    assert "instead" not in done.stdout
+
+
+def test_demo_stays_up_until_it_is_interrupted(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [CAMREEL, "demo", "--epochs", "1", "--samples", "200", "--dataset", "digits"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Serving until Ctrl-C" in line:
+                break
+        address = re.search(r"http://\S+", lines[0])
+        assert address is not None
+        answer = httpx.get(f"{address[0]}/runs/1/epochs/1/cam?method=proposed", timeout=30)
+        assert answer.headers["content-type"] == "image/png"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+
+
+def test_train_look_and_count_without_a_service(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"dataset": "digits", "samples_per_epoch": 300}')
+    trained = camreel(
+        tmp_path, "train", "spec.json", "--set", "epochs=2", "--set", "optimizer.name=sgd",
+        "--set", "architecture.kernel_size=5",
+    )  # fmt: skip
+    assert trained.returncode == 0, trained.stderr
+    assert "Run 1 succeeded with 2 epochs" in trained.stdout
+    looked = camreel(tmp_path, "cam", "1", "2", "--style", "heatmap", "--size", "64")
+    assert looked.returncode == 0, looked.stderr
+    with Image.open(tmp_path / "cam.png") as picture:
+        assert picture.size == (64, 64)
+    counted = camreel(tmp_path, "blanks", "1", "--epsilon", "1")
+    assert counted.returncode == 0
+    assert re.search(r"proposed\W+20\W+20", counted.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cam", "7", "0"], "There is no run 7"),
+        (["blanks", "7"], "There is no run 7"),
+        (["train", "--set", "epochs=0"], "epochs: Input should be greater than or equal to 1"),
+        (["train", "--set", "optimizer.name=lion"], "adadelta"),
+        (["train", "nothing.json"], "cannot be read"),
+        (["paper", "--recipe", "soup"], "adadelta-sigmoid"),
+        (["demo", "--dataset", "cats", "--exit"], "one of auto, mnist, digits"),
+        (["cam", "1", "0", "--style", "3d"], "overlay"),
+        (["serve", "--host", "203.0.113.1"], "cannot listen"),
+    ],
+)
+def test_mistakes_are_one_line_and_no_traceback(
+    tmp_path: Path, arguments: list[str], words: str
+) -> None:
+    done = camreel(tmp_path, *arguments)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_settings_out_of_bounds_are_named(tmp_path: Path) -> None:
+    done = camreel(tmp_path, "serve", CAMREEL_MAX_PARALLEL_RUNS="0")
+    assert done.returncode == 1
+    assert "CAMREEL_MAX_PARALLEL_RUNS" in done.stderr
+    done = camreel(tmp_path, "serve", CAMREEL_BLOBS="cloud:9")
+    assert done.returncode == 1
+    assert "CAMREEL_BLOBS" in done.stderr
+
+
+def test_a_newer_schema_is_refused_and_an_empty_database_is_made(tmp_path: Path) -> None:
+    assert camreel(tmp_path, "db", "upgrade").returncode == 0
+    database = tmp_path / "camreel-data" / "camreel.db"
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    refused = camreel(tmp_path, "serve", "--port", "0")
+    assert refused.returncode == 1
+    assert "newer schema" in refused.stderr
+    assert "camreel db upgrade" in refused.stderr
+
+
+@pytest.mark.skipif(mnist_dir() is None, reason="MNIST is not in the data directory")
+def test_the_papers_experiment_gives_sheets_and_tables_and_is_not_trained_twice(
+    tmp_path: Path,
+) -> None:
+    asked = ("paper", "--recipe", "adadelta-sigmoid", "--epochs", "1", "--out", "out")
+    done = camreel(tmp_path, *asked, CAMREEL_DATA_DIR=str(mnist_dir()))
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "out" / "adadelta-sigmoid-seed0"
+    with Image.open(folder / "proposed.png") as page:
+        assert page.height > 10 * 32
+    again = camreel(tmp_path, *asked, CAMREEL_DATA_DIR=str(mnist_dir()))
+    assert again.returncode == 0
+    with sqlite3.connect(tmp_path / "out" / "camreel.db") as database:
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (1,)

@@ -1,0 +1,96 @@
+"""The count of blanks that the paper's experiment is about, on a run that is long enough."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.cli.paper import write_table
+from service.core.cams.blank import Blank
+from service.flows import paper
+from service.flows.paper import RECIPES, SPANS, THRESHOLDS, blank_blocks, example, paper_spec
+from service.flows.training import train_run
+from service.flows.viewing import Query, Viewer
+from service.flows.workspace import Workspace
+from service.store import runs, schema
+from service.store.store import Store
+
+
+@pytest.fixture(scope="module")
+def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
+    folder = tmp_path_factory.mktemp("paper")
+    workspace = Workspace(f"sqlite:///{folder}/paper.db", "sql", folder)
+    store = Store.open(workspace.database_url)
+    schema.ensure(store)
+    values: dict[str, Any] = {"dataset": "digits", "epochs": 4}
+    spec = paper_spec("adam-sigmoid", 0).model_validate(values)
+    with store.writing() as session:
+        run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
+    train_run(workspace, run.id)
+    return Viewer(store, folder)
+
+
+def test_recipes_differ_from_the_papers_spec_in_what_they_name() -> None:
+    plain = paper_spec("adadelta-sigmoid", 0)
+    assert (plain.epochs, plain.samples_per_epoch, plain.batch_size) == (100, 10_000, 100)
+    specs = [paper_spec(recipe, 0) for recipe in RECIPES]
+    assert (
+        len({(s.optimizer.model_dump_json(), s.architecture.model_dump_json()) for s in specs}) == 5
+    )
+    assert paper_spec("sgd-sigmoid", 0).optimizer.learning_rate == 0.1
+    assert paper_spec("output-sigmoid", 0).architecture.output_activation == "sigmoid"
+    assert paper_spec("adadelta-sigmoid", 3).seed == 3
+
+
+def test_counts_rise_with_the_threshold_and_split_by_cause(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paper, "SPANS", ((1, 2), (1, 4)))
+    short, whole = blank_blocks(viewer, 1, "adam-sigmoid", 0)
+    assert (short.last_epoch, whole.last_epoch) == (2, 4)
+    for block, maps in ((short, 20), (whole, 40)):
+        for method in ("conventional", "proposed"):
+            counts = [block.counts[epsilon][method] for epsilon in THRESHOLDS]
+            assert [count.total for count in counts] == [maps] * len(THRESHOLDS)
+            blank = [count.blank for count in counts]
+            assert blank == sorted(blank)
+            assert all(sum(count.by_cause.values()) == count.blank for count in counts)
+
+
+def test_spans_that_a_run_has_not_reached_are_left_out(viewer: Viewer) -> None:
+    assert SPANS == ((1, 50), (1, 100))
+    assert blank_blocks(viewer, 1, "adam-sigmoid", 0) == []
+
+
+def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = example(viewer, 1)
+    if found is None:
+        # Four epochs may saturate nothing at the real threshold; then none may be claimed.
+        rows = [
+            row
+            for subject in viewer.probe_subjects(Query(1, "conventional"))
+            for row in viewer.rows(subject, viewer.epochs(1)[1:])
+        ]
+        assert all(row.blank != Blank.SATURATED for row in rows)
+        return
+    for method, blank in (("conventional", True), ("proposed", False)):
+        subject = viewer.subject(Query(1, method, found.image))
+        seen = viewer.map(subject, viewer.epoch(1, found.epoch))
+        assert (seen.blank() is not Blank.NONE) is blank
+
+
+def test_the_table_is_written_as_markdown_json_and_png(
+    viewer: Viewer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paper, "SPANS", ((1, 4),))
+    blocks = blank_blocks(viewer, 1, "adam-sigmoid", 0)
+    write_table(blocks, tmp_path)
+    lines = (tmp_path / "blanks.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith("| adam-sigmoid")]) == len(THRESHOLDS)
+    assert "217" in lines[-1]
+    (block,) = json.loads((tmp_path / "blanks.json").read_text())
+    assert block["counts"]["1e-07"]["proposed"]["total"] == 40
+    assert (tmp_path / "blanks.png").read_bytes().startswith(b"\x89PNG")
