@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
-from service import __version__
+from service import __version__, logs
 from service.api import cams, catalogue, epochs, health, images, pictures, problems
 from service.api import runs as runs_api
 from service.api.metrics import Metrics
@@ -38,6 +38,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     Its lifespan raises SchemaMismatch for a database that another version made.
     """
     settings = settings or Settings()
+    logs.configure()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

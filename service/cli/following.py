@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 POLL_SECONDS = 0.25
 
@@ -44,20 +46,21 @@ class Snapshot:
 
 def follow(console: Console, snapshot: Callable[[], Snapshot]) -> Snapshot:
     """Show a run until it ends; returns how it ended."""
-    columns = (
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(),
-        TextColumn("{task.description}"),
-        TimeRemainingColumn(),
+    progress = Progress(
+        TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
     )
     now = snapshot()
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=now.epochs_total)
+    task = progress.add_task("", total=now.epochs_total)
+    # What was measured has a line of its own: beside the bar it would be cut off at 80 columns.
+    with Live(progress, console=console) as live:
         while True:
             done = max(0, now.epochs_done) + (0 if now.ended else now.epoch_share)
-            progress.update(task, completed=round(done, 2), description=now.words)
+            progress.update(task, completed=round(done, 2))
+            live.update(Group(progress, Text(now.words)))
             if now.ended:
-                return now
+                break
             time.sleep(POLL_SECONDS)
             now = snapshot()
+    if not console.is_terminal:
+        console.print()  # where nothing moves, Live leaves the last line open
+    return now

@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from service import logs
 from service.core.datasets.dataset import Dataset
 from service.core.images import LabelledImage, probe_images, to_png
 from service.core.processor import is_out_of_memory, share_cores
@@ -98,6 +99,7 @@ def fail_lost_runs(store: Store) -> None:
 
 def train_run(workspace: Workspace, run_id: int) -> None:
     """What a worker does: take the run, train, record each epoch, and end it."""
+    logs.configure()
     with opened(workspace.database_url, workspace.blobs) as store:
         with store.writing() as session:
             if not runs.claim(session, run_id):
@@ -109,8 +111,9 @@ def train_run(workspace: Workspace, run_id: int) -> None:
         except RunCancelled:
             status = runs.CANCELLED
         except Exception as cause:
-            log.warning("run failed", run=run_id, error=type(cause).__name__, exc_info=True)
             status, error = runs.FAILED, _described(cause)
+            # What was foreseen is told by the run itself; only the rest needs its traceback.
+            log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
         with store.writing() as session:
             runs.finish(session, run_id, status, error)
 

@@ -1,10 +1,13 @@
 """MNIST, as torchvision reads and downloads it. LeCun, Cortes and Burges."""
 
+import math
 import socket
 import tempfile
 from pathlib import Path
 
-from torchvision.datasets import MNIST
+import numpy as np
+import torch
+from torch import Tensor
 
 from service.core.datasets.dataset import Dataset, DatasetSource, Split
 from service.errors import DatasetUnavailable
@@ -38,20 +41,31 @@ def _read(data_dir: Path, *, train: bool) -> Split:
     raw = data_dir / "MNIST" / "raw"
     if not all((raw / f"{part}-{kind}-ubyte").is_file() for kind in ("images-idx3", "labels-idx1")):
         raise FileNotFoundError(part)
-    try:
-        files = MNIST(str(data_dir), train=train)
-    except Exception as error:  # torchvision asserts, and raises what struct and numpy raise
-        raise DatasetUnavailable(f"The files of MNIST ({part}) are damaged.") from error
     size = SOURCE.size("train" if train else "test")
-    if files.data.shape != (size, 28, 28) or files.targets.shape != (size,):
-        raise DatasetUnavailable(f"The files of MNIST ({part}) do not hold {size} images.")
-    return Split(files.data.unsqueeze(1), files.targets)
+    images = _idx(raw / f"{part}-images-idx3-ubyte", (size, *SOURCE.image_shape[1:]))
+    labels = _idx(raw / f"{part}-labels-idx1-ubyte", (size,))
+    return Split(images.unsqueeze(1), labels.long())
+
+
+def _idx(file: Path, shape: tuple[int, ...]) -> Tensor:
+    """The bytes of an IDX file: a magic number, its sizes as big-endian integers, the values.
+
+    Read here, and not by torchvision: importing that takes longer than importing torch, and every
+    worker would wait for it. torchvision is called where it is needed, to download.
+    """
+    data = np.fromfile(file, np.uint8)
+    head = np.array([0x0800 + len(shape), *shape], ">u4").tobytes()
+    if len(data) != len(head) + math.prod(shape) or data[: len(head)].tobytes() != head:
+        raise DatasetUnavailable(f"The file {file.name} of MNIST is damaged.")
+    return torch.from_numpy(data[len(head) :].reshape(shape))
 
 
 def _download(data_dir: Path) -> None:
     # Into a folder of its own, then one rename a file: a run that starts meanwhile, or a download
     # that breaks off, never sees half a file.
     raw = data_dir / "MNIST" / "raw"
+    from torchvision.datasets import MNIST
+
     # torchvision sets no timeout of its own, and would wait for a silent network for ever.
     waited = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
