@@ -41,6 +41,9 @@ def demo(
     }
     if samples is not None:
         spec["samples_per_epoch"] = samples
+    if dataset == "digits":
+        # As many steps an epoch as the paper's 10,000 images in batches of 100.
+        spec["batch_size"] = 15
     try:
         listening = listen(settings.host, PREFERRED_PORT if free_port else settings.port)
     except InvalidValue:

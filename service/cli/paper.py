@@ -127,7 +127,7 @@ def _rows(block: BlankBlock) -> list[list[str]]:
         rows.append(
             [
                 f"{block.recipe}, seed {block.seed}",
-                f"{block.first_epoch} to {block.last_epoch}",
+                block.epochs,
                 f"{epsilon:.0e}" if epsilon else "0",
                 *(words for count in counts for words in _count(count)),
             ]

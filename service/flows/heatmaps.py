@@ -181,13 +181,13 @@ class Pictures:
 
         def draw() -> bytes:
             rows = self._cells(subjects, chosen, scales)
-            run = subjects[0].run
+            run, source = subjects[0].run, subjects[0].spec.source
             return contact_sheet(
                 rows,
                 [s.spec.source.class_names[s.class_index] for s in subjects],
                 [str(epoch.epoch) for epoch in chosen],
                 look,
-                f"Run {run.id}: {METHODS[query.method].title} ({query.method})",
+                f"Run {run.id}, {source.title}: {METHODS[query.method].title} ({query.method})",
                 _legend([cell.blank for row in rows for cell in row], rendering),
             )
 

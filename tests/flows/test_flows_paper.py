@@ -46,9 +46,9 @@ def test_recipes_differ_from_the_papers_spec_in_what_they_name() -> None:
 def test_counts_rise_with_the_threshold_and_split_by_cause(
     viewer: Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paper, "SPANS", ((1, 2), (1, 4)))
+    monkeypatch.setattr(paper, "SPANS", ((1, 2, 1), (1, 4, 1)))
     short, whole = blank_blocks(viewer, 1, "adam-sigmoid", 0)
-    assert (short.last_epoch, whole.last_epoch) == (2, 4)
+    assert (short.epochs, whole.epochs) == ("1:2:1", "1:4:1")
     for block, maps in ((short, 20), (whole, 40)):
         for method in ("conventional", "proposed"):
             counts = [block.counts[epsilon][method] for epsilon in THRESHOLDS]
@@ -59,7 +59,7 @@ def test_counts_rise_with_the_threshold_and_split_by_cause(
 
 
 def test_spans_that_a_run_has_not_reached_are_left_out(viewer: Viewer) -> None:
-    assert SPANS == ((1, 50), (1, 100))
+    assert SPANS == ((1, 50, 1), (1, 100, 2), (1, 100, 1))
     assert blank_blocks(viewer, 1, "adam-sigmoid", 0) == []
 
 
@@ -85,7 +85,7 @@ def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
 def test_the_table_is_written_as_markdown_json_and_png(
     viewer: Viewer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(paper, "SPANS", ((1, 4),))
+    monkeypatch.setattr(paper, "SPANS", ((1, 4, 1),))
     blocks = blank_blocks(viewer, 1, "adam-sigmoid", 0)
     write_table(blocks, tmp_path)
     lines = (tmp_path / "blanks.md").read_text().splitlines()

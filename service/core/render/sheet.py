@@ -15,6 +15,7 @@ from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_heigh
 Bytes = npt.NDArray[np.uint8]
 
 GAP = 2
+LEGEND_PIXELS = 44  # swatch and spaces beside a cause's name
 STRIP_WIDTH_PIXELS = 2400  # strips break into rows beyond it
 
 
@@ -43,7 +44,9 @@ def contact_sheet(
     left = MARGIN + head_pixels + step + 6
     top = MARGIN + 30 + text_height(text) + 6
     causes = sorted({cell.blank for row in rows for cell in row} - {Blank.NONE})
-    width = max(left + step * len(column_heads) + MARGIN, 640)
+    legend = sum(LEGEND_PIXELS + text_width(font(14), cause.value) for cause in causes)
+    words = max(text_width(font(18), title), text_width(font(14), footer) + 24 + legend)
+    width = max(left + step * len(column_heads) + MARGIN, words + 2 * MARGIN)
     height = top + step * len(rows) + 34 + MARGIN
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
@@ -67,7 +70,7 @@ def strip(cells: Sequence[Cell], heads: Sequence[str], look: Look, title: str) -
     line = step + text_height(text) + 4
     columns = max(1, min(len(cells), (STRIP_WIDTH_PIXELS - 2 * MARGIN) // step))
     lines = -(-len(cells) // columns)
-    width = max(2 * MARGIN + columns * step, 420)
+    width = 2 * MARGIN + max(columns * step, text_width(font(16), title))
     page = Image.new("RGB", (width, 2 * MARGIN + 28 + lines * line), PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 2), title, INK, font(16))
@@ -111,7 +114,7 @@ def _footer(
     for cause in causes:
         _paste(page, hatched(np.zeros((18, 18, 3), np.uint8), cause), x, y)
         draw.text((x + 24, y), cause.value, INK, text)
-        x += 24 + text_width(text, cause.value) + 20
+        x += LEGEND_PIXELS + text_width(text, cause.value)
 
 
 def _every(text: ImageFont.FreeTypeFont, heads: Sequence[str], step: int) -> int:
