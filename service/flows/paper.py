@@ -44,8 +44,8 @@ THRESHOLDS = (0.0, *(10.0**power for power in range(-10, -3)))
 """At which a count of blank maps is stated: whether a map shows depends on it."""
 
 SPANS = ((1, 50, 1), (1, 100, 2), (1, 100, 1))
-"""Epochs counted, (first, last, step). The paper names 500 maps of 10 digits in 100 epochs: those of
-the first 50 epochs, or of every second one; and all 1,000."""
+"""Epochs counted, (first, last, step). The paper names 500 maps of 10 digits in 100 epochs: those
+of the first 50 epochs, or of every second one; and all 1,000."""
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,9 @@ def test_a_shared_scale_is_not_immutable_and_never_brighter_than_the_maps_own(
         shared = http.get(f"{run}/epochs/2/cam", params=query | {"scale": scale})
         assert shared.headers["cache-control"] == "private, no-cache"
         levels = [np.asarray(picture(answer)).astype(int) for answer in (shared, own)]
-        assert levels[0].max() <= levels[1].max() == 255
+        # Pixels lie between the map's positions, so that none need be at the very peak.
+        assert levels[1].max() > 240
+        assert levels[0].max() <= levels[1].max()
 
 
 def test_a_hundred_identical_requests_at_once_give_identical_bytes(
