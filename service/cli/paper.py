@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress, TextColumn
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from service.api.services import ServiceSet
 from service.app import open_services
@@ -62,9 +62,8 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
 
 
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
-    with Progress(
-        TextColumn("run {task.fields[run]}"), *Progress.get_default_columns(), console=console
-    ) as progress:
+    columns = (TextColumn("run {task.fields[run]}: epoch"), MofNCompleteColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
         tasks = {run_id: progress.add_task("", run=run_id) for run_id in ids}
         while True:
             now = {run_id: snapshot(services.viewer, run_id) for run_id in ids}
