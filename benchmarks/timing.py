@@ -60,18 +60,19 @@ class Ratio:
 
 
 def timed(work: Callable[[], object], at_least_seconds: float = 0.0) -> Contender:
-    """A contender whose whole work counts, repeated for `at_least_seconds`; gives the mean."""
+    """A contender whose whole work counts, repeated for `at_least_seconds`; gives the median.
+
+    Not the mean: on a shared machine a pause of a neighbour's making is longer than short work is.
+    """
 
     def measure() -> float:
         gc.collect()
-        repetitions = 0
-        started = time.perf_counter()
-        while True:
+        repetitions: list[float] = []
+        while sum(repetitions) < at_least_seconds or not repetitions:
+            started = time.perf_counter()
             work()
-            repetitions += 1
-            elapsed = time.perf_counter() - started
-            if elapsed >= at_least_seconds:
-                return elapsed / repetitions
+            repetitions.append(time.perf_counter() - started)
+        return statistics.median(repetitions)
 
     return measure
 

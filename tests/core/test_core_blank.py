@@ -1,0 +1,78 @@
+"""When a map counts as blank, and for which cause."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
+from service.core.cams.maps import ClassMap
+
+CAUSES = {Blank.SATURATED, Blank.ALL_NEGATIVE, Blank.DEAD}
+
+peaks = st.floats(0, 10) | st.sampled_from([0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5])
+thresholds = st.floats(0, 1) | st.sampled_from([0.0, 1e-8, 1e-7, 1e-5])
+
+
+def test_the_words_are_those_of_the_contract():
+    assert [blank.value for blank in Blank] == ["none", "saturated", "all-negative", "dead"]
+
+
+@pytest.mark.parametrize(
+    ("peak", "minimum", "activation_peak", "cause"),
+    [
+        (1.0, 0.0, 3.0, Blank.NONE),
+        (1.0, -9.0, 3.0, Blank.NONE),
+        (2e-7, -9.0, 3.0, Blank.NONE),
+        (0.0, -0.5, 3.0, Blank.ALL_NEGATIVE),
+        (1e-8, -0.5, 3.0, Blank.ALL_NEGATIVE),
+        (0.0, 0.0, 3.0, Blank.SATURATED),
+        (1e-8, -1e-8, 3.0, Blank.SATURATED),
+        (0.0, 0.0, 0.0, Blank.DEAD),
+        (1e-9, -1e-9, 1e-8, Blank.DEAD),
+    ],
+)
+def test_a_cause_by_peak_minimum_and_activation(peak, minimum, activation_peak, cause):
+    assert blank_cause(peak, minimum, activation_peak) is cause
+
+
+def test_values_equal_to_the_threshold_count_as_nothing():
+    e = DEFAULT_EPSILON
+    above = np.nextafter(e, 1)
+    assert blank_cause(e, -1.0, 1.0) is Blank.ALL_NEGATIVE
+    assert blank_cause(above, -1.0, 1.0) is Blank.NONE
+    assert blank_cause(0.0, -e, 1.0) is Blank.SATURATED
+    assert blank_cause(0.0, -above, 1.0) is Blank.ALL_NEGATIVE
+    assert blank_cause(0.0, -1.0, e) is Blank.DEAD
+    assert blank_cause(0.0, -1.0, above) is Blank.ALL_NEGATIVE
+
+
+def test_at_threshold_zero_only_a_map_of_zeros_is_blank():
+    assert blank_cause(5e-324, 0.0, 1.0, 0.0) is Blank.NONE
+    assert blank_cause(0.0, -5e-324, 1.0, 0.0) is Blank.ALL_NEGATIVE
+    assert blank_cause(0.0, 0.0, 1.0, 0.0) is Blank.SATURATED
+    assert blank_cause(0.0, 0.0, 0.0, 0.0) is Blank.DEAD
+
+
+@given(peaks, peaks, peaks, thresholds, thresholds)
+def test_raising_the_threshold_never_makes_a_blank_map_show(peak, depth, activation, one, other):
+    low, high = sorted((one, other))
+    if blank_cause(peak, -depth, activation, low) is not Blank.NONE:
+        assert blank_cause(peak, -depth, activation, high) in CAUSES
+
+
+@given(peaks, peaks, peaks, thresholds)
+def test_a_map_is_blank_exactly_when_its_peak_does_not_exceed_the_threshold(
+    peak, depth, activation, epsilon
+):
+    blank = blank_cause(peak, -depth, activation, epsilon) is not Blank.NONE
+    assert blank == (peak <= epsilon)
+
+
+def test_a_map_knows_its_own_cause():
+    negative = ClassMap(np.array([[-2.0, -1.0]], np.float32), activation_peak=1.0)
+    assert negative.blank() is Blank.ALL_NEGATIVE
+    assert negative.peak == 0.0
+    faint = ClassMap(np.array([[1e-6, 0.0]], np.float32), activation_peak=1.0)
+    assert faint.blank() is Blank.NONE
+    assert faint.blank(epsilon=1e-5) is Blank.SATURATED

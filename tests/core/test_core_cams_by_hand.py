@@ -1,0 +1,106 @@
+"""Maps worked out with pencil and paper, for both methods."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from service.core.cams.cut import cut
+from service.core.cams.maps import class_maps
+from service.core.models.stages import Convolution, StagedNetwork
+
+# The convolution has one kernel, [1], so A is the image after ReLU:
+#
+#     image  1  2     A  1  2
+#           -5  3        0  3
+IMAGE = torch.tensor([[[[1.0, 2.0], [-5.0, 3.0]]]])
+A = np.array([[1.0, 2.0], [0.0, 3.0]])
+
+# Max pooling gives 3; hidden units z = (1, -1) * 3, after ReLU (3, 0), so only the first has a
+# slope. The units' weights on it are 2 and -1; biases bring x from (6, -3) to (ln 3, 0).
+#
+#     alpha_0 = 1/4 * 2 * 1 =  1/2     map of x_0 =  A / 2
+#     alpha_1 = 1/4 * -1 * 1 = -1/4    map of x_1 = -A / 4
+UNIT_MAPS = np.stack([A / 2, -A / 4])
+
+
+def network(output_activation: str) -> StagedNetwork:
+    staged = StagedNetwork(
+        {
+            "conv": Convolution(1, 1, 1),
+            "pool": nn.MaxPool2d(2),
+            "flatten": nn.Flatten(),
+            "hidden": nn.Linear(1, 2),
+            "activation": nn.ReLU(),
+            "output": nn.Linear(2, 2),
+        },
+        output_activation=output_activation,
+    )
+    values = {
+        "conv.weight": [[[[1.0]]]],
+        "conv.bias": [0.0],
+        "hidden.weight": [[1.0], [-1.0]],
+        "hidden.bias": [0.0, 0.0],
+        "output.weight": [[2.0, 5.0], [-1.0, 7.0]],
+        "output.bias": [math.log(3) - 6, 3.0],
+    }
+    staged.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
+    return staged.eval()
+
+
+@pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
+def test_alpha_of_the_units(output_activation):
+    seen = cut(network(output_activation), IMAGE, "conv")
+    assert torch.allclose(seen.units, torch.tensor([[math.log(3), 0.0]]), atol=1e-6)
+    assert torch.allclose(seen.unit_weights, torch.tensor([[[0.5], [-0.25]]]))
+
+
+@pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
+def test_the_proposed_map(output_activation):
+    ours = class_maps(network(output_activation), IMAGE, "conv", ["proposed"])
+    assert np.allclose(ours.signed["proposed"][0], UNIT_MAPS)
+    assert np.allclose(ours.one("proposed", 0, 0).values, A / 2)
+    assert np.array_equal(ours.one("proposed", 0, 1).values, np.zeros((2, 2)))
+
+
+def test_the_conventional_map_behind_softmax():
+    # p = softmax(ln 3, 0) = (3/4, 1/4); d p_0 / d x = (3/16, -3/16) = -d p_1 / d x.
+    ours = class_maps(network("identity"), IMAGE, "conv", ["conventional"])
+    expected = 3 / 16 * (A / 2) - 3 / 16 * (-A / 4)  # 9/64 A
+    assert np.allclose(ours.probabilities, [[3 / 4, 1 / 4]])
+    assert np.allclose(ours.signed["conventional"][0], [expected, -expected], rtol=1e-5)
+
+
+def test_the_conventional_map_behind_sigmoid_and_softmax():
+    # s(ln 3) = 3/4 and s(0) = 1/2, with slopes 3/16 and 1/4; p_0 = 1 / (1 + e^(1/2 - 3/4)).
+    p = 1 / (1 + math.exp(-1 / 4))
+    ours = class_maps(network("sigmoid"), IMAGE, "conv", ["conventional"])
+    expected = p * (1 - p) * (3 / 16 * (A / 2) - 1 / 4 * (-A / 4))
+    assert np.allclose(ours.probabilities, [[p, 1 - p]])
+    assert np.allclose(ours.signed["conventional"][0], [expected, -expected], rtol=1e-5)
+
+
+def test_what_is_measured_of_a_map():
+    ours = class_maps(network("identity"), IMAGE, "conv", ["proposed"])
+    for_it, against_it = (ours.one("proposed", 0, c) for c in (0, 1))
+    assert (for_it.peak, for_it.minimum, for_it.activation_peak) == (1.5, 0.0, 3.0)
+    assert (against_it.peak, against_it.minimum, against_it.activation_peak) == (0.0, -0.75, 3.0)
+
+
+def test_a_head_without_closed_form():
+    # Flatten and one linear layer: x_0 sums the diagonal of A, x_1 twice its upper row.
+    staged = StagedNetwork(
+        {"conv": Convolution(1, 1, 1), "flatten": nn.Flatten(), "output": nn.Linear(4, 2)}
+    )
+    values = {
+        "conv.weight": [[[[1.0]]]],
+        "conv.bias": [0.0],
+        "output.weight": [[1.0, 0.0, 0.0, 1.0], [2.0, 2.0, 0.0, 0.0]],
+        "output.bias": [0.0, 0.0],
+    }
+    staged.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
+    seen = cut(staged.eval(), IMAGE, "conv")
+    assert seen.units.tolist() == [[4.0, 6.0]]
+    assert seen.unit_weights.tolist() == [[[2 / 4], [4 / 4]]]

@@ -1,0 +1,56 @@
+"""What float32 autograd loses when softmax saturates, and the engine keeps."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from service.core.cams.closed_form import DERIVATIVES
+from service.core.cams.maps import class_maps
+
+# exp(-19) is 6e-9: less than half a step of float32 below 1, ten million steps of float64.
+GAP = 19.0
+
+
+@pytest.fixture
+def saturated(learned, images):
+    """A network so sure of the first image that its probability rounds to 1 in float32."""
+    network = copy.deepcopy(learned("identity"))
+    with torch.no_grad():
+        first, second = network(images[:1])[0].topk(2).values
+        for tensor in (network.output.weight, network.output.bias):
+            tensor.mul_(GAP / (first - second))
+    return network
+
+
+def test_the_conventional_map_keeps_its_digits_where_the_probability_rounds_to_1(
+    saturated, captum_maps, images
+):
+    seen = class_maps(saturated, images[:1], "conv2", ["conventional"])
+    sure = int(seen.probabilities[0].argmax())
+    assert seen.probabilities[0, sure] == 1.0
+
+    ours = seen.signed["conventional"][0, sure]
+    exact = captum_maps(saturated, images[:1], "conv2", "conventional")[0, sure]
+    lossy = captum_maps(saturated, images[:1], "conv2", "conventional", torch.float32)[0, sure]
+    peak = np.abs(exact).max()
+
+    assert 0 < peak < 1e-6
+    assert np.abs(ours - exact).max() <= 1e-4 * peak
+    assert np.abs(lossy - exact).max() > 0.1 * peak
+
+
+@pytest.mark.parametrize("activation", DERIVATIVES, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("z", [-30.0, -12.0, -3.0, 0.5, 3.0, 12.0, 30.0])
+def test_slopes_keep_their_digits_where_the_activation_is_flat(activation, z):
+    preactivation = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+    # 1 - tanh(z)^2 in float64 has no digits left at 30; sech(z)^2 is the same function.
+    if activation is torch.nn.Tanh:
+        theirs = torch.cosh(preactivation) ** -2
+    elif activation is torch.nn.Sigmoid:
+        theirs = 0.25 * torch.cosh(preactivation / 2) ** -2
+    else:
+        (theirs,) = torch.autograd.grad(activation()(preactivation), preactivation)
+    ours = DERIVATIVES[activation](torch.tensor(z))
+    assert ours.item() == pytest.approx(theirs.item(), rel=1e-5, abs=0)

@@ -1,0 +1,217 @@
+"""Bytes that are no checkpoint of ours are refused in one way, and never executed."""
+
+import contextlib
+import json
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
+from service.core.models import Architecture
+from service.errors import CheckpointCorrupt
+
+ARCHITECTURE = Architecture(channels=[1, 1], hidden_units=1)
+HEADER = CheckpointHeader(ARCHITECTURE, 0, "digits", (1, 28, 28), ("a", "b"))
+WHOLE = checkpoints.encode(ARCHITECTURE.build((1, 28, 28), 2), HEADER)
+HEADER_BYTES = 8 + int.from_bytes(WHOLE[:8], "little")
+
+
+def with_json(header: bytes) -> bytes:
+    """A file whose JSON is `header`, followed by the tensors of a whole one."""
+    return struct.pack("<Q", len(header)) + header + WHOLE[HEADER_BYTES:]
+
+
+def with_words(words: str) -> bytes:
+    """A file whose tensors are whole and whose description of itself is `words`."""
+    header = json.loads(WHOLE[8:HEADER_BYTES])
+    header["__metadata__"]["camreel"] = words
+    return with_json(json.dumps(header).encode())
+
+
+def with_value(key: str, value: object) -> bytes:
+    return with_words(json.dumps(json.loads(HEADER.to_json()) | {key: value}))
+
+
+def test_the_whole_one_is_read():
+    assert checkpoints.decode(WHOLE)[1] == HEADER
+    assert checkpoints.decode(with_value("epoch", 3))[1].epoch == 3
+
+
+class Harmful:
+    """What a pickle could do to whoever reads it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.file,)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_pickle_is_refused_and_never_executed(tmp_path, protocol):
+    touched = tmp_path / "touched"
+    data = pickle.dumps(Harmful(touched), protocol=protocol)
+    for bytes_of_it in (data, with_json(data), struct.pack("<Q", len(data)) + data):
+        with pytest.raises(CheckpointCorrupt):
+            checkpoints.decode(bytes_of_it)
+    assert not touched.exists()
+    pickle.loads(data)
+    assert touched.exists()  # it would have
+
+
+def test_a_file_of_torch_save_is_refused(tmp_path):
+    file = tmp_path / "network.safetensors"
+    torch.save(ARCHITECTURE.build((1, 28, 28), 2), file)
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(file.read_bytes())
+
+
+def test_tensors_without_a_description_are_refused():
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(save(ARCHITECTURE.build((1, 28, 28), 2).state_dict()))
+
+
+@pytest.mark.parametrize(
+    "length", [0, 1, 7, 8, 9, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 1, len(WHOLE) - 1]
+)
+def test_a_truncated_file_is_refused(length):
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(WHOLE[:length])
+
+
+def test_trailing_bytes_are_refused():
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(WHOLE + b"\0")
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.integers(0, HEADER_BYTES * 8 - 1))
+def test_a_flipped_bit_of_the_header_is_refused_or_harmless(bit):
+    # Harmless: another epoch's number, another letter of a name. Anything but CheckpointCorrupt
+    # would be a crash.
+    data = bytearray(WHOLE)
+    data[bit // 8] ^= 1 << bit % 8
+    with contextlib.suppress(CheckpointCorrupt):
+        network, _ = checkpoints.decode(bytes(data))
+        assert network.state_dict().keys() == ARCHITECTURE.build((1, 28, 28), 2).state_dict().keys()
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.binary(max_size=200))
+def test_bytes_at_random_are_refused(data):
+    for file in (data, with_json(data)):
+        with pytest.raises(CheckpointCorrupt):
+            checkpoints.decode(file)
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(with_json(DEEP.encode()), id="file"),
+        pytest.param(with_json(b'{"__metadata__": ' + DEEP.encode()), id="metadata"),
+        pytest.param(with_words(DEEP), id="words"),
+        pytest.param(with_words('{"a":' * 100_000), id="words' values"),
+    ],
+)
+def test_json_of_any_depth_is_refused(data):
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(data)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"7",
+        b'"text"',
+        b"{}",
+        b'{"__metadata__": null}',
+        b'{"__metadata__": []}',
+        b'{"__metadata__": {"camreel": null}}',
+        b'{"__metadata__": {"camreel": {}}}',
+        b'{"__metadata__": {"camreel": ""}}',
+        b'{"__metadata__": {"camreel": "\xff"}}',
+        b'{"__metadata__": {"camreel": ' + b"9" * 5000 + b"}}",
+    ],
+)
+def test_a_header_of_another_kind_is_refused(header):
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.read_header(with_json(header))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epoch", float("inf")),
+        ("epoch", float("nan")),
+        ("epoch", "first"),
+        ("epoch", None),
+        ("image_shape", [1, 28]),
+        ("image_shape", [1, 4, 4]),
+        ("image_shape", [-1, 28, 28]),
+        ("image_shape", [1, 28.5, 28]),
+        ("image_shape", ["one", 28, 28]),
+        ("image_shape", [1, 10**9, 10**9]),
+        ("image_shape", [1, 10**30, 28]),
+        ("image_shape", {"D": 1}),
+        ("class_names", 2),
+        ("class_names", []),
+        ("class_names", ["a", "b", "c"]),
+        ("architecture", {"name": "resnet"}),
+        ("architecture", {"kernel_size": 4}),
+        ("architecture", {"layers": 3}),
+        ("architecture", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_a_description_that_makes_no_sense_is_refused(key, value):
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(with_value(key, value))
+
+
+@pytest.mark.parametrize("key", ["architecture", "epoch", "dataset", "image_shape", "class_names"])
+def test_a_description_with_a_gap_is_refused(key):
+    words = json.loads(HEADER.to_json())
+    del words[key]
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(with_words(json.dumps(words)))
+
+
+@pytest.mark.parametrize(
+    "parameters", [{"channels": [1, 2]}, {"hidden_units": 2}, {"kernel_size": 5}], ids=str
+)
+def test_tensors_of_another_shape_are_refused(parameters):
+    header = CheckpointHeader(
+        ARCHITECTURE.model_copy(update=parameters), 0, "digits", (1, 28, 28), ("a", "b")
+    )
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(with_words(header.to_json()))
+
+
+def test_a_missing_or_an_additional_tensor_is_refused():
+    state = ARCHITECTURE.build((1, 28, 28), 2).state_dict()
+    metadata = {"camreel": HEADER.to_json()}
+    assert checkpoints.decode(save(state, metadata))[1] == HEADER
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(save(state | {"more": torch.zeros(1)}, metadata))
+    del state["conv2.bias"]
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.decode(save(state, metadata))
+
+
+def test_the_refusal_shows_nothing_of_the_bytes():
+    with pytest.raises(CheckpointCorrupt) as refusal:
+        checkpoints.decode(b"/etc/passwd" * 10)
+    assert "passwd" not in str(refusal.value)

@@ -1,0 +1,103 @@
+"""The gradient of the paper's head without a backward pass equals the one with it."""
+
+import pytest
+import torch
+from torch import nn
+
+from service.core.cams.closed_form import closed_form
+from service.core.cams.cut import vector_jacobian
+
+IMAGES, CHANNELS, HIDDEN, CLASSES = 3, 5, 7, 4
+
+
+def head(pooling: list[nn.Module], size: tuple[int, int], *, activation: nn.Module) -> list:
+    torch.manual_seed(1)
+    pooled = torch.zeros(1, CHANNELS, *size)
+    for stage in pooling:
+        pooled = stage(pooled)
+    return [
+        *pooling,
+        nn.Flatten(),
+        nn.Linear(pooled.numel(), HIDDEN),
+        activation,
+        nn.Dropout(0.5).eval(),
+        nn.Linear(HIDDEN, CLASSES),
+    ]
+
+
+def activations(size: tuple[int, int]) -> torch.Tensor:
+    # Half of the positions are 0, as behind ReLU: there pooling meets ties.
+    return torch.randn(IMAGES, CHANNELS, *size, generator=torch.Generator().manual_seed(2)).relu()
+
+
+def assert_forms_agree(stages: list, signal: torch.Tensor) -> None:
+    with torch.no_grad():
+        ours = closed_form(stages, signal)
+    assert ours is not None, "the head has a closed form"
+    units, weights = ours
+    their_units, their_weights = vector_jacobian(stages, signal)
+    assert weights.shape == (IMAGES, CLASSES, CHANNELS)
+    assert torch.allclose(units, their_units, atol=1e-6)
+    assert (weights - their_weights).abs().max() <= 1e-5 * their_weights.abs().max()
+
+
+@pytest.mark.parametrize("activation", [nn.Sigmoid(), nn.ReLU(), nn.Tanh()], ids=str)
+@pytest.mark.parametrize("size", [(6, 6), (7, 7), (5, 8), (2, 3)], ids=str)
+@pytest.mark.parametrize("pooling", [[nn.MaxPool2d(2)], [nn.AvgPool2d(2)], []], ids=str)
+def test_closed_form_equals_the_vector_jacobian_form(pooling, size, activation):
+    assert_forms_agree(head(pooling, size, activation=activation), activations(size))
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(3),
+        nn.MaxPool2d((2, 3)),
+        nn.AvgPool2d((3, 2)),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.AvgPool2d(2, ceil_mode=True),
+    ],
+    ids=str,
+)
+def test_closed_form_holds_for_every_pooling_whose_windows_are_apart(pool):
+    assert_forms_agree(head([pool], (7, 8), activation=nn.Sigmoid()), activations((7, 8)))
+
+
+@pytest.mark.parametrize(
+    "pooling",
+    [
+        [nn.MaxPool2d(3, stride=2)],
+        [nn.AvgPool2d(3, stride=1)],
+        [nn.MaxPool2d(1, stride=2)],
+        [nn.MaxPool2d(2, padding=1)],
+        [nn.AvgPool2d(2, padding=1)],
+        [nn.MaxPool2d(2, dilation=2)],
+        [nn.AvgPool2d(2, divisor_override=3)],
+        [nn.MaxPool2d(2), nn.AvgPool2d(2)],
+        [nn.Conv2d(CHANNELS, CHANNELS, 2)],
+        [nn.ReLU()],
+    ],
+    ids=str,
+)
+def test_a_head_with_another_pooling_has_no_closed_form(pooling):
+    stages = head(pooling, (8, 8), activation=nn.Sigmoid())
+    with torch.no_grad():
+        assert closed_form(stages, activations((8, 8))) is None
+
+
+@pytest.mark.parametrize(
+    "above",
+    [
+        [nn.Linear(HIDDEN, CLASSES)],
+        [nn.GELU(), nn.Linear(HIDDEN, CLASSES)],
+        [nn.Sigmoid(), nn.Linear(HIDDEN, HIDDEN), nn.Linear(HIDDEN, CLASSES)],
+        [nn.BatchNorm1d(HIDDEN).eval(), nn.Sigmoid(), nn.Linear(HIDDEN, CLASSES)],
+        [nn.Sigmoid(), nn.Linear(HIDDEN, CLASSES), nn.Sigmoid()],
+        [nn.Sigmoid()],
+    ],
+    ids=lambda stages: "-".join(type(stage).__name__ for stage in stages),
+)
+def test_a_head_with_other_layers_has_no_closed_form(above):
+    stages = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(CHANNELS * 9, HIDDEN), *above]
+    with torch.no_grad():
+        assert closed_form(stages, activations((6, 6))) is None

@@ -1,0 +1,112 @@
+"""Where a layer's positions lie on the image: the middles of what each of them sees."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from service.core.models import Architecture, Placement, layers
+from service.core.models.placement import placement
+from service.core.models.stages import Convolution
+
+
+def conv(kernel: int, **options: int) -> nn.Conv2d:
+    return nn.Conv2d(1, 1, kernel, **options)
+
+
+def middles(stages: list[nn.Module], pixels: int) -> list[float]:
+    """The middle of the pixels that each position of the first row depends on, by its gradient."""
+    image = torch.rand(1, 1, pixels, pixels, dtype=torch.float64, requires_grad=True)
+    signal = image
+    for stage in stages:
+        if isinstance(stage, nn.Conv2d):
+            stage = conv(stage.kernel_size[0], stride=stage.stride[0], dilation=stage.dilation[0])
+            nn.init.ones_(stage.weight.data)
+        elif isinstance(stage, nn.MaxPool2d):  # an average sees what a maximum may choose from
+            stage = nn.AvgPool2d(stage.kernel_size, stage.stride)
+        signal = stage.double()(signal)
+    found = []
+    for unit in signal[0, 0, 0]:
+        (gradient,) = torch.autograd.grad(unit, image, retain_graph=True)
+        columns = gradient[0, 0].abs().sum(0).nonzero()
+        found.append((columns.min().item() + columns.max().item()) / 2)
+    return found
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [conv(3)],
+        [conv(3), conv(3)],
+        [conv(3), conv(3), nn.MaxPool2d(2)],
+        [conv(5, stride=2), nn.MaxPool2d(3, stride=2), conv(3)],
+        [conv(3, dilation=2), nn.AvgPool2d(2), conv(2)],
+        [conv(1)],
+    ],
+    ids=lambda stages: f"{len(stages)} stages",
+)
+def test_positions_are_centred_on_what_they_see(stages):
+    theirs = middles(stages, 30)
+    ours = placement(stages)
+    assert len(theirs) > 1
+    assert [ours.first + ours.step * i for i in range(len(theirs))] == theirs
+
+
+def test_padding_moves_the_positions_outwards():
+    assert placement([conv(3, padding=1)]) == Placement(0, 1)
+    assert placement([conv(3, padding=1), nn.MaxPool2d(2), conv(3, padding=1)]) == Placement(0.5, 2)
+
+
+def test_the_papers_layers():
+    told = layers(Architecture(), (1, 28, 28), 10).placements
+    assert told == {"conv1": Placement(1, 1), "conv2": Placement(2, 1), "pool": Placement(2.5, 2)}
+
+
+def test_samples_of_an_axis_fall_between_the_positions():
+    # 24 positions on 28 pixels, drawn at 28: sample i is pixel i, and position i - 2.
+    places = Placement(2, 1).positions(24, 28, 28)
+    assert places.tolist() == [-1, -1, *range(24), 24, 24]
+    # At twice the size samples lie a quarter of a pixel to either side of each centre.
+    assert np.allclose(Placement(2, 1).positions(24, 28, 56)[4:8], [-0.25, 0.25, 0.75, 1.25])
+    # The pooled layer: position 0 at pixel 2.5, position 1 at 4.5.
+    assert np.allclose(Placement(2.5, 2).positions(12, 28, 28)[2:6], [-0.25, 0.25, 0.75, 1.25])
+
+
+@pytest.mark.parametrize("stage", [nn.Flatten(), nn.Linear(2, 2), nn.AdaptiveAvgPool2d(1)], ids=str)
+def test_a_stage_without_a_known_geometry_is_refused(stage):
+    with pytest.raises(TypeError, match=type(stage).__name__):
+        placement([conv(3), stage])
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [nn.Conv2d(1, 1, (3, 5)), nn.MaxPool2d(2, stride=(2, 1)), nn.Conv2d(1, 1, 3, padding="same")],
+    ids=str,
+)
+def test_a_stage_whose_axes_differ_is_refused(stage):
+    with pytest.raises(ValueError, match="not the same on both axes"):
+        placement([stage])
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
+def test_what_lights_up_one_pixel_lies_on_it(layer):
+    # Kernels of ones: what one bright pixel activates is centred on the pixel.
+    network = nn.ModuleDict(
+        {"conv1": Convolution(1, 1, 3), "conv2": Convolution(1, 1, 3), "pool": nn.AvgPool2d(2)}
+    )
+    for name in ("conv1", "conv2"):
+        nn.init.ones_(network[name].weight)
+        nn.init.zeros_(network[name].bias)
+    signal = torch.zeros(1, 1, 28, 28)
+    signal[0, 0, 9, 14] = 1
+    below = []
+    for name, stage in network.items():
+        below.append(stage)
+        signal = stage(signal)
+        if name == layer:
+            break
+    where = placement(below)
+    weights = signal[0, 0].detach().numpy()
+    at = where.first + where.step * np.arange(len(weights))
+    assert (weights.sum(1) * at).sum() / weights.sum() == pytest.approx(9, abs=0.5)
+    assert (weights.sum(0) * at).sum() / weights.sum() == pytest.approx(14, abs=0.5)

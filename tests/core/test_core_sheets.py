@@ -1,0 +1,147 @@
+"""Sheets and strips: every cell stands whole, in its row and its column."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from service.core.cams.blank import Blank
+from service.core.cams.maps import ClassMap
+from service.core.models import Placement
+from service.core.render import sheet
+from service.core.render.cells import Cell, Scale, Style, colours, hatched, picture
+from service.core.render.sheet import Look, captioned, contact_sheet, strip
+
+SIZE = 24
+LOOK = Look(Style.GRAY, "jet", SIZE)
+RANDOM = np.random.default_rng(0)
+
+
+def cell(blank: Blank = Blank.NONE) -> Cell:
+    """A cell unlike any other, blank for that cause."""
+    signed = RANDOM.normal(size=(6, 6)).astype(np.float32)
+    seen = {
+        Blank.NONE: ClassMap(signed, activation_peak=1.0),
+        Blank.SATURATED: ClassMap(signed * np.float32(1e-9), activation_peak=1.0),
+        Blank.ALL_NEGATIVE: ClassMap(-np.abs(signed), activation_peak=1.0),
+        Blank.DEAD: ClassMap(signed * 0, activation_peak=0.0),
+    }[blank]
+    image = torch.from_numpy(RANDOM.integers(0, 256, (1, 8, 8), np.uint8))
+    return Cell(seen, Scale.of(seen), image, Placement(first=1, step=1))
+
+
+def page_of(png: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(png)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def places(page: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int]]:
+    """Where (y, x) a picture stands on the page, pixel for pixel."""
+    height, width, _ = drawn.shape
+    corner = (page == drawn[0, 0]).all(axis=2)
+    return [
+        (int(y), int(x))
+        for y, x in np.argwhere(corner)
+        if np.array_equal(page[y : y + height, x : x + width], drawn)
+    ]
+
+
+def place(page: np.ndarray, drawn: np.ndarray) -> tuple[int, int]:
+    (found,) = places(page, drawn)
+    return found
+
+
+def drawn(one: Cell) -> np.ndarray:
+    return colours(one, LOOK.style, LOOK.colormap, SIZE)
+
+
+@pytest.mark.parametrize(("probes", "epochs"), [(1, 1), (3, 5), (10, 2)])
+def test_a_sheet_has_a_row_a_probe_and_a_column_an_epoch(probes, epochs):
+    rows = [[cell() for _ in range(epochs)] for _ in range(probes)]
+    heads = [f"test:{i}" for i in range(probes)], [str(e) for e in range(epochs)]
+    page = page_of(contact_sheet(rows, *heads, LOOK, "Figure 6", "proposed"))
+    found = np.array([[place(page, drawn(one)) for one in row] for row in rows])
+    ys, xs = found[:, :, 0], found[:, :, 1]
+    assert (ys == ys[:, :1]).all()
+    assert (xs == xs[:1]).all()
+    assert (np.diff(ys[:, 0]) > SIZE).all()
+    assert (np.diff(xs[0]) > SIZE).all()
+
+
+def test_each_row_is_led_by_its_image():
+    rows = [[cell(), cell()] for _ in range(3)]
+    page = page_of(contact_sheet(rows, ["0", "1", "2"], ["0", "1"], LOOK, "", ""))
+    for row in rows:
+        y, x = place(page, picture(row[0].image, SIZE))
+        first_y, first_x = place(page, drawn(row[0]))
+        assert y == first_y
+        assert x + SIZE <= first_x
+
+
+def test_a_wide_sheet_holds_all_its_columns():
+    rows = [[cell() for _ in range(60)]]
+    page = page_of(contact_sheet(rows, ["test:0"], [str(e) for e in range(60)], LOOK, "", ""))
+    assert place(page, drawn(rows[0][-1]))[1] + SIZE <= page.shape[1]
+    assert page.shape[1] >= 60 * SIZE
+
+
+@pytest.mark.parametrize(
+    "causes", [[], [Blank.DEAD], [Blank.ALL_NEGATIVE, Blank.SATURATED]], ids=str
+)
+def test_the_legend_names_the_causes_that_are_there(causes):
+    rows = [[cell(), *(cell(blank) for blank in causes), *(cell(blank) for blank in causes)]]
+    heads = [str(e) for e in range(len(rows[0]))]
+    page = page_of(contact_sheet(rows, ["test:0"], heads, LOOK, "title", "footer"))
+    for cause in (Blank.ALL_NEGATIVE, Blank.DEAD, Blank.SATURATED):
+        mark = hatched(np.zeros((18, 18, 3), np.uint8), cause)
+        assert len(places(page, mark)) == (1 if cause in causes else 0)
+
+
+def test_blank_cells_of_an_overlay_sheet_are_hatched():
+    rows = [[cell(), cell(Blank.SATURATED)]]
+    overlay = Look(Style.OVERLAY, "jet", SIZE)
+    page = page_of(contact_sheet(rows, ["test:0"], ["0", "1"], overlay, "", ""))
+    place(page, hatched(picture(rows[0][1].image, SIZE), Blank.SATURATED))
+
+
+def test_words_are_drawn():
+    rows = [[cell()]]
+    pages = [
+        page_of(contact_sheet(rows, [head], [column], LOOK, title, footer))
+        for head, column, title, footer in (
+            ("a", "1", "x", "y"), ("b", "1", "x", "y"), ("a", "2", "x", "y"),
+            ("a", "1", "z", "y"), ("a", "1", "x", "z"),
+        )
+    ]  # fmt: skip
+    assert len({page.tobytes() for page in pages}) == 5
+
+
+def test_a_strip_has_its_cells_in_a_row():
+    cells = [cell() for _ in range(6)]
+    page = page_of(strip(cells, [str(e) for e in range(6)], LOOK, "test:0"))
+    found = np.array([place(page, drawn(one)) for one in cells])
+    assert len(set(found[:, 0])) == 1
+    assert (np.diff(found[:, 1]) > SIZE).all()
+
+
+def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
+    monkeypatch.setattr(sheet, "STRIP_WIDTH_PIXELS", 450)
+    cells = [cell() for _ in range(30)]
+    page = page_of(strip(cells, [str(e) for e in range(30)], LOOK, "test:0"))
+    assert page.shape[1] <= 450
+    found = [place(page, drawn(one)) for one in cells]
+    assert found == sorted(found)
+    columns = len({x for _, x in found})
+    assert columns == (450 - 24) // (SIZE + 2)
+    assert len({y for y, _ in found}) == -(-30 // columns)
+
+
+def test_a_frame_is_its_cell_over_its_caption():
+    one, look = cell(), Look(Style.HEATMAP, "viridis", 64)
+    frames = [np.asarray(captioned(one, look, words)) for words in ("epoch 1", "epoch 2")]
+    for frame in frames:
+        assert frame.shape[1] == 64
+        assert np.array_equal(frame[:64], colours(one, Style.HEATMAP, "viridis", 64))
+    assert not np.array_equal(*frames)

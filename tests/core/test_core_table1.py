@@ -1,0 +1,52 @@
+"""The paper's network has the shapes of its Table 1."""
+
+import pytest
+import torch
+from torch import nn
+
+from service.core.models import Architecture, layers
+
+
+def test_the_table_of_the_paper():
+    network = Architecture().build((1, 28, 28), 10)
+    signal, shapes = torch.zeros(1, 1, 28, 28), {}
+    for name, stage in network.named_children():
+        signal = stage(signal)
+        shapes[name] = tuple(signal.shape[1:])
+    assert shapes == {
+        "conv1": (32, 26, 26),
+        "conv2": (64, 24, 24),
+        "pool": (64, 12, 12),
+        "flatten": (9216,),
+        "hidden": (128,),
+        "activation": (128,),
+        "dropout": (128,),
+        "output": (10,),
+    }
+    assert sum(weight.numel() for weight in network.parameters()) == 1_199_882
+    assert isinstance(network.activation, nn.Sigmoid)
+    assert network.dropout.p == 0.5
+    assert network.output_activation == "identity"
+
+
+@pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 13])
+def test_layers_are_told_without_building_the_network(kernel_size):
+    architecture = Architecture(kernel_size=kernel_size, channels=[3, 5])
+    told = layers(architecture, (1, 28, 28), 10)
+    network = architecture.build((1, 28, 28), 10)
+    signal, found = torch.zeros(1, 1, 28, 28), {}
+    for name in network.layers:
+        signal = network.get_submodule(name)(signal)
+        found[name] = tuple(signal.shape[1:])
+    assert told.shapes == found
+    assert told.default == "conv2"
+
+
+def test_images_of_any_depth_and_side_are_taken():
+    network = Architecture(channels=[2, 3], hidden_units=4).build((3, 17, 20), 7)
+    assert network(torch.zeros(2, 3, 17, 20)).shape == (2, 7)
+
+
+def test_kernels_that_leave_no_map_are_refused():
+    with pytest.raises(ValueError, match="kernel_size"):
+        Architecture(kernel_size=13).build((1, 25, 28), 10)

@@ -1,0 +1,145 @@
+"""What an epoch of training is: drawn images, batches, measures, and a network that learns."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from service.core import training
+from service.core.datasets.dataset import Split
+from service.core.optimizers import OPTIMIZERS
+from service.core.spec import RunSpec
+from service.core.training import EpochResult, train
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.fixture
+def spec() -> Callable[..., RunSpec]:
+    """A short run of a small network on digits."""
+
+    def short(**fields: object) -> RunSpec:
+        architecture = {"channels": [2, 4], "hidden_units": 8}
+        body = {"dataset": "digits", "epochs": 2, "samples_per_epoch": 60, "batch_size": 25}
+        return RunSpec.model_validate(body | {"architecture": architecture} | fields)
+
+    return short
+
+
+def test_epochs_are_the_untrained_network_and_then_as_many_as_asked_for(spec, few_digits):
+    results = list(train(spec(epochs=3), few_digits))
+    assert [result.epoch for result in results] == [0, 1, 2, 3]
+    assert [result.train_loss is None for result in results] == [True, False, False, False]
+    assert [result.train_accuracy is None for result in results] == [True, False, False, False]
+    assert {result.learning_rate for result in results} == {1.0}
+    assert all(result.seconds > 0 for result in results)
+
+
+def test_epoch_0_is_the_network_as_it_was_built(spec, few_digits):
+    run = spec(seed=7)
+    with training.seeded(7, 0, torch.device("cpu")):
+        fresh = run.architecture.build((1, 28, 28), 10)
+    first = next(train(run, few_digits))
+    for ours, theirs in zip(first.network.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def test_the_network_learns_only_when_the_next_epoch_is_asked_for(spec, few_digits):
+    batches = []
+    results = train(spec(), few_digits, after_batch=lambda *counts: batches.append(counts))
+    next(results)
+    assert batches == []
+    next(results)
+    assert batches == [(25, 60), (50, 60), (60, 60)]
+
+
+def test_samples_of_an_epoch_are_drawn_without_replacement(spec, few_digits, monkeypatch):
+    # Each training image carries its own number in its first pixels; test images none.
+    numbered = few_digits.train.images.clone()
+    numbered[:, 0, 0, 0] = torch.arange(240)
+    numbered[:, 0, 0, 1] = 200
+    data = replace(few_digits, train=Split(numbered, few_digits.train.labels))
+    drawn: list[int] = []
+    real = training.as_input
+
+    def watched(images: torch.Tensor) -> torch.Tensor:
+        if (images[:, 0, 0, 1] == 200).all():
+            drawn.extend(images[:, 0, 0, 0].tolist())
+        return real(images)
+
+    monkeypatch.setattr(training, "as_input", watched)
+    results = train(spec(epochs=2, samples_per_epoch=100), data)
+    next(results)
+    assert drawn == []
+    next(results)
+    first, drawn[:] = list(drawn), []
+    next(results)
+    assert len(set(first)) == len(first) == 100
+    assert len(set(drawn)) == len(drawn) == 100
+    assert first != drawn
+    assert set(first) != set(drawn)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_learns(spec, few_digits, name):
+    run = spec(
+        epochs=6,
+        samples_per_epoch=240,
+        batch_size=10,
+        architecture={"channels": [4, 8], "hidden_units": 32, "hidden_activation": "relu"},
+        optimizer={"name": name},
+    )
+    untrained, *_, last = train(run, few_digits)
+    assert untrained.test_loss == pytest.approx(math.log(10), abs=0.2)  # it knows nothing yet
+    assert last.test_loss < untrained.test_loss - 0.5
+    assert last.train_loss < untrained.test_loss - 0.4
+    assert last.test_accuracy > untrained.test_accuracy + 0.1
+
+
+def test_bfloat16_learns_and_keeps_its_weights_in_float32(spec, few_digits):
+    weights = {}
+    for precision in ("float32", "bfloat16"):
+        run = spec(precision=precision, samples_per_epoch=240, batch_size=10)
+        losses = []
+        for result in train(run, few_digits):
+            losses.append(result.test_loss)
+            weights[precision] = result.network.output.weight.detach()
+        assert losses[-1] < losses[0]
+        assert weights[precision].dtype == torch.float32
+    assert torch.allclose(weights["float32"], weights["bfloat16"], atol=0.5)
+    assert not torch.equal(weights["float32"], weights["bfloat16"])
+
+
+def test_accuracy_is_the_classes_accuracy_weighted_by_their_images(spec, few_digits):
+    sizes = few_digits.test.labels.bincount(minlength=10)
+    for result in train(spec(samples_per_epoch=240), few_digits):
+        hits = [share * size for share, size in zip(result.per_class_accuracy, sizes, strict=True)]
+        assert sum(hits) / 60 == pytest.approx(result.test_accuracy)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_what_is_raised_after_a_batch_ends_the_training(spec, few_digits, batch):
+    calls: list[tuple[int, int]] = []
+
+    def stop(*counts: int) -> None:
+        calls.append(counts)
+        if len(calls) == batch:
+            raise Stopped
+
+    results = train(spec(), few_digits, after_batch=stop)
+    next(results)
+    with pytest.raises(Stopped):
+        next(results)
+    assert calls == [(25, 60), (50, 60), (60, 60)][:batch]
+    assert next(results, None) is None
+
+
+def test_a_gpu_that_is_not_there_is_refused(spec, few_digits, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="no CUDA device"):
+        next(train(spec(device="cuda"), few_digits))
+    assert isinstance(next(train(spec(device="auto"), few_digits)), EpochResult)

@@ -1,0 +1,246 @@
+"""Jobs in processes of their own: so many at once, in their order, and none left behind."""
+
+import contextlib
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.jobs import EXECUTORS, Ending, Executor, Job, processes
+
+SECONDS = 30.0  # what a slow machine may take; a fast one waits for nothing
+
+
+@pytest.fixture
+def executor() -> Iterator[Callable[[int], Executor]]:
+    """Makes executors and closes them."""
+    made = []
+
+    def make(parallel: int) -> Executor:
+        made.append(EXECUTORS["processes"](parallel))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def endings() -> queue.Queue[Ending]:
+    return queue.Queue()
+
+
+@pytest.fixture
+def lives() -> Iterator[socket.socket]:
+    """Where `stay_connected` connects to: a process that ends, however it does, hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(SECONDS)
+        yield server
+
+
+def port_of(server: socket.socket) -> int:
+    port: int = server.getsockname()[1]
+    return port
+
+
+def has_ended(life: socket.socket) -> bool:
+    life.settimeout(SECONDS)
+    with life:
+        try:
+            return life.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+# What the workers do. They import this module to find it.
+
+
+def stay_connected(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as life:
+        life.recv(1)
+
+
+def stay_connected_whatever_is_asked(port: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    stay_connected(port)
+
+
+def write_line(file: Path, line: str) -> None:
+    with file.open("a") as lines:
+        lines.write(f"{line}\n")
+
+
+def meet(folder: Path, name: str, others: int) -> None:
+    """Stay until so many were seen at once, and write down how many were."""
+    mark = folder / f"{name}.here"
+    mark.touch()
+    deadline = time.monotonic() + SECONDS
+    while True:
+        here = len(list(folder.glob("*.here")))
+        seen = [int(file.read_text() or 0) for file in folder.glob("*.seen")]
+        if max([here, *seen]) >= others or time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    (folder / f"{name}.seen").write_text(str(here))
+    time.sleep(0.1)
+    mark.unlink()
+
+
+def fail() -> None:
+    raise ValueError("on purpose")
+
+
+def kill_itself(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(SECONDS)
+
+
+def survive_ctrl_c(file: Path) -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    file.write_text("alive")
+
+
+def test_a_job_runs_in_another_process_and_its_end_is_told(executor, endings, tmp_path):
+    executor(1).submit(Job(write_line, (tmp_path / "lines", "done"), endings.put))
+    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    assert (tmp_path / "lines").read_text() == "done\n"
+
+
+def test_as_many_run_at_once_as_were_asked_for_and_no_more(executor, endings, tmp_path):
+    two = executor(2)
+    for i in range(4):
+        two.submit(Job(meet, (tmp_path, str(i), 2), endings.put))
+    for _ in range(4):
+        assert endings.get(timeout=SECONDS).exit_code == 0
+    assert max(int(file.read_text()) for file in tmp_path.glob("*.seen")) == 2
+
+
+def test_jobs_start_in_their_order(executor, endings, tmp_path):
+    one = executor(1)
+    for i in range(3):
+        one.submit(Job(write_line, (tmp_path / "lines", str(i)), endings.put))
+    for _ in range(3):
+        endings.get(timeout=SECONDS)
+    assert (tmp_path / "lines").read_text().split() == ["0", "1", "2"]
+
+
+def test_how_a_process_ended_is_told_and_its_slot_is_free_again(executor, endings):
+    jobs: list[tuple[Callable[..., None], tuple, int]] = [
+        (sys.exit, (3,), 3),
+        (os._exit, (4,), 4),
+        (fail, (), 1),
+        (kill_itself, (signal.SIGKILL,), -signal.SIGKILL),
+        (kill_itself, (signal.SIGTERM,), -signal.SIGTERM),
+        (kill_itself, (signal.SIGSEGV,), -signal.SIGSEGV),
+        (print, (), 0),
+    ]
+    one = executor(1)
+    for function, arguments, _ in jobs:
+        one.submit(Job(function, arguments, endings.put))
+    for *_, exit_code in jobs:
+        assert endings.get(timeout=SECONDS) == Ending(exit_code, stopped_by_us=False)
+
+
+def test_a_job_that_cannot_be_started_is_told_as_one_that_failed(executor, endings):
+    one = executor(1)
+    one.submit(Job(write_line, (threading.Lock(), "no lock can be sent"), endings.put))
+    ending = endings.get(timeout=5)
+    assert ending.exit_code != 0
+    assert not ending.stopped_by_us
+
+
+def test_ctrl_c_is_the_parents_to_answer(executor, endings, tmp_path):
+    executor(1).submit(Job(survive_ctrl_c, (tmp_path / "file",), endings.put))
+    assert endings.get(timeout=SECONDS).exit_code == 0
+    assert (tmp_path / "file").read_text() == "alive"
+
+
+def test_closing_ends_what_runs_and_drops_what_waits(executor, endings, lives, tmp_path):
+    two = executor(2)
+    for _ in range(2):
+        two.submit(Job(stay_connected, (port_of(lives),), endings.put))
+    for _ in range(3):
+        two.submit(Job(write_line, (tmp_path / "lines", "too late"), endings.put))
+    connections = [lives.accept()[0] for _ in range(2)]
+    two.close()
+    assert [endings.get(timeout=0) for _ in range(2)] == [Ending(-signal.SIGTERM, True)] * 2
+    assert all(map(has_ended, connections))
+    assert endings.empty()
+    assert not (tmp_path / "lines").exists()
+
+
+@pytest.mark.parametrize("delay_seconds", [0.0, 0.05, 0.3])
+def test_closing_while_processes_start_leaves_none(executor, endings, lives, delay_seconds):
+    one = executor(2)
+    for _ in range(4):
+        one.submit(Job(stay_connected, (port_of(lives),), endings.put))
+    time.sleep(delay_seconds)
+    one.close()
+    lives.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            assert has_ended(lives.accept()[0])
+    while not endings.empty():
+        assert endings.get() == Ending(-signal.SIGTERM, stopped_by_us=True)
+
+
+def test_a_process_that_does_not_listen_is_killed_after_a_grace(
+    executor, endings, lives, monkeypatch
+):
+    monkeypatch.setattr(processes, "TERMINATION_GRACE_SECONDS", 0.2)
+    one = executor(1)
+    one.submit(Job(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
+    life, _ = lives.accept()
+    one.close()
+    assert endings.get(timeout=0) == Ending(-signal.SIGKILL, stopped_by_us=True)
+    assert has_ended(life)
+
+
+def test_a_closed_executor_takes_nothing_and_can_be_closed_again(executor, endings):
+    one = executor(1)
+    one.close()
+    with pytest.raises(RuntimeError):
+        one.submit(Job(fail, (), endings.put))
+    one.close()
+    assert endings.empty()
+
+
+def test_workers_end_with_a_parent_that_was_killed(lives):
+    script = (
+        "import sys, time\n"
+        "from service.jobs import Job, ProcessExecutor\n"
+        "from test_jobs_processes import stay_connected\n"
+        "executor = ProcessExecutor(2)\n"
+        "for _ in range(2):\n"
+        "    executor.submit(Job(stay_connected, (int(sys.argv[1]),), print))\n"
+        "time.sleep(600)\n"
+    )
+    folders = [Path(__file__).parent, Path(__file__).parents[2]]
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, str(port_of(lives))],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+    )
+    try:
+        connections = [lives.accept()[0] for _ in range(2)]
+    finally:
+        parent.kill()
+        parent.wait()
+    assert all(map(has_ended, connections))
+
+
+def test_an_inline_job_is_done_before_submit_returns(endings, tmp_path):
+    inline = EXECUTORS["inline"](1)
+    inline.submit(Job(write_line, (tmp_path / "lines", "done"), endings.put))
+    assert (tmp_path / "lines").read_text() == "done\n"
+    assert endings.get(timeout=0) == Ending(0, stopped_by_us=False)
+    with pytest.raises(ValueError, match="on purpose"):
+        inline.submit(Job(fail, (), endings.put))
+    inline.close()

@@ -1,0 +1,177 @@
+"""Runs: created, found again, listed in pages, and removed with all that is theirs."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import delete, func, select
+
+from service.errors import RunNotFound
+from service.store import epochs, heatmaps, images, runs
+from service.store.heatmaps import Heatmap
+from service.store.images import StoredImage
+from service.store.tables import Base, RunRow
+
+SPEC = {"epochs": 3, "optimizer": {"learning_rate": 0.1}, "name": "β", "tags": ["a"], "none": None}
+
+
+def ids(found: list[runs.Run]) -> list[int]:
+    return [run.id for run in found]
+
+
+def test_a_new_run_is_queued_and_has_seen_nothing(store):
+    before = datetime.now(UTC)
+    with store.writing() as session:
+        created = runs.create(session, "first β", ["b", "a"], SPEC, 3)
+    with store.reading() as session:
+        run = runs.get(session, created.id)
+    assert run == created
+    assert (run.name, run.tags, run.status) == ("first β", ["b", "a"], runs.QUEUED)
+    assert run.spec == SPEC
+    assert (run.epochs_done, run.epochs_total, run.images_seen) == (-1, 3, 0)
+    assert (run.error, run.started_at, run.finished_at, run.heartbeat_at) == (None,) * 4
+    assert run.cancel_requested is False
+    assert before <= run.created_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("run_id", [0, -1, 2**31, 2**63 - 1])
+def test_a_run_that_is_not_there_is_not_found(store, new_run, run_id):
+    new_run()
+    with store.reading() as session, pytest.raises(RunNotFound, match=f"no run {run_id}"):
+        runs.get(session, run_id)
+
+
+def test_ids_count_up_and_are_never_given_again(store, new_run):
+    first, second = new_run(), new_run()
+    with store.writing() as session:
+        runs.remove(session, second.id)
+    assert first.id < second.id < new_run().id
+
+
+def test_runs_are_listed_newest_first(store, new_run):
+    created = [new_run(name=str(i)) for i in range(5)]
+    with store.reading() as session:
+        listed = runs.newest(session, limit=10)
+    assert listed == created[::-1]
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(store, new_run):
+    created = ids([new_run() for _ in range(7)])
+    pages: list[list[int]] = [[]]
+    with store.reading() as session:
+        for _ in range(4):
+            before = pages[-1][-1] if pages[-1] else None
+            pages.append(ids(runs.newest(session, limit=3, before=before)))
+        end = runs.newest(session, limit=3, before=created[0])
+    assert pages[1:4] == [created[:3:-1], created[3:0:-1], created[:1]]
+    assert end == []
+
+
+def test_a_page_is_not_moved_by_what_is_created_meanwhile(store, new_run):
+    created = ids([new_run() for _ in range(4)])
+    with store.reading() as session:
+        first = ids(runs.newest(session, limit=2))
+    new_run()
+    with store.reading() as session:
+        second = ids(runs.newest(session, limit=2, before=first[-1]))
+    assert first + second == created[::-1]
+
+
+def test_runs_are_found_by_tag(store, new_run):
+    both, one, _ = new_run(tags=("x", "y")), new_run(tags=("y",)), new_run()
+    with store.reading() as session:
+        assert ids(runs.newest(session, limit=9, tag="x")) == [both.id]
+        assert ids(runs.newest(session, limit=9, tag="y")) == [one.id, both.id]
+        assert runs.newest(session, limit=9, tag="Y") == []
+        assert runs.newest(session, limit=9, tag="%") == []
+        (found,) = runs.newest(session, limit=9, tag="x")
+        assert found.tags == ["x", "y"]
+
+
+def test_runs_are_found_by_status(store, new_run):
+    waiting, running, ended = new_run(), new_run(tags=("x",)), new_run(tags=("x",))
+    with store.writing() as session:
+        runs.claim(session, running.id)
+        runs.claim(session, ended.id)
+        runs.finish(session, ended.id, runs.SUCCEEDED)
+    with store.reading() as session:
+        assert ids(runs.newest(session, limit=9, status=runs.QUEUED)) == [waiting.id]
+        assert ids(runs.newest(session, limit=9, status=runs.RUNNING)) == [running.id]
+        assert ids(runs.newest(session, limit=9, status=runs.SUCCEEDED, tag="x")) == [ended.id]
+        assert runs.newest(session, limit=9, status=runs.FAILED) == []
+        assert ids(runs.with_status(session, runs.QUEUED)) == [waiting.id]
+        assert runs.count_by_status(session) == {
+            "queued": 1, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0,
+        }  # fmt: skip
+
+
+def test_runs_of_a_status_come_oldest_first(store, new_run):
+    created = ids([new_run() for _ in range(3)])
+    with store.reading() as session:
+        assert ids(runs.with_status(session, runs.QUEUED)) == created
+
+
+def rows_by_table(store) -> dict[str, int]:
+    with store.reading() as session:
+        return {
+            table.name: session.scalar(select(func.count()).select_from(table)) or 0
+            for table in Base.metadata.sorted_tables
+        }
+
+
+def test_a_removed_run_leaves_what_was_there_before_it(store, new_run, add_epoch):
+    def run_with_all() -> runs.Run:
+        run = new_run(tags=("x", "y"))
+        for epoch in (0, 1):
+            add_epoch(run, epoch)
+        with store.writing() as session:
+            images.watch(session, run.id, [StoredImage("digits", "test:7", 3, b"png")])
+            one = Heatmap(run.id, 0, "test:7", 3, "proposed", "conv2", 1, 0, 1, "none", "e")
+            heatmaps.keep(session, [one])
+        return run
+
+    kept = run_with_all()
+    before = rows_by_table(store)
+    assert all(before.values())
+    removed = run_with_all()
+    with store.writing() as session:
+        keys = runs.remove(session, removed.id)
+        store.blobs.delete(session, keys)
+    assert sorted(keys) == [f"runs/{removed.id}/epochs/{epoch}.safetensors" for epoch in (0, 1)]
+    assert rows_by_table(store) == before
+    with store.reading() as session:
+        with pytest.raises(RunNotFound):
+            runs.get(session, removed.id)
+        assert runs.get(session, kept.id) == kept
+        assert len(epochs.all_of(session, kept.id)) == 2
+
+
+def test_a_run_deleted_by_hand_takes_its_rows_along(store, new_run, add_epoch):
+    # The foreign keys cascade, on SQLite too, which has them off unless each connection asks.
+    before = rows_by_table(store)
+    run = new_run(tags=("x",))
+    add_epoch(run, 0)
+    with store.writing() as session:
+        session.execute(delete(RunRow).where(RunRow.id == run.id))
+    assert rows_by_table(store) == before | {"blobs": 1}
+
+
+def test_removing_a_run_that_is_not_there_changes_nothing(store, new_run):
+    run = new_run()
+    with store.writing() as session:
+        assert runs.remove(session, run.id + 1) == []
+    with store.reading() as session:
+        assert runs.get(session, run.id) == run
+
+
+def test_moments_are_utc(store, new_run):
+    run = new_run()
+    with store.writing() as session:
+        runs.claim(session, run.id)
+        runs.finish(session, run.id, runs.SUCCEEDED)
+    with store.reading() as session:
+        run = runs.get(session, run.id)
+    moments = [run.created_at, run.started_at, run.heartbeat_at, run.finished_at]
+    for moment in moments:
+        assert moment.utcoffset() == timedelta(0)
+        assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
+    assert run.created_at <= run.started_at <= run.finished_at
