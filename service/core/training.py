@@ -69,6 +69,8 @@ def train(
             with seeded(spec.seed, epoch, device):
                 learned = _learn(network, optimizer, train_split, spec, epoch, after_batch)
         tested = evaluate(network, test_split, len(data.class_names))
+        # After an epoch's last step only the test tells.
+        _require_number(tested.loss, epoch)
         yield EpochResult(
             epoch=epoch,
             train_loss=learned[0],
@@ -167,8 +169,12 @@ def _learn(
         if after_batch is not None:
             after_batch(seen, spec.samples_per_epoch)
     mean_loss = loss_sum.item() / seen
-    if not math.isfinite(mean_loss):
-        raise RunDiverged(
-            f"The loss became {mean_loss} in epoch {epoch}; a smaller learning rate may help."
-        )
+    _require_number(mean_loss, epoch)
     return mean_loss, hits.item() / seen
+
+
+def _require_number(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise RunDiverged(
+            f"The loss became {loss} in epoch {epoch}; a smaller learning rate may help."
+        )

@@ -1,9 +1,11 @@
 """Jobs in worker processes, each freshly spawned: a crash, or a leak, is that job's alone."""
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import SpawnProcess
@@ -12,6 +14,8 @@ from typing import Any
 from service.jobs.executor import Ending, Job
 
 TERMINATION_GRACE_SECONDS = 2.0
+
+log = logging.getLogger(__name__)
 
 
 class ProcessExecutor:
@@ -24,7 +28,7 @@ class ProcessExecutor:
         self._context = multiprocessing.get_context("spawn")
         # A thread a slot: it starts a process, waits for its end, and takes the next job.
         self._slots = ThreadPoolExecutor(parallel, thread_name_prefix="worker-slot")
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._live: set[SpawnProcess] = set()
         self._closed = False
 
@@ -34,14 +38,14 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """Terminate what runs, drop what queues, and wait for the slots."""
-        with self._lock:
+        # Signals alone: the slots' threads wait for the processes. Of two that waited for one
+        # process, only one would learn how it ended.
+        with self._changed:
             self._closed = True
-            live = list(self._live)
-        for process in live:
-            process.terminate()
-        for process in live:
-            process.join(TERMINATION_GRACE_SECONDS)
-            if process.is_alive():
+            for process in self._live:
+                process.terminate()
+            self._changed.wait_for(lambda: not self._live, TERMINATION_GRACE_SECONDS)
+            for process in self._live:
                 process.kill()
         self._slots.shutdown(cancel_futures=True)
 
@@ -49,17 +53,33 @@ class ProcessExecutor:
         process = self._context.Process(
             target=_work, args=(job.function, job.arguments), name="camreel-worker"
         )
-        with self._lock:
+        with self._changed:
             if self._closed:
                 return
-            process.start()
-            self._live.add(process)
+            started = _started(process)
+            if started:
+                self._live.add(process)
+        if not started:
+            job.ended(Ending(1, stopped_by_us=False))
+            return
         process.join()
-        with self._lock:
+        # Starting a process looks after all others too: another slot may be about to write it down.
+        while (exit_code := process.exitcode) is None:
+            time.sleep(0.01)
+        with self._changed:
             self._live.discard(process)
+            self._changed.notify_all()
             stopped = self._closed
-        exit_code = process.exitcode if process.exitcode is not None else -signal.SIGKILL
         job.ended(Ending(exit_code, stopped))
+
+
+def _started(process: SpawnProcess) -> bool:
+    try:
+        process.start()
+    except Exception:  # arguments that cannot be sent, or no memory or process left to be had
+        log.exception("no worker process could be started")
+        return False
+    return True
 
 
 def _work(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:

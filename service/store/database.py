@@ -11,10 +11,11 @@ from typing import Any
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.errors import StoreBusy, StoreFull
+from service.errors import SchemaMismatch, StoreBusy, StoreFull
 
 BUSY_TIMEOUT_SECONDS = 15
 # Older ones can lose a commit when two connections reset the write-ahead log at once.
@@ -64,6 +65,8 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
             yield session
     except DBAPIError as error:
         raise _translated(error) from error
+    except PoolTimeout as error:
+        raise StoreBusy("All connections to the database are in use.") from error
 
 
 def _translated(error: DBAPIError) -> Exception:
@@ -73,6 +76,12 @@ def _translated(error: DBAPIError) -> Exception:
         return StoreFull("The disk that holds the database is full.")
     if isinstance(error.orig, OSError) and error.orig.errno == errno.ENOSPC:
         return StoreFull("The disk that holds the database is full.")
-    if isinstance(error, OperationalError) or error.connection_invalidated:
-        return StoreBusy("The database did not answer in time.")
-    return error
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_NOTADB:
+        return SchemaMismatch("The database's file is no SQLite database.")
+    if code is not None:
+        # The low byte is the kind, the rest says more of it.
+        busy = code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    else:
+        busy = isinstance(error, OperationalError) or error.connection_invalidated
+    return StoreBusy("The database did not answer in time.") if busy else error

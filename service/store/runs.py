@@ -104,9 +104,8 @@ def with_status(session: Session, status: str) -> list[Run]:
 
 def count_by_status(session: Session) -> dict[str, int]:
     """How many runs there are of each status."""
-    found = dict(
-        session.execute(select(RunRow.status, func.count()).group_by(RunRow.status)).tuples().all()
-    )
+    counted = session.execute(select(RunRow.status, func.count()).group_by(RunRow.status))
+    found = {row[0]: row[1] for row in counted}
     return {status: found.get(status, 0) for status in STATUSES}
 
 

@@ -6,10 +6,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 from service.errors import SchemaMismatch
 from service.store.store import Store
+
+UPGRADE_LOCK = 0x43414D52  # any number that no other program on the server uses
 
 _PACKAGED = Path(__file__).parent.parent / "migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
@@ -19,13 +21,17 @@ def upgrade(store: Store) -> None:
     """Bring the database to this program's schema, from whatever older one it has."""
     config = _config()
     with store.engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Programs that start at once upgrade in turn, as SQLite's own lock has them do.
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
 
 def ensure(store: Store) -> None:
     """Make the schema in an empty database. Raises SchemaMismatch for one that is not ours."""
-    with store.engine.connect() as connection:
+    with store.reading() as session:
+        connection = session.connection()
         current = MigrationContext.configure(connection).get_current_revision()
         empty = not inspect(connection).get_table_names()
     if empty:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-# sigmoid(z) sigmoid(-z) rather than s (1 - s): it keeps its digits where s rounds to 1.
+# sigmoid(z) sigmoid(-z) rather than s (1 - s), and the same for 1 - tanh^2: they keep their digits
+# where the activation rounds to 1.
 DERIVATIVES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Sigmoid: lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
     nn.ReLU: lambda z: (z > 0).to(z.dtype),
-    nn.Tanh: lambda z: 1 - torch.tanh(z).square(),
+    nn.Tanh: lambda z: 4 * torch.sigmoid(2 * z) * torch.sigmoid(-2 * z),
 }
 
 
@@ -58,6 +59,7 @@ def _spreads_evenly(pooling: Sequence[nn.Module]) -> bool:
         case [nn.MaxPool2d() as pool]:
             return pool.padding == 0 and pool.dilation == 1 and pool.stride == pool.kernel_size
         case [nn.AvgPool2d() as pool]:
-            return pool.padding == 0 and pool.stride == pool.kernel_size
+            apart = pool.padding == 0 and pool.stride == pool.kernel_size
+            return apart and pool.divisor_override is None
         case _:
             return False

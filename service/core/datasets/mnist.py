@@ -3,6 +3,7 @@
 import math
 import socket
 import tempfile
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,8 @@ def _read(data_dir: Path, *, train: bool) -> Split:
     size = SOURCE.size("train" if train else "test")
     images = _idx(raw / f"{part}-images-idx3-ubyte", (size, *SOURCE.image_shape[1:]))
     labels = _idx(raw / f"{part}-labels-idx1-ubyte", (size,))
+    if labels.max() >= len(SOURCE.class_names):
+        raise DatasetUnavailable(f"The file {part}-labels-idx1-ubyte of MNIST is damaged.")
     return Split(images.unsqueeze(1), labels.long())
 
 
@@ -75,7 +78,7 @@ def _download(data_dir: Path) -> None:
             MNIST(folder, download=True)
             for file in (Path(folder) / "MNIST" / "raw").glob("*-ubyte"):
                 file.replace(raw / file.name)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, HTTPException) as error:
         raise DatasetUnavailable(HOW_TO_PROVIDE) from error
     finally:
         socket.setdefaulttimeout(waited)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.core.render.cells import Cell
-from service.core.render.sheet import Look, captioned
+from service.core.render.sheet import Look, frames
 
 FRAME_MILLISECONDS = 150
 LAST_FRAME_MILLISECONDS = 1500
@@ -18,10 +18,10 @@ ANIMATIONS: dict[str, dict[str, Any]] = {
 
 def animate(cells: Sequence[Cell], captions: Sequence[str], look: Look, kind: str) -> bytes:
     """An endless animation, `webp` or `gif`, that rests on its last frame."""
-    frames = [captioned(cell, look, caption) for cell, caption in zip(cells, captions, strict=True)]
-    times = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+    drawn = frames(cells, captions, look)
+    times = [FRAME_MILLISECONDS] * (len(drawn) - 1) + [LAST_FRAME_MILLISECONDS]
     out = io.BytesIO()
-    frames[0].save(
-        out, save_all=True, append_images=frames[1:], duration=times, loop=0, **ANIMATIONS[kind]
+    drawn[0].save(
+        out, save_all=True, append_images=drawn[1:], duration=times, loop=0, **ANIMATIONS[kind]
     )
     return out.getvalue()

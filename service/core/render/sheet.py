@@ -82,14 +82,18 @@ def strip(cells: Sequence[Cell], heads: Sequence[str], look: Look, title: str) -
     return encode_png(np.asarray(page))
 
 
-def captioned(cell: Cell, look: Look, caption: str) -> Image.Image:
-    """One cell over a line of text: a frame of an animation."""
+def frames(cells: Sequence[Cell], captions: Sequence[str], look: Look) -> list[Image.Image]:
+    """Each cell over its caption, all of one size: the frames of an animation."""
     size = look.cell_pixels
     text = font(max(10, size // 14))
-    page = Image.new("RGB", (size, size + text_height(text) + 8), PAPER)
-    _paste(page, colours(cell, look.style, look.colormap, size), 0, 0)
-    ImageDraw.Draw(page).text((size / 2, size + 3), caption, INK, text, anchor="ma")
-    return page
+    width = max(size, *(text_width(text, caption) + 4 for caption in captions))
+    pages = []
+    for cell, caption in zip(cells, captions, strict=True):
+        page = Image.new("RGB", (width, size + text_height(text) + 8), PAPER)
+        _paste(page, colours(cell, look.style, look.colormap, size), (width - size) // 2, 0)
+        ImageDraw.Draw(page).text((width / 2, size + 3), caption, INK, text, anchor="ma")
+        pages.append(page)
+    return pages
 
 
 def _column_heads(

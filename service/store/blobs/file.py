@@ -20,7 +20,7 @@ class FileBlobs:
         """Keep `data`: a temporary file, fsync, rename, fsync of the folder."""
         path = self._path(key)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self._make_folder(path.parent)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                 try:
                     file.write(data)
@@ -30,11 +30,7 @@ class FileBlobs:
                 except BaseException:
                     Path(file.name).unlink(missing_ok=True)
                     raise
-            folder = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _settle(path.parent)
         except OSError as error:
             raise StoreFull("The checkpoint could not be written to the blob folder.") from error
 
@@ -49,12 +45,29 @@ class FileBlobs:
         """Forget those keys, and folders that are empty then."""
         for path in map(self._path, keys):
             path.unlink(missing_ok=True)
-        for parent in {self._path(key).parent for key in keys}:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        for folder in {self._path(key).parent for key in keys}:
+            # The outermost one stays: another run may be about to make its folder in it.
+            while folder.parent != self.folder and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+                folder = folder.parent
+
+    def _make_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            self._make_folder(folder.parent)
+            folder.mkdir(exist_ok=True)
+            _settle(folder.parent)
 
     def _path(self, key: str) -> Path:
         # Keys are ours alone, and of this form: no path ever comes from a client.
         if not re.fullmatch(r"[a-z0-9]+(/[a-z0-9.]+)*", key) or ".." in key:
             raise ValueError(key)
         return self.folder / key
+
+
+def _settle(folder: Path) -> None:
+    """Bring a folder's own list of names to the disk."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
