@@ -16,7 +16,7 @@ from service.core.render.animation import (
     animate,
 )
 from service.core.render.cells import Cell, Scale, Style
-from service.core.render.sheet import Look, captioned
+from service.core.render.sheet import Look, frames
 
 LOOK = Look(Style.HEATMAP, "jet", 48)
 
@@ -38,10 +38,7 @@ def cells(epochs: int) -> list[Cell]:
 def test_an_animation_has_a_frame_an_epoch_in_their_order(kind, epochs):
     drawn = cells(epochs)
     captions = [f"epoch {epoch}" for epoch in range(epochs)]
-    frames = [
-        np.asarray(captioned(one, LOOK, caption), float)
-        for one, caption in zip(drawn, captions, strict=True)
-    ]
+    pages = [np.asarray(page, float) for page in frames(drawn, captions, LOOK)]
     with Image.open(io.BytesIO(animate(drawn, captions, LOOK, kind))) as film:
         assert film.format == kind.upper()
         assert film.n_frames == epochs
@@ -49,9 +46,9 @@ def test_an_animation_has_a_frame_an_epoch_in_their_order(kind, epochs):
         for epoch in range(epochs):
             film.seek(epoch)
             shown = np.asarray(film.convert("RGB"), float)
-            assert shown.shape == frames[epoch].shape
+            assert shown.shape == pages[epoch].shape
             # Both formats change colours a little; the nearest frame is still the right one.
-            distances = [np.abs(shown - frame).mean() for frame in frames]
+            distances = [np.abs(shown - frame).mean() for frame in pages]
             assert int(np.argmin(distances)) == epoch
             assert distances[epoch] < 12
 

@@ -12,7 +12,7 @@ from service.core.cams.maps import ClassMap
 from service.core.models import Placement
 from service.core.render import sheet
 from service.core.render.cells import Cell, Scale, Style, colours, hatched, picture
-from service.core.render.sheet import Look, captioned, contact_sheet, strip
+from service.core.render.sheet import Look, contact_sheet, frames, strip
 
 SIZE = 24
 LOOK = Look(Style.GRAY, "jet", SIZE)
@@ -140,8 +140,16 @@ def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
 
 def test_a_frame_is_its_cell_over_its_caption():
     one, look = cell(), Look(Style.HEATMAP, "viridis", 64)
-    frames = [np.asarray(captioned(one, look, words)) for words in ("epoch 1", "epoch 2")]
-    for frame in frames:
+    pages = [np.asarray(page) for page in frames([one, one], ["epoch 1", "epoch 2"], look)]
+    for frame in pages:
         assert frame.shape[1] == 64
         assert np.array_equal(frame[:64], colours(one, Style.HEATMAP, "viridis", 64))
-    assert not np.array_equal(*frames)
+    assert not np.array_equal(*pages)
+
+
+def test_frames_are_wide_enough_for_every_caption_and_all_of_one_size():
+    pages = frames([cell(), cell()], ["epoch 1", "epoch 1000"], Look(Style.GRAY, "jet", 16))
+    assert pages[0].size == pages[1].size
+    # The last letters are on the page: its right half has ink below the cell.
+    right = np.asarray(pages[1])[18:, pages[1].width // 2 :]
+    assert right.min() < 128
