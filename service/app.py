@@ -12,6 +12,7 @@ from service.api import cams, catalogue, epochs, health, images, pictures, probl
 from service.api import runs as runs_api
 from service.api.metrics import Metrics
 from service.api.services import ServiceSet
+from service.core.allocator import keep_freed_memory
 from service.errors import StoreBusy, StoreFull
 from service.flows import training
 from service.flows.heatmaps import Pictures
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 def open_services(settings: Settings) -> ServiceSet:
     """What the endpoints call, on the settings' database, its schema made if it is empty."""
+    keep_freed_memory()
     workspace = Workspace(
         settings.resolved_database_url,
         settings.blobs,

@@ -10,6 +10,7 @@ from functools import partial
 import structlog
 
 from service import logs
+from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import Dataset
 from service.core.images import LabelledImage, probe_images, to_png
 from service.core.processor import is_out_of_memory, share_cores
@@ -119,6 +120,7 @@ def train_run(workspace: Workspace, run_id: int) -> None:
 
 
 def _train(store: Store, workspace: Workspace, run_id: int, spec: RunSpec) -> None:
+    keep_freed_memory()
     share_cores(workspace.parallel_runs)
     data = spec.source.load(workspace.data_dir, True)
     probes = probe_images(data, spec.probes)
