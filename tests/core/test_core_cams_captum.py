@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.core.cams.maps import class_maps
-from service.core.cams.methods import METHODS
+from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets.dataset import Split
 from service.core.images import as_input
 from service.core.spec import RunSpec
@@ -36,7 +36,7 @@ def images_peaks(maps: np.ndarray) -> np.ndarray:
     return own_peaks(maps).max(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAPER_METHODS)
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("output", ["identity", "sigmoid"])
 @pytest.mark.parametrize("hidden", ["sigmoid", "relu", "tanh"])
@@ -50,7 +50,7 @@ def test_maps_of_an_untrained_network_are_captums(
     assert_equal(ours, theirs, own_peaks(theirs))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PAPER_METHODS)
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("output", ["identity", "sigmoid"])
 def test_maps_of_a_trained_network_are_captums(learned, captum_maps, images, output, layer, method):
@@ -66,7 +66,7 @@ def test_maps_of_the_papers_network_on_mnist_are_captums(mnist, captum_maps):
     *_, last = train(spec, tested_on_few)
     network = last.network.eval()
     pixels = as_input(mnist.test.images[:1])
-    ours = class_maps(network, pixels, "conv2", list(METHODS)).signed
-    for method in METHODS:
+    ours = class_maps(network, pixels, "conv2", list(PAPER_METHODS)).signed
+    for method in PAPER_METHODS:
         theirs = captum_maps(network, pixels, "conv2", method)
         assert_equal(ours[method], theirs, images_peaks(theirs))

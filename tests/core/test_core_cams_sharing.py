@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.cams import cut as cutting
-from service.core.cams.maps import class_maps, look
-from service.core.cams.methods import METHODS
+from service.core.cams.maps import class_maps, images_at_once, look
+from service.core.cams.methods import METHODS, PAPER_METHODS
 from service.core.images import as_input
 from service.core.models.stages import Convolution, StagedNetwork
 from service.errors import UnknownName
@@ -37,7 +36,7 @@ def with_and_without_closed_form(learned) -> list[StagedNetwork]:
 
 def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
     assert ours.keys() == theirs.keys()
-    for method in METHODS:
+    for method in PAPER_METHODS:
         peak = np.abs(theirs[method]).max()
         assert np.allclose(ours[method], theirs[method], rtol=0, atol=1e-6 * peak)
 
@@ -47,7 +46,7 @@ def test_chunks_of_classes_give_what_all_classes_at_once_give(
     with_and_without_closed_form, images, monkeypatch, bytes_of_gradients
 ):
     _, network = with_and_without_closed_form
-    at_once = class_maps(network, images, "conv", list(METHODS)).signed
+    at_once = class_maps(network, images, "conv", list(PAPER_METHODS)).signed
     products = []
     real = torch.autograd.grad
 
@@ -56,8 +55,10 @@ def test_chunks_of_classes_give_what_all_classes_at_once_give(
         return real(*args, **kwargs)
 
     monkeypatch.setattr(torch.autograd, "grad", counted)
-    monkeypatch.setattr(cutting, "GRADIENT_CHUNK_BYTES", bytes_of_gradients)
-    assert_same(class_maps(network, images, "conv", list(METHODS)).signed, at_once)
+    few = class_maps(
+        network, images, "conv", list(PAPER_METHODS), memory_bytes=4 * bytes_of_gradients
+    )
+    assert_same(few.signed, at_once)
     # 3 images of 4 x 24 x 24 float32 are 27,648 bytes for one class: 1, or 7 of the 10, a chunk.
     assert len(products) == {1: 10, 200_000: 2}[bytes_of_gradients]
 
@@ -65,9 +66,9 @@ def test_chunks_of_classes_give_what_all_classes_at_once_give(
 def test_a_batch_gives_what_its_images_give_one_by_one(with_and_without_closed_form, images):
     for network in with_and_without_closed_form:
         layer = network.last_convolution
-        batch = class_maps(network, images, layer, list(METHODS))
+        batch = class_maps(network, images, layer, list(PAPER_METHODS))
         for i in range(len(images)):
-            alone = class_maps(network, images[i : i + 1], layer, list(METHODS))
+            alone = class_maps(network, images[i : i + 1], layer, list(PAPER_METHODS))
             assert_same(batch.only(i).signed, alone.signed)
             assert np.allclose(batch.probabilities[i], alone.probabilities[0], atol=1e-6)
             assert batch.activation_peaks[i] == pytest.approx(alone.activation_peaks[0], rel=1e-6)
@@ -75,8 +76,8 @@ def test_a_batch_gives_what_its_images_give_one_by_one(with_and_without_closed_f
 
 def test_both_methods_in_one_pass_are_those_asked_for_alone(learned, images):
     network = learned("sigmoid")
-    together = class_maps(network, images, "conv2", list(METHODS)).signed
-    for method in METHODS:
+    together = class_maps(network, images, "conv2", list(PAPER_METHODS)).signed
+    for method in PAPER_METHODS:
         alone = class_maps(network, images, "conv2", [method]).signed
         assert list(alone) == [method]
         assert np.array_equal(alone[method], together[method])
@@ -89,13 +90,13 @@ def test_eight_threads_share_a_network_as_one_would_use_it(with_and_without_clos
         for layer in network.layers
         for i in range(0, 16, 2)
     ]
-    alone = [class_maps(network, some, layer, list(METHODS)) for network, layer, some in jobs]
+    alone = [class_maps(network, some, layer, list(PAPER_METHODS)) for network, layer, some in jobs]
     together = Barrier(8)
 
     def work(first: int) -> dict[int, dict[str, np.ndarray]]:
         together.wait()
         return {
-            i: class_maps(jobs[i][0], jobs[i][2], jobs[i][1], list(METHODS)).signed
+            i: class_maps(jobs[i][0], jobs[i][2], jobs[i][1], list(PAPER_METHODS)).signed
             for i in range(first, len(jobs), 8)
         }
 
@@ -111,7 +112,7 @@ def test_a_pass_leaves_no_trace_on_the_network(with_and_without_closed_form, ima
         network.zero_grad()  # training left gradients of its own
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
         needed = [parameter.requires_grad for parameter in network.parameters()]
-        class_maps(network, images, network.layers[0], list(METHODS))
+        class_maps(network, images, network.layers[0], list(PAPER_METHODS))
         assert all(torch.equal(network.state_dict()[name], before[name]) for name in before)
         assert [parameter.requires_grad for parameter in network.parameters()] == needed
         assert all(parameter.grad is None for parameter in network.parameters())
@@ -129,8 +130,8 @@ def test_a_network_in_training_is_looked_at_in_evaluation_mode(untrained, digits
 
 
 def test_values_are_the_signed_map_after_relu(learned, images):
-    seen = class_maps(learned("identity"), images, "conv2", list(METHODS))
-    for method in METHODS:
+    seen = class_maps(learned("identity"), images, "conv2", list(PAPER_METHODS))
+    for method in PAPER_METHODS:
         for label in range(10):
             one = seen.one(method, 0, label)
             assert one.values.dtype == one.signed.dtype == np.float32
@@ -160,5 +161,19 @@ def test_an_unknown_layer_is_refused_with_those_there_are(untrained, images, lay
 
 def test_an_unknown_method_is_refused_with_those_there_are(untrained, images):
     with pytest.raises(UnknownName, match="no such method; one of conventional, proposed") as error:
-        class_maps(untrained(), images, "conv2", ["proposed", "lime"])
+        class_maps(untrained(), images, "conv2", ["proposed", "grad-camm"])
     assert error.value.allowed == {"enum": list(METHODS)}
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2"])
+def test_many_images_in_blocks_give_what_they_give_in_one(learned, digits, layer):
+    network, pixels = learned("identity"), as_input(digits.test.images[:40])
+    methods = ["proposed", "layer-cam/centred"]
+    at_once = class_maps(network, pixels, layer, methods)
+    blocks = class_maps(network, pixels, layer, methods, memory_bytes=2**21)
+    assert images_at_once(network, pixels, 2**21) < 20 < images_at_once(network, pixels, 2**30)
+    for method in methods:
+        peak = np.abs(at_once.signed[method]).max()
+        assert np.allclose(blocks.signed[method], at_once.signed[method], atol=1e-5 * peak)
+    assert np.allclose(blocks.probabilities, at_once.probabilities, atol=1e-6)
+    assert np.allclose(blocks.activation_peaks, at_once.activation_peaks, rtol=1e-5)

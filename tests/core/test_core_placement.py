@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from service.core.models import Architecture, Placement, layers
-from service.core.models.placement import placement
+from service.core.models.placement import output_shape, placement
 from service.core.models.stages import Convolution
 
 
@@ -50,6 +50,24 @@ def test_positions_are_centred_on_what_they_see(stages):
     ours = placement(stages)
     assert len(theirs) > 1
     assert [ours.first + ours.step * i for i in range(len(theirs))] == theirs
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        nn.Conv2d(2, 5, 3),
+        nn.Conv2d(2, 5, 5, stride=2, padding=2),
+        nn.Conv2d(2, 5, 3, dilation=3),
+        Convolution(2, 4, 3, padding=1),
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.AvgPool2d(3),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("size", [(28, 28), (27, 30)])
+def test_shapes_are_those_that_the_stage_gives(stage, size):
+    assert output_shape(stage, (2, *size)) == tuple(stage(torch.rand(1, 2, *size)).shape[1:])
 
 
 def test_padding_moves_the_positions_outwards():

@@ -1,7 +1,7 @@
-"""The gradient of the paper's head, without a backward pass.
+"""Gradients of common heads without a backward pass.
 
 Above the last convolution of Table 1 stand: a non-overlapping pooling, flatten, linear (W1),
-activation s, linear (W2). There
+activation s, linear (W2). There, with P the pooled activations,
 
     d x_c / d P_kuv = sum_j W2_cj s'(z_j) W1_j,kuv
 
@@ -9,11 +9,18 @@ and pooling hands each of its outputs' gradients to positions of one window (all
 maximum, in equal parts by average), so that the sum over positions of A is the sum over those of P:
 
     alpha_ck = 1/Z sum_j W2_cj s'(z_j) S_jk,    S_jk = sum_uv W1_j,kuv,    Z = positions of A.
+
+Without a hidden layer (ResNet's head) W2 stands alone, s' W1 being the identity. A ReLU between
+pooling and flatten (that of a convolution below, which commutes with maximum) leaves of the sum
+over uv what lies where P > 0, which differs by image.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
 # sigmoid(z) sigmoid(-z) rather than s (1 - s), and the same for 1 - tanh^2: they keep their digits
@@ -25,41 +32,117 @@ DERIVATIVES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 }
 
 
-def closed_form(head: Sequence[nn.Module], activations: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Units (N, C) and alpha (N, C, K) of a head of the form above; None for any other head."""
-    match [stage for stage in head if not isinstance(stage, nn.Dropout)]:
-        case [
-            *pooling,
-            nn.Flatten(),
-            nn.Linear() as hidden,
-            activation,
-            nn.Linear() as output,
-        ] if type(activation) in DERIVATIVES and _spreads_evenly(pooling):
-            pass
-        case _:
+@dataclass(frozen=True)
+class ClosedHead:
+    """A head of the form above, taken apart."""
+
+    pooling: nn.Module | None
+    hidden: tuple[nn.Linear, nn.Module] | None  # with its activation
+    output: nn.Linear
+
+    @classmethod
+    def match(cls, head: Sequence[nn.Module]) -> "ClosedHead | None":
+        """The head taken apart; None for one of another form."""
+        stages = [stage for stage in head if not isinstance(stage, nn.Dropout | nn.Identity)]
+        pooling = stages.pop(0) if stages and _spreads_evenly(stages[0]) else None
+        match stages:
+            case [nn.Flatten(), nn.Linear() as output]:
+                return cls(pooling, None, output)
+            case [nn.Flatten(), nn.Linear() as hidden, activation, nn.Linear() as output] if (
+                type(activation) in DERIVATIVES
+            ):
+                return cls(pooling, (hidden, activation), output)
+            case _:
+                return None
+
+
+class ClosedPass:
+    """A head run once on activations (N, K, H, W); what its gradients need is kept."""
+
+    def __init__(self, head: ClosedHead, activations: Tensor, *, rectified: bool = False) -> None:
+        """`rectified` puts a ReLU behind the pooling."""
+        self._head = head
+        self._shape = activations.shape
+        self._activations = activations
+        self._rectified = rectified
+        pooled = activations if head.pooling is None else head.pooling(activations)
+        self._pooled: Tensor = pooled.relu() if rectified else pooled
+        signal = self._pooled.flatten(1)
+        self._slopes: Tensor | None = None
+        if head.hidden is not None:
+            hidden, activation = head.hidden
+            preactivations = hidden(signal)
+            signal = activation(preactivations)
+            self._slopes = DERIVATIVES[type(activation)](preactivations)  # s'(z) (N, J)
+        self.units: Tensor = head.output(signal)
+
+    def position_sums(self) -> Tensor:
+        """Sum over positions of d x_c / d A_k, (N, C, K)."""
+        channels = self._shape[1]
+        by_position = self._first.weight.view(len(self._first.weight), channels, -1)  # (J, K, uv)
+        if self._rectified:
+            alive = (self._pooled > 0).to(by_position.dtype).flatten(2)  # (N, K, uv)
+            sums = (by_position.transpose(0, 1) @ alive.permute(1, 2, 0)).permute(2, 1, 0)
+        else:
+            sums = by_position.sum(-1)  # S (J, K)
+        if self._slopes is None:  # J are the classes themselves
+            return sums.expand(self._shape[0], -1, -1)
+        return (self._head.output.weight * self._slopes.unsqueeze(1)) @ sums  # (N, C, J) (J, K)
+
+    def gradients(self, cotangents: Tensor) -> Tensor | None:
+        """d (sum_c v_c x_c) / d A for V vectors v (V, N, C): (V, N, K, H, W).
+
+        None where the pooling's gradient is not written down here.
+        """
+        if not isinstance(self._head.pooling, nn.MaxPool2d | nn.AdaptiveAvgPool2d | None):
             return None
-    pooled = activations
-    for stage in pooling:
-        pooled = stage(pooled)
-    channels, positions = pooled.shape[1], pooled.shape[2] * pooled.shape[3]
-    preactivations = hidden(pooled.flatten(1))
-    units = output(activation(preactivations))
-    by_channel = hidden.weight.view(-1, channels, positions).sum(-1)  # S (J, K)
-    by_channel = by_channel / (activations.shape[2] * activations.shape[3])
-    slopes = DERIVATIVES[type(activation)](preactivations)  # s'(z) (N, J)
-    weights = (output.weight * slopes.unsqueeze(1)) @ by_channel  # (N, C, J) (J, K)
-    return units, weights
+        by_first = cotangents
+        if self._slopes is not None:
+            by_first = (cotangents @ self._head.output.weight) * self._slopes
+        pooled = (by_first @ self._first.weight).view(*by_first.shape[:2], *self._pooled.shape[1:])
+        if self._rectified:
+            pooled = pooled * (self._pooled > 0)
+        match self._head.pooling:
+            case None:
+                return pooled
+            case nn.AdaptiveAvgPool2d():
+                positions = self._shape[2] * self._shape[3]
+                return (pooled / positions).expand(-1, -1, -1, *self._shape[2:])
+            case _:
+                spread = pooled.new_zeros((*pooled.shape[:3], self._shape[2] * self._shape[3]))
+                where = self._strongest.flatten(2).expand(len(pooled), -1, -1, -1)
+                spread = spread.scatter_(3, where, pooled.flatten(3))
+                return spread.view(*pooled.shape[:3], *self._shape[2:])
+
+    @property
+    def _first(self) -> nn.Linear:
+        return self._head.output if self._head.hidden is None else self._head.hidden[0]
+
+    @cached_property
+    def _strongest(self) -> Tensor:
+        """Where each window's maximum is, as an index into the H W positions (N, K, u, v)."""
+        pool = self._head.pooling
+        if not isinstance(pool, nn.MaxPool2d):
+            raise TypeError("only maximum pooling chooses positions")
+        indices: Tensor = F.max_pool2d(
+            self._activations,
+            pool.kernel_size,
+            pool.stride,
+            ceil_mode=pool.ceil_mode,
+            return_indices=True,
+        )[1]
+        return indices
 
 
-def _spreads_evenly(pooling: Sequence[nn.Module]) -> bool:
-    """Whether each pooled gradient reaches A once: no pooling, or one whose windows are apart."""
-    match pooling:
-        case []:
-            return True
-        case [nn.MaxPool2d() as pool]:
+def _spreads_evenly(stage: nn.Module) -> bool:
+    """Whether each pooled gradient reaches A once: one pooling whose windows are apart."""
+    match stage:
+        case nn.MaxPool2d() as pool:
             return pool.padding == 0 and pool.dilation == 1 and pool.stride == pool.kernel_size
-        case [nn.AvgPool2d() as pool]:
+        case nn.AvgPool2d() as pool:
             apart = pool.padding == 0 and pool.stride == pool.kernel_size
             return apart and pool.divisor_override is None
+        case nn.AdaptiveAvgPool2d() as pool:
+            return pool.output_size in (1, (1, 1))
         case _:
             return False

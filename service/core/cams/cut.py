@@ -1,65 +1,46 @@
-"""Cutting a network at a layer: the activations below, and the gradient of the head above.
+"""Cutting a network at a layer: the activations below, and the head above.
 
-One forward pass gives, for all images and classes, everything that both of the paper's methods
-need: the activations A, the units x, and the position average of d x_c / d A (equation 4).
+One forward pass gives, for all images and classes, what every method begins with: the activations
+A, the units x, and gradients by A: averaged over positions (equation 4), or in full.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from service.core.cams.closed_form import closed_form
-from service.core.models.stages import OutputActivation, StagedNetwork
-
-# Bytes that the gradients of one chunk of classes may take, in the head without a closed form.
-GRADIENT_CHUNK_BYTES = 256 * 2**20
+from service.core.cams.head import GRADIENT_CHUNK_BYTES, HeadPass
+from service.core.models.placement import Placement, placement
+from service.core.models.stages import StagedNetwork
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A network cut at a layer, for N images, K channels of H x W positions, C classes."""
+class Cut(HeadPass):
+    """A network cut at a layer, for N images float32 (N, D, h, w).
 
-    activations: Tensor  # A (N, K, H, W)
-    units: Tensor  # x (N, C), before the output activation
-    unit_weights: Tensor  # alpha of equation 4 (N, C, K): mean over positions of d x_c / d A_k
-    logits: Tensor  # what softmax takes (N, C): x behind the output activation
-    output_activation: OutputActivation
-
-
-def cut(network: StagedNetwork, images: Tensor, layer: str) -> Cut:
-    """Cut the network at `layer` for images float32 (N, D, H, W). Raises UnknownName.
-
-    The network is in evaluation mode; nothing of it is changed, so threads may share it.
+    The network is in evaluation mode; nothing of it is changed, so threads may share it. Raises
+    UnknownName for a layer that it has not; the layer `input` is the image itself.
     """
-    below, head = network.split_at(layer)
-    with torch.no_grad():
-        signal = images
-        for stage in below:
-            signal = stage(signal)
-        units, weights = closed_form(head, signal) or vector_jacobian(head, signal)
-    return Cut(signal, units, weights, network.logits(units), network.output_activation)
 
+    def __init__(
+        self,
+        network: StagedNetwork,
+        images: Tensor,
+        layer: str,
+        gradient_bytes: int = GRADIENT_CHUNK_BYTES,
+    ) -> None:
+        below, head = network.split_at(layer)
+        with torch.no_grad():
+            signal = images
+            for stage in below:
+                signal = stage(signal)
+        super().__init__(head, signal, network.output_activation, gradient_bytes)
+        self._below = below
+        self.network = network
+        self.images = images
+        self.layer = layer
 
-def vector_jacobian(head: Sequence[nn.Module], activations: Tensor) -> tuple[Tensor, Tensor]:
-    """Units (N, C) and alpha (N, C, K) of any head, by its vector-Jacobian product.
-
-    Batched over classes, in chunks that bound the memory.
-    """
-    with torch.enable_grad():
-        leaf = activations.detach().requires_grad_()
-        units = leaf
-        for stage in head:
-            units = stage(units)
-        images, classes = units.shape
-        # Images are independent, so the gradient of the sum over them holds each one's own.
-        one_hot = torch.eye(classes, device=units.device).unsqueeze(1).expand(-1, images, -1)
-        chunk = max(1, GRADIENT_CHUNK_BYTES // (4 * max(1, activations.numel())))
-        weights = [
-            torch.autograd.grad(units, leaf, some, retain_graph=True, is_grads_batched=True)[
-                0
-            ].mean((-2, -1))
-            for some in torch.split(one_hot, chunk)
-        ]
-    return units.detach(), torch.cat(weights).transpose(0, 1)
+    @property
+    def placement(self) -> Placement:
+        """Where its positions lie; spread evenly where a stage's geometry is unknown."""
+        try:
+            return placement(self._below)
+        except (TypeError, ValueError):
+            return Placement.stretched(self.activations.shape[3], self.images.shape[3])

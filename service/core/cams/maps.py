@@ -1,6 +1,6 @@
-"""Maps (equation 2) of any method, for all images and classes of a network at once."""
+"""Maps (equation 2) by any methods, for all images and classes of a network at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +9,19 @@ import torch
 from torch import Tensor
 
 from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
-from service.core.cams.cut import cut
-from service.core.cams.methods import METHODS
+from service.core.cams.cut import Cut
+from service.core.cams.explanation import Explanation
+from service.core.cams.fusion import fuse
+from service.core.cams.layers import check_layers
 from service.core.images import as_input
 from service.core.models import StagedNetwork
-from service.errors import UnknownName
 
 Floats = npt.NDArray[np.float32]
+
+MEMORY_BYTES = 2**30
+"""What a call may hold besides its result, unless told otherwise."""
+
+FEW_IMAGES = 16
 
 
 @dataclass(frozen=True)
@@ -47,14 +53,29 @@ class ClassMap:
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """The maps of N images for all C classes by some methods, and the class scores.
+    """The maps of N images for some classes by some methods, and the class scores.
 
-    `signed[method]` is float32 (N, C, H, W) before ReLU; `probabilities` (N, C) is softmax's.
+    `signed[method]` is float32 (N, len(classes), H, W) before ReLU, by the explanation's text as it
+    was asked for; `probabilities` (N, C) is softmax's.
     """
 
     signed: dict[str, Floats]
     activation_peaks: Floats  # (N,)
     probabilities: Floats  # (N, C)
+    classes: tuple[int, ...]
+
+    @classmethod
+    def joined(cls, blocks: Sequence["ClassMaps"]) -> "ClassMaps":
+        """Blocks of other images, by the same methods for the same classes, as one."""
+        return cls(
+            {
+                method: np.concatenate([block.signed[method] for block in blocks])
+                for method in blocks[0].signed
+            },
+            np.concatenate([block.activation_peaks for block in blocks]),
+            np.concatenate([block.probabilities for block in blocks]),
+            blocks[0].classes,
+        )
 
     def only(self, image: int) -> "ClassMaps":
         """Those of one image, as a block of its own."""
@@ -63,48 +84,102 @@ class ClassMaps:
             {method: maps[part].copy() for method, maps in self.signed.items()},
             self.activation_peaks[part].copy(),
             self.probabilities[part].copy(),
+            self.classes,
         )
 
     def one(self, method: str, image: int, class_index: int) -> ClassMap:
-        """The map of one image for one class."""
+        """The map of one image for one class; ValueError for a class that was not asked for."""
         return ClassMap(
-            self.signed[method][image, class_index], float(self.activation_peaks[image])
+            self.signed[method][image, self.classes.index(class_index)],
+            float(self.activation_peaks[image]),
         )
 
 
 def class_maps(
-    network: StagedNetwork, images: Tensor, layer: str, methods: Sequence[str]
+    network: StagedNetwork,
+    images: Tensor,
+    layer: str,
+    methods: Sequence[str],
+    classes: Sequence[int] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> ClassMaps:
-    """Maps of images float32 (N, D, H, W), 0..1, at `layer`, by `methods`, for every class.
+    """Maps of images float32 (N, D, h, w), 0..1, at `layer`, by `methods`, for some classes or all.
 
-    One pass of the network serves all methods and classes. Raises UnknownName.
+    A method is named by an Explanation's text: `layer-cam/centred`. Layers are named as
+    `conv2` or, to be combined, `conv1,conv2`; methods that explain the image itself take `input`.
+    One pass below a layer serves all methods. What is held besides the result stays under
+    `memory_bytes`, however many images there are. Raises UnknownName and InvalidValue.
     """
-    for method in methods:
-        if method not in METHODS:
-            raise UnknownName("method", method, METHODS)
+    asked = {text: Explanation.parse(text) for text in methods}
+    layers = layer.split(",")
+    for explanation in asked.values():
+        check_layers(explanation.method, layers)
+    at_once = images_at_once(network, images, memory_bytes)
     with torch.no_grad():
-        seen = cut(network, images, layer)
-        flat = seen.activations.flatten(2)  # (N, K, H W)
-        unit_maps = seen.unit_weights @ flat  # (N, C, H W): eq. 2 of all units in one product
-        signed = {}
-        for method in methods:
-            mixing = METHODS[method].mixing(seen)
-            maps = unit_maps if mixing is None else mixing @ unit_maps
-            signed[method] = (
-                maps.reshape(*maps.shape[:2], *seen.activations.shape[2:]).cpu().numpy()
-            )
-        peaks = torch.maximum(flat.amax((1, 2)), -flat.amin((1, 2)))
-        return ClassMaps(signed, peaks.cpu().numpy(), seen.logits.softmax(1).cpu().numpy())
+        blocks = [
+            _block(network, some, layers, asked, classes, memory_bytes)
+            for some in torch.split(images, at_once)
+        ]
+    return blocks[0] if len(blocks) == 1 else ClassMaps.joined(blocks)
+
+
+def _block(
+    network: StagedNetwork,
+    images: Tensor,
+    layers: Sequence[str],
+    asked: Mapping[str, Explanation],
+    classes: Sequence[int] | None,
+    memory_bytes: int,
+) -> ClassMaps:
+    cuts = [Cut(network, images, name, memory_bytes // 4) for name in layers]
+    chosen = tuple(range(cuts[0].units.shape[1]) if classes is None else classes)
+    signed = {}
+    for text, explanation in asked.items():
+        maps = [explanation.maps(cut, chosen) for cut in cuts]
+        fused = maps[0]
+        if len(cuts) > 1:
+            fused = fuse(maps, [cut.placement for cut in cuts], explanation.method.fusion)
+        signed[text] = np.ascontiguousarray(fused.cpu().numpy())
+    peaks = torch.stack([_largest(cut.activations) for cut in cuts]).amax(0)
+    probabilities = cuts[0].logits.softmax(1)
+    return ClassMaps(signed, peaks.cpu().numpy(), probabilities.cpu().numpy(), chosen)
+
+
+def images_at_once(network: StagedNetwork, images: Tensor, memory_bytes: int) -> int:
+    """How many of the images to take in one block.
+
+    Few are taken as they are. Of many, one tells what its activations take in all stages; half of
+    the memory is theirs, a quarter that of gradients, the rest that of what is made of them.
+    """
+    if len(images) <= FEW_IMAGES:
+        return max(1, len(images))
+    with torch.no_grad():
+        signal, taken = images[:1], 0
+        for stage in network:
+            signal = stage(signal)
+            taken += signal.nbytes
+    return max(1, memory_bytes // 2 // (2 * taken))
+
+
+def _largest(activations: Tensor) -> Tensor:
+    """The largest |A| of each image (N,). Two passes without a copy: faster than aminmax is."""
+    return torch.maximum(activations.amax((1, 2, 3)), -activations.amin((1, 2, 3)))
 
 
 def look(
-    network: StagedNetwork, pixels: Sequence[Tensor], layer: str, methods: Sequence[str]
+    network: StagedNetwork,
+    pixels: Sequence[Tensor],
+    layer: str,
+    methods: Sequence[str],
+    classes: Sequence[int] | None = None,
+    memory_bytes: int = MEMORY_BYTES,
 ) -> ClassMaps:
-    """`class_maps` of images uint8 (D, H, W), on the network's device and in evaluation mode."""
+    """`class_maps` of images uint8 (D, h, w), on the network's device and in evaluation mode."""
     was_training = network.training
     device = next(network.parameters()).device
     network.eval()
     try:
-        return class_maps(network, as_input(torch.stack(list(pixels)).to(device)), layer, methods)
+        images = as_input(torch.stack(list(pixels)).to(device))
+        return class_maps(network, images, layer, methods, classes, memory_bytes)
     finally:
         network.train(was_training)

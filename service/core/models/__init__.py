@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from service.core.models.placement import Placement, placement
+from service.core.models.placement import Placement, output_shape, placement
 from service.core.models.stages import ArchitectureParameters, StagedNetwork
 from service.core.models.table1 import Table1
 
@@ -21,11 +21,12 @@ class Layers:
 
     shapes: dict[str, tuple[int, int, int]]
     placements: dict[str, Placement]
+    convolutions: tuple[str, ...]
     default: str
 
 
 def layers(architecture: Architecture, image_shape: tuple[int, int, int], classes: int) -> Layers:
-    """What maps an architecture offers, found on torch's meta device: no weights, no arithmetic."""
+    """What maps an architecture offers, by geometry alone: no weights, no arithmetic on images."""
     return _layers(architecture.model_dump_json(), image_shape, classes)
 
 
@@ -33,14 +34,11 @@ def layers(architecture: Architecture, image_shape: tuple[int, int, int], classe
 def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) -> Layers:
     with torch.device("meta"):
         network = Architecture.model_validate_json(architecture).build(image_shape, classes)
-        signal = torch.empty((1, *image_shape))
-        shapes, placements = {}, {}
-        for name in network.layers:
-            placements[name] = placement(network.split_at(name)[0])
-            signal = network.get_submodule(name)(signal)
-            _, channels, height, width = signal.shape
-            shapes[name] = (channels, height, width)
-    return Layers(shapes, placements, network.last_convolution)
+    shape, shapes, placements = image_shape, {}, {}
+    for name in network.layers:
+        placements[name] = placement(network.split_at(name)[0])
+        shapes[name] = shape = output_shape(network.get_submodule(name), shape)
+    return Layers(shapes, placements, network.convolutions, network.last_convolution)
 
 
 __all__ = ["MODELS", "Architecture", "Layers", "Placement", "StagedNetwork", "layers"]

@@ -30,6 +30,12 @@ class Placement:
         places: npt.NDArray[np.float32] = (at_pixel - self.first) / self.step
         return places.clip(-1, count)
 
+    @classmethod
+    def stretched(cls, count: int, pixels: int) -> "Placement":
+        """Positions spread evenly over an axis: for stages whose geometry is not known."""
+        step = pixels / count
+        return cls((step - 1) / 2, step)
+
 
 def placement(stages: Sequence[nn.Module]) -> Placement:
     """Where the output positions of those stages lie, the same on both axes.
@@ -39,13 +45,31 @@ def placement(stages: Sequence[nn.Module]) -> Placement:
     """
     first, step = 0.0, 1.0
     for stage in stages:
-        if not isinstance(stage, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-            raise TypeError(f"no geometry for {type(stage).__name__}")
-        kernel, stride, padding = map(_square, (stage.kernel_size, stage.stride, stage.padding))
-        dilation = _square(getattr(stage, "dilation", 1))
-        first += step * (dilation * (kernel - 1) / 2 - padding)
+        reach, stride, padding = _geometry(stage)
+        first += step * (reach / 2 - padding)
         step *= stride
     return Placement(first, step)
+
+
+def output_shape(stage: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """What a stage makes of (K, H, W), by arithmetic: asking torch's meta device costs seconds,
+    once a process, of imports. The same errors.
+    """
+    reach, stride, padding = _geometry(stage)
+    channels, height, width = shape
+    if isinstance(stage, nn.Conv2d):
+        channels = stage.out_channels
+    height, width = ((side + 2 * padding - reach - 1) // stride + 1 for side in (height, width))
+    return channels, height, width
+
+
+def _geometry(stage: nn.Module) -> tuple[int, int, int]:
+    """How far a stage's kernel reaches beyond its first pixel, its stride and its padding."""
+    if not isinstance(stage, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        raise TypeError(f"no geometry for {type(stage).__name__}")
+    kernel, stride, padding = map(_square, (stage.kernel_size, stage.stride, stage.padding))
+    dilation = _square(getattr(stage, "dilation", 1))
+    return dilation * (kernel - 1), stride, padding
 
 
 def _square(value: object) -> int:

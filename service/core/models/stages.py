@@ -18,11 +18,41 @@ class Convolution(nn.Conv2d):
 
     def forward(self, images: Tensor) -> Tensor:
         """ReLU(convolution): (N, D, H, W) -> (N, K, H', W')."""
-        return F.relu(self.convolve(images))
+        convolved = self.convolve(images)
+        # Nobody else has seen it yet: without a graph to keep, a second copy is only traffic.
+        return F.relu(convolved) if torch.is_grad_enabled() else convolved.relu_()
 
     def convolve(self, images: Tensor) -> Tensor:
         """The convolution alone, before its ReLU."""
         return super().forward(images)
+
+    def input_gradients(self, gradients: Tensor, size: tuple[int, int]) -> Tensor:
+        """Gradients by the convolution's output (N, K, H', W') as ones by its input of (H, W)."""
+        rests = [
+            (side + 2 * padding - dilation * (kernel - 1) - 1) % stride
+            for side, padding, dilation, kernel, stride in zip(
+                size, self._padding, self.dilation, self.kernel_size, self.stride, strict=True
+            )
+        ]
+        return F.conv_transpose2d(
+            gradients,
+            self.weight,
+            stride=self.stride,
+            padding=self._padding,
+            output_padding=rests,
+            groups=self.groups,
+            dilation=self.dilation,
+        )
+
+    @property
+    def _padding(self) -> tuple[int, int]:
+        if isinstance(self.padding, str):
+            raise TypeError("padding by name is not supported: give its pixels")
+        return self.padding[0], self.padding[1]
+
+
+INPUT = "input"
+"""The layer that is the image itself, below all stages."""
 
 
 class StagedNetwork(nn.Sequential):
@@ -78,12 +108,19 @@ class StagedNetwork(nn.Sequential):
         return names
 
     @property
+    def convolutions(self) -> tuple[str, ...]:
+        """Names of the convolutional stages."""
+        return tuple(n for n, stage in self.named_children() if isinstance(stage, Convolution))
+
+    @property
     def last_convolution(self) -> str:
         """Name of the last convolutional stage: the layer that Grad-CAM looks at by default."""
-        return [n for n, stage in self.named_children() if isinstance(stage, Convolution)][-1]
+        return self.convolutions[-1]
 
     def split_at(self, layer: str) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
         """The stages up to and with `layer`, and the head above. Raises UnknownName."""
+        if layer == INPUT:
+            return [], list(self)
         if layer not in self.layers:
             raise UnknownName("layer", layer, self.layers)
         stages = list(self)

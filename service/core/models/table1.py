@@ -41,7 +41,7 @@ class Table1(ArchitectureParameters):
     """Side of both convolutions' kernels, odd. 13 is the largest that leaves 28 x 28 a pooling."""
     channels: Annotated[
         list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=2, max_length=2)
-    ] = Field(default_factory=lambda: [32, 64])
+    ] = Field(default_factory=lambda: [32, 64], json_schema_extra={"default": [32, 64]})
     """Feature maps of the two convolutions."""
     hidden_units: Annotated[int, Field(ge=1, le=4096)] = 128
     """Units of the first fully connected layer."""

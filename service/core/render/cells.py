@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from service.core.models import Placement
 from service.core.render.colormaps import colour_table
 
 Bytes = npt.NDArray[np.uint8]
+Indices = npt.NDArray[np.intp]
 
 HEAT_SHARE = 0.5  # of the colours in an overlay; the image has the rest
 HATCH = (150, 150, 150)
@@ -71,12 +72,12 @@ class Cell:
         return self.seen.blank()
 
 
-def equation_3(values: Tensor, scale: Scale) -> Tensor:
+def equation_3(values: Floats, scale: Scale) -> Floats:
     """(L - min) / (max - min), 0..1; zeros where that is 0 / 0."""
     extent = scale.peak - scale.low
     if not extent > 0:
-        return torch.zeros_like(values)
-    return ((values - scale.low) / extent).clamp_(0, 1)
+        return np.zeros_like(values)
+    return ((values - np.float32(scale.low)) / np.float32(extent)).clip(0, 1)
 
 
 def levels(cell: Cell, style: Style, size: int) -> Bytes:
@@ -86,14 +87,15 @@ def levels(cell: Cell, style: Style, size: int) -> Bytes:
     """
     if style is Style.SIGNED:
         limit = cell.scale.limit
-        unit = torch.full((size, size), 0.5)
+        unit = np.full((size, size), 0.5, dtype=np.float32)
         if limit > 0:
-            unit += _drawn(cell, cell.seen.signed, size) / (2 * limit)
+            unit += _drawn(cell, cell.seen.signed, size) / np.float32(2 * limit)
     elif cell.blank is not Blank.NONE:
-        unit = torch.zeros(size, size)
+        unit = np.zeros((size, size), dtype=np.float32)
     else:
         unit = equation_3(_drawn(cell, cell.seen.values, size), cell.scale)
-    return unit.clamp_(0, 1).mul_(255).round_().to(torch.uint8).numpy()
+    indices: Bytes = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
+    return indices
 
 
 def colours(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
@@ -110,16 +112,22 @@ def colours(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
     return colour_table(colormap)[levels(cell, style, size)]
 
 
+@lru_cache(maxsize=32)  # up to 3 MB each
 def picture(image: Tensor, size: int) -> Bytes:
-    """An image uint8 (D, h, w) as RGB (size, size, 3): pixels stay sharp when it grows."""
+    """An image uint8 (D, h, w) as RGB (size, size, 3): pixels stay sharp when it grows.
+
+    Kept, and not to be written to: a row of a sheet is many maps over one image.
+    """
     grown = size >= max(image.shape[-2:])
     resized = F.interpolate(
         image.unsqueeze(0).float(),
         size=(size, size),
         **({"mode": "nearest-exact"} if grown else {"mode": "bilinear", "antialias": True}),
     )[0]
-    array = resized.clamp_(0, 255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
-    return np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+    array = np.rint(resized.permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
+    colours = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+    colours.setflags(write=False)
+    return colours
 
 
 def hatched(image: Bytes, cause: Blank) -> Bytes:
@@ -139,18 +147,25 @@ def hatched(image: Bytes, cause: Blank) -> Bytes:
     return out
 
 
-def _drawn(cell: Cell, values: Floats, size: int) -> Tensor:
+def _drawn(cell: Cell, values: Floats, size: int) -> Floats:
     """Values (H, W) as (size, size) over the image, bilinear between their places on it.
 
     They fade to 0 beyond the outermost: there is nothing to be drawn where no position is.
     """
     values = np.pad(values, 1)
-    pixels = cell.image.shape[-2:]
     for axis in (0, 1):
         count = values.shape[axis]
-        at = cell.placement.positions(count - 2, pixels[axis], size) + 1
-        low = at.astype(np.intp)
-        share = np.expand_dims(at - low, 1 - axis)
-        high = np.minimum(low + 1, count - 1)
+        low, high, share = _neighbours(cell.placement, count, cell.image.shape[axis + 1], size)
+        share = np.expand_dims(share, 1 - axis)
         values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
-    return torch.from_numpy(values)
+    return values
+
+
+@lru_cache(maxsize=512)
+def _neighbours(
+    placement: Placement, count: int, pixels: int, size: int
+) -> tuple[Indices, Indices, Floats]:
+    """The two of `count` padded values beside each of `size` samples, and the second's share."""
+    at = placement.positions(count - 2, pixels, size) + 1
+    low = at.astype(np.intp)
+    return low, np.minimum(low + 1, count - 1), at - low

@@ -1,0 +1,199 @@
+"""Targets: the score of a class that a map explains, as a function of the units.
+
+Every target is told twice: by its value, which perturbation methods watch, and by its gradient
+M_cj = d score_c / d x_j, by which gradient methods mix the gradients of the units.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from service.core.models.stages import OutputActivation
+from service.errors import InvalidValue, UnknownName
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of N images: the units x (N, C), and what stands before softmax."""
+
+    units: Tensor
+    activation: OutputActivation
+
+    @property
+    def logits(self) -> Tensor:
+        """What softmax takes (N, C)."""
+        return torch.sigmoid(self.units) if self.activation == "sigmoid" else self.units
+
+    @property
+    def slopes(self) -> Tensor | None:
+        """d logit_j / d x_j (N, C); None where it is 1."""
+        if self.activation == "identity":
+            return None
+        return torch.sigmoid(self.units) * torch.sigmoid(-self.units)
+
+    @property
+    def identity(self) -> Tensor:
+        """The gradient of the units by themselves (N, C, C); a view, not to be written to."""
+        images, classes = self.units.shape
+        eye = torch.eye(classes, dtype=self.units.dtype, device=self.units.device)
+        return eye.expand(images, -1, -1)
+
+    def of_units(self, by_logits: Tensor) -> Tensor:
+        """The chain rule: a gradient (N, C, C) by the logits as one by the units."""
+        return by_logits if self.slopes is None else by_logits * self.slopes.unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table."""
+
+    name: str
+    formula: str  # of score_c, with x the units and o the units behind the output activation
+    description: str
+    scores: Callable[[Outputs], Tensor]  # (N, C)
+    mixing: Callable[[Outputs], Tensor | None]  # M (N, C, C); None: the units themselves
+    against: int | None = None  # the class that a contrast is taken against
+
+    def __str__(self) -> str:
+        return self.name if self.against is None else f"{self.name}:{self.against}"
+
+
+def _softmax(outputs: Outputs) -> Tensor:
+    return outputs.logits.softmax(1)
+
+
+def class_score(outputs: Outputs) -> Tensor:
+    """M (N, C, C) of the class score after softmax. Selvaraju 2017, eq. 1; the paper's (1).
+
+    diag(p) - p p^T, with the diagonal p_c (1 - p_c) taken as p_c times the sum of the other
+    probabilities: where p_c rounds to 1 in float32, 1 - p_c would be 0 and the class's own term be
+    lost, although the others' small terms are still there. So the conventional map fades with
+    saturation as the mathematics has it, and not sooner for its arithmetic.
+    """
+    p = outputs.logits.softmax(1)
+    mixing = -p.unsqueeze(2) * p.unsqueeze(1)
+    mixing.diagonal(dim1=1, dim2=2).copy_(p * _others(p))
+    return outputs.of_units(mixing)
+
+
+def _others(p: Tensor) -> Tensor:
+    """The sum of the other classes' probabilities (N, C): 1 - p without its cancellation."""
+    return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
+
+
+def _log_softmax_mixing(outputs: Outputs) -> Tensor:
+    p = outputs.logits.softmax(1)
+    mixing = -p.unsqueeze(1).repeat(1, p.shape[1], 1)
+    mixing.diagonal(dim1=1, dim2=2).copy_(_others(p))
+    return outputs.of_units(mixing)
+
+
+def _output_mixing(outputs: Outputs) -> Tensor | None:
+    return None if outputs.slopes is None else torch.diag_embed(outputs.slopes)
+
+
+def _centred_mixing(outputs: Outputs) -> Tensor:
+    return outputs.identity - 1 / outputs.units.shape[1]
+
+
+def _strongest_other(units: Tensor) -> Tensor:
+    """For each class the index of the strongest of the others (N, C)."""
+    first, second = units.topk(2, dim=1).indices.unbind(1)
+    own = torch.arange(units.shape[1], device=units.device)
+    return torch.where(own == first.unsqueeze(1), second.unsqueeze(1), first.unsqueeze(1))
+
+
+def _margin_scores(outputs: Outputs) -> Tensor:
+    return outputs.units - outputs.units.gather(1, _strongest_other(outputs.units))
+
+
+def _margin_mixing(outputs: Outputs) -> Tensor:
+    mixing = outputs.identity.clone()
+    rival = _strongest_other(outputs.units).unsqueeze(2)
+    return mixing.scatter_add_(2, rival, torch.full_like(rival, -1, dtype=mixing.dtype))
+
+
+def _contrast(against: int) -> tuple[Callable[[Outputs], Tensor], Callable[[Outputs], Tensor]]:
+    def scores(outputs: Outputs) -> Tensor:
+        return outputs.units - outputs.units[:, against : against + 1]
+
+    def mixing(outputs: Outputs) -> Tensor:
+        mixed = outputs.identity.clone()
+        mixed[:, :, against] -= 1
+        return mixed
+
+    return scores, mixing
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target(
+            "softmax",
+            "softmax(o)_c",
+            "The class score after softmax; fades as softmax and sigmoid saturate.",
+            _softmax,
+            class_score,
+        ),
+        Target(
+            "unit",
+            "x_c",
+            "The unit before its output activation (Sakai and Takenaka 2019, equation 4).",
+            lambda outputs: outputs.units,
+            lambda _: None,
+        ),
+        Target(
+            "output",
+            "o_c",
+            "The unit behind its output activation, before softmax.",
+            lambda outputs: outputs.logits,
+            _output_mixing,
+        ),
+        Target(
+            "log-softmax",
+            "log softmax(o)_c",
+            "The log-probability; its gradient fades only where the class has won.",
+            lambda outputs: outputs.logits.log_softmax(1),
+            _log_softmax_mixing,
+        ),
+        Target(
+            "centred",
+            "x_c - mean_j x_j",
+            "The unit minus the mean over classes: what raises all classes alike counts for none.",
+            lambda outputs: outputs.units - outputs.units.mean(1, keepdim=True),
+            _centred_mixing,
+        ),
+        Target(
+            "margin",
+            "x_c - max_(j != c) x_j",
+            "The unit minus the strongest other one.",
+            _margin_scores,
+            _margin_mixing,
+        ),
+        Target(
+            "contrast",
+            "x_c - x_d",
+            "The unit minus that of a named class d: why c rather than d?",
+            lambda outputs: outputs.units,
+            lambda _: None,
+        ),
+    )
+}
+
+
+def parse_target(text: str) -> Target:
+    """A target by its text: a name of the table, or `contrast:d` with a class index.
+
+    Raises UnknownName, and InvalidValue for a contrast without a class.
+    """
+    name, colon, argument = text.partition(":")
+    if name not in TARGETS or (colon and name != "contrast"):
+        raise UnknownName("target", text, TARGETS)
+    if name != "contrast":
+        return TARGETS[name]
+    if not (argument.isascii() and argument.isdigit() and len(argument) < 6):
+        raise InvalidValue("against", "the target contrast needs a class to be told apart from")
+    scores, mixing = _contrast(int(argument))
+    return replace(TARGETS[name], scores=scores, mixing=mixing, against=int(argument))

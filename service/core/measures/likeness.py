@@ -1,0 +1,79 @@
+"""How alike two maps are: Pearson, Spearman, SSIM."""
+
+import torch
+import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch import Tensor
+
+from service.core.measures.measure import by_peak
+
+WINDOW_PIXELS = 11
+WINDOW_DEVIATION = 1.5
+
+
+def pearson(first: Tensor, second: Tensor) -> Tensor:
+    """Correlation of maps (N, h, w), -1..1, (N,); 0 where one of them is constant."""
+    a, b = (_centred(maps.flatten(1).to(torch.float64)) for maps in (first, second))
+    product = a.norm(dim=1) * b.norm(dim=1)
+    found = (a * b).sum(1) / torch.where(product > 0, product, 1)
+    return found.clamp(-1, 1).to(first.dtype)
+
+
+def spearman(first: Tensor, second: Tensor) -> Tensor:
+    """Correlation of the ranks of maps (N, h, w), -1..1, (N,); equal values share their mean rank.
+
+    Where both are constant they are alike: 1; where one is, 0.
+    """
+    found = pearson(_mean_ranks(first.flatten(1)), _mean_ranks(second.flatten(1)))
+    constant = _is_constant(first) & _is_constant(second)
+    return torch.where(constant, 1, found).to(first.dtype)
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Structural similarity of maps (N, h, w), each divided by its peak, -1..1, (N,).
+
+    Wang et al. 2004, Image quality assessment, equation 13 with its defaults: a Gaussian window of
+    11 pixels and deviation 1.5 (smaller on a smaller image), K = 0.01 and 0.03; the mean over all
+    windows that lie on the image.
+    """
+    pair = torch.stack([by_peak(first), by_peak(second)]).to(torch.float64)
+    window = _window(min(first.shape[-2:])).to(pair)
+    x, y = pair.unsqueeze(2)
+
+    def blurred(values: Tensor) -> Tensor:
+        return F.conv2d(values, window)
+
+    mean_x, mean_y = blurred(x), blurred(y)
+    variances = blurred(x * x) - mean_x**2 + blurred(y * y) - mean_y**2
+    covariance = blurred(x * y) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    found = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    found = found / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+    return found.flatten(1).mean(1).to(first.dtype)
+
+
+def _centred(values: Tensor) -> Tensor:
+    # Exactly 0 for a constant one, whose mean need not be its value in floating point.
+    centred = values - values.mean(1, keepdim=True)
+    return torch.where(_is_constant(values)[:, None], 0, centred)
+
+
+def _is_constant(maps: Tensor) -> Tensor:
+    flat = maps.flatten(1)
+    return flat.amax(1) == flat.amin(1)
+
+
+def _mean_ranks(values: Tensor) -> Tensor:
+    values = values.contiguous()
+    ordered = values.sort(dim=1).values
+    below = torch.searchsorted(ordered, values)
+    up_to = torch.searchsorted(ordered, values, right=True)
+    return (below + up_to - 1).to(torch.float64) / 2
+
+
+def _window(smallest_side: int) -> Tensor:
+    """Gaussian weights (1, 1, s, s) whose sum is 1, s odd."""
+    side = min(WINDOW_PIXELS, smallest_side - (smallest_side + 1) % 2)
+    distance = torch.arange(side, dtype=torch.float64) - side // 2
+    line = (-(distance**2) / (2 * WINDOW_DEVIATION**2)).exp()
+    square = torch.outer(line, line)
+    return (square / square.sum())[None, None]

@@ -1,0 +1,254 @@
+"""The gradient methods are those of torch-cam and pytorch-grad-cam, on three kinds of networks.
+
+Everything in float64, in which the guards that the libraries add to denominators do not show, and
+before any scaling. Each difference that is meant stands in its own test.
+"""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from pytorch_grad_cam import (
+    FEM,
+    KPCA_CAM,
+    EigenCAM,
+    EigenGradCAM,
+    GradCAMElementWise,
+    GradCAMPlusPlus,
+    HiResCAM,
+    LayerCAM,
+    SegEigenCAM,
+    ShapleyCAM,
+    XGradCAM,
+)
+from pytorch_grad_cam import GradCAM as TheirGradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import Tensor, nn
+from torchcam.methods import CAM, FinerCAM, GradCAMpp, SmoothGradCAMpp
+from torchcam.methods import GradCAM as TorchGradCAM
+from torchcam.methods import LayerCAM as TorchLayerCAM
+from torchcam.methods import XGradCAM as TorchXGradCAM
+
+from service.core.cams.cut import Cut
+from service.core.cams.explanation import Explanation
+from service.core.cams.maps import class_maps
+from service.core.cams.weighted import weighted_sum
+from service.core.models import StagedNetwork
+from service.errors import InvalidValue
+from tests.core.networks import CLASSES, close, residual, unchanged, vgg
+
+IMAGES = torch.rand((3, 1, 28, 28), generator=torch.Generator().manual_seed(1)).double()
+
+
+def table1(untrained) -> StagedNetwork:
+    network = untrained(seed=4)
+    network.output = nn.Linear(network.output.in_features, CLASSES)
+    return network
+
+
+PLACES = ["table1", "table1-conv1", "residual", "residual-block1", "vgg", "vgg-conv2"]
+
+
+@pytest.fixture(params=PLACES)
+def place(request, untrained) -> tuple[StagedNetwork, str]:
+    """A network in float64 and a layer: heads of closed form, behind a convolution, and others."""
+    kind, _, layer = request.param.partition("-")
+    torch.manual_seed(0)
+    network = {"table1": lambda: table1(untrained), "residual": residual, "vgg": vgg}[kind]()
+    last = {"table1": "conv2", "residual": "block2", "vgg": "conv4"}[kind]
+    return copy.deepcopy(network).double().eval(), layer or last
+
+
+def ours(network: StagedNetwork, layer: str, text: str) -> Tensor:
+    """Maps (N, C, H, W) after their ReLU."""
+    with torch.no_grad():
+        cut = Cut(network, IMAGES, layer)
+        return Explanation.parse(text).maps(cut, range(CLASSES)).clamp(min=0)
+
+
+def torch_cams(
+    network: StagedNetwork, layer: str, method: type, fc_layer: str | None = None, **options: object
+) -> Tensor:
+    copied = copy.deepcopy(network).requires_grad_()
+    maps = []
+    build = {"fc_layer": fc_layer} if fc_layer else {}
+    with method(copied, layer, **build) as extractor:
+        for label in range(CLASSES):
+            scores = copied(IMAGES)
+            maps.append(extractor(label, scores, normalized=False, **options)[0].detach())
+    return torch.stack(maps, dim=1)
+
+
+def grad_cams(network: StagedNetwork, layer: str, method: type) -> Tensor:
+    """pytorch-grad-cam's own arithmetic, without its scaling and resizing."""
+    copied = copy.deepcopy(network).requires_grad_()
+    stage = copied.get_submodule(layer)
+    maps = []
+    with method(copied, [stage]) as extractor:
+        for label in range(CLASSES):
+            targets = [ClassifierOutputTarget(label)] * len(IMAGES)
+            extractor(IMAGES, targets)
+            # What their get_cam_image takes, run once more for its unscaled result.
+            extractor.outputs = extractor.activations_and_grads(IMAGES.clone().requires_grad_())
+            score = sum(t(o) for t, o in zip(targets, extractor.outputs, strict=True))
+            if extractor.detach:
+                score.backward(retain_graph=True)
+                taken = [
+                    [one.data.numpy() for one in part]
+                    for part in (
+                        extractor.activations_and_grads.activations,
+                        extractor.activations_and_grads.gradients,
+                    )
+                ]
+            else:
+                leaf = next(iter(copied.parameters()))
+                torch.autograd.grad(score, leaf, retain_graph=True, create_graph=True)
+                taken = [
+                    extractor.activations_and_grads.activations,
+                    extractor.activations_and_grads.gradients,
+                ]
+            cam = extractor.get_cam_image(
+                IMAGES, stage, targets, taken[0][0], taken[1][0], eigen_smooth=False
+            )
+            maps.append(torch.from_numpy(np.maximum(np.asarray(cam), 0)))
+    return torch.stack(maps, dim=1).double()
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "options"),
+    [
+        ("grad-cam", TorchGradCAM, {}),
+        ("x-grad-cam", TorchXGradCAM, {"eps": 0}),
+        ("layer-cam", TorchLayerCAM, {}),
+        ("finer-cam", FinerCAM, {}),
+    ],
+)
+def test_equals_torch_cam(place, text, method, options):
+    network, layer = place
+    with unchanged(network):
+        found = ours(network, layer, text)
+    assert close(found, torch_cams(network, layer, method, **options))
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [
+        ("grad-cam", TheirGradCAM),
+        ("hires-cam", HiResCAM),
+        ("element-wise-grad-cam", GradCAMElementWise),
+        ("x-grad-cam", XGradCAM),
+        ("layer-cam", LayerCAM),
+        ("shapley-cam", ShapleyCAM),
+        ("seg-eigen-cam", SegEigenCAM),
+        ("fem", FEM),
+    ],
+)
+def test_equals_pytorch_grad_cam(place, text, method):
+    network, layer = place
+    with unchanged(network):
+        found = ours(network, layer, text)
+    assert close(found, grad_cams(network, layer, method))
+
+
+def test_grad_cam_plus_plus_equals_pytorch_grad_cam_where_its_guard_is_small(place):
+    # It adds 1e-6 to a denominator of G^2 and G^3, so here the gradients are made large.
+    network, layer = place
+    with torch.no_grad():
+        network.output.weight.mul_(1e6)
+    assert close(ours(network, layer, "grad-cam++"), grad_cams(network, layer, GradCAMPlusPlus))
+
+
+def test_grad_cam_plus_plus_is_not_torch_cams_which_forgets_its_denominator(place):
+    # torch-cam 0.5 divides a copy, so that its weights are sum_ij G^2 ReLU(G).
+    network, layer = place
+    theirs = torch_cams(network, layer, GradCAMpp)
+    with torch.no_grad():
+        cut = Cut(network, IMAGES, layer)
+        gradients = torch.cat(list(cut.gradients(None, range(CLASSES))))
+        weights = (gradients.square() * gradients.clamp(min=0)).sum((-2, -1)).transpose(0, 1)
+        undivided = weighted_sum(weights, cut.activations).clamp(min=0)
+    assert close(undivided, theirs)
+    assert not close(ours(network, layer, "grad-cam++"), theirs)
+
+
+def test_smooth_grad_cam_plus_plus_goes_to_grad_cam_plus_plus_with_its_noise(place):
+    network, layer = place
+    quiet = ours(network, layer, "smooth-grad-cam++?noise=1e-12&samples=2")
+    assert close(quiet, ours(network, layer, "grad-cam++"))
+
+
+def test_smooth_grad_cam_plus_plus_is_not_torch_cams_which_sums_another_way(place):
+    # torch-cam 0.5 has sum_ab(A_ab G_ab^3) where equation 6 has sum_ab(A_ab) G_ij^3, and takes the
+    # last sample's gradient for the mean of all; without noise the first is what is left.
+    network, layer = place
+    copied = copy.deepcopy(network).requires_grad_()
+    with SmoothGradCAMpp(copied, layer, num_samples=1, std=1e-12) as extractor:
+        maps = []
+        for label in range(CLASSES):
+            copied(IMAGES)
+            maps.append(extractor(label, normalized=False, eps=1e-30)[0].detach())
+    theirs = torch.stack(maps, dim=1)
+    with torch.no_grad():
+        cut = Cut(network, IMAGES, layer)
+        first = torch.cat(list(cut.gradients(None, range(CLASSES))))
+        sums = (cut.activations * first.pow(3)).sum((-2, -1), keepdim=True)
+        alpha = first.square() / (2 * first.square() + sums + 1e-30)
+        weights = (alpha * first.clamp(min=0)).sum((-2, -1)).transpose(0, 1)
+        assert close(weighted_sum(weights, cut.activations).clamp(min=0), theirs)
+    if layer != "block2":  # below global average pooling G is the same everywhere, and so are both
+        assert not close(ours(network, layer, "smooth-grad-cam++?noise=1e-12&samples=1"), theirs)
+
+
+def test_smooth_grad_cam_plus_plus_is_the_same_again_and_another_by_another_seed(untrained):
+    network, text = untrained(seed=4), "smooth-grad-cam++?samples=3"
+    first, again = (class_maps(network, IMAGES.float(), "conv2", [text]) for _ in range(2))
+    assert np.array_equal(first.signed[text], again.signed[text])
+    other = class_maps(network, IMAGES.float(), "conv2", [text + "&seed=1"])
+    assert not np.allclose(first.signed[text], other.signed[text + "&seed=1"])
+
+
+@pytest.mark.parametrize(
+    ("text", "method"),
+    [("eigen-cam", EigenCAM), ("eigen-grad-cam", EigenGradCAM), ("kpca-cam", KPCA_CAM)],
+)
+def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, text, method):
+    # The sign of theirs is whatever LAPACK gives; ours agrees with the summed channels.
+    network, layer = place
+    theirs = grad_cams(network, layer, method)
+    with torch.no_grad():
+        cut = Cut(network, IMAGES, layer)
+        signed = Explanation.parse(text).maps(cut, range(CLASSES))
+    for image in range(len(IMAGES)):
+        for label in range(CLASSES):
+            one, other = signed[image, label], theirs[image, label]
+            assert any(close(turned.clamp(min=0), other) for turned in (one, -one))
+
+
+def test_the_sign_of_a_principal_component_is_that_of_the_summed_channels(place):
+    network, layer = place
+    with torch.no_grad():
+        cut = Cut(network, IMAGES, layer)
+        for text in ("eigen-cam", "kpca-cam"):
+            maps = Explanation.parse(text).maps(cut, [0])[:, 0].flatten(1)
+            sums = cut.activations.sum(1).flatten(1)
+            assert ((maps - maps.mean(1, True)) * (sums - sums.mean(1, True))).sum(1).min() > 0
+
+
+def test_class_activation_mapping_equals_torch_cam():
+    network = residual().double()
+    theirs = torch_cams(network, "block2", CAM, fc_layer="output")  # before a ReLU
+    assert close(ours(network, "block2", "cam"), theirs.clamp(min=0))
+
+
+def test_class_activation_mapping_needs_its_head(untrained):
+    with pytest.raises(InvalidValue, match="global average pooling and one linear layer"):
+        class_maps(untrained(), IMAGES.float(), "conv2", ["cam"])
+
+
+def test_on_a_head_of_global_average_pooling_grad_cam_is_class_activation_mapping():
+    # Selvaraju 2017, section 3.1: alpha = w / Z.
+    network = residual().double()
+    positions = 7 * 7
+    cam, grad_cam = (ours(network, "block2", text) for text in ("cam", "grad-cam"))
+    assert close(grad_cam * positions, cam, 1e-9)

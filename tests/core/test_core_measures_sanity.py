@@ -1,0 +1,238 @@
+"""Sanity checks, the placing of maps on pixels, and what all measures have in common."""
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from service.core.cams.maps import class_maps
+from service.core.datasets.dataset import Dataset
+from service.core.measures.evaluation import RANDOM_MAPS, evaluate
+from service.core.measures.explainer import Explainer
+from service.core.measures.measure import Subject, confidences
+from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
+from service.core.measures.on_pixels import on_pixels, place_of
+from service.core.measures.sanity import cascade, randomised_maps
+from service.core.models import Placement, StagedNetwork
+from service.core.render.cells import Cell, Scale, _drawn
+from service.errors import InvalidValue, UnknownName
+
+Build = Callable[..., StagedNetwork]
+
+
+def judged(network: StagedNetwork, images: Tensor, method: str = "layer-cam") -> Subject:
+    explain = Explainer(method, "conv2")
+    classes = torch.arange(len(images)) % 2
+    return Subject(network, images, classes, explain(network, images, classes), explain, network)
+
+
+def test_weights_are_lost_from_the_top_and_the_network_keeps_its_own(untrained: Build) -> None:
+    network = untrained()
+    before = copy.deepcopy(network.state_dict())
+    drawn_before = torch.get_rng_state()
+    lost: list[str] = []
+    for name, changed in cascade(network, seed=0):
+        lost.append(name)
+        for stage, tensor in changed.state_dict().items():
+            same = torch.equal(tensor, before[stage])
+            assert same == (stage.split(".")[0] not in lost), stage
+        bound = changed.get_submodule(name).weight[0].numel() ** -0.5
+        largest = changed.get_submodule(name).weight.abs().max()
+        assert 0.8 * bound < largest <= bound, "as torch draws them"
+    assert lost == ["output", "hidden", "conv2", "conv1"]
+    assert all(torch.equal(tensor, before[k]) for k, tensor in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), drawn_before), "threads share it"
+
+
+def test_normalisations_are_set_back() -> None:
+    network = StagedNetwork({"norm": nn.BatchNorm2d(2), "flatten": nn.Flatten(),
+                             "output": nn.Linear(8, 2)}).eval()  # fmt: skip
+    with torch.no_grad():
+        network.norm.weight.fill_(5)
+    *_, (name, changed) = cascade(network, seed=1)
+    assert name == "norm"
+    assert changed.norm.weight.tolist() == [1, 1]
+    assert network.norm.weight.tolist() == [5, 5]
+
+
+def test_eigen_cam_does_not_notice_that_the_head_is_lost(untrained: Build, images: Tensor) -> None:
+    eigen = judged(untrained(), images, "eigen-cam")
+    maps = randomised_maps(eigen)  # output, hidden, conv2, conv1
+    for above in maps[:2]:
+        torch.testing.assert_close(above, eigen.maps)
+    assert not torch.allclose(maps[2], eigen.maps, atol=1e-3)
+    layer = judged(untrained(), images, "layer-cam")
+    assert not torch.allclose(randomised_maps(layer)[0], layer.maps, atol=1e-3)
+    for name in ("randomised-spearman", "randomised-ssim"):
+        compute = MEASURES[name].compute
+        assert compute(eigen).mean() > compute(layer).mean()
+
+
+def test_what_looks_at_no_weights_fails_every_sanity_check(
+    untrained: Build, images: Tensor
+) -> None:
+    network = untrained()
+    classes = torch.zeros(len(images), dtype=torch.long)
+    edges = Subject(network, images, classes, images[:, 0], lambda _, x, __: x[:, 0], untrained(9))
+    for name in (
+        "randomised-spearman", "randomised-ssim", "untrained-spearman", "untrained-ssim"
+    ):  # fmt: skip
+        assert MEASURES[name].compute(edges).tolist() == pytest.approx([1] * len(images))
+
+
+def test_likeness_to_an_untrained_network_takes_one(untrained: Build, images: Tensor) -> None:
+    alone = Subject(untrained(), images, torch.zeros(3).long(), images[:, 0], lambda *_: images)
+    with pytest.raises(ValueError, match="untrained"):
+        MEASURES["untrained-ssim"].compute(alone)
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
+def test_maps_lie_on_the_pixels_where_pictures_draw_them(
+    untrained: Build, images: Tensor, layer: str
+) -> None:
+    network = untrained()
+    seen = class_maps(network, images[:1], layer, ["layer-cam"], [4]).one("layer-cam", 0, 4)
+    place = place_of(network, layer, images[:1])
+    assert place is not None
+    cell = Cell(seen, Scale.of(seen), torch.zeros(1, 28, 28, dtype=torch.uint8), place)
+    ours = on_pixels(torch.from_numpy(seen.values)[None], (28, 28), place)[0]
+    drawn = torch.from_numpy(_drawn(cell, seen.values, 28).astype("float32"))
+    torch.testing.assert_close(ours, drawn, atol=1e-6, rtol=1e-5)
+    assert ours.max() > 0
+
+
+def test_pixels_stay_where_they_are_and_unknown_geometry_is_spread(images: Tensor) -> None:
+    network = StagedNetwork({"odd": nn.LocalResponseNorm(2), "flatten": nn.Flatten()})
+    assert place_of(network, "input", images) == Placement(0, 1)
+    assert torch.equal(on_pixels(images[:, 0], (28, 28), Placement(0, 1)), images[:, 0])
+    assert place_of(network, "odd", images) is None
+    wide = on_pixels(torch.tensor([[[1.0, 0.0]]]), (3, 8), None)
+    assert wide.shape == (1, 3, 8)
+    assert wide[0, 1].tolist() == pytest.approx([0.625, 0.875, 0.875, 0.625, 0.375, 0.125, 0, 0])
+
+
+def test_several_layers_lie_on_the_finest(untrained: Build, images: Tensor) -> None:
+    network = untrained()
+    both = place_of(network, "pool,conv1", images[:1])
+    assert both == place_of(network, "conv1", images[:1])
+    maps = Explainer("layer-cam", "pool,conv1")(network, images, torch.tensor([1, 0, 1]))
+    assert maps.shape == (3, 28, 28)
+
+
+@pytest.mark.parametrize("method", ["proposed", "layer-cam", "random?seed=2", "eigen-cam"])
+def test_each_image_is_explained_for_its_own_class_whatever_stands_beside_it(
+    untrained: Build, images: Tensor, method: str
+) -> None:
+    network, classes = untrained(), torch.tensor([5, 1, 5])
+    maps = Explainer(method, "conv2")(network, images, classes)
+    place = place_of(network, "conv2", images[:1])
+    for i, label in enumerate(classes.tolist()):
+        seen = class_maps(network, images[i : i + 1], "conv2", [method])
+        values = torch.from_numpy(seen.one(method, 0, label).values)[None]
+        expected = on_pixels(values, (28, 28), place)[0]
+        torch.testing.assert_close(maps[i], expected, atol=1e-6, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def batch(untrained: Build, images: Tensor) -> Subject:
+    return judged(untrained(), images)
+
+
+def test_confidences_are_softmaxs_behind_the_output_activation(
+    untrained: Build, images: Tensor
+) -> None:
+    network = untrained(output_activation="sigmoid")
+    classes = torch.tensor([3, 1, 4])
+    expected = network(images).sigmoid().softmax(1)[torch.arange(3), classes]
+    torch.testing.assert_close(confidences(network, images, classes), expected.detach())
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_a_batch_is_its_images_one_by_one(batch: Subject, name: str) -> None:
+    compute = MEASURES[name].compute
+    alone = [
+        compute(Subject(batch.network, batch.images[i : i + 1], batch.classes[i : i + 1],
+                        batch.maps[i : i + 1], batch.explain, batch.untrained))
+        for i in range(len(batch.images))
+    ]  # fmt: skip
+    found = compute(batch)
+    assert found.shape == (len(batch.images),)
+    torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_values_are_in_range_finite_and_the_same_again(batch: Subject, name: str) -> None:
+    measure = MEASURES[name]
+    found = measure.compute(batch)
+    low, high = measure.range
+    assert found.isfinite().all()
+    assert found.min() >= low - 1e-6
+    assert high is None or found.max() <= high + 1e-6
+    assert torch.equal(measure.compute(batch), found)
+
+
+def test_every_line_of_the_table_says_what_it_is() -> None:
+    for name, measure in MEASURES.items():
+        assert measure.name == name
+        assert measure.description.endswith(".")
+        assert measure.source
+        assert measure.formula
+        assert measure.better in ("higher", "lower")
+    assert set(DEFAULT_MEASURES) <= set(MEASURES)
+
+
+def test_methods_are_judged_beside_random_maps_and_networks_stay_as_they_are(
+    untrained: Build, digits: Dataset
+) -> None:
+    network, first = untrained(3).train(), untrained(4)
+    before = copy.deepcopy(network.state_dict())
+    pixels, labels = list(digits.test.images[:4]), digits.test.labels[:4].tolist()
+    methods = [Explainer("layer-cam", "conv2"), Explainer("random?seed=1", "conv2")]
+    names = ["insertion", "untrained-ssim", "coherency"]
+    scores = evaluate(network, pixels, labels, methods, names, untrained=first)
+    assert [(s.method, s.measure.name) for s in scores] == [
+        (method.text, name) for method in methods for name in names
+    ]
+    for score in scores:
+        assert score.count == 4
+        assert score.layer == "conv2"
+        assert score.difference.mean == pytest.approx(score.value.mean - score.random.mean)
+        assert score.value.standard_error is not None
+    assert network.training
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
+    assert evaluate(network, pixels, labels, methods, names, untrained=first) == scores
+    assert evaluate(network, pixels, labels, methods, names, 7, untrained=first) != scores
+    # The random score is the mean of the random maps', each computed as any method's is.
+    drawn = [Explainer(f"random?seed={seed}", "conv2") for seed in range(1, RANDOM_MAPS + 1)]
+    each = evaluate(network, pixels, labels, drawn, ["insertion"])
+    mean = sum(score.value.mean for score in each) / RANDOM_MAPS
+    assert scores[0].random.mean == pytest.approx(mean, abs=1e-6)
+
+
+def test_one_image_has_no_standard_error(untrained: Build, digits: Dataset) -> None:
+    methods = [Explainer("grad-cam/centred", "pool")]
+    (score,) = evaluate(untrained(), [digits.test.images[0]], [3], methods, ["complexity"])
+    assert (score.count, score.value.standard_error) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "layer", "measure", "refusal"),
+    [
+        ("no-cam", "conv2", "road", UnknownName),
+        ("layer-cam", "conv9", "road", UnknownName),
+        ("layer-cam", "conv2", "beauty", UnknownName),
+        ("layer-cam?samples=3", "conv2", "road", InvalidValue),
+    ],
+)
+def test_what_is_unknown_is_refused_by_name(
+    untrained: Build,
+    digits: Dataset,
+    text: str,
+    layer: str,
+    measure: str,
+    refusal: type[InvalidValue],
+) -> None:
+    with pytest.raises(refusal):
+        evaluate(untrained(), [digits.test.images[0]], [3], [Explainer(text, layer)], [measure])
