@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import maps, recording, requests, training
+from benchmarks import heads, maps, methods, recording, requests, training
 from benchmarks.report import machine
 from benchmarks.timing import ROUNDS
 
@@ -13,6 +13,8 @@ BENCHMARKS = {
     "training": training.run,
     "recording": recording.run,
     "maps": maps.run,
+    "heads": heads.run,
+    "methods": methods.run,
     "requests": requests.run,
 }
 

@@ -1,0 +1,122 @@
+"""Blank maps of every method and target over a `camreel paper` folder's runs, as Markdown and JSON.
+
+    python scripts/blank_survey.py paper docs/methods            # epochs 1 to 50 of each run
+    python scripts/blank_survey.py paper docs/methods --heavy    # those of many passes: see below
+
+SS-CAM and IS-CAM are counted with `--heavy`, on every fifth epoch and for two targets: a map of
+theirs takes thousands of passes. That it is not blank is known beforehand, see `docs/methods.md`.
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import torch
+
+from service.app import open_services
+from service.core import checkpoints
+from service.core.cams.blank import DEFAULT_EPSILON, Blank
+from service.core.cams.layers import resolve_layers
+from service.core.cams.maps import class_maps
+from service.core.cams.methods import METHODS
+from service.core.images import as_input, from_png
+from service.core.models import layers
+from service.flows.viewing import Query, Viewer
+from service.settings import Settings
+from service.store import runs
+
+HEAVY = ("ss-cam", "is-cam")
+HEAVY_TARGETS = ("unit", "softmax")
+NOT_COUNTED = ("cam", "grad-cam")  # no such head; conventional and proposed are its two
+LAST = 50
+
+Counts = dict[str, dict[str, dict[str, int]]]
+"""By recipe, explanation and cause; `total` among the causes."""
+
+
+def explanations(heavy: bool) -> list[str]:
+    """Every method with each target that can be named without a class."""
+    texts = ["conventional", "proposed"]
+    texts += [f"grad-cam/{target}" for target in ("output", "log-softmax", "centred", "margin")]
+    for name, method in METHODS.items():
+        if name in (*texts, *NOT_COUNTED) or (name in HEAVY) != heavy:
+            continue
+        targets = [target for target in method.targets if target != "contrast"]
+        if heavy:
+            targets = [target for target in targets if target in HEAVY_TARGETS]
+        texts += [f"{name}/{target}" for target in targets] or [name]
+    return [text for text in texts if (text.split("/")[0] in HEAVY) == heavy]
+
+
+def survey(viewer: Viewer, run_id: int, texts: list[str], step: int) -> dict[str, dict[str, int]]:
+    """Causes by explanation, over the run's probes for their own labels."""
+    subjects = viewer.probe_subjects(Query(run_id, "proposed"))
+    spec = subjects[0].spec
+    offered = layers(spec.architecture, spec.source.image_shape, len(spec.source.class_names))
+    by_layer: dict[str, list[str]] = {}
+    for text in texts:
+        layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
+        by_layer.setdefault(layer, []).append(text)
+    found: dict[str, Counter[str]] = {text: Counter() for text in texts}
+    for epoch in viewer.epochs(run_id)[step : LAST + 1 : step]:
+        network, _ = checkpoints.decode(viewer.checkpoint(epoch))
+        for subject in subjects:
+            image = as_input(from_png(subject.image.png).unsqueeze(0))
+            for layer, some in by_layer.items():
+                seen = class_maps(network, image, layer, some, [subject.class_index])
+                for text in some:
+                    found[text][seen.one(text, 0, subject.class_index).blank().value] += 1
+        print(f"run {run_id}, epoch {epoch.epoch}", flush=True)
+    return {text: {"total": sum(found[text].values()), **found[text]} for text in texts}
+
+
+def markdown(counts: Counts, step: int) -> str:
+    """The table: blank maps and, where there are any, how many of them for which cause."""
+    recipes = list(counts)
+    maps = next(iter(counts[recipes[0]].values()))["total"]
+    lines = [
+        f"Blank at {DEFAULT_EPSILON:g} of {maps} maps a cell: 10 digits, each for its own class, "
+        f"epochs {step} to {LAST}"
+        + (f", every {step}th" if step > 1 else "")
+        + ". s: saturated, n: all-negative, d: dead.",
+        "",
+        "| explanation | " + " | ".join(recipes) + " |",
+        "|---|" + "---:|" * len(recipes),
+    ]
+    for text in counts[recipes[0]]:
+        cells = [_cell(counts[recipe][text]) for recipe in recipes]
+        lines.append(f"| {text} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(causes: dict[str, int]) -> str:
+    letters = {Blank.SATURATED: "s", Blank.ALL_NEGATIVE: "n", Blank.DEAD: "d"}
+    named = [f"{causes[cause]} {letter}" for cause, letter in letters.items() if causes.get(cause)]
+    blank = sum(causes.get(cause, 0) for cause in letters)
+    return f"{blank} ({', '.join(named)})" if blank else "**0**"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="what `camreel paper --out` wrote")
+    parser.add_argument("out", type=Path, help="folder for the tables")
+    parser.add_argument("--heavy", action="store_true")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    services = open_services(Settings(state_dir=arguments.folder))
+    with services.store.reading() as session:
+        there = runs.newest(session, limit=200)
+    step = 5 if arguments.heavy else 1
+    counts: Counts = {}
+    for run in sorted(there, key=lambda run: run.id):
+        recipe = run.spec["tags"][1]
+        counts[recipe] = survey(services.viewer, run.id, explanations(arguments.heavy), step)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        name = "blanks-heavy" if arguments.heavy else "blanks"
+        (arguments.out / f"{name}.json").write_text(json.dumps(counts, indent=1) + "\n")
+        (arguments.out / f"{name}.md").write_text(markdown(counts, step))
+
+
+if __name__ == "__main__":
+    main()

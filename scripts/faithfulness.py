@@ -1,0 +1,135 @@
+"""Are the maps that are never blank also faithful? A study over a `camreel paper` folder's runs.
+
+    CAMREEL_DATA_DIR=... python scripts/faithfulness.py paper docs/methods
+
+For each recipe and some epochs, the first 100 test images, each for its own class: deletion,
+insertion and ROAD, beside the random map; and how alike the map is to that of the runner-up class,
+since a map that is the same for every class explains none.
+"""
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from service.app import open_services
+from service.core import checkpoints
+from service.core.cams.layers import resolve_layers
+from service.core.cams.maps import class_maps
+from service.core.cams.methods import METHODS
+from service.core.images import as_input, from_png
+from service.core.models import layers
+from service.core.spec import RunSpec
+from service.flows.evaluation import judge
+from service.flows.viewing import Viewer
+from service.settings import Settings
+from service.store import runs
+from service.store.runs import Run
+
+EPOCHS = (1, 5, 15, 50)
+IMAGES = 100
+MEASURES = ("deletion", "insertion", "road")
+METHODS_COMPARED = (
+    "conventional",
+    "proposed",
+    "grad-cam/centred",
+    "grad-cam/margin",
+    "grad-cam++/centred",
+    "x-grad-cam/centred",
+    *(f"{name}/{target}" for name in ("hires-cam", "layer-cam") for target in ("unit", "centred")),
+    *(f"layer-integrated-gradients/{target}" for target in ("unit", "centred", "margin")),
+    "refine-cam/centred",
+    "integrated-gradients/centred",
+    "eigen-cam",
+)
+
+
+def likeness(viewer: Viewer, run: Run, epoch: int, text: str) -> float:
+    """Mean correlation of the maps (after ReLU) of the image's class and of the runner-up."""
+    spec = RunSpec.model_validate(run.spec)
+    network, _ = checkpoints.decode(viewer.checkpoint(viewer.epoch(run.id, epoch)))
+    stored = [viewer.image(spec.dataset, f"test:{index}") for index in range(IMAGES)]
+    offered = layers(spec.architecture, spec.source.image_shape, len(spec.source.class_names))
+    layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
+    found = []
+    for first in range(0, IMAGES, 20):
+        some = stored[first : first + 20]
+        pixels = as_input(torch.stack([from_png(image.png) for image in some]))
+        seen = class_maps(network, pixels, layer, [text])
+        for i, image in enumerate(some):
+            order = np.argsort(-seen.probabilities[i])
+            rival = next(int(label) for label in order if label != image.label)
+            maps = [seen.one(text, i, label).values.ravel() for label in (image.label, rival)]
+            if all(one.std() > 0 for one in maps):
+                found.append(float(np.corrcoef(*maps)[0, 1]))
+    return statistics.mean(found) if found else float("nan")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="what `camreel paper --out` wrote")
+    parser.add_argument("out", type=Path, help="folder for the table")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    services = open_services(Settings(state_dir=arguments.folder))
+    with services.store.reading() as session:
+        there = runs.newest(session, limit=200)
+    found: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for run in sorted(there, key=lambda run: run.id):
+        by_method = found.setdefault(run.spec["tags"][1], {})
+        for epoch in EPOCHS:
+            judged = judge(services.viewer, run.id, epoch, METHODS_COMPARED, MEASURES, count=IMAGES)
+            for score in judged.scores:
+                values = by_method.setdefault(score.method, {})
+                values.setdefault(score.measure.name, []).append(score.value.mean)
+                random = by_method.setdefault("random", {})
+                if score.method == "proposed":
+                    random.setdefault(score.measure.name, []).append(score.random.mean)
+            for text in METHODS_COMPARED:
+                alike = likeness(services.viewer, run, epoch, text)
+                by_method[text].setdefault("likeness", []).append(alike)
+            print(f"run {run.id}, epoch {epoch}", flush=True)
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        (arguments.out / "faithfulness.json").write_text(json.dumps(found, indent=1) + "\n")
+        (arguments.out / "faithfulness.md").write_text(markdown(found))
+
+
+def markdown(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+    """Means over recipes and epochs; `wins` counts cells in which a method beats `proposed`."""
+    columns = (*MEASURES, "likeness")
+    better = {"deletion": -1, "insertion": 1, "road": 1}
+    lines = [
+        f"Means over {len(found)} recipes x epochs {', '.join(map(str, EPOCHS))}, {IMAGES} test "
+        "images each. `wins`: in how many of these cells the method beats `proposed`, by deletion, "
+        "insertion, ROAD. Likeness: correlation with the runner-up's map; 1 is the same map.",
+        "",
+        "| explanation | deletion (lower) | insertion (higher) | ROAD (higher) | wins | likeness |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for text in (*METHODS_COMPARED, "random"):
+        values = {
+            column: [v for by in found.values() for v in by[text].get(column, [])]
+            for column in columns
+        }
+        base = {
+            column: [v for by in found.values() for v in by["proposed"][column]]
+            for column in MEASURES
+        }
+        wins = [
+            sum(better[c] * (a - b) > 0 for a, b in zip(values[c], base[c], strict=True))
+            for c in MEASURES
+        ]
+        cells = [f"{statistics.mean(values[c]):.3f}" for c in MEASURES]
+        of = len(base["road"])
+        won = ", ".join(map(str, wins)) + f" of {of}" if text != "proposed" else ""
+        alike = [v for v in values["likeness"] if v == v]
+        cells += [won, f"{statistics.mean(alike):.2f}" if alike else ""]
+        lines.append(f"| {text} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Write docs/methods.md from the table of methods: formula, source, cost, blanks, a picture.
+
+    python scripts/make_methods_page.py paper docs      # after blank_survey.py and faithfulness.py
+
+The words above the methods are in docs/methods/introduction.md; the counts in docs/methods/*.json.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from service.app import open_services
+from service.core.cams.explanation import Explanation
+from service.core.cams.method import Method, Place
+from service.core.cams.methods import METHODS
+from service.core.cams.targets import TARGETS
+from service.errors import InvalidValue
+from service.flows.heatmaps import Pictures, Rendering
+from service.flows.viewing import Query
+from service.settings import Settings
+from service.store import runs
+
+RECIPE = "adadelta-relu"
+EPOCHS = "1,2,5,10,20,30,40,50"
+IMAGE = "test:0"  # a 7
+CELL_PIXELS = 64
+
+
+def section(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int]]]) -> str:
+    """One method."""
+    parameters = method.parameters.model_json_schema().get("properties", {})
+    own = [
+        f"`{key}` (default {field['default']}): {field['description']}"
+        for key, field in parameters.items()
+    ]
+    where = {
+        Place.LAYER: "a layer",
+        Place.INPUT: "the image's pixels",
+        Place.LAYERS: "several layers",
+    }[method.place]
+    lines = [
+        f"## {method.title}: `{name}`",
+        "",
+        f"{method.description}",
+        "",
+        f"`{method.formula}`. {method.source} ({method.year}). Explains {where}; cost: "
+        f"{method.cost}. "
+        + (
+            "Targets: " + ", ".join(f"`{target}`" for target in method.targets) + "."
+            if method.targets
+            else "Looks at no class."
+        ),
+    ]
+    lines += ["", "Parameters: " + " ".join(own)] if own else []
+    lines += ["", f"Blank: {blank_words(name, method, blanks)}"]
+    return "\n".join(lines)
+
+
+def blank_words(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int]]]) -> str:
+    """Of how many maps, by target, over the recipes."""
+    words = []
+    for target in [t for t in method.targets if t != "contrast"] or [""]:
+        text = f"{name}/{target}" if target else name
+        text = {"grad-cam/unit": "proposed", "grad-cam/softmax": "conventional"}.get(text, text)
+        keys = (text, name) if len(method.targets) <= 1 else (text,)
+        counted = [by[key] for by in blanks.values() for key in keys if key in by]
+        if not counted:
+            continue
+        each = [one["total"] - one.get("none", 0) for one in counted]
+        total = sum(one["total"] for one in counted)
+        span = f"{min(each)} to {max(each)}" if min(each) != max(each) else str(each[0])
+        words.append(f"{target or 'all classes'} {span}" + f" of {total // len(counted)}")
+    return "; ".join(words) + " a recipe." if words else "not counted: this head has no such map."
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="what `camreel paper --out` wrote")
+    parser.add_argument("docs", type=Path)
+    arguments = parser.parse_args()
+    folder = arguments.docs / "methods"
+    blanks: dict[str, dict[str, dict[str, int]]] = {}
+    for file in ("blanks.json", "blanks-heavy.json"):
+        if (folder / file).exists():
+            for recipe, counts in json.loads((folder / file).read_text()).items():
+                blanks.setdefault(recipe, {}).update(counts)
+    services = open_services(Settings(state_dir=arguments.folder))
+    with services.store.reading() as session:
+        run = runs.newest(session, limit=1, tag=RECIPE)[0]
+    parts = [(folder / "introduction.md").read_text().rstrip()]
+    for name, method in METHODS.items():
+        parts.append(section(name, method, blanks))
+        picture = draw(services.pictures, run.id, name)
+        if picture is not None:
+            (folder / f"{name}.png").write_bytes(picture)
+            parts.append(f"![{method.title} over the epochs]({folder.name}/{name}.png)")
+    targets = [f"| `{t.name}` | `{t.formula}` | {t.description} |" for t in TARGETS.values()]
+    parts.append("## Targets\n\n| target | score | |\n|---|---|---|\n" + "\n".join(targets))
+    (arguments.docs / "methods.md").write_text("\n\n".join(parts) + "\n")
+
+
+def draw(pictures: Pictures, run_id: int, name: str) -> bytes | None:
+    """One image over the epochs; None where the network's head has no such map."""
+    query = Query.explained(run_id, Explanation.parse(name))
+    asked = Query(run_id, name, IMAGE, parameters=query.parameters)
+    try:
+        return pictures.strip(asked, EPOCHS, Rendering(size=CELL_PIXELS)).draw()
+    except InvalidValue:
+        return None
+
+
+if __name__ == "__main__":
+    main()
