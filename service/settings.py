@@ -29,6 +29,9 @@ class Settings(BaseSettings):
     max_parallel_runs: PositiveInt = Field(
         1, le=64, description="Runs that train at once; others queue."
     )
+    memory_bytes: int = Field(
+        2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 

@@ -6,12 +6,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from service.api.pages import Page
-from service.core.cams.methods import METHODS
+from service.core.cams.method import Cost, Place
+from service.core.cams.methods import METHODS, RECOMMENDED
+from service.core.cams.targets import TARGETS
 from service.core.datasets import DATASETS
 from service.core.models import MODELS, Architecture, layers
 from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
-from service.core.render.colormaps import COLORMAPS
+from service.core.render.colormaps import COLORMAPS, colour_table
 
 router = APIRouter(tags=["catalogue"])
 
@@ -50,8 +52,29 @@ class MethodAnswer(BaseModel):
     name: str
     title: str
     description: str
+    formula: str = Field(description="Before its last ReLU: A activations, G = d score / d A.")
     source: str
     year: int
+    cost: Cost = Field(
+        description="`forward`: one forward pass for all classes; `gradient`: and a gradient for "
+        "each class; `samples`: so many for each sample or step; `perturbations`: a forward pass "
+        "for each channel, patch or sample."
+    )
+    place: Place = Field(
+        description="`layer`: a map has the layer's positions; `input`: the image's pixels, and no "
+        "layer is taken; `layers`: several layers are combined."
+    )
+    targets: list[str] = Field(description="What it can explain, the default first; none: no class")
+    parameters: dict[str, Any] = Field(description="Its own, as a JSON schema.")
+    recommended: bool = Field(description="The one for whoever does not come for the paper.")
+
+
+class TargetAnswer(BaseModel):
+    """A score that a map explains."""
+
+    name: str
+    formula: str = Field(description="x: the units; o: behind the output activation.")
+    description: str
 
 
 class ColormapAnswer(BaseModel):
@@ -60,6 +83,7 @@ class ColormapAnswer(BaseModel):
     name: str
     kind: str
     description: str
+    colours: str = Field(description="Its 256 colours, lowest first, each as RRGGBB.")
 
 
 @router.get("/datasets", summary="What can be learned")
@@ -119,10 +143,26 @@ def list_methods() -> Page[MethodAnswer]:
             name=method.name,
             title=method.title,
             description=method.description,
+            formula=method.formula,
             source=method.source,
             year=method.year,
+            cost=method.cost,
+            place=method.place,
+            targets=list(method.targets),
+            parameters=method.parameters.model_json_schema(),
+            recommended=method.name == RECOMMENDED,
         )
         for method in METHODS.values()
+    ]
+    return Page(items=items, next=None)
+
+
+@router.get("/targets", summary="Which score a map can explain")
+def list_targets() -> Page[TargetAnswer]:
+    """All targets."""
+    items = [
+        TargetAnswer(name=t.name, formula=t.formula, description=t.description)
+        for t in TARGETS.values()
     ]
     return Page(items=items, next=None)
 
@@ -131,7 +171,12 @@ def list_methods() -> Page[MethodAnswer]:
 def list_colormaps() -> Page[ColormapAnswer]:
     """All colour tables."""
     items = [
-        ColormapAnswer(name=c.name, kind=c.kind, description=c.description)
+        ColormapAnswer(
+            name=c.name,
+            kind=c.kind,
+            description=c.description,
+            colours=colour_table(c.name).tobytes().hex(),
+        )
         for c in COLORMAPS.values()
     ]
     return Page(items=items, next=None)

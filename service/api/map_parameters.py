@@ -1,11 +1,13 @@
 """The query parameters that heatmaps, strips and sheets share."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.core.cams.methods import METHODS
+from service.core.cams.targets import TARGETS
 from service.core.render.cells import Style
 from service.core.render.colormaps import COLORMAPS
 from service.flows.heatmaps import Rendering, ScaleName
@@ -27,8 +29,12 @@ Epochs = Annotated[
 ]
 
 
+METHODS_OWN = "A parameter of some methods; `GET /methods` tells which, with bounds and default."
+OWN_PARAMETERS = {name for method in METHODS.values() for name in method.parameters.model_fields}
+
+
 class WhichMaps(BaseModel):
-    """Which method and layer."""
+    """Which method, of which target, with which parameters, at which layer."""
 
     # An unknown parameter is a typo, and would otherwise be a default that nobody asked for.
     model_config = ConfigDict(extra="forbid")
@@ -36,7 +42,44 @@ class WhichMaps(BaseModel):
     method: Text = Field(
         "proposed", description="A name from `GET /methods`.", json_schema_extra=_names(METHODS)
     )
-    layer: Text | None = Field(None, description="Default: the last convolutional stage.")
+    target: Text | None = Field(
+        None,
+        description="The score explained, from `GET /targets`. Default: the method's first.",
+        json_schema_extra=_names(TARGETS),
+    )
+    against: Text | None = Field(
+        None, description="With `target=contrast`: the class to be told apart from."
+    )
+    layer: Text | None = Field(
+        None,
+        description="A layer of the architecture, or several, `conv1,conv2`, whose maps are "
+        "averaged. Default: the last convolutional stage.",
+    )
+    samples: int | None = Field(None, ge=1, le=4096, description=METHODS_OWN)
+    noise: float | None = Field(None, gt=0, le=10, allow_inf_nan=False, description=METHODS_OWN)
+    steps: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
+    seed: int | None = Field(None, ge=0, le=2**32 - 1, description=METHODS_OWN)
+    references: int | None = Field(None, ge=1, le=1000, description=METHODS_OWN)
+    gamma: float | None = Field(None, ge=0, le=10, allow_inf_nan=False, description=METHODS_OWN)
+    window: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
+    stride: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
+    patch: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
+
+    @property
+    def own(self) -> dict[str, object]:
+        """The method's own parameters that were given."""
+        return self.model_dump(include=OWN_PARAMETERS, exclude_none=True)
+
+    def query(self, run_id: int) -> MapQuery:
+        """As the flows take it."""
+        return MapQuery(
+            run_id,
+            self.method,
+            layer=self.layer,
+            target=self.target,
+            against=self.against,
+            parameters=self.own,
+        )
 
 
 class WhichMap(WhichMaps):
@@ -51,7 +94,7 @@ class WhichMap(WhichMaps):
 
     def query(self, run_id: int) -> MapQuery:
         """As the flows take it."""
-        return MapQuery(run_id, self.method, self.image, self.class_name, self.layer)
+        return replace(super().query(run_id), image=self.image, class_name=self.class_name)
 
 
 class HowDrawn(BaseModel):
@@ -93,10 +136,6 @@ class SheetParameters(WhichMaps, HowDrawn):
     epochs: Epochs = "1:"
     size: int = Field(48, ge=16, le=256, description="Side of a cell in pixels.")
 
-    def query(self, run_id: int) -> MapQuery:
-        """As the flows take it."""
-        return MapQuery(run_id, self.method, layer=self.layer)
-
 
 class BlankParameters(BaseModel):
     """What counts as blank, and where."""
@@ -107,6 +146,11 @@ class BlankParameters(BaseModel):
         1e-7, ge=0, le=1, allow_inf_nan=False, description="A peak up to this is blank."
     )
     epochs: Epochs = "1:"
+    method: Annotated[list[Text], Field(max_length=20)] = Field(
+        default_factory=list,
+        description="Explanations to count, `layer-cam` or `layer-cam/centred`; repeatable. "
+        "Default: the two that every run records.",
+    )
 
 
 CamQuery = Annotated[CamParameters, Query()]

@@ -14,7 +14,8 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def _digits(text: object) -> object:
+def digits(text: object) -> object:
+    """For a validator: refuses text that is not plain digits."""
     # int() takes 1_0 and ４; an identifier is plain digits.
     if isinstance(text, str) and not (text.isascii() and text.isdigit()):
         raise ValueError("digits only")
@@ -23,12 +24,12 @@ def _digits(text: object) -> object:
 
 RunId = Annotated[
     int,
-    BeforeValidator(_digits),
+    BeforeValidator(digits),
     Path(ge=1, le=2**63 - 1, description="The run's id.", examples=[1]),
 ]
 EpochNumber = Annotated[
     int,
-    BeforeValidator(_digits),
+    BeforeValidator(digits),
     Path(ge=0, le=2**31 - 1, description="Epoch; 0 is the untrained network.", examples=[1]),
 ]
 Limit = Annotated[int, Query(ge=1, le=200, description="How many items a page has.")]

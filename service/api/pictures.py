@@ -9,6 +9,7 @@ from service.api.caching import conditional
 from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
 from service.api.pages import RunId
 from service.api.services import Services, ServiceSet
+from service.core.cams.methods import PAPER_METHODS
 from service.flows.heatmaps import Picture, count_blanks
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
@@ -118,8 +119,10 @@ def read_sheet(services: Services, request: Request, run_id: RunId, asked: Sheet
 
 @router.get("/blanks", summary="How many maps show nothing, and why")
 def read_blanks(services: Services, run_id: RunId, asked: BlankQuery) -> BlanksAnswer:
-    """Counted from what was recorded while the run trained; any threshold costs the same."""
-    table = count_blanks(services.viewer, run_id, asked.epochs, asked.epsilon)
+    """Counted from what was recorded while the run trained; other methods are computed once."""
+    table = count_blanks(
+        services.viewer, run_id, asked.epochs, asked.epsilon, asked.method or PAPER_METHODS
+    )
     per_epoch = [
         {"epoch": epoch, "methods": {name: asdict(count) for name, count in methods.items()}}
         for epoch, methods in table.per_epoch.items()

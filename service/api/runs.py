@@ -8,11 +8,12 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
-from service.api.services import Services
+from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
-from service.core.spec import RunSpec
+from service.core.spec import Name, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import training
+from service.flows.summaries import Summary
 from service.store import runs
 from service.store.runs import STATUSES, Run
 
@@ -40,6 +41,29 @@ class RunProgress(BaseModel):
     images_of_epoch: int
 
 
+class BlankAnswer(BaseModel):
+    """How many maps, and how many of them show nothing at the default threshold."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    total: int
+    blank: int
+
+
+class SummaryAnswer(BaseModel):
+    """What became of the run so far."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    test_accuracy: list[float] = Field(
+        description="Of at most 40 epochs from 0 on, evenly far apart, the last one included."
+    )
+    blank: dict[str, BlankAnswer] = Field(
+        description="By the paper's methods: maps of the probes from epoch 1 on, each for its own "
+        "label at the default layer."
+    )
+
+
 class RunAnswer(BaseModel):
     """A run as it stands."""
 
@@ -52,19 +76,26 @@ class RunAnswer(BaseModel):
     progress: RunProgress
     spec: RunSpec
     error: RunProblem | None
+    summary: SummaryAnswer
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
 
 
-def answer(run: Run) -> RunAnswer:
+def answer(services: ServiceSet, run: Run) -> RunAnswer:
     """The run as clients see it."""
+    (found,) = services.summaries.of([run])
+    return _answer(run, found)
+
+
+def _answer(run: Run, summary: Summary) -> RunAnswer:
     values: dict[str, Any] = vars(run)
     progress = RunProgress(
         images_seen=run.images_seen, images_of_epoch=run.spec["samples_per_epoch"]
     )
     error = RunProblem.model_validate(run.error) if run.error else None
-    return RunAnswer.model_validate(values | {"progress": progress, "error": error})
+    more = {"progress": progress, "error": error, "summary": summary}
+    return RunAnswer.model_validate(values | more)
 
 
 @router.post(
@@ -100,7 +131,7 @@ def create_run(
     """Queue a run. `{}` is the paper's experiment; every field has a default."""
     run = training.start_run(services.store, services.executor, services.workspace, spec)
     response.headers["Location"] = f"/runs/{run.id}"
-    return answer(run)
+    return answer(services, run)
 
 
 @router.get("/runs", summary="List runs, newest first")
@@ -108,27 +139,34 @@ def list_runs(
     services: Services,
     status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
     tag: Annotated[TagText | None, Query(description="Only runs with this tag.")] = None,
+    search: Annotated[
+        Name | None, Query(description="Only runs whose name has this in it, in whatever case.")
+    ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[RunAnswer]:
     """Runs, newest first."""
     before = read_cursor(cursor)
     with services.store.reading() as session:
-        found = runs.newest(session, limit=limit + 1, before=before, status=status, tag=tag)
-    return page(found, limit, answer, lambda run: run.id)
+        found = runs.newest(
+            session, limit=limit + 1, before=before, status=status, tag=tag, search=search
+        )
+    told = list(zip(found, services.summaries.of(found), strict=True))
+    return page(told, limit, lambda one: _answer(*one), lambda one: one[0].id)
 
 
 @router.get("/runs/{run_id}", summary="One run")
 def read_run(services: Services, run_id: RunId) -> RunAnswer:
     """The run as it stands."""
     with services.store.reading() as session:
-        return answer(runs.get(session, run_id))
+        run = runs.get(session, run_id)
+    return answer(services, run)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
 def cancel_run(services: Services, run_id: RunId) -> RunAnswer:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
-    return answer(training.cancel_run(services.store, run_id))
+    return answer(services, training.cancel_run(services.store, run_id))
 
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")

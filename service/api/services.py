@@ -6,7 +6,10 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.api.metrics import Metrics
+from service.api.watching import Watches
+from service.flows.atlas import Atlases
 from service.flows.heatmaps import Pictures
+from service.flows.summaries import Summaries
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs import Executor
@@ -22,6 +25,9 @@ class ServiceSet:
     workspace: Workspace
     viewer: Viewer
     pictures: Pictures
+    atlases: Atlases
+    summaries: Summaries
+    watches: Watches
     metrics: Metrics
 
 

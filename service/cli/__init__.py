@@ -99,6 +99,12 @@ def cam(
     run: RunArgument,
     epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
     method: Annotated[str, typer.Option(help="A method's name.")] = "proposed",
+    target: Annotated[str | None, typer.Option(help="Default: the method's first.")] = None,
+    against: Annotated[str | None, typer.Option(help="The other class of a contrast.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(help="The method's own, as in samples=16; repeatable."),
+    ] = None,
     image: Annotated[str | None, typer.Option(help="test:7; default: the first probe.")] = None,
     class_name: Annotated[
         str | None, typer.Option("--class", help="Index or name; default: the image's own.")
@@ -115,7 +121,9 @@ def cam(
     """Write one heatmap as PNG."""
     from service.cli.looking import cam
 
-    asked = {"method": method, "image": image, "class": class_name, "layer": layer}
+    own = dict(one.partition("=")[::2] for one in parameter or [])
+    asked = {"method": method, "target": target, "against": against, **own}
+    asked |= {"image": image, "class": class_name, "layer": layer}
     drawn = {"style": style, "scale": scale, "colormap": colormap, "size": size}
     cam(_settings(state_dir=state_dir, data_dir=data_dir), run, epoch, asked | drawn, out)
 
@@ -127,13 +135,87 @@ def blanks(
         float, typer.Option(min=0, max=1, help="A peak up to this is blank.")
     ] = 1e-7,
     epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "1:",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="As layer-cam/centred; repeatable; default: the paper's two."),
+    ] = None,
     state_dir: State = None,
     data_dir: Data = None,
 ) -> None:
     """Count a run's blank maps, by method and cause."""
     from service.cli.looking import blanks
 
-    blanks(_settings(state_dir=state_dir, data_dir=data_dir), run, epsilon, epochs)
+    settings = _settings(state_dir=state_dir, data_dir=data_dir)
+    blanks(settings, run, epsilon, epochs, method or [])
+
+
+@app.command()
+def maps(
+    run: RunArgument,
+    out: Annotated[Path, typer.Argument(help="The npz to write.")],
+    epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "0:",
+    method: Annotated[str, typer.Option(help="As layer-cam/centred.")] = "proposed",
+    layer: Annotated[str | None, typer.Option(help="Default: the method's own.")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="The first so many test images; default: the probes.")
+    ] = None,
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Write the maps of many images, all classes and epochs as one file of arrays."""
+    from service.cli.looking import maps
+
+    settings = _settings(state_dir=state_dir, data_dir=data_dir)
+    maps(settings, run, epochs, method, out, layer, images)
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; default: run-<id>-report.html.")
+    ] = None,
+    epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "0:",
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="As layer-cam/centred; repeatable; default: the paper's two."),
+    ] = None,
+    language: Annotated[str, typer.Option(help="en or ja.")] = "en",
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Write a run's report: one HTML file that needs no service."""
+    from service.cli.looking import report
+
+    settings = _settings(state_dir=state_dir, data_dir=data_dir)
+    report(settings, run, epochs, method or [], language, out)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="As layer-cam/centred; repeatable; default: the paper's two."),
+    ] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option(help="A measure's name, of GET /measures; repeatable.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(help="Default: each method's own.")] = None,
+    images: Annotated[
+        int | None, typer.Option(help="The first so many test images; default: the probes.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="A file for the numbers.")] = None,
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Judge an epoch's maps by measures, each method beside the random map."""
+    from service.cli.evaluating import evaluate
+
+    asked = {"method": method, "measure": measure, "layer": layer, "images": images, "seed": seed}
+    evaluate(_settings(state_dir=state_dir, data_dir=data_dir), run, epoch, asked, json)
 
 
 @app.command()

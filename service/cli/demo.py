@@ -10,7 +10,7 @@ from rich.console import Console
 
 from service.cli.following import Snapshot, follow
 from service.cli.serving import listen, serving
-from service.core.cams.methods import METHODS
+from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
 from service.settings import Settings
@@ -112,7 +112,7 @@ def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
 def _write_sheets(api: httpx.Client, run_id: int, dataset: str, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for method in METHODS:
+    for method in PAPER_METHODS:
         picture = api.get(f"/runs/{run_id}/sheet", params={"method": method})
         if picture.is_error:
             _json(picture)

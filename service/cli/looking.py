@@ -1,5 +1,6 @@
 """Looking at runs without a service."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ from rich.table import Table
 
 from service.api.map_parameters import CamParameters
 from service.app import open_services
-from service.errors import CamreelError
+from service.core.cams.methods import PAPER_METHODS
+from service.core.render.report.languages import LANGUAGES, Language
+from service.errors import CamreelError, UnknownName
+from service.flows.export import export_maps
 from service.flows.heatmaps import count_blanks
+from service.flows.report import ReportQuery, run_report
 from service.settings import Settings
 
 
@@ -29,9 +34,27 @@ def cam(settings: Settings, run: int, epoch: int, asked: dict[str, Any], out: Pa
     Console().print(f"{out}: peak {row.peak:.3g}, blank: {row.blank}")
 
 
-def blanks(settings: Settings, run: int, epsilon: float, epochs: str) -> None:
+def maps(
+    settings: Settings,
+    run: int,
+    epochs: str,
+    method: str,
+    out: Path,
+    layer: str | None,
+    images: int | None,
+) -> None:
+    """Write maps as npz."""
+    viewer = open_services(settings).viewer
+    written = export_maps(viewer, run, epochs, method, out, layer=layer, count=images)
+    Console().print(f"{out}: {written:,} maps")
+
+
+def blanks(
+    settings: Settings, run: int, epsilon: float, epochs: str, methods: Sequence[str]
+) -> None:
     """Print the count of a run's blank maps."""
-    table = count_blanks(open_services(settings).viewer, run, epochs, epsilon)
+    viewer = open_services(settings).viewer
+    table = count_blanks(viewer, run, epochs, epsilon, methods or PAPER_METHODS)
     shown = Table(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
     causes = list(next(iter(table.methods.values())).by_cause)
     for head in ("method", "maps", "blank", *causes):
@@ -40,3 +63,26 @@ def blanks(settings: Settings, run: int, epsilon: float, epochs: str) -> None:
         cells = (count.total, count.blank, *(count.by_cause[cause] for cause in causes))
         shown.add_row(method, *map(str, cells))
     Console().print(shown)
+
+
+def report(
+    settings: Settings,
+    run: int,
+    epochs: str,
+    methods: Sequence[str],
+    language: str,
+    out: Path | None,
+) -> None:
+    """Write a run's report."""
+    asked = ReportQuery(run, methods or PAPER_METHODS, epochs, _language(language))
+    content = run_report(open_services(settings).pictures, asked).draw()
+    path = out or Path(f"run-{run}-report.html")
+    path.write_bytes(content)
+    Console().print(f"{path}: {len(content):,} bytes")
+
+
+def _language(text: str) -> Language:
+    for language in LANGUAGES:
+        if language == text:
+            return language
+    raise UnknownName("language", text, LANGUAGES)

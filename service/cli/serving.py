@@ -18,17 +18,25 @@ GRACE_SECONDS = 2
 
 
 class Server(uvicorn.Server):
-    """Tells when it answers."""
+    """Tells when it answers, and when it is about to end."""
 
-    def __init__(self, config: uvicorn.Config, answers: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, answers: Callable[[], None], ends: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._answers = answers
+        self._ends = ends
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, then the call."""
         await super().startup(sockets)
         if self.started:
             self._answers()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's, after the call: it waits for open answers, and a stream has no end."""
+        self._ends()
+        await super().shutdown(sockets)
 
 
 def serve(settings: Settings) -> None:
@@ -90,11 +98,18 @@ def address_of(listening: socket.socket) -> str:
 
 
 def _server(settings: Settings, answers: Callable[[], None]) -> Server:
+    app = create_app(settings)
+
+    def end_streams() -> None:
+        # Not there if the application did not start.
+        if services := getattr(app.state, "services", None):
+            services.watches.close()
+
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    return Server(config, answers)
+    return Server(config, answers, end_streams)

@@ -12,20 +12,20 @@ from enum import StrEnum
 import numpy as np
 
 from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
+from service.core.cams.explanation import Explanation
 from service.core.cams.maps import ClassMap
-from service.core.cams.methods import METHODS
+from service.core.cams.method import Place
+from service.core.cams.methods import PAPER_METHODS
 from service.core.images import from_png
 from service.core.render.animation import animate
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
 from service.core.render.sheet import Look, contact_sheet, strip
 from service.core.render.single import map_png
-from service.core.spec import RunSpec
 from service.errors import UnknownName
 from service.flows.cache import Cache
 from service.flows.selection import check_cells, select_epochs
 from service.flows.viewing import Query, Subject, Viewer
-from service.store import heatmaps, runs
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
 
@@ -124,7 +124,7 @@ class Pictures:
         """One map's numbers, unscaled."""
         subject = self.viewer.subject(query)
         at = self.viewer.epoch(query.run_id, epoch)
-        (maps,) = self.viewer.maps(at, [subject.image], subject.layer)
+        (maps,) = self.viewer.maps(at, [subject])
         seen = maps.one(subject.method, 0, subject.class_index)
         self.viewer.keep([subject.heatmap(at, seen)])
         names = subject.spec.source.class_names
@@ -187,7 +187,7 @@ class Pictures:
                 [s.spec.source.class_names[s.class_index] for s in subjects],
                 [str(epoch.epoch) for epoch in chosen],
                 look,
-                f"Run {run.id}, {source.title}: {METHODS[query.method].title} ({query.method})",
+                f"Run {run.id}, {source.title}: {_title(subjects[0])}",
                 _legend([cell.blank for row in rows for cell in row], rendering),
             )
 
@@ -212,11 +212,10 @@ class Pictures:
     ) -> list[list[Cell]]:
         """Cells by subject and epoch; each epoch's network is run once for all subjects."""
         rows: list[list[Cell]] = [[] for _ in subjects]
-        place = self.viewer.layers(subjects[0].spec).placements[subjects[0].layer]
+        place = self.viewer.placement(subjects[0])
         pixels = [from_png(subject.image.png) for subject in subjects]
-        images = [subject.image for subject in subjects]
         for epoch in chosen:
-            maps = self.viewer.maps(epoch, images, subjects[0].layer)
+            maps = self.viewer.maps(epoch, subjects)
             for i, subject in enumerate(subjects):
                 seen = maps[i].one(subject.method, 0, subject.class_index)
                 cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], place)
@@ -227,12 +226,11 @@ class Pictures:
         """The scale over all epochs so far of one subject, or of all probes; None: each its own."""
         if name is ScaleName.MAP:
             return None
-        subjects = [subject]
-        if name is ScaleName.RUN:
-            query = Query(subject.run.id, subject.method, layer=subject.layer)
-            subjects = self.viewer.probe_subjects(query)
         there = self.viewer.epochs(subject.run.id)
-        rows = [row for one in subjects for row in self.viewer.rows(one, there)]
+        if name is ScaleName.RUN:
+            rows = self.viewer.probe_rows(self.viewer.probes_like(subject), there)
+        else:
+            rows = self.viewer.rows(subject, there)
         return Scale(min(row.minimum for row in rows), max(row.peak for row in rows))
 
 
@@ -261,30 +259,48 @@ class BlankTable:
     per_epoch: dict[int, dict[str, BlankCount]]
 
 
-def count_blanks(viewer: Viewer, run_id: int, epochs: str, epsilon: float) -> BlankTable:
-    """Count from stored metadata alone. Raises RunNotFound, InvalidValue, EpochNotFound."""
-    with viewer.store.reading() as session:
-        run = runs.get(session, run_id)
-        layer = viewer.layers(RunSpec.model_validate(run.spec)).default
-        rows = heatmaps.of_probes(session, run_id, layer)
-    chosen = select_epochs(epochs, run_id, run.epochs_done)
+def count_blanks(
+    viewer: Viewer,
+    run_id: int,
+    epochs: str,
+    epsilon: float,
+    explanations: Sequence[str] = PAPER_METHODS,
+) -> BlankTable:
+    """Count the probes' blank maps by those explanations, each at its default layer.
+
+    What was recorded is read from stored metadata alone; what was not is computed, and kept.
+    Raises RunNotFound, InvalidValue, EpochNotFound.
+    """
+    there = viewer.epochs(run_id)
+    chosen = set(select_epochs(epochs, run_id, len(there) - 1))
+    there = [epoch for epoch in there if epoch.epoch in chosen]
+    methods = [str(Explanation.parse(text)) for text in explanations]
     table: dict[int, dict[str, list[Heatmap]]] = {
-        epoch: {method: [] for method in METHODS} for epoch in chosen
+        epoch.epoch: {method: [] for method in methods} for epoch in there
     }
-    for row in rows:
-        if row.epoch in table and row.method in METHODS:
-            table[row.epoch][row.method].append(row)
+    for method in methods:
+        subjects = viewer.probe_subjects(Query.explained(run_id, Explanation.parse(method)))
+        for row in viewer.probe_rows(subjects, there):
+            table[row.epoch][method].append(row)
     return BlankTable(
         epsilon,
         {
-            method: BlankCount.of([row for e in chosen for row in table[e][method]], epsilon)
-            for method in METHODS
+            method: BlankCount.of(
+                [row for by_method in table.values() for row in by_method[method]], epsilon
+            )
+            for method in methods
         },
         {
             epoch: {method: BlankCount.of(found, epsilon) for method, found in by_method.items()}
             for epoch, by_method in table.items()
         },
     )
+
+
+def _title(subject: Subject) -> str:
+    method = subject.explanation.method
+    layer = "" if method.place is Place.INPUT else f", {subject.layer}"
+    return f"{method.title} ({subject.method}{layer})"
 
 
 def _legend(blanks: Sequence[Blank], rendering: Rendering) -> str:

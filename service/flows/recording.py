@@ -4,16 +4,18 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from service.core import checkpoints
-from service.core.cams.maps import ClassMap, look
-from service.core.cams.methods import METHODS
+from service.core.cams.maps import ClassMap, ClassMaps, look
+from service.core.cams.methods import PAPER_METHODS
 from service.core.checkpoints import CheckpointHeader
 from service.core.images import LabelledImage
+from service.core.render.atlas import map_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
-from service.store import epochs, heatmaps, runs
+from service.store import epochs, heatmaps, predictions, runs
 from service.store.epochs import Checkpoint, Measures
 from service.store.heatmaps import Heatmap
+from service.store.predictions import Prediction
 from service.store.store import Store
 
 ENGINE_VERSION = 1
@@ -40,7 +42,8 @@ def heatmap_of(
     method: str,
     class_index: int,
 ) -> Heatmap:
-    """The metadata row of a map."""
+    """The row of a map: its metadata, and its levels."""
+    levels = map_levels(seen)
     return Heatmap(
         run_id=run_id,
         epoch=epoch,
@@ -53,6 +56,9 @@ def heatmap_of(
         activation_peak=seen.activation_peak,
         blank=seen.blank().value,
         etag=map_identity(checkpoint, dataset, image, layer, method, class_index),
+        levels=levels.tobytes(),
+        height=levels.shape[0],
+        width=levels.shape[1],
     )
 
 
@@ -72,7 +78,9 @@ def record_epoch(
     )
     data = checkpoints.encode(result.network, header)
     sha256 = checkpoints.digest(data)
-    rows = list(_probe_heatmaps(run_id, spec, result, probes, sha256))
+    layer = result.network.last_convolution
+    seen = look(result.network, [probe.pixels for probe in probes], layer, list(PAPER_METHODS))
+    rows = list(_probe_heatmaps(run_id, spec, result.epoch, probes, sha256, layer, seen))
     key = f"runs/{run_id}/epochs/{result.epoch}.safetensors"
     with store.writing() as session:
         # First, so that nothing else is written for a run that was ended from outside.
@@ -83,6 +91,13 @@ def record_epoch(
             session, run_id, result.epoch, _measures(result), Checkpoint(sha256, len(data), key)
         )
         heatmaps.keep(session, rows)
+        predictions.keep(
+            session,
+            (
+                Prediction(run_id, result.epoch, str(probe.reference), seen.probabilities[i])
+                for i, probe in enumerate(probes)
+            ),
+        )
 
 
 def _measures(result: EpochResult) -> Measures:
@@ -100,19 +115,19 @@ def _measures(result: EpochResult) -> Measures:
 def _probe_heatmaps(
     run_id: int,
     spec: RunSpec,
-    result: EpochResult,
+    epoch: int,
     probes: Sequence[LabelledImage],
     checkpoint: str,
+    layer: str,
+    seen: ClassMaps,
 ) -> Iterator[Heatmap]:
-    """Rows of the probes' maps for their own labels, by every method, at the default layer."""
-    layer = result.network.last_convolution
-    seen = look(result.network, [probe.pixels for probe in probes], layer, list(METHODS))
-    for method in METHODS:
+    """Rows of the probes' maps for their own labels, by the paper's methods."""
+    for method in PAPER_METHODS:
         for position, probe in enumerate(probes):
             yield heatmap_of(
                 seen.one(method, position, probe.label),
                 run_id=run_id,
-                epoch=result.epoch,
+                epoch=epoch,
                 checkpoint=checkpoint,
                 dataset=spec.dataset,
                 image=str(probe.reference),

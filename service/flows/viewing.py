@@ -4,27 +4,38 @@ Keeps nothing but caches: what is computed depends on stored checkpoints alone.
 """
 
 import threading
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
 from service.core import checkpoints
-from service.core.cams.maps import ClassMap, ClassMaps, look
-from service.core.cams.methods import METHODS
+from service.core.cams.explanation import Explanation
+from service.core.cams.layers import map_placement, resolve_layers
+from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, look
+from service.core.cams.method import Cost
+from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, ImageReference
 from service.core.images import from_png, pick, to_png
-from service.core.models import Layers, StagedNetwork, layers
+from service.core.models import Layers, Placement, StagedNetwork, layers
 from service.core.spec import RunSpec
-from service.errors import CheckpointCorrupt, ImageNotFound, StoreBusy, StoreFull, UnknownName
+from service.errors import (
+    CheckpointCorrupt,
+    ImageNotFound,
+    InvalidValue,
+    StoreBusy,
+    StoreFull,
+    UnknownName,
+)
 from service.flows.cache import Cache
 from service.flows.recording import heatmap_of, map_identity
-from service.store import epochs, heatmaps, images, runs
+from service.store import epochs, heatmaps, images, predictions, runs
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
+from service.store.predictions import Prediction
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -43,6 +54,17 @@ class Query:
     image: str | None = None
     class_name: str | None = None
     layer: str | None = None
+    target: str | None = None
+    against: str | None = None
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def explained(cls, run_id: int, explanation: Explanation, layer: str | None = None) -> "Query":
+        """By a whole explanation."""
+        target = None if explanation.target is None else str(explanation.target)
+        given = explanation.parameters.model_dump()
+        name = explanation.method.name
+        return cls(run_id, name, layer=layer, target=target, parameters=given)
 
 
 @dataclass(frozen=True)
@@ -53,8 +75,33 @@ class Subject:
     spec: RunSpec
     image: StoredImage
     class_index: int
-    method: str
-    layer: str
+    explanation: Explanation
+    layer: str  # or several: `conv1,conv2`; or `input`
+
+    @property
+    def method(self) -> str:
+        """The explanation's text: the method, and target and parameters where not its defaults."""
+        return str(self.explanation)
+
+    def place_at(self, epoch: Epoch) -> tuple[int, str, int]:
+        """What tells its map from those of the same method and layer."""
+        return (epoch.epoch, self.image.reference, self.class_index)
+
+    @property
+    def alone(self) -> int | None:
+        """The class to compute alone; None where all classes cost one forward pass."""
+        cheap = self.explanation.method.cost is Cost.FORWARD
+        return None if cheap else self.class_index
+
+    @property
+    def computed_with(self) -> tuple[str, ...]:
+        """The methods that one pass computes together: the paper's two, or its own."""
+        return PAPER_METHODS if self.method in PAPER_METHODS else (self.method,)
+
+    def cache_key(self, epoch: Epoch) -> tuple[object, ...]:
+        """What its maps at an epoch are kept by."""
+        image = (self.image.dataset, self.image.reference)
+        return (epoch.checkpoint.sha256, *image, self.layer, self.computed_with, self.alone)
 
     def identity(self, epoch: Epoch) -> str:
         """The map's identity at an epoch."""
@@ -68,7 +115,7 @@ class Subject:
         )
 
     def heatmap(self, epoch: Epoch, seen: ClassMap) -> Heatmap:
-        """The metadata row of its map at an epoch."""
+        """The row of its map at an epoch."""
         return heatmap_of(
             seen,
             run_id=self.run.id,
@@ -85,8 +132,9 @@ class Subject:
 class Viewer:
     """Resolves queries and computes maps; requests of several threads share one."""
 
-    def __init__(self, store: Store, data_dir: Path) -> None:
+    def __init__(self, store: Store, data_dir: Path, memory_bytes: int = MEMORY_BYTES) -> None:
         self.store = store
+        self.memory_bytes = memory_bytes
         self._data_dir = data_dir
         self._datasets: dict[str, Dataset] = {}
         self._loading = threading.Lock()
@@ -99,7 +147,17 @@ class Viewer:
 
     def subject(self, query: Query) -> Subject:
         """Resolve a query. Raises RunNotFound, ImageNotFound, UnknownName, InvalidValue."""
-        _known("method", query.method, METHODS)
+        return self._subject(*self._looked_at(query), query)
+
+    def class_subjects(self, query: Query) -> list[Subject]:
+        """One subject for each class of the query's image; the same errors."""
+        run, spec, image = self._looked_at(query)
+        return [
+            self._subject(run, spec, image, replace(query, class_name=name))
+            for name in spec.source.class_names
+        ]
+
+    def _looked_at(self, query: Query) -> tuple[Run, RunSpec, StoredImage]:
         with self.store.reading() as session:
             run = runs.get(session, query.run_id)
             watched = images.probes(session, query.run_id)
@@ -110,16 +168,25 @@ class Viewer:
             image = watched[0]
         else:
             raise ImageNotFound("by default", "the run has no probes yet")
-        return self._subject(run, spec, image, query)
+        return run, spec, image
 
     def probe_subjects(self, query: Query) -> list[Subject]:
         """One subject for each probe of the run, for its own label."""
-        _known("method", query.method, METHODS)
         with self.store.reading() as session:
             run = runs.get(session, query.run_id)
             watched = images.probes(session, query.run_id)
         spec = RunSpec.model_validate(run.spec)
         return [self._subject(run, spec, image, query) for image in watched]
+
+    def probes_like(self, subject: Subject) -> list[Subject]:
+        """The run's probes, explained as the subject is, each for its own label."""
+        with self.store.reading() as session:
+            watched = images.probes(session, subject.run.id)
+        return [
+            replace(subject, image=image, class_index=image.label)
+            for image in watched
+            if image.label is not None
+        ]
 
     def epoch(self, run_id: int, epoch: int) -> Epoch:
         """The epoch. Raises RunNotFound or EpochNotFound."""
@@ -145,21 +212,36 @@ class Viewer:
         found = pick(self._dataset(dataset), parsed)
         return StoredImage(dataset, str(parsed), found.label, to_png(found.pixels))
 
-    def maps(self, epoch: Epoch, watched: Sequence[StoredImage], layer: str) -> list[ClassMaps]:
-        """The maps of each image at an epoch, for all classes by all methods; one forward pass.
+    def maps(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
+        """The maps of subjects that differ by image and class alone, at an epoch.
 
-        Raises CheckpointCorrupt.
+        Of what one forward pass gives for all classes, all is kept; of what costs more, the
+        subject's own class. Raises CheckpointCorrupt and InvalidValue.
         """
-        keys = [(epoch.checkpoint.sha256, i.dataset, i.reference, layer) for i in watched]
-        found = {key: self._maps.get(key) for key in keys}
-        missing = [i for i, key in enumerate(keys) if found[key] is None]
-        if missing:
-            pixels = [from_png(watched[i].png) for i in missing]
-            seen = look(self._network(epoch), pixels, layer, list(METHODS))
-            for place, i in enumerate(missing):
-                found[keys[i]] = alone = seen.only(place)
-                self._maps.put(keys[i], alone)
-        return [maps for key in keys if (maps := found[key]) is not None]
+        found: dict[tuple[object, ...], ClassMaps] = {}
+        missing: dict[int | None, dict[tuple[object, ...], Subject]] = {}
+        for subject in subjects:
+            key = subject.cache_key(epoch)
+            kept = self._maps.get(key)
+            if kept is not None:
+                found[key] = kept
+            else:
+                # By key: of all classes of an image, one pass is enough.
+                missing.setdefault(subject.alone, {})[key] = subject
+        for class_index, by_key in missing.items():
+            some = list(by_key.values())
+            seen = look(
+                self.network(epoch),
+                [from_png(subject.image.png) for subject in some],
+                some[0].layer,
+                some[0].computed_with,
+                None if class_index is None else [class_index],
+                self.memory_bytes,
+            )
+            for place, key in enumerate(by_key):
+                found[key] = alone = seen.only(place)
+                self._maps.put(key, alone)
+        return [found[subject.cache_key(epoch)] for subject in subjects]
 
     def rows(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Heatmap]:
         """The metadata of a subject's maps at those epochs; computed and kept where it is not."""
@@ -172,47 +254,72 @@ class Viewer:
                 subject.method,
                 subject.layer,
             )
-        by_epoch = {row.epoch: row for row in kept}
-        new = [
-            subject.heatmap(epoch, self.map(subject, epoch))
-            for epoch in chosen
-            if epoch.epoch not in by_epoch
+        return self._completed([subject], chosen, kept)
+
+    def probe_rows(self, subjects: Sequence[Subject], chosen: Sequence[Epoch]) -> list[Heatmap]:
+        """The same for a run's probes, which differ by image and class alone, epoch by epoch."""
+        if not subjects:
+            return []
+        one = subjects[0]
+        with self.store.reading() as session:
+            kept = heatmaps.of_probes(session, one.run.id, one.layer, one.method)
+        return self._completed(subjects, chosen, kept)
+
+    def _completed(
+        self, subjects: Sequence[Subject], chosen: Sequence[Epoch], kept: Sequence[Heatmap]
+    ) -> list[Heatmap]:
+        found = {(row.epoch, row.image, row.class_index): row for row in kept}
+        for epoch in chosen:
+            missing = [one for one in subjects if one.place_at(epoch) not in found]
+            rows = self.computed(missing, epoch)
+            self.keep(rows)
+            found |= {(row.epoch, row.image, row.class_index): row for row in rows}
+        return [found[one.place_at(epoch)] for epoch in chosen for one in subjects]
+
+    def computed(self, subjects: Sequence[Subject], epoch: Epoch) -> list[Heatmap]:
+        """The rows of subjects that differ by image and class alone, computed at an epoch."""
+        return [
+            subject.heatmap(epoch, maps.one(subject.method, 0, subject.class_index))
+            for subject, maps in zip(subjects, self.maps(epoch, subjects), strict=True)
         ]
-        self.keep(new)
-        by_epoch |= {row.epoch: row for row in new}
-        return [by_epoch[epoch.epoch] for epoch in chosen]
 
     def map(self, subject: Subject, epoch: Epoch) -> ClassMap:
-        """The subject's map at an epoch. Raises CheckpointCorrupt."""
-        (maps,) = self.maps(epoch, [subject.image], subject.layer)
+        """The subject's map at an epoch. Raises CheckpointCorrupt and InvalidValue."""
+        (maps,) = self.maps(epoch, [subject])
         return maps.one(subject.method, 0, subject.class_index)
 
-    def keep(self, rows: Sequence[Heatmap]) -> None:
-        """Keep the metadata of maps just computed, if the database takes it now."""
-        if not rows:
+    def keep(self, rows: Sequence[Heatmap], sure: Sequence[Prediction] = ()) -> None:
+        """Keep the rows of maps and predictions just computed, if the database takes them now."""
+        if not rows and not sure:
             return
         try:
             with self.store.writing() as session:
-                heatmaps.keep(session, rows)
+                heatmaps.complete(session, rows)
+                predictions.keep(session, sure)
         except (StoreBusy, StoreFull) as error:
             # Whoever asked for a picture gets it: the rows can be computed again.
-            log.warning("heatmap metadata not kept", error=type(error).__name__)
+            log.warning("what was computed is not kept", error=type(error).__name__)
 
     def layers(self, spec: RunSpec) -> Layers:
         """The layers that maps can be made of."""
         return layers(spec.architecture, spec.source.image_shape, len(spec.source.class_names))
 
+    def placement(self, subject: Subject) -> Placement:
+        """Where the positions of the subject's map lie on its image."""
+        return map_placement(subject.layer, self.layers(subject.spec))
+
     def _subject(self, run: Run, spec: RunSpec, image: StoredImage, query: Query) -> Subject:
-        offered = self.layers(spec)
-        layer = query.layer or offered.default
-        _known("layer", layer, offered.shapes)
         names = spec.source.class_names
+        explanation = _explanation(query, names)
+        layer = resolve_layers(explanation.method, query.layer, self.layers(spec))
         class_index = image.label
         if query.class_name is not None:
-            class_index = _class_index(query.class_name, names)
+            class_index = _class_index("class", query.class_name, names)
         elif class_index is None:
             raise UnknownName("class", "", names)
-        return Subject(run, spec, image, class_index, query.method, layer)
+        if explanation.target is not None and explanation.target.against == class_index:
+            raise InvalidValue("against", "is the class itself; a contrast needs another one")
+        return Subject(run, spec, image, class_index, explanation, layer)
 
     def _dataset(self, name: str) -> Dataset:
         with self._loading:
@@ -221,7 +328,8 @@ class Viewer:
                 self._datasets[name] = DATASETS[name].load(self._data_dir, False)
             return self._datasets[name]
 
-    def _network(self, epoch: Epoch) -> StagedNetwork:
+    def network(self, epoch: Epoch) -> StagedNetwork:
+        """The epoch's network, in evaluation mode, shared. Raises CheckpointCorrupt."""
         return self._networks.get_or_make(
             epoch.checkpoint.sha256, lambda: checkpoints.decode(self.checkpoint(epoch))[0]
         )
@@ -243,16 +351,25 @@ class Viewer:
         return data
 
 
-def _class_index(text: str, names: Sequence[str]) -> int:
+def _explanation(query: Query, names: Sequence[str]) -> Explanation:
+    target = query.target
+    if query.against is not None:
+        if target != "contrast":
+            raise InvalidValue("against", "goes with target=contrast alone")
+        target = f"contrast:{_class_index('against', query.against, names)}"
+    return Explanation.of(query.method, target, query.parameters)
+
+
+def _class_index(field_name: str, text: str, names: Sequence[str]) -> int:
     """A class by its name, or by its index if no class is named so."""
     if text in names:
         return list(names).index(text)
     if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < len(names):
         return int(text)
-    raise UnknownName("class", text, names)
+    raise UnknownName(field_name, text, names)
 
 
-def _known(field: str, name: str, table: Iterable[str]) -> None:
+def _known(field_name: str, name: str, table: Iterable[str]) -> None:
     names = list(table)
     if name not in names:
-        raise UnknownName(field, name, names)
+        raise UnknownName(field_name, name, names)

@@ -7,7 +7,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
-from service.store import runs
+from service.store import events, runs
 from service.store.tables import CheckpointRow, EpochRow
 
 
@@ -47,13 +47,14 @@ class Epoch:
 def add(
     session: Session, run_id: int, epoch: int, measures: Measures, checkpoint: Checkpoint
 ) -> None:
-    """A new epoch with its checkpoint."""
+    """A new epoch with its checkpoint, told as an event."""
     session.add(
         EpochRow(run_id=run_id, epoch=epoch, created_at=datetime.now(UTC), **vars(measures))
     )
     session.flush()
     session.add(CheckpointRow(run_id=run_id, epoch=epoch, **vars(checkpoint)))
     session.flush()
+    events.tell_epoch(session, run_id, epoch)
 
 
 def get(session: Session, run_id: int, epoch: int) -> Epoch:
@@ -78,6 +79,17 @@ def all_of(
     if chosen is not None:
         query = query.where(EpochRow.epoch.in_(chosen))
     return [_value(*row) for row in session.execute(query.limit(limit))]
+
+
+def checkpoints_of(session: Session, run_id: int) -> dict[int, str]:
+    """The sha256 of each epoch's checkpoint, by epoch, in order. Raises RunNotFound."""
+    runs.get(session, run_id)
+    query = (
+        select(CheckpointRow.epoch, CheckpointRow.sha256)
+        .where(CheckpointRow.run_id == run_id)
+        .order_by(CheckpointRow.epoch)
+    )
+    return {row.epoch: row.sha256 for row in session.execute(query)}
 
 
 def _with_checkpoints(run_id: int) -> Select[EpochRow, CheckpointRow]:

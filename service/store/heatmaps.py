@@ -1,10 +1,11 @@
 """Queries on maps' metadata."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
@@ -26,12 +27,77 @@ class Heatmap:
     activation_peak: float
     blank: str
     etag: str
+    levels: bytes | None = None  # height x width of them; left out by queries on metadata
+    height: int | None = None
+    width: int | None = None
 
 
 def keep(session: Session, heatmaps: Iterable[Heatmap]) -> None:
     """Insert those that are not there yet: a map of a checkpoint never changes."""
     rows = [asdict(heatmap) | {"created_at": datetime.now(UTC)} for heatmap in heatmaps]
     insert_missing(session, HeatmapRow, rows)
+
+
+def complete(session: Session, heatmaps: Sequence[Heatmap]) -> None:
+    """Keep them, and give those an older schema kept without their levels what they lack."""
+    keep(session, heatmaps)
+    key = ("run_id", "image", "class_index", "method", "layer", "epoch")
+    given = ("levels", "height", "width")
+    query = (
+        update(HeatmapRow)
+        .where(*(getattr(HeatmapRow, name) == bindparam(f"of_{name}") for name in key))
+        .where(HeatmapRow.levels.is_(None))
+        .values({name: bindparam(f"new_{name}") for name in given})
+    )
+    values = [
+        {f"of_{name}": getattr(one, name) for name in key}
+        | {f"new_{name}": getattr(one, name) for name in given}
+        for one in heatmaps
+        if one.levels is not None
+    ]
+    if values:
+        # By the connection: a session takes a list of values as whole rows, found by their id.
+        session.connection().execute(query, values)
+
+
+class MapLevels(NamedTuple):
+    """A map in levels, with what scales them."""
+
+    epoch: int
+    method: str
+    image: str
+    class_index: int
+    peak: float
+    minimum: float
+    blank: str
+    levels: bytes
+
+    @classmethod
+    def of(cls, heatmap: Heatmap) -> "MapLevels":
+        """Of a map just made, which has its levels."""
+        return cls(*(getattr(heatmap, name) for name in cls._fields))
+
+
+def levels_of(
+    session: Session,
+    run_id: int,
+    layer: str,
+    methods: Sequence[str],
+    images: Sequence[str],
+    classes: Sequence[int],
+    epochs: tuple[int, int],
+) -> list[MapLevels]:
+    """Maps of those methods, images and classes from the first to the last of two epochs."""
+    query = select(*(getattr(HeatmapRow, name) for name in MapLevels._fields)).where(
+        HeatmapRow.run_id == run_id,
+        HeatmapRow.layer == layer,
+        HeatmapRow.method.in_(methods),
+        HeatmapRow.image.in_(images),
+        HeatmapRow.class_index.in_(classes),
+        HeatmapRow.epoch.between(*epochs),
+        HeatmapRow.levels.is_not(None),
+    )
+    return [MapLevels(*row) for row in session.execute(query)]
 
 
 def of_image(
@@ -52,7 +118,9 @@ def of_image(
     return [_value(row) for row in session.scalars(query)]
 
 
-def of_probes(session: Session, run_id: int, layer: str) -> list[Heatmap]:
+def of_probes(
+    session: Session, run_id: int, layer: str, method: str | None = None
+) -> list[Heatmap]:
     """Those of the run's probes for their own labels, by epoch, method and the probes' order."""
     query = (
         select(HeatmapRow)
@@ -66,6 +134,8 @@ def of_probes(session: Session, run_id: int, layer: str) -> list[Heatmap]:
         .where(HeatmapRow.run_id == run_id, HeatmapRow.layer == layer)
         .order_by(HeatmapRow.epoch, HeatmapRow.method, ProbeRow.position)
     )
+    if method is not None:
+        query = query.where(HeatmapRow.method == method)
     return [_value(row) for row in session.scalars(query)]
 
 
@@ -82,4 +152,6 @@ def _value(row: HeatmapRow) -> Heatmap:
         row.activation_peak,
         row.blank,
         row.etag,
+        height=row.height,
+        width=row.width,
     )

@@ -2,13 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import RunNotFound
-from service.store.tables import CheckpointRow, EpochRow, HeatmapRow, ProbeRow, RunRow, TagRow
+from service.store import events
+from service.store.tables import (
+    CheckpointRow,
+    EpochRow,
+    EventRow,
+    HeatmapRow,
+    PredictionRow,
+    ProbeRow,
+    RunRow,
+    TagRow,
+)
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
     "queued",
@@ -64,6 +74,7 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
     session.add(row)
     session.flush()
     session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(tags))
+    events.tell_status(session, row.id, QUEUED)
     return _value(row, tags)
 
 
@@ -75,6 +86,25 @@ def get(session: Session, run_id: int) -> Run:
     return _value(row, _tags(session, [run_id]).get(run_id, []))
 
 
+class Pulse(NamedTuple):
+    """What of a run moves from moment to moment."""
+
+    status: str
+    epochs_done: int
+    images_seen: int
+    last_event: int
+
+
+def pulse(session: Session, run_id: int) -> Pulse | None:
+    """The run's, in one cheap query; None if there is no such run."""
+    last = select(func.max(EventRow.number)).where(EventRow.run_id == run_id).scalar_subquery()
+    query = select(
+        RunRow.status, RunRow.epochs_done, RunRow.images_seen, func.coalesce(last, 0)
+    ).where(RunRow.id == run_id)
+    row = session.execute(query).one_or_none()
+    return Pulse(*row) if row else None
+
+
 def newest(
     session: Session,
     *,
@@ -82,8 +112,12 @@ def newest(
     before: int | None = None,
     status: str | None = None,
     tag: str | None = None,
+    search: str | None = None,
 ) -> list[Run]:
-    """Runs, newest first; `before` is the id that the previous page ended with."""
+    """Runs, newest first; `before` is the id that the previous page ended with.
+
+    `search` is a part of the name, in whatever case.
+    """
     query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(RunRow.id < before)
@@ -91,6 +125,8 @@ def newest(
         query = query.where(RunRow.status == status)
     if tag is not None:
         query = query.where(RunRow.id.in_(select(TagRow.run_id).where(TagRow.tag == tag)))
+    if search is not None:
+        query = query.where(RunRow.name.icontains(search, autoescape=True))
     rows = list(session.scalars(query))
     tags = _tags(session, [row.id for row in rows])
     return [_value(row, tags.get(row.id, [])) for row in rows]
@@ -112,10 +148,11 @@ def count_by_status(session: Session) -> dict[str, int]:
 def claim(session: Session, run_id: int) -> bool:
     """A worker takes a queued run; False if it is no longer there to be taken."""
     now = datetime.now(UTC)
-    return _change(
+    return _change_status(
         session,
-        [RunRow.id == run_id, RunRow.status == QUEUED],
-        status=RUNNING,
+        run_id,
+        (QUEUED,),
+        RUNNING,
         attempt=RunRow.attempt + 1,
         started_at=now,
         heartbeat_at=now,
@@ -157,10 +194,11 @@ def finish(
     since: tuple[str, ...] = (RUNNING,),
 ) -> bool:
     """End a run whose status is one of `since`; False, and no change, otherwise."""
-    return _change(
+    return _change_status(
         session,
-        [RunRow.id == run_id, RunRow.status.in_(since)],
-        status=status,
+        run_id,
+        since,
+        status,
         error_type=error.type if error else None,
         error_detail=error.detail if error else None,
         finished_at=datetime.now(UTC),
@@ -178,10 +216,30 @@ def remove(session: Session, run_id: int) -> list[str]:
         session.scalars(select(CheckpointRow.blob_key).where(CheckpointRow.run_id == run_id))
     )
     # In order rather than by cascade: it holds for databases whose cascade is switched off too.
-    for table in (HeatmapRow, CheckpointRow, EpochRow, ProbeRow, TagRow):
+    for table in (
+        HeatmapRow,
+        PredictionRow,
+        CheckpointRow,
+        EpochRow,
+        EventRow,
+        ProbeRow,
+        TagRow,
+    ):
         session.execute(delete(table).where(table.run_id == run_id))
     session.execute(delete(RunRow).where(RunRow.id == run_id))
     return keys
+
+
+def _change_status(
+    session: Session, run_id: int, since: tuple[str, ...], status: str, **values: Any
+) -> bool:
+    """A change of status, told in the same transaction; False, and no change, from another one."""
+    where = [RunRow.id == run_id, RunRow.status.in_(since)]
+    changed = _change(session, where, status=status, **values)
+    if changed:
+        # After the update: it holds the run's row, so that events are numbered one at a time.
+        events.tell_status(session, run_id, status)
+    return changed
 
 
 def _change(session: Session, where: list[ColumnElement[bool]], **values: Any) -> bool:

@@ -182,11 +182,45 @@ class HeatmapRow(Base):
     epoch: Mapped[int]
     image: Mapped[str] = mapped_column(String(80))
     class_index: Mapped[int]
-    method: Mapped[str] = mapped_column(String(64))
-    layer: Mapped[str] = mapped_column(String(64))
+    method: Mapped[str] = mapped_column(String(200))
+    layer: Mapped[str] = mapped_column(String(200))
     peak: Mapped[float] = mapped_column(Float(53))  # maximum of equation 2
     minimum: Mapped[float] = mapped_column(Float(53))  # of its sum before ReLU
     activation_peak: Mapped[float] = mapped_column(Float(53))
     blank: Mapped[str] = mapped_column(String(16))  # cause at the default threshold
     etag: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # The map itself in 256 levels, rows of at most 64; null where kept by an older schema.
+    levels: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    height: Mapped[int | None]
+    width: Mapped[int | None]
+
+
+class PredictionRow(Base):
+    """How sure an epoch's network was of each class for an image."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "epoch"], ["epochs.run_id", "epochs.epoch"], ondelete="CASCADE"
+        ),
+    )
+
+    run_id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    image: Mapped[str] = mapped_column(String(80), primary_key=True)
+    probabilities: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little-endian, C of them
+
+
+class EventRow(Base):
+    """Something that happened to a run, written by the transaction that made it happen."""
+
+    __tablename__ = "events"
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, 3 ... of its run, no gaps
+    kind: Mapped[str] = mapped_column(String(16))
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)

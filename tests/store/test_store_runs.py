@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from service.errors import RunNotFound
-from service.store import epochs, heatmaps, images, runs
+from service.store import epochs, heatmaps, images, predictions, runs
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
+from service.store.predictions import Prediction
 from service.store.tables import Base, RunRow
 
 SPEC = {"epochs": 3, "optimizer": {"learning_rate": 0.1}, "name": "β", "tags": ["a"], "none": None}
@@ -127,6 +128,7 @@ def test_a_removed_run_leaves_what_was_there_before_it(store, new_run, add_epoch
             images.watch(session, run.id, [StoredImage("digits", "test:7", 3, b"png")])
             one = Heatmap(run.id, 0, "test:7", 3, "proposed", "conv2", 1, 0, 1, "none", "e")
             heatmaps.keep(session, [one])
+            predictions.keep(session, [Prediction(run.id, 0, "test:7", [0.5, 0.5])])
         return run
 
     kept = run_with_all()

@@ -12,6 +12,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -180,7 +181,8 @@ def test_programs_that_start_at_once_on_an_empty_database_all_find_the_schema(em
         program.stdin.write("go\n")
         program.stdin.flush()
     answers = [program.communicate(timeout=30)[0] for program in programs]
-    assert answers == ["0001\n"] * 3
+    head = ScriptDirectory.from_config(schema._config()).get_current_head()
+    assert answers == [f"{head}\n"] * 3
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE runs (id INTEGER)", "CREATE TABLE x (y TEXT)"])
@@ -191,6 +193,20 @@ def test_a_database_of_another_program_is_refused_and_left_alone(store, statemen
     with pytest.raises(SchemaMismatch, match="none of Camreel's"):
         schema.ensure(store)
     assert tables(store) == before
+
+
+def test_a_database_of_the_first_schema_keeps_its_runs_and_takes_longer_names(made):
+    config = schema._config()
+    with made.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
+    schema.upgrade(made)
+    assert name_of_the_run(made) == "kept"
+    with made.engine.connect() as connection:
+        columns = {one["name"]: one["type"] for one in inspect(connection).get_columns("heatmaps")}
+        assert (columns["method"].length, columns["layer"].length) == (200, 200)
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_the_way_back_leaves_an_empty_database(made):

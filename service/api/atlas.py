@@ -1,0 +1,185 @@
+"""Hundreds of maps from one request: a picture of levels, and a layout that tells what they are."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.accept import preferred
+from service.api.caching import conditional
+from service.api.map_parameters import Epochs, Text
+from service.api.pages import RunId
+from service.api.services import Services
+from service.core.cams.blank import DEFAULT_EPSILON, Blank
+from service.core.cams.methods import PAPER_METHODS
+from service.core.render.atlas import MAX_SIDE, atlas_png
+from service.flows.atlas import MAX_CELLS, Atlas, AtlasQuery, AtlasRows, Plan
+
+router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
+
+PNG, JSON = "image/png", "application/json"
+
+RULE = f"""
+One 8-bit grey PNG of E columns, the epochs, and M x R rows: for each of M methods, R rows. The cell
+of (method m, row r, epoch e), all counted from 0 as in the layout, is `cell.width` x `cell.height`
+pixels at x = e * `cell.width`, y = (m * R + r) * `cell.height`. With `Accept: application/json` the
+same URL gives the layout.
+
+A cell's pixels are its map's own levels, unstretched. With low = `minimum` and high = `peak` of the
+cell (its place in those arrays is (m * R + r) * E + e):
+
+* low < 0 < high: level 128 is 0; a level L >= 128 is (L - 128) / 127 * high, one below is
+  (128 - L) / 128 * low;
+* otherwise a level L is low + L / 255 * (high - low); a map that is the same everywhere is level 0.
+
+So each is known to half a level, and whoever has the page can draw any style and scale, and count
+blank maps at any threshold: a map is blank whose `peak` is at most that. Maps with a side longer
+than {MAX_SIDE} are averaged over square blocks to at most {MAX_SIDE}. At most {MAX_CELLS:,} cells.
+"""
+
+
+class AtlasParameters(BaseModel):
+    """Which maps."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: list[Text] = Field(
+        list(PAPER_METHODS),
+        min_length=1,
+        max_length=4,
+        description="Explanations, `layer-cam` or `layer-cam/centred`; repeatable. All of one "
+        "layer. Default: the two that every run records.",
+    )
+    rows: AtlasRows = Field(
+        AtlasRows.PROBES,
+        description="`probes`: every probe of the run in order, each for its own label, or for "
+        "`class`; or `image` alone. `classes`: every class of `image`, or of the first probe.",
+    )
+    image: Text | None = Field(None, description="`test:7` or `train:12`.")
+    class_name: Text | None = Field(None, alias="class", description="Index or name.")
+    layer: Text | None = Field(
+        None, description="As of a single map. Default: the last convolutional stage."
+    )
+    epochs: Epochs = "0:"
+
+    def query(self, run_id: int) -> AtlasQuery:
+        """As the flow takes it."""
+        return AtlasQuery(
+            run_id, self.method, self.rows, self.image, self.class_name, self.layer, self.epochs
+        )
+
+
+class Size(BaseModel):
+    """In pixels."""
+
+    width: int
+    height: int
+
+
+class AtlasRow(BaseModel):
+    """What the cells of a row explain."""
+
+    image: str = Field(examples=["test:7"])
+    class_index: int
+    class_name: str
+    label: int | None = Field(description="The image's own class.")
+
+
+class PlacementAnswer(BaseModel):
+    """Column or row i of a cell is centred on the image's pixel `first` + `step` i.
+
+    Both axes are alike, and pixel 0's centre is 0: the image reaches from -0.5 to its side - 0.5.
+    """
+
+    first: float
+    step: float
+
+
+class AtlasLayout(BaseModel):
+    """What the cells of the picture are. The arrays are flat, by method, then row, then epoch."""
+
+    run_id: int
+    layer: str
+    methods: list[str] = Field(description="M of them.")
+    epochs: list[int] = Field(description="E of them.")
+    rows: list[AtlasRow] = Field(description="R of them.")
+    cell: Size
+    image: Size
+    placement: PlacementAnswer
+    default_epsilon: float = Field(description="The threshold of `blank`.")
+    minimum: list[float] = Field(description="Of the sum before its ReLU, M x R x E of them.")
+    peak: list[float] = Field(description="Maximum of equation 2, M x R x E of them.")
+    blank: list[Blank] = Field(description="Why the map shows nothing, M x R x E of them.")
+
+
+@router.get(
+    "/atlas",
+    summary="Many maps from one request: levels as PNG, and their layout as JSON",
+    description=RULE,
+    response_class=Response,
+    responses={
+        200: {
+            "model": AtlasLayout,
+            "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+            "headers": {
+                "ETag": {"schema": {"type": "string"}},
+                "Vary": {"schema": {"type": "string", "const": "Accept"}},
+            },
+        },
+        304: {"description": "The client has it already."},
+    },
+)
+def read_atlas(
+    services: Services,
+    request: Request,
+    run_id: RunId,
+    asked: Annotated[AtlasParameters, Query()],
+) -> Response:
+    """See RULE."""
+    plan = services.atlases.plan(asked.query(run_id))
+    kind = preferred(request.headers.get("accept", ""), (PNG, JSON))
+
+    def draw() -> bytes:
+        with services.metrics.picture_seconds.labels("atlas", plan.methods[0]).time():
+            atlas = services.atlases.atlas(plan)
+            return _png(atlas) if kind == PNG else _layout(plan, atlas)
+
+    etag = f"{plan.etag}-{kind.split('/')[1]}"
+    reply = conditional(request, etag, draw, kind, immutable=False)
+    reply.headers["Vary"] = "Accept"
+    return reply
+
+
+def _png(atlas: Atlas) -> bytes:
+    methods, rows, *cells = atlas.levels.shape
+    return atlas_png(atlas.levels.reshape(methods * rows, *cells))
+
+
+def _layout(plan: Plan, atlas: Atlas) -> bytes:
+    source = plan.rows[0].spec.source
+    _, image_height, image_width = source.image_shape
+    layout = AtlasLayout.model_validate(
+        {
+            "run_id": plan.run_id,
+            "layer": plan.layer,
+            "methods": plan.methods,
+            "epochs": plan.epochs,
+            "rows": [
+                {
+                    "image": row.image.reference,
+                    "class_index": row.class_index,
+                    "class_name": source.class_names[row.class_index],
+                    "label": row.image.label,
+                }
+                for row in plan.rows
+            ],
+            "cell": {"height": plan.cell[0], "width": plan.cell[1]},
+            "image": {"height": image_height, "width": image_width},
+            "placement": vars(plan.placement),
+            "default_epsilon": DEFAULT_EPSILON,
+            "minimum": atlas.minimum.ravel().tolist(),
+            "peak": atlas.peak.ravel().tolist(),
+            "blank": atlas.blank.ravel().tolist(),
+        }
+    )
+    return layout.model_dump_json().encode()

@@ -1,0 +1,164 @@
+"""What maps are worth: methods against measures."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.pages import EpochNumber, Page, RunId
+from service.api.services import Services
+from service.core.cams.methods import PAPER_METHODS
+from service.core.measures.evaluation import Mean, Score
+from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
+from service.flows.evaluation import Judged, judge
+from service.flows.viewing import Viewer
+
+router = APIRouter(tags=["measures"])
+
+MethodText = Annotated[str, Field(max_length=100)]
+MeasureName = Annotated[str, Field(max_length=100, json_schema_extra={"enum": list(MEASURES)})]
+
+
+class EvaluationParameters(BaseModel):
+    """What is judged, by what, on which images."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: list[MethodText] = Field(
+        list(PAPER_METHODS),
+        min_length=1,
+        max_length=10,
+        description="Methods, as in `method=proposed&method=layer-cam/centred`.",
+    )
+    measure: list[MeasureName] = Field(
+        list(DEFAULT_MEASURES),
+        min_length=1,
+        max_length=len(MEASURES),
+        description="Names from `GET /measures`; repeatable.",
+    )
+    layer: str | None = Field(
+        None,
+        max_length=100,
+        description="As of a map: `conv2`, or several, `conv1,conv2`. Default: each method's own.",
+    )
+    images: int | None = Field(
+        None,
+        ge=1,
+        le=1000,
+        description="The first so many test images of the dataset. Default: the run's probes.",
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Of all random numbers.")
+
+    def judged(self, viewer: Viewer, run_id: int, epoch: int) -> Judged:
+        """What the flow says."""
+        return judge(
+            viewer,
+            run_id,
+            epoch,
+            self.method,
+            self.measure,
+            layer=self.layer,
+            count=self.images,
+            seed=self.seed,
+        )
+
+
+class MeasureAnswer(BaseModel):
+    """A measure that maps can be judged by."""
+
+    name: str
+    title: str
+    description: str
+    formula: str
+    source: str
+    year: int
+    range: tuple[float, float | None] = Field(description="Lowest and highest; null: unbounded.")
+    better: Literal["higher", "lower"]
+
+
+class MeanAnswer(BaseModel):
+    """A mean over the images."""
+
+    mean: float
+    standard_error: float | None = Field(description="Null for a single image.")
+
+
+class ScoreAnswer(BaseModel):
+    """One method by one measure, beside the random map."""
+
+    method: str
+    layer: str
+    measure: str
+    better: Literal["higher", "lower"]
+    count: int = Field(description="Images.")
+    value: MeanAnswer
+    random: MeanAnswer = Field(description="That of the method `random` at the same layer.")
+    difference: MeanAnswer = Field(description="`value` less `random`, image by image.")
+
+
+class EvaluationAnswer(BaseModel):
+    """Methods against measures, on the images of one epoch's network."""
+
+    run: int
+    epoch: int
+    images: list[str] = Field(description="Their references; each is judged for its own label.")
+    seed: int
+    scores: list[ScoreAnswer]
+
+
+@router.get("/measures", summary="How maps can be judged")
+def list_measures() -> Page[MeasureAnswer]:
+    """All measures of a map's worth."""
+    items = [
+        MeasureAnswer(
+            name=measure.name,
+            title=measure.title,
+            description=measure.description,
+            formula=measure.formula,
+            source=measure.source,
+            year=measure.year,
+            range=measure.range,
+            better=measure.better,
+        )
+        for measure in MEASURES.values()
+    ]
+    return Page(items=items, next=None)
+
+
+@router.get("/runs/{run_id}/epochs/{epoch}/evaluation", summary="What the maps are worth")
+def read_evaluation(
+    services: Services,
+    run_id: RunId,
+    epoch: EpochNumber,
+    asked: Annotated[EvaluationParameters, Query()],
+) -> EvaluationAnswer:
+    """Each method by each measure, beside the random map. Computed when it is asked for."""
+    return evaluation_answer(asked.judged(services.viewer, run_id, epoch))
+
+
+def evaluation_answer(judged: Judged) -> EvaluationAnswer:
+    """As the API and the command line's file have it."""
+    return EvaluationAnswer(
+        run=judged.run_id,
+        epoch=judged.epoch,
+        images=judged.images,
+        seed=judged.seed,
+        scores=[_score(score) for score in judged.scores],
+    )
+
+
+def _score(score: Score) -> ScoreAnswer:
+    return ScoreAnswer(
+        method=score.method,
+        layer=score.layer,
+        measure=score.measure.name,
+        better=score.measure.better,
+        count=score.count,
+        value=_mean(score.value),
+        random=_mean(score.random),
+        difference=_mean(score.difference),
+    )
+
+
+def _mean(mean: Mean) -> MeanAnswer:
+    return MeanAnswer(mean=mean.mean, standard_error=mean.standard_error)

@@ -1,0 +1,61 @@
+"""A run's report: one HTML file to keep, print or send."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.caching import conditional
+from service.api.map_parameters import Epochs, Text
+from service.api.pages import RunId
+from service.api.services import Services
+from service.core.cams.methods import PAPER_METHODS
+from service.core.render.report.languages import Language
+from service.flows.report import ReportQuery, run_report
+
+router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
+
+
+class ReportParameters(BaseModel):
+    """What a report tells, and in which language."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    method: list[Text] = Field(
+        list(PAPER_METHODS),
+        min_length=1,
+        max_length=4,
+        description="Explanations, `layer-cam` or `layer-cam/centred`; repeatable. Each has a "
+        "contact sheet.",
+    )
+    epochs: Epochs = "0:"
+    language: Language = Field("en", description="Of the report's words.")
+
+
+@router.get(
+    "/report.html",
+    summary="A run's report as one HTML file",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+)
+def read_report(
+    services: Services,
+    request: Request,
+    run_id: RunId,
+    asked: Annotated[ReportParameters, Query()],
+) -> Response:
+    """Curves, contact sheets, blank maps and the spec: no script, nothing fetched from elsewhere.
+
+    Of more than about 50 epochs, sheets and the table of epochs show an even sample, and say so.
+    """
+    query = ReportQuery(run_id, asked.method, asked.epochs, asked.language)
+    report = run_report(services.pictures, query)
+
+    def draw() -> bytes:
+        with services.metrics.picture_seconds.labels("report", "").time():
+            return report.draw()
+
+    name = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
+    return conditional(
+        request, report.etag, draw, "text/html", immutable=report.immutable, extra=lambda: name
+    )

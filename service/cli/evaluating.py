@@ -1,0 +1,59 @@
+"""Judging maps without a service."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from service.api.evaluation import (
+    EvaluationAnswer,
+    EvaluationParameters,
+    MeanAnswer,
+    evaluation_answer,
+)
+from service.app import open_services
+from service.errors import CamreelError
+from service.settings import Settings
+
+
+def evaluate(
+    settings: Settings, run: int, epoch: int, asked: dict[str, Any], out: Path | None
+) -> None:
+    """Print what the maps are worth, asked for as the API's parameters ask; write it as JSON."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    try:
+        parameters = EvaluationParameters.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise CamreelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    viewer = open_services(settings).viewer
+    answer = evaluation_answer(parameters.judged(viewer, run, epoch))
+    Console().print(_table(answer))
+    if out is not None:
+        out.write_text(answer.model_dump_json(indent=1) + "\n")
+
+
+def _table(answer: EvaluationAnswer) -> Table:
+    which = f"run {answer.run}, epoch {answer.epoch}, {len(answer.images)} images"
+    shown = Table(title=f"Maps of {which}: mean ± standard error")
+    for head in ("measure", "better", "method", "layer", "value", "random", "difference"):
+        numeric = head in ("value", "random", "difference")
+        shown.add_column(head, justify="right" if numeric else "left")
+    for score in sorted(answer.scores, key=lambda score: score.measure):
+        shown.add_row(
+            score.measure,
+            score.better,
+            score.method,
+            score.layer,
+            _words(score.value),
+            _words(score.random),
+            _words(score.difference, "+"),
+        )
+    return shown
+
+
+def _words(mean: MeanAnswer, sign: str = "") -> str:
+    error = "" if mean.standard_error is None else f" ± {mean.standard_error:.2g}"
+    return f"{mean.mean:{sign}.4g}{error}"

@@ -1,0 +1,68 @@
+"""Many maps as one file of arrays, written epoch by epoch: memory does not grow with the epochs."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from service.core import checkpoints
+from service.core.cams.explanation import Explanation
+from service.core.cams.layers import resolve_layers
+from service.core.cams.maps import look
+from service.core.images import from_png
+from service.core.spec import RunSpec
+from service.errors import InvalidValue
+from service.flows.selection import select_epochs
+from service.flows.viewing import Viewer
+from service.store import images, runs
+
+
+def export_maps(
+    viewer: Viewer,
+    run_id: int,
+    epochs: str,
+    explanation: str,
+    out: Path,
+    *,
+    layer: str | None = None,
+    count: int | None = None,
+) -> int:
+    """Write the maps of images for all classes at those epochs as npz; the number of maps.
+
+    The images are the run's probes, or the first `count` test images of its dataset. Arrays:
+    `epochs` (E,), `images` (N,) references, `classes` (C,) names, and for each epoch
+    `epoch-00001/signed` float32 (N, C, H, W), before ReLU and unscaled, with
+    `epoch-00001/probabilities` (N, C). Raises RunNotFound, EpochNotFound, InvalidValue,
+    CheckpointCorrupt, DatasetUnavailable.
+    """
+    with viewer.store.reading() as session:
+        run = runs.get(session, run_id)
+        watched = images.probes(session, run_id)
+    spec = RunSpec.model_validate(run.spec)
+    method = Explanation.parse(explanation)
+    where = resolve_layers(method.method, layer, viewer.layers(spec))
+    if count is not None:
+        if not 1 <= count <= spec.source.test_size:
+            raise InvalidValue("images", f"{spec.dataset} has 1 to {spec.source.test_size}")
+        watched = [viewer.image(spec.dataset, f"test:{index}") for index in range(count)]
+    there = viewer.epochs(run_id)
+    chosen = select_epochs(epochs, run_id, len(there) - 1)
+    pixels = [from_png(image.png) for image in watched]
+    names = spec.source.class_names
+    with zipfile.ZipFile(out, "w") as archive:
+        _write(archive, "epochs", np.array(chosen))
+        _write(archive, "images", np.array([image.reference for image in watched]))
+        _write(archive, "classes", np.array(names))
+        for number in chosen:
+            # Not from the cache: each network is needed once.
+            network, _ = checkpoints.decode(viewer.checkpoint(there[number]))
+            seen = look(network, pixels, where, [str(method)], memory_bytes=viewer.memory_bytes)
+            _write(archive, f"epoch-{number:05d}/signed", seen.signed[str(method)])
+            _write(archive, f"epoch-{number:05d}/probabilities", seen.probabilities)
+    return len(chosen) * len(watched) * len(names)
+
+
+def _write(archive: zipfile.ZipFile, name: str, array: npt.NDArray[np.generic]) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)

@@ -1,0 +1,54 @@
+"""What is new of a run: events with what they tell of, read from rows when they are asked for."""
+
+from dataclasses import dataclass, replace
+
+from service.store import epochs, events, runs
+from service.store.epochs import Epoch
+from service.store.runs import Run
+from service.store.store import Store
+
+AT_ONCE = 200
+"""Events read in one transaction."""
+
+
+@dataclass(frozen=True)
+class News:
+    """An event, and the epoch or the run that it tells of."""
+
+    number: int
+    tells: Epoch | Run
+
+
+def news_after(store: Store, run_id: int, number: int) -> list[News]:
+    """The next events after that number, at most AT_ONCE; none of a run that was deleted."""
+    with store.reading() as session:
+        found = events.after(session, run_id, number, AT_ONCE)
+        if not found:
+            return []
+        run = runs.get(session, run_id)
+        chosen = [event.data["epoch"] for event in found if event.kind == events.EPOCH]
+        reached = {e.epoch: e for e in epochs.all_of(session, run_id, chosen=chosen)}
+        told = events.epochs_told(session, run_id, number)
+        news = []
+        for event in found:
+            if event.kind == events.EPOCH:
+                told += 1
+                news.append(News(event.number, reached[event.data["epoch"]]))
+            else:
+                news.append(News(event.number, _as_it_was(run, event.data["status"], told - 1)))
+    return news
+
+
+def _as_it_was(run: Run, status: str, epochs_done: int) -> Run:
+    """The run when it got a status: as it stands, if that is its status still."""
+    if status == run.status:
+        return run
+    return replace(
+        run,
+        status=status,
+        epochs_done=epochs_done,
+        images_seen=0,
+        error=None,
+        started_at=None if status == runs.QUEUED else run.started_at,
+        finished_at=None,
+    )

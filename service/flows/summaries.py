@@ -1,0 +1,67 @@
+"""What became of a run in a few numbers, for pages of many runs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.core.cams.methods import PAPER_METHODS
+from service.core.spec import RunSpec
+from service.flows.cache import Cache
+from service.flows.viewing import Viewer
+from service.store import summaries
+from service.store.runs import Run
+
+ACCURACIES = 40
+RUNS_KEPT = 2_000
+
+
+@dataclass(frozen=True)
+class BlankShare:
+    """How many maps, and how many of them show nothing."""
+
+    total: int
+    blank: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Of the epochs so far."""
+
+    test_accuracy: list[float]  # of at most ACCURACIES epochs, evenly far apart, the last included
+    blank: dict[str, BlankShare]  # by the paper's methods, at default layer and threshold
+
+
+class Summaries:
+    """Summaries of runs; an epoch never changes, so one is kept until the run has a new epoch."""
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._kept: Cache[Summary] = Cache(RUNS_KEPT, lambda _: 1)
+
+    def of(self, found: Sequence[Run]) -> list[Summary]:
+        """One for each run, by two queries for all that are not kept."""
+        known = {_key(run): self._kept.get(_key(run)) for run in found}
+        made = self._made([run for run in found if known[_key(run)] is None])
+        for key, summary in made.items():
+            self._kept.put(key, summary)
+        return [known[_key(run)] or made[_key(run)] for run in found]
+
+    def _made(self, found: Sequence[Run]) -> dict[tuple[int, int], Summary]:
+        if not found:
+            return {}
+        ids = [run.id for run in found]
+        with self._viewer.store.reading() as session:
+            accuracies = summaries.accuracies(session, ids, ACCURACIES)
+            counts = summaries.blank_counts(session, ids, PAPER_METHODS)
+        made = {}
+        for run in found:
+            layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default
+            blank = {
+                method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
+                for method in PAPER_METHODS
+            }
+            made[_key(run)] = Summary(accuracies[run.id], blank)
+        return made
+
+
+def _key(run: Run) -> tuple[int, int]:
+    return run.id, run.epochs_done

@@ -1,0 +1,48 @@
+"""Queries on predictions: how sure a network was of each class, epoch by epoch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.store.insert_missing import insert_missing
+from service.store.tables import PredictionRow
+
+LITTLE_FLOATS = np.dtype("<f4")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Softmax's probability of each class, of an image by an epoch's network."""
+
+    run_id: int
+    epoch: int
+    image: str
+    probabilities: Sequence[float] | npt.NDArray[np.float32]
+
+
+def keep(session: Session, predictions: Iterable[Prediction]) -> None:
+    """Insert those that are not there yet: a network's prediction never changes."""
+    rows = [
+        {**vars(one), "probabilities": np.asarray(one.probabilities, LITTLE_FLOATS).tobytes()}
+        for one in predictions
+    ]
+    insert_missing(session, PredictionRow, rows)
+
+
+def of_image(session: Session, run_id: int, image: str) -> list[Prediction]:
+    """Those of one image, by epoch."""
+    query = (
+        select(PredictionRow.epoch, PredictionRow.probabilities)
+        .where(PredictionRow.run_id == run_id, PredictionRow.image == image)
+        .order_by(PredictionRow.epoch)
+    )
+    return [
+        Prediction(
+            run_id, row.epoch, image, np.frombuffer(row.probabilities, LITTLE_FLOATS).tolist()
+        )
+        for row in session.execute(query)
+    ]

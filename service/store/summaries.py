@@ -1,0 +1,50 @@
+"""A few numbers that tell what became of many runs, each kind by one query for all of them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import Session
+
+from service.store.tables import EpochRow, HeatmapRow, ImageRow, ProbeRow, RunRow
+
+
+def accuracies(session: Session, run_ids: Sequence[int], most: int) -> dict[int, list[float]]:
+    """By run, at most so many of its epochs, evenly far apart, in order, the last among them."""
+    done = RunRow.epochs_done
+    step = case((done < most, 1), else_=(done + most - 2) // (most - 1))
+    query = (
+        select(EpochRow.run_id, EpochRow.test_accuracy)
+        .join(RunRow, RunRow.id == EpochRow.run_id)
+        .where(EpochRow.run_id.in_(run_ids), (done - EpochRow.epoch) % step == 0)
+        .order_by(EpochRow.run_id, EpochRow.epoch)
+    )
+    found: dict[int, list[float]] = {run_id: [] for run_id in run_ids}
+    for run_id, accuracy in session.execute(query):
+        found[run_id].append(accuracy)
+    return found
+
+
+def blank_counts(
+    session: Session, run_ids: Sequence[int], methods: Sequence[str]
+) -> dict[tuple[int, str, str], tuple[int, int]]:
+    """By (run, layer, method): how many maps its probes have from epoch 1 on, and how many are
+    blank at the default threshold. Each probe for its own label.
+    """
+    blank = func.sum(case((HeatmapRow.blank == "none", 0), else_=1))
+    query = (
+        select(HeatmapRow.run_id, HeatmapRow.layer, HeatmapRow.method, func.count(), blank)
+        .select_from(ProbeRow)
+        .join(ImageRow, ImageRow.id == ProbeRow.image_id)
+        .join(
+            HeatmapRow,
+            (HeatmapRow.run_id == ProbeRow.run_id)
+            & (HeatmapRow.image == ImageRow.reference)
+            & (HeatmapRow.class_index == ImageRow.label),
+        )
+        .where(ProbeRow.run_id.in_(run_ids), HeatmapRow.method.in_(methods), HeatmapRow.epoch >= 1)
+        .group_by(HeatmapRow.run_id, HeatmapRow.layer, HeatmapRow.method)
+    )
+    return {
+        (run_id, layer, method): (total, count)
+        for run_id, layer, method, total, count in session.execute(query)
+    }

@@ -1,0 +1,90 @@
+"""An atlas is read from rows: each map is computed once, and recorded ones never again."""
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from service.core.spec import RunSpec
+from service.errors import CheckpointCorrupt, InvalidValue
+from service.flows import atlas as atlas_flow
+from service.flows.atlas import Atlas, Atlases, AtlasQuery, AtlasRows
+from service.flows.training import start_run
+from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
+from service.jobs.inline import InlineExecutor
+from service.store import schema
+from service.store.store import opened
+
+CLASSES = AtlasQuery(1, ("layer-cam",), AtlasRows.CLASSES, image="test:20", epochs="1")
+
+
+@pytest.fixture
+def store(tmp_path):
+    url = f"sqlite:///{tmp_path / 'camreel.db'}"
+    spec = RunSpec(
+        dataset="digits",
+        epochs=2,
+        samples_per_epoch=100,
+        architecture={"channels": [4, 6], "hidden_units": 12},
+    )
+    with opened(url) as store:
+        schema.ensure(store)
+        start_run(store, InlineExecutor(), Workspace(url, "sql", tmp_path), spec)
+        yield store
+
+
+def execute(store, statement: str) -> list:
+    with store.writing() as session:
+        result = session.execute(text(statement))
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def made(store, query: AtlasQuery) -> Atlas:
+    """By a service that has just started."""
+    atlases = Atlases(Viewer(store, "nowhere"))
+    return atlases.atlas(atlases.plan(query))
+
+
+def same(one: Atlas, other: Atlas) -> bool:
+    return all(np.array_equal(part, vars(other)[name]) for name, part in vars(one).items())
+
+
+def test_what_was_recorded_or_computed_once_needs_no_checkpoint(store):
+    recorded, computed = made(store, AtlasQuery(1)), made(store, CLASSES)
+    assert recorded.levels.shape == (2, 10, 3, 24, 24)
+    assert computed.levels.shape == (1, 10, 1, 24, 24)
+    rows = execute(store, "SELECT count(*) FROM heatmaps")
+    assert rows == [(2 * 10 * 3 + 10,)]
+    execute(store, "DELETE FROM blobs")
+    assert same(made(store, AtlasQuery(1)), recorded)
+    assert same(made(store, CLASSES), computed)
+    assert execute(store, "SELECT count(*) FROM heatmaps") == rows
+    with pytest.raises(CheckpointCorrupt):
+        made(store, AtlasQuery(1, layer="pool"))
+
+
+def test_rows_of_a_schema_without_levels_are_computed_again_and_completed(store):
+    before = made(store, AtlasQuery(1))
+    execute(store, "UPDATE heatmaps SET levels = NULL, height = NULL, width = NULL WHERE epoch > 0")
+    after = made(store, AtlasQuery(1))
+    # In other company a map's sums are taken in another order: a level may be the next one.
+    assert np.abs(after.levels.astype(int) - before.levels).max() <= 1
+    shapes = execute(store, "SELECT DISTINCT height, width, length(levels) FROM heatmaps")
+    assert shapes == [(24, 24, 576)]
+    execute(store, "DELETE FROM blobs")
+    assert made(store, AtlasQuery(1)).levels.tobytes() == after.levels.tobytes()
+
+
+def test_one_atlas_serves_picture_and_layout(store):
+    atlases = Atlases(Viewer(store, "nowhere"))
+    plan = atlases.plan(AtlasQuery(1))
+    first = atlases.atlas(plan)
+    assert atlases.atlas(atlases.plan(AtlasQuery(1, epochs="0,1,2"))) is first
+
+
+def test_an_atlas_of_too_many_cells_is_refused_with_the_bound(store, monkeypatch):
+    monkeypatch.setattr(atlas_flow, "MAX_CELLS", 59)
+    with pytest.raises(InvalidValue, match="60 cells") as refused:
+        made(store, AtlasQuery(1))
+    assert (refused.value.field, refused.value.allowed) == ("epochs", {"maximum_cells": 59})
+    assert made(store, AtlasQuery(1, epochs="1:")).levels.shape[2] == 2

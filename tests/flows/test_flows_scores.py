@@ -1,0 +1,63 @@
+"""Scores are the network's own, recorded for probes and computed once for other images."""
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from service.core.images import as_input, from_png
+from service.core.spec import RunSpec
+from service.errors import CheckpointCorrupt, EpochNotFound, ImageNotFound, RunNotFound
+from service.flows.scores import image_scores
+from service.flows.training import start_run
+from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
+from service.jobs.inline import InlineExecutor
+from service.store import schema
+from service.store.store import opened
+
+
+@pytest.fixture(scope="module")
+def viewer(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scores")
+    url = f"sqlite:///{folder / 'camreel.db'}"
+    spec = RunSpec(dataset="digits", epochs=2, samples_per_epoch=200)
+    with opened(url) as store:
+        schema.ensure(store)
+        start_run(store, InlineExecutor(), Workspace(url, "sql", folder), spec)
+        yield Viewer(store, folder)
+
+
+def forget_the_checkpoints(viewer: Viewer) -> Viewer:
+    with viewer.store.writing() as session:
+        session.execute(text("UPDATE checkpoints SET blob_key = 'gone'"))
+    return Viewer(viewer.store, viewer._data_dir)
+
+
+def test_scores_are_the_networks_and_are_computed_once(viewer: Viewer):
+    for image in ("test:0", "test:40"):
+        scores = image_scores(viewer, 1, image, "0:")
+        assert (scores.image, scores.epochs) == (image, [0, 1, 2])
+        assert scores.classes == tuple(str(digit) for digit in range(10))
+        assert scores.label == viewer.image("digits", image).label
+        pixels = as_input(from_png(viewer.image("digits", image).png).unsqueeze(0))
+        for epoch, probabilities in zip(scores.epochs, scores.probabilities, strict=True):
+            network = viewer.network(viewer.epoch(1, epoch))
+            expected = network(pixels).softmax(1)[0].tolist()
+            np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    some = image_scores(viewer, 1, "test:40", "1:2")
+    assert some.probabilities == scores.probabilities[1:]
+    started_again = forget_the_checkpoints(viewer)
+    assert image_scores(started_again, 1, "test:40", "0:") == scores
+    # The run's own probes were recorded while it trained.
+    assert len(image_scores(started_again, 1, None, "0:").probabilities) == 3
+    with pytest.raises(CheckpointCorrupt):
+        image_scores(started_again, 1, "test:41", "0:")
+
+
+def test_what_is_not_there_is_told(viewer: Viewer):
+    with pytest.raises(EpochNotFound):
+        image_scores(viewer, 1, None, "9")
+    with pytest.raises(ImageNotFound):
+        image_scores(viewer, 1, "test:99999", "0:")
+    with pytest.raises(RunNotFound):
+        image_scores(viewer, 7, None, "0:")

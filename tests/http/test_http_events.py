@@ -1,0 +1,147 @@
+"""A run as it happens: every event once, in order, from wherever the client left off."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import Service
+from tests.http.test_http_refusals import problem
+
+LATE_SECONDS = 3.0  # far more than a poll, for machines that do much besides
+
+
+def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
+    """Events of a stream as they come; comments are left out."""
+    event: dict[str, Any] = {}
+    for line in answer.iter_lines():
+        name, _, value = line.partition(": ")
+        if line == "":
+            if "event" in event:
+                yield event
+            event = {}
+        elif name == "data":
+            event["data"] = json.loads(value)
+        elif name:
+            event[name] = value
+
+
+def stream(http: httpx.Client, run: str, **asked: Any) -> Any:
+    return http.stream("GET", f"{run}/events", timeout=60, **asked)
+
+
+def all_events(http: httpx.Client, run: str, **asked: Any) -> list[dict[str, Any]]:
+    with stream(http, run, **asked) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert "no-cache" in answer.headers["cache-control"]
+        return list(events(answer))
+
+
+def test_a_finished_run_is_told_from_the_start_and_the_stream_ends(
+    http: httpx.Client, finished: dict[str, Any]
+) -> None:
+    run = f"/runs/{finished['id']}"
+    told = all_events(http, run)
+    assert [event["id"] for event in told] == [str(n) for n in range(1, 8)]
+    assert [event["event"] for event in told] == ["status"] * 2 + ["epoch"] * 4 + ["status"]
+    for number, event in enumerate(told[2:6]):
+        assert event["data"] == http.get(f"{run}/epochs/{number}").json()
+    queued, running, succeeded = (told[i]["data"] for i in (0, 1, 6))
+    assert succeeded == http.get(run).json()
+    # What it is no more is told as it was then: no client takes it for ended too soon.
+    for then, status in ((queued, "queued"), (running, "running")):
+        assert (then["status"], then["epochs_done"], then["finished_at"]) == (status, -1, None)
+        assert (then["id"], then["spec"]) == (finished["id"], finished["spec"])
+    assert queued["started_at"] is None
+    assert running["started_at"] == finished["started_at"]
+
+
+def test_a_stream_goes_on_without_gap_or_repeat(
+    http: httpx.Client, finished: dict[str, Any]
+) -> None:
+    run = f"/runs/{finished['id']}"
+    everything = all_events(http, run)
+    for number in (0, 1, 4, 7):
+        header = {"headers": {"Last-Event-ID": str(number)}}
+        assert all_events(http, run, **header) == everything[number:]
+        assert all_events(http, run, params={"after": number}) == everything[number:]
+    both = {"headers": {"Last-Event-ID": "5"}, "params": {"after": 2}}
+    assert all_events(http, run, **both) == everything[5:]
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "1.5", "1_0", "8", "99999999999", "%00"])
+def test_a_number_that_no_event_has_is_refused(
+    http: httpx.Client, finished: dict[str, Any], number: str
+) -> None:
+    run = f"/runs/{finished['id']}"
+    body = problem(http.get(f"{run}/events?after={number}"), 422)
+    assert [error["field"] for error in body["errors"]] == ["after"]
+    body = problem(http.get(f"{run}/events", headers={"Last-Event-ID": number}), 422)
+    assert [error["field"] for error in body["errors"]] == ["Last-Event-ID"]
+
+
+def test_no_run_has_no_events(http: httpx.Client) -> None:
+    problem(http.get("/runs/999999/events"), 404)
+
+
+def test_a_run_is_followed_from_its_queue_to_its_end(service: Service) -> None:
+    run_id = service.post_run(dataset="digits", epochs=4, samples_per_epoch=300)
+    run, late = f"/runs/{run_id}", []
+    told: list[dict[str, Any]] = []
+    with stream(service.http, run) as answer:
+        for event in events(answer):
+            told.append(event)
+            if event["event"] == "epoch":
+                made = datetime.fromisoformat(event["data"]["created_at"])
+                late.append((datetime.now(UTC) - made).total_seconds())
+    numbered = [event for event in told if "id" in event]
+    assert numbered == all_events(service.http, run)
+    assert [event["id"] for event in numbered] == [str(n) for n in range(1, 9)]
+    assert numbered[-1]["data"]["status"] == "succeeded"
+    assert [e["data"]["epoch"] for e in numbered if e["event"] == "epoch"] == [0, 1, 2, 3, 4]
+    assert max(late) < LATE_SECONDS
+    assert {event["event"] for event in told} - {"progress"} == {"status", "epoch"}
+
+
+def test_progress_cancel_and_deletion_reach_whoever_follows(service: Service) -> None:
+    # One epoch of 1,500 images in batches of one takes far longer than the test.
+    training = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    waiting = service.post_run(dataset="digits", epochs=1)
+    with stream(service.http, f"/runs/{waiting}") as answer:
+        told = events(answer)
+        assert next(told)["data"]["status"] == "queued"
+        assert service.http.delete(f"/runs/{waiting}").status_code == 204
+        assert list(told) == []
+    with (
+        stream(service.http, f"/runs/{training}") as answer,
+        stream(service.http, f"/runs/{training}", params={"after": 1}) as other,
+    ):
+        told, beside = events(answer), events(other)
+        progress = next(e for e in told if e["event"] == "progress" and e["data"]["images_seen"])
+        assert "id" not in progress
+        assert progress["data"].keys() == {"epoch", "images_seen", "images_total"}
+        assert progress["data"]["epoch"] >= 1
+        assert 0 < progress["data"]["images_seen"] < progress["data"]["images_total"] == 1500
+        service.http.post(f"/runs/{training}/cancel")
+        last = list(told)[-1]
+        assert last["data"]["status"] == "cancelled"
+        numbered = [event["id"] for event in beside if "id" in event]
+        assert numbered == [str(n) for n in range(2, int(last["id"]) + 1)]
+
+
+def test_a_server_that_stops_ends_its_streams(new_service: Callable[..., Service]) -> None:
+    service = new_service()
+    run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    with stream(service.http, f"/runs/{run_id}") as answer:
+        told = events(answer)
+        next(told)
+        started = time.monotonic()
+        service.process.terminate()
+        list(told)
+        assert service.process.wait(20) is not None
+    assert time.monotonic() - started < 10

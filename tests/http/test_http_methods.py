@@ -1,0 +1,162 @@
+"""Every method, target, layer and parameter over HTTP, and what is refused."""
+
+import io
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from service.core.cams.maps import class_maps
+from service.core.cams.method import Place
+from service.core.cams.methods import METHODS
+from service.core.cams.targets import TARGETS
+from service.core.checkpoints import decode
+from service.core.images import as_input, from_png
+
+QUICK = {"samples": "3", "steps": "2"}
+OFFERED = [name for name in METHODS if name != "cam"]  # which needs another head than Table 1's
+
+
+@pytest.fixture
+def cam(finished: dict[str, Any]) -> str:
+    return f"/runs/{finished['id']}/epochs/3/cam"
+
+
+def quick(name: str) -> dict[str, str]:
+    fields = METHODS[name].parameters.model_fields
+    return {key: value for key, value in QUICK.items() if key in fields}
+
+
+def values(http: httpx.Client, cam: str, **asked: Any) -> np.ndarray:
+    answer = http.get(f"{cam}.npy", params={**asked, "style": "signed"})
+    assert answer.status_code == 200, answer.text
+    return np.load(io.BytesIO(answer.content))
+
+
+@pytest.mark.parametrize("name", OFFERED)
+def test_every_method_draws_and_draws_the_same_again(
+    http: httpx.Client, cam: str, name: str
+) -> None:
+    asked = {"method": name, **quick(name), "class": "3", "style": "signed"}
+    first = http.get(cam, params=asked)
+    assert first.status_code == 200, first.text
+    with Image.open(io.BytesIO(first.content)) as picture:
+        assert picture.size == (224, 224)
+    assert first.headers["etag"] == http.get(cam, params=asked).headers["etag"]
+    side = 28 if METHODS[name].place is Place.INPUT else 26 if name == "refine-cam" else 24
+    assert values(http, cam, method=name, **quick(name)).shape == (side, side)
+
+
+@pytest.mark.parametrize("target", [name for name in TARGETS if name != "contrast"])
+def test_a_target_gives_the_engines_map_of_it(http: httpx.Client, cam: str, target: str) -> None:
+    network, _ = decode(http.get(cam.replace("/cam", "/checkpoint")).content)
+    dataset = http.get(cam.split("/epochs")[0]).json()["spec"]["dataset"]
+    png = http.get("/images/test:3", params={"dataset": dataset}).content
+    pixels = as_input(from_png(png).unsqueeze(0))
+    expected = class_maps(network, pixels, "conv1", [f"hires-cam/{target}"], [5])
+    found = values(
+        http, cam, method="hires-cam", target=target, layer="conv1", image="test:3", **{"class": 5}
+    )
+    peak = np.abs(found).max()
+    assert np.allclose(found, expected.one(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak)
+
+
+def test_a_contrast_is_the_difference_of_the_units_maps(http: httpx.Client, cam: str) -> None:
+    asked = {"method": "hires-cam", "class": 5}
+    difference = values(http, cam, **asked, target="contrast", against=3)
+    parts = [values(http, cam, method="hires-cam", **{"class": c}) for c in (5, 3)]
+    assert np.allclose(difference, parts[0] - parts[1], atol=1e-4 * np.abs(difference).max())
+
+
+def test_a_layer_may_be_several(http: httpx.Client, cam: str) -> None:
+    assert values(http, cam, method="layer-cam", layer="conv1,conv2").shape == (26, 26)
+
+
+def test_equal_requests_have_one_address_and_others_another(http: httpx.Client, cam: str) -> None:
+    def etag(**asked: Any) -> str:
+        return http.get(cam, params=asked).headers["etag"]
+
+    same = etag(method="smooth-grad-cam++", samples=8)  # 8 is the default
+    assert (
+        same == etag(method="smooth-grad-cam++", target="unit") == etag(method="smooth-grad-cam++")
+    )
+    others = [
+        etag(method="smooth-grad-cam++", **one)
+        for one in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centred"})
+    ]
+    assert len({same, *others}) == 5
+
+
+@pytest.mark.parametrize("page", ["strip", "strip.webp", "sheet"])
+def test_pages_of_many_maps_take_any_method(
+    http: httpx.Client, finished: dict[str, Any], page: str
+) -> None:
+    for method in ("layer-cam", "smooth-grad", "refine-cam"):
+        query = {"method": method, "scale": "run", "epochs": "1:", **quick(method)}
+        answer = http.get(f"/runs/{finished['id']}/{page}", params=query)
+        assert answer.status_code == 200, answer.text
+
+
+def test_blanks_are_counted_by_any_method_and_kept(
+    http: httpx.Client, finished: dict[str, Any]
+) -> None:
+    path = f"/runs/{finished['id']}/blanks"
+    asked = {"method": ["proposed", "hires-cam/centred"], "epsilon": 1e-7}
+    first = http.get(path, params=asked).json()
+    assert list(first["methods"]) == ["proposed", "hires-cam/centred"]
+    assert {count["total"] for count in first["methods"].values()} == {30}
+    assert first == http.get(path, params=asked).json()
+    assert first["methods"]["proposed"] == http.get(path).json()["methods"]["proposed"]
+    everything = http.get(path, params={**asked, "epsilon": 1}).json()["methods"]
+    assert everything["hires-cam/centred"]["blank"] == 30
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "words"),
+    [
+        ("method=cam", "method", "global average pooling"),
+        ("method=eigen-cam&target=unit", "target", "looks at no class"),
+        ("method=conventional&target=unit", "target", "softmax alone"),
+        ("method=grad-cam&target=sotfmax", "target", "softmax"),
+        ("method=grad-cam&target=contrast", "against", "needs a class"),
+        ("method=grad-cam&target=contrast&against=10", "against", "one of 0"),
+        ("method=grad-cam&target=contrast&against=7&class=7", "against", "the class itself"),
+        ("method=grad-cam&against=3", "against", "target=contrast"),
+        ("method=grad-cam&samples=3", "samples", "it takes none"),
+        ("method=smooth-grad&samples=0", "samples", "1"),
+        ("method=smooth-grad&samples=513", "samples", "512"),
+        ("method=smooth-grad&noise=nan", "noise", "number"),
+        ("method=occlusion&window=3&stride=5", "stride", "must not be greater than the window"),
+        ("method=smooth-grad&layer=conv1", "layer", "takes no layer"),
+        ("method=grad-cam&layer=input", "layer", "explains a layer"),
+        ("method=grad-cam&layer=conv1,hidden", "layer", "conv1, conv2, pool"),
+        ("method=grad-cam&layer=conv1,conv1", "layer", "each once"),
+        ("method=refine-cam&layer=conv1", "layer", "at least two"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_and_says_why(
+    http: httpx.Client, cam: str, query: str, field: str, words: str
+) -> None:
+    answer = http.get(f"{cam}?{query}")
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field
+    assert words in error["message"]
+    assert "Value error" not in error["message"]  # pydantic's, not ours
+
+
+def test_the_catalogue_tells_all_of_a_method(http: httpx.Client) -> None:
+    items = {item["name"]: item for item in http.get("/methods").json()["items"]}
+    assert list(items) == list(METHODS)
+    smooth = items["smooth-grad-cam++"]
+    assert smooth["targets"][0] == "unit"
+    assert smooth["cost"] == "samples"
+    assert smooth["parameters"]["properties"]["samples"]["maximum"] == 512
+    assert items["eigen-cam"]["targets"] == []
+    recommended = [name for name, item in items.items() if item["recommended"]]
+    assert recommended == ["layer-integrated-gradients"]
+    targets = [item["name"] for item in http.get("/targets").json()["items"]]
+    assert targets == list(TARGETS)

@@ -1,0 +1,34 @@
+"""Scores over HTTP."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.http.test_http_refusals import problem
+
+
+@pytest.mark.parametrize("image", [None, "test:11"])
+def test_scores_are_those_of_the_single_maps(
+    http: httpx.Client, finished: dict[str, Any], image: str | None
+) -> None:
+    run = f"/runs/{finished['id']}"
+    query = {"image": image} if image else {}
+    scores = http.get(f"{run}/scores", params=query).json()
+    assert scores["epochs"] == [0, 1, 2, 3]
+    assert scores["classes"] == [str(digit) for digit in range(10)]
+    for epoch, probabilities in zip(scores["epochs"], scores["probabilities"], strict=True):
+        one = http.get(f"{run}/epochs/{epoch}/cam.json", params={"image": scores["image"]}).json()
+        assert probabilities == pytest.approx(list(one["scores"].values()), abs=1e-5)
+        assert (scores["image"], scores["label"]) == (one["image"], one["label"])
+    some = http.get(f"{run}/scores", params=query | {"epochs": "1:3:2"}).json()
+    assert some["probabilities"] == scores["probabilities"][1::2]
+
+
+def test_bad_queries_of_scores_are_refused(http: httpx.Client, finished: dict[str, Any]) -> None:
+    run = f"/runs/{finished['id']}"
+    for query, field in (("class=1", "class"), ("image=cat.png", "image"), ("epochs=x", "epochs")):
+        body = problem(http.get(f"{run}/scores?{query}"), 422)
+        assert [error["field"] for error in body["errors"]] == [field]
+    problem(http.get(f"{run}/scores?epochs=9"), 404)
+    problem(http.get("/runs/99999/scores"), 404)

@@ -1,0 +1,89 @@
+"""Summaries in the list of runs, the search by name, and tables as CSV."""
+
+import csv
+import io
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.http.test_http_refusals import problem
+
+
+@pytest.fixture
+def run(finished: dict[str, Any]) -> str:
+    return f"/runs/{finished['id']}"
+
+
+def table(answer: httpx.Response, name: str) -> list[dict[str, str]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert answer.text.count("\r\n") == answer.text.count("\n")
+    return list(csv.DictReader(io.StringIO(answer.text, newline=""), strict=True))
+
+
+def test_a_run_is_summed_up_alone_and_in_the_list(http: httpx.Client, run: str) -> None:
+    summary = http.get(run).json()["summary"]
+    epochs = http.get(f"{run}/epochs").json()["items"]
+    assert summary["test_accuracy"] == [epoch["test_accuracy"] for epoch in epochs]
+    counted = http.get(f"{run}/blanks").json()["methods"]
+    assert summary["blank"] == {
+        method: {"total": count["total"], "blank": count["blank"]}
+        for method, count in counted.items()
+    }
+    listed = http.get("/runs", params={"tag": "shared"}).json()["items"]
+    assert [one["summary"] for one in listed] == [summary]
+
+
+def test_runs_are_found_by_a_part_of_their_name(http: httpx.Client, run: str) -> None:
+    def found(**query: str) -> list[str]:
+        return [one["name"] for one in http.get("/runs", params=query).json()["items"]]
+
+    for part in ("shared", "SHA", "are"):
+        assert found(search=part, tag="shared") == ["shared"]
+    assert found(search="shared", status="succeeded") == ["shared"]
+    assert found(search="shared", status="failed") == []
+    for part in ("%", "_hared", "s%d", "other"):
+        assert found(search=part, tag="shared") == []
+    for part in ("%00", "x" * 201):
+        body = problem(http.get(f"/runs?search={part}"), 422)
+        assert [error["field"] for error in body["errors"]] == ["search"]
+
+
+def test_epochs_as_csv_are_the_epochs(http: httpx.Client, run: str) -> None:
+    lines = table(http.get(f"{run}/epochs.csv"), f"run-{run.split('/')[-1]}-epochs.csv")
+    epochs = http.get(f"{run}/epochs").json()["items"]
+    assert len(lines) == len(epochs)
+    for line, epoch in zip(lines, epochs, strict=True):
+        assert list(line)[:5] == [
+            "epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"
+        ]  # fmt: skip
+        for name in ("epoch", "test_loss", "test_accuracy", "learning_rate", "seconds"):
+            assert float(line[name]) == epoch[name]
+        assert line["train_loss"] == ("" if epoch["epoch"] == 0 else repr(epoch["train_loss"]))
+        classes = [float(line[f"accuracy_{label}"]) for label in range(10)]
+        assert classes == epoch["per_class_accuracy"]
+    problem(http.get("/runs/999999/epochs.csv"), 404)
+
+
+def test_blanks_as_csv_are_the_counts(http: httpx.Client, run: str) -> None:
+    query = {"epsilon": 1e-3, "epochs": "0:2", "method": ["proposed", "layer-cam"]}
+    lines = table(
+        http.get(f"{run}/blanks.csv", params=query), f"run-{run.split('/')[-1]}-blanks.csv"
+    )
+    counted = http.get(f"{run}/blanks", params=query).json()["per_epoch"]
+    assert [dict(line) for line in lines] == [
+        {
+            "epoch": str(epoch["epoch"]),
+            "method": method,
+            "total": str(count["total"]),
+            "blank": str(count["blank"]),
+            **{cause.replace("-", "_"): str(n) for cause, n in count["by_cause"].items()},
+        }
+        for epoch in counted
+        for method, count in epoch["methods"].items()
+    ]
+    assert len(lines) == 6
+    assert {"saturated", "all_negative", "dead"} <= lines[0].keys()
+    problem(http.get(f"{run}/blanks.csv?epsilon=2"), 422)

@@ -1,0 +1,78 @@
+"""A page of runs is summed up by two queries, each run's numbers its own."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import event
+
+from service.store import heatmaps, images, runs, summaries
+from service.store.heatmaps import Heatmap
+from service.store.images import StoredImage
+from tests.store.conftest import MEASURES
+
+METHODS = ("conventional", "proposed")
+SEVEN = StoredImage("digits", "test:7", 7, b"7")
+
+
+@pytest.fixture
+def trained(store, new_run, add_epoch):
+    """Makes runs of so many epochs whose accuracies tell the epoch."""
+
+    def make(last: int) -> runs.Run:
+        run = new_run()
+        with store.writing() as session:
+            runs.claim(session, run.id)
+            images.watch(session, run.id, [SEVEN])
+            runs.advance(session, run.id, last)
+        for epoch in range(last + 1):
+            add_epoch(run, epoch, replace(MEASURES, test_accuracy=epoch / 1000))
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("last", "step"), [(0, 1), (1, 1), (9, 1), (10, 2), (11, 2), (18, 2), (19, 3), (95, 11)]
+)
+def test_accuracies_are_evenly_sampled_and_end_with_the_last(store, trained, last, step):
+    run = trained(last)
+    with store.reading() as session:
+        found = summaries.accuracies(session, [run.id], 10)[run.id]
+    expected = list(range(last, -1, -step))[::-1]
+    assert [round(accuracy * 1000) for accuracy in found] == expected
+    assert len(found) <= 10
+
+
+def test_blank_maps_are_those_of_the_probes_for_their_own_labels_from_epoch_1(store, trained):
+    run, other = trained(2), trained(1)
+    one = Heatmap(run.id, 1, "test:7", 7, "proposed", "conv2", 0, 0, 1, "saturated", "e")
+    rows = [
+        one,
+        replace(one, epoch=2, blank="none"),
+        replace(one, epoch=0),
+        replace(one, epoch=2, class_index=3),
+        replace(one, image="test:8", class_index=8),
+        replace(one, layer="pool"),
+        replace(one, method="layer-cam"),
+        replace(one, run_id=other.id, method="conventional"),
+    ]
+    with store.writing() as session:
+        heatmaps.keep(session, rows)
+    with store.reading() as session:
+        found = summaries.blank_counts(session, [run.id, other.id], METHODS)
+    assert found == {
+        (run.id, "conv2", "proposed"): (2, 1),
+        (run.id, "pool", "proposed"): (1, 1),
+        (other.id, "conv2", "conventional"): (1, 1),
+    }
+
+
+def test_the_number_of_queries_does_not_grow_with_the_runs(store, trained):
+    ids = [trained(1).id for _ in range(5)]
+    queries: list[str] = []
+    event.listen(store.engine, "before_cursor_execute", lambda *told: queries.append(told[2]))
+    with store.reading() as session:
+        accuracies = summaries.accuracies(session, ids, 40)
+        summaries.blank_counts(session, ids, METHODS)
+    assert len([query for query in queries if query.startswith("SELECT")]) == 2
+    assert accuracies == {run_id: [0.0, 0.001] for run_id in ids}
