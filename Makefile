@@ -10,7 +10,7 @@ demo: .venv/.runtime
 	$(BIN)/camreel demo $(ARGS)
 
 test: lint
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
@@ -32,7 +32,10 @@ $(BIN)/python: | $(BOOT)/uv
 	$(BOOT)/uv venv --quiet --seed .venv
 
 # Stamps, so that a second call costs nothing. --require-hashes: only what the lock names is installed.
-.venv/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+# The page is built as the package is installed, so its sources are among what that depends on.
+PAGE := $(shell find web -path web/node_modules -prune -o -type f -print) hatch_build.py
+
+.venv/.runtime: requirements.lock pyproject.toml $(PAGE) | $(BIN)/python
 	$(BOOT)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	$(BOOT)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
@@ -46,4 +49,4 @@ lock: | $(BOOT)/uv
 	$(BOOT)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:
-	rm -rf .venv .venv-boot
+	rm -rf .venv .venv-boot web/node_modules service/web/page

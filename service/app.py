@@ -8,21 +8,54 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, logs
-from service.api import cams, catalogue, epochs, health, images, pictures, problems
+from service.api import (
+    atlas,
+    cams,
+    catalogue,
+    epochs,
+    evaluation,
+    events,
+    health,
+    images,
+    pictures,
+    problems,
+    report,
+    scores,
+    tables,
+)
 from service.api import runs as runs_api
 from service.api.metrics import Metrics
 from service.api.services import ServiceSet
+from service.api.watching import Watches
 from service.core.allocator import keep_freed_memory
 from service.errors import StoreBusy, StoreFull
 from service.flows import training
+from service.flows.atlas import Atlases
 from service.flows.heatmaps import Pictures
+from service.flows.summaries import Summaries
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs import EXECUTORS
 from service.settings import Settings
 from service.store import runs, schema
 from service.store.store import Store
+from service.web import page
 
+RESOURCES = (
+    runs_api,
+    events,
+    epochs,
+    cams,
+    atlas,
+    scores,
+    tables,
+    pictures,
+    report,
+    evaluation,
+    images,
+    catalogue,
+    health,
+)
 MAX_BODY_BYTES = 1 * 2**20
 RESCUE_SECONDS = 10.0
 
@@ -65,8 +98,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    for resource in (runs_api, epochs, cams, pictures, images, catalogue, health):
+    for resource in RESOURCES:
         app.include_router(resource.router)
+    app.include_router(page.router)
     return app
 
 
@@ -81,7 +115,7 @@ def open_services(settings: Settings) -> ServiceSet:
     )
     store = Store.open(workspace.database_url, workspace.blobs)
     schema.ensure(store)
-    viewer = Viewer(store, workspace.data_dir)
+    viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
 
     def count_runs() -> dict[str, int]:
         with store.reading() as session:
@@ -93,6 +127,9 @@ def open_services(settings: Settings) -> ServiceSet:
         workspace,
         viewer,
         Pictures(viewer),
+        Atlases(viewer),
+        Summaries(viewer),
+        Watches(store),
         Metrics(count_runs),
     )
 

@@ -200,12 +200,17 @@ def context(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("context")
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert "*" in lines, "everything is left out that is not let in"
+    left_out = [ROOT / line for line in lines if "/" in line and "*" not in line]
+
+    def ignored(where: str, names: list[str]) -> set[str]:
+        return {name for name in names if name == "__pycache__" or Path(where, name) in left_out}
+
     for name in (line.removeprefix("!") for line in lines if line.startswith("!")):
         if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
             shutil.copytree(ROOT / name, folder / name, ignore=ignored)
         else:
             shutil.copy(ROOT / name, folder / name)
+    assert not any((folder / path.relative_to(ROOT)).exists() for path in left_out)
     return folder
 
 
@@ -248,7 +253,9 @@ def test_wheel_holds_the_package_its_data_and_its_migrations(wheel):
         "service/core/datasets/digits.npz",
         "service/migrations/script.py.mako",
         "service/py.typed",
+        "service/web/page/index.html",
     } <= names
+    assert [name for name in names if name.startswith("service/web/page/assets/")]
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
 
 

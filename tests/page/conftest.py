@@ -1,0 +1,93 @@
+"""Real Chromium on a real service. Every test's page must stay silent and at home."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, sync_playwright
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+EPOCHS = 12
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Playwright]:
+    with sync_playwright() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def browser(playwright: Playwright) -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium here: apt-get install --no-install-recommends chromium")
+    started = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    yield started
+    started.close()
+
+
+@pytest.fixture
+def context_options() -> dict[str, Any]:
+    """What a test file or class asks of its browser besides the defaults."""
+    return {}
+
+
+@pytest.fixture
+def context(
+    browser: Browser, http: httpx.Client, context_options: dict[str, Any]
+) -> Iterator[BrowserContext]:
+    options: dict[str, Any] = {
+        "base_url": str(http.base_url),
+        "viewport": {"width": 1400, "height": 1000},
+        "locale": "en-GB",
+        "accept_downloads": True,
+    }
+    made = browser.new_context(**(options | context_options))
+    made.set_default_timeout(15_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, http: httpx.Client) -> Iterator[Page]:
+    """A tab. Whatever it logs, throws or asks of another origin fails the test."""
+    complaints: list[str] = []
+    home = str(http.base_url).rstrip("/")
+
+    def left_home(request: Request) -> None:
+        if not request.url.startswith((home + "/", "data:", "blob:" + home)):
+            complaints.append(f"asked {request.url}")
+
+    made = context.new_page()
+    made.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.on("request", left_home)
+    yield made
+    expected = [c for c in complaints if "status of 422" in c or "status of 404" in c]
+    assert [c for c in complaints if c not in expected] == []
+
+
+@pytest.fixture(scope="session")
+def watched(service: Any, finished: dict[str, Any]) -> dict[str, Any]:
+    """A finished run of enough epochs to scrub, on real MNIST where it is."""
+    run_id = service.post_run(
+        dataset=finished["spec"]["dataset"],
+        epochs=EPOCHS,
+        samples_per_epoch=500,
+        name="watched",
+        tags=["paper", "page"],
+        seed=1,
+    )
+    ended = service.wait(run_id)
+    assert ended["status"] == "succeeded", ended
+    return dict(ended)

@@ -1,0 +1,407 @@
+"""The run's page: reel, scrubber, and all that follows the epoch under it."""
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.page.conftest import EPOCHS
+from tests.page.reel import canvas_bytes, epoch_shown, open_run, reel_is_drawn
+
+REEL = ".reel-canvas"
+LARGE = ".large canvas"
+
+
+@pytest.fixture
+def run_id(watched: dict[str, Any]) -> int:
+    return int(watched["id"])
+
+
+def test_all_of_a_run_is_on_one_page(page: Page, run_id: int) -> None:
+    open_run(page, run_id)
+    expect(page.get_by_role("heading", name="watched")).to_be_visible()
+    expect(page.locator(".status").first).to_have_text("succeeded")
+    expect(page.locator(".reel-label")).to_have_count(20)  # ten probes by two methods
+    expect(page.locator(".large canvas")).to_have_count(3)
+    expect(page.locator(".scores tr")).to_have_count(10)
+    expect(page.locator(".curve")).to_have_count(5)
+    assert epoch_shown(page) == EPOCHS
+
+
+def test_scrubbing_drives_maps_scores_and_curves(
+    page: Page, run_id: int, http: httpx.Client
+) -> None:
+    open_run(page, run_id)
+    seen = set()
+    for epoch in (0, 5, EPOCHS):
+        page.locator(".scrubber input").fill(str(epoch))
+        assert epoch_shown(page) == epoch
+        told = http.get(f"/runs/{run_id}/epochs/{epoch}/cam.json").json()
+        best = max(told["scores"], key=told["scores"].get)
+        figure = page.locator(".scores tr", has=page.locator(".best")).locator("th")
+        expect(figure).to_contain_text(best)
+        accuracy = http.get(f"/runs/{run_id}/epochs/{epoch}").json()["test_accuracy"]
+        legend = page.locator(".curve", has_text="Accuracy").first.locator(".u-legend")
+        expect(legend).to_contain_text(f"{accuracy * 100:.1f}%")
+        page.wait_for_timeout(50)
+        seen.add(canvas_bytes(page, LARGE))
+    assert len(seen) == 3
+
+
+def test_playing_goes_on_to_the_last_epoch_and_stops(page: Page, run_id: int) -> None:
+    open_run(page, run_id, "?epoch=3")
+    page.get_by_label("Speed").select_option("40")
+    page.get_by_role("button", name="Play").click()
+    page.wait_for_function(f"document.querySelector('.scrubber input').value === '{EPOCHS}'")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_every_map_is_drawn_as_the_service_draws_it(
+    page: Page, run_id: int, http: httpx.Client
+) -> None:
+    """The page's picture of a map and the service's differ by its 8-bit levels alone."""
+    open_run(page, run_id)
+    for query in (
+        {"method": "proposed"},
+        {"method": "layer-cam", "style": "heatmap"},
+        {"method": "hires-cam", "style": "signed"},
+        {"method": "layer-cam", "scale": "strip", "style": "heatmap"},
+    ):
+        style, scale = query.get("style", "overlay"), query.get("scale", "map")
+        address = f"?a={query['method']}&show=a&style={style}&scale={scale}&epoch=7&image=test:1"
+        open_run(page, run_id, address)
+        expect(page.locator(".told")).not_to_have_text("Loading…")
+        page.wait_for_timeout(150)
+        data = page.locator(LARGE).first.evaluate(
+            "c => [...c.getContext('2d').getImageData(0, 0, 448, 448).data]"
+        )
+        ours = np.array(data, dtype=float).reshape(448, 448, 4)[..., :3]
+        answer = http.get(
+            f"/runs/{run_id}/epochs/7/cam",
+            params=query
+            | {"image": "test:1", "size": 448}
+            | ({} if style == "signed" else {"colormap": "viridis"}),
+        )
+        theirs = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"), dtype=float)
+        if answer.headers["x-cam-blank"] != "none":
+            continue
+        difference = np.abs(ours - theirs)
+        assert difference.mean() < 1.5, query
+        assert np.quantile(difference, 0.99) <= 8, query
+
+
+def test_method_scale_style_and_colours_change_the_picture_without_a_request(
+    page: Page, run_id: int
+) -> None:
+    open_run(page, run_id, "?epoch=8")
+    page.wait_for_timeout(500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    seen = {canvas_bytes(page, REEL)}
+    for name, value in (
+        ("Style", "heatmap"),
+        ("Colours", "cividis"),
+        ("Scale", "strip"),
+        ("Scale", "run"),
+        ("Style", "signed"),
+        ("Show", "b"),
+    ):
+        page.get_by_label(name, exact=True).select_option(value)
+        page.wait_for_timeout(120)
+        seen.add(canvas_bytes(page, REEL))
+    assert len(seen) == 7
+    assert asked == []
+    page.get_by_label("Method B", exact=True).select_option("layer-cam")
+    reel_is_drawn(page)
+    page.wait_for_timeout(300)
+    assert any("/atlas" in url for url in asked)
+    assert canvas_bytes(page, REEL) not in seen
+
+
+def test_the_recommended_method_and_another_target_can_be_chosen(page: Page, run_id: int) -> None:
+    open_run(page, run_id)
+    page.get_by_label("Method A", exact=True).select_option("layer-integrated-gradients")
+    page.get_by_label("explaining").select_option("margin")
+    reel_is_drawn(page)
+    title = page.locator(".large figcaption b").first
+    expect(title).to_have_text("layer-integrated-gradients/margin")
+
+
+def test_rows_can_be_the_classes_of_one_image(page: Page, run_id: int) -> None:
+    open_run(page, run_id)
+    page.locator(".reel-label").nth(4).click()
+    page.get_by_label("Rows").select_option("classes")
+    expect(page.get_by_text("every class of")).to_be_visible()
+    expect(page.locator(".reel-label")).to_have_count(20)
+    expect(page.locator(".reel-label").first).to_contain_text("class 0")
+
+
+def test_blank_cells_are_hatched_and_say_why(page: Page, run_id: int, http: httpx.Client) -> None:
+    layout = http.get(f"/runs/{run_id}/atlas", headers={"accept": "application/json"}).json()
+    epochs, rows = len(layout["epochs"]), len(layout["rows"])
+    blanks = [i for i, cause in enumerate(layout["blank"]) if cause != "none"]
+    if not blanks:
+        pytest.skip("no map of this run is blank")
+    method, rest = divmod(blanks[0], rows * epochs)
+    row, epoch = divmod(rest, epochs)
+    cause = layout["blank"][blanks[0]]
+    reference = layout["rows"][row]["image"]
+    open_run(page, run_id, f"?show={'ab'[method]}&epoch={epoch}&image={reference}&step=1&cell=32")
+    expect(page.locator(".told")).to_have_text(f"blank: {cause.replace('-', ' ')}")
+    box = page.locator(REEL).bounding_box()
+    assert box is not None
+    scrolled = page.locator(".reel").evaluate("e => e.scrollLeft")
+    x = box["x"] + 116 + 32 * epoch - scrolled + 16
+    page.mouse.move(x, box["y"] + 22 + 32 * row + 16)
+    expect(page.get_by_role("tooltip")).to_contain_text(f"blank: {cause.replace('-', ' ')}")
+    # Hatching is gray stripes over a dimmed image: no colour is in it.
+    data = page.locator(LARGE).first.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, 448, 448).data]"
+    )
+    pixels = np.array(data).reshape(-1, 4)
+    assert (pixels[:, 0] == pixels[:, 2]).all()
+    assert (pixels[:, 0] == 150).mean() > 0.05
+
+
+def test_values_are_told_in_map_coordinates(page: Page, run_id: int, http: httpx.Client) -> None:
+    open_run(page, run_id, "?show=a&a=layer-cam&epoch=9&image=test:3")
+    told = http.get(
+        f"/runs/{run_id}/epochs/9/cam.json", params={"method": "layer-cam", "image": "test:3"}
+    ).json()
+    values = np.array(told["values"])
+    i, j = np.unravel_index(values.argmax(), values.shape)
+    box = page.locator(LARGE).first.bounding_box()
+    assert box is not None
+    # Position (i, j) of conv2 is centred on pixel 2 + i of the image's 28.
+    at = [(2 + int(k) + 0.5) / 28 for k in (i, j)]
+    page.mouse.move(box["x"] + at[1] * box["width"], box["y"] + at[0] * box["height"])
+    text = page.locator(".large figcaption .muted").first
+    expect(text).to_contain_text(f"row {i}, column {j}")
+    said = float(text.inner_text().split(":")[1])
+    assert said == pytest.approx(values.max(), rel=0.02)
+
+
+def test_zoom_says_what_is_left_out_and_shows_all(page: Page, run_id: int) -> None:
+    open_run(page, run_id, "?step=5&cell=32")
+    expect(page.locator(".reel-head")).to_contain_text(f"one epoch in 5: 4 of {EPOCHS + 1} shown")
+    for _ in range(2):
+        page.get_by_role("button", name="Zoom in").click()
+    expect(page.locator(".reel-head")).to_contain_text(f"all {EPOCHS + 1} epochs")
+    page.get_by_role("button", name="Fit").click()
+    expect(page).not_to_have_url(re.compile("step="))
+
+
+def test_a_link_restores_the_exact_view(page: Page, run_id: int) -> None:
+    open_run(page, run_id)
+    page.get_by_label("Style", exact=True).select_option("heatmap")
+    page.get_by_label("Scale", exact=True).select_option("run")
+    page.get_by_label("Colours", exact=True).select_option("magma")
+    page.get_by_label("Method A", exact=True).select_option("hires-cam")
+    page.get_by_label("explaining").select_option("centred")
+    page.locator(".scrubber input").fill("6")
+    page.locator(".reel-label").nth(7).click()
+    page.wait_for_timeout(600)
+    address, picture = page.url, canvas_bytes(page, LARGE)
+    page.goto("about:blank")
+    page.goto(address)
+    reel_is_drawn(page)
+    page.wait_for_timeout(300)
+    assert epoch_shown(page) == 6
+    assert canvas_bytes(page, LARGE) == picture
+    expect(page.get_by_label("Colours", exact=True)).to_have_value("magma")
+
+
+def test_everything_goes_by_keyboard(page: Page, run_id: int) -> None:
+    open_run(page, run_id)
+    press = page.keyboard.press
+    press("Home")
+    assert epoch_shown(page) == 0
+    press("ArrowRight")
+    press("ArrowRight")
+    assert epoch_shown(page) == 2
+    press("Shift+ArrowRight")
+    assert epoch_shown(page) == EPOCHS
+    press("ArrowLeft")
+    assert epoch_shown(page) == EPOCHS - 1
+    press("ArrowDown")
+    expect(page.locator(".reel-label[aria-pressed=true]")).to_have_attribute(
+        "title", re.compile("class 1")
+    )
+    press("f")
+    expect(page.get_by_label("Show", exact=True)).to_have_value("a")
+    press("f")
+    expect(page.get_by_label("Show", exact=True)).to_have_value("b")
+    press("b")
+    press("s")
+    expect(page.get_by_label("Style", exact=True)).to_have_value("heatmap")
+    press("g")
+    expect(page.get_by_label("Scale", exact=True)).to_have_value("strip")
+    press("c")
+    expect(page.get_by_label("Colours", exact=True)).to_have_value("cividis")
+    press("r")
+    expect(page.get_by_label("Rows")).to_have_value("classes")
+    press("?")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    press("Home")
+    press("Space")
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    press("Space")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()
+    # From the top of the page, everything is reached by Tab, and what has the focus can be seen.
+    page.goto(page.url)
+    reel_is_drawn(page)
+    reached = set()
+    for _ in range(70):
+        press("Tab")
+        reached.add(
+            page.evaluate("document.activeElement.className || document.activeElement.tagName")
+        )
+    assert {"skip", "brand", "reel", "reel-label", "play", "SELECT", "INPUT"} <= reached
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/app", "/app/new", "run", "/app/compare?runs={ids}"])
+def test_axe_finds_nothing(
+    page: Page, run_id: int, finished: dict[str, Any], path: str, theme: str
+) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    if path == "run":
+        open_run(page, run_id)
+        page.locator("summary").first.click()
+    else:
+        page.goto(path.format(ids=f"{run_id},{finished['id']}"))
+        page.wait_for_timeout(1000)
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+    found = Axe().run(page, options=options)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def download(page: Page, name: str, folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.get_by_role("link", name=name).first.click()
+    file = folder / waiting.value.suggested_filename
+    waiting.value.save_as(file)
+    return file
+
+
+def rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(file.read_text())))
+
+
+def test_every_export_opens(page: Page, run_id: int, tmp_path: Path) -> None:
+    open_run(page, run_id, "?epoch=5")
+    page.get_by_text("Take away").click()
+    sheet = Image.open(download(page, "Sheet of all probes", tmp_path))
+    assert sheet.format == "PNG"
+    assert sheet.width > 48 * EPOCHS
+    strip = Image.open(download(page, "Strip of the selected image", tmp_path))
+    assert strip.width > strip.height
+    for name in ("Animation (WebP)", "Animation (GIF)"):
+        animation = Image.open(download(page, name, tmp_path))
+        assert getattr(animation, "n_frames", 1) == EPOCHS + 1
+    with np.load(download(page, "Maps as numbers", tmp_path)) as arrays:
+        assert arrays["maps"].shape == (EPOCHS + 1, 24, 24)
+        assert arrays["epochs"].tolist() == list(range(EPOCHS + 1))
+    metrics = list(
+        csv.DictReader(io.StringIO(download(page, "Metrics (CSV)", tmp_path).read_text()))
+    )
+    assert [int(row["epoch"]) for row in metrics] == list(range(EPOCHS + 1))
+    assert 0 < float(metrics[-1]["test_accuracy"]) <= 1
+    blanks = list(
+        csv.DictReader(io.StringIO(download(page, "Blank maps (CSV)", tmp_path).read_text()))
+    )
+    assert len(blanks) == 2 * EPOCHS
+    report = download(page, "Report", tmp_path)
+    page.goto(report.as_uri())
+    expect(page.get_by_role("heading", name="watched")).to_be_visible()
+
+
+def test_the_link_is_copied(page: Page, run_id: int) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_run(page, run_id, "?epoch=4")
+    page.get_by_text("Take away").click()
+    page.get_by_role("button", name="Copy link").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert "epoch=4" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_two_runs_under_one_scrubber(page: Page, run_id: int, finished: dict[str, Any]) -> None:
+    page.goto(f"/app/runs/{run_id}")
+    page.get_by_role("link", name="Compare").click()
+    page.get_by_label("Add a run").select_option(str(finished["id"]))
+    reel_is_drawn(page)
+    expect(page.locator(".reel-label")).to_have_count(2)
+    differing = page.locator(".differences tbody th")
+    assert set(differing.all_inner_texts()) == {"epochs", "samples_per_epoch", "seed"}
+    page.locator(".scrubber input").fill("2")
+    assert epoch_shown(page) == 2
+    before = canvas_bytes(page, REEL)
+    page.get_by_label("Scale", exact=True).select_option("run")
+    page.wait_for_timeout(150)
+    assert canvas_bytes(page, REEL) != before
+    page.get_by_label("Aligned by").select_option("images")
+    expect(page.locator(".scrubber output")).to_contain_text("1,000 images seen")
+    page.go_back()
+    expect(page.get_by_text("Choose two to six runs")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name="watched")).to_be_visible()
+
+
+def test_what_is_wrong_is_said(page: Page, run_id: int) -> None:
+    page.goto("/app/runs/999999")
+    expect(page.get_by_role("alert")).to_contain_text("404")
+    page.goto("/app/nowhere")
+    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    page.goto(f"/app/runs/{run_id}?a=no-such-method")
+    expect(page.get_by_role("alert").first).to_contain_text("no-such-method")
+
+
+class TestPhone:
+    @pytest.fixture
+    def context_options(self) -> dict[str, Any]:
+        return {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+
+    def test_one_column_that_nothing_sticks_out_of(self, page: Page, run_id: int) -> None:
+        for path in ("/app", "/app/new", f"/app/runs/{run_id}"):
+            page.goto(path)
+            page.wait_for_timeout(800)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= 390, path
+        page.locator(".scrubber input").fill("3")
+        assert epoch_shown(page) == 3
+
+
+class TestJapanese:
+    @pytest.fixture
+    def context_options(self) -> dict[str, Any]:
+        return {"locale": "ja-JP"}
+
+    def test_the_browsers_language_and_a_switch(self, page: Page, run_id: int) -> None:
+        page.goto(f"/app/runs/{run_id}")
+        expect(page.get_by_text("クラスのスコア")).to_be_visible()
+        assert page.evaluate("document.documentElement.lang") == "ja"
+        page.get_by_label("Language").select_option("en")
+        expect(page.get_by_text("Class scores")).to_be_visible()
+        page.reload()
+        expect(page.get_by_text("Class scores")).to_be_visible()
+
+
+def test_both_languages_have_every_text() -> None:
+    folder = Path(__file__).parents[2] / "web" / "src" / "text"
+    slots = {}
+    for name in ("english", "japanese"):
+        text = (folder / f"{name}.ts").read_text()
+        found = re.findall(r'^\s+"([^"]+)": ("(?:[^"\\]|\\.)*")', text, re.MULTILINE)
+        slots[name] = {key: set(re.findall(r"\{(\w+)\}", json.loads(told))) for key, told in found}
+    assert slots["english"] == slots["japanese"]

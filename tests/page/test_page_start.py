@@ -1,0 +1,132 @@
+"""The list of runs, the form, and a run that is watched while it trains."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.reel import epoch_shown, reel_is_drawn
+
+
+def test_an_empty_service_explains_itself_and_starts_the_papers_run(
+    context: Any, new_service: Callable[..., Any]
+) -> None:
+    service = new_service()
+    page = context.new_page()
+    page.goto(f"{service.http.base_url}app")
+    expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
+    page.get_by_role("button", name="Start the paper's run").click()
+    expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
+    expect(page.get_by_role("heading", name="The paper's run")).to_be_visible()
+    (run,) = service.http.get("/runs").json()["items"]
+    assert run["spec"]["architecture"]["hidden_activation"] == "sigmoid"
+    assert run["epochs_total"] == 100
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".status").first).to_have_text("cancelled", timeout=60_000)
+    page.close()
+
+
+def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: Any) -> None:
+    page.goto("/app/new")
+    for label, value in (
+        ("Name", "from the form"),
+        ("Tags", "form, page"),
+        ("Epochs", "8"),
+        ("Samples per epoch", "600"),
+        ("Learning rate", "0.5"),
+    ):
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_label("Dataset").select_option("digits")
+    page.get_by_label("Hidden activation").select_option("relu")
+    expect(page.get_by_label("Channels")).to_have_value("32, 64")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
+    number = int(page.url.split("/")[-1].split("?")[0])
+    # Columns appear, the scrubber follows.
+    page.wait_for_function("document.querySelector('.scrubber input')?.max >= 2", timeout=60_000)
+    expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "true")
+    reel_is_drawn(page)
+    # Until the user takes it.
+    page.keyboard.press("Home")
+    page.wait_for_function("document.querySelector('.scrubber input')?.max === '8'", timeout=60_000)
+    assert epoch_shown(page) == 0
+    expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
+    spec = service.run(number)["spec"]
+    assert spec["optimizer"] == {"name": "adadelta", "learning_rate": 0.5, "rho": 0.9}
+    assert spec["architecture"]["hidden_activation"] == "relu"
+    assert spec["samples_per_epoch"] == 600
+    assert spec["tags"] == ["form", "page"]
+
+
+def test_the_form_names_what_is_wrong(page: Page) -> None:
+    page.goto("/app/new")
+    page.get_by_label("Epochs", exact=True).fill("0")
+    page.get_by_label("Kernel size").fill("4")
+    page.get_by_label("Batch size").fill("many")
+    page.get_by_role("button", name="Start the run").click()
+    for label in ("Epochs", "Kernel size", "Batch size"):
+        expect(page.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(page.locator("#epochs-note")).to_contain_text("greater than or equal to 1")
+    expect(page.get_by_role("alert")).to_contain_text("422")
+    page.get_by_label("Epochs", exact=True).fill("5")
+    expect(page.get_by_label("Epochs", exact=True)).not_to_have_attribute("aria-invalid", "true")
+
+
+def test_a_run_can_be_asked_again(page: Page, watched: dict[str, Any]) -> None:
+    page.goto(f"/app/runs/{watched['id']}")
+    page.get_by_role("link", name="Run again").click()
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value(str(watched["epochs_total"]))
+    expect(page.get_by_label("Seed")).to_have_value("1")
+
+
+def test_runs_are_found_and_picked_for_comparison(
+    page: Page, watched: dict[str, Any], finished: dict[str, Any]
+) -> None:
+    page.goto("/app")
+    row = page.locator("tbody tr", has_text="watched")
+    expect(row.locator(".sparkline")).to_be_visible()
+    expect(row.locator(".blank-share")).to_have_count(2)
+    page.get_by_label("Search names").fill("watch")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_label("Search names").fill("")
+    expect(page.locator("tbody tr", has_text="shared")).to_be_visible()
+    row.get_by_role("button", name="paper").click()
+    expect(page).to_have_url(re.compile("tag=paper"))
+    expect(page.locator("tbody tr", has_text="shared")).to_have_count(0)
+    page.get_by_role("button", name=re.compile("without the tag paper")).click()
+    page.get_by_label("Pick watched for comparison").check()
+    expect(page.get_by_text("Pick another")).to_be_visible()
+    page.get_by_label("Pick shared for comparison").check()
+    page.get_by_role("link", name="Compare").click()
+    expect(page).to_have_url(re.compile(r"compare\?runs=\d+,\d+"))
+    page.go_back()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+
+
+def test_a_failed_run_says_why(page: Page, service: Any) -> None:
+    number = service.post_run(
+        dataset="digits", epochs=3, samples_per_epoch=200, name="wild",
+        optimizer={"name": "sgd", "learning_rate": 100.0, "momentum": 0.9},
+        architecture={"hidden_activation": "relu"},
+    )  # fmt: skip
+    ended = service.wait(number)
+    if ended["status"] != "failed":
+        pytest.skip("this machine's arithmetic did not diverge")
+    page.goto(f"/app/runs/{number}")
+    expect(page.get_by_role("alert")).to_contain_text("diverged")
+
+
+def test_a_service_that_stops_answering_is_said(
+    context: Any, new_service: Callable[..., Any]
+) -> None:
+    service = new_service()
+    page = context.new_page()
+    page.goto(f"{service.http.base_url}app")
+    expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
+    service.stop()
+    expect(page.get_by_role("alert")).to_contain_text("does not answer", timeout=20_000)
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.close()

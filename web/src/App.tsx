@@ -1,0 +1,50 @@
+import { ComparePage } from "./compare/ComparePage";
+import { Help, helpOpen } from "./parts/Help";
+import { Link } from "./parts/Link";
+import { place } from "./route";
+import { RunPage } from "./run/RunPage";
+import { NewRun } from "./start/NewRun";
+import { StartPage } from "./start/StartPage";
+import { language, speak, t } from "./text";
+import { choose, theme, type Theme } from "./theme";
+
+export function App() {
+  return (
+    <>
+      <a class="skip" href="#content">{t("skip")}</a>
+      <header class="bar">
+        <Link to="" class="brand"><img src="/app/icon.svg" alt="" width="26" height="26" /> Camreel</Link>
+        <nav aria-label={t("nav.title")}>
+          <Link to="" aria-current={place.value.page === "start" ? "page" : undefined}>{t("nav.runs")}</Link>
+          <Link to="/new" aria-current={place.value.page === "new" ? "page" : undefined}>{t("nav.new")}</Link>
+          <a href="/docs">API</a>
+        </nav>
+        <div class="manners">
+          <button type="button" onClick={() => (helpOpen.value = true)} aria-label={t("nav.help")}>?</button>
+          <select aria-label={t("nav.theme")} value={theme.value} onChange={(event) => choose(event.currentTarget.value as Theme)}>
+            <option value="system">{t("theme.system")}</option>
+            <option value="light">{t("theme.light")}</option>
+            <option value="dark">{t("theme.dark")}</option>
+          </select>
+          <select aria-label="Language / 言語" value={language.value} onChange={(event) => speak(event.currentTarget.value as "en" | "ja")}>
+            <option value="en" lang="en">English</option>
+            <option value="ja" lang="ja">日本語</option>
+          </select>
+        </div>
+      </header>
+      <Page />
+      <Help />
+    </>
+  );
+}
+
+function Page() {
+  const at = place.value;
+  switch (at.page) {
+    case "start": return <StartPage />;
+    case "new": return <NewRun />;
+    case "run": return <RunPage key={at.id} id={at.id} />;
+    case "compare": return <ComparePage key={at.ids.join()} ids={at.ids} />;
+    case "unknown": return <main id="content"><h1>{t("unknown.title")}</h1><p><Link to="">{t("unknown.back")}</Link></p></main>;
+  }
+}

@@ -1,0 +1,73 @@
+import type { Problem } from "./types";
+
+/** An answer that is not 2xx, with its problem+json; or no answer at all, with status 0. */
+export class ApiError extends Error {
+  constructor(readonly problem: Problem) {
+    super(problem.detail ?? problem.title);
+  }
+}
+
+type Value = string | number | null | undefined;
+export type Params = Record<string, Value | readonly string[]>;
+
+/** `path` with those parameters that are given; an array repeats its name. */
+export function address(path: string, params: Params = {}): string {
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(params)) {
+    if (Array.isArray(value)) for (const one of value) query.append(name, one);
+    else if (value !== null && value !== undefined) query.set(name, String(value));
+  }
+  const text = query.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
+  return (await send(address(path, params), { headers: { Accept: "application/json" }, signal })).json();
+}
+
+export async function getBlob(path: string, accept: string, params?: Params): Promise<Blob> {
+  return (await send(address(path, params), { headers: { Accept: accept } })).blob();
+}
+
+export async function postJson<T>(path: string, body?: unknown): Promise<T> {
+  const headers = { "Content-Type": "application/json" };
+  const init = body === undefined ? {} : { headers, body: JSON.stringify(body) };
+  return (await send(path, { method: "POST", ...init })).json();
+}
+
+export async function remove(path: string): Promise<void> {
+  await send(path, { method: "DELETE" });
+}
+
+/** Every page of a collection, in order. */
+export async function getAll<T>(path: string, params: Params = {}): Promise<T[]> {
+  const found: T[] = [];
+  let cursor: string | null = null;
+  do {
+    const page: { items: T[]; next: string | null } = await getJson(path, { limit: 200, ...params, cursor });
+    found.push(...page.items);
+    cursor = page.next;
+  } while (cursor !== null);
+  return found;
+}
+
+async function send(path: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
+  const { signal, ...rest } = init;
+  let response: Response;
+  try {
+    response = await fetch(path, signal ? { ...rest, signal } : rest);
+  } catch (error) {
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
+    throw new ApiError({ title: "No answer", status: 0 });
+  }
+  if (response.ok) return response;
+  throw new ApiError(await problemOf(response));
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  try {
+    return (await response.json()) as Problem;
+  } catch {
+    return { title: response.statusText || `HTTP ${response.status}`, status: response.status };
+  }
+}

@@ -1,0 +1,165 @@
+// What the HTTP API answers, as openapi/openapi.json has it; only the fields that the page reads.
+
+export type Status = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+
+export interface BlankTotals {
+  total: number;
+  blank: number;
+}
+
+export interface Run {
+  id: number;
+  name: string;
+  tags: string[];
+  status: Status;
+  epochs_done: number; // -1 before epoch 0 is stored
+  epochs_total: number;
+  progress: { images_seen: number; images_of_epoch: number };
+  spec: Spec;
+  error: { type: string; detail: string } | null;
+  summary: { test_accuracy: number[]; blank: Record<string, BlankTotals> };
+  created_at: string;
+  started_at: string | null;
+  finished_at: string | null;
+}
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
+export type Spec = { [key: string]: Json } & { dataset: string; samples_per_epoch: number };
+
+export interface Epoch {
+  epoch: number;
+  train_loss: number | null;
+  train_accuracy: number | null;
+  test_loss: number;
+  test_accuracy: number;
+  per_class_accuracy: number[];
+  learning_rate: number;
+  seconds: number;
+}
+
+export type BlankCause = "none" | "saturated" | "all-negative" | "dead";
+
+export interface AtlasRow {
+  image: string;
+  class_index: number;
+  class_name: string;
+  label: number | null;
+}
+
+/** Layout of an atlas; the arrays are flat, in order (method, row, epoch). */
+export interface Atlas {
+  layer: string;
+  methods: string[];
+  epochs: number[];
+  rows: AtlasRow[];
+  cell: { width: number; height: number };
+  image: { width: number; height: number };
+  placement: { first: number; step: number };
+  minimum: number[];
+  peak: number[];
+  blank: BlankCause[];
+}
+
+export interface Scores {
+  image: string;
+  label: number | null;
+  classes: string[];
+  epochs: number[];
+  probabilities: number[][];
+}
+
+export interface BlankCount extends BlankTotals {
+  by_cause: Record<string, number>;
+}
+
+export interface Blanks {
+  epsilon: number;
+  methods: Record<string, BlankCount>;
+  per_epoch: { epoch: number; methods: Record<string, BlankCount> }[];
+}
+
+export interface Probe {
+  image: string;
+  label: number | null;
+}
+
+export interface Method {
+  name: string;
+  title: string;
+  description: string;
+  formula: string;
+  source: string;
+  year: number;
+  cost: string;
+  targets: string[];
+  recommended: boolean;
+}
+
+export interface Target {
+  name: string;
+  formula: string;
+  description: string;
+}
+
+export interface Colormap {
+  name: string;
+  kind: "sequential" | "diverging";
+  description: string;
+  colours: string; // 256 colours RRGGBB
+}
+
+export interface Dataset {
+  name: string;
+  title: string;
+  description: string;
+  licence: string;
+  class_names: string[];
+  train_size: number;
+}
+
+export interface Parametrised {
+  name: string;
+  description: string;
+  parameters: Schema;
+}
+
+export interface Architecture extends Parametrised {
+  layers: string[];
+  default_layer: string;
+}
+
+/** A JSON schema, in the parts that the catalogue uses. */
+export interface Schema {
+  type?: string;
+  title?: string;
+  description?: string;
+  default?: Json;
+  const?: Json;
+  enum?: Json[];
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  prefixItems?: Schema[];
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
+  minItems?: number;
+  maxItems?: number;
+  maxLength?: number;
+  pattern?: string;
+  oneOf?: Schema[];
+  anyOf?: Schema[];
+  $ref?: string;
+}
+
+export interface FieldError {
+  field: string;
+  message: string;
+}
+
+export interface Problem {
+  title: string;
+  status: number;
+  detail?: string;
+  errors?: FieldError[];
+}

@@ -1,0 +1,306 @@
+// The reel: lines of maps over columns of epochs, on one canvas as large as what is seen of it.
+
+import { useComputed, useSignal, useSignalEffect, type ReadonlySignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { t, significant } from "../text";
+import { arrived, imagePixels } from "./images";
+import { paint, type Geometry, type Look } from "./paint";
+import type { MapCell } from "./levels";
+
+/** One line of cells. */
+export interface Line {
+  key: string;
+  label: ComponentChildren;
+  describe: string;
+  image: string;
+  dataset: string;
+  geometry: Geometry | null;
+  look: Look;
+  cell: (column: number) => MapCell | null;
+  startsGroup: boolean; // a gap is left above it
+}
+
+export interface Columns {
+  labels: string[];
+  epochs: number[]; // the cursor's epoch lies in the last column that is not after it
+}
+
+interface Props {
+  lines: ReadonlySignal<Line[]>;
+  columns: ReadonlySignal<Columns>;
+  size: ReadonlySignal<number>; // CSS pixels of a cell
+  cursor: ReadonlySignal<number>; // column
+  selected: ReadonlySignal<string>; // the selected line's key
+  /** What the pictures depend on besides the lines: a change of it paints all again. */
+  version: ReadonlySignal<string>;
+  onPick: (column: number, line: Line) => void;
+  onWidth: (width: number) => void;
+  label: string;
+}
+
+const HEAD = 22;
+const GROUP_GAP = 6;
+const LINES_A_TILE = 16;
+const TILES_PIXELS = 8_000_000; // 32 MB
+export const GUTTER = 116;
+
+const px = (length: number): string => `${length}px`;
+
+export function ReelCanvas(props: Props) {
+  const box = useRef<HTMLDivElement>(null);
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const tip = useSignal<{ x: number; y: number; text: string[] } | null>(null);
+  const seen = useSignal({ width: 0, height: 0 });
+  const scroll = useSignal({ left: 0, top: 0 });
+  const tiles = useRef(new Tiles());
+
+  const tops = useComputed(() => {
+    let y = HEAD;
+    return props.lines.value.map((line, index) => {
+      if (line.startsGroup && index) y += GROUP_GAP;
+      const top = y;
+      y += props.size.value;
+      return top;
+    });
+  });
+  const total = useComputed(() => ({
+    width: GUTTER + props.columns.value.labels.length * props.size.value,
+    height: (tops.value.at(-1) ?? HEAD) + (tops.value.length ? props.size.value : 0) + 2,
+  }));
+
+  useLayoutEffect(() => {
+    const element = box.current!;
+    const observer = new ResizeObserver(() => {
+      seen.value = { width: element.clientWidth, height: element.clientHeight };
+      props.onWidth(element.clientWidth - GUTTER);
+    });
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+
+  // The cursor's column is kept in sight.
+  useSignalEffect(() => {
+    const size = props.size.value;
+    const left = props.cursor.value * size;
+    const element = box.current;
+    if (!element) return;
+    const room = element.clientWidth - GUTTER;
+    if (left < element.scrollLeft || left + size > element.scrollLeft + room) {
+      element.scrollLeft = Math.max(0, left - room / 2);
+    }
+  });
+
+  const frame = useRef(0);
+  const paintSoon = () => {
+    if (frame.current) return;
+    frame.current = requestAnimationFrame(() => {
+      frame.current = 0;
+      const context = canvas.current?.getContext("2d", { alpha: true });
+      if (context) draw(context);
+    });
+  };
+  useSignalEffect(() => {
+    void [props.lines.value, props.columns.value, props.size.value, props.cursor.value, props.selected.value,
+      props.version.value, seen.value, scroll.value, arrived.value, tops.value];
+    paintSoon();
+  });
+  useEffect(() => () => cancelAnimationFrame(frame.current), []);
+
+  function draw(context: CanvasRenderingContext2D) {
+    const ratio = Math.min(devicePixelRatio || 1, 2);
+    const { width, height } = seen.peek();
+    const element = canvas.current!;
+    if (!width || !height) return;
+    if (element.width !== Math.round(width * ratio) || element.height !== Math.round(height * ratio)) {
+      element.width = Math.round(width * ratio);
+      element.height = Math.round(height * ratio);
+    }
+    const size = props.size.peek();
+    const columns = props.columns.peek();
+    const lines = props.lines.peek();
+    const { left, top } = scroll.peek();
+    const style = getComputedStyle(element);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.clearRect(0, 0, width, height);
+    const first = Math.max(0, Math.floor(left / size));
+    const last = Math.min(columns.labels.length - 1, Math.floor((left + width - GUTTER) / size));
+
+    context.save();
+    context.beginPath();
+    context.rect(GUTTER, HEAD, width - GUTTER, height - HEAD);
+    context.clip();
+    // A gap of a pixel, so that cells are drawn as they were painted, without scaling.
+    const cellPixels = Math.max(1, Math.round((size - 1) * ratio));
+    const drawn = cellPixels / ratio;
+    tiles.current.begin(`${props.version.peek()} ${cellPixels} ${arrived.peek()}`);
+    lines.forEach((_, index) => {
+      if (index % LINES_A_TILE) return;
+      const some = lines.slice(index, index + LINES_A_TILE);
+      const from = tops.peek()[index]! - top;
+      const to = tops.peek()[index + some.length - 1]! + size - top;
+      if (to < HEAD || from > height) return;
+      for (let column = first; column <= last; column++) {
+        const tile = tiles.current.get(column, index, some, cellPixels);
+        if (!tile) continue;
+        const x = GUTTER + column * size - left;
+        some.forEach((_, k) => {
+          const y = tops.peek()[index + k]! - top;
+          context.drawImage(tile, 0, k * cellPixels, cellPixels, cellPixels, x, y, drawn, drawn);
+        });
+      }
+    });
+    drawCursor(context, style, first);
+    context.restore();
+    drawHead(context, style, first, last, columns.labels, width);
+  }
+
+  function drawCursor(context: CanvasRenderingContext2D, style: CSSStyleDeclaration, first: number) {
+    const size = props.size.peek();
+    const { left, top } = scroll.peek();
+    const column = props.cursor.peek();
+    if (column < first) return;
+    const x = GUTTER + column * size - left;
+    context.strokeStyle = style.getPropertyValue("--accent");
+    context.lineWidth = 2;
+    context.strokeRect(x - 1, HEAD - 4, size + 1, total.peek().height - top + 4);
+    const row = props.lines.peek().findIndex((line) => line.key === props.selected.peek());
+    if (row >= 0) {
+      context.lineWidth = 3;
+      context.strokeRect(x - 1, tops.peek()[row]! - top - 1, size + 1, size + 1);
+    }
+  }
+
+  function drawHead(
+    context: CanvasRenderingContext2D, style: CSSStyleDeclaration, first: number, last: number, labels: string[], width: number,
+  ) {
+    const size = props.size.peek();
+    const { left } = scroll.peek();
+    context.clearRect(0, 0, width, HEAD - 1);
+    context.font = `11px ${style.fontFamily}`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    const widest = Math.max(...labels.slice(-3).map((label) => context.measureText(label).width), 8) + 10;
+    const every = Math.max(1, Math.ceil(widest / size));
+    context.fillStyle = style.getPropertyValue("--muted");
+    const cursor = props.cursor.peek();
+    for (let column = first; column <= last; column++) {
+      const x = GUTTER + column * size - left + size / 2;
+      if (column !== cursor && (column % every || Math.abs(column - cursor) < every || x < GUTTER)) continue;
+      const chosen = column === cursor;
+      context.fillStyle = style.getPropertyValue(chosen ? "--text" : "--muted");
+      context.font = `${chosen ? "bold " : ""}11px ${style.fontFamily}`;
+      context.fillText(labels[column]!, Math.min(x, width - widest / 2), HEAD / 2);
+    }
+  }
+
+  function under(event: PointerEvent): { column: number; line: Line } | null {
+    const bounds = canvas.current!.getBoundingClientRect();
+    const x = event.clientX - bounds.left;
+    const y = event.clientY - bounds.top + scroll.peek().top;
+    const size = props.size.peek();
+    const column = Math.floor((x - GUTTER + scroll.peek().left) / size);
+    const row = tops.peek().findIndex((top) => y >= top && y < top + size);
+    const line = props.lines.peek()[row];
+    if (!line || x < GUTTER || column < 0 || column >= props.columns.peek().labels.length) return null;
+    return { column, line };
+  }
+
+  function explain(event: PointerEvent) {
+    const at = under(event);
+    const cell = at && at.line.cell(at.column);
+    if (!at || !cell) {
+      tip.value = null;
+      return;
+    }
+    const lines = [t("reel.cell", { line: at.line.describe, epoch: props.columns.peek().labels[at.column]! })];
+    lines.push(cell.blank === "none" ? t("reel.peak", { peak: significant(cell.peak) }) : t(`blank.${cell.blank}`));
+    const bounds = box.current!.getBoundingClientRect();
+    tip.value = { x: event.clientX - bounds.left, y: event.clientY - bounds.top, text: lines };
+  }
+
+  const picking = useRef(false);
+  return (
+    <div class="reel-frame">
+      <div
+        class="reel" ref={box} tabIndex={0} role="region" aria-label={props.label}
+        onScroll={(event) => (scroll.value = { left: event.currentTarget.scrollLeft, top: event.currentTarget.scrollTop })}
+      >
+        <div class="reel-body" style={{ width: px(total.value.width), height: px(total.value.height) }}>
+          <canvas
+            ref={canvas} class="reel-canvas" aria-hidden="true"
+            style={{ width: px(seen.value.width), height: px(seen.value.height) }}
+            onPointerDown={(event) => {
+              const at = under(event);
+              if (!at) return;
+              picking.current = event.pointerType === "mouse";
+              if (picking.current) event.currentTarget.setPointerCapture(event.pointerId);
+              props.onPick(at.column, at.line);
+            }}
+            onPointerMove={(event) => {
+              explain(event);
+              const at = picking.current ? under(event) : null;
+              if (at) props.onPick(at.column, at.line);
+            }}
+            onPointerUp={() => (picking.current = false)}
+            onPointerLeave={() => (tip.value = null)}
+          />
+          <ul class="reel-labels" style={{ width: px(GUTTER), height: px(total.value.height) }}>
+            {props.lines.value.map((line, index) => (
+              <li key={line.key} style={{ top: px(tops.value[index]!), height: px(props.size.value) }}>
+                <button
+                  type="button" class="reel-label" aria-pressed={line.key === props.selected.value}
+                  title={line.describe} onClick={() => props.onPick(props.cursor.peek(), line)}
+                >
+                  {line.label}
+                </button>
+              </li>
+            ))}
+          </ul>
+        </div>
+      </div>
+      {tip.value && (
+        <div class="tip" role="tooltip" style={{ left: px(tip.value.x + 14), top: px(tip.value.y + 14) }}>
+          {tip.value.text.map((text) => <div>{text}</div>)}
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** Painted cells, kept by column and by chunk of lines until what they depend on changes. */
+class Tiles {
+  private kept = new Map<string, OffscreenCanvas>();
+  private pixels = 0;
+  private state = "";
+
+  begin(state: string): void {
+    if (state !== this.state || this.pixels > TILES_PIXELS) {
+      this.kept.clear();
+      this.pixels = 0;
+      this.state = state;
+    }
+  }
+
+  /** The tile, or null where no cell of it is here yet. */
+  get(column: number, chunk: number, lines: Line[], size: number): OffscreenCanvas | null {
+    const key = `${column} ${chunk}`;
+    const kept = this.kept.get(key);
+    if (kept) return kept;
+    const cells = lines.map((line) => line.cell(column));
+    if (!cells.some(Boolean)) return null;
+    const data = new ImageData(size, size * lines.length);
+    const out = new Uint32Array(data.data.buffer);
+    lines.forEach((line, index) => {
+      const cell = cells[index];
+      if (!cell || !line.geometry) return;
+      const image = imagePixels(line.dataset, line.image, size);
+      paint(out, size, 0, index * size, size, cell, line.geometry, image, line.look);
+    });
+    const tile = new OffscreenCanvas(size, size * lines.length);
+    tile.getContext("2d")!.putImageData(data, 0, 0);
+    this.kept.set(key, tile);
+    this.pixels += size * size * lines.length;
+    return tile;
+  }
+}

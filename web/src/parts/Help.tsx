@@ -1,0 +1,53 @@
+// The keys, in an overlay.
+
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { t } from "../text";
+import type { Texts } from "../text/english";
+
+export const helpOpen = signal(false);
+
+const KEYS: [string[], keyof Texts][] = [
+  [["←", "→"], "keys.step"],
+  [["Shift", "← →"], "keys.leap"],
+  [["Home", "End"], "keys.ends"],
+  [["Space"], "keys.play"],
+  [["↑", "↓"], "keys.row"],
+  [["F"], "keys.flip"],
+  [["B"], "keys.both"],
+  [["R"], "keys.rows"],
+  [["S"], "keys.style"],
+  [["G"], "keys.scale"],
+  [["C"], "keys.colours"],
+  [["+", "−", "0"], "keys.zoom"],
+  [["L"], "keys.follow"],
+  [["D"], "keys.theme"],
+  [["?"], "keys.help"],
+];
+
+export function Help() {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const element = dialog.current!;
+    if (helpOpen.value && !element.open) element.showModal();
+    if (!helpOpen.value && element.open) element.close();
+  }, [helpOpen.value]);
+  return (
+    <dialog ref={dialog} class="help" aria-labelledby="help-title" onClose={() => (helpOpen.value = false)}
+      onClick={(event) => event.target === dialog.current && dialog.current!.close()}>
+      <h2 id="help-title">{t("keys.title")}</h2>
+      <table>
+        <tbody>
+          {KEYS.map(([keys, name]) => (
+            <tr>
+              <th scope="row">{keys.map((key) => <kbd>{key}</kbd>)}</th>
+              <td>{t(name)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      <p>{t("keys.more")}</p>
+      <button type="button" autofocus onClick={() => (helpOpen.value = false)}>{t("close")}</button>
+    </dialog>
+  );
+}

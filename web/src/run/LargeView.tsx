@@ -1,0 +1,104 @@
+// The selected image at the scrubbed epoch, large: input, and each method's map with values to point at.
+
+import { useSignal, useSignalEffect, type ReadonlySignal } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { arrived, imagePixels } from "../maps/images";
+import { valueAt, type MapCell } from "../maps/levels";
+import { paint, type Geometry, type Look } from "../maps/paint";
+import { significant, t } from "../text";
+
+const SIZE = 224;
+
+export interface Shot {
+  title: string;
+  cell: MapCell | null;
+  geometry: Geometry | null;
+  look: Look;
+}
+
+interface Props {
+  dataset: string;
+  image: ReadonlySignal<string | null>;
+  shots: ReadonlySignal<Shot[]>;
+}
+
+export function LargeView({ dataset, image, shots }: Props) {
+  return (
+    <div class="large">
+      {shots.value.map((_, index) => (
+        <MapPicture key={index} index={index} dataset={dataset} image={image} shots={shots} />
+      ))}
+      <figure>
+        <Picture draw={() => (image.value ? imagePixels(dataset, image.value, SIZE * 2) : null)} label={t("large.input")} />
+        <figcaption>{t("large.input")} <code>{image.value ?? ""}</code></figcaption>
+      </figure>
+    </div>
+  );
+}
+
+function Picture({ draw, label }: { draw: () => Uint32Array | null; label: string }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useSignalEffect(() => {
+    void arrived.value;
+    const pixels = draw();
+    if (pixels && canvas.current) show(canvas.current, pixels);
+  });
+  return <canvas ref={canvas} width={SIZE * 2} height={SIZE * 2} role="img" aria-label={label} />;
+}
+
+function show(canvas: HTMLCanvasElement, pixels: Uint32Array): void {
+  const data = new ImageData(new Uint8ClampedArray(pixels.buffer as ArrayBuffer, 0, 16 * SIZE * SIZE), SIZE * 2, SIZE * 2);
+  canvas.getContext("2d")!.putImageData(data, 0, 0);
+}
+
+function MapPicture({ index, dataset, image, shots }: Props & { index: number }) {
+  const pointed = useSignal<{ i: number; j: number } | null>(null);
+  const painted = useRef(new Uint32Array(4 * SIZE * SIZE));
+  const draw = () => {
+    const shot = shots.value[index];
+    const out = painted.current;
+    if (!shot?.cell || !shot.geometry || !image.value) return out.fill(0);
+    const pixels = imagePixels(dataset, image.value, SIZE * 2);
+    paint(out, SIZE * 2, 0, 0, SIZE * 2, shot.cell, shot.geometry, pixels, shot.look);
+    return out;
+  };
+  const shot = shots.value[index];
+  if (!shot) return null;
+  const point = (event: PointerEvent) => {
+    const at = shot.geometry && position(event, shot.geometry);
+    pointed.value = at ?? null;
+  };
+  return (
+    <figure>
+      <div onPointerMove={point} onPointerLeave={() => (pointed.value = null)}>
+        <Picture draw={draw} label={`${shot.title}: ${summary(shot.cell)}`} />
+      </div>
+      <figcaption>
+        <b>{shot.title}</b> <span class={shot.cell && shot.cell.blank !== "none" ? "told blank" : "told"}>{summary(shot.cell)}</span>
+        <br />
+        <span class="muted">{pointed.value && shot.cell && shot.geometry ? told(shot.cell, shot.geometry, pointed.value) : t("large.point")}</span>
+      </figcaption>
+    </figure>
+  );
+}
+
+/** The map's position nearest to the pointer, or null beyond the outermost. */
+function position(event: PointerEvent, geometry: Geometry): { i: number; j: number } | null {
+  const bounds = (event.currentTarget as HTMLElement).getBoundingClientRect();
+  const along = (offset: number, extent: number, pixels: number, count: number) => {
+    const at = Math.round(((offset / extent) * pixels - 0.5 - geometry.first) / geometry.step);
+    return at >= 0 && at < count ? at : null;
+  };
+  const i = along(event.clientY - bounds.top, bounds.height, geometry.imageHeight, geometry.height);
+  const j = along(event.clientX - bounds.left, bounds.width, geometry.imageWidth, geometry.width);
+  return i === null || j === null ? null : { i, j };
+}
+
+function told(cell: MapCell, geometry: Geometry, { i, j }: { i: number; j: number }): string {
+  return t("large.value", { i, j, value: significant(valueAt(cell, geometry.width, i, j)) });
+}
+
+export function summary(cell: MapCell | null): string {
+  if (!cell) return t("loading");
+  return cell.blank === "none" ? t("reel.peak", { peak: significant(cell.peak) }) : t(`blank.${cell.blank}`);
+}

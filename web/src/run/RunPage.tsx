@@ -1,0 +1,396 @@
+// One run: the reel, the scrubber, and all that follows the epoch under it.
+
+import { batch, computed, effect, signal, untracked, useComputed, useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { datasets } from "../api/catalogue";
+import { postJson, remove } from "../api/client";
+import type { Run } from "../api/types";
+import { arrived } from "../maps/images";
+import { loadTables, table } from "../maps/colours";
+import { Reel } from "../maps/reel";
+import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
+import type { Scale } from "../maps/scale";
+import { Failure, Loading } from "../parts/Failure";
+import { Link } from "../parts/Link";
+import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
+import { go } from "../route";
+import { moment, percent, t } from "../text";
+import { chartsOf, Curves } from "./Curves";
+import { ENDED, followBlanks, followRun } from "./following";
+import { listen } from "./keys";
+import { LargeView, type Shot } from "./LargeView";
+import { Options } from "./Options";
+import { RowLabel } from "./RowLabel";
+import { Scores } from "./Scores";
+import { Scrubber } from "./Scrubber";
+import { TakeAway } from "./TakeAway";
+import { CELL_SIZES, finerStep, fitting, linesOf, niceStep, openView, sampled, type View } from "./view";
+
+const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is shown
+const CELLS_AT_ONCE = 1_500; // a row's epochs: so many are fetched in one request
+
+export function RunPage({ id }: { id: number }) {
+  const model = useMemo(() => open(id), [id]);
+  useEffect(() => model.close, [model]);
+  const { following, view, state } = model;
+  const run = following.run.value;
+
+  useEffect(() => listen({
+    view,
+    step: (by) => model.seek(state.epoch.peek() + by),
+    seek: model.seek,
+    last: () => state.last.peek(),
+    row: model.stepRow,
+    play: () => (state.playing.value = !state.playing.peek()),
+    follow: model.followLatest,
+    zoom: model.zoom,
+  }), [model]);
+
+  if (following.failure.value && !run) return <Failure error={following.failure.value} retry={following.refresh} />;
+  if (!run) return <Loading />;
+  const live = !ENDED.includes(run.status);
+  document.title = `${runName(run)} – Camreel`;
+  return (
+    <main class="run" id="content">
+      <RunHead run={run} model={model} />
+      {run.error && <div class="failure" role="alert"><p><b>{run.error.type}</b> {run.error.detail}</p></div>}
+      {live && !following.connected.value && <p class="notice" role="status">{t("run.reconnecting")}</p>}
+      {state.last.value < 0 ? (
+        <Loading what={run.status === "queued" ? t("run.queued") : live ? t("run.first") : t("run.nothing")} />
+      ) : (
+        <>
+          <Options view={view} onZoom={model.zoom} pair />
+          <div class="stage">
+            <ReelSection model={model} />
+            <aside class="side" aria-label={t("large.title")}>
+              <LargeView dataset={run.spec.dataset} image={state.image} shots={model.shots} />
+              <Scores runId={id} image={state.image} epoch={state.epoch} last={state.last} />
+            </aside>
+          </div>
+          <div class="dock">
+            <Scrubber
+              epoch={state.epoch} last={state.last} playing={state.playing} live={live}
+              label={(epoch) => t("scrubber.at", { epoch })} follows={state.follows}
+              onSeek={model.seek} onFollow={model.followLatest}
+            />
+          </div>
+          <p class="visually-hidden" role="status" aria-live="polite">{state.playing.value ? "" : spoken(model)}</p>
+          <Curves charts={model.charts} x={model.numbers} at={state.epoch} xLabel={t("scrubber.epoch")} onPick={model.seek} />
+          <TakeAway runId={id} view={view} row={model.selectedRow.value} />
+          <Facts run={run} />
+        </>
+      )}
+    </main>
+  );
+}
+
+type Model = ReturnType<typeof open>;
+
+function open(id: number) {
+  const following = followRun(id);
+  const { view, close: closeView } = openView();
+  const tablesReady = signal(0);
+  void loadTables().then(() => tablesReady.value++);
+  const classNames = signal<string[]>([]);
+  const width = signal(0);
+  const playing = signal(false);
+  const reel = signal<Reel | null>(null);
+
+  const last = computed(() => following.epochs.value.length - 1);
+  const epoch = computed(() => Math.min(view.epoch.value ?? Math.max(0, last.value), Math.max(0, last.value)));
+  const follows = computed(() => view.epoch.value === null);
+  const image = computed(() => view.image.value ?? following.probes.value[0]?.image ?? null);
+
+  const layout = computed(() => {
+    const count = Math.max(1, last.value + 1);
+    const fit = fitting(width.value || 1000, Math.max(count, Math.min(20, following.run.value?.epochs_total ?? 20)));
+    const cell = view.cell.value ?? fit.cell;
+    return { cell: Math.min(Math.max(cell, 16), 128), step: view.step.value ?? (view.cell.value ? 1 : fit.step) };
+  });
+  const columns = computed<Columns>(() => {
+    const epochs = sampled(last.value, layout.value.step);
+    return { epochs, labels: epochs.map(String) };
+  });
+  const cursor = computed(() => {
+    const { epochs } = columns.value;
+    let at = epochs.length - 1;
+    while (at > 0 && epochs[at]! > epoch.value) at--;
+    return Math.max(0, at);
+  });
+
+  const closers = [
+    effect(() => {
+      const dataset = following.run.value?.spec.dataset;
+      if (dataset) void datasets().then((all) => (classNames.value = all.find((one) => one.name === dataset)?.class_names ?? []));
+    }),
+    // Other methods or rows are another set of maps.
+    effect(() => {
+      const question = {
+        runId: id,
+        methods: [view.methodA.value, view.methodB.value],
+        rows: view.rows.value,
+        image: view.rows.value === "classes" ? image.value : null,
+      };
+      if (!following.run.value || (question.rows === "classes" && !question.image)) return;
+      const before = reel.peek();
+      if (before && JSON.stringify(before.question) === JSON.stringify(question)) return;
+      before?.close();
+      reel.value = new Reel(question);
+    }),
+    // What is on screen first, then the scrubbed epoch's surroundings or, of a run that is not long, all.
+    effect(() => {
+      const present = reel.value;
+      const until = last.value;
+      const at = epoch.value;
+      if (!present || until < 0) return;
+      const all = until < WHOLE_AT_MOST ? sampled(until, 1) : around(at, until);
+      untracked(() => {
+        const few = all.length * following.probes.value.length <= CELLS_AT_ONCE;
+        present.need(all);
+        if (few) return;
+        present.need(columns.value.epochs);
+        if (!present.has(at)) present.need([at]);
+      });
+    }),
+    effect(() => {
+      const present = reel.value;
+      const { epochs } = columns.value;
+      if (present) untracked(() => present.need(epochs));
+    }),
+  ];
+  const blanks = followBlanks(id, () => [view.methodA.value, view.methodB.value], () => last.value);
+
+  const lookOf = (scale: Scale | null) => ({
+    style: view.style.value,
+    table: table(view.style.value === "signed" ? "RdBu_r" : view.colormap.value),
+    scale,
+  });
+  const scaleOf = (present: Reel, method: number, row: number): Scale | null =>
+    view.scale.value === "map" ? null : present.scale(method, view.scale.value === "strip" ? row : null);
+
+  const lines = computed<Line[]>(() => {
+    const present = reel.value;
+    if (!present) return [];
+    void present.changed.value;
+    void tablesReady.value;
+    const shown = linesOf(view.shown.value);
+    const { epochs } = columns.value;
+    const dataset = following.run.value!.spec.dataset;
+    return present.rows.flatMap((row, r) => shown.map((method, position): Line => ({
+      key: `${row.image} ${row.class_index} ${method}`,
+      label: <RowLabel {...{ row, dataset, method, both: shown.length > 1, byClass: view.rows.value === "classes" }} first={position === 0} />,
+      describe: `${row.image}, ${t("row.class", { name: row.class_name })}, ${present.methods[method]}`,
+      image: row.image,
+      dataset,
+      geometry: present.geometry,
+      look: lookOf(scaleOf(present, method, r)),
+      cell: (column) => present.cell(method, r, epochs[column]!),
+      startsGroup: shown.length > 1 && position === 0,
+    })));
+  });
+  const selectedClass = signal<number | null>(null);
+  const selectedLine = signal<number | null>(null); // of a pair: which method's
+  const rowIndex = computed(() => {
+    void reel.value?.changed.value;
+    const rows = reel.value?.rows ?? [];
+    const found = view.rows.value === "probes"
+      ? rows.findIndex((row) => row.image === image.value)
+      : rows.findIndex((row) => row.class_index === (selectedClass.value ?? row.label));
+    return Math.max(0, found);
+  });
+  const selectedRow = computed(() => {
+    void reel.value?.changed.value;
+    return reel.value?.rows[rowIndex.value] ?? null;
+  });
+  const selected = computed(() => {
+    const row = selectedRow.value;
+    const shown = linesOf(view.shown.value);
+    const method = shown.includes(selectedLine.value ?? -1) ? selectedLine.value : shown[0];
+    return row ? `${row.image} ${row.class_index} ${method}` : "";
+  });
+  const shots = computed<Shot[]>(() => {
+    const present = reel.value;
+    if (!present) return [];
+    void present.changed.value;
+    void tablesReady.value;
+    return linesOf(view.shown.value).map((method) => ({
+      title: present.methods[method] ?? "",
+      cell: present.cell(method, rowIndex.value, epoch.value),
+      geometry: present.geometry,
+      look: lookOf(scaleOf(present, method, rowIndex.value)),
+    }));
+  });
+  const version = computed(() => [
+    view.style.value, view.colormap.value, view.scale.value, view.rows.value, view.shown.value, image.value, tablesReady.value,
+    reel.value?.changed.value, reel.value?.methods.join(), layout.value.step,
+  ].join(" "));
+  const numbers = computed(() => following.epochs.value.map((one) => one.epoch));
+  const charts = computed(() => chartsOf(following.epochs.value, classNames.value, blanks.shares.value));
+
+  const seek = (to: number) => {
+    view.epoch.value = Math.min(Math.max(0, to), Math.max(0, last.peek()));
+  };
+  const pick = (column: number, line: Line) => batch(() => {
+    seek(columns.peek().epochs[column] ?? 0);
+    const [reference, classIndex, method] = line.key.split(" ") as [string, string, string];
+    if (view.rows.peek() === "probes") view.image.value = reference;
+    else selectedClass.value = Number(classIndex);
+    selectedLine.value = Number(method);
+  });
+  const stepRow = (by: number) => {
+    const rows = reel.peek()?.rows ?? [];
+    const next = rows[Math.min(Math.max(0, rowIndex.peek() + by), rows.length - 1)];
+    if (!next) return;
+    if (view.rows.peek() === "probes") view.image.value = next.image;
+    else selectedClass.value = next.class_index;
+  };
+  const zoom = (direction: 1 | -1 | 0) => batch(() => {
+    const { cell, step } = layout.peek();
+    if (direction === 0) {
+      view.cell.value = null;
+      view.step.value = null;
+    } else if (direction > 0 && step > 1) {
+      view.step.value = finerStep(step);
+      view.cell.value = cell;
+    } else if (direction > 0) {
+      view.cell.value = CELL_SIZES.find((size) => size > cell) ?? cell;
+      view.step.value = 1;
+    } else if (cell > CELL_SIZES[0]) {
+      view.cell.value = CELL_SIZES.findLast((size) => size < cell) ?? cell;
+      view.step.value = step;
+    } else {
+      view.cell.value = cell;
+      view.step.value = niceStep(Math.min(step + 1, Math.max(1, last.peek())));
+    }
+  });
+  return {
+    following, view, reel, lines, columns, cursor, selected, selectedRow, shots, version, charts, numbers, layout, width,
+    state: { epoch, last, image, playing, follows },
+    seek, pick, stepRow, zoom,
+    followLatest: () => {
+      view.epoch.value = view.epoch.peek() === null ? epoch.peek() : null;
+    },
+    close: () => {
+      closers.forEach((end) => end());
+      blanks.close();
+      closeView();
+      following.close();
+      reel.peek()?.close();
+    },
+  };
+}
+
+function around(epoch: number, last: number): number[] {
+  const from = Math.max(0, epoch - 50);
+  return Array.from({ length: Math.min(last, epoch + 50) - from + 1 }, (_, i) => from + i);
+}
+
+function ReelSection({ model }: { model: Model }) {
+  const { layout, columns, view, reel, state } = model;
+  const size = useComputed(() => layout.value.cell);
+  const failure = reel.value?.failure.value;
+  void reel.value?.changed.value;
+  const { step } = layout.value;
+  const shown = t(view.rows.value === "classes" ? "reel.title.classes" : "reel.title", { image: state.image.value ?? "" });
+  return (
+    <section class="reel-section" aria-label={shown}>
+      <div class="reel-head">
+        <h2>{shown}</h2>
+        <span class="muted">
+          {step > 1 ? t("reel.sampled", { step, shown: columns.value.epochs.length, total: state.last.value + 1 }) : t("reel.all", { total: state.last.value + 1 })}
+        </span>
+        <Legend view={view} />
+      </div>
+      {failure && <Failure error={failure} retry={() => reel.value?.need(columns.value.epochs)} />}
+      {!failure && !reel.value?.rows.length && <Loading what={t("reel.loading")} />}
+      <ReelCanvas
+        lines={model.lines} columns={columns} size={size} cursor={model.cursor} selected={model.selected} version={model.version}
+        onPick={model.pick} onWidth={(width) => (model.width.value = Math.max(200, width))} label={t("reel.described", { shown })}
+      />
+    </section>
+  );
+}
+
+/** The colours' meaning, and the hatches'. */
+function Legend({ view }: { view: View }) {
+  const signed = view.style.value === "signed";
+  const colours = table(signed ? "RdBu_r" : view.colormap.value);
+  void arrived.value;
+  const stops = Array.from({ length: 9 }, (_, i) => {
+    const colour = colours[Math.min(255, i * 32)]!;
+    return `rgb(${colour & 255} ${(colour >> 8) & 255} ${(colour >> 16) & 255})`;
+  });
+  return (
+    <div class="legend">
+      <span>{signed ? t("legend.against") : "0"}</span>
+      <span class="ramp" style={{ background: `linear-gradient(90deg, ${stops.join(", ")})` }} />
+      <span>{signed ? t("legend.for") : t("legend.peak")}</span>
+      {!signed && (["saturated", "all-negative", "dead"] as const).map((cause) => (
+        <span class="cause" title={t(`blank.${cause}.help`)}><i class={`swatch ${cause}`} />{t(`blank.${cause}`)}</span>
+      ))}
+    </div>
+  );
+}
+
+function RunHead({ run, model }: { run: Run; model: Model }) {
+  const failure = useSignal<Error | null>(null);
+  const { following } = model;
+  const deed = async (act: () => Promise<unknown>) => {
+    failure.value = null;
+    try {
+      await act();
+    } catch (error) {
+      failure.value = error as Error;
+    }
+  };
+  const live = !ENDED.includes(run.status);
+  const done = Math.max(0, run.epochs_done);
+  const best = following.epochs.value.at(-1);
+  return (
+    <header class="run-head">
+      <div>
+        <h1>{runName(run)}</h1>
+        <StatusBadge run={run} />
+        {run.tags.map((tag) => <Link to={`?tag=${encodeURIComponent(tag)}`} class="tag">{tag}</Link>)}
+        <span class="muted">
+          {t("run.epochs", { done, total: run.epochs_total })}
+          {best && ` · ${t("run.accuracy", { accuracy: percent(best.test_accuracy, 2) })}`}
+        </span>
+        {live && <Progress run={run} seen={following.progress.value?.images_seen} />}
+      </div>
+      <div class="deeds">
+        <Link to={`/new?from=${run.id}`} class="button">{t("run.again")}</Link>
+        <Link to={`/compare?runs=${run.id}`} class="button">{t("run.compare")}</Link>
+        {live && <button type="button" onClick={() => deed(() => postJson(`/runs/${run.id}/cancel`))}>{t("run.cancel")}</button>}
+        {!live && (
+          <button type="button" class="danger" onClick={() => confirm(t("run.delete.sure", { name: runName(run) })) && deed(async () => {
+            await remove(`/runs/${run.id}`);
+            go("");
+          })}>{t("run.delete")}</button>
+        )}
+      </div>
+      {failure.value && <Failure error={failure.value} />}
+    </header>
+  );
+}
+
+function Facts({ run }: { run: Run }) {
+  return (
+    <details class="facts">
+      <summary>{t("run.facts")}</summary>
+      <p class="muted">
+        {t("run.created", { when: moment(run.created_at) })}
+        {run.finished_at && ` · ${t("run.finished", { when: moment(run.finished_at) })}`}
+      </p>
+      <pre>{JSON.stringify(run.spec, null, 2)}</pre>
+    </details>
+  );
+}
+
+function spoken(model: Model): string {
+  const shots = model.shots.value;
+  const row = model.selectedRow.value;
+  if (!row) return "";
+  const told = shots.map(({ title, cell }) => `${title}: ${cell ? (cell.blank === "none" ? t("spoken.shown") : t(`blank.${cell.blank}`)) : ""}`);
+  return `${t("scrubber.at", { epoch: model.state.epoch.value })}, ${row.image}, ${t("row.class", { name: row.class_name })}. ${told.join(". ")}`;
+}

@@ -1,0 +1,114 @@
+// A run, its epochs and blanks, kept up to date while it trains.
+
+import { effect, signal, type ReadonlySignal } from "@preact/signals";
+import { getAll, getJson } from "../api/client";
+import { follow, type Progress } from "../api/events";
+import type { Blanks, Epoch, Probe, Run } from "../api/types";
+
+export const ENDED: readonly string[] = ["succeeded", "failed", "cancelled"];
+
+const RETRY = 3000; // ms
+
+export interface Following {
+  run: ReadonlySignal<Run | null>;
+  epochs: ReadonlySignal<Epoch[]>; // in order, from 0
+  probes: ReadonlySignal<Probe[]>;
+  progress: ReadonlySignal<Progress | null>;
+  connected: ReadonlySignal<boolean>;
+  failure: ReadonlySignal<Error | null>;
+  refresh: () => Promise<void>;
+  close: () => void;
+}
+
+export function followRun(id: number): Following {
+  const run = signal<Run | null>(null);
+  const epochs = signal<Epoch[]>([]);
+  const probes = signal<Probe[]>([]);
+  const progress = signal<Progress | null>(null);
+  const connected = signal(true);
+  const failure = signal<Error | null>(null);
+  let stop = () => {};
+  let closed = false;
+
+  const add = (epoch: Epoch) => {
+    const known = epochs.value;
+    if (epoch.epoch === known.length) epochs.value = [...known, epoch];
+    else if (epoch.epoch < known.length) epochs.value = known.with(epoch.epoch, epoch);
+  };
+  const readProbes = async () => {
+    if (!probes.value.length) probes.value = await getAll<Probe>(`/runs/${id}/probes`);
+  };
+  const refresh = async () => {
+    try {
+      const found = await getJson<Run>(`/runs/${id}`);
+      const [all] = await Promise.all([getAll<Epoch>(`/runs/${id}/epochs`), readProbes()]);
+      if (closed) return;
+      epochs.value = all;
+      run.value = found;
+      failure.value = null;
+      stop();
+      if (ENDED.includes(found.status)) return;
+      stop = follow(id, {
+        status: (next) => {
+          run.value = next;
+          if (next.status !== "running") progress.value = null;
+        },
+        epoch: (next) => {
+          add(next);
+          void readProbes();
+        },
+        progress: (next) => (progress.value = next),
+        connection: (open, over) => {
+          connected.value = open;
+          if (over && !closed) setTimeout(() => closed || void refresh(), RETRY);
+        },
+      });
+    } catch (error) {
+      failure.value = error as Error;
+    }
+  };
+  void refresh();
+  return {
+    run, epochs, probes, progress, connected, failure, refresh,
+    close: () => {
+      closed = true;
+      stop();
+    },
+  };
+}
+
+/** Blank shares of some methods by epoch; new epochs are counted as they land. */
+export function followBlanks(id: number, methods: () => string[], last: () => number) {
+  const shares = signal<Record<string, (number | null)[]>>({});
+  let asked = "";
+  const close = effect(() => {
+    const names = [...new Set(methods())];
+    const until = last();
+    const key = names.join(" ");
+    if (until < 1) return;
+    const fresh = key !== asked;
+    asked = key;
+    const kept = shares.peek();
+    const from = fresh ? 1 : Math.max(1, Math.min(...names.map((name) => kept[name]?.length ?? 1)));
+    if (from > until) return;
+    void getJson<Blanks>(`/runs/${id}/blanks`, { method: names, epochs: `${from}:${until}` })
+      .then((blanks) => {
+        if (asked !== key) return;
+        const before = fresh ? {} : shares.peek();
+        shares.value = Object.fromEntries(
+          names.map((name) => {
+            const list = [...(before[name] ?? [null])]; // epoch 0 is not counted
+            for (const { epoch, methods: counts } of blanks.per_epoch) {
+              const count = counts[name];
+              list[epoch] = count && count.total ? count.blank / count.total : null;
+            }
+            return [name, list];
+          }),
+        );
+      })
+      .catch(() => {
+        if (asked === key) asked = ""; // asked again with the next epoch
+      });
+  });
+  return { shares: shares as ReadonlySignal<Record<string, (number | null)[]>>, close };
+}

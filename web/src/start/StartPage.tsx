@@ -1,0 +1,216 @@
+// The runs, newest first, with what is known of each at a glance.
+
+import { useSignal, useSignalEffect } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { address, getJson, postJson } from "../api/client";
+import { follow } from "../api/events";
+import type { Run } from "../api/types";
+import { Failure, Loading } from "../parts/Failure";
+import { Link } from "../parts/Link";
+import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
+import { go, params, replaceParams } from "../route";
+import { ENDED } from "../run/following";
+import { moment, percent, t } from "../text";
+import { Sparkline } from "./Sparkline";
+
+interface Found {
+  items: Run[];
+  next: string | null;
+}
+
+const REFRESH = 5000; // ms: runs that others started appear
+
+export function StartPage() {
+  const found = useSignal<Found | null>(null);
+  const failure = useSignal<Error | null>(null);
+  const picked = useSignal<number[]>([]);
+  const search = params.value.get("search") ?? "";
+  const tag = params.value.get("tag") ?? "";
+  const status = params.value.get("status") ?? "";
+  const asked = { search: search || null, tag: tag || null, status: status || null, limit: 50 };
+  const key = address("", asked);
+
+  const read = async () => {
+    try {
+      const first = await getJson<Found>("/runs", asked);
+      // What was fetched of older runs stays.
+      const older = found.value?.items.filter((run) => run.id < (first.items.at(-1)?.id ?? 0)) ?? [];
+      found.value = older.length ? { items: [...first.items, ...older], next: found.value!.next } : first;
+      failure.value = null;
+    } catch (error) {
+      failure.value = error as Error;
+    }
+  };
+  useEffect(() => {
+    found.value = null;
+    void read();
+    const timer = setInterval(() => document.hidden || void read(), REFRESH);
+    return () => clearInterval(timer);
+  }, [key]);
+
+  const live = found.value?.items.filter((run) => !ENDED.includes(run.status)).slice(0, 4).map((run) => run.id).join() ?? "";
+  useEffect(() => {
+    const stops = live.split(",").filter(Boolean).map((id) => follow(Number(id), {
+      status: put,
+      epoch: () => {},
+      progress: (progress) => change(Number(id), (run) => ({ ...run, progress: { ...run.progress, images_seen: progress.images_seen } })),
+      connection: () => {},
+    }));
+    return () => stops.forEach((stop) => stop());
+  }, [live]);
+  const change = (id: number, by: (run: Run) => Run) => {
+    if (found.value) found.value = { ...found.value, items: found.value.items.map((run) => (run.id === id ? by(run) : run)) };
+  };
+  const put = (run: Run) => change(run.id, () => run);
+
+  const more = async () => {
+    try {
+      const next = await getJson<Found>("/runs", { ...asked, cursor: found.value!.next });
+      found.value = { items: [...found.value!.items, ...next.items], next: next.next };
+    } catch (error) {
+      failure.value = error as Error;
+    }
+  };
+  document.title = "Camreel";
+  const filtered = Boolean(search || tag || status);
+  return (
+    <main class="start" id="content">
+      <div class="start-head">
+        <h1>{t("start.title")}</h1>
+        <Link to="/new" class="button primary">{t("start.new")}</Link>
+      </div>
+      {failure.value && <Failure error={failure.value} retry={read} />}
+      {!found.value && !failure.value && <Loading />}
+      {found.value && !found.value.items.length && !filtered && <Empty />}
+      {(filtered || Boolean(found.value?.items.length)) && (
+        <>
+          <Filters search={search} status={status} tag={tag} />
+          {picked.value.length > 0 && (
+            <p class="picked" role="status">
+              {t("start.picked", { count: picked.value.length })}{" "}
+              {picked.value.length > 1
+                ? <Link to={`/compare?runs=${picked.value.join(",")}`} class="button primary">{t("start.compare")}</Link>
+                : t("start.pickMore")}
+            </p>
+          )}
+          {found.value && <RunTable runs={found.value.items} picked={picked.value} onPick={(id) => {
+            const now = picked.value;
+            picked.value = now.includes(id) ? now.filter((one) => one !== id) : [...now, id].slice(-6);
+          }} />}
+          {found.value && !found.value.items.length && <p class="muted">{t("start.none")}</p>}
+          {found.value?.next && <button type="button" onClick={more}>{t("start.more")}</button>}
+        </>
+      )}
+    </main>
+  );
+}
+
+function Filters({ search, status, tag }: { search: string; status: string; tag: string }) {
+  const typed = useSignal(search);
+  useSignalEffect(() => {
+    const text = typed.value;
+    const timer = setTimeout(() => replaceParams({ search: text || null }), 250);
+    return () => clearTimeout(timer);
+  });
+  return (
+    <search class="filters">
+      <label>
+        <span>{t("start.search")}</span>
+        <input type="search" value={typed.value} onInput={(event) => (typed.value = event.currentTarget.value)} maxLength={100} />
+      </label>
+      <label>
+        <span>{t("start.status")}</span>
+        <select value={status} onChange={(event) => replaceParams({ status: event.currentTarget.value || null })}>
+          <option value="">{t("start.any")}</option>
+          {(["queued", "running", "succeeded", "failed", "cancelled"] as const).map((one) => <option value={one}>{t(`status.${one}`)}</option>)}
+        </select>
+      </label>
+      {tag && (
+        <button type="button" class="tag chosen" onClick={() => replaceParams({ tag: null })} aria-label={t("start.untag", { tag })}>
+          {tag} ×
+        </button>
+      )}
+    </search>
+  );
+}
+
+function RunTable({ runs, picked, onPick }: { runs: Run[]; picked: number[]; onPick: (id: number) => void }) {
+  return (
+    <div class="table-frame" tabIndex={0} role="region" aria-label={t("start.title")}>
+      <table class="runs">
+        <thead>
+          <tr>
+            <th><span class="visually-hidden">{t("start.compare")}</span></th>
+            <th>{t("start.run")}</th>
+            <th>{t("start.status")}</th>
+            <th>{t("start.accuracy")}</th>
+            <th>{t("start.blank")}</th>
+            <th>{t("start.created")}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {runs.map((run) => (
+            <tr key={run.id}>
+              <td>
+                <input type="checkbox" checked={picked.includes(run.id)} onChange={() => onPick(run.id)} aria-label={t("start.pick", { name: runName(run) })} />
+              </td>
+              <th scope="row">
+                <Link to={`/runs/${run.id}`}>{runName(run)}</Link>
+                <span class="muted"> #{run.id} · {run.spec.dataset}</span>
+                <div>{run.tags.map((tag) => <button type="button" class="tag" onClick={() => replaceParams({ tag })}>{tag}</button>)}</div>
+              </th>
+              <td>
+                <StatusBadge run={run} />
+                <div class="muted">{t("run.epochs", { done: Math.max(0, run.epochs_done), total: run.epochs_total })}</div>
+                {!ENDED.includes(run.status) && <Progress run={run} />}
+              </td>
+              <td class="figure">
+                <Sparkline values={run.summary.test_accuracy} />
+                {run.summary.test_accuracy.length > 0 && percent(run.summary.test_accuracy.at(-1)!, 2)}
+              </td>
+              <td class="figure"><BlankShare run={run} /></td>
+              <td class="muted">{moment(run.created_at)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function BlankShare({ run }: { run: Run }) {
+  return (
+    <>
+      {Object.entries(run.summary.blank).map(([method, { total, blank }]) => total > 0 && (
+        <div class="blank-share" title={t("start.blankOf", { method, blank, total })}>
+          <span class="muted">{method}</span> {percent(blank / total, 0)}
+        </div>
+      ))}
+    </>
+  );
+}
+
+/** No run yet: what this is, in two sentences, and the paper's run with one button. */
+function Empty() {
+  const failure = useSignal<Error | null>(null);
+  const begin = async (spec: object) => {
+    try {
+      const run = await postJson<Run>("/runs", spec);
+      go(`/runs/${run.id}`);
+    } catch (error) {
+      failure.value = error as Error;
+    }
+  };
+  return (
+    <section class="empty">
+      <p>{t("empty.what")}</p>
+      <p>{t("empty.paper")}</p>
+      <div class="deeds">
+        <button type="button" class="primary" onClick={() => begin({ name: t("empty.name"), tags: ["paper"] })}>{t("empty.start")}</button>
+        <button type="button" onClick={() => begin({ name: t("empty.digits.name"), dataset: "digits", epochs: 20 })}>{t("empty.digits")}</button>
+        <Link to="/new" class="button">{t("empty.form")}</Link>
+      </div>
+      {failure.value && <Failure error={failure.value} />}
+    </section>
+  );
+}
