@@ -9,8 +9,9 @@ export UV_LINK_MODE ?= hardlink
 demo: .venv/.runtime
 	$(BIN)/camreel demo $(ARGS)
 
+# One thread a process: two test workers, and what they start, share the cores.
 test: lint
-	$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -2,13 +2,28 @@
 
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from benchmarks.timing import Ratio, Timing
+from benchmarks.timing import Asked, Ratio, Timing
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What was measured in a unit of its own, and the bound that it is to keep."""
+
+    name: str
+    unit: str
+    values: list[float]
+    asked: Asked | None = None
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.values)
 
 
 @dataclass(frozen=True)
@@ -19,9 +34,10 @@ class Report:
     conditions: str
     timings: Sequence[Timing]
     ratios: Sequence[Ratio]
+    figures: Sequence[Figure] = ()
 
     def markdown(self) -> str:
-        """Two tables: seconds by contender, and the ratios with what is asked of them."""
+        """Tables: seconds by contender, the ratios and the figures with what is asked of them."""
         timings = _table(
             ("contender", "median", "min", "max"),
             (
@@ -36,7 +52,20 @@ class Report:
                 for r in self.ratios
             ),
         )
-        return f"### {self.name}\n\n{self.conditions}\n\n{timings}\n\n{ratios}\n"
+        figures = _table(
+            ("figure", "unit", "median", "min", "max", "asked"),
+            (
+                (
+                    *(f.name, f.unit),
+                    *map("{:.4g}".format, (f.median, min(f.values), max(f.values))),
+                    _asked(f),
+                )
+                for f in self.figures
+            ),
+        )
+        tables = ((self.timings, timings), (self.ratios, ratios), (self.figures, figures))
+        shown = "\n\n".join(table for values, table in tables if values)
+        return f"### {self.name}\n\n{self.conditions}\n\n{shown}\n"
 
     def as_json(self) -> dict[str, object]:
         """All values, not only their medians."""
@@ -52,6 +81,16 @@ class Report:
                     "met": r.asked.met_by(r.median) if r.asked else None,
                 }
                 for r in self.ratios
+            },
+            "figures": {
+                f.name: {
+                    "unit": f.unit,
+                    "median": f.median,
+                    "rounds": f.values,
+                    "asked": str(f.asked) if f.asked else None,
+                    "met": f.asked.met_by(f.median) if f.asked else None,
+                }
+                for f in self.figures
             },
         }
 
@@ -78,10 +117,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
 
 
-def _asked(ratio: Ratio) -> str:
-    if ratio.asked is None:
+def _asked(one: Ratio | Figure) -> str:
+    if one.asked is None:
         return ""
-    return f"{ratio.asked}: {'met' if ratio.asked.met_by(ratio.median) else 'NOT met'}"
+    return f"{one.asked}: {'met' if one.asked.met_by(one.median) else 'NOT met'}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

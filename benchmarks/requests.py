@@ -6,32 +6,32 @@ the answer is 304 and has no body. `GET /healthz` is the floor: the framework an
 """
 
 import itertools
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 
 from benchmarks.report import Report
+from benchmarks.server import served
 from benchmarks.timing import Contender, interleaved, ratio
 
 EPOCHS = 2
 REQUESTS, QUICK_REQUESTS = 100, 10  # a turn
 TRAINING_IMAGES = 1_500  # of the embedded digits: each is asked for once at most
-START_TIMEOUT_SECONDS, TRAINING_TIMEOUT_SECONDS = 60, 600
+TRAINING_TIMEOUT_SECONDS = 600
 POLL_SECONDS = 0.2
 
 
 def run(rounds: int, quick: bool) -> Report:
     requests = QUICK_REQUESTS if quick else REQUESTS
     rounds = min(rounds, TRAINING_IMAGES // requests - 1)
-    with _server() as address, httpx.Client(base_url=address, timeout=60) as client:
+    with (
+        tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as folder,
+        served(Path(folder)) as address,
+        httpx.Client(base_url=address, timeout=60) as client,
+    ):
         cam = _trained_epoch(client) + "/cam"
         new_images = (f"train:{index}" for index in itertools.count())
         known = next(new_images)
@@ -100,46 +100,3 @@ def _trained_epoch(client: httpx.Client) -> str:
     if status != "succeeded":
         raise SystemExit(f"{path} {status}")
     return f"{path}/epochs/{EPOCHS}"
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    """`camreel serve` with a state folder of its own; gives its address once it is ready."""
-    command = Path(sys.executable).parent / "camreel"
-    # The settings of whoever calls stay out: neither their database nor their `.env` is touched.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CAMREEL_")}
-    with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as folder:
-        port = _free_port()
-        environment |= {"CAMREEL_STATE_DIR": folder, "CAMREEL_PORT": str(port)}
-        process = subprocess.Popen(
-            [command, "serve"], cwd=folder, env=environment, stdout=subprocess.DEVNULL
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            _wait_until_ready(process, address)
-            yield address
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], address: str) -> None:
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{address}/readyz").is_success:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(POLL_SECONDS)
-    raise SystemExit("camreel serve did not become ready")

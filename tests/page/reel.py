@@ -1,6 +1,6 @@
 """What tests ask of the page in words of its own."""
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 
 def open_run(page: Page, run_id: int, query: str = "") -> None:
@@ -11,7 +11,7 @@ def open_run(page: Page, run_id: int, query: str = "") -> None:
 
 def reel_is_drawn(page: Page) -> None:
     """Every shown cell has its pixels: no line of the canvas is empty between the columns' ends."""
-    expect(page.get_by_text("Reading maps")).to_have_count(0)
+    expect(page.locator(".reel-section, .compare")).to_have_attribute("aria-busy", "false")
     page.wait_for_function(
         """() => {
           const canvas = document.querySelector(".reel-canvas");
@@ -31,3 +31,8 @@ def epoch_shown(page: Page) -> int:
 def canvas_bytes(page: Page, selector: str) -> str:
     """A canvas's picture, to tell whether it changed."""
     return str(page.locator(selector).first.evaluate("canvas => canvas.toDataURL()"))
+
+
+def choice(page: Page, label: str) -> Locator:
+    """The list to choose from that has this label."""
+    return page.get_by_role("combobox", name=label, exact=True)

@@ -15,7 +15,7 @@ def test_an_empty_service_explains_itself_and_starts_the_papers_run(
 ) -> None:
     service = new_service()
     page = context.new_page()
-    page.goto(f"{service.http.base_url}app")
+    page.goto(f"{service.http.base_url}/app")
     expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
     page.get_by_role("button", name="Start the paper's run").click()
     expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
@@ -46,12 +46,13 @@ def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: 
     expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
     number = int(page.url.split("/")[-1].split("?")[0])
     # Columns appear, the scrubber follows.
-    page.wait_for_function("document.querySelector('.scrubber input')?.max >= 2", timeout=60_000)
+    scrubber = page.locator(".scrubber input")
+    expect(scrubber).to_have_attribute("max", re.compile("[2-8]"), timeout=60_000)
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "true")
     reel_is_drawn(page)
     # Until the user takes it.
     page.keyboard.press("Home")
-    page.wait_for_function("document.querySelector('.scrubber input')?.max === '8'", timeout=60_000)
+    expect(scrubber).to_have_attribute("max", "8", timeout=60_000)
     assert epoch_shown(page) == 0
     expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
     spec = service.run(number)["spec"]
@@ -86,16 +87,16 @@ def test_runs_are_found_and_picked_for_comparison(
     page: Page, watched: dict[str, Any], finished: dict[str, Any]
 ) -> None:
     page.goto("/app")
-    row = page.locator("tbody tr", has_text="watched")
+    row = page.locator(".runs tbody tr", has_text="watched")
     expect(row.locator(".sparkline")).to_be_visible()
     expect(row.locator(".blank-share")).to_have_count(2)
     page.get_by_label("Search names").fill("watch")
-    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.locator(".runs tbody tr")).to_have_count(1)
     page.get_by_label("Search names").fill("")
-    expect(page.locator("tbody tr", has_text="shared")).to_be_visible()
+    expect(page.locator(".runs tbody tr", has_text="shared")).to_be_visible()
     row.get_by_role("button", name="paper").click()
     expect(page).to_have_url(re.compile("tag=paper"))
-    expect(page.locator("tbody tr", has_text="shared")).to_have_count(0)
+    expect(page.locator(".runs tbody tr", has_text="shared")).to_have_count(0)
     page.get_by_role("button", name=re.compile("without the tag paper")).click()
     page.get_by_label("Pick watched for comparison").check()
     expect(page.get_by_text("Pick another")).to_be_visible()
@@ -124,7 +125,7 @@ def test_a_service_that_stops_answering_is_said(
 ) -> None:
     service = new_service()
     page = context.new_page()
-    page.goto(f"{service.http.base_url}app")
+    page.goto(f"{service.http.base_url}/app")
     expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
     service.stop()
     expect(page.get_by_role("alert")).to_contain_text("does not answer", timeout=20_000)

@@ -15,7 +15,7 @@ import { followRun } from "../run/following";
 import { listen } from "../run/keys";
 import { Options } from "../run/Options";
 import { Scrubber } from "../run/Scrubber";
-import { CELL_SIZES, finerStep, fitting, niceStep, openView, sampled } from "../run/view";
+import { fitting, openView, sampled, zoom } from "../run/view";
 import { number, t } from "../text";
 import { differences } from "./differences";
 import { Picker } from "./Picker";
@@ -31,7 +31,7 @@ export function ComparePage({ ids }: { ids: number[] }) {
   const there = runs.filter((run) => run !== null);
   const size = useComputed(() => model.layout.value.cell);
   return (
-    <main class="compare" id="content">
+    <main class="compare" id="content" aria-busy={model.busy.value}>
       <h1>{t("compare.title")}</h1>
       <Picker ids={ids} />
       {model.followings.map((one, index) => one.failure.value && <Failure key={ids[index]} error={one.failure.value} retry={one.refresh} />)}
@@ -56,7 +56,8 @@ export function ComparePage({ ids }: { ids: number[] }) {
             </label>
           </div>
           <Options view={model.view} onZoom={model.deeds.zoom} pair={false} />
-          {model.common.value.length === 0 && <p class="failure" role="alert">{t("compare.noProbe")}</p>}
+          {there.some((run) => run.epochs_done < 0) && <p class="notice" role="status">{t("compare.waiting")}</p>}
+          {model.common.value.length === 0 && !there.some((run) => run.epochs_done < 0) && <p class="failure" role="alert">{t("compare.noProbe")}</p>}
           <ReelCanvas
             lines={model.lines} columns={model.columns} size={size} cursor={model.cursor} selected={model.selected}
             version={model.version} label={t("compare.title")} onPick={(column) => model.deeds.seek(model.columns.peek().epochs[column] ?? 0)}
@@ -98,6 +99,8 @@ function Heads({ runs }: { runs: NonNullable<ReturnType<typeof followRun>["run"]
   );
 }
 
+const shortened = (name: string): string => (name.length > 24 ? `${name.slice(0, 23)}…` : name);
+
 function open(ids: number[]) {
   const followings = ids.map(followRun);
   const { view, close: closeView } = openView("proposed");
@@ -124,7 +127,8 @@ function open(ids: number[]) {
   const common = computed(() => {
     // The same reference in another dataset is another image.
     if (new Set(followings.map((one) => one.run.value?.spec.dataset)).size > 1) return [];
-    const [first, ...rest] = followings.map((one) => one.probes.value);
+    // A run that has not begun has no probes yet; the others are shown meanwhile.
+    const [first, ...rest] = followings.map((one) => one.probes.value).filter((probes) => probes.length);
     return (first ?? []).filter((probe) => rest.every((others) => others.some((other) => other.image === probe.image)));
   });
   const probe = computed(() => {
@@ -163,6 +167,7 @@ function open(ids: number[]) {
     }),
     effect(() => replaceParams({ align: alignment.value === "images" ? "images" : null })),
   ];
+  const busy = computed(() => reels.value.some((reel) => reel.busy.value));
   const changes = computed(() => reels.value.map((reel) => reel.changed.value).join());
   const rowOf = (reel: Reel) => reel.rows.findIndex((row) => row.image === probe.value);
   // One scale over all the runs, so that what looks stronger is stronger.
@@ -207,7 +212,7 @@ function open(ids: number[]) {
     const of = (title: string, unit: Chart["unit"], pick: "test_loss" | "test_accuracy"): Chart => ({
       title, unit,
       curves: followings.map((one, run) => ({
-        label: `#${ids[run]}`, colour: run,
+        label: `#${ids[run]} ${shortened(one.run.value ? runName(one.run.value) : "")}`, colour: run,
         values: numbers.value.map((column) => one.epochs.value[epochAt(run, column)]?.[pick] ?? null),
       })),
     });
@@ -217,7 +222,7 @@ function open(ids: number[]) {
     view.epoch.value = Math.min(Math.max(0, to), last.peek());
   };
   return {
-    followings, view, alignment, width, playing, last, at, label, common, probe, layout, columns, cursor, lines, version, numbers, charts,
+    followings, view, alignment, width, playing, busy, last, at, label, common, probe, layout, columns, cursor, lines, version, numbers, charts,
     selected: signal(""),
     follows: signal(false),
     deeds: {
@@ -231,17 +236,7 @@ function open(ids: number[]) {
       },
       play: () => void (playing.value = !playing.peek()),
       follow: () => {},
-      zoom: (direction: 1 | -1 | 0) => {
-        const { cell, step } = layout.peek();
-        if (direction === 0) [view.cell.value, view.step.value] = [null, null];
-        else if (direction > 0) {
-          view.cell.value = step > 1 ? cell : (CELL_SIZES.find((size) => size > cell) ?? cell);
-          view.step.value = finerStep(step);
-        } else {
-          view.cell.value = CELL_SIZES.findLast((size) => size < cell) ?? cell;
-          view.step.value = cell > CELL_SIZES[0] ? step : niceStep(Math.min(step + 1, Math.max(1, last.peek())));
-        }
-      },
+      zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), last.peek(), direction),
     },
     close: () => {
       closers.forEach((end) => end());

@@ -23,21 +23,32 @@ interface Column {
   blank: BlankCause[];
 }
 
-const EPOCHS_AT_ONCE = 128;
+// What every run records is read from rows, and few large answers come soonest. What has to be
+// computed comes in small ones, so that columns appear while the rest is being made.
+const RECORDED = ["conventional", "proposed"];
+const RECORDED_AT_ONCE = 128;
+const COMPUTED_AT_ONCE = 4;
 
 export class Reel {
   readonly changed = signal(0);
   readonly failure = signal<Error | null>(null);
+  readonly busy = signal(false); // something that was asked for is not here yet
   rows: AtlasRow[] = [];
   methods: string[];
   geometry: Geometry | null = null;
   private columns = new Map<number, Column>();
-  private wanted: number[][] = []; // what was asked last comes first
-  private busy = false;
+  private wanted: number[] = []; // what was asked last comes first
+  private coming: number[] = []; // asked of the service now
+  private working = false;
   private closed = false;
+
+  readonly recorded: boolean; // with the epochs: nothing has to be computed
+  private readonly epochsAtOnce: number;
 
   constructor(readonly question: Question) {
     this.methods = question.methods;
+    this.recorded = question.rows === "probes" && question.methods.every((method) => RECORDED.includes(method));
+    this.epochsAtOnce = this.recorded ? RECORDED_AT_ONCE : COMPUTED_AT_ONCE;
   }
 
   has(epoch: number): boolean {
@@ -73,11 +84,10 @@ export class Reel {
 
   /** Ask for those of these epochs that are not here; they come before what was asked earlier. */
   need(epochs: number[]): void {
-    const missing = epochs.filter((epoch) => !this.columns.has(epoch));
+    const missing = epochs.filter((epoch) => !this.columns.has(epoch) && !this.coming.includes(epoch));
     if (!missing.length || this.closed) return;
-    for (let at = missing.length; at > 0; at -= EPOCHS_AT_ONCE) {
-      this.wanted.unshift(missing.slice(Math.max(0, at - EPOCHS_AT_ONCE), at));
-    }
+    this.wanted = [...new Set([...missing, ...this.wanted])];
+    this.busy.value = true;
     // Not at once: what is asked in the same breath is put in order first.
     queueMicrotask(() => void this.work());
   }
@@ -88,13 +98,12 @@ export class Reel {
   }
 
   private async work(): Promise<void> {
-    if (this.busy) return;
-    this.busy = true;
+    if (this.working) return;
+    this.working = true;
     try {
-      for (let next = this.wanted.shift(); next && !this.closed; next = this.wanted.shift()) {
-        const missing = next.filter((epoch) => !this.columns.has(epoch));
-        if (!missing.length) continue;
-        await this.fetch(missing);
+      while (this.wanted.length && !this.closed) {
+        this.coming = this.wanted.splice(0, this.epochsAtOnce).sort((a, b) => a - b);
+        await this.fetch(this.coming);
         this.failure.value = null;
         this.changed.value++;
       }
@@ -102,7 +111,9 @@ export class Reel {
       this.failure.value = error as Error;
       this.wanted = [];
     } finally {
-      this.busy = false;
+      this.coming = [];
+      this.working = false;
+      this.busy.value = false;
     }
   }
 

@@ -7,6 +7,16 @@ import type { Texts } from "../text/english";
 
 export const helpOpen = signal(false);
 
+const KEPT = "camreel.letters";
+
+/** Whether keys of one character act: who speaks to the browser can switch them off. WCAG 2.1.4. */
+export const lettersOn = signal(localStorage.getItem(KEPT) !== "off");
+
+function allowLetters(on: boolean): void {
+  localStorage.setItem(KEPT, on ? "on" : "off");
+  lettersOn.value = on;
+}
+
 const KEYS: [string[], keyof Texts][] = [
   [["←", "→"], "keys.step"],
   [["Shift", "← →"], "keys.leap"],
@@ -47,6 +57,10 @@ export function Help() {
         </tbody>
       </table>
       <p>{t("keys.more")}</p>
+      <label class="letters">
+        <input type="checkbox" checked={lettersOn.value} onChange={(event) => allowLetters(event.currentTarget.checked)} />
+        {t("keys.letters")}
+      </label>
       <button type="button" autofocus onClick={() => (helpOpen.value = false)}>{t("close")}</button>
     </dialog>
   );

@@ -83,28 +83,33 @@ interface MethodProps {
   known: { methods: Method[]; targets: Target[] };
 }
 
+const OF_PAPER = { conventional: "method.conventional", proposed: "method.proposed" } as const;
+
+const isOfPaper = (name: string): name is keyof typeof OF_PAPER => name in OF_PAPER;
+
+const titleOf = ({ name, title }: Method): string => (isOfPaper(name) ? t(OF_PAPER[name]) : title);
+
 /** A method, and the score that it explains: `layer-cam/centred`. */
 function MethodChoice({ name, value, known }: MethodProps) {
   const [base, target] = value.value.split(/[/?]/) as [string, string | undefined];
   const method = known.methods.find((one) => one.name === base);
   const offered = method?.targets.filter((one) => one !== "contrast") ?? [];
   const choose = (to: string) => (value.value = offered[0] === to ? base : `${base}/${to}`);
-  const option = (one: Method) => <option value={one.name} title={`${one.description} ${one.source}, ${one.year}`}>{one.title}</option>;
-  const paper = ["conventional", "proposed"];
+  const option = (one: Method) => <option value={one.name} title={`${one.description} ${one.source}, ${one.year}`}>{titleOf(one)}</option>;
   return (
     <div class="method-choice">
       <label>
         <span>{t("options.method", { name })}</span>
         <select value={base} onChange={(event) => (value.value = event.currentTarget.value)} title={method?.description}>
           {!method && <option value={base}>{base}</option>}
-          <optgroup label={t("options.method.paper")}>{known.methods.filter((one) => paper.includes(one.name)).map(option)}</optgroup>
+          <optgroup label={t("options.method.paper")}>{known.methods.filter((one) => isOfPaper(one.name)).map(option)}</optgroup>
           <optgroup label={t("options.method.recommended")}>{known.methods.filter((one) => one.recommended).map(option)}</optgroup>
           <optgroup label={t("options.method.all")}>
-            {known.methods.filter((one) => !one.recommended && !paper.includes(one.name)).map(option)}
+            {known.methods.filter((one) => !one.recommended && !isOfPaper(one.name)).map(option)}
           </optgroup>
         </select>
       </label>
-      {offered.length > 1 && !paper.includes(base) && (
+      {offered.length > 1 && !isOfPaper(base) && (
         <label>
           <span>{t("options.target")}</span>
           <select value={target ?? offered[0]} onChange={(event) => choose(event.currentTarget.value)}>

@@ -9,7 +9,8 @@ import { arrived } from "../maps/images";
 import { loadTables, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
-import type { Scale } from "../maps/scale";
+import type { Look } from "../maps/paint";
+import type { Scale, Style } from "../maps/scale";
 import { Failure, Loading } from "../parts/Failure";
 import { Link } from "../parts/Link";
 import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
@@ -24,7 +25,7 @@ import { RowLabel } from "./RowLabel";
 import { Scores } from "./Scores";
 import { Scrubber } from "./Scrubber";
 import { TakeAway } from "./TakeAway";
-import { CELL_SIZES, finerStep, fitting, linesOf, niceStep, openView, sampled, type View } from "./view";
+import { fitting, linesOf, openView, sampled, zoom, type View } from "./view";
 
 const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is shown
 const CELLS_AT_ONCE = 1_500; // a row's epochs: so many are fetched in one request
@@ -137,25 +138,21 @@ function open(id: number) {
       before?.close();
       reel.value = new Reel(question);
     }),
-    // What is on screen first, then the scrubbed epoch's surroundings or, of a run that is not long, all.
+    // What is asked for last comes first: the scrubbed epoch, then what is on screen, then its
+    // surroundings or, of a run that is not long, all.
     effect(() => {
       const present = reel.value;
       const until = last.value;
       const at = epoch.value;
+      const { epochs } = columns.value;
       if (!present || until < 0) return;
       const all = until < WHOLE_AT_MOST ? sampled(until, 1) : around(at, until);
       untracked(() => {
-        const few = all.length * following.probes.value.length <= CELLS_AT_ONCE;
         present.need(all);
-        if (few) return;
-        present.need(columns.value.epochs);
-        if (!present.has(at)) present.need([at]);
+        if (present.recorded && all.length * following.probes.value.length <= CELLS_AT_ONCE) return;
+        present.need(epochs);
+        present.need([at]);
       });
-    }),
-    effect(() => {
-      const present = reel.value;
-      const { epochs } = columns.value;
-      if (present) untracked(() => present.need(epochs));
     }),
   ];
   const blanks = followBlanks(id, () => [view.methodA.value, view.methodB.value], () => last.value);
@@ -213,12 +210,17 @@ function open(id: number) {
     if (!present) return [];
     void present.changed.value;
     void tablesReady.value;
-    return linesOf(view.shown.value).map((method) => ({
-      title: present.methods[method] ?? "",
-      cell: present.cell(method, rowIndex.value, epoch.value),
-      geometry: present.geometry,
-      look: lookOf(scaleOf(present, method, rowIndex.value)),
-    }));
+    const shot = (method: number, look: Look, title = present.methods[method] ?? ""): Shot => (
+      { title, cell: present.cell(method, rowIndex.value, epoch.value), geometry: present.geometry, look }
+    );
+    const of = (method: number) => lookOf(scaleOf(present, method, rowIndex.value));
+    const shown = linesOf(view.shown.value);
+    // And the one that is selected in the other way: the map alone beside its overlay.
+    const one = shown.includes(selectedLine.value ?? -1) ? selectedLine.value! : shown.at(-1)!;
+    const style: Style = view.style.value === "overlay" ? "heatmap" : "overlay";
+    const title = `${present.methods[one]}, ${t(`style.${style}`)}`;
+    const other = { ...of(one), style, table: table(view.colormap.value) };
+    return [...shown.map((method) => shot(method, of(method))), shot(one, other, title)];
   });
   const version = computed(() => [
     view.style.value, view.colormap.value, view.scale.value, view.rows.value, view.shown.value, image.value, tablesReady.value,
@@ -244,29 +246,11 @@ function open(id: number) {
     if (view.rows.peek() === "probes") view.image.value = next.image;
     else selectedClass.value = next.class_index;
   };
-  const zoom = (direction: 1 | -1 | 0) => batch(() => {
-    const { cell, step } = layout.peek();
-    if (direction === 0) {
-      view.cell.value = null;
-      view.step.value = null;
-    } else if (direction > 0 && step > 1) {
-      view.step.value = finerStep(step);
-      view.cell.value = cell;
-    } else if (direction > 0) {
-      view.cell.value = CELL_SIZES.find((size) => size > cell) ?? cell;
-      view.step.value = 1;
-    } else if (cell > CELL_SIZES[0]) {
-      view.cell.value = CELL_SIZES.findLast((size) => size < cell) ?? cell;
-      view.step.value = step;
-    } else {
-      view.cell.value = cell;
-      view.step.value = niceStep(Math.min(step + 1, Math.max(1, last.peek())));
-    }
-  });
   return {
     following, view, reel, lines, columns, cursor, selected, selectedRow, shots, version, charts, numbers, layout, width,
     state: { epoch, last, image, playing, follows },
-    seek, pick, stepRow, zoom,
+    seek, pick, stepRow,
+    zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), last.peek(), direction),
     followLatest: () => {
       view.epoch.value = view.epoch.peek() === null ? epoch.peek() : null;
     },
@@ -293,7 +277,7 @@ function ReelSection({ model }: { model: Model }) {
   const { step } = layout.value;
   const shown = t(view.rows.value === "classes" ? "reel.title.classes" : "reel.title", { image: state.image.value ?? "" });
   return (
-    <section class="reel-section" aria-label={shown}>
+    <section class="reel-section" aria-label={shown} aria-busy={reel.value?.busy.value ?? true}>
       <div class="reel-head">
         <h2>{shown}</h2>
         <span class="muted">
@@ -388,7 +372,7 @@ function Facts({ run }: { run: Run }) {
 }
 
 function spoken(model: Model): string {
-  const shots = model.shots.value;
+  const shots = model.shots.value.slice(0, -1); // the last one is another picture of one of them
   const row = model.selectedRow.value;
   if (!row) return "";
   const told = shots.map(({ title, cell }) => `${title}: ${cell ? (cell.blank === "none" ? t("spoken.shown") : t(`blank.${cell.blank}`)) : ""}`);

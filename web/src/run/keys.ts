@@ -1,6 +1,6 @@
 // The keys of a run's page.
 
-import { helpOpen } from "../parts/Help";
+import { helpOpen, lettersOn } from "../parts/Help";
 import { dark, choose } from "../theme";
 import { SCALES, STYLES, type View } from "./view";
 
@@ -54,6 +54,7 @@ function taken(event: KeyboardEvent): boolean {
 export function listen(deeds: Deeds): () => void {
   const onKey = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey || taken(event)) return;
+    if (event.key.length === 1 && event.key !== " " && !lettersOn.peek()) return;
     const deed = DEEDS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
     if (!deed) return;
     event.preventDefault();

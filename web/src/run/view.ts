@@ -1,6 +1,6 @@
 // How a run is looked at. All of it is in the address, so that a link restores the exact view.
 
-import { effect, signal, type Signal } from "@preact/signals";
+import { batch, effect, signal, type Signal } from "@preact/signals";
 import type { ScaleName, Style } from "../maps/scale";
 import { params, replaceParams } from "../route";
 
@@ -111,4 +111,23 @@ export function fitting(width: number, columns: number): { cell: number; step: n
   const step = niceStep(columns / room);
   const shown = Math.ceil(columns / step) + 1;
   return { cell: CELL_SIZES.findLast((size) => size <= 64 && size * shown <= width) ?? CELL_SIZES[0], step };
+}
+
+/** Zoom in (1), out (-1) or back to what fits (0): first the step between columns, then the cells' size. */
+export function zoom(view: View, { cell, step }: { cell: number; step: number }, last: number, direction: 1 | -1 | 0): void {
+  batch(() => {
+    if (direction === 0) {
+      view.cell.value = null;
+      view.step.value = null;
+    } else if (direction > 0) {
+      view.cell.value = step > 1 ? cell : (CELL_SIZES.find((size) => size > cell) ?? cell);
+      view.step.value = finerStep(step);
+    } else if (cell > CELL_SIZES[0]) {
+      view.cell.value = CELL_SIZES.findLast((size) => size < cell) ?? cell;
+      view.step.value = step;
+    } else {
+      view.cell.value = cell;
+      view.step.value = niceStep(Math.min(step + 1, Math.max(1, last)));
+    }
+  });
 }

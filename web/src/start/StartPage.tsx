@@ -1,7 +1,7 @@
 // The runs, newest first, with what is known of each at a glance.
 
 import { useSignal, useSignalEffect } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { address, getJson, postJson } from "../api/client";
 import { follow } from "../api/events";
 import type { Run } from "../api/types";
@@ -18,10 +18,15 @@ interface Found {
   next: string | null;
 }
 
+/** What was found, and by which question: answers of two questions are never mixed. */
+interface Answer extends Found {
+  key: string;
+}
+
 const REFRESH = 5000; // ms: runs that others started appear
 
 export function StartPage() {
-  const found = useSignal<Found | null>(null);
+  const found = useSignal<Answer | null>(null);
   const failure = useSignal<Error | null>(null);
   const picked = useSignal<number[]>([]);
   const search = params.value.get("search") ?? "";
@@ -30,15 +35,20 @@ export function StartPage() {
   const asked = { search: search || null, tag: tag || null, status: status || null, limit: 50 };
   const key = address("", asked);
 
+  const latest = useRef(key);
+  latest.current = key;
+
   const read = async () => {
     try {
       const first = await getJson<Found>("/runs", asked);
+      if (latest.current !== key) return;
       // What was fetched of older runs stays.
-      const older = found.value?.items.filter((run) => run.id < (first.items.at(-1)?.id ?? 0)) ?? [];
-      found.value = older.length ? { items: [...first.items, ...older], next: found.value!.next } : first;
+      const before = found.value?.key === key ? found.value : null;
+      const older = before?.items.filter((run) => run.id < (first.items.at(-1)?.id ?? 0)) ?? [];
+      found.value = older.length ? { key, items: [...first.items, ...older], next: before!.next } : { key, ...first };
       failure.value = null;
     } catch (error) {
-      failure.value = error as Error;
+      if (latest.current === key) failure.value = error as Error;
     }
   };
   useEffect(() => {
@@ -65,8 +75,9 @@ export function StartPage() {
 
   const more = async () => {
     try {
-      const next = await getJson<Found>("/runs", { ...asked, cursor: found.value!.next });
-      found.value = { items: [...found.value!.items, ...next.items], next: next.next };
+      const before = found.value!;
+      const next = await getJson<Found>("/runs", { ...asked, cursor: before.next });
+      if (latest.current === key) found.value = { key, items: [...before.items, ...next.items], next: next.next };
     } catch (error) {
       failure.value = error as Error;
     }

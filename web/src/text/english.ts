@@ -106,6 +106,8 @@ export const english = {
   "spoken.shown": "map shown",
 
   "options.method": "Method {name}",
+  "method.conventional": "conventional: after softmax",
+  "method.proposed": "proposed: before sigmoid and softmax",
   "options.method.paper": "The paper's two",
   "options.method.recommended": "Recommended otherwise",
   "options.method.all": "All others",
@@ -182,6 +184,7 @@ export const english = {
   "compare.differences": "What differs",
   "compare.same": "Nothing: they were asked to do the same.",
   "compare.probe": "Probe",
+  "compare.waiting": "Not every run has begun; its maps appear as its epochs land.",
   "compare.noProbe": "These runs watch no image in common.",
   "compare.align": "Aligned by",
   "compare.epochs": "epochs",
@@ -207,6 +210,7 @@ export const english = {
   "keys.follow": "follow the latest epoch",
   "keys.theme": "light, dark",
   "keys.help": "this help",
+  "keys.letters": "Keys of one character act",
   "keys.more": "Everything is in the address: a copied link restores the exact view.",
 } as const;
 

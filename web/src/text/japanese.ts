@@ -108,6 +108,8 @@ export const japanese: Texts = {
   "spoken.shown": "マップあり",
 
   "options.method": "手法 {name}",
+  "method.conventional": "従来法(softmaxの後)",
+  "method.proposed": "提案法(シグモイドとsoftmaxの前)",
   "options.method.paper": "論文の 2 手法",
   "options.method.recommended": "その他で推奨",
   "options.method.all": "その他すべて",
@@ -184,6 +186,7 @@ export const japanese: Texts = {
   "compare.differences": "異なる設定",
   "compare.same": "設定に違いはありません。",
   "compare.probe": "プローブ",
+  "compare.waiting": "まだ始まっていない実行があります。エポックが終わるごとにマップが表示されます。",
   "compare.noProbe": "共通して観察している画像がありません。",
   "compare.align": "揃え方",
   "compare.epochs": "エポック",
@@ -209,5 +212,6 @@ export const japanese: Texts = {
   "keys.follow": "最新のエポックを追う",
   "keys.theme": "ライト・ダーク",
   "keys.help": "このヘルプ",
+  "keys.letters": "1 文字のキーを有効にする",
   "keys.more": "表示の状態はすべて URL に入っています。リンクをコピーすれば同じ表示に戻れます。",
 };

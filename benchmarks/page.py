@@ -1,0 +1,265 @@
+"""The page in real Chromium: opening a run, scrubbing, memory, and epochs that land meanwhile.
+
+Two runs of 100 epochs are trained on real MNIST, one of 10 probes, one of 100; what the training
+gives does not matter here, so their epochs are short. Chromium draws without a GPU, as the machines
+that run this have none.
+"""
+
+import itertools
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.mnist_folder import mnist_folder
+from benchmarks.report import Figure, Report
+from benchmarks.server import CAMREEL, served, settings
+from benchmarks.timing import Asked
+
+EPOCHS, QUICK_EPOCHS = 100, 6
+SAMPLES_PER_EPOCH = 200
+FRAMES, QUICK_FRAMES = 600, 60
+LANDED_EPOCHS = 12
+FEW_PROBES, MANY_PROBES = 1, 10  # a class
+TIMEOUT_MS = 60_000
+
+WATCH_UNTIL_WHOLE = """
+() => {
+  const whole = () => {
+    const reel = document.querySelector(".reel-section");
+    const canvases = [...document.querySelectorAll(".large canvas")];
+    return reel?.getAttribute("aria-busy") === "false"
+      && document.querySelectorAll(".reel-label").length > 0
+      && [...document.querySelectorAll(".reel-label img")].every(
+        (image) => image.complete || image.getBoundingClientRect().top > innerHeight)
+      && document.querySelectorAll(".scores .figure").length > 0
+      && document.querySelectorAll(".curve canvas").length === 5
+      && canvases.length === 4;
+  };
+  // Two frames more: what the last answer changed is painted in the next one.
+  const look = () => whole()
+    ? requestAnimationFrame(() => requestAnimationFrame(() => (window.wholeAt = performance.now())))
+    : requestAnimationFrame(look);
+  requestAnimationFrame(look);
+}
+"""
+
+SCRUB = """
+(frames) => new Promise((done) => {
+  const input = document.querySelector(".scrubber input");
+  const last = Number(input.max);
+  const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
+  const deltas = [];
+  let before = null;
+  let at = 0;
+  const frame = (now) => {
+    if (before !== null) deltas.push(now - before);
+    before = now;
+    at += 1;
+    const place = at % (2 * last);
+    set.call(input, String(place <= last ? place : 2 * last - place));
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+    if (deltas.length < frames) requestAnimationFrame(frame);
+    else done(deltas);
+  };
+  requestAnimationFrame(frame);
+})
+"""
+
+NOTE_EPOCHS = """
+() => {
+  window.landed = {};
+  let known = -1;
+  const look = () => {
+    const last = Number(document.querySelector(".scrubber input")?.max ?? -1);
+    const reel = document.querySelector(".reel-section");
+    if (last > known && reel?.getAttribute("aria-busy") === "false") {
+      known = last;
+      requestAnimationFrame(() => (window.landed[last] = Date.now()));
+    }
+    requestAnimationFrame(look);
+  };
+  look();
+}
+"""
+
+
+def run(rounds: int, quick: bool) -> Report:
+    epochs = QUICK_EPOCHS if quick else EPOCHS
+    with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
+        folder = Path(name)
+        few, many = 1, 2  # the numbers of the runs in the new database
+        _train(folder, epochs, FEW_PROBES)
+        _train(folder, epochs, MANY_PROBES)
+        with _chromium() as browser:
+            opened = [_opened(browser, folder, few) for _ in range(rounds)]
+            with served(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
+                frames = _scrubbed(browser, f"{address}/app/runs/{many}", quick)
+                heaps = [_heap_growth(browser, address, many) for _ in range(rounds)]
+                delays = _delays_of_epochs(browser, address)
+    return Report(
+        "page",
+        f"Chromium on the loopback interface, 1400 x 1000 pixels. Opening: {epochs} epochs of "
+        f"{10 * FEW_PROBES} probes by two methods, from the start of the navigation until all "
+        f"maps, scores and curves are painted. Scrubbing and memory: {epochs} epochs of "
+        f"{10 * MANY_PROBES} probes by two methods, {2 * 10 * MANY_PROBES * (epochs + 1)} maps.",
+        [],
+        [],
+        [
+            _figure("opened, cold server", "ms", [one.cold for one in opened], 1000),
+            _figure(
+                "opened, warm server, empty browser cache", "ms", [o.warm for o in opened], 400
+            ),
+            _figure(
+                "opened again, warm server and browser", "ms", [one.again for one in opened], 400
+            ),
+            _figure("transferred, page included", "MB", [one.megabytes for one in opened], 1.5),
+            _figure("scrubbing, frame, 50th percentile", "ms", [statistics.median(frames)]),
+            _figure("scrubbing, frame, 95th percentile", "ms", [_percentile(frames, 95)], 16.7),
+            _figure("growth of the tab's heap", "MB", heaps, 150),
+            _figure("from an epoch's commit to the screen", "ms", delays, 500),
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """How long a run took to be seen whole, in milliseconds, and what came over the wire."""
+
+    cold: float
+    warm: float
+    again: float
+    megabytes: float
+
+
+def _opened(browser: Browser, folder: Path, run_id: int) -> Opened:
+    with served(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
+        path = f"{address}/app/runs/{run_id}"
+        with _tab(browser) as page:
+            cold = _milliseconds_until_whole(page, path)
+        with _tab(browser) as page:
+            transferred = _count_bytes(page)
+            warm = _milliseconds_until_whole(page, path)
+            megabytes = sum(transferred) / 1e6
+            again = _milliseconds_until_whole(page, path)
+    return Opened(cold, warm, again, megabytes)
+
+
+def _milliseconds_until_whole(page: Page, address: str) -> float:
+    page.goto(address)
+    page.wait_for_function("() => window.wholeAt")
+    return float(page.evaluate("window.wholeAt"))
+
+
+def _count_bytes(page: Page) -> list[int]:
+    """A list that grows by the bytes of each answer, headers included, as they came."""
+    network = page.context.new_cdp_session(page)
+    network.send("Network.enable")
+    sizes: list[int] = []
+    network.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    return sizes
+
+
+def _scrubbed(browser: Browser, address: str, quick: bool) -> list[float]:
+    with _tab(browser) as page:
+        _milliseconds_until_whole(page, address)
+        page.evaluate(SCRUB, QUICK_FRAMES)  # the first pass paints what the others find painted
+        deltas: list[float] = page.evaluate(SCRUB, QUICK_FRAMES if quick else FRAMES)
+    return deltas
+
+
+def _heap_growth(browser: Browser, address: str, run_id: int) -> float:
+    """Megabytes that the tab holds more when the run is open than on the list of runs."""
+    with _tab(browser) as page:
+        page.goto(f"{address}/app")
+        page.locator(".runs").wait_for()
+        before = _heap(page)
+        page.goto(f"{address}/app/runs/{run_id}")
+        page.wait_for_function("() => window.wholeAt")
+        page.evaluate(SCRUB, QUICK_FRAMES)
+        return (_heap(page) - before) / 1e6
+
+
+def _heap(page: Page) -> float:
+    """Bytes of the tab's JavaScript heap and of its buffers, after a collection."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    usage: dict[str, Any] = session.send("Runtime.getHeapUsage")
+    return float(usage["usedSize"] + usage.get("backingStorageSize", 0))
+
+
+def _delays_of_epochs(browser: Browser, address: str) -> list[float]:
+    """Milliseconds from the moment an epoch's row was written to its maps on the screen."""
+    spec = {"dataset": "mnist", "epochs": LANDED_EPOCHS, "samples_per_epoch": SAMPLES_PER_EPOCH}
+    with httpx.Client(base_url=address, timeout=60) as client, _tab(browser) as page:
+        run_id = client.post("/runs", json=spec).raise_for_status().json()["id"]
+        page.goto(f"{address}/app/runs/{run_id}")
+        page.evaluate(NOTE_EPOCHS)
+        page.locator(".status.succeeded").wait_for()
+        page.wait_for_function(f"() => {LANDED_EPOCHS} in window.landed")
+        landed: dict[str, float] = page.evaluate("window.landed")
+        told = client.get(f"/runs/{run_id}/epochs").raise_for_status().json()["items"]
+    written = {
+        epoch["epoch"]: datetime.fromisoformat(epoch["created_at"]).timestamp() * 1000
+        for epoch in told
+    }
+    # The first ones land while the page itself is still being opened.
+    return [landed[str(epoch)] - written[epoch] for epoch in written if str(epoch) in landed][2:]
+
+
+@contextmanager
+def _chromium() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise SystemExit("no Chromium here: apt-get install --no-install-recommends chromium")
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def _tab(browser: Browser) -> Iterator[Page]:
+    """A tab that knows nothing of the ones before it."""
+    context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
+    context.set_default_timeout(TIMEOUT_MS)
+    context.add_init_script(f"({WATCH_UNTIL_WHOLE})()")
+    yield context.new_page()
+    context.close()
+
+
+def _train(folder: Path, epochs: int, per_class: int) -> None:
+    """Train a run in the folder's database."""
+    spec = {
+        "name": f"{10 * per_class} probes",
+        "epochs": epochs,
+        "samples_per_epoch": SAMPLES_PER_EPOCH,
+        "probes.per_class": per_class,
+    }
+    changes = (("--set", f"{name}={json.dumps(value)}") for name, value in spec.items())
+    subprocess.run(
+        [CAMREEL, "train", *itertools.chain.from_iterable(changes)],
+        env=settings(folder, CAMREEL_DATA_DIR=str(mnist_folder())),
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+
+
+def _figure(name: str, unit: str, values: list[float], at_most: float | None = None) -> Figure:
+    return Figure(name, unit, values, None if at_most is None else Asked("<=", at_most))
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]

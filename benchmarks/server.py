@@ -1,0 +1,66 @@
+"""A real `camreel serve` for benchmarks, in a process of its own."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+START_TIMEOUT_SECONDS = 60
+POLL_SECONDS = 0.05
+CAMREEL = Path(sys.executable).parent / "camreel"
+
+
+def settings(folder: Path, **more: str) -> dict[str, str]:
+    """The environment of a service whose state is in `folder`.
+
+    The settings of whoever calls stay out: neither their database nor their `.env` is touched.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CAMREEL_")}
+    return environment | {"CAMREEL_STATE_DIR": str(folder), **more}
+
+
+@contextmanager
+def served(folder: Path, **more: str) -> Iterator[str]:
+    """`camreel serve` on a state folder; gives its address once it is ready."""
+    port = _free_port()
+    process = subprocess.Popen(
+        [CAMREEL, "serve"],
+        cwd=folder,
+        env=settings(folder, CAMREEL_PORT=str(port), **more),
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        address = f"http://127.0.0.1:{port}"
+        _wait_until_ready(process, address)
+        yield address
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], address: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{address}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(POLL_SECONDS)
+    raise SystemExit("camreel serve did not become ready")
