@@ -149,9 +149,13 @@ function open(ids: number[]) {
   const reels = signal<Reel[]>([]);
   const closers = [
     effect(() => {
-      const method = view.methodA.value;
-      reels.peek().forEach((reel) => reel.close());
-      reels.value = ids.map((runId) => new Reel({ runId, methods: [method], rows: "probes", image: null }));
+      // One row a run, unless the scale is over all of them.
+      const methods = [view.methodA.value];
+      const image = view.scale.value === "run" ? null : probe.value;
+      untracked(() => {
+        reels.value.forEach((reel) => reel.close());
+        reels.value = ids.map((runId) => new Reel({ runId, methods, rows: "probes", image }));
+      });
     }),
     effect(() => {
       const wanted = columns.value.epochs;
