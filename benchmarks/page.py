@@ -1,8 +1,8 @@
 """The page in real Chromium: opening a run, scrubbing, memory, and epochs that land meanwhile.
 
-Two runs of 100 epochs are trained on real MNIST, one of 10 probes, one of 100; what the training
-gives does not matter here, so their epochs are short. Chromium draws without a GPU, as the machines
-that run this have none.
+Two runs of 100 epochs are trained on real MNIST, one of 10 probes, one of 100. What the training
+gives does not matter here, so epochs are short and networks narrow: maps are of the same size.
+Chromium draws without a GPU, as the machines that run this have none.
 """
 
 import itertools
@@ -245,7 +245,8 @@ def _train(folder: Path, epochs: int, per_class: int) -> None:
         "name": f"{10 * per_class} probes",
         "epochs": epochs,
         "samples_per_epoch": SAMPLES_PER_EPOCH,
-        "probes.per_class": per_class,
+        "architecture": {"channels": [8, 16], "hidden_units": 32},
+        "probes": {"per_class": per_class},
     }
     changes = (("--set", f"{name}={json.dumps(value)}") for name, value in spec.items())
     subprocess.run(
