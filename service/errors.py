@@ -87,3 +87,63 @@ class StoreFull(CamreelError):
 
 class SchemaMismatch(CamreelError):
     """The database's schema is not this program's."""
+
+
+class TokenNotFound(NotFound):
+    """No token has this id."""
+
+    def __init__(self, token_id: int) -> None:
+        super().__init__(f"There is no token {token_id}.")
+
+
+class Unauthenticated(CamreelError):
+    """No token, or none that is good: unknown, expired and revoked are told apart to nobody."""
+
+    def __init__(self) -> None:
+        super().__init__("A live token is needed: Authorization: Bearer <token>.")
+
+
+class ScopeMissing(CamreelError):
+    """The token is good, but not for this."""
+
+    def __init__(self, has: str, needs: str) -> None:
+        super().__init__(f"This needs a token of scope {needs}; yours has {has}.")
+
+
+class CsrfRefused(CamreelError):
+    """A change by cookie that does not show that it comes from our page."""
+
+    def __init__(self) -> None:
+        super().__init__("A change by cookie needs the header X-CSRF-Token, of GET /session.")
+
+
+class OriginRefused(CamreelError):
+    """A change that another site's page asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("Pages of another origin may change nothing here (CAMREEL_CORS_ORIGINS).")
+
+
+class HostRefused(CamreelError):
+    """The service was asked under a name that is not its own."""
+
+    def __init__(self) -> None:
+        super().__init__("This service has no such name (CAMREEL_ALLOWED_HOSTS).")
+
+
+class SecretInAddress(CamreelError):
+    """A token in an address, where proxies, histories and logs would keep it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A token belongs into the header Authorization, never into an address. "
+            "Revoke the one that was sent: camreel token revoke."
+        )
+
+
+class RateLimited(CamreelError):
+    """Too many requests in too short a time."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(f"Too many requests; the next one is answered in {seconds} seconds.")
+        self.seconds = seconds

@@ -1,0 +1,188 @@
+"""The story of who may in: tokens are given and taken back, browsers sign in and out."""
+
+import ipaddress
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from service.errors import InvalidValue, StoreBusy, StoreFull, Unauthenticated, UnknownName
+from service.flows.credentials import (
+    TOKEN,
+    csrf_of,
+    digest,
+    new_session_secret,
+    new_token,
+    same,
+)
+from service.store import audit, sessions, tokens
+from service.store.sessions import SignIn
+from service.store.store import Store
+from service.store.tokens import ADMIN, SCOPES, Token
+
+IDLE = timedelta(hours=12)
+LONGEST = timedelta(days=7)
+USE_IS_NOTED_EVERY = timedelta(minutes=10)
+MAX_DAYS = 3650
+
+COMMAND = "camreel token create NAME --scope admin"
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks, and what for they may."""
+
+    name: str
+    scope: str
+    key: str  # whose requests are counted together
+    expires_at: datetime | None = None
+    csrf: str | None = None  # what a change by cookie must show; None: not by cookie
+
+    def may(self, scope: str) -> bool:
+        """Whether the scope is within theirs."""
+        return SCOPES.index(scope) <= SCOPES.index(self.scope)
+
+
+ANYONE = Principal("anyone", ADMIN, "anyone")
+"""Whoever is on this machine, while no token was ever made."""
+
+
+def create_token(
+    store: Store, name: str, scope: str, expires_days: int | None, actor: str
+) -> tuple[str, Token]:
+    """A new token, which is shown this once, and what is kept of it.
+
+    Raises InvalidValue for a name that is not plain or that a live token has already, and for days
+    outside 1..3650; UnknownName for a scope."""
+    if not re.fullmatch(r"[\w][\w .@-]{0,99}", name, flags=re.ASCII) or TOKEN.search(name):
+        raise InvalidValue("name", "1 to 100 letters, digits, spaces and . _ @ -")
+    if scope not in SCOPES:
+        raise UnknownName("scope", scope, SCOPES)
+    if expires_days is not None and not 1 <= expires_days <= MAX_DAYS:
+        raise InvalidValue("expires_days", f"1 to {MAX_DAYS}")
+    secret = new_token()
+    now = datetime.now(UTC)
+    expires_at = now + timedelta(days=expires_days) if expires_days else None
+    with store.writing() as session:
+        if any(one.name == name and one.live(now) for one in tokens.all_of(session)):
+            raise InvalidValue("name", f"a live token is called {name} already")
+        token = tokens.create(session, name, scope, digest(secret), expires_at)
+        audit.record(session, actor, "token create", _spoken(token), "done")
+    return secret, token
+
+
+def revoke_token(store: Store, token_id: int, actor: str) -> Token:
+    """End a token, and every sign-in by it. Raises TokenNotFound."""
+    with store.writing() as session:
+        token = tokens.revoke(session, token_id)
+        sessions.remove_of(session, token_id)
+        audit.record(session, actor, "token revoke", _spoken(token), "done")
+    return token
+
+
+def bootstrap(store: Store, secret: str) -> None:
+    """Make an administrator's token of a secret that the operator chose, once.
+
+    Raises InvalidValue for one that is not of a token's form. A revoked one stays revoked."""
+    if not TOKEN.fullmatch(secret):
+        raise InvalidValue(
+            "bootstrap_token_file", "it has to hold one line: camreel_ and 40 to 200 random letters"
+        )
+    with store.writing() as session:
+        if tokens.by_digest(session, digest(secret)) is None:
+            token = tokens.create(session, "bootstrap", ADMIN, digest(secret), None)
+            audit.record(session, "bootstrap file", "token create", _spoken(token), "done")
+
+
+def guard(store: Store, host: str) -> None:
+    """Raises InvalidValue for an address beyond this machine while there is no live token."""
+    if is_loopback(host):
+        return
+    with store.reading() as session:
+        if tokens.any_live(session, datetime.now(UTC)):
+            return
+    raise InvalidValue(
+        "host",
+        f"{host} is reached from beyond this machine, and no live token guards it; run: {COMMAND}",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that address. A name other than localhost is none."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def is_unclaimed(store: Store) -> bool:
+    """Whether no token is kept, live or expired: then whoever is on this machine may do all."""
+    with store.reading() as session:
+        return not tokens.any_kept(session)
+
+
+def by_token(store: Store, secret: str) -> Principal:
+    """Whom a token stands for. Raises Unauthenticated."""
+    hashed, now = digest(secret), datetime.now(UTC)
+    with store.reading() as session:
+        token = tokens.by_digest(session, hashed)
+    # The index found it by its hash; that it is the same is decided in constant time.
+    if token is None or not same(token.digest, hashed) or not token.live(now):
+        raise Unauthenticated
+    _note_use(store, token, now)
+    return _principal(token, token.expires_at)
+
+
+def by_cookie(store: Store, secret: str) -> Principal:
+    """Whom a cookie stands for: the one who signed in. Raises Unauthenticated."""
+    hashed, now = digest(secret), datetime.now(UTC)
+    with store.reading() as session:
+        found = sessions.by_digest(session, hashed)
+    if found is None or not same(found.digest, hashed) or now >= _end(found):
+        raise Unauthenticated
+    if not found.token.live(now):
+        raise Unauthenticated
+    if now - found.seen_at > USE_IS_NOTED_EVERY:
+        with suppress(StoreBusy, StoreFull), store.writing() as session:
+            sessions.seen(session, hashed, now)
+    _note_use(store, found.token, now)
+    return _principal(found.token, _end(found), csrf_of(secret))
+
+
+def sign_in(store: Store, token_secret: str) -> tuple[str, Principal]:
+    """A cookie for whom the token stands for. Raises Unauthenticated."""
+    by_token(store, token_secret)
+    secret, now = new_session_secret(), datetime.now(UTC)
+    with store.writing() as session:
+        token = tokens.by_digest(session, digest(token_secret))
+        if token is None or not token.live(now):
+            raise Unauthenticated
+        sessions.remove_ended(session, now - IDLE, now - LONGEST)
+        made = sessions.create(session, digest(secret), token)
+    return secret, _principal(token, _end(made), csrf_of(secret))
+
+
+def sign_out(store: Store, secret: str) -> None:
+    """End the sign-in of that cookie."""
+    with store.writing() as session:
+        sessions.remove(session, digest(secret))
+
+
+def _spoken(token: Token) -> str:
+    return f"token {token.id} ({token.name}, {token.scope})"
+
+
+def _principal(token: Token, expires_at: datetime | None, csrf: str | None = None) -> Principal:
+    return Principal(token.name, token.scope, f"token {token.id}", expires_at, csrf)
+
+
+def _end(found: SignIn) -> datetime:
+    end = min(found.seen_at + IDLE, found.created_at + LONGEST)
+    return min(end, found.token.expires_at) if found.token.expires_at else end
+
+
+def _note_use(store: Store, token: Token, now: datetime) -> None:
+    """Coarsely, so that reading does not write; a store that is busy now is told next time."""
+    if token.last_used_at is None or now - token.last_used_at > USE_IS_NOTED_EVERY:
+        with suppress(StoreBusy, StoreFull), store.writing() as session:
+            tokens.used(session, token.id, now)

@@ -1,0 +1,56 @@
+"""Who changed what, and when. Entries are added, never changed."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from service.store.tables import AuditRow
+
+ACTOR_CHARACTERS, ACTION_CHARACTERS, TARGET_CHARACTERS = 120, 120, 200
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One change, or one that was refused to somebody known."""
+
+    id: int
+    at: datetime
+    actor: str  # a token's name, or where the change came from
+    action: str  # `DELETE /runs/{run_id}`, `token create`
+    target: str  # `/runs/3`, `token 2 (alice)`
+    outcome: str  # the status that was answered, or `done`
+    request_id: str | None
+
+
+def record(
+    session: Session,
+    actor: str,
+    action: str,
+    target: str,
+    outcome: str,
+    request_id: str | None = None,
+) -> None:
+    """Add an entry of this moment."""
+    session.add(
+        AuditRow(
+            at=datetime.now(UTC),
+            actor=actor[:ACTOR_CHARACTERS],
+            action=action[:ACTION_CHARACTERS],
+            target=target[:TARGET_CHARACTERS],
+            outcome=outcome,
+            request_id=request_id,
+        )
+    )
+
+
+def newest(session: Session, *, limit: int, before: int | None = None) -> list[Entry]:
+    """The last `limit` entries, newest first; those older than the one of id `before`."""
+    query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(AuditRow.id < before)
+    return [
+        Entry(row.id, row.at, row.actor, row.action, row.target, row.outcome, row.request_id)
+        for row in session.scalars(query)
+    ]
