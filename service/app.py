@@ -10,6 +10,7 @@ from fastapi_offline import FastAPIOffline
 from service import __version__, logs
 from service.api import (
     atlas,
+    audit,
     cams,
     catalogue,
     epochs,
@@ -19,18 +20,23 @@ from service.api import (
     images,
     pictures,
     problems,
+    protection,
     report,
     scores,
+    session,
     tables,
 )
 from service.api import runs as runs_api
 from service.api.metrics import Metrics
+from service.api.protection import Protection
 from service.api.services import ServiceSet
 from service.api.watching import Watches
 from service.core.allocator import keep_freed_memory
 from service.errors import StoreBusy, StoreFull
 from service.flows import training
+from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
+from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.summaries import Summaries
 from service.flows.viewing import Viewer
@@ -54,6 +60,8 @@ RESOURCES = (
     evaluation,
     images,
     catalogue,
+    session,
+    audit,
     health,
 )
 MAX_BODY_BYTES = 1 * 2**20
@@ -101,6 +109,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for resource in RESOURCES:
         app.include_router(resource.router)
     app.include_router(page.router)
+    protection.install(
+        app,
+        Protection(
+            bind=settings.host,
+            allowed_hosts=settings.allowed_hosts,
+            cors_origins=settings.cors_origins,
+            rate_limit=settings.rate_limit,
+            sign_in_limit=settings.sign_in_limit,
+            log_requests=settings.log_requests,
+        ),
+    )
     return app
 
 
@@ -131,6 +150,7 @@ def open_services(settings: Settings) -> ServiceSet:
         Summaries(viewer),
         Watches(store),
         Metrics(count_runs),
+        Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
     )
 
 

@@ -1,10 +1,31 @@
 """Typed settings, from `CAMREEL_*` environment variables or `.env`. They stop at the edge."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+import limits
+from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _parted(text: object) -> object:
+    return (
+        [part.strip() for part in text.split(",") if part.strip()]
+        if isinstance(text, str)
+        else text
+    )
+
+
+def _rate(text: str) -> str:
+    try:
+        limits.parse(text)
+    except ValueError as error:
+        raise ValueError("a number a second, minute, hour or day, as in 3000/minute") from error
+    return text
+
+
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parted)]
+Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(BaseSettings):
@@ -34,6 +55,28 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+
+    auth: Literal["auto", "required"] = Field(
+        "auto",
+        description="Whether a token is asked for: `auto`, as soon as there is one; `required`.",
+    )
+    bootstrap_token_file: Path | None = Field(
+        None, description="A file that holds an administrator's token, made at the start."
+    )
+    allowed_hosts: Listed = Field(
+        (), description="Names that the service is asked by besides its address and localhost."
+    )
+    cors_origins: Listed = Field(
+        (), description="Origins whose pages may use the API with a token; none by default."
+    )
+    trusted_proxies: Listed = Field(
+        (), description="Addresses of proxies whose word on client and scheme is taken."
+    )
+    rate_limit: Rate = Field(
+        "6000/minute", description="How often a token, or an address without one, may ask."
+    )
+    sign_in_limit: Rate = Field("10/minute", description="How often an address may try to sign in.")
+    log_requests: bool = Field(True, description="One line a request, on standard error.")
 
     @property
     def resolved_database_url(self) -> str:

@@ -1,12 +1,14 @@
 """Errors as problem+json (RFC 9457): one table gives each domain error its status."""
 
 import re
+from functools import cache
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem.error import Problem, StatusProblem
 from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
+from starlette.types import Scope
 
 from service import errors
 from service.api.bounds import allowed_values
@@ -20,6 +22,14 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.EpochNotFound: 404,
     errors.ImageNotFound: 404,
     errors.DatasetUnavailable: 404,
+    errors.TokenNotFound: 404,
+    errors.Unauthenticated: 401,
+    errors.ScopeMissing: 403,
+    errors.CsrfRefused: 403,
+    errors.OriginRefused: 403,
+    errors.HostRefused: 400,
+    errors.SecretInAddress: 400,
+    errors.RateLimited: 429,
     errors.RunConflict: 409,
     errors.RunCancelled: 409,
     errors.RunDiverged: 409,
@@ -37,14 +47,24 @@ _CONSEQUENCES = {"default_factory_not_called"}
 
 def install(app: FastAPI) -> None:
     """Answer every error of the application as problem+json."""
-    handler = new_exception_handler(
+    handler = _handler()
+    add_exception_handler(app, handler)
+    # By name too: what is only handled as an Exception is raised again, as unforeseen, to the log.
+    app.add_exception_handler(CamreelError, handler)
+
+
+def problem_response(scope: Scope, error: Exception) -> Response:
+    """The answer that tells of an error, for what stands before the application's routes."""
+    return _handler()(Request(scope), error)
+
+
+@cache
+def _handler() -> ExceptionHandler:
+    return new_exception_handler(
         handlers={CamreelError: _domain_problem},
         unhandled_wrappers={"default": InternalError},
         request_validation_handler=_validation_problem,
     )
-    add_exception_handler(app, handler)
-    # By name too: what is only handled as an Exception is raised again, as unforeseen, to the log.
-    app.add_exception_handler(CamreelError, handler)
 
 
 class InternalError(StatusProblem):
@@ -63,6 +83,10 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
     headers = {"cache-control": "no-store"}
     if status == 503:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, errors.Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="camreel"'
+    if isinstance(error, errors.RateLimited):
+        headers["retry-after"] = str(error.seconds)
     more: dict[str, Any] = {}
     if isinstance(error, InvalidValue):
         more["errors"] = [

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 from service.api.metrics import Metrics
 from service.api.watching import Watches
 from service.flows.atlas import Atlases
+from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.summaries import Summaries
 from service.flows.viewing import Viewer
@@ -29,6 +30,7 @@ class ServiceSet:
     summaries: Summaries
     watches: Watches
     metrics: Metrics
+    gate: Gate
 
 
 def _services(request: Request) -> ServiceSet:

@@ -19,6 +19,9 @@ app = typer.Typer(
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
+token = typer.Typer(help="Tokens: who may ask the service, and for what.", no_args_is_help=True)
+app.add_typer(token, name="token")
+
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
 ]
@@ -244,6 +247,53 @@ def db_upgrade(state_dir: State = None) -> None:
     from service.cli.database import upgrade
 
     upgrade(_settings(state_dir=state_dir))
+
+
+@token.command("create")
+def token_create(
+    name: Annotated[str, typer.Argument(help="Whose it is; stands in logs.")],
+    scope: Annotated[
+        str, typer.Option(help="read; run: starts and ends runs, too; admin: all.")
+    ] = "read",
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="Default: good until it is revoked.")
+    ] = None,
+    state_dir: State = None,
+) -> None:
+    """Make a token and print it, this once."""
+    from service.cli.access import create
+
+    create(_settings(state_dir=state_dir), name, scope, expires_days)
+
+
+@token.command("list")
+def token_list(state_dir: State = None) -> None:
+    """List tokens: what is known of them, never themselves."""
+    from service.cli.access import show
+
+    show(_settings(state_dir=state_dir))
+
+
+@token.command("revoke")
+def token_revoke(
+    token_id: Annotated[int, typer.Argument(min=1, help="The token's id, of token list.")],
+    state_dir: State = None,
+) -> None:
+    """End a token, with every sign-in by it; a running service heeds it within a second."""
+    from service.cli.access import revoke
+
+    revoke(_settings(state_dir=state_dir), token_id)
+
+
+@app.command()
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many entries.")] = 50,
+    state_dir: State = None,
+) -> None:
+    """List who changed what, newest first."""
+    from service.cli.access import show_audit
+
+    show_audit(_settings(state_dir=state_dir), limit)
 
 
 @app.command()

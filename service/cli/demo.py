@@ -51,7 +51,8 @@ def demo(
             raise
         listening = listen(settings.host, 0)
     with (
-        serving(settings, listening) as address,
+        # Without its log of requests, which would run over the bar that shows the run.
+        serving(settings.model_copy(update={"log_requests": False}), listening) as address,
         # trust_env: a proxy that the machine goes out by has no business with its own address.
         httpx.Client(base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False) as api,
     ):

@@ -5,11 +5,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import uvicorn
 
 from service.app import create_app
 from service.errors import CamreelError, InvalidValue
+from service.flows import access
 from service.settings import Settings
 from service.store import schema
 from service.store.store import opened
@@ -41,17 +43,9 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
-    # Before the server, so that a schema that does not fit is one line, and no traceback.
-    with opened(settings.resolved_database_url, settings.blobs) as store:
-        schema.ensure(store)
+    _look_before(settings)
     listening = listen(settings.host, settings.port)
     address = address_of(listening)
-    if not settings.host.startswith(("127.", "localhost", "::1")):
-        print(  # noqa: T201
-            "Camreel listens beyond this machine, and has no tokens yet: whoever reaches it may "
-            "use it.",
-            file=sys.stderr,
-        )
     server = _server(
         settings,
         lambda: print(f"Camreel answers at {address}  (API: {address}/docs)", flush=True),  # noqa: T201
@@ -64,6 +58,7 @@ def serve(settings: Settings) -> None:
 @contextmanager
 def serving(settings: Settings, listening: socket.socket) -> Iterator[str]:
     """A server in a thread for the time of a block; gives its address once it answers."""
+    _look_before(settings)
     answers = threading.Event()
     server = _server(settings, answers.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
@@ -97,6 +92,25 @@ def address_of(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
+def _look_before(settings: Settings) -> None:
+    """Before the server, so that what keeps it from starting is one line, and no traceback.
+
+    Raises SchemaMismatch, and InvalidValue for an address beyond this machine without a token.
+    """
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        if settings.bootstrap_token_file is not None:
+            access.bootstrap(store, _secret_of(settings.bootstrap_token_file))
+        access.guard(store, settings.host)
+
+
+def _secret_of(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidValue("bootstrap_token_file", "it is not there, or not to be read") from error
+
+
 def _server(settings: Settings, answers: Callable[[], None]) -> Server:
     app = create_app(settings)
 
@@ -110,6 +124,9 @@ def _server(settings: Settings, answers: Callable[[], None]) -> Server:
         log_level="warning",
         access_log=False,
         server_header=False,
+        # Their word on who asks and by which scheme; without a trusted one, nobody's.
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     return Server(config, answers, end_streams)

@@ -53,7 +53,8 @@ def create_token(
     """A new token, which is shown this once, and what is kept of it.
 
     Raises InvalidValue for a name that is not plain or that a live token has already, and for days
-    outside 1..3650; UnknownName for a scope."""
+    outside 1..3650; UnknownName for a scope.
+    """
     if not re.fullmatch(r"[\w][\w .@-]{0,99}", name, flags=re.ASCII) or TOKEN.search(name):
         raise InvalidValue("name", "1 to 100 letters, digits, spaces and . _ @ -")
     if scope not in SCOPES:
@@ -83,7 +84,8 @@ def revoke_token(store: Store, token_id: int, actor: str) -> Token:
 def bootstrap(store: Store, secret: str) -> None:
     """Make an administrator's token of a secret that the operator chose, once.
 
-    Raises InvalidValue for one that is not of a token's form. A revoked one stays revoked."""
+    Raises InvalidValue for one that is not of a token's form. A revoked one stays revoked.
+    """
     if not TOKEN.fullmatch(secret):
         raise InvalidValue(
             "bootstrap_token_file", "it has to hold one line: camreel_ and 40 to 200 random letters"
@@ -92,6 +94,14 @@ def bootstrap(store: Store, secret: str) -> None:
         if tokens.by_digest(session, digest(secret)) is None:
             token = tokens.create(session, "bootstrap", ADMIN, digest(secret), None)
             audit.record(session, "bootstrap file", "token create", _spoken(token), "done")
+
+
+def note_change(
+    store: Store, *, actor: str, action: str, target: str, outcome: str, request_id: str
+) -> None:
+    """Write down a change that was asked for by HTTP."""
+    with store.writing() as session:
+        audit.record(session, actor, action, target, outcome, request_id)
 
 
 def guard(store: Store, host: str) -> None:

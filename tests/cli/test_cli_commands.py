@@ -130,7 +130,7 @@ def test_train_look_and_count_without_a_service(tmp_path: Path) -> None:
         (["paper", "--recipe", "soup"], "adadelta-sigmoid"),
         (["demo", "--dataset", "cats", "--exit"], "one of auto, mnist, digits"),
         (["cam", "1", "0", "--style", "3d"], "overlay"),
-        (["serve", "--host", "203.0.113.1"], "cannot listen"),
+        (["serve", "--host", "203.0.113.1"], "run: camreel token create NAME --scope admin"),
     ],
 )
 def test_mistakes_are_one_line_and_no_traceback(

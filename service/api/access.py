@@ -1,0 +1,145 @@
+"""Who asks, whether they may, and how often. Before a body is read, and before a route is."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import unquote
+
+from anyio import to_thread
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.asked import Asked, asked, client_of
+from service.api.problems import problem_response
+from service.api.rate_limits import Limit
+from service.api.scopes import PUBLIC, SAFE, scope_of
+from service.errors import (
+    CamreelError,
+    CsrfRefused,
+    RateLimited,
+    ScopeMissing,
+    SecretInAddress,
+    Unauthenticated,
+)
+from service.flows.access import ANYONE, Principal, is_loopback
+from service.flows.credentials import TOKEN, same
+from service.flows.gate import Gate, Kind
+
+COOKIE = "camreel_session"
+CSRF_HEADER = "x-csrf-token"
+SIGN_IN = ("POST", "/session")
+SECRET_NAMES = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Access:
+    """Lets by who may; `asked(scope).who` is who it is."""
+
+    app: ASGIApp
+    requests: Limit
+    sign_ins: Limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        known = asked(scope)
+        told: dict[str, str] = {}
+
+        async def limited(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(told)
+            await send(message)
+
+        try:
+            await self._admit(scope, known, told)
+        except CamreelError as refusal:
+            await problem_response(scope, refusal)(scope, receive, limited)
+            return
+        await self.app(scope, receive, limited)
+
+    async def _admit(self, scope: Scope, known: Asked, told: dict[str, str]) -> None:
+        """Find who asks and count the request, in headers of the answer. Raises refusals."""
+        query = scope["query_string"].decode("latin-1")
+        if SECRET_NAMES.search(query) or TOKEN.search(unquote(query)):
+            raise SecretInAddress
+        needed = scope_of(scope["method"], known.template)
+        sign_in = (scope["method"], known.template) == SIGN_IN
+        if needed is PUBLIC and not sign_in:
+            return
+        gate: Gate = scope["app"].state.services.gate
+        if await self._unclaimed(gate, scope):
+            known.who = ANYONE
+            return
+        if sign_in or needed is PUBLIC:
+            _count(self.sign_ins, client_of(scope), told)
+            return
+        headers = Headers(scope=scope)
+        try:
+            known.who = who = await _principal(gate, headers)
+        except Unauthenticated:
+            _count(self.requests, client_of(scope), told)
+            raise
+        _count(self.requests, who.key, told)
+        if scope["method"] not in SAFE and who.csrf is not None:
+            _check_csrf(who.csrf, headers)
+        if not who.may(needed):
+            raise ScopeMissing(who.scope, needed)
+
+    async def _unclaimed(self, gate: Gate, scope: Scope) -> bool:
+        # However the process was started: what answers on another address is never open.
+        if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
+            return False
+        remembered = gate.remembered_unclaimed()
+        if remembered is not None:
+            return remembered
+        return await _in_thread(gate.look_up_unclaimed)
+
+
+async def _principal(gate: Gate, headers: Headers) -> Principal:
+    """Whom the header's token, or else the cookie, stands for. Raises Unauthenticated."""
+    kind, secret = _credential(headers)
+    remembered = gate.remembered(kind, secret)
+    if remembered is not None:
+        return remembered
+    return await _in_thread(lambda: gate.look_up(kind, secret))
+
+
+def _credential(headers: Headers) -> tuple[Kind, str]:
+    shown = headers.getlist("authorization")
+    if shown:
+        scheme, _, token = shown[0].partition(" ")
+        if len(shown) > 1 or scheme.lower() != "bearer" or not token:
+            raise Unauthenticated
+        return Kind.TOKEN, token.strip()
+    secret = cookie_of(headers)
+    if not secret:
+        raise Unauthenticated
+    return Kind.COOKIE, secret
+
+
+def cookie_of(headers: Headers) -> str | None:
+    """The cookie by which a browser is signed in."""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
+
+
+def _check_csrf(expected: str, headers: Headers) -> None:
+    if not same(headers.get(CSRF_HEADER, ""), expected):
+        raise CsrfRefused
+
+
+def _count(limit: Limit, key: str, told: dict[str, str]) -> None:
+    try:
+        told.update(limit.count(key))
+    except RateLimited:
+        told.update(limit.headers(key))
+        raise
+
+
+async def _in_thread(look_up: Callable[[], Found]) -> Found:
+    return await to_thread.run_sync(look_up)

@@ -1,0 +1,35 @@
+"""The audit log: who changed what."""
+
+from datetime import datetime
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.pages import Cursor, Limit, Page, page, read_cursor
+from service.api.services import Services
+from service.store import audit
+
+router = APIRouter(tags=["access"])
+
+
+class EntryAnswer(BaseModel):
+    """A change, or one that was refused to somebody known."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    at: datetime
+    actor: str = Field(description="A token's name, or where the change came from.")
+    action: str = Field(examples=["DELETE /runs/{run_id}"])
+    target: str = Field(examples=["/runs/3"])
+    outcome: str = Field(description="The status that was answered, or `done`.")
+    request_id: str | None
+
+
+@router.get("/audit", summary="Who changed what, newest first")
+def list_audit(services: Services, limit: Limit = 50, cursor: Cursor = None) -> Page[EntryAnswer]:
+    """Entries, newest first; nothing deletes them."""
+    before = read_cursor(cursor)
+    with services.store.reading() as session:
+        found = audit.newest(session, limit=limit + 1, before=before)
+    return page(found, limit, EntryAnswer.model_validate, lambda entry: entry.id)

@@ -1,0 +1,66 @@
+"""Every change is written down: who, what, when, and how it ended."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import structlog
+from anyio import to_thread
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.api.asked import Asked, asked, client_of
+from service.api.scopes import SAFE
+from service.errors import CamreelError
+from service.flows.access import note_change
+from service.flows.credentials import TOKEN
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class AuditTrail:
+    """Writes the entry after the change and before its answer: what was answered is written down.
+
+    What nobody known asked for is not a change, and is in the log only; a sign-in is, either way.
+    """
+
+    app: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; a change once it is written down."""
+        if scope["type"] != "http" or scope["method"] in SAFE:
+            await self.app(scope, receive, send)
+            return
+
+        async def noted(message: Message) -> None:
+            if message["type"] == "http.response.start" and _is_noted(asked(scope), message):
+                await _note(scope, asked(scope), message)
+            await send(message)
+
+        await self.app(scope, receive, noted)
+
+
+def _is_noted(known: Asked, message: Message) -> bool:
+    if known.who is not None:
+        return known.template is not None
+    return known.template == "/session" and message["status"] != 429
+
+
+async def _note(scope: Scope, known: Asked, message: Message) -> None:
+    actor = known.who.name if known.who else f"unknown at {client_of(scope)}"
+    made = Headers(raw=message["headers"]).get("location")
+    target = TOKEN.sub("<secret>", made or scope["path"])
+    note = partial(
+        note_change,
+        scope["app"].state.services.store,
+        actor=actor,
+        action=f"{scope['method']} {known.template}",
+        target=target,
+        outcome=str(message["status"]),
+        request_id=known.id,
+    )
+    try:
+        await to_thread.run_sync(note)
+    except CamreelError as error:
+        # The change is done all the same: to answer otherwise would have it asked for again.
+        log.warning("not in the audit log", actor=actor, route=known.template, why=str(error))

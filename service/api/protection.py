@@ -1,0 +1,74 @@
+"""What stands before every route, in its order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from service.api import security_schema
+from service.api.access import Access
+from service.api.audit_trail import AuditTrail
+from service.api.headers import SecurityHeaders
+from service.api.hosts import Hosts, names_of
+from service.api.rate_limits import Limit
+from service.api.request_log import RequestLog
+
+CORS_REQUEST_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+    "X-Request-ID",
+]
+CORS_ANSWER_HEADERS = [
+    "ETag",
+    "Location",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Cam-Blank",
+    "X-Cam-Peak",
+    "X-Request-ID",
+]
+
+
+@dataclass(frozen=True)
+class Protection:
+    """What of it is set."""
+
+    bind: str
+    allowed_hosts: Sequence[str]
+    cors_origins: Sequence[str]
+    rate_limit: str
+    sign_in_limit: str
+    log_requests: bool
+
+
+def install(app: FastAPI, set_to: Protection) -> None:
+    """Put it before the application's routes."""
+    # The one added last is the outermost.
+    app.add_middleware(
+        Access,
+        requests=Limit.of("requests", set_to.rate_limit),
+        sign_ins=Limit.of("sign-ins", set_to.sign_in_limit),
+    )
+    app.add_middleware(AuditTrail)
+    if set_to.cors_origins:
+        # No credentials: another origin's page shows a token, our cookie is our page's alone.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=list(set_to.cors_origins),
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_ANSWER_HEADERS,
+        )
+    app.add_middleware(
+        Hosts,
+        names=names_of(set_to.bind, set_to.allowed_hosts),
+        origins=frozenset(set_to.cors_origins),
+    )
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(RequestLog, logs=set_to.log_requests)
+    security_schema.describe(app)

@@ -1,0 +1,83 @@
+"""Signing in: the page shows a token once, and has a cookie from then on."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.api.access import COOKIE, cookie_of
+from service.api.asked import Who, asked
+from service.api.services import Services
+from service.api.strict_json import StrictJsonRoute
+from service.flows import access
+from service.flows.access import ANYONE, Principal
+from service.flows.gate import Kind
+
+router = APIRouter(tags=["access"], route_class=StrictJsonRoute)
+
+
+class SignInBody(BaseModel):
+    """What signs in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    token: Annotated[
+        str, Field(min_length=1, max_length=256, description="Of `camreel token create`.")
+    ]
+
+
+class SessionAnswer(BaseModel):
+    """Who asks."""
+
+    open: bool = Field(description="The service asks nobody who they are: it has no token yet.")
+    name: str
+    scope: str = Field(description="`read`, `run` or `admin`: each takes in those before.")
+    expires_at: datetime | None
+    csrf: str | None = Field(
+        description="What a change by cookie shows as `X-CSRF-Token`; null without a cookie."
+    )
+
+
+@router.post("/session", summary="Sign in with a token")
+def sign_in(
+    services: Services, request: Request, response: Response, body: SignInBody
+) -> SessionAnswer:
+    """A cookie that no script reads and no other site sends, for 12 hours without use or 7 days."""
+    secret, who = access.sign_in(services.store, body.token)
+    asked(request.scope).who = who
+    assert who.expires_at is not None, "a sign-in ends"  # noqa: S101  for mypy
+    response.set_cookie(
+        COOKIE,
+        secret,
+        max_age=int(access.LONGEST.total_seconds()),
+        httponly=True,
+        samesite="strict",
+        secure=request.url.scheme == "https",
+    )
+    response.headers["Cache-Control"] = "no-store"
+    return _answer(who)
+
+
+@router.get("/session", summary="Who asks")
+def read_session(response: Response, who: Who) -> SessionAnswer:
+    """Who, and what for they may."""
+    response.headers["Cache-Control"] = "no-store"
+    return _answer(who)
+
+
+@router.delete("/session", status_code=204, summary="Sign out")
+def sign_out(services: Services, request: Request, response: Response) -> None:
+    """The cookie is good for nothing from now on."""
+    secret = cookie_of(request.headers)
+    if secret:
+        access.sign_out(services.store, secret)
+        services.gate.forget(Kind.COOKIE, secret)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+
+
+def _answer(who: Principal) -> SessionAnswer:
+    expires_at = who.expires_at.astimezone(UTC) if who.expires_at else None
+    return SessionAnswer(
+        open=who is ANYONE, name=who.name, scope=who.scope, expires_at=expires_at, csrf=who.csrf
+    )

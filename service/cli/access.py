@@ -1,0 +1,85 @@
+"""Tokens and the audit log, on the database itself: whoever may read its file may give tokens."""
+
+import getpass
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from service.flows import access
+from service.settings import Settings
+from service.store import audit, schema, tokens
+from service.store.store import opened
+
+
+def create(settings: Settings, name: str, scope: str, expires_days: int | None) -> None:
+    """Print a new token, this once."""
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        secret, token = access.create_token(store, name, scope, expires_days, _actor())
+    until = f"until {_moment(token.expires_at)}" if token.expires_at else "until it is revoked"
+    Console(stderr=True, soft_wrap=True).print(
+        f"Token {token.id} ({token.name}, scope {token.scope}) is good {until}. It is shown only "
+        "now; the database has its hash."
+    )
+    # Alone on standard output, to be piped to where it is kept.
+    print(secret)  # noqa: T201
+
+
+def show(settings: Settings) -> None:
+    """Print all tokens; never themselves."""
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        with store.reading() as session:
+            found = tokens.all_of(session)
+    table = Table("id", "name", "scope", "state", "created", "last used", "expires")
+    now = datetime.now(UTC)
+    for token in found:
+        state = "live" if token.live(now) else "revoked" if token.revoked_at else "expired"
+        moments = (token.created_at, token.last_used_at, token.expires_at)
+        table.add_row(
+            str(token.id), token.name, token.scope, state, *(_moment(one) for one in moments)
+        )
+    Console().print(table)
+
+
+def revoke(settings: Settings, token_id: int) -> None:
+    """End a token."""
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        token = access.revoke_token(store, token_id, _actor())
+        unclaimed = access.is_unclaimed(store)
+    console = Console(soft_wrap=True)
+    console.print(f"Token {token.id} ({token.name}) is revoked, with every sign-in by it.")
+    if unclaimed:
+        console.print("No token is left: on loopback the service asks nobody who they are again.")
+
+
+def show_audit(settings: Settings, limit: int) -> None:
+    """Print the last changes, newest first."""
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        with store.reading() as session:
+            found = audit.newest(session, limit=limit)
+    table = Table("when", "who", "what", "on", "outcome", "request")
+    for entry in found:
+        table.add_row(
+            _moment(entry.at),
+            entry.actor,
+            entry.action,
+            entry.target,
+            entry.outcome,
+            entry.request_id or "",
+        )
+    Console().print(table)
+
+
+def _actor() -> str:
+    try:
+        return f"command line ({getpass.getuser()})"
+    except (KeyError, OSError):  # a container's user has no name
+        return "command line"
+
+
+def _moment(moment: datetime | None) -> str:
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ") if moment else "-"
