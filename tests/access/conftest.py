@@ -1,0 +1,122 @@
+"""The application in this process, guarded by tokens of every kind."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.flows import access
+from service.flows.credentials import digest, new_token
+from service.settings import Settings
+from service.store import schema, tokens
+from service.store.store import Store, opened
+
+
+class Guarded:
+    """An application whose lifespan runs in a thread's event loop, asked without a socket."""
+
+    def __init__(self, folder: Path, *, claimed: bool = True, **settings: Any) -> None:
+        self.settings = Settings(
+            state_dir=folder, executor="inline", **{"log_requests": False} | settings
+        )
+        self.tokens: dict[str, str] = {}
+        with self.store() as store:
+            schema.ensure(store)
+            if claimed:
+                self.tokens = {kind: make(store) for kind, make in KINDS.items()}
+        self.app: FastAPI = create_app(self.settings)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+        self._await(self._stack.enter_async_context(self.app.router.lifespan_context(self.app)))
+
+    def store(self) -> Any:
+        return opened(self.settings.resolved_database_url)
+
+    def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
+        """One request; `token` is the kind of one, as `read`, or the token itself."""
+        base = more.pop("base", "http://127.0.0.1:8000")
+        client = more.pop("client", ("127.0.0.1", 50000))
+        headers = dict(more.pop("headers", {}))
+        if token is not None:
+            headers["authorization"] = f"Bearer {self.tokens.get(token, token)}"
+
+        async def send() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=client)
+            async with httpx.AsyncClient(transport=transport, base_url=base) as asking:
+                return await asking.request(method, path, headers=headers, **more)
+
+        return self._await(send())
+
+    def forget(self) -> None:
+        """As if the second had passed for which the gate remembers."""
+        gate = self.app.state.services.gate
+        gate._unclaimed.clear()
+        gate._principals.clear()
+
+    def close(self) -> None:
+        self._await(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _await(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+
+def _of_scope(scope: str) -> Callable[[Store], str]:
+    return lambda store: access.create_token(store, f"{scope}er", scope, None, "test")[0]
+
+
+def _expired(store: Store) -> str:
+    secret = new_token()
+    with store.writing() as session:
+        before = datetime.now(UTC) - timedelta(seconds=1)
+        tokens.create(session, "late", "admin", digest(secret), before)
+    return secret
+
+
+def _revoked(store: Store) -> str:
+    secret, token = access.create_token(store, "gone", "admin", None, "test")
+    access.revoke_token(store, token.id, "test")
+    return secret
+
+
+KINDS: dict[str, Callable[[Store], str]] = {
+    **{scope: _of_scope(scope) for scope in tokens.SCOPES},
+    "expired": _expired,
+    "revoked": _revoked,
+    "unknown": lambda _: new_token(),
+    "nonsense": lambda _: "nonsense",
+}
+BAD = ["expired", "revoked", "unknown", "nonsense"]
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
+    """Makes applications of a test's own, and closes them."""
+    made: list[Guarded] = []
+
+    def make(**settings: Any) -> Guarded:
+        made.append(Guarded(tmp_path, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """The application that a file's tests share; none of them changes it."""
+    made = Guarded(tmp_path_factory.mktemp("guarded"))
+    yield made
+    made.close()
