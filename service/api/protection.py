@@ -69,6 +69,6 @@ def install(app: FastAPI, set_to: Protection) -> None:
         names=names_of(set_to.bind, set_to.allowed_hosts),
         origins=frozenset(set_to.cors_origins),
     )
-    app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestLog, logs=set_to.log_requests)
+    app.add_middleware(SecurityHeaders)
     security_schema.describe(app)

@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class RequestLog:
-    """Outermost: it sees every answer, an unforeseen error's as well."""
+    """Sees every answer, an unforeseen error's as well."""
 
     app: ASGIApp
     logs: bool

@@ -1,10 +1,13 @@
 """The application in this process, guarded by tokens of every kind."""
 
 import asyncio
+import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,10 @@ class Guarded:
         self.settings = Settings(
             state_dir=folder, executor="inline", **{"log_requests": False} | settings
         )
-        self.tokens: dict[str, str] = {}
-        with self.store() as store:
-            schema.ensure(store)
-            if claimed:
-                self.tokens = {kind: make(store) for kind, make in KINDS.items()}
+        made, self.tokens = databases(claimed)
+        shutil.copyfile(made, folder / "camreel.db")
         self.app: FastAPI = create_app(self.settings)
+        self._clients: dict[tuple[str, tuple[str, int]], httpx.AsyncClient] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -50,12 +51,16 @@ class Guarded:
         if token is not None:
             headers["authorization"] = f"Bearer {self.tokens.get(token, token)}"
 
-        async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=client)
-            async with httpx.AsyncClient(transport=transport, base_url=base) as asking:
-                return await asking.request(method, path, headers=headers, **more)
+        asking = self._clients.get((base, client)) or self._client(base, client)
+        # Cookies are the test's to send: none is kept from one request to the next.
+        asking.cookies.clear()
+        return self._await(asking.request(method, path, headers=headers, **more))
 
-        return self._await(send())
+    def _client(self, base: str, client: tuple[str, int]) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=client)
+        made = httpx.AsyncClient(transport=transport, base_url=base, trust_env=False)
+        self._clients[base, client] = made
+        return made
 
     def forget(self) -> None:
         """As if the second had passed for which the gate remembers."""
@@ -70,6 +75,18 @@ class Guarded:
 
     def _await(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+
+FOLDER = tempfile.TemporaryDirectory()
+
+
+@cache
+def databases(claimed: bool) -> tuple[Path, dict[str, str]]:
+    """A database made once, to be copied, and its tokens by kind."""
+    file = Path(FOLDER.name) / f"claimed-{claimed}.db"
+    with opened(f"sqlite:///{file}") as store:
+        schema.ensure(store)
+        return file, {kind: make(store) for kind, make in KINDS.items()} if claimed else {}
 
 
 def _of_scope(scope: str) -> Callable[[Store], str]:
