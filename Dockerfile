@@ -1,6 +1,7 @@
 # Camreel's image. On the CPU:
 #
 #     docker build -t camreel .
+#     docker run --rm -v camreel:/data camreel camreel token create me --scope admin
 #     docker run --read-only --tmpfs /tmp --cap-drop ALL -v camreel:/data -p 127.0.0.1:8000:8000 camreel
 #
 # On a GPU, the host having NVIDIA's container toolkit:

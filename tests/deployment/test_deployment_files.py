@@ -38,8 +38,9 @@ def instructions(name: str) -> list[str]:
 # Linters
 
 
-def test_dockerfile_passes_its_linter():
-    subprocess.run([BIN / "hadolint", ROOT / "Dockerfile"], check=True)
+@pytest.mark.parametrize("file", ["Dockerfile", "deploy/Dockerfile"])
+def test_dockerfile_passes_its_linter(file):
+    subprocess.run([BIN / "hadolint", ROOT / file], check=True)
 
 
 def test_compose_file_fits_the_specification():
@@ -159,9 +160,13 @@ def test_every_container_is_confined(service):
     assert not {"privileged", "network_mode", "pid", "ipc", "devices"} & set(service)
 
 
-@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_ports_are_published_on_this_machine_alone(service):
-    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_published_on_this_machine_alone_but_for_the_tls_proxys(name):
+    ports = SERVICES[name].get("ports", [])
+    if name == "proxy":
+        assert ports == ["80:8080", "443:8443"]
+    else:
+        assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -184,6 +189,43 @@ def test_postgres_profile_takes_its_password_from_the_environment():
     # Empty where it is not set; then the database's image refuses to start, and the service waits.
     assert database["environment"]["POSTGRES_PASSWORD"] == "${POSTGRES_PASSWORD:-}"
     assert service["environment"]["PGPASSWORD"] == "${POSTGRES_PASSWORD:-}"
+
+
+def test_tls_profile_puts_a_proxy_before_a_service_that_nobody_else_reaches():
+    service, proxy = SERVICES["camreel-tls"], SERVICES["proxy"]
+    assert service["profiles"] == proxy["profiles"] == ["tls"]
+    assert "ports" not in service
+    assert service["networks"] == proxy["networks"] == ["proxied"]
+    assert [name for name, one in SERVICES.items() if "proxied" in one.get("networks", [])] == [
+        "camreel-tls",
+        "proxy",
+    ]
+    assert proxy["depends_on"] == {"camreel-tls": {"condition": "service_healthy"}}
+    # The proxy's word on client and scheme is taken, under the name that it is asked by.
+    settings = service["environment"]
+    assert settings["CAMREEL_TRUSTED_PROXIES"] == "*"
+    assert settings["CAMREEL_ALLOWED_HOSTS"] == proxy["environment"]["CAMREEL_DOMAIN"]
+    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text()
+    assert "reverse_proxy camreel-tls:8000" in caddyfile
+    assert {"http_port 8080", "https_port 8443"} <= {
+        line.strip() for line in caddyfile.splitlines()
+    }
+
+
+def test_tls_profile_takes_its_first_token_from_a_file_that_is_in_no_repository_or_image():
+    service = SERVICES["camreel-tls"]
+    assert service["secrets"] == ["camreel-token"]
+    assert service["environment"]["CAMREEL_BOOTSTRAP_TOKEN_FILE"] == "/run/secrets/camreel-token"
+    assert COMPOSE["secrets"]["camreel-token"] == {"file": "deploy/secrets/camreel-token"}
+    assert "deploy/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "!deploy" not in (ROOT / ".dockerignore").read_text()
+
+
+def test_the_image_listens_for_its_proxy_and_so_needs_a_token():
+    assert "CAMREEL_HOST=0.0.0.0" in instructions("ENV")[-1]
+    assert "CAMREEL_AUTH" not in DOCKERFILE
+    head = (ROOT / "docker-compose.yml").read_text()
+    assert "docker compose run --rm camreel camreel token create me --scope admin" in head
 
 
 def test_sqlite_needs_no_password_to_be_set():
