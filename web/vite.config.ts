@@ -2,7 +2,8 @@ import { defineConfig } from "vite";
 
 const service = "http://127.0.0.1:8000"; // `camreel serve`
 const api = ["/runs", "/images", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
-  "/measures", "/colormaps", "/openapi.json", "/healthz", "/docs"];
+  "/measures", "/colormaps", "/openapi.json", "/healthz", "/docs",
+  "/session"];
 
 export default defineConfig({
   base: "/app/",

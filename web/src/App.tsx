@@ -1,4 +1,8 @@
+import { useEffect } from "preact/hooks";
+import { SignIn } from "./access/SignIn";
+import { openSession, session, signOut } from "./access/session";
 import { ComparePage } from "./compare/ComparePage";
+import { Loading } from "./parts/Failure";
 import { Help, helpOpen } from "./parts/Help";
 import { Link } from "./parts/Link";
 import { place } from "./route";
@@ -9,6 +13,8 @@ import { language, speak, t } from "./text";
 import { choose, theme, type Theme } from "./theme";
 
 export function App() {
+  useEffect(() => void openSession(), []);
+  const now = session.value;
   return (
     <>
       <a class="skip" href="#content">{t("skip")}</a>
@@ -20,6 +26,7 @@ export function App() {
           <a href="/docs">API</a>
         </nav>
         <div class="manners">
+          {now.state === "in" && <button type="button" onClick={signOut} title={t("access.as", { name: now.name, scope: now.scope })}>{t("access.signOut")}</button>}
           <button type="button" onClick={() => (helpOpen.value = true)} aria-label={t("nav.help")}>?</button>
           <select aria-label={t("nav.theme")} value={theme.value} onChange={(event) => choose(event.currentTarget.value as Theme)}>
             <option value="system">{t("theme.system")}</option>
@@ -32,7 +39,7 @@ export function App() {
           </select>
         </div>
       </header>
-      <Page />
+      {now.state === "out" ? <SignIn /> : now.state === "unknown" ? <main id="content"><Loading /></main> : <Page />}
       <Help />
     </>
   );

@@ -51,8 +51,22 @@ export async function getAll<T>(path: string, params: Params = {}): Promise<T[]>
   return found;
 }
 
+/** What changes show to prove that they come from this page; null where no cookie signs it in. */
+let csrf: string | null = null;
+let refused: () => void = () => {};
+
+export function showCsrf(token: string | null): void {
+  csrf = token;
+}
+
+/** Have that done when the service asks who we are. */
+export function whenRefused(act: () => void): void {
+  refused = act;
+}
+
 async function send(path: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
   const { signal, ...rest } = init;
+  if (rest.method && csrf) rest.headers = { ...(rest.headers as Record<string, string>), "X-CSRF-Token": csrf };
   let response: Response;
   try {
     response = await fetch(path, signal ? { ...rest, signal } : rest);
@@ -61,6 +75,7 @@ async function send(path: string, init: RequestInit & { signal?: AbortSignal | u
     throw new ApiError({ title: "No answer", status: 0 });
   }
   if (response.ok) return response;
+  if (response.status === 401) refused();
   throw new ApiError(await problemOf(response));
 }
 

@@ -15,6 +15,14 @@ export const english = {
   "unknown.title": "There is no such page",
   "unknown.back": "To the list of runs",
 
+  "access.title": "Sign in",
+  "access.what": "This service asks who you are. Paste a token; whoever runs the service makes one with: camreel token create NAME",
+  "access.token": "Token",
+  "access.wrong": "That is no token of this service, or it is revoked or expired.",
+  "access.signIn": "Sign in",
+  "access.signOut": "Sign out",
+  "access.as": "Signed in as {name} ({scope})",
+
   "status.queued": "queued",
   "status.running": "running",
   "status.succeeded": "succeeded",

@@ -17,6 +17,14 @@ export const japanese: Texts = {
   "unknown.title": "このページはありません",
   "unknown.back": "実行一覧へ",
 
+  "access.title": "サインイン",
+  "access.what": "このサービスの利用にはトークンが必要です。トークンを貼り付けてください。サービスの管理者が次のコマンドで発行します: camreel token create NAME",
+  "access.token": "トークン",
+  "access.wrong": "このサービスのトークンではないか、失効または期限切れです。",
+  "access.signIn": "サインイン",
+  "access.signOut": "サインアウト",
+  "access.as": "{name}（{scope}）としてサインイン中",
+
   "status.queued": "待機中",
   "status.running": "実行中",
   "status.succeeded": "完了",

@@ -1,0 +1,43 @@
+"""The page of a service that asks who one is: signed in by a token, kept by a cookie."""
+
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import expect
+
+from tests.cli.test_cli_access import make
+
+
+def test_the_page_signs_in_with_a_token_changes_things_and_signs_out(
+    context: Any, new_service: Callable[..., Any], tmp_path: Any
+) -> None:
+    token = make(tmp_path, "alice", "--scope", "admin")
+    service = new_service()
+    page = context.new_page()
+    page.goto(str(service.http.base_url).rstrip("/") + "/app")
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign in")).to_be_disabled()
+    page.get_by_label("Token").fill("camreel_guess")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("no token of this service")
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
+    # No script of any page reads what signs it in.
+    assert page.evaluate("document.cookie") == ""
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert token not in kept
+    # A reload stays signed in, and may change things.
+    page.reload()
+    page.get_by_role("button", name="Start the paper's run").click()
+    expect(page.get_by_role("heading", name="The paper's run")).to_be_visible()
+    page.on("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".status").first).to_have_text("cancelled", timeout=60_000)
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    page.get_by_label("Language / 言語").select_option("ja")
+    expect(page.get_by_role("heading", name="サインイン")).to_be_visible()
+    page.close()

@@ -1,0 +1,44 @@
+// The way in where the service asks who one is.
+
+import { useSignal } from "@preact/signals";
+import { ApiError } from "../api/client";
+import { Failure } from "../parts/Failure";
+import { t } from "../text";
+import { signIn } from "./session";
+
+export function SignIn() {
+  const token = useSignal("");
+  const failure = useSignal<Error | null>(null);
+  const sending = useSignal(false);
+  document.title = `${t("access.title")} – Camreel`;
+
+  const send = async (event: Event) => {
+    event.preventDefault();
+    sending.value = true;
+    failure.value = null;
+    try {
+      await signIn(token.value.trim());
+    } catch (error) {
+      failure.value = error as Error;
+    } finally {
+      sending.value = false;
+    }
+  };
+  const wrong = failure.value instanceof ApiError && failure.value.problem.status === 401;
+  return (
+    <main class="sign-in" id="content">
+      <h1>{t("access.title")}</h1>
+      <p class="muted">{t("access.what")}</p>
+      <form onSubmit={send}>
+        <div class="field">
+          <label for="token">{t("access.token")}</label>
+          <input id="token" type="password" autocomplete="off" required maxLength={256} value={token.value}
+            aria-invalid={wrong} onInput={(event) => (token.value = event.currentTarget.value)} />
+        </div>
+        {wrong && <p class="error" role="alert">{t("access.wrong")}</p>}
+        {failure.value && !wrong && <Failure error={failure.value} />}
+        <button type="submit" class="primary" disabled={sending.value || !token.value.trim()}>{t("access.signIn")}</button>
+      </form>
+    </main>
+  );
+}
