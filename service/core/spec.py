@@ -15,6 +15,7 @@ from service.errors import ImageNotFound, InvalidValue
 Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,49}$")]
 MAX_PROBES = 1000
+MAX_EPOCHS = 10_000
 
 
 class Probes(Parameters):
@@ -49,7 +50,7 @@ class RunSpec(Parameters):
     """The network."""
     optimizer: AnyOptimizer = Field(default_factory=Adadelta)
     """How it learns."""
-    epochs: Annotated[int, Field(ge=1, le=10_000)] = 100
+    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] = 100
     """How many times it draws images and trains on them."""
     samples_per_epoch: int = Field(
         default_factory=_default_samples,

@@ -14,6 +14,7 @@ from service.core.datasets.dataset import Dataset, Split
 from service.core.images import as_input
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
+from service.core.training_state import TrainingState, restore
 from service.errors import RunDiverged
 
 # Larger batches leave the processor's caches; smaller ones leave its cores idle.
@@ -25,7 +26,7 @@ AfterBatch = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch gave. `network` goes on learning when the next epoch is asked for."""
+    """What one epoch gave. `network` and `optimizer` go on when the next epoch is asked for."""
 
     epoch: int
     train_loss: float | None  # mean cross-entropy in nats while learning; None for epoch 0
@@ -36,6 +37,7 @@ class EpochResult:
     learning_rate: float
     seconds: float  # training and testing of this epoch
     network: StagedNetwork
+    optimizer: torch.optim.Optimizer
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,18 @@ class Score:
 
 
 def train(
-    spec: RunSpec, data: Dataset, *, after_batch: AfterBatch | None = None
+    spec: RunSpec,
+    data: Dataset,
+    *,
+    resume_from: TrainingState | None = None,
+    after_batch: AfterBatch | None = None,
 ) -> Iterator[EpochResult]:
     """Train as `spec` says; yields epoch 0, the untrained network, then 1 to spec.epochs.
 
-    All that is random in an epoch comes from (seed, epoch) alone. Raises RunDiverged when a loss
-    is no number any more, and whatever `after_batch` raises.
+    All that is random in an epoch comes from (seed, epoch) alone. With `resume_from` the first is
+    the epoch after it, and all are bit for bit what an uninterrupted run gives. Raises RunDiverged
+    when a loss is no number any more, CheckpointCorrupt for a state that is not the run's, and
+    whatever `after_batch` raises.
     """
     device = resolve_device(spec.device)
     with seeded(spec.seed, 0, device):
@@ -61,8 +69,11 @@ def train(
     # Channels last: the convolutions of the CPU's and the GPU's libraries are at home in it.
     network = network.to(device).to(memory_format=torch.channels_last)
     optimizer = spec.optimizer.build(network.parameters())
+    if resume_from is not None:
+        restore(resume_from, network, optimizer)
+    first = 0 if resume_from is None else resume_from.epoch + 1
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
-    for epoch in range(spec.epochs + 1):
+    for epoch in range(first, spec.epochs + 1):
         started = time.perf_counter()
         learned: tuple[float | None, float | None] = (None, None)
         if epoch > 0:
@@ -81,6 +92,7 @@ def train(
             learning_rate=spec.optimizer.learning_rate,
             seconds=time.perf_counter() - started,
             network=network,
+            optimizer=optimizer,
         )
 
 

@@ -1,0 +1,96 @@
+"""Training goes on from an epoch's state bit for bit as if it had never stopped."""
+
+from collections.abc import Callable
+
+import pytest
+
+from service.core.checkpoints import CheckpointHeader, digest, encode
+from service.core.datasets import DATASETS
+from service.core.datasets.dataset import Dataset
+from service.core.spec import RunSpec
+from service.core.training import EpochResult, train
+from service.core.training_state import TrainingState, encode_optimizer
+from service.errors import CheckpointCorrupt
+
+OPTIMIZERS = [
+    {"name": "adadelta"},
+    {"name": "sgd", "learning_rate": 0.1},
+    {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+    {"name": "adam"},
+    {"name": "adamw"},
+]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return DATASETS["digits"].load(tmp_path_factory.mktemp("digits"), False)
+
+
+def spec_of(**more: object) -> RunSpec:
+    return RunSpec.model_validate(
+        {"dataset": "digits", "samples_per_epoch": 150, "batch_size": 50, "seed": 3, **more}
+    )
+
+
+def network_of(spec: RunSpec, result: EpochResult) -> bytes:
+    header = CheckpointHeader(
+        spec.architecture, result.epoch, spec.dataset, spec.source.image_shape, ()
+    )
+    return encode(result.network, header)
+
+
+def states(spec: RunSpec, data: Dataset, **more: object) -> list[tuple[TrainingState, tuple]]:
+    """After each epoch: network and optimiser as bytes, and what was measured but for seconds."""
+    found = []
+    for result in train(spec, data, **more):
+        state = TrainingState(
+            result.epoch, network_of(spec, result), encode_optimizer(result.optimizer, result.epoch)
+        )
+        measured = (
+            result.train_loss, result.train_accuracy, result.test_loss, result.test_accuracy,
+            tuple(result.per_class_accuracy), result.learning_rate,
+        )  # fmt: skip
+        found.append((state, measured))
+    return found
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+def test_a_run_resumed_after_any_epoch_equals_the_uninterrupted_one(digits, optimizer) -> None:
+    spec = spec_of(epochs=2, optimizer=optimizer)
+    whole = states(spec, digits)
+    assert len({digest(state.network) for state, _ in whole}) == 3
+    for stopped_after in range(2):
+        resumed = states(spec, digits, resume_from=whole[stopped_after][0])
+        assert resumed == whole[stopped_after + 1 :]
+
+
+def test_bfloat16_and_a_network_without_dropout_resume_as_exactly(digits) -> None:
+    spec = spec_of(epochs=2, precision="bfloat16", architecture={"dropout": 0.0})
+    whole = states(spec, digits)
+    assert states(spec, digits, resume_from=whole[1][0]) == whole[2:]
+
+
+def test_an_extended_run_equals_one_asked_for_so_many_epochs_from_the_start(digits) -> None:
+    short = states(spec_of(epochs=1), digits)
+    long = states(spec_of(epochs=3), digits)
+    assert short == long[:2]
+    assert states(spec_of(epochs=3), digits, resume_from=short[-1][0]) == long[2:]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda state: TrainingState(state.epoch, state.network, b""),
+        lambda state: TrainingState(state.epoch, state.network[:-4], state.optimizer),
+        lambda state: TrainingState(state.epoch, state.network, b"\x80\x04pickle."),
+        lambda state: TrainingState(state.epoch + 1, state.network, state.optimizer),
+    ],
+    ids=["no optimiser", "truncated network", "pickle", "another epoch"],
+)
+def test_a_state_that_is_not_the_runs_is_refused(
+    digits, damage: Callable[[TrainingState], TrainingState]
+) -> None:
+    spec = spec_of(epochs=2)
+    state = states(spec, digits)[1][0]
+    with pytest.raises(CheckpointCorrupt):
+        next(train(spec, digits, resume_from=damage(state)))
