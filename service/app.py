@@ -38,6 +38,7 @@ from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
 from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
+from service.flows.rescue import Rescuer
 from service.flows.summaries import Summaries
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
@@ -131,6 +132,8 @@ def open_services(settings: Settings) -> ServiceSet:
         settings.blobs,
         settings.resolved_data_dir.resolve(),
         settings.max_parallel_runs,
+        settings.lease_seconds,
+        settings.max_attempts,
     )
     store = Store.open(workspace.database_url, workspace.blobs)
     schema.ensure(store)
@@ -155,7 +158,11 @@ def open_services(settings: Settings) -> ServiceSet:
 
 
 def _rescue(services: ServiceSet, stopping: threading.Event) -> None:
-    while not stopping.wait(RESCUE_SECONDS):
-        # A database that is busy or full now is looked at again in ten seconds.
-        with suppress(StoreBusy, StoreFull):
-            training.fail_lost_runs(services.store)
+    rescuer = Rescuer(services.store, services.executor, services.workspace)
+    # Often enough that a lost run goes on within two leases.
+    every_seconds = min(RESCUE_SECONDS, services.workspace.lease_seconds / 3)
+    while not stopping.wait(every_seconds):
+        # A database that is busy or full now is looked at again later; RuntimeError: the executor
+        # was closed, and what waits goes on at the next start.
+        with suppress(StoreBusy, StoreFull, RuntimeError):
+            rescuer.look()

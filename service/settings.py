@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     max_parallel_runs: PositiveInt = Field(
         1, le=64, description="Runs that train at once; others queue."
     )
+    lease_seconds: float = Field(
+        30.0, ge=1, le=600, description="A worker not heard of for so long is lost."
+    )
+    max_attempts: PositiveInt = Field(
+        3, le=1000, description="Workers that a run may lose; then it has failed."
+    )
     memory_bytes: int = Field(
         2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
     )

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
 from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
-from service.core.spec import Name, RunSpec
+from service.core.spec import MAX_EPOCHS, Name, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import training
 from service.flows.summaries import Summary
@@ -29,7 +29,7 @@ class RunProblem(BaseModel):
 
     type: str = Field(
         description="A word for programs: diverged, oom, disk_full, dataset_unavailable, "
-        "worker_killed, worker_died, worker_lost, interrupted, store_busy, error."
+        "worker_killed, worker_died, worker_lost, checkpoint_corrupt, store_busy, error."
     )
     detail: str = Field(description="A sentence for people.")
 
@@ -167,6 +167,35 @@ def read_run(services: Services, run_id: RunId) -> RunAnswer:
 def cancel_run(services: Services, run_id: RunId) -> RunAnswer:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
     return answer(services, training.cancel_run(services.store, run_id))
+
+
+class Resumption(BaseModel):
+    """How far a run that has ended shall go on."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_EPOCHS,
+        description="Its epochs in all, more than it has; default: what it was asked for. A "
+        "succeeded run needs it.",
+    )
+
+
+@router.post("/runs/{run_id}/resume", status_code=202, summary="Resume or extend a run")
+def resume_run(
+    services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
+) -> RunAnswer:
+    """Train on from its last epoch, bit for bit as if it had never stopped. 409 unless it ended."""
+    run = training.resume_run(
+        services.store,
+        services.executor,
+        services.workspace,
+        run_id,
+        body.epochs if body else None,
+    )
+    return answer(services, run)
 
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")

@@ -98,6 +98,22 @@ def train(
 
 
 @app.command()
+def resume(
+    run: RunArgument,
+    epochs: Annotated[
+        int | None,
+        typer.Option(min=1, max=10_000, help="Epochs in all; default: what was asked for."),
+    ] = None,
+    state_dir: State = None,
+    data_dir: Data = None,
+) -> None:
+    """Train a run that has ended on from its last epoch, here, without a service."""
+    from service.cli.training import resume
+
+    resume(_settings(state_dir=state_dir, data_dir=data_dir), run, epochs)
+
+
+@app.command()
 def cam(
     run: RunArgument,
     epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
+from service.api.services import ServiceSet
 from service.app import open_services
 from service.cli.following import Snapshot, follow
 from service.core.spec import RunSpec
@@ -27,22 +28,33 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     with services.store.writing() as session:
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
     console.print(f"Run {run.id} in {settings.resolved_database_url}", soft_wrap=True)
-    worker = threading.Thread(target=training.train_run, args=(services.workspace, run.id))
+    _train_here(services, console, run.id)
+
+
+def _train_here(services: ServiceSet, console: Console, run_id: int) -> None:
+    worker = threading.Thread(target=training.train_run, args=(services.workspace, run_id))
     worker.start()
     try:
-        follow(console, lambda: snapshot(services.viewer, run.id))
+        follow(console, lambda: snapshot(services.viewer, run_id))
     except KeyboardInterrupt:
         console.print("Cancelling; the epochs so far stay.")
         try:
-            training.cancel_run(services.store, run.id)
+            training.cancel_run(services.store, run_id)
         except RunConflict:
             console.print("It had ended already.")
     worker.join()
     with services.store.reading() as session:
-        ended = runs.get(session, run.id)
+        ended = runs.get(session, run_id)
     if ended.error:
-        raise CamreelError(f"Run {run.id} failed ({ended.error.type}): {ended.error.detail}")
-    console.print(f"Run {run.id} {ended.status} with {ended.epochs_done} epochs.")
+        raise CamreelError(f"Run {run_id} failed ({ended.error.type}): {ended.error.detail}")
+    console.print(f"Run {run_id} {ended.status} with {ended.epochs_done} epochs.")
+
+
+def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
+    """Train a run that has ended on from its last epoch, here."""
+    services = open_services(settings.model_copy(update={"executor": "inline"}))
+    training.extend_run(services.store, run_id, epochs_total)
+    _train_here(services, Console(), run_id)
 
 
 def snapshot(viewer: Viewer, run_id: int) -> Snapshot:

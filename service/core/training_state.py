@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -34,8 +35,8 @@ def encode_optimizer(optimizer: torch.optim.Optimizer, epoch: int) -> bytes:
         for name, value in values.items():
             if isinstance(value, torch.Tensor):
                 # A tensor of its own: safetensors refuses two that share memory.
-                tensors[f"{index}.{name}"] = value.detach().cpu().clone(
-                    memory_format=torch.contiguous_format
+                tensors[f"{index}.{name}"] = (
+                    value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 )
             else:
                 scalars[f"{index}.{name}"] = value
@@ -43,9 +44,7 @@ def encode_optimizer(optimizer: torch.optim.Optimizer, epoch: int) -> bytes:
     return bytes(save(tensors, {METADATA_KEY: header}))
 
 
-def restore(
-    state: TrainingState, network: StagedNetwork, optimizer: torch.optim.Optimizer
-) -> None:
+def restore(state: TrainingState, network: StagedNetwork, optimizer: torch.optim.Optimizer) -> None:
     """Put network and optimiser, as freshly built, back to where they stood, bit for bit.
 
     Raises CheckpointCorrupt when the bytes are not theirs.
@@ -79,9 +78,9 @@ def _optimizer_values(state: TrainingState) -> dict[int, dict[str, object]]:
     return values
 
 
-def _header(data: bytes) -> dict[str, dict[str, object]]:
+def _header(data: bytes) -> dict[str, Any]:
     size = int.from_bytes(data[:8], "little")
-    header: dict[str, dict[str, object]] = json.loads(
+    header: dict[str, Any] = json.loads(
         json.loads(data[8 : 8 + size])["__metadata__"][METADATA_KEY]
     )
     return header

@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from service.core import checkpoints
+from service import failpoints
+from service.core import checkpoints, training_state
 from service.core.cams.maps import ClassMap, ClassMaps, look
 from service.core.cams.methods import PAPER_METHODS
 from service.core.checkpoints import CheckpointHeader
@@ -12,11 +13,13 @@ from service.core.render.atlas import map_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
-from service.store import epochs, heatmaps, predictions, runs
+from service.store import epochs, heatmaps, predictions, runs, training_states
 from service.store.epochs import Checkpoint, Measures
 from service.store.heatmaps import Heatmap
 from service.store.predictions import Prediction
+from service.store.runs import Lease
 from service.store.store import Store
+from service.store.training_states import StoredState
 
 ENGINE_VERSION = 1
 """Part of every map's identity: raised when the same request would give other bytes."""
@@ -63,11 +66,16 @@ def heatmap_of(
 
 
 def record_epoch(
-    store: Store, run_id: int, spec: RunSpec, result: EpochResult, probes: Sequence[LabelledImage]
+    store: Store,
+    run_id: int,
+    spec: RunSpec,
+    result: EpochResult,
+    probes: Sequence[LabelledImage],
+    lease: Lease | None = None,
 ) -> None:
     """Keep what an epoch gave: all of it is visible at once, or none.
 
-    Raises RunCancelled when the run is not running any more.
+    Raises RunCancelled when the run is not running any more, or under another worker's lease.
     """
     header = CheckpointHeader(
         spec.architecture,
@@ -76,21 +84,37 @@ def record_epoch(
         spec.source.image_shape,
         spec.source.class_names,
     )
+    failpoints.reach("before-encode")
     data = checkpoints.encode(result.network, header)
     sha256 = checkpoints.digest(data)
     layer = result.network.last_convolution
     seen = look(result.network, [probe.pixels for probe in probes], layer, list(PAPER_METHODS))
     rows = list(_probe_heatmaps(run_id, spec, result.epoch, probes, sha256, layer, seen))
     key = f"runs/{run_id}/epochs/{result.epoch}.safetensors"
+    state = training_state.encode_optimizer(result.optimizer, result.epoch)
+    stored = StoredState(
+        result.epoch,
+        checkpoints.digest(state),
+        len(state),
+        training_states.key_of(run_id, result.epoch),
+    )
+    failpoints.reach("before-begin")
     with store.writing() as session:
         # First, so that nothing else is written for a run that was ended from outside.
-        if not runs.advance(session, run_id, result.epoch):
+        if not runs.advance(session, run_id, result.epoch, lease=lease):
             raise RunCancelled(f"Run {run_id} is not running any more.")
+        failpoints.reach("after-advance")
         store.blobs.put(session, key, data)
+        failpoints.reach("after-blob")
+        store.blobs.put(session, stored.blob_key, state)
+        training_states.keep(session, run_id, stored)
+        failpoints.reach("after-state")
         epochs.add(
             session, run_id, result.epoch, _measures(result), Checkpoint(sha256, len(data), key)
         )
+        failpoints.reach("after-epoch-row")
         heatmaps.keep(session, rows)
+        failpoints.reach("after-maps")
         predictions.keep(
             session,
             (
@@ -98,6 +122,8 @@ def record_epoch(
                 for i, probe in enumerate(probes)
             ),
         )
+        failpoints.reach("before-commit")
+    failpoints.reach("after-commit")
 
 
 def _measures(result: EpochResult) -> Measures:

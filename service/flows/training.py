@@ -1,23 +1,31 @@
 """The story of a run: started, trained in a worker, ended; and picked up after a restart."""
 
 import re
+import secrets
 import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 
 from service import logs
+from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import Dataset
 from service.core.images import LabelledImage, probe_images, to_png
 from service.core.processor import is_out_of_memory, share_cores
-from service.core.spec import RunSpec
+from service.core.spec import MAX_EPOCHS, RunSpec
 from service.core.training import train
+from service.core.training_state import TrainingState
 from service.errors import (
+    CheckpointCorrupt,
     DatasetUnavailable,
+    InvalidValue,
     RunCancelled,
     RunConflict,
     RunDiverged,
@@ -27,14 +35,15 @@ from service.errors import (
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
 from service.jobs import Ending, Executor, Job
-from service.store import images, runs
+from service.store import epochs, images, runs, training_states
+from service.store.blobs import Blobs
 from service.store.images import StoredImage
-from service.store.runs import Run, RunError
+from service.store.runs import Lease, Run, RunError
 from service.store.store import Store, opened
 
 CANCEL_POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
-LOST_AFTER_SECONDS = 30.0
+BEATS_A_LEASE = 3
 
 log = structlog.get_logger()
 
@@ -43,6 +52,7 @@ FAILURES: dict[type[Exception], str] = {
     DatasetUnavailable: "dataset_unavailable",
     StoreFull: "disk_full",
     StoreBusy: "store_busy",
+    CheckpointCorrupt: "checkpoint_corrupt",
 }
 """Errors of our own that end a run, and the word that the run's `error.type` has for them."""
 
@@ -52,7 +62,7 @@ def start_run(store: Store, executor: Executor, workspace: Workspace, spec: RunS
     with store.writing() as session:
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
     # After the commit: a worker that starts sooner would not find its run.
-    _submit(store, executor, workspace, run.id)
+    submit(store, executor, workspace, run.id)
     return run
 
 
@@ -79,36 +89,79 @@ def delete_run(store: Store, run_id: int) -> None:
         store.blobs.delete(session, runs.remove(session, run_id))
 
 
+def resume_run(
+    store: Store, executor: Executor, workspace: Workspace, run_id: int, epochs_total: int | None
+) -> Run:
+    """Let a run that has ended go on from its last epoch, to `epochs_total` or what it was asked.
+
+    Raises RunNotFound, RunConflict if it has not ended or its training state is not kept, and
+    InvalidValue for a total that it has reached already or that no run may have.
+    """
+    run = extend_run(store, run_id, epochs_total)
+    submit(store, executor, workspace, run_id)
+    return run
+
+
+def extend_run(store: Store, run_id: int, epochs_total: int | None) -> Run:
+    """What `resume_run` does, but for handing it to a worker."""
+    with store.writing() as session:
+        run = runs.get(session, run_id)
+        if run.status not in runs.TERMINAL:
+            raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
+        total = run.epochs_total if epochs_total is None else epochs_total
+        if epochs_total is not None or run.status == runs.SUCCEEDED:
+            _require_more(run, total)
+        state = training_states.find(session, run_id)
+        if run.epochs_done >= 0 and (state is None or state.epoch != run.epochs_done):
+            raise RunConflict(f"Run {run_id} cannot go on: its training state was not kept.")
+        runs.resume(session, run_id, {**run.spec, "epochs": total}, total)
+        session.expire_all()
+        return runs.get(session, run_id)
+
+
+def _require_more(run: Run, total: int) -> None:
+    least = max(1, run.epochs_done + 1)
+    if not least <= total <= MAX_EPOCHS:
+        raise InvalidValue(
+            "epochs",
+            f"run {run.id} has reached epoch {run.epochs_done}, so the value is "
+            f"{least} to {MAX_EPOCHS}",
+            allowed={"minimum": least, "maximum": MAX_EPOCHS},
+        )
+
+
 def pick_up(store: Store, executor: Executor, workspace: Workspace) -> None:
-    """At a start of the service: queue again what waited, and end what lost its worker."""
-    fail_lost_runs(store)
+    """At a start of the service: queue again what waited."""
     with store.reading() as session:
         waiting = runs.with_status(session, runs.QUEUED)
     for run in waiting:
-        _submit(store, executor, workspace, run.id)
+        submit(store, executor, workspace, run.id)
 
 
-def fail_lost_runs(store: Store) -> None:
-    """End running runs whose worker was not heard of for longer than LOST_AFTER_SECONDS."""
-    deadline = datetime.now(UTC) - timedelta(seconds=LOST_AFTER_SECONDS)
+def abandon(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -> bool:
+    """A worker is lost: its run waits for another, or fails after too many; whether it waits."""
     with store.writing() as session:
-        for run in runs.with_status(session, runs.RUNNING):
-            if run.heartbeat_at is None or run.heartbeat_at < deadline:
-                error = RunError("worker_lost", "The service stopped while the run trained.")
-                runs.finish(session, run.id, runs.FAILED, error)
+        strikes = runs.get(session, lease.run_id).strikes + 1
+        if strikes < workspace.max_attempts:
+            return runs.requeue(session, lease, strikes=1)
+        if runs.finish(session, lease.run_id, runs.FAILED, cause, lease=lease):
+            log.warning("run failed", run=lease.run_id, error=cause.type, attempts=strikes)
+    return False
 
 
-def train_run(workspace: Workspace, run_id: int) -> None:
-    """What a worker does: take the run, train, record each epoch, and end it."""
+def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> None:
+    """What a worker does: take the run, train on from its last epoch, record each, and end it."""
     logs.configure()
     with opened(workspace.database_url, workspace.blobs) as store:
         with store.writing() as session:
-            if not runs.claim(session, run_id):
+            lease = runs.claim(session, run_id, owner or new_owner())
+            if lease is None:
                 return
             spec = RunSpec.model_validate(runs.get(session, run_id).spec)
         status, error = runs.SUCCEEDED, None
         try:
-            _train(store, workspace, run_id, spec)
+            with _beating(store, lease, workspace.lease_seconds / BEATS_A_LEASE):
+                _train(store, workspace, lease, spec)
         except RunCancelled:
             status = runs.CANCELLED
         except Exception as cause:
@@ -116,18 +169,77 @@ def train_run(workspace: Workspace, run_id: int) -> None:
             # What was foreseen is told by the run itself; only the rest needs its traceback.
             log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
         with store.writing() as session:
-            runs.finish(session, run_id, status, error)
+            # Under its lease: a worker that woke up late ends nothing.
+            runs.finish(session, run_id, status, error, lease=lease)
 
 
-def _train(store: Store, workspace: Workspace, run_id: int, spec: RunSpec) -> None:
+def new_owner() -> str:
+    """A name for a worker that no other has."""
+    return secrets.token_hex(16)
+
+
+@contextmanager
+def _beating(store: Store, lease: Lease, every_seconds: float) -> Iterator[None]:
+    """Signs of life in a thread: loading data and testing an epoch have no batches to beat after.
+
+    A beat that changes nothing is the last: the lease is another's.
+    """
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(every_seconds):
+            # A database that is busy now is told at the next beat.
+            with suppress(StoreBusy, StoreFull), store.writing() as session:
+                if not runs.heartbeat(session, lease.run_id, lease=lease):
+                    return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> None:
     keep_freed_memory()
     share_cores(workspace.parallel_runs)
     data = spec.source.load(workspace.data_dir, True)
     probes = probe_images(data, spec.probes)
     with store.writing() as session:
-        images.watch(session, run_id, [_stored(data, probe) for probe in probes])
-    for result in train(spec, data, after_batch=_Pulse(store, run_id)):
-        record_epoch(store, run_id, spec, result, probes)
+        images.watch(session, lease.run_id, [_stored(data, probe) for probe in probes])
+    state = _training_state(store, lease.run_id)
+    pulse = _Pulse(store, lease)
+    for result in train(spec, data, resume_from=state, after_batch=pulse):
+        record_epoch(store, lease.run_id, spec, result, probes, lease)
+
+
+def _training_state(store: Store, run_id: int) -> TrainingState | None:
+    """Where the run stands, None before epoch 0. Raises CheckpointCorrupt if it is damaged."""
+    with store.reading() as session:
+        done = runs.get(session, run_id).epochs_done
+        if done < 0:
+            return None
+        stored = training_states.find(session, run_id)
+        if stored is None or stored.epoch != done:
+            raise CheckpointCorrupt("The run's training state was not kept.")
+        checkpoint = epochs.get(session, run_id, done).checkpoint
+        return TrainingState(
+            done,
+            _verified(store.blobs, session, checkpoint.blob_key, checkpoint.sha256),
+            _verified(store.blobs, session, stored.blob_key, stored.sha256),
+        )
+
+
+def _verified(blobs: Blobs, session: Any, key: str, sha256: str) -> bytes:
+    try:
+        data = blobs.get(session, key)
+    except KeyError as error:
+        raise CheckpointCorrupt("The run's last epoch is gone from the store.") from error
+    if checkpoints.digest(data) != sha256:
+        raise CheckpointCorrupt("The run's last epoch is not what was written.")
+    return data
 
 
 def _stored(data: Dataset, image: LabelledImage) -> StoredImage:
@@ -139,7 +251,7 @@ class _Pulse:
     """After each batch: a sign of life now and then, and a look whether the run was cancelled."""
 
     store: Store
-    run_id: int
+    lease: Lease
     looked_at: float = field(default_factory=time.monotonic)
     written_at: float = field(default_factory=time.monotonic)
 
@@ -148,36 +260,63 @@ class _Pulse:
         if now - self.looked_at >= CANCEL_POLL_SECONDS:
             self.looked_at = now
             with self.store.reading() as session:
-                if runs.cancel_requested(session, self.run_id):
-                    raise RunCancelled(f"Run {self.run_id} was cancelled.")
+                if runs.cancel_requested(session, self.lease.run_id):
+                    raise RunCancelled(f"Run {self.lease.run_id} was cancelled.")
         # The last batch needs none: its epoch's record is one.
         if now - self.written_at >= HEARTBEAT_SECONDS and images_seen < images_of_epoch:
             self.written_at = now
             with self.store.writing() as session:
-                runs.heartbeat(session, self.run_id, images_seen)
+                if not runs.heartbeat(session, self.lease.run_id, images_seen, lease=self.lease):
+                    raise RunCancelled(f"Run {self.lease.run_id} is another worker's.")
 
 
-def _submit(store: Store, executor: Executor, workspace: Workspace, run_id: int) -> None:
-    executor.submit(Job(train_run, (workspace, run_id), partial(_worker_ended, store, run_id)))
+def submit(store: Store, executor: Executor, workspace: Workspace, run_id: int) -> None:
+    """Hand a queued run to the executor; again, should its worker be lost."""
+    owner = new_owner()
+    ended = partial(_worker_ended, store, executor, workspace, run_id, owner)
+    executor.submit(Job(train_run, (workspace, run_id, owner), ended))
 
 
-def _worker_ended(store: Store, run_id: int, ending: Ending) -> None:
-    """Give a run that its worker could not end itself its end."""
+def _worker_ended(
+    store: Store,
+    executor: Executor,
+    workspace: Workspace,
+    run_id: int,
+    owner: str,
+    ending: Ending,
+) -> None:
+    """Let a run that its worker could not end itself go on with another."""
+    if ending.exit_code == 0 and not ending.stopped_by_us:
+        return
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+    lease = Lease(run_id, run.attempt, owner)
     if ending.stopped_by_us:
-        error = RunError("interrupted", "The service was stopped while the run trained.")
-    elif ending.exit_code < 0:
+        # Asked to go, not lost: it is no attempt, and the next start of the service goes on.
+        with store.writing() as session:
+            runs.requeue(session, lease, strikes=0)
+        return
+    cause = _cause(ending)
+    log.warning("worker lost", run=run_id, error=cause.type)
+    if run.status == runs.QUEUED:
+        # It ended before it took the run.
+        with store.writing() as session:
+            runs.finish(session, run_id, runs.FAILED, cause, since=(runs.QUEUED,))
+    elif abandon(store, workspace, lease, cause):
+        # A service that is about to end takes nothing more; the next start does.
+        with suppress(RuntimeError):
+            submit(store, executor, workspace, run_id)
+
+
+def _cause(ending: Ending) -> RunError:
+    if ending.out_of_memory:
+        return RunError("oom", "The kernel killed the worker process: memory was not enough.")
+    if ending.exit_code < 0:
         name = signal.Signals(-ending.exit_code).name
-        error = RunError("worker_killed", f"The worker process was killed by {name}.")
-    else:
-        error = RunError(
-            "worker_died", f"The worker process ended early, with exit code {ending.exit_code}."
-        )
-    with store.writing() as session:
-        # A run that never began stays queued when the service stops: it is taken up at the next
-        # start.
-        since = (runs.RUNNING,) if ending.stopped_by_us else (runs.RUNNING, runs.QUEUED)
-        if runs.finish(session, run_id, runs.FAILED, error, since=since):
-            log.warning("worker lost", run=run_id, error=error.type)
+        return RunError("worker_killed", f"The worker process was killed by {name}.")
+    return RunError(
+        "worker_died", f"The worker process ended early, with exit code {ending.exit_code}."
+    )
 
 
 def _described(cause: Exception) -> RunError:

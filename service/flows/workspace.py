@@ -6,9 +6,15 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where runs are kept, where datasets are, and how many runs share the machine."""
+    """Where runs are kept, where datasets are, and how many runs share the machine.
+
+    A worker that was not heard of for `lease_seconds` is lost; a run that lost `max_attempts`
+    workers has failed.
+    """
 
     database_url: str
     blobs: str
     data_dir: Path
     parallel_runs: int = 1
+    lease_seconds: float = 30.0
+    max_attempts: int = 3

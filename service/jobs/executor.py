@@ -11,6 +11,7 @@ class Ending:
 
     exit_code: int
     stopped_by_us: bool  # because the executor was closed
+    out_of_memory: bool = False  # killed by the kernel, for want of memory
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Any
 
 from service.jobs.executor import Ending, Job
+from service.jobs.kernel_kills import oom_kills
 
 TERMINATION_GRACE_SECONDS = 2.0
 
@@ -53,6 +54,7 @@ class ProcessExecutor:
         process = self._context.Process(
             target=_work, args=(job.function, job.arguments), name="camreel-worker"
         )
+        kills_before = oom_kills()
         with self._changed:
             if self._closed:
                 return
@@ -70,7 +72,8 @@ class ProcessExecutor:
             self._live.discard(process)
             self._changed.notify_all()
             stopped = self._closed
-        job.ended(Ending(exit_code, stopped))
+        killed = exit_code == -signal.SIGKILL and oom_kills() != kills_before
+        job.ended(Ending(exit_code, stopped, out_of_memory=killed))
 
 
 def _started(process: SpawnProcess) -> bool:

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, CursorResult, delete, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, case, delete, func, literal, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import RunNotFound
-from service.store import events
+from service.store import events, training_states
 from service.store.tables import (
     CheckpointRow,
     EpochRow,
@@ -18,6 +18,8 @@ from service.store.tables import (
     ProbeRow,
     RunRow,
     TagRow,
+    TrainingStateRow,
+    UtcDateTime,
 )
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
@@ -52,10 +54,23 @@ class Run:
     spec: dict[str, Any]
     error: RunError | None
     cancel_requested: bool
+    attempt: int
+    lease_owner: str | None
+    heartbeats: int
+    strikes: int
     heartbeat_at: datetime | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One worker's right to write for a run: what it writes under another's changes nothing."""
+
+    run_id: int
+    attempt: int
+    owner: str
 
 
 def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], epochs: int) -> Run:
@@ -69,6 +84,8 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
         images_seen=0,
         cancel_requested=False,
         attempt=0,
+        heartbeats=0,
+        strikes=0,
         created_at=datetime.now(UTC),
     )
     session.add(row)
@@ -145,27 +162,41 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {status: found.get(status, 0) for status in STATUSES}
 
 
-def claim(session: Session, run_id: int) -> bool:
-    """A worker takes a queued run; False if it is no longer there to be taken."""
+def claim(session: Session, run_id: int, owner: str = "") -> Lease | None:
+    """A worker takes a queued run; None if it is no longer there to be taken."""
     now = datetime.now(UTC)
-    return _change_status(
+    claimed = _change_status(
         session,
         run_id,
         (QUEUED,),
         RUNNING,
         attempt=RunRow.attempt + 1,
-        started_at=now,
+        lease_owner=owner,
+        images_seen=0,
+        started_at=func.coalesce(RunRow.started_at, _not_before(RunRow.created_at, now)),
+        heartbeats=RunRow.heartbeats + 1,
         heartbeat_at=now,
     )
+    if not claimed:
+        return None
+    attempt = session.scalar(select(RunRow.attempt).where(RunRow.id == run_id))
+    return Lease(run_id, attempt or 0, owner)
 
 
-def heartbeat(session: Session, run_id: int, images_seen: int) -> None:
-    """The worker is alive and has seen so many images of the epoch in work."""
-    _change(
+def heartbeat(
+    session: Session, run_id: int, images_seen: int | None = None, *, lease: Lease | None = None
+) -> bool:
+    """The worker is alive and has seen so many images of the epoch in work.
+
+    False, and no change, if the run is not its any more.
+    """
+    seen = {} if images_seen is None else {"images_seen": images_seen}
+    return _change(
         session,
-        [RunRow.id == run_id, RunRow.status == RUNNING],
-        images_seen=images_seen,
+        _running(run_id, lease),
+        heartbeats=RunRow.heartbeats + 1,
         heartbeat_at=datetime.now(UTC),
+        **seen,
     )
 
 
@@ -174,12 +205,13 @@ def cancel_requested(session: Session, run_id: int) -> bool:
     return session.scalar(select(RunRow.cancel_requested).where(RunRow.id == run_id)) is not False
 
 
-def advance(session: Session, run_id: int, epoch: int) -> bool:
-    """The run has reached `epoch`; False if it is not running any more."""
+def advance(session: Session, run_id: int, epoch: int, *, lease: Lease | None = None) -> bool:
+    """The run has reached `epoch`; False if it is not running any more, or under another lease."""
     return _change(
         session,
-        [RunRow.id == run_id, RunRow.status == RUNNING],
+        _running(run_id, lease),
         epochs_done=epoch,
+        heartbeats=RunRow.heartbeats + 1,
         images_seen=0,
         heartbeat_at=datetime.now(UTC),
     )
@@ -192,8 +224,13 @@ def finish(
     error: RunError | None = None,
     *,
     since: tuple[str, ...] = (RUNNING,),
+    lease: Lease | None = None,
 ) -> bool:
-    """End a run whose status is one of `since`; False, and no change, otherwise."""
+    """End a run whose status is one of `since`; False, and no change, otherwise.
+
+    With a lease, only the run that is under it.
+    """
+    now = datetime.now(UTC)
     return _change_status(
         session,
         run_id,
@@ -201,7 +238,42 @@ def finish(
         status,
         error_type=error.type if error else None,
         error_detail=error.detail if error else None,
-        finished_at=datetime.now(UTC),
+        lease=lease,
+        lease_owner=None,
+        # Whatever became of the clock: a run does not end before it began.
+        finished_at=_not_before(func.coalesce(RunRow.started_at, RunRow.created_at), now),
+    )
+
+
+def requeue(session: Session, lease: Lease, *, strikes: int) -> bool:
+    """Let a run whose worker is gone wait for another; False if it is under another lease."""
+    return _change_status(
+        session,
+        lease.run_id,
+        (RUNNING,),
+        QUEUED,
+        lease=lease,
+        lease_owner=None,
+        images_seen=0,
+        strikes=RunRow.strikes + strikes,
+    )
+
+
+def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> bool:
+    """Let a run that has ended wait for a worker again; False if it has not ended."""
+    return _change_status(
+        session,
+        run_id,
+        TERMINAL,
+        QUEUED,
+        spec=spec,
+        epochs_total=epochs,
+        images_seen=0,
+        strikes=0,
+        cancel_requested=False,
+        error_type=None,
+        error_detail=None,
+        finished_at=None,
     )
 
 
@@ -215,6 +287,8 @@ def remove(session: Session, run_id: int) -> list[str]:
     keys = list(
         session.scalars(select(CheckpointRow.blob_key).where(CheckpointRow.run_id == run_id))
     )
+    # Both places: one may hold what was never committed.
+    keys += [training_states.key_of(run_id, epoch) for epoch in (0, 1)]
     # In order rather than by cascade: it holds for databases whose cascade is switched off too.
     for table in (
         HeatmapRow,
@@ -224,6 +298,7 @@ def remove(session: Session, run_id: int) -> list[str]:
         EventRow,
         ProbeRow,
         TagRow,
+        TrainingStateRow,
     ):
         session.execute(delete(table).where(table.run_id == run_id))
     session.execute(delete(RunRow).where(RunRow.id == run_id))
@@ -231,15 +306,36 @@ def remove(session: Session, run_id: int) -> list[str]:
 
 
 def _change_status(
-    session: Session, run_id: int, since: tuple[str, ...], status: str, **values: Any
+    session: Session,
+    run_id: int,
+    since: tuple[str, ...],
+    status: str,
+    *,
+    lease: Lease | None = None,
+    **values: Any,
 ) -> bool:
     """A change of status, told in the same transaction; False, and no change, from another one."""
-    where = [RunRow.id == run_id, RunRow.status.in_(since)]
+    where = [RunRow.id == run_id, RunRow.status.in_(since), *_under(lease)]
     changed = _change(session, where, status=status, **values)
     if changed:
         # After the update: it holds the run's row, so that events are numbered one at a time.
         events.tell_status(session, run_id, status)
     return changed
+
+
+def _running(run_id: int, lease: Lease | None) -> list[ColumnElement[bool]]:
+    return [RunRow.id == run_id, RunRow.status == RUNNING, *_under(lease)]
+
+
+def _under(lease: Lease | None) -> list[ColumnElement[bool]]:
+    if lease is None:
+        return []
+    return [RunRow.attempt == lease.attempt, func.coalesce(RunRow.lease_owner, "") == lease.owner]
+
+
+def _not_before(earliest: Any, now: datetime) -> ColumnElement[datetime]:
+    moment = literal(now, UtcDateTime)
+    return case((earliest > moment, earliest), else_=moment)
 
 
 def _change(session: Session, where: list[ColumnElement[bool]], **values: Any) -> bool:
@@ -269,6 +365,10 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         spec=row.spec,
         error=RunError(row.error_type, row.error_detail or "") if row.error_type else None,
         cancel_requested=row.cancel_requested,
+        attempt=row.attempt,
+        lease_owner=row.lease_owner,
+        heartbeats=row.heartbeats,
+        strikes=row.strikes,
         heartbeat_at=row.heartbeat_at,
         created_at=row.created_at,
         started_at=row.started_at,

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -76,6 +77,10 @@ class RunRow(Base):
     images_seen: Mapped[int]  # of the epoch in work
     cancel_requested: Mapped[bool]
     attempt: Mapped[int]  # how often a worker took it
+    lease_owner: Mapped[str | None] = mapped_column(String(64))  # the worker that may write
+    # Counted rather than timed: whoever watches does so by a clock of its own.
+    heartbeats: Mapped[int] = mapped_column(default=0, server_default=text("0"))
+    strikes: Mapped[int] = mapped_column(default=0, server_default=text("0"))  # workers lost
     heartbeat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -151,6 +156,20 @@ class CheckpointRow(Base):
 
     run_id: Mapped[int] = mapped_column(Identity, primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(String(64))
+    bytes: Mapped[int] = mapped_column(BigInteger)
+    blob_key: Mapped[str] = mapped_column(String(200))
+
+
+class TrainingStateRow(Base):
+    """The optimiser after the run's last epoch: what training goes on from."""
+
+    __tablename__ = "training_states"
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int]
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)
     blob_key: Mapped[str] = mapped_column(String(200))

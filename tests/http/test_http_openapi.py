@@ -28,7 +28,7 @@ def test_the_committed_schema_is_the_applications() -> None:
 def test_the_paths_are_those_of_the_contract() -> None:
     paths = json.loads(COMMITTED.read_text())["paths"]
     assert set(paths) == {
-        "/runs", "/runs/{run_id}", "/runs/{run_id}/cancel",
+        "/runs", "/runs/{run_id}", "/runs/{run_id}/cancel", "/runs/{run_id}/resume",
         "/runs/{run_id}/probes", "/runs/{run_id}/epochs", "/runs/{run_id}/epochs/{epoch}",
         "/runs/{run_id}/epochs/{epoch}/checkpoint", "/runs/{run_id}/epochs/{epoch}/cam",
         "/runs/{run_id}/epochs/{epoch}/cam.json", "/runs/{run_id}/epochs/{epoch}/cam.npy",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from threading import Barrier
 
 import pytest
@@ -135,7 +136,7 @@ def test_one_of_eight_workers_gets_a_run(store, new_run):
     def claim(_: int) -> bool:
         together.wait()
         with store.writing() as session:
-            return runs.claim(session, run.id)
+            return runs.claim(session, run.id) is not None
 
     with ThreadPoolExecutor(8) as threads:
         assert sorted(threads.map(claim, range(8))) == [False] * 7 + [True]
@@ -156,3 +157,39 @@ def test_one_of_eight_endings_at_once_is_the_runs(store, run_in):
     winner = ended.index(True)
     final = stored(store, run)
     assert (final.status, final.error) == (TERMINAL[winner % 3], RunError(str(winner), ""))
+
+
+def test_what_a_worker_writes_under_a_lost_lease_changes_nothing(store, new_run):
+    run = new_run()
+    with store.writing() as session:
+        late = runs.claim(session, run.id, "late")
+        assert runs.requeue(session, late, strikes=1)
+        lease = runs.claim(session, run.id, "next")
+    before = stored(store, run)
+    assert (before.attempt, before.strikes, before.lease_owner) == (2, 1, "next")
+    with store.writing() as session:
+        assert not runs.heartbeat(session, run.id, 7, lease=late)
+        assert not runs.advance(session, run.id, 0, lease=late)
+        assert not runs.finish(session, run.id, FAILED, lease=late)
+        assert not runs.requeue(session, late, strikes=1)
+    assert stored(store, run) == before
+    with store.writing() as session:
+        assert runs.heartbeat(session, run.id, lease=lease)
+        assert runs.advance(session, run.id, 0, lease=lease)
+        assert runs.finish(session, run.id, FAILED, lease=lease)
+
+
+def test_a_run_does_not_end_before_it_began_whatever_the_clock_does(store, new_run, monkeypatch):
+    run = new_run()
+
+    class AnHourAgo(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime.now(tz) - timedelta(hours=1)
+
+    monkeypatch.setattr(runs, "datetime", AnHourAgo)
+    with store.writing() as session:
+        lease = runs.claim(session, run.id)
+        assert runs.finish(session, run.id, FAILED, lease=lease)
+    ended = stored(store, run)
+    assert ended.created_at <= ended.started_at <= ended.finished_at

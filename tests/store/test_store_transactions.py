@@ -120,7 +120,7 @@ def test_a_reader_that_turns_writer_would_fail_so_writers_say_so_first(store, ne
             runs.get(session, run.id)
             first_has_read.set()
             time.sleep(0.05)
-            return runs.claim(session, run.id)
+            return runs.claim(session, run.id) is not None
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(read_then_write)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from service import failpoints
 from service.errors import StoreFull
 
 
@@ -21,15 +22,22 @@ class FileBlobs:
         path = self._path(key)
         try:
             self._make_folder(path.parent)
+            # Left by a killed worker. No other writes here now: it would hold the run's row.
+            for left in path.parent.glob("tmp*"):
+                left.unlink(missing_ok=True)
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
                 try:
+                    failpoints.reach("blob-temporary")
                     file.write(data)
                     file.flush()
+                    failpoints.reach("blob-written")
                     os.fsync(file.fileno())
+                    failpoints.reach("blob-fsynced")
                     Path(file.name).replace(path)
                 except BaseException:
                     Path(file.name).unlink(missing_ok=True)
                     raise
+            failpoints.reach("blob-renamed")
             _settle(path.parent)
         except OSError as error:
             raise StoreFull("The checkpoint could not be written to the blob folder.") from error

@@ -1,0 +1,37 @@
+"""The training state of a run's last epoch: what the run goes on from, kept for no other epoch."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from service.store.tables import TrainingStateRow
+
+
+@dataclass(frozen=True)
+class StoredState:
+    """Identity of a training state, and where its bytes are."""
+
+    epoch: int
+    sha256: str
+    bytes: int
+    blob_key: str
+
+
+def key_of(run_id: int, epoch: int) -> str:
+    """Where the state of that epoch is kept.
+
+    Two places in turn: a file is replaced before the rows that name it are committed, so the one
+    that the committed row names must stay.
+    """
+    return f"runs/{run_id}/states/{epoch % 2}.safetensors"
+
+
+def keep(session: Session, run_id: int, state: StoredState) -> None:
+    """The run's state from now on, in place of the one before."""
+    session.merge(TrainingStateRow(run_id=run_id, **vars(state)))
+
+
+def find(session: Session, run_id: int) -> StoredState | None:
+    """The run's state, if it has one."""
+    row = session.get(TrainingStateRow, run_id)
+    return StoredState(row.epoch, row.sha256, row.bytes, row.blob_key) if row else None
