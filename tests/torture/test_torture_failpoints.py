@@ -1,0 +1,156 @@
+"""A worker is killed at each step of an epoch's commit; the run goes on as if it had not been."""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service import failpoints
+from service.core.spec import RunSpec
+from service.errors import CamreelError
+from service.failpoints import FAILPOINTS
+from service.flows import training
+from service.flows.rescue import LOST, Rescuer
+from service.flows.workspace import Workspace
+from service.jobs.inline import InlineExecutor
+from service.store import runs, schema
+from service.store.runs import Lease, Run
+from service.store.store import Store, opened
+from tests.torture import invariants
+
+SPEC = RunSpec(dataset="digits", epochs=2, samples_per_epoch=100, seed=5)
+# A process that has torch already, and no threads: workers are forked from it in no time.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["service.flows.training"])
+
+
+def work(workspace: Workspace, run_id: int, failpoint: str) -> None:
+    failpoints.arm(failpoint)
+    training.train_run(workspace, run_id)
+
+
+def worker(workspace: Workspace, run_id: int, failpoint: str = "") -> int | None:
+    """A worker's exit code."""
+    process = FORKS.Process(target=work, args=(workspace, run_id, failpoint))
+    process.start()
+    process.join(120)
+    return process.exitcode
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    blobs = f"file:{tmp_path / 'blobs'}"
+    return Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", blobs, tmp_path)
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    with opened(workspace.database_url, workspace.blobs) as found:
+        schema.ensure(found)
+        yield found
+
+
+@pytest.fixture
+def new_run(store: Store) -> Callable[[], int]:
+    def create() -> int:
+        with store.writing() as session:
+            return runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs).id
+
+    return create
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
+    with opened(place.database_url) as store:
+        schema.ensure(store)
+        with store.writing() as session:
+            run = runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs)
+        assert worker(place, run.id) == 0
+        return invariants.weights(store, run.id)
+
+
+def read(store: Store, run_id: int) -> Run:
+    with store.reading() as session:
+        return runs.get(session, run_id)
+
+
+def abandon(store: Store, workspace: Workspace, run_id: int) -> bool:
+    run = read(store, run_id)
+    lease = Lease(run_id, run.attempt, run.lease_owner or "")
+    return training.abandon(store, workspace, lease, LOST)
+
+
+@pytest.mark.parametrize("name", FAILPOINTS)
+def test_a_run_killed_at_a_step_of_a_commit_equals_the_undisturbed_one(
+    name, workspace, store, new_run, undisturbed, tmp_path
+) -> None:
+    run_id = new_run()
+    assert worker(workspace, run_id, f"{name}:kill@2") == -signal.SIGKILL
+    assert read(store, run_id).status == runs.RUNNING
+    invariants.check(store, tmp_path)
+    assert abandon(store, workspace, run_id)
+    assert worker(workspace, run_id) == 0
+    assert read(store, run_id).status == runs.SUCCEEDED
+    invariants.check(store, tmp_path)
+    assert invariants.weights(store, run_id) == undisturbed
+
+
+def test_a_full_disk_fails_the_run_and_keeps_its_epochs(
+    workspace, store, new_run, undisturbed, tmp_path
+) -> None:
+    run_id = new_run()
+    # The third blob is the checkpoint of epoch 1.
+    assert worker(workspace, run_id, "blob-written:full@3") == 0
+    run = read(store, run_id)
+    assert (run.status, run.error.type, run.epochs_done) == (runs.FAILED, "disk_full", 0)
+    invariants.check(store, tmp_path)
+    training.extend_run(store, run_id, None)
+    assert worker(workspace, run_id) == 0
+    assert invariants.weights(store, run_id) == undisturbed
+
+
+def test_a_run_is_given_to_three_workers_and_then_fails(store, workspace, new_run) -> None:
+    run_id = new_run()
+    for attempt in (1, 2, 3):
+        with store.writing() as session:
+            assert runs.claim(session, run_id, str(attempt))
+        assert abandon(store, workspace, run_id) == (attempt < 3)
+    run = read(store, run_id)
+    assert (run.status, run.error, run.attempt) == (runs.FAILED, LOST, 3)
+
+
+class Submitted(InlineExecutor):
+    def __init__(self) -> None:
+        self.run_ids: list[int] = []
+
+    def submit(self, job) -> None:
+        self.run_ids.append(job.arguments[1])
+
+
+def test_a_lease_is_lost_by_the_watchers_clock_alone(store, workspace, new_run) -> None:
+    run_id = new_run()
+    submitted = Submitted()
+    rescuer = Rescuer(store, submitted, workspace)
+    with store.writing() as session:
+        lease = runs.claim(session, run_id, "worker")
+    for now in (1000.0, 1029.0):
+        assert rescuer.look(now) == []
+    with store.writing() as session:
+        assert runs.heartbeat(session, run_id, lease=lease)
+    # It beat since: thirty seconds begin again, whatever moments the rows hold.
+    assert rescuer.look(1040.0) == []
+    assert rescuer.look(1070.0) == []
+    assert rescuer.look(1070.5) == [run_id]
+    assert submitted.run_ids == [run_id]
+    assert read(store, run_id).status == runs.QUEUED
+
+
+@pytest.mark.parametrize("text", ["nowhere:kill", "after-blob:dance", "after-blob:kill@0"])
+def test_a_failpoint_that_stands_in_no_table_is_refused(text: str) -> None:
+    with pytest.raises(CamreelError):
+        failpoints.arm(text)
+    failpoints.arm("")
