@@ -1,6 +1,7 @@
 """A worker is killed at each step of an epoch's commit; the run goes on as if it had not been."""
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,8 @@ from service.store.store import Store, opened
 from tests.torture import invariants
 
 SPEC = RunSpec(dataset="digits", epochs=2, samples_per_epoch=100, seed=5)
+# So many share the machine: threads that wait for a busy core are slow.
+ONE_CORE = os.cpu_count() or 1
 # A process that has torch already, and no threads: workers are forked from it in no time.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["service.flows.training"])
@@ -42,7 +45,7 @@ def worker(workspace: Workspace, run_id: int, failpoint: str = "") -> int | None
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     blobs = f"file:{tmp_path / 'blobs'}"
-    return Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", blobs, tmp_path)
+    return Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", blobs, tmp_path, ONE_CORE)
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def new_run(store: Store) -> Callable[[], int]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
+    place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder, ONE_CORE)
     with opened(place.database_url) as store:
         schema.ensure(store)
         with store.writing() as session:
