@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     max_attempts: PositiveInt = Field(
         3, le=1000, description="Workers that a run may lose; then it has failed."
     )
+    min_free_bytes: int = Field(
+        2**28, ge=0, description="Free disk below which nothing new is stored."
+    )
     memory_bytes: int = Field(
         2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
     )

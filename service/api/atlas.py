@@ -9,6 +9,7 @@ from service.api.accept import preferred
 from service.api.caching import conditional
 from service.api.map_parameters import Epochs, Text
 from service.api.pages import RunId
+from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.methods import PAPER_METHODS
@@ -102,6 +103,9 @@ class AtlasLayout(BaseModel):
     layer: str
     methods: list[str] = Field(description="M of them.")
     epochs: list[int] = Field(description="E of them.")
+    quarantined: list[int] = Field(
+        description="Epochs that were asked for and have no cells: their checkpoints are bad."
+    )
     rows: list[AtlasRow] = Field(description="R of them.")
     cell: Size
     image: Size
@@ -129,6 +133,7 @@ class AtlasLayout(BaseModel):
         304: {"description": "The client has it already."},
     },
 )
+@without_bad_epochs
 def read_atlas(
     services: Services,
     request: Request,
@@ -145,7 +150,8 @@ def read_atlas(
             return _png(atlas) if kind == PNG else _layout(plan, atlas)
 
     etag = f"{plan.etag}-{kind.split('/')[1]}"
-    reply = conditional(request, etag, draw, kind, immutable=False)
+    told = quarantine_header(plan.quarantined)
+    reply = conditional(request, etag, draw, kind, immutable=False, extra=lambda: told)
     reply.headers["Vary"] = "Accept"
     return reply
 
@@ -164,6 +170,7 @@ def _layout(plan: Plan, atlas: Atlas) -> bytes:
             "layer": plan.layer,
             "methods": plan.methods,
             "epochs": plan.epochs,
+            "quarantined": plan.quarantined,
             "rows": [
                 {
                     "image": row.image.reference,

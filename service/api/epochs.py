@@ -33,6 +33,10 @@ class EpochAnswer(BaseModel):
     learning_rate: float
     seconds: float
     checkpoint: CheckpointAnswer
+    quarantined: str | None = Field(
+        description="Null; or why the checkpoint is not used any more: missing, truncated, "
+        "corrupt, swapped or unreadable. The measures are those of the day it was recorded."
+    )
     created_at: datetime
 
 
@@ -42,6 +46,7 @@ def answer(epoch: Epoch) -> EpochAnswer:
         epoch=epoch.epoch,
         **vars(epoch.measures),
         checkpoint=CheckpointAnswer(sha256=epoch.checkpoint.sha256, bytes=epoch.checkpoint.bytes),
+        quarantined=epoch.quarantined,
         created_at=epoch.created_at,
     )
 
@@ -62,7 +67,8 @@ def list_epochs(
 @router.get("/runs/{run_id}/epochs/{epoch}", summary="One epoch")
 def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAnswer:
     """What was measured of it, and its checkpoint's identity."""
-    return answer(services.viewer.epoch(run_id, epoch))
+    with services.store.reading() as session:
+        return answer(epochs.get(session, run_id, epoch))
 
 
 @router.get(

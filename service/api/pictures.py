@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 from service.api.caching import conditional
 from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
 from service.api.pages import RunId
+from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services, ServiceSet
 from service.core.cams.methods import PAPER_METHODS
 from service.flows.heatmaps import Picture, count_blanks
@@ -36,6 +37,9 @@ class BlanksAnswer(BaseModel):
     epsilon: float = Field(description="A map is blank whose peak is at most this.")
     methods: dict[str, BlankCountAnswer]
     per_epoch: list[EpochBlanks]
+    quarantined: list[int] = Field(
+        description="Epochs that were asked for and are not counted: their checkpoints are bad."
+    )
 
 
 def _binary(media_type: str) -> dict[int | str, dict[str, object]]:
@@ -49,7 +53,10 @@ def _answer(
         with services.metrics.picture_seconds.labels(kind, method).time():
             return picture.draw()
 
-    return conditional(request, picture.etag, draw, media, immutable=picture.immutable)
+    told = quarantine_header(picture.quarantined)
+    return conditional(
+        request, picture.etag, draw, media, immutable=picture.immutable, extra=lambda: told
+    )
 
 
 @router.get(
@@ -58,6 +65,7 @@ def _answer(
     response_class=Response,
     responses=_binary("image/png"),
 )
+@without_bad_epochs
 def read_strip(services: Services, request: Request, run_id: RunId, asked: StripQuery) -> Response:
     """One cell an epoch."""
     return _strip(services, request, run_id, asked, "png", "image/png")
@@ -69,6 +77,7 @@ def read_strip(services: Services, request: Request, run_id: RunId, asked: Strip
     response_class=Response,
     responses=_binary("image/webp"),
 )
+@without_bad_epochs
 def read_strip_webp(
     services: Services, request: Request, run_id: RunId, asked: StripQuery
 ) -> Response:
@@ -82,6 +91,7 @@ def read_strip_webp(
     response_class=Response,
     responses=_binary("image/gif"),
 )
+@without_bad_epochs
 def read_strip_gif(
     services: Services, request: Request, run_id: RunId, asked: StripQuery
 ) -> Response:
@@ -95,6 +105,7 @@ def read_strip_gif(
     response_class=Response,
     responses=_binary("application/octet-stream"),
 )
+@without_bad_epochs
 def read_strip_npz(
     services: Services, request: Request, run_id: RunId, asked: StripQuery
 ) -> Response:
@@ -110,6 +121,7 @@ def read_strip_npz(
     response_class=Response,
     responses=_binary("image/png"),
 )
+@without_bad_epochs
 def read_sheet(services: Services, request: Request, run_id: RunId, asked: SheetQuery) -> Response:
     """The paper's figures 6 and 7: rows probes, columns epochs, blank cells hatched."""
     rendering = asked.rendering(asked.size)
@@ -118,6 +130,7 @@ def read_sheet(services: Services, request: Request, run_id: RunId, asked: Sheet
 
 
 @router.get("/blanks", summary="How many maps show nothing, and why")
+@without_bad_epochs
 def read_blanks(services: Services, run_id: RunId, asked: BlankQuery) -> BlanksAnswer:
     """Counted from what was recorded while the run trained; other methods are computed once."""
     table = count_blanks(
@@ -132,6 +145,7 @@ def read_blanks(services: Services, run_id: RunId, asked: BlankQuery) -> BlanksA
             "epsilon": table.epsilon,
             "methods": {name: asdict(count) for name, count in table.methods.items()},
             "per_epoch": per_epoch,
+            "quarantined": table.quarantined,
         }
     )
 

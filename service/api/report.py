@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.caching import conditional
 from service.api.map_parameters import Epochs, Text
 from service.api.pages import RunId
+from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.report.languages import Language
@@ -38,6 +39,7 @@ class ReportParameters(BaseModel):
     response_class=Response,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
 )
+@without_bad_epochs
 def read_report(
     services: Services,
     request: Request,
@@ -56,6 +58,7 @@ def read_report(
             return report.draw()
 
     name = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
+    name |= quarantine_header(report.quarantined)
     return conditional(
         request, report.etag, draw, "text/html", immutable=report.immutable, extra=lambda: name
     )

@@ -64,6 +64,15 @@ class SummaryAnswer(BaseModel):
     )
 
 
+class OriginAnswer(BaseModel):
+    """Where an imported run comes from."""
+
+    run_id: int = Field(description="Its id there.")
+    camreel: str = Field(description="The version that exported it.")
+    exported_at: datetime
+    imported_at: datetime
+
+
 class RunAnswer(BaseModel):
     """A run as it stands."""
 
@@ -80,6 +89,9 @@ class RunAnswer(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    origin: OriginAnswer | None = Field(
+        description="Of an imported run: what it was where it was trained."
+    )
 
 
 def answer(services: ServiceSet, run: Run) -> RunAnswer:

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.map_parameters import Epochs, Text
 from service.api.pages import RunId
+from service.api.quarantine import without_bad_epochs
 from service.api.services import Services
 from service.flows.scores import image_scores
 
@@ -32,9 +33,13 @@ class ScoresAnswer(BaseModel):
     classes: list[str] = Field(description="Their names.")
     epochs: list[int]
     probabilities: list[list[float]] = Field(description="One list an epoch, one number a class.")
+    quarantined: list[int] = Field(
+        description="Epochs that were asked for and are left out: their checkpoints are bad."
+    )
 
 
 @router.get("/scores", summary="How sure the network is of each class, over the epochs")
+@without_bad_epochs
 def read_scores(
     services: Services, run_id: RunId, asked: Annotated[ScoreParameters, Query()]
 ) -> ScoresAnswer:

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Response
 
 from service.api.map_parameters import BlankQuery
 from service.api.pages import RunId
+from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services
 from service.core.cams.blank import Blank
 from service.core.cams.methods import PAPER_METHODS
@@ -44,6 +45,7 @@ def read_epochs_csv(services: Services, run_id: RunId) -> Response:
     response_class=Response,
     responses={200: {"content": {CSV: {"schema": {"type": "string"}}}}},
 )
+@without_bad_epochs
 def read_blanks_csv(services: Services, run_id: RunId, asked: BlankQuery) -> Response:
     """A line an epoch and method."""
     methods = asked.method or PAPER_METHODS
@@ -54,7 +56,9 @@ def read_blanks_csv(services: Services, run_id: RunId, asked: BlankQuery) -> Res
         for epoch, counts in table.per_epoch.items()
         for method, count in counts.items()
     )
-    return _table(f"run-{run_id}-blanks.csv", head, lines)
+    reply = _table(f"run-{run_id}-blanks.csv", head, lines)
+    reply.headers.update(quarantine_header(table.quarantined))
+    return reply
 
 
 def _measures(epoch: Epoch) -> list[object]:

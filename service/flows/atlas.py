@@ -20,9 +20,9 @@ from service.core.render.atlas import Bytes, cell_placement, cell_size
 from service.errors import InvalidValue
 from service.flows.cache import Cache
 from service.flows.recording import ENGINE_VERSION
-from service.flows.selection import check_cells, select_epochs
+from service.flows.selection import check_cells, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
-from service.store import epochs, heatmaps
+from service.store import heatmaps
 from service.store.heatmaps import MapLevels
 
 ATLAS_VERSION = 1
@@ -60,6 +60,7 @@ class Plan:
     run_id: int
     subjects: list[list[Subject]]  # by method, then by row
     epochs: list[int]
+    quarantined: list[int]  # epochs that were asked for and have no cells
     cell: tuple[int, int]  # height, width
     placement: Placement
 
@@ -121,19 +122,20 @@ class Atlases:
         texts = dict.fromkeys(str(Explanation.parse(text)) for text in query.methods)
         subjects = [self._rows(query, Explanation.parse(text)) for text in texts]
         one = _alike(subjects)
-        with self.viewer.store.reading() as session:
-            checkpoints = epochs.checkpoints_of(session, query.run_id)
-        chosen = select_epochs(query.epochs, query.run_id, len(checkpoints) - 1)
+        found = choose_epochs(query.epochs, query.run_id, self.viewer.epochs(query.run_id))
+        chosen = [epoch.epoch for epoch in found.epochs]
         check_cells(len(subjects) * len(subjects[0]), chosen, MAX_CELLS)
         size = map_size(one.layer, self.viewer.layers(one.spec), one.spec.source.image_shape[1:])
         parts = [
             *(ATLAS_VERSION, ENGINE_VERSION, query.run_id, one.spec.dataset, one.layer, *texts),
             *((row.image.reference, row.class_index) for row in subjects[0]),
-            *((epoch, checkpoints[epoch]) for epoch in chosen),
+            *((epoch.epoch, epoch.checkpoint.sha256) for epoch in found.epochs),
+            found.quarantined,
         ]
         etag = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
         place = cell_placement(self.viewer.placement(one), *size)
-        return Plan(etag, query.run_id, subjects, chosen, cell_size(*size), place)
+        cell = cell_size(*size)
+        return Plan(etag, query.run_id, subjects, chosen, found.quarantined, cell, place)
 
     def atlas(self, plan: Plan) -> Atlas:
         """Its cells. Raises CheckpointCorrupt and InvalidValue where some are not kept yet."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core import checkpoints
 from service.core.cams.explanation import Explanation
 from service.core.cams.layers import resolve_layers
 from service.core.cams.method import Place
@@ -79,7 +78,8 @@ def _explainer(viewer: Viewer, spec: RunSpec, text: str, layer: str | None) -> E
 
 
 def _network(viewer: Viewer, run_id: int, epoch: int) -> StagedNetwork:
-    return checkpoints.decode(viewer.checkpoint(viewer.epoch(run_id, epoch)))[0]
+    at = viewer.epoch(run_id, epoch)
+    return viewer.decoded(viewer.checkpoint(at), at)
 
 
 def _first(viewer: Viewer, spec: RunSpec, count: int) -> list[StoredImage]:

@@ -6,14 +6,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from service.core import checkpoints
 from service.core.cams.explanation import Explanation
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import look
 from service.core.images import from_png
 from service.core.spec import RunSpec
 from service.errors import InvalidValue
-from service.flows.selection import select_epochs
+from service.flows.selection import choose_epochs
 from service.flows.viewing import Viewer
 from service.store import images, runs
 
@@ -33,8 +32,10 @@ def export_maps(
     The images are the run's probes, or the first `count` test images of its dataset. Arrays:
     `epochs` (E,), `images` (N,) references, `classes` (C,) names, and for each epoch
     `epoch-00001/signed` float32 (N, C, H, W), before ReLU and unscaled, with
-    `epoch-00001/probabilities` (N, C). Raises RunNotFound, EpochNotFound, InvalidValue,
-    CheckpointCorrupt, DatasetUnavailable.
+    `epoch-00001/probabilities` (N, C). Quarantined epochs are left out.
+
+    Raises RunNotFound, EpochNotFound, EpochQuarantined, InvalidValue,
+    DatasetUnavailable.
     """
     with viewer.store.reading() as session:
         run = runs.get(session, run_id)
@@ -46,17 +47,18 @@ def export_maps(
         if not 1 <= count <= spec.source.test_size:
             raise InvalidValue("images", f"{spec.dataset} has 1 to {spec.source.test_size}")
         watched = [viewer.image(spec.dataset, f"test:{index}") for index in range(count)]
-    there = viewer.epochs(run_id)
-    chosen = select_epochs(epochs, run_id, len(there) - 1)
+    there = choose_epochs(epochs, run_id, viewer.epochs(run_id)).epochs
+    chosen = [epoch.epoch for epoch in there]
     pixels = [from_png(image.png) for image in watched]
     names = spec.source.class_names
     with zipfile.ZipFile(out, "w") as archive:
         _write(archive, "epochs", np.array(chosen))
         _write(archive, "images", np.array([image.reference for image in watched]))
         _write(archive, "classes", np.array(names))
-        for number in chosen:
+        for epoch in there:
+            number = epoch.epoch
             # Not from the cache: each network is needed once.
-            network, _ = checkpoints.decode(viewer.checkpoint(there[number]))
+            network = viewer.decoded(viewer.checkpoint(epoch), epoch)
             seen = look(network, pixels, where, [str(method)], memory_bytes=viewer.memory_bytes)
             _write(archive, f"epoch-{number:05d}/signed", seen.signed[str(method)])
             _write(archive, f"epoch-{number:05d}/probabilities", seen.probabilities)

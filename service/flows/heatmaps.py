@@ -24,7 +24,7 @@ from service.core.render.sheet import Look, contact_sheet, strip
 from service.core.render.single import map_png
 from service.errors import UnknownName
 from service.flows.cache import Cache
-from service.flows.selection import check_cells, select_epochs
+from service.flows.selection import Chosen, check_cells, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
@@ -74,9 +74,11 @@ class Picture:
     etag: str
     immutable: bool
     draw: Callable[[], bytes]
+    quarantined: Sequence[int] = ()
+    """Epochs that were asked for and are not in it: their checkpoints are bad."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CamPicture(Picture):
     """One map's picture, with what the headers tell of the map."""
 
@@ -117,7 +119,7 @@ class Pictures:
             etag,
             rendering.scale is ScaleName.MAP,
             lambda: self._drawn.get_or_make(etag, draw),
-            lambda: self.viewer.rows(subject, [at])[0],
+            row=lambda: self.viewer.rows(subject, [at])[0],
         )
 
     def cam_values(self, query: Query, epoch: int) -> CamValues:
@@ -133,11 +135,12 @@ class Pictures:
 
     def strip(self, query: Query, epochs: str, rendering: Rendering, kind: str = "png") -> Picture:
         """One cell an epoch: a PNG page, or an animation (`webp`, `gif`)."""
-        subject, chosen = self._strip(query, epochs)
+        subject, found = self._strip(query, epochs)
+        chosen = found.epochs
         look = rendering.look
         scale = self._shared_scale(subject, rendering.scale)
         identities = [subject.identity(epoch) for epoch in chosen]
-        etag = _etag(f"strip.{kind}", identities, look, scale)
+        etag = _etag(f"strip.{kind}", identities, look, scale, found.quarantined)
 
         def draw() -> bytes:
             cells = self._cells([subject], chosen, [scale])[0]
@@ -146,15 +149,17 @@ class Pictures:
                 return animate(cells, [f"epoch {number}" for number in numbers], look, kind)
             name = subject.spec.source.class_names[subject.class_index]
             what = f"{subject.image.reference} for class {name}, {subject.method}"
-            return strip(cells, numbers, look, f"Run {subject.run.id}: {what}")
+            left_out = _told(found.quarantined)
+            return strip(cells, numbers, look, f"Run {subject.run.id}: {what}{left_out}")
 
-        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw))
+        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
     def strip_npz(self, query: Query, epochs: str) -> Picture:
         """The strip's numbers: `signed` and `maps` float32 (E, H, W), unscaled, and `epochs`."""
-        subject, chosen = self._strip(query, epochs)
+        subject, found = self._strip(query, epochs)
+        chosen = found.epochs
         identities = [subject.identity(epoch) for epoch in chosen]
-        etag = _etag("strip.npz", identities)
+        etag = _etag("strip.npz", identities, found.quarantined)
 
         def draw() -> bytes:
             seen = np.stack([self.viewer.map(subject, epoch).signed for epoch in chosen])
@@ -167,17 +172,18 @@ class Pictures:
             )
             return out.getvalue()
 
-        return Picture(etag, False, draw)
+        return Picture(etag, False, draw, found.quarantined)
 
     def sheet(self, query: Query, epochs: str, rendering: Rendering) -> Picture:
         """The paper's figures 6 and 7: rows probes, columns epochs, blank cells marked."""
         subjects = self.viewer.probe_subjects(query)
-        chosen = self._chosen(query.run_id, epochs)
+        found = self._chosen(query.run_id, epochs)
+        chosen = found.epochs
         check_cells(len(subjects), [epoch.epoch for epoch in chosen], MAX_CELLS)
         look = rendering.look
         scales = [self._shared_scale(subject, rendering.scale) for subject in subjects]
         identities = [s.identity(epoch) for s in subjects for epoch in chosen]
-        etag = _etag("sheet", identities, look, *scales)
+        etag = _etag("sheet", identities, look, *scales, found.quarantined)
 
         def draw() -> bytes:
             rows = self._cells(subjects, chosen, scales)
@@ -188,21 +194,20 @@ class Pictures:
                 [str(epoch.epoch) for epoch in chosen],
                 look,
                 f"Run {run.id}, {source.title}: {_title(subjects[0])}",
-                _legend([cell.blank for row in rows for cell in row], rendering),
+                _legend([cell.blank for row in rows for cell in row], rendering)
+                + _told(found.quarantined),
             )
 
-        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw))
+        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
-    def _strip(self, query: Query, epochs: str) -> tuple[Subject, list[Epoch]]:
+    def _strip(self, query: Query, epochs: str) -> tuple[Subject, Chosen]:
         subject = self.viewer.subject(query)
-        chosen = self._chosen(query.run_id, epochs)
-        check_cells(1, [epoch.epoch for epoch in chosen], MAX_CELLS)
-        return subject, chosen
+        found = self._chosen(query.run_id, epochs)
+        check_cells(1, [epoch.epoch for epoch in found.epochs], MAX_CELLS)
+        return subject, found
 
-    def _chosen(self, run_id: int, epochs: str) -> list[Epoch]:
-        there = self.viewer.epochs(run_id)
-        wanted = set(select_epochs(epochs, run_id, len(there) - 1))
-        return [epoch for epoch in there if epoch.epoch in wanted]
+    def _chosen(self, run_id: int, epochs: str) -> Chosen:
+        return choose_epochs(epochs, run_id, self.viewer.epochs(run_id))
 
     def _cell(self, subject: Subject, epoch: Epoch, scale: Scale | None) -> Cell:
         return self._cells([subject], [epoch], [scale])[0][0]
@@ -226,7 +231,8 @@ class Pictures:
         """The scale over all epochs so far of one subject, or of all probes; None: each its own."""
         if name is ScaleName.MAP:
             return None
-        there = self.viewer.epochs(subject.run.id)
+        # Quarantined epochs have no part in it: their maps could not be checked against anything.
+        there = self._chosen(subject.run.id, ":").epochs
         if name is ScaleName.RUN:
             rows = self.viewer.probe_rows(self.viewer.probes_like(subject), there)
         else:
@@ -257,6 +263,7 @@ class BlankTable:
     epsilon: float
     methods: dict[str, BlankCount]
     per_epoch: dict[int, dict[str, BlankCount]]
+    quarantined: list[int]  # epochs that were asked for and are not counted
 
 
 def count_blanks(
@@ -271,9 +278,8 @@ def count_blanks(
     What was recorded is read from stored metadata alone; what was not is computed, and kept.
     Raises RunNotFound, InvalidValue, EpochNotFound.
     """
-    there = viewer.epochs(run_id)
-    chosen = set(select_epochs(epochs, run_id, len(there) - 1))
-    there = [epoch for epoch in there if epoch.epoch in chosen]
+    chosen = choose_epochs(epochs, run_id, viewer.epochs(run_id))
+    there = chosen.epochs
     methods = [str(Explanation.parse(text)) for text in explanations]
     table: dict[int, dict[str, list[Heatmap]]] = {
         epoch.epoch: {method: [] for method in methods} for epoch in there
@@ -294,6 +300,7 @@ def count_blanks(
             epoch: {method: BlankCount.of(found, epsilon) for method, found in by_method.items()}
             for epoch, by_method in table.items()
         },
+        chosen.quarantined,
     )
 
 
@@ -309,6 +316,11 @@ def _legend(blanks: Sequence[Blank], rendering: Rendering) -> str:
         f"{blank} of {len(blanks)} blank (peak <= {DEFAULT_EPSILON:g} before scaling); "
         f"one scale a {rendering.scale.value}"
     )
+
+
+def _told(quarantined: Sequence[int]) -> str:
+    numbers = ", ".join(map(str, quarantined))
+    return f"; without quarantined epochs: {numbers}" if numbers else ""
 
 
 def _etag(kind: str, identities: Sequence[str], *drawn: object) -> str:

@@ -15,7 +15,7 @@ from service.core.render.report.page import page
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
 from service.flows.heatmaps import MAX_CELLS, Picture, Pictures, Rendering, count_blanks
-from service.flows.selection import select_epochs
+from service.flows.selection import Chosen, choose_epochs
 from service.flows.viewing import Query, Subject
 from service.store import epochs, runs
 from service.store.epochs import Epoch
@@ -49,6 +49,7 @@ class _Described:
     run: Run
     spec: RunSpec
     epochs: list[Epoch]
+    quarantined: list[int]
     shown: list[int]
     step: int
     methods: list[MethodFacts]
@@ -63,7 +64,12 @@ def run_report(pictures: Pictures, asked: ReportQuery) -> Picture:
     """
     described = _describe(pictures, asked)
     etag = _etag(described, asked)
-    return Picture(etag, False, lambda: page(_told(pictures, described, asked), asked.language))
+    return Picture(
+        etag,
+        False,
+        lambda: page(_told(pictures, described, asked), asked.language),
+        described.quarantined,
+    )
 
 
 def sampled(items: Sequence[Item], most: int) -> tuple[list[Item], int]:
@@ -80,7 +86,8 @@ def _describe(pictures: Pictures, asked: ReportQuery) -> _Described:
     with viewer.store.reading() as session:
         run = runs.get(session, asked.run_id)
         there = epochs.all_of(session, asked.run_id)
-    chosen = _chosen(there, asked)
+    found = _chosen(there, asked)
+    chosen = found.epochs
     # By text: an explanation that is asked for twice is told once.
     explanations = list({str(one): one for one in map(Explanation.parse, asked.methods)}.values())
     queries = [Query.explained(asked.run_id, explanation) for explanation in explanations]
@@ -98,17 +105,16 @@ def _describe(pictures: Pictures, asked: ReportQuery) -> _Described:
         for explanation, found in zip(explanations, subjects, strict=True)
     ]
     spec = RunSpec.model_validate(run.spec)
-    return _Described(run, spec, chosen, shown, step, methods, rows, sheets)
+    return _Described(run, spec, chosen, found.quarantined, shown, step, methods, rows, sheets)
 
 
-def _chosen(there: Sequence[Epoch], asked: ReportQuery) -> list[Epoch]:
+def _chosen(there: Sequence[Epoch], asked: ReportQuery) -> Chosen:
     try:
-        wanted = set(select_epochs(asked.epochs, asked.run_id, len(there) - 1))
+        return choose_epochs(asked.epochs, asked.run_id, there)
     except EpochNotFound:
         if there:
             raise
-        wanted = set()  # A run that has none yet has a report that says so.
-    return [epoch for epoch in there if epoch.epoch in wanted]
+        return Chosen([], [])  # A run that has none yet has a report that says so.
 
 
 def _cell_pixels(rows: int, columns: int) -> int:
@@ -200,6 +206,7 @@ def _etag(described: _Described, asked: ReportQuery) -> str:
         repr(_run(described)),
         repr([_epoch(epoch) for epoch in described.epochs]),
         repr(described.methods),
+        repr(described.quarantined),
         *(sheet.etag for sheet in described.sheets),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.cams.methods import PAPER_METHODS
-from service.flows.selection import select_epochs
+from service.flows.selection import choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
-from service.store import epochs, predictions
+from service.store import predictions
 from service.store.predictions import Prediction
 
 
@@ -19,6 +19,7 @@ class Scores:
     classes: Sequence[str]
     epochs: list[int]
     probabilities: list[list[float]]
+    quarantined: list[int]  # epochs that were asked for and are left out
 
 
 def image_scores(viewer: Viewer, run_id: int, image: str | None, text: str) -> Scores:
@@ -31,9 +32,9 @@ def image_scores(viewer: Viewer, run_id: int, image: str | None, text: str) -> S
     subject = viewer.subject(Query(run_id, PAPER_METHODS[0], image, class_name="0"))
     reference = subject.image.reference
     with viewer.store.reading() as session:
-        done = len(epochs.checkpoints_of(session, run_id)) - 1
         kept = predictions.of_image(session, run_id, reference)
-    chosen = select_epochs(text, run_id, done)
+    asked = choose_epochs(text, run_id, viewer.epochs(run_id))
+    chosen = [epoch.epoch for epoch in asked.epochs]
     found = {one.epoch: list(one.probabilities) for one in kept}
     missing = [epoch for epoch in chosen if epoch not in found]
     found |= _computed(viewer, subject, missing) if missing else {}
@@ -43,6 +44,7 @@ def image_scores(viewer: Viewer, run_id: int, image: str | None, text: str) -> S
         subject.spec.source.class_names,
         chosen,
         [found[epoch] for epoch in chosen],
+        asked.quarantined,
     )
 
 

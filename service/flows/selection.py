@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from service.errors import EpochNotFound, InvalidValue
+from service.errors import EpochNotFound, EpochQuarantined, InvalidValue
+from service.store.epochs import Epoch
 
 MAX_EPOCH = 10_000
 _PART = re.compile(r"(\d{1,5})|(\d{0,5}):(\d{0,5})(?::(\d{1,5}))?", flags=re.ASCII)
@@ -32,6 +34,28 @@ def select_epochs(text: str, run_id: int, done: int) -> list[int]:
     if not chosen:
         raise EpochNotFound(run_id, int(re.findall(r"\d+", text + "0")[0]), done)
     return sorted(chosen)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The epochs of a range, and the numbers of those left out because they are quarantined."""
+
+    epochs: list[Epoch]
+    quarantined: list[int]
+
+
+def choose_epochs(text: str, run_id: int, there: Sequence[Epoch]) -> Chosen:
+    """Those of a run's epochs that `text` names, for a page of many.
+
+    A quarantined epoch is left out, and told: pages go on without it, and say so. Raises
+    InvalidValue, EpochNotFound, and EpochQuarantined where nothing is left.
+    """
+    wanted = set(select_epochs(text, run_id, len(there) - 1))
+    asked = [epoch for epoch in there if epoch.epoch in wanted]
+    sound = [epoch for epoch in asked if epoch.quarantined is None]
+    if asked and not sound:
+        raise EpochQuarantined(run_id, asked[0].epoch, asked[0].quarantined or "")
+    return Chosen(sound, [epoch.epoch for epoch in asked if epoch.quarantined is not None])
 
 
 def check_cells(rows: int, columns: Sequence[int], limit: int) -> None:

@@ -23,6 +23,7 @@ from service.core.models import Layers, Placement, StagedNetwork, layers
 from service.core.spec import RunSpec
 from service.errors import (
     CheckpointCorrupt,
+    EpochQuarantined,
     ImageNotFound,
     InvalidValue,
     StoreBusy,
@@ -30,6 +31,7 @@ from service.errors import (
     UnknownName,
 )
 from service.flows.cache import Cache
+from service.flows.quarantine import Damage, quarantined, sound_checkpoint
 from service.flows.recording import heatmap_of, map_identity
 from service.store import epochs, heatmaps, images, predictions, runs
 from service.store.epochs import Epoch
@@ -189,12 +191,15 @@ class Viewer:
         ]
 
     def epoch(self, run_id: int, epoch: int) -> Epoch:
-        """The epoch. Raises RunNotFound or EpochNotFound."""
+        """The epoch, to be looked at. Raises RunNotFound, EpochNotFound, EpochQuarantined."""
         with self.store.reading() as session:
-            return epochs.get(session, run_id, epoch)
+            found = epochs.get(session, run_id, epoch)
+        if found.quarantined is not None:
+            raise EpochQuarantined(run_id, epoch, found.quarantined)
+        return found
 
     def epochs(self, run_id: int, chosen: Sequence[int] | None = None) -> list[Epoch]:
-        """Those epochs, or all. Raises RunNotFound."""
+        """Those epochs, or all, quarantined ones among them. Raises RunNotFound."""
         with self.store.reading() as session:
             return epochs.all_of(session, run_id, chosen=None if chosen is None else list(chosen))
 
@@ -329,26 +334,25 @@ class Viewer:
             return self._datasets[name]
 
     def network(self, epoch: Epoch) -> StagedNetwork:
-        """The epoch's network, in evaluation mode, shared. Raises CheckpointCorrupt."""
+        """The epoch's network, in evaluation mode, shared. Raises EpochQuarantined."""
         return self._networks.get_or_make(
-            epoch.checkpoint.sha256, lambda: checkpoints.decode(self.checkpoint(epoch))[0]
+            epoch.checkpoint.sha256, lambda: self.decoded(self.checkpoint(epoch), epoch)
         )
 
-    def checkpoint(self, epoch: Epoch) -> bytes:
-        """The stored bytes, verified. Raises CheckpointCorrupt."""
+    def decoded(self, data: bytes, epoch: Epoch) -> StagedNetwork:
+        """The network of verified bytes. Raises EpochQuarantined where they are none."""
         try:
-            with self.store.reading() as session:
-                data = self.store.blobs.get(session, epoch.checkpoint.blob_key)
-        except KeyError as error:
-            raise CheckpointCorrupt(
-                f"The checkpoint of epoch {epoch.epoch} of run {epoch.run_id} is gone."
-            ) from error
-        if checkpoints.digest(data) != epoch.checkpoint.sha256:
-            raise CheckpointCorrupt(
-                f"The checkpoint of epoch {epoch.epoch} of run {epoch.run_id} is corrupt: "
-                "its bytes are not those that were written."
-            )
-        return data
+            return checkpoints.decode(data)[0]
+        except CheckpointCorrupt as error:
+            raise quarantined(self.store, epoch, Damage.UNREADABLE) from error
+
+    def checkpoint(self, epoch: Epoch) -> bytes:
+        """The stored bytes, verified on every load.
+
+        Where they are gone or not those that were written, the epoch is quarantined: later requests
+        read nothing. Raises EpochQuarantined.
+        """
+        return sound_checkpoint(self.store, epoch)
 
 
 def _explanation(query: Query, names: Sequence[str]) -> Explanation:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any, cast
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
@@ -42,6 +43,7 @@ class Epoch:
     measures: Measures
     checkpoint: Checkpoint
     created_at: datetime
+    quarantined: str | None = None  # why its checkpoint is not to be used
 
 
 def add(
@@ -81,15 +83,50 @@ def all_of(
     return [_value(*row) for row in session.execute(query.limit(limit))]
 
 
-def checkpoints_of(session: Session, run_id: int) -> dict[int, str]:
-    """The sha256 of each epoch's checkpoint, by epoch, in order. Raises RunNotFound."""
-    runs.get(session, run_id)
-    query = (
-        select(CheckpointRow.epoch, CheckpointRow.sha256)
-        .where(CheckpointRow.run_id == run_id)
-        .order_by(CheckpointRow.epoch)
+def quarantine(session: Session, run_id: int, epoch: int, reason: str) -> bool:
+    """From now on its checkpoint is not used; False if it was quarantined before, or is gone."""
+    return _change(
+        session,
+        [CheckpointRow.quarantined.is_(None)],
+        (run_id, epoch),
+        quarantined=reason,
+        quarantined_at=datetime.now(UTC),
     )
-    return {row.epoch: row.sha256 for row in session.execute(query)}
+
+
+def release(session: Session, run_id: int, epoch: int) -> bool:
+    """Its checkpoint is whole again; False if it was not quarantined."""
+    return _change(
+        session,
+        [CheckpointRow.quarantined.is_not(None)],
+        (run_id, epoch),
+        quarantined=None,
+        quarantined_at=None,
+    )
+
+
+def count(session: Session) -> tuple[int, int, int]:
+    """Of all runs: epochs, quarantined ones among them, and the bytes of their checkpoints."""
+    query = select(
+        func.count(),
+        func.count(CheckpointRow.quarantined),
+        func.coalesce(func.sum(CheckpointRow.bytes), 0),
+    ).select_from(CheckpointRow)
+    total, quarantined, size = session.execute(query).one()
+    return total, quarantined, int(size)
+
+
+def _change(
+    session: Session, where: list[ColumnElement[bool]], key: tuple[int, int], **values: Any
+) -> bool:
+    run_id, epoch = key
+    changed = session.execute(
+        update(CheckpointRow)
+        .where(CheckpointRow.run_id == run_id, CheckpointRow.epoch == epoch, *where)
+        .values(**values)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(cast("CursorResult[Any]", changed).rowcount)
 
 
 def _with_checkpoints(run_id: int) -> Select[EpochRow, CheckpointRow]:
@@ -118,4 +155,5 @@ def _value(row: EpochRow, checkpoint: CheckpointRow) -> Epoch:
         ),
         Checkpoint(checkpoint.sha256, checkpoint.bytes, checkpoint.blob_key),
         row.created_at,
+        checkpoint.quarantined,
     )

@@ -62,6 +62,7 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    origin: dict[str, Any] | None = None  # of an imported run: what it was where it was trained
 
 
 @dataclass(frozen=True)
@@ -373,4 +374,5 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         created_at=row.created_at,
         started_at=row.started_at,
         finished_at=row.finished_at,
+        origin=row.origin,
     )

@@ -85,6 +85,8 @@ class RunRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    # Of an imported run: what it was where it was trained. NULL, not JSON's null, where it was not.
+    origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class TagRow(Base):
@@ -159,6 +161,8 @@ class CheckpointRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)
     blob_key: Mapped[str] = mapped_column(String(200))
+    quarantined: Mapped[str | None] = mapped_column(String(16))  # why it is not to be used
+    quarantined_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class TrainingStateRow(Base):

@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from service import failpoints
-from service.errors import StoreFull
+from service.errors import StoreBusy, StoreFull
 
 
 class FileBlobs:
@@ -43,11 +43,16 @@ class FileBlobs:
             raise StoreFull("The checkpoint could not be written to the blob folder.") from error
 
     def get(self, session: Session, key: str) -> bytes:  # noqa: ARG002
-        """The bytes. Raises KeyError if there are none."""
+        """The bytes. Raises KeyError if there are none, and StoreBusy where they cannot be read."""
         try:
             return self._path(key).read_bytes()
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+            # A folder that is not mounted now says nothing of the files in it.
+            if self.folder.is_dir():
+                raise KeyError(key) from error
+            raise StoreBusy("The folder of checkpoints is not there.") from error
         except OSError as error:
-            raise KeyError(key) from error
+            raise StoreBusy("The folder of checkpoints cannot be read.") from error
 
     def delete(self, session: Session, keys: list[str]) -> None:  # noqa: ARG002
         """Forget those keys, and folders that are empty then."""

@@ -1,0 +1,226 @@
+"""A bad checkpoint is told from a good one at every load, set aside, and the rest goes on."""
+
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from service.core import checkpoints
+from service.errors import RunNotFound
+from service.flows.quarantine import Damage, expected_header, quarantined
+from service.flows.training import delete_run
+from service.store import epochs
+from tests.keeping.conftest import EPOCHS, SPEC, Place
+
+BAD = 2
+OTHERS = [epoch for epoch in range(EPOCHS + 1) if epoch != BAD]
+REPRESENTATIONS = ["cam", "cam.json", "cam.npy", "checkpoint", "evaluation"]
+RANGES = [
+    "strip", "strip.webp", "strip.gif", "strip.npz", "sheet", "atlas", "blanks", "blanks.csv",
+    "scores", "report.html",
+]  # fmt: skip
+
+
+class Harmful:
+    """What a pickle could do to whoever reads it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.file,)
+
+
+def flip(place: Place) -> None:
+    data = bytearray(place.bytes_of(BAD))
+    data[len(data) // 2] ^= 1
+    place.put(BAD, bytes(data))
+
+
+def truncate(place: Place) -> None:
+    place.put(BAD, place.bytes_of(BAD)[:-1])
+
+
+def empty(place: Place) -> None:
+    place.put(BAD, b"")
+
+
+def swap(place: Place) -> None:
+    place.put(BAD, place.bytes_of(1))
+
+
+def swap_with_its_row(place: Place) -> None:
+    # As if two rows had changed places: only the header knows.
+    place.put(BAD, place.bytes_of(1))
+    (row,) = place.execute("SELECT sha256, bytes FROM checkpoints WHERE epoch = 1")
+    place.execute(
+        f"UPDATE checkpoints SET sha256 = :a, bytes = :b WHERE epoch = {BAD}", a=row[0], b=row[1]
+    )
+
+
+def take_away(place: Place) -> None:
+    place.put(BAD, None)
+
+
+def put_as_written(place: Place, data: bytes) -> None:
+    """Bytes that are what their row says, and yet no checkpoint."""
+    place.put(BAD, data)
+    place.execute(
+        f"UPDATE checkpoints SET sha256 = :a, bytes = :b WHERE epoch = {BAD}",
+        a=checkpoints.digest(data),
+        b=len(data),
+    )
+
+
+def put_a_pickle(place: Place) -> None:
+    put_as_written(place, pickle.dumps(Harmful(place.folder / "touched")))
+
+
+def put_another_architecture(place: Place) -> None:
+    spec = SPEC.model_copy(update={"architecture": type(SPEC.architecture)(channels=[1, 1])})
+    header = expected_header(spec, BAD)
+    network = header.architecture.build(header.image_shape, len(header.class_names))
+    put_as_written(place, checkpoints.encode(network, header))
+
+
+def put_tensors_that_do_not_fit(place: Place) -> None:
+    spec = SPEC.model_copy(update={"architecture": type(SPEC.architecture)(channels=[1, 1])})
+    header = expected_header(spec, BAD)
+    network = header.architecture.build(header.image_shape, len(header.class_names))
+    put_as_written(place, checkpoints.encode(network, expected_header(SPEC, BAD)))
+
+
+HARM = {
+    "flipped": (flip, "corrupt"),
+    "truncated": (truncate, "truncated"),
+    "empty": (empty, "truncated"),
+    "swapped": (swap, "corrupt"),
+    "swapped-with-its-row": (swap_with_its_row, "swapped"),
+    "missing": (take_away, "missing"),
+    "pickle": (put_a_pickle, "unreadable"),
+    "another-architecture": (put_another_architecture, "swapped"),
+    "other-tensors": (put_tensors_that_do_not_fit, "unreadable"),
+}
+
+
+def told(client, run: int = 1) -> dict[int, str | None]:
+    items = client.get(f"/runs/{run}/epochs").json()["items"]
+    return {item["epoch"]: item["quarantined"] for item in items}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_the_epoch_is_410_and_told_and_the_others_are_200(place, harm):
+    do, reason = HARM[harm]
+    if harm == "swapped" and len(place.bytes_of(1)) != len(place.bytes_of(BAD)):
+        reason = "truncated"
+    do(place)
+    with place.client() as client:
+        answer = client.get(f"/runs/1/epochs/{BAD}/cam")
+        assert answer.status_code == 410, answer.text
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "etag" not in answer.headers
+        assert str(place.folder) not in answer.text
+        for epoch in OTHERS:
+            assert client.get(f"/runs/1/epochs/{epoch}/cam").status_code == 200
+        assert told(client) == dict.fromkeys(OTHERS) | {BAD: reason}
+    assert not (place.folder / "touched").exists()
+
+
+@pytest.mark.parametrize("first", REPRESENTATIONS)
+def test_whichever_representation_finds_it_all_of_them_are_410(place, first):
+    flip(place)
+    with place.client() as client:
+        for kind in (first, *REPRESENTATIONS):
+            answer = client.get(f"/runs/1/epochs/{BAD}/{kind}")
+            assert (answer.status_code, answer.headers["cache-control"]) == (410, "no-store"), kind
+            assert answer.json()["type"] == "epoch-quarantined"
+        one = client.get(f"/runs/1/epochs/{BAD}")
+        assert one.status_code == 200
+        assert (one.json()["quarantined"], one.json()["test_loss"] > 0) == ("corrupt", True)
+
+
+def test_a_quarantined_epoch_is_not_read_again(place, monkeypatch):
+    flip(place)
+    with place.client() as client:
+        assert client.get(f"/runs/1/epochs/{BAD}/cam").status_code == 410
+        monkeypatch.setattr(
+            client.app.state.services.store.blobs, "get", lambda *_: pytest.fail("read")
+        )
+        for kind in REPRESENTATIONS:
+            assert client.get(f"/runs/1/epochs/{BAD}/{kind}").status_code == 410
+    with place.client() as client:  # nor by a service that starts later
+        assert told(client)[BAD] == "corrupt"
+
+
+def test_a_client_that_has_the_picture_is_told_too(place):
+    with place.client() as client:
+        etag = client.get(f"/runs/1/epochs/{BAD}/cam").headers["etag"]
+    flip(place)
+    with place.client() as client:
+        assert client.get(f"/runs/1/epochs/{BAD}/checkpoint").status_code == 410
+        again = client.get(f"/runs/1/epochs/{BAD}/cam", headers={"If-None-Match": etag})
+        assert again.status_code == 410
+
+
+@pytest.mark.parametrize("page", RANGES)
+def test_pages_of_many_epochs_go_on_without_it_and_say_so(trained, tmp_path, page):
+    # By a method that was not recorded: the page itself finds the bad one.
+    shutil.copytree(trained["sql"].folder, tmp_path / "state")
+    place = Place(tmp_path / "state", "sql")
+    flip(place)
+    asked = {"epochs": "0:"}
+    if page == "scores":
+        asked |= {"image": "test:40"}
+    else:
+        asked |= {"method": "layer-cam"}
+    if page == "atlas":
+        asked |= {"layer": "conv1"}
+    with place.client() as client:
+        headers = {"accept": "application/json"} if page == "atlas" else {}
+        answer = client.get(f"/runs/1/{page}", params=asked, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert told(client)[BAD] == "corrupt"
+        if answer.headers["content-type"].startswith("application/json"):
+            assert answer.json()["quarantined"] == [BAD]
+        else:
+            assert answer.headers["x-cam-quarantined"] == str(BAD)
+        alone = client.get(f"/runs/1/{page}", params=asked | {"epochs": str(BAD)})
+        assert alone.status_code == 410
+
+
+def test_a_page_without_bad_epochs_says_nothing_of_them(place):
+    with place.client() as client:
+        answer = client.get("/runs/1/strip")
+        assert "x-cam-quarantined" not in answer.headers
+        assert client.get("/runs/1/blanks").json()["quarantined"] == []
+
+
+def test_two_bad_epochs_are_both_left_out_of_one_page(place):
+    flip(place)
+    place.put(1, None)
+    with place.client() as client:
+        answer = client.get("/runs/1/strip", params={"epochs": "0:"})
+        assert answer.headers["x-cam-quarantined"] == f"1,{BAD}"
+
+
+def test_a_folder_of_blobs_that_is_not_there_quarantines_nothing(trained, tmp_path):
+    shutil.copytree(trained["file"].folder, tmp_path / "state")
+    place = Place(tmp_path / "state", "file")
+    (place.folder / "blobs").rename(place.folder / "elsewhere")
+    with place.client() as client:
+        answer = client.get(f"/runs/1/epochs/{BAD}/cam")
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        (place.folder / "elsewhere").rename(place.folder / "blobs")
+        assert client.get(f"/runs/1/epochs/{BAD}/cam").status_code == 200
+        assert set(told(client).values()) == {None}
+
+
+def test_the_checkpoint_of_a_run_that_was_deleted_meanwhile_is_no_bad_one(store):
+    with store.reading() as session:
+        epoch = epochs.get(session, 1, BAD)
+    delete_run(store, 1)
+    with pytest.raises(RunNotFound):
+        quarantined(store, epoch, Damage.MISSING)
