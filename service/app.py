@@ -45,6 +45,7 @@ from service.flows.workspace import Workspace
 from service.jobs import EXECUTORS
 from service.settings import Settings
 from service.store import runs, schema
+from service.store.room import Bounds
 from service.store.store import Store
 from service.web import page
 
@@ -134,8 +135,9 @@ def open_services(settings: Settings) -> ServiceSet:
         settings.max_parallel_runs,
         settings.lease_seconds,
         settings.max_attempts,
+        Bounds(settings.quota_bytes, settings.min_free_bytes),
     )
-    store = Store.open(workspace.database_url, workspace.blobs)
+    store = Store.open(workspace.database_url, workspace.blobs, workspace.bounds)
     schema.ensure(store)
     viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
 

@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     max_attempts: PositiveInt = Field(
         3, le=1000, description="Workers that a run may lose; then it has failed."
     )
+    quota_bytes: PositiveInt | None = Field(
+        None, description="What database and checkpoints may hold together. Default: no bound."
+    )
     min_free_bytes: int = Field(
         2**28, ge=0, description="Free disk below which nothing new is stored."
     )

@@ -35,7 +35,7 @@ from service.errors import (
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
 from service.jobs import Ending, Executor, Job
-from service.store import epochs, images, runs, training_states
+from service.store import epochs, images, runs, space, training_states
 from service.store.blobs import Blobs
 from service.store.images import StoredImage
 from service.store.runs import Lease, Run, RunError
@@ -60,6 +60,7 @@ FAILURES: dict[type[Exception], str] = {
 def start_run(store: Store, executor: Executor, workspace: Workspace, spec: RunSpec) -> Run:
     """Queue a run of `spec` and hand it to the executor; returns it as it was queued."""
     with store.writing() as session:
+        store.room.check(session)
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
     # After the commit: a worker that starts sooner would not find its run.
     submit(store, executor, workspace, run.id)
@@ -87,6 +88,7 @@ def delete_run(store: Store, run_id: int) -> None:
         if run.status not in (*runs.TERMINAL, runs.QUEUED):
             raise RunConflict(f"Run {run_id} is running; cancel it first.")
         store.blobs.delete(session, runs.remove(session, run_id))
+    space.give_back(store.engine)
 
 
 def resume_run(
@@ -152,7 +154,7 @@ def abandon(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -
 def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> None:
     """What a worker does: take the run, train on from its last epoch, record each, and end it."""
     logs.configure()
-    with opened(workspace.database_url, workspace.blobs) as store:
+    with opened(workspace.database_url, workspace.blobs, workspace.bounds) as store:
         with store.writing() as session:
             lease = runs.claim(session, run_id, owner or new_owner())
             if lease is None:

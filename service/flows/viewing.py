@@ -299,6 +299,7 @@ class Viewer:
             return
         try:
             with self.store.writing() as session:
+                self.store.room.check(session)
                 heatmaps.complete(session, rows)
                 predictions.keep(session, sure)
         except (StoreBusy, StoreFull) as error:

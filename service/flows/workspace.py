@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from service.store.room import Bounds
+from service.store.store import UNBOUNDED
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -18,3 +21,4 @@ class Workspace:
     parallel_runs: int = 1
     lease_seconds: float = 30.0
     max_attempts: int = 3
+    bounds: Bounds = UNBOUNDED

@@ -42,6 +42,10 @@ def open_engine(url: str) -> Engine:
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # We begin transactions ourselves: the driver's own way defers them.
     connection.isolation_level = None
+    # Before all else, and only for a database that has nothing in it yet: on another one it would
+    # wait for whoever writes, and change nothing.
+    if connection.execute("PRAGMA page_count").fetchone() == (0,):
+        connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA foreign_keys=ON")
     connection.execute(f"PRAGMA journal_mode={'WAL' if WAL_IS_SAFE else 'DELETE'}")
     connection.execute(f"PRAGMA synchronous={'FULL' if WAL_IS_SAFE else 'EXTRA'}")
@@ -50,6 +54,8 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A reader that turns writer in mid-transaction fails at once, whatever the busy timeout.
     writes = connection.get_execution_options().get("camreel_writes", True)
+    if writes is None:
+        return
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
@@ -67,6 +73,16 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
         raise _translated(error) from error
     except PoolTimeout as error:
         raise StoreBusy("All connections to the database are in use.") from error
+
+
+@contextmanager
+def outside_transactions(engine: Engine) -> Iterator[Connection]:
+    """A connection on which each statement stands alone: some of SQLite's take no transaction."""
+    try:
+        with engine.execution_options(camreel_writes=None).connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        raise _translated(error) from error
 
 
 def _translated(error: DBAPIError) -> Exception:

@@ -67,8 +67,7 @@ class Place:
                 database_url=self.url,
                 blobs=self.blobs,
                 executor="inline",
-                min_free_bytes=0,
-                **settings,
+                **({"min_free_bytes": 0} | settings),
             )
         )
         with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from service.errors import UnknownName
-from service.store.blobs.blobs import Blobs
+from service.store.blobs.blobs import Blobs, StoredBlob
 from service.store.blobs.file import FileBlobs
 from service.store.blobs.sql import SqlBlobs
 
@@ -22,4 +22,4 @@ def open_blobs(setting: str) -> Blobs:
     return BLOBS[kind](place)
 
 
-__all__ = ["BLOBS", "Blobs", "open_blobs"]
+__all__ = ["BLOBS", "Blobs", "StoredBlob", "open_blobs"]

@@ -2,13 +2,21 @@
 
 import os
 import re
+import stat
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from service import failpoints
 from service.errors import StoreBusy, StoreFull
+from service.store.blobs.blobs import StoredBlob
+
+TEMPORARY = ".new-"
+TEMPORARIES = (TEMPORARY, "tmp")  # the latter were made by versions before this one
 
 
 class FileBlobs:
@@ -23,9 +31,11 @@ class FileBlobs:
         try:
             self._make_folder(path.parent)
             # Left by a killed worker. No other writes here now: it would hold the run's row.
-            for left in path.parent.glob("tmp*"):
+            for left in path.parent.glob(f"{TEMPORARY}*"):
                 left.unlink(missing_ok=True)
-            with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+            with tempfile.NamedTemporaryFile(
+                dir=path.parent, prefix=TEMPORARY, delete=False
+            ) as file:
                 try:
                     failpoints.reach("blob-temporary")
                     file.write(data)
@@ -54,11 +64,43 @@ class FileBlobs:
         except OSError as error:
             raise StoreBusy("The folder of checkpoints cannot be read.") from error
 
-    def delete(self, session: Session, keys: list[str]) -> None:  # noqa: ARG002
-        """Forget those keys, and folders that are empty then."""
-        for path in map(self._path, keys):
+    def delete(self, session: Session | None, keys: list[str]) -> None:
+        """Forget those keys, and folders that are empty then.
+
+        After the commit of the transaction: one that is rolled back still has its files. Should the
+        process end in between, files are left that no row names; the doctor sweeps them.
+        """
+        paths = list(map(self._path, keys))
+        if session is None:
+            self._unlink(paths)
+        else:
+            event.listen(session, "after_commit", lambda _: self._unlink(paths), once=True)
+
+    def stored(self, session: Session) -> Iterator[StoredBlob]:  # noqa: ARG002
+        """All files of the folder, by name."""
+        now = time.time()
+        for path in sorted(self.folder.rglob("*")):
+            try:
+                status = path.lstat()
+            except FileNotFoundError:
+                continue  # a temporary one that has got its name meanwhile
+            if not stat.S_ISDIR(status.st_mode):
+                name = str(path.relative_to(self.folder))
+                temporary = path.name.startswith(TEMPORARIES)
+                yield StoredBlob(name, status.st_size, now - status.st_mtime, temporary)
+
+    def sweep(self, session: Session, names: list[str]) -> None:  # noqa: ARG002
+        """Delete files that `stored` named."""
+        self._unlink([self.folder / name for name in names])
+
+    def folders(self) -> list[Path]:
+        """The one folder."""
+        return [self.folder]
+
+    def _unlink(self, paths: list[Path]) -> None:
+        for path in paths:
             path.unlink(missing_ok=True)
-        for folder in {self._path(key).parent for key in keys}:
+        for folder in {path.parent for path in paths}:
             # The outermost one stays: another run may be about to make its folder in it.
             while folder.parent != self.folder and folder.is_dir() and not any(folder.iterdir()):
                 folder.rmdir()

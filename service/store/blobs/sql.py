@@ -1,8 +1,13 @@
 """Blobs in the same database: one SQLite file then holds the whole learning process."""
 
-from sqlalchemy import delete, select
+from collections.abc import Iterator
+from math import inf
+from pathlib import Path
+
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
+from service.store.blobs.blobs import StoredBlob
 from service.store.tables import BlobRow
 
 
@@ -23,3 +28,17 @@ class SqlBlobs:
     def delete(self, session: Session, keys: list[str]) -> None:
         """Forget those keys."""
         session.execute(delete(BlobRow).where(BlobRow.key.in_(keys)))
+
+    def stored(self, session: Session) -> Iterator[StoredBlob]:
+        """All rows. None of them is half: a transaction is seen whole."""
+        query = select(BlobRow.key, func.length(BlobRow.data)).order_by(BlobRow.key)
+        for key, size in session.execute(query).all():
+            yield StoredBlob(key, size, inf, temporary=False)
+
+    def sweep(self, session: Session, names: list[str]) -> None:
+        """Delete rows."""
+        self.delete(session, names)
+
+    def folders(self) -> list[Path]:
+        """None: the database has them."""
+        return []

@@ -1,0 +1,44 @@
+"""The blobs that belong to runs, of whatever kind. A new kind is a line in the table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from service.store.tables import CheckpointRow
+
+CHECKPOINT = "checkpoint"
+
+KINDS: dict[str, type[CheckpointRow]] = {CHECKPOINT: CheckpointRow}
+"""The rows that name blobs: each has run_id, epoch, sha256, bytes and blob_key."""
+
+
+@dataclass(frozen=True)
+class RunBlob:
+    """A blob as its row names it."""
+
+    kind: str
+    run_id: int
+    epoch: int
+    sha256: str
+    bytes: int
+    key: str
+
+
+def of(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
+    """Those of a run, or of all runs, by kind, run and epoch."""
+    for kind, table in KINDS.items():
+        query = select(
+            table.run_id, table.epoch, table.sha256, table.bytes, table.blob_key
+        ).order_by(table.run_id, table.epoch)
+        if run_id is not None:
+            query = query.where(table.run_id == run_id)
+        for row in session.execute(query).all():
+            yield RunBlob(kind, *row)
+
+
+def total(table: type[CheckpointRow]) -> ColumnElement[Any]:
+    """The sum of their bytes."""
+    return func.coalesce(func.sum(table.bytes), 0)

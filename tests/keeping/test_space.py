@@ -1,0 +1,126 @@
+"""A deleted run's space is free again, and the store stays within its bounds."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from service.errors import StoreFull
+from service.flows.training import delete_run, start_run
+from service.jobs.inline import InlineExecutor
+from service.store import epochs, runs, space
+from service.store.room import Bounds
+from service.store.store import opened
+from tests.keeping.conftest import SPEC, Place, train
+
+LARGE = SPEC.model_copy(
+    update={"architecture": type(SPEC.architecture)(channels=[8, 16]), "epochs": 2}
+)
+
+
+def size(place: Place) -> int:
+    """Of the database and the blobs, on disk."""
+    return sum(path.stat().st_size for path in place.folder.rglob("*") if path.is_file())
+
+
+def pragma(place: Place, name: str) -> int:
+    with closing(sqlite3.connect(place.file)) as database:
+        return database.execute(f"PRAGMA {name}").fetchone()[0]
+
+
+def test_a_deleted_run_shrinks_what_is_on_disk(place):
+    with place.opened() as store:
+        space.give_back(store.engine)
+    before = size(place)
+    run_id = train(place, LARGE)
+    grown = size(place)
+    with place.opened() as store:
+        with store.reading() as session:
+            large = sum(e.checkpoint.bytes for e in epochs.all_of(session, run_id))
+        assert grown > before + large > before + 2**20
+        delete_run(store, run_id)
+        # What is left of it: an index page here and there, and no checkpoint.
+        assert size(place) < before + large // 20
+        assert pragma(place, "freelist_count") == 0
+        assert not list((place.folder / "blobs").rglob(f"runs/{run_id}/*"))
+    assert pragma(place, "integrity_check") == "ok"
+    assert place.bytes_of(3)
+
+
+def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(trained, tmp_path):
+    place = Place(tmp_path, "sql")
+    with closing(sqlite3.connect(trained["sql"].file)) as old:
+        old.execute("PRAGMA auto_vacuum=NONE")
+        old.execute(f"VACUUM INTO '{place.file}'")
+    assert pragma(place, "auto_vacuum") == 0
+    run_id = train(place, LARGE)
+    with place.opened() as store:
+        delete_run(store, run_id)
+        assert pragma(place, "freelist_count") > 100
+        space.compact(store.engine)
+    assert (pragma(place, "auto_vacuum"), pragma(place, "freelist_count")) == (2, 0)
+    assert place.bytes_of(3)
+
+
+def test_files_stay_where_a_delete_is_rolled_back(trained, place):
+    with place.opened() as store:
+        with pytest.raises(RuntimeError), store.writing() as session:
+            store.blobs.delete(session, runs.remove(session, 1))
+            raise RuntimeError
+    assert place.bytes_of(3)
+
+
+def bounded(place: Place, **bounds: int):
+    return opened(place.url, place.blobs, Bounds(**bounds))
+
+
+def used(place: Place) -> int:
+    with place.opened() as store, store.reading() as session:
+        return store.room.used_bytes(session)
+
+
+def test_the_quota_counts_the_database_and_the_checkpoints(place):
+    with place.opened() as store, store.reading() as session:
+        total, _, checkpoints = epochs.count(session)
+    assert total == 4
+    pages = pragma(place, "page_count") * pragma(place, "page_size")
+    assert used(place) == pages + (checkpoints if place.kind == "file" else 0)
+
+
+@pytest.mark.parametrize("bound", [{"quota_bytes": 1000}, {"min_free_bytes": 2**60}])
+def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(place, bound):
+    with place.client(**bound) as client:
+        refused = client.post("/runs", json={"dataset": "digits", "epochs": 1})
+        assert refused.status_code == 507, refused.text
+        assert refused.json()["type"] == "store-full"
+        assert str(place.folder) not in refused.text
+        assert len(client.get("/runs").json()["items"]) == 1
+        assert client.get("/runs/1/epochs/2/cam", params={"method": "layer-cam"}).is_success
+        assert client.delete("/runs/1").status_code == 204
+
+
+def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(place):
+    spec = LARGE.model_copy(update={"epochs": 50})
+    bounds = Bounds(quota_bytes=used(place) + 2_500_000)
+    workspace = type(place.workspace)(place.url, place.blobs, place.folder, 1, bounds)
+    with opened(place.url, place.blobs, bounds) as store:
+        run = start_run(store, InlineExecutor(), workspace, spec)
+        with store.reading() as session:
+            run = runs.get(session, run.id)
+            reached = epochs.all_of(session, run.id)
+        assert (run.status, run.error.type) == ("failed", "disk_full")
+        assert "CAMREEL_QUOTA_BYTES" in run.error.detail
+        assert 0 < len(reached) < 20
+        assert run.epochs_done == len(reached) - 1
+    assert used(place) <= bounds.quota_bytes
+    assert place.bytes_of(run.epochs_done, run.id)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_told_without_a_path(tmp_path):
+    with pytest.raises(StoreFull) as refusal, opened("sqlite://", f"file:{tmp_path}") as store:
+        with store.writing() as session:
+            (tmp_path / "runs").symlink_to("/dev/full")
+            store.blobs.put(session, "runs/1/epochs/0.safetensors", b"bytes")
+    assert str(tmp_path) not in str(refusal.value)
