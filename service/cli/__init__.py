@@ -257,6 +257,29 @@ def paper(
     paper(settings, recipe or [], seed or [0], epochs, out)
 
 
+@app.command("export")
+def export_run(
+    run: RunArgument,
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+    state_dir: State = None,
+) -> None:
+    """Write a run that has ended to one file, with the checksum of each of its parts."""
+    from service.cli.keeping import export
+
+    export(_settings(state_dir=state_dir), run, out)
+
+
+@app.command("import")
+def import_run(
+    file: Annotated[Path, typer.Argument(help="A file that `camreel export` wrote.")],
+    state_dir: State = None,
+) -> None:
+    """Take a run in from a file, under a new id; a file that was tampered with is refused."""
+    from service.cli.keeping import import_
+
+    import_(_settings(state_dir=state_dir), file)
+
+
 @db.command("upgrade")
 def db_upgrade(state_dir: State = None) -> None:
     """Bring the database to this version's schema."""

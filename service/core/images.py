@@ -1,6 +1,7 @@
 """Single images: uint8 (D, H, W) tensors to PNG and back, and which ones a run watches."""
 
 import io
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,3 +58,18 @@ def from_png(png: bytes) -> Tensor:
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         array = np.array(image)
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
+
+
+def is_png_of(png: bytes, shape: tuple[int, int, int]) -> bool:
+    """Whether the bytes are a whole 8-bit PNG of that shape (D, H, W); no other is decoded."""
+    depth, height, width = shape
+    modes = {1: "L", 3: "RGB"}
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            # By the header: a picture that claims to be enormous never takes the memory.
+            if image.size != (width, height) or image.mode != modes.get(depth):
+                return False
+            image.load()
+    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError):
+        return False
+    return True

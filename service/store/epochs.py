@@ -83,6 +83,15 @@ def all_of(
     return [_value(*row) for row in session.execute(query.limit(limit))]
 
 
+def restore(session: Session, epoch: Epoch) -> None:
+    """An epoch of a run that was trained elsewhere, its moment kept; told by the run's events."""
+    key = {"run_id": epoch.run_id, "epoch": epoch.epoch}
+    session.add(EpochRow(**key, created_at=epoch.created_at, **vars(epoch.measures)))
+    session.flush()
+    session.add(CheckpointRow(**key, **vars(epoch.checkpoint)))
+    session.flush()
+
+
 def quarantine(session: Session, run_id: int, epoch: int, reason: str) -> bool:
     """From now on its checkpoint is not used; False if it was quarantined before, or is gone."""
     return _change(

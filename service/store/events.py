@@ -1,5 +1,6 @@
 """What happened to a run, numbered 1, 2, 3 ... so that a reader goes on where it left off."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,6 +30,14 @@ def tell_epoch(session: Session, run_id: int, epoch: int) -> None:
 def tell_status(session: Session, run_id: int, status: str) -> None:
     """The run has a new status."""
     _tell(session, run_id, STATUS, {"status": status})
+
+
+def restore(session: Session, run_id: int, told: Sequence[Event]) -> None:
+    """The events of a run that was trained elsewhere, with their numbers."""
+    now = datetime.now(UTC)
+    rows = [{"run_id": run_id, "created_at": now, **vars(event)} for event in told]
+    if rows:
+        session.execute(insert(EventRow), rows)
 
 
 def after(session: Session, run_id: int, number: int, limit: int | None = None) -> list[Event]:

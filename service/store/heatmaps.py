@@ -1,7 +1,7 @@
 """Queries on maps' metadata."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -116,6 +116,16 @@ def of_image(
         .order_by(HeatmapRow.epoch)
     )
     return [_value(row) for row in session.scalars(query)]
+
+
+def of_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
+    """All of an epoch's, with their levels, by image, class, method and layer."""
+    query = (
+        select(HeatmapRow, HeatmapRow.levels)
+        .where(HeatmapRow.run_id == run_id, HeatmapRow.epoch == epoch)
+        .order_by(HeatmapRow.image, HeatmapRow.class_index, HeatmapRow.method, HeatmapRow.layer)
+    )
+    return [replace(_value(row), levels=levels) for row, levels in session.execute(query)]
 
 
 def of_probes(

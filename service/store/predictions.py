@@ -46,3 +46,18 @@ def of_image(session: Session, run_id: int, image: str) -> list[Prediction]:
         )
         for row in session.execute(query)
     ]
+
+
+def of_epoch(session: Session, run_id: int, epoch: int) -> list[Prediction]:
+    """Those of one epoch, by image."""
+    query = (
+        select(PredictionRow.image, PredictionRow.probabilities)
+        .where(PredictionRow.run_id == run_id, PredictionRow.epoch == epoch)
+        .order_by(PredictionRow.image)
+    )
+    return [
+        Prediction(
+            run_id, epoch, row.image, np.frombuffer(row.probabilities, LITTLE_FLOATS).tolist()
+        )
+        for row in session.execute(query)
+    ]

@@ -96,6 +96,31 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
     return _value(row, tags)
 
 
+def restore(session: Session, run: Run, attempt: int = 0) -> int:
+    """A run that was trained elsewhere, as it ended there; its id here. `run.id` is not used."""
+    row = RunRow(
+        name=run.name,
+        status=run.status,
+        spec=run.spec,
+        error_type=run.error.type if run.error else None,
+        error_detail=run.error.detail if run.error else None,
+        epochs_done=run.epochs_done,
+        epochs_total=run.epochs_total,
+        images_seen=0,
+        cancel_requested=False,
+        attempt=attempt,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        origin=run.origin,
+    )
+    session.add(row)
+    session.flush()
+    session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(run.tags))
+    session.flush()
+    return row.id
+
+
 def get(session: Session, run_id: int) -> Run:
     """The run. Raises RunNotFound."""
     row = session.get(RunRow, run_id)

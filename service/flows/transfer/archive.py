@@ -1,0 +1,154 @@
+"""Reading an exported file: nothing in it is believed before its checksum was taken."""
+
+import hashlib
+import json
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from service.core.parameters import Parameters
+from service.errors import ImportRefused
+from service.flows.transfer.manifest import FORMAT, MANIFEST, Manifest, Member
+
+MAX_MANIFEST_BYTES = 64 * 2**20
+MAX_ROWS_BYTES = 256 * 2**20  # of one epoch
+MAX_IMAGE_BYTES = 2**24
+MAX_CHECKPOINT_BYTES = 2**32
+MAX_MEMBERS = 1 + 1_000 + 2 * 10_001
+
+BOUNDS = {
+    "images": MAX_IMAGE_BYTES,
+    "rows": MAX_ROWS_BYTES,
+    "checkpoints": MAX_CHECKPOINT_BYTES,
+}
+"""The most that a member of a folder holds."""
+
+UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    OverflowError,
+    IndexError,
+    KeyError,
+)
+"""What Python's zipfile raises over a file that is none of its own."""
+
+Model = TypeVar("Model", bound=Parameters)
+
+
+class Archive:
+    """An open file, its manifest read and its members counted."""
+
+    def __init__(self, file: zipfile.ZipFile, manifest: Manifest) -> None:
+        self._file = file
+        self.manifest = manifest
+
+    def read(self, member: Member) -> bytes:
+        """A member's bytes, verified. Raises ImportRefused."""
+        data = _read(self._file, member.name, member.bytes)
+        if hashlib.sha256(data).hexdigest() != member.sha256:
+            raise ImportRefused(f"{member.name} is not as it was exported: its checksum is another")
+        return data
+
+    def model(self, member: Member, kind: type[Model]) -> Model:
+        """A JSON member. Raises ImportRefused."""
+        return parse(self.read(member), member.name, kind)
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[Archive]:
+    """An exported file, for the time of a block. Raises ImportRefused."""
+    try:
+        size = path.stat().st_size
+        file = zipfile.ZipFile(path)
+    except FileNotFoundError as error:
+        raise ImportRefused(f"{path.name} is not there") from error
+    except UNREADABLE as error:
+        raise ImportRefused(f"{path.name} is no file that was exported") from error
+    with file:
+        manifest = _manifest(file, size)
+        _check_members(file, manifest)
+        yield Archive(file, manifest)
+
+
+def parse(data: bytes, name: str, kind: type[Model]) -> Model:
+    """JSON as its model, strictly: no NaN, no unknown field, no text for a number."""
+    try:
+        return kind.model_validate_json(data)
+    except (ValidationError, RecursionError) as error:
+        where = ""
+        if isinstance(error, ValidationError):
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = f": {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise ImportRefused(f"{name} is not what such a file holds{where}"[:500]) from error
+
+
+def _manifest(file: zipfile.ZipFile, size: int) -> Manifest:
+    listed = file.infolist()
+    if not listed or listed[0].filename != MANIFEST or listed[0].header_offset != 0:
+        raise ImportRefused(f"its first part is no {MANIFEST}: the file was not exported")
+    if len(listed) > MAX_MEMBERS:
+        raise ImportRefused(f"it has {len(listed):,} parts, and at most {MAX_MEMBERS:,} can be")
+    # Stored as they are, all parts together are at most as large as the file: no bomb is.
+    if any(one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 0x1 for one in listed):
+        raise ImportRefused("a part is compressed or encrypted; exported ones are stored")
+    if sum(one.file_size for one in listed) > size:
+        raise ImportRefused("its parts claim to be larger than the file is")
+    if listed[0].file_size > MAX_MANIFEST_BYTES:
+        raise ImportRefused(f"{MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes")
+    data = _read(file, MANIFEST, listed[0].file_size)
+    if file.comment != hashlib.sha256(data).hexdigest().encode():
+        raise ImportRefused(f"{MANIFEST} is not as it was exported: its checksum is another")
+    found = _format(data)
+    if found is not None and found > FORMAT:
+        raise ImportRefused(
+            f"it has format {found}, and this version reads {FORMAT}: install a newer Camreel"
+        )
+    return parse(data, MANIFEST, Manifest)
+
+
+def _format(data: bytes) -> int | None:
+    try:
+        found: Any = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    number = found.get("format") if isinstance(found, dict) else None
+    return number if type(number) is int else None
+
+
+def _check_members(file: zipfile.ZipFile, manifest: Manifest) -> None:
+    """Exactly the manifest's, in its order, each once, none larger than its kind may be."""
+    named = manifest.members()
+    expected = [MANIFEST, *(member.name for member in named)]
+    there = [one.filename for one in file.infolist()]
+    if there != expected or len(set(there)) != len(there):
+        raise ImportRefused("its parts are not those that its manifest names, each once, in order")
+    for member in named:
+        bound = BOUNDS.get(member.name.partition("/")[0], 0)
+        if member.bytes > bound:
+            raise ImportRefused(f"{member.name} has more than {bound:,} bytes")
+
+
+def _read(file: zipfile.ZipFile, name: str, size: int) -> bytes:
+    try:
+        info = file.getinfo(name)
+        if info.file_size != size or info.compress_size != size:
+            raise ImportRefused(f"{name} is not as long as it was")
+        with file.open(info) as member:
+            data = member.read(size + 1)
+    except UNREADABLE as error:
+        raise ImportRefused(f"{name} cannot be read") from error
+    if len(data) != size:
+        raise ImportRefused(f"{name} is not as long as it was")
+    return data

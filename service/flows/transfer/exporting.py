@@ -1,0 +1,191 @@
+"""A run as one file, with the checksum of each of its parts."""
+
+import base64
+import hashlib
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from service import __version__
+from service.core.spec import RunSpec
+from service.errors import BackupRefused, RunConflict
+from service.flows.quarantine import sound_checkpoint
+from service.flows.recording import ENGINE_VERSION
+from service.flows.transfer.manifest import FORMAT, MANIFEST, moment
+from service.store import epochs, events, heatmaps, images, predictions, runs
+from service.store.epochs import Epoch
+from service.store.heatmaps import Heatmap
+from service.store.runs import Run
+from service.store.store import Store
+
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip's moments: the same run gives the same bytes
+
+
+@dataclass
+class _Members:
+    """Members in their order: small ones with their bytes, large ones with how to have them."""
+
+    spool: IO[bytes]
+    parts: list[tuple[str, Callable[[], bytes]]] = field(default_factory=list)
+
+    def add(self, name: str, data: bytes) -> dict[str, Any]:
+        """One that is at hand: put aside until the manifest, which comes before it, is known."""
+        start = self.spool.seek(0, os.SEEK_END)
+        self.spool.write(data)
+
+        def again() -> bytes:
+            self.spool.seek(start)
+            return self.spool.read(len(data))
+
+        return self.later(name, hashlib.sha256(data).hexdigest(), len(data), again)
+
+    def later(self, name: str, sha256: str, size: int, get: Callable[[], bytes]) -> dict[str, Any]:
+        """One that is read when it is written; its line of the manifest."""
+        self.parts.append((name, get))
+        return {"name": name, "sha256": sha256, "bytes": size}
+
+
+def export_run(store: Store, run_id: int, out: Path) -> int:
+    """Write a run that has ended to a new file; its size in bytes.
+
+    The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
+    ended, EpochQuarantined where a checkpoint is bad, BackupRefused where the file is there.
+    """
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+        there = epochs.all_of(session, run_id)
+    if run.status not in runs.TERMINAL:
+        raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
+    with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
+        members = _Members(spool)
+        manifest = _manifest(store, run, there, members)
+        text = json.dumps(manifest, allow_nan=False, separators=(",", ":")).encode()
+        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
+            archive.comment = hashlib.sha256(text).hexdigest().encode()
+            _write(archive, MANIFEST, text)
+            for name, get in members.parts:
+                _write(archive, name, get())
+    return out.stat().st_size
+
+
+@contextmanager
+def new_file(out: Path) -> Iterator[IO[bytes]]:
+    """A file under another name, brought to the disk and renamed at the end of the block.
+
+    Raises BackupRefused where the name is taken: nothing is written over.
+    """
+    if out.exists():
+        raise BackupRefused(f"{out.name} is there already; nothing is written over.")
+    if not out.absolute().parent.is_dir():
+        raise BackupRefused(f"The folder of {out.name} is not there.")
+    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.absolute().parent)
+    unfinished = Path(name)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        settle_as(unfinished, out)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def settle_as(unfinished: Path, out: Path) -> None:
+    """Give a finished file its name, for good. Raises BackupRefused where the name is taken."""
+    try:
+        # A link, not a rename: it never takes the place of a file that came meanwhile.
+        out.hardlink_to(unfinished)
+    except FileExistsError as error:
+        raise BackupRefused(f"{out.name} is there already; nothing is written over.") from error
+    except OSError:
+        unfinished.rename(out)  # a file system without links
+    folder = os.open(out.absolute().parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    archive.writestr(zipfile.ZipInfo(name, EARLIEST), data)
+
+
+def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> dict[str, Any]:
+    with store.reading() as session:
+        watched = images.probes(session, run.id)
+        told = events.after(session, run.id, 0)
+    return {
+        "format": FORMAT,
+        "camreel": __version__,
+        "engine": ENGINE_VERSION,
+        "exported_at": moment(datetime.now(UTC)),
+        "run": _run(run),
+        "images": [
+            {
+                "reference": image.reference,
+                "label": image.label,
+                "png": members.add(f"images/{place:05d}.png", image.png),
+            }
+            for place, image in enumerate(watched)
+        ],
+        "epochs": [_epoch(store, epoch, members) for epoch in there],
+        "events": [vars(event) for event in told],
+    }
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        # Through its model: whatever an older version left out is filled in.
+        "spec": RunSpec.model_validate(run.spec).model_dump(mode="json"),
+        "status": run.status,
+        "error": vars(run.error) if run.error else None,
+        "epochs_done": run.epochs_done,
+        "epochs_total": run.epochs_total,
+        "created_at": moment(run.created_at),
+        "started_at": moment(run.started_at) if run.started_at else None,
+        "finished_at": moment(run.finished_at) if run.finished_at else None,
+    }
+
+
+def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
+    with store.reading() as session:
+        rows = {
+            "heatmaps": [_heatmap(one) for one in heatmaps.of_epoch(session, *_place(epoch))],
+            "predictions": [
+                {"image": one.image, "probabilities": list(one.probabilities)}
+                for one in predictions.of_epoch(session, *_place(epoch))
+            ],
+        }
+    text = json.dumps(rows, allow_nan=False, separators=(",", ":")).encode()
+    checkpoint = epoch.checkpoint
+    return {
+        "epoch": epoch.epoch,
+        **vars(epoch.measures),
+        "created_at": moment(epoch.created_at),
+        "rows": members.add(f"rows/{epoch.epoch:05d}.json", text),
+        "checkpoint": members.later(
+            f"checkpoints/{epoch.epoch:05d}.safetensors",
+            checkpoint.sha256,
+            checkpoint.bytes,
+            lambda: sound_checkpoint(store, epoch),
+        ),
+    }
+
+
+def _place(epoch: Epoch) -> tuple[int, int]:
+    return epoch.run_id, epoch.epoch
+
+
+def _heatmap(row: Heatmap) -> dict[str, Any]:
+    left_out = ("run_id", "epoch", "levels")
+    values = {key: value for key, value in vars(row).items() if key not in left_out}
+    levels = None if row.levels is None else base64.b64encode(row.levels).decode()
+    return values | {"levels": levels}

@@ -1,0 +1,243 @@
+"""A run from a file: looked at whole, then taken in by one transaction, or not at all."""
+
+import math
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from service.core import checkpoints
+from service.core.datasets.dataset import ImageReference
+from service.core.images import is_png_of
+from service.core.spec import RunSpec
+from service.errors import CamreelError, CheckpointCorrupt, ImportRefused
+from service.flows.quarantine import expected_header
+from service.flows.recording import ENGINE_VERSION, map_identity
+from service.flows.transfer.archive import Archive, opened_archive
+from service.flows.transfer.manifest import (
+    EpochRows,
+    ExportedEpoch,
+    ExportedHeatmap,
+    ExportedImage,
+    Manifest,
+    moment,
+)
+from service.store import epochs, events, heatmaps, images, predictions, runs
+from service.store.epochs import Checkpoint, Epoch, Measures
+from service.store.events import Event
+from service.store.heatmaps import Heatmap
+from service.store.images import StoredImage
+from service.store.predictions import Prediction
+from service.store.runs import Run, RunError
+from service.store.store import Store
+
+
+def import_run(store: Store, path: Path) -> Run:
+    """The run of an exported file, under a new id, its origin told.
+
+    What the file says is checked against itself: checksums, lengths, the spec against each
+    checkpoint's own header and tensors, epochs without a hole, events in step, maps' identities. A
+    file made on purpose can still be a run that nobody trained: it is not signed. Raises
+    ImportRefused, with nothing left behind, StoreFull and StoreBusy.
+    """
+    with opened_archive(path) as archive:
+        spec = _spec(archive.manifest)
+        _check_run(archive.manifest, spec)
+        # First without a transaction: it is the slow part, and others write meanwhile.
+        for image in archive.manifest.images:
+            _image(archive, spec, image)
+        for epoch in archive.manifest.epochs:
+            _rows(archive, spec, epoch)
+            _check_checkpoint(archive.read(epoch.checkpoint), spec, epoch)
+        taken = _Taken(store, archive, spec, f"imports/{uuid.uuid4().hex}")
+        try:
+            with store.writing() as session:
+                total = sum(member.bytes for member in archive.manifest.members())
+                store.room.check(session, total)
+                run_id = taken.write(session)
+        except BaseException:
+            # A store outside the database keeps what was put, whatever became of the transaction.
+            with store.writing() as session:
+                store.blobs.delete(session, taken.keys)
+            raise
+    with store.reading() as session:
+        return runs.get(session, run_id)
+
+
+class _Taken:
+    """An archive on its way into the store."""
+
+    def __init__(self, store: Store, archive: Archive, spec: RunSpec, place: str) -> None:
+        self._store = store
+        self._archive = archive
+        self._spec = spec
+        # A name of its own: the id that a transaction gave is given again once it was rolled back.
+        self._place = place
+        self.keys = [self._key(epoch) for epoch in archive.manifest.epochs]
+
+    def write(self, session: Any) -> int:
+        """All of it; the run's id here."""
+        manifest = self._archive.manifest
+        run_id = runs.restore(session, _run(manifest, self._spec))
+        watched = [_image(self._archive, self._spec, image) for image in manifest.images]
+        for image in watched:
+            kept = images.get(session, image.dataset, image.reference)
+            if kept is not None and (kept.png, kept.label) != (image.png, image.label):
+                raise ImportRefused(f"another image is kept here as {image.reference}")
+        images.watch(session, run_id, watched)
+        for epoch in manifest.epochs:
+            self._write_epoch(session, run_id, epoch)
+        told = [Event(event.number, event.kind, event.data) for event in manifest.events]
+        events.restore(session, run_id, told)
+        return run_id
+
+    def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
+        data = self._archive.read(epoch.checkpoint)
+        rows = _rows(self._archive, self._spec, epoch)
+        key = self._key(epoch)
+        self._store.blobs.put(session, key, data)
+        checkpoint = Checkpoint(epoch.checkpoint.sha256, len(data), key)
+        restored = Epoch(run_id, epoch.epoch, _measures(epoch), checkpoint, epoch.created_at)
+        epochs.restore(session, restored)
+        # Another engine would draw other maps: they are computed again when they are asked for.
+        if self._archive.manifest.engine == ENGINE_VERSION:
+            kept = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
+            heatmaps.keep(session, kept)
+        sure = [Prediction(run_id, epoch.epoch, p.image, p.probabilities) for p in rows.predictions]
+        predictions.keep(session, sure)
+
+    def _key(self, epoch: ExportedEpoch) -> str:
+        return f"{self._place}/{epoch.epoch}.safetensors"
+
+
+def _spec(manifest: Manifest) -> RunSpec:
+    try:
+        return RunSpec.model_validate(manifest.run.spec)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ImportRefused(f"the run's spec: {where}: {first['msg']}"[:500]) from error
+
+
+def _check_run(manifest: Manifest, spec: RunSpec) -> None:
+    """The run's parts agree with each other. Raises ImportRefused."""
+    run = manifest.run
+    numbers = list(range(len(manifest.epochs)))
+    told: dict[str, list[Any]] = {"status": [*runs.STATUSES], "epoch": numbers}
+    checks = {
+        "its epochs are not 0 to the last one": [e.epoch for e in manifest.epochs] == numbers,
+        "its last epoch is another than it says": run.epochs_done == len(numbers) - 1,
+        "it has more epochs than were asked for": run.epochs_done <= run.epochs_total,
+        "only a failed run has an error": (run.error is not None) == (run.status == "failed"),
+        "its events are not numbered 1, 2, 3": [event.number for event in manifest.events]
+        == list(range(1, len(manifest.events) + 1)),
+        "its events tell of what it does not have": all(
+            list(event.data) == [event.kind]
+            and type(event.data[event.kind]) in (int, str)
+            and event.data[event.kind] in told[event.kind]
+            for event in manifest.events
+        ),
+        "its events do not tell of each epoch once": sorted(
+            event.data.get("epoch", -1) for event in manifest.events if event.kind == "epoch"
+        )
+        == numbers,
+        "its images are not each there once": len({i.reference for i in manifest.images})
+        == len(manifest.images),
+        "its accuracies are not one for each class": all(
+            len(epoch.per_class_accuracy) == len(spec.source.class_names)
+            for epoch in manifest.epochs
+        ),
+    }
+    for words, holds in checks.items():
+        if not holds:
+            raise ImportRefused(words)
+
+
+def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage:
+    source = spec.source
+    png = archive.read(image.png)
+    if not is_png_of(png, source.image_shape):
+        raise ImportRefused(f"{image.png.name} is no picture of {source.name}'s size")
+    if image.label is not None and image.label >= len(source.class_names):
+        raise ImportRefused(f"{image.png.name} is of class {image.label}, and there is no such one")
+    try:
+        ImageReference.parse(image.reference).within(source)
+    except CamreelError as error:
+        raise ImportRefused(f"{image.png.name}: {error}") from error
+    return StoredImage(spec.dataset, image.reference, image.label, png)
+
+
+def _check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
+    """It is a network, and the one that the run says. Never executed: safetensors alone."""
+    name = epoch.checkpoint.name
+    try:
+        if checkpoints.read_header(data) != expected_header(spec, epoch.epoch):
+            raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
+        checkpoints.decode(data)
+    except CheckpointCorrupt as error:
+        raise ImportRefused(f"{name} is no checkpoint: {error}") from error
+
+
+def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
+    rows = archive.model(epoch.rows, EpochRows)
+    classes = len(spec.source.class_names)
+    same_engine = archive.manifest.engine == ENGINE_VERSION
+    for row in rows.heatmaps:
+        identity = map_identity(
+            epoch.checkpoint.sha256,
+            spec.dataset,
+            row.image,
+            row.layer,
+            row.method,
+            row.class_index,
+        )
+        if same_engine and row.etag != identity:
+            raise ImportRefused(f"{epoch.rows.name}: a map is of another checkpoint")
+        if row.class_index >= classes or not _fits(row):
+            raise ImportRefused(f"{epoch.rows.name}: a map's levels do not fit it")
+    if any(len(one.probabilities) != classes for one in rows.predictions):
+        raise ImportRefused(f"{epoch.rows.name}: a prediction is not one number a class")
+    return rows
+
+
+def _fits(row: ExportedHeatmap) -> bool:
+    if row.levels is None or row.height is None or row.width is None:
+        return (row.levels, row.height, row.width) == (None, None, None)
+    return len(row.levels) == math.prod((row.height, row.width))
+
+
+def _run(manifest: Manifest, spec: RunSpec) -> Run:
+    run = manifest.run
+    origin = {
+        "run_id": run.id,
+        "camreel": manifest.camreel,
+        "exported_at": moment(manifest.exported_at),
+        "imported_at": moment(datetime.now(UTC)),
+    }
+    return Run(
+        id=0,
+        name=spec.name,
+        tags=spec.tags,
+        status=run.status,
+        epochs_done=run.epochs_done,
+        epochs_total=run.epochs_total,
+        images_seen=0,
+        spec=spec.model_dump(mode="json"),
+        error=RunError(run.error.type, run.error.detail) if run.error else None,
+        cancel_requested=False,
+        heartbeat_at=None,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        origin=origin,
+    )
+
+
+def _measures(epoch: ExportedEpoch) -> Measures:
+    return Measures(**{name: getattr(epoch, name) for name in Measures.__dataclass_fields__})
+
+
+def _heatmap(run_id: int, epoch: int, row: ExportedHeatmap) -> Heatmap:
+    return Heatmap(run_id=run_id, epoch=epoch, **dict(row))

@@ -1,0 +1,137 @@
+"""What a file says of the run in it. Strict, closed: what is not written here is refused.
+
+The file is a zip whose members are all stored, none deflated: what it says it holds it has to be
+as large as. `manifest.json` comes first, then the images, then for each epoch its rows (JSON) and
+its checkpoint (safetensors), in the manifest's order. The zip's comment is the manifest's sha256.
+"""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Base64Bytes, Field, StringConstraints
+
+from service.core.parameters import Parameters
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Moment = AwareDatetime
+Share = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class Member(Parameters):
+    """A part of the file."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[a-z]+/[0-9]{5}\.[a-z]+$")]
+    sha256: Sha256
+    bytes: Annotated[int, Field(ge=0, le=2**33)]
+
+
+class Failure(Parameters):
+    """Why the run failed."""
+
+    type: Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z_]+$")]
+    detail: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+
+
+class ExportedRun(Parameters):
+    """The run as it stood."""
+
+    id: Annotated[int, Field(ge=1, lt=2**63)]
+    spec: dict[str, Any]
+    status: Literal["succeeded", "failed", "cancelled"]
+    error: Failure | None
+    epochs_done: Annotated[int, Field(ge=-1, le=10_000)]
+    epochs_total: Annotated[int, Field(ge=1, le=10_000)]
+    created_at: Moment
+    started_at: Moment | None
+    finished_at: Moment | None
+
+
+class ExportedEpoch(Parameters):
+    """What was measured of it, and the members that hold its rows and its checkpoint."""
+
+    epoch: Number
+    train_loss: float | None
+    train_accuracy: Share | None
+    test_loss: float
+    test_accuracy: Share
+    per_class_accuracy: Annotated[list[Share], Field(max_length=10_000)]
+    learning_rate: float
+    seconds: Annotated[float, Field(ge=0)]
+    created_at: Moment
+    rows: Member
+    checkpoint: Member
+
+
+class ExportedEvent(Parameters):
+    """Something that happened to it."""
+
+    number: Annotated[int, Field(ge=1, lt=2**31)]
+    kind: Literal["epoch", "status"]
+    data: dict[str, Any]
+
+
+class ExportedImage(Parameters):
+    """An image that it watched, at its place in the run's order."""
+
+    reference: Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z]+:[a-z0-9-]+$")]
+    label: Annotated[int, Field(ge=0, le=10_000)] | None
+    png: Member
+
+
+class Manifest(Parameters):
+    """The first member."""
+
+    format: Literal[1]
+    camreel: Text
+    engine: int
+    exported_at: Moment
+    run: ExportedRun
+    images: Annotated[list[ExportedImage], Field(max_length=1_000)]
+    epochs: Annotated[list[ExportedEpoch], Field(max_length=10_001)]
+    events: Annotated[list[ExportedEvent], Field(max_length=50_000)]
+
+    def members(self) -> list[Member]:
+        """Those that follow, in their order."""
+        by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
+        return [image.png for image in self.images] + by_epoch
+
+
+class ExportedHeatmap(Parameters):
+    """A map's row."""
+
+    image: Annotated[str, StringConstraints(max_length=80)]
+    class_index: Number
+    method: Text
+    layer: Text
+    peak: float
+    minimum: float
+    activation_peak: float
+    blank: Literal["none", "saturated", "all-negative", "dead"]
+    etag: Sha256
+    levels: Base64Bytes | None
+    height: Annotated[int, Field(ge=1, le=64)] | None
+    width: Annotated[int, Field(ge=1, le=64)] | None
+
+
+class ExportedPrediction(Parameters):
+    """How sure the network was: float32, little-endian, one a class."""
+
+    image: Annotated[str, StringConstraints(max_length=80)]
+    probabilities: Annotated[list[Share], Field(max_length=10_000)]
+
+
+class EpochRows(Parameters):
+    """The rows of an epoch, as its JSON member has them."""
+
+    heatmaps: list[ExportedHeatmap]
+    predictions: list[ExportedPrediction]
+
+
+def moment(value: datetime) -> str:
+    """As the manifest has it."""
+    return value.isoformat()

@@ -1,0 +1,436 @@
+"""A run moves as one file: bit for bit, or not at all."""
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from service.core.spec import RunSpec
+from service.errors import BackupRefused, EpochQuarantined, ImportRefused, RunConflict, StoreFull
+from service.flows.heatmaps import Pictures, Rendering
+from service.flows.transfer import archive as archive_module
+from service.flows.transfer.exporting import export_run
+from service.flows.transfer.importing import import_run
+from service.flows.viewing import Query, Viewer
+from service.store import epochs, events, heatmaps, images, predictions, runs, schema
+from service.store.room import Bounds
+from service.store.store import Store, opened
+from tests.keeping.conftest import Place
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "run.camreel"
+    with trained["file"].opened() as store:
+        size = export_run(store, 1, out)
+    assert size == out.stat().st_size
+    return out
+
+
+@pytest.fixture
+def elsewhere(kind, tmp_path) -> Place:
+    """Another service, which has nothing yet."""
+    place = Place(tmp_path / "elsewhere", kind)
+    with place.opened() as store:
+        schema.ensure(store)
+    return place
+
+
+def everything(store: Store, run_id: int) -> dict:
+    """All that a run is, but for its id and where its bytes are."""
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+        there = epochs.all_of(session, run_id)
+        return {
+            "run": {
+                key: value
+                for key, value in vars(run).items()
+                if key not in ("id", "origin", "heartbeat_at")
+            },
+            "epochs": [
+                (e.epoch, e.measures, e.checkpoint.sha256, e.checkpoint.bytes, e.created_at)
+                for e in there
+            ],
+            "checkpoints": [store.blobs.get(session, e.checkpoint.blob_key) for e in there],
+            "events": events.after(session, run_id, 0),
+            "images": images.probes(session, run_id),
+            "heatmaps": [
+                {k: v for k, v in vars(row).items() if k != "run_id"}
+                for e in there
+                for row in heatmaps.of_epoch(session, run_id, e.epoch)
+            ],
+            "predictions": [
+                (p.epoch, p.image, p.probabilities)
+                for e in there
+                for p in predictions.of_epoch(session, run_id, e.epoch)
+            ],
+        }
+
+
+def nothing_is_left(place: Place) -> bool:
+    rows = [
+        place.execute(f"SELECT count(*) FROM {table}")[0][0]
+        for table in ("runs", "run_tags", "epochs", "checkpoints", "blobs", "heatmaps", "images",
+                      "predictions", "events", "probes")
+    ]  # fmt: skip
+    files = [path for path in (place.folder / "blobs").rglob("*") if path.is_file()]
+    return not any(rows) and not files
+
+
+def test_a_run_is_the_same_where_it_was_imported_bit_for_bit(trained, exported, elsewhere):
+    with trained["file"].opened() as here, elsewhere.opened() as there:
+        runs_before = everything(here, 1)
+        run = import_run(there, exported)
+        assert everything(there, run.id) == runs_before
+        assert (run.name, run.tags) == ("kept", ["one", "two"])
+        assert run.origin["run_id"] == 1
+        query, rendering = Query(1, "proposed"), Rendering()
+        for epoch in range(4):
+            drawn = [
+                Pictures(Viewer(store, Path("nowhere"))).cam(query, epoch, rendering).draw()
+                for store in (here, there)
+            ]
+            assert drawn[0] == drawn[1]
+
+
+def test_an_imported_run_has_an_id_of_its_own_and_says_where_it_is_from(exported, place):
+    with place.opened() as store:
+        assert import_run(store, exported).id == 2
+        assert import_run(store, exported).id == 3
+    with place.client() as client:
+        answer = client.get("/runs/2").json()
+        assert answer["origin"]["run_id"] == 1
+        assert client.get("/runs/1").json()["origin"] is None
+        assert client.get("/runs/2/epochs/3/cam").is_success
+        assert client.delete("/runs/2").status_code == 204
+        assert client.get("/runs/3/epochs/3/cam").is_success
+
+
+def test_the_same_run_exports_to_the_same_parts(trained, exported, elsewhere, tmp_path):
+    out = tmp_path / "again"
+    with elsewhere.opened() as store:
+        run = import_run(store, exported)
+        export_run(store, run.id, out)
+    with zipfile.ZipFile(exported) as one, zipfile.ZipFile(out) as other:
+        names = one.namelist()
+        assert names[0] == "manifest.json"
+        assert names == other.namelist()
+        assert [one.read(name) for name in names[1:]] == [other.read(name) for name in names[1:]]
+
+
+def test_an_export_writes_over_nothing_and_leaves_nothing_half(trained, tmp_path):
+    out = tmp_path / "run"
+    out.write_text("mine")
+    with trained["sql"].opened() as store, pytest.raises(BackupRefused, match="run is there"):
+        export_run(store, 1, out)
+    assert out.read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_a_bad_checkpoint_is_not_exported(place, tmp_path):
+    place.put(2, b"bad")
+    with place.opened() as store, pytest.raises(EpochQuarantined):
+        export_run(store, 1, tmp_path / "run")
+    assert [path.name for path in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_run_that_has_not_ended_is_not_exported(place, tmp_path):
+    with place.opened() as store:
+        with store.writing() as session:
+            run = runs.create(session, "", [], RunSpec().model_dump(mode="json"), 1)
+        with pytest.raises(RunConflict, match="queued"):
+            export_run(store, run.id, tmp_path / "run")
+
+
+# What is refused
+
+
+def parts(file: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(file) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def written(out: Path, members, **options) -> Path:
+    """A file of those members, (name, bytes) in order, its comment right."""
+    members = list(members.items() if isinstance(members, dict) else members)
+    with zipfile.ZipFile(out, "w", options.get("method", zipfile.ZIP_STORED)) as archive:
+        archive.comment = (
+            hashlib.sha256(dict(members).get("manifest.json", b"")).hexdigest().encode()
+        )
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data, options.get("method"))
+    return out
+
+
+def changed(exported: Path, out: Path, change) -> Path:
+    """The file with a manifest that `change` worked on."""
+    members = parts(exported)
+    manifest = json.loads(members["manifest.json"])
+    change(manifest)
+    return written(out, members | {"manifest.json": json.dumps(manifest).encode()})
+
+
+def with_member(exported: Path, out: Path, name: str, data: bytes) -> Path:
+    """The file with other bytes in a member, and a manifest that says so."""
+
+    def resign(manifest):
+        lines = [image["png"] for image in manifest["images"]]
+        lines += [epoch[part] for epoch in manifest["epochs"] for part in ("rows", "checkpoint")]
+        (line,) = (line for line in lines if line["name"] == name)
+        line |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+    members = parts(exported)
+    manifest = json.loads(members["manifest.json"])
+    resign(manifest)
+    return written(out, members | {name: data, "manifest.json": json.dumps(manifest).encode()})
+
+
+def refused(file: Path, elsewhere: Place) -> str:
+    with elsewhere.opened() as store, pytest.raises(ImportRefused) as refusal:
+        import_run(store, file)
+    assert nothing_is_left(elsewhere)
+    assert str(file.parent) not in str(refusal.value)
+    return str(refusal.value)
+
+
+CHECKPOINT = "checkpoints/00002.safetensors"
+ROWS = "rows/00002.json"
+
+
+def set_at(*path):
+    def change(manifest, value=path[-1]):
+        *way, last = path[:-1]
+        place = manifest
+        for key in way:
+            place = place[key]
+        place[last] = value
+
+    return change
+
+
+MANIFESTS = {
+    "unknown-field": (set_at("mood", "good"), "mood"),
+    "unknown-field-within": (set_at("epochs", 1, "mood", 1), "mood"),
+    "text-for-a-number": (set_at("run", "epochs_done", "3"), "epochs_done"),
+    "true-for-a-number": (set_at("epochs", 0, "epoch", True), "epoch"),
+    "nan": (set_at("epochs", 1, "test_loss", float("nan")), "test_loss"),
+    "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
+    "a-newer-format": (set_at("format", 2), "newer Camreel"),
+    "no-format": (set_at("format", None), "format"),
+    "a-status-that-is-not-an-end": (set_at("run", "status", "running"), "status"),
+    "a-spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),
+    "a-spec-out-of-bounds": (set_at("run", "spec", "epochs", 0), "epochs"),
+    "another-architecture": (
+        set_at("run", "spec", "architecture", "hidden_units", 9), "another epoch or network",
+    ),
+    "a-hole-in-the-epochs": (lambda m: m["epochs"].pop(1), "parts|epochs"),
+    "one-epoch-too-many-done": (set_at("run", "epochs_done", 4), "last epoch"),
+    "an-absolute-name": (set_at("epochs", 1, "checkpoint", "name", "/etc/passwd"), "name"),
+    "a-name-that-climbs": (set_at("epochs", 1, "checkpoint", "name", "../x"), "name"),
+    "an-event-of-no-epoch": (
+        set_at("events", 2, {"number": 3, "kind": "epoch", "data": {"epoch": 77}}), "events",
+    ),
+    "an-event-of-another-kind": (
+        set_at("events", 2, {"number": 3, "kind": "mood", "data": {}}), "kind",
+    ),
+    "a-wrong-checksum": (set_at("epochs", 1, "checkpoint", "sha256", "0" * 64), "checkpoint"),
+    "a-wrong-length": (set_at("epochs", 1, "checkpoint", "bytes", 5), "long"),
+    "no-time-zone": (set_at("run", "created_at", "2026-01-01T00:00:00"), "created_at"),
+    "a-label-that-is-none": (set_at("images", 0, "label", 10), "class 10"),
+    "an-image-of-no-such-split": (set_at("images", 0, "reference", "test:999999"), "999999"),
+    "two-images-of-one-name": (set_at("images", 0, "reference", "test:1"), "once|image"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MANIFESTS)
+def test_a_manifest_that_does_not_hold_is_refused(exported, elsewhere, tmp_path, case):
+    change, words = MANIFESTS[case]
+    if case == "two-images-of-one-name":
+        second = json.loads(parts(exported)["manifest.json"])["images"][1]["reference"]
+        change = set_at("images", 0, "reference", second)
+    said = refused(changed(exported, tmp_path / "file", change), elsewhere)
+    assert any(word in said for word in words.split("|")), said
+
+
+def test_swapped_epochs_are_refused(exported, elsewhere, tmp_path):
+    def swap(manifest):
+        one, other = manifest["epochs"][1], manifest["epochs"][2]
+        one["checkpoint"], other["checkpoint"] = other["checkpoint"], one["checkpoint"]
+
+    members = parts(exported)
+    manifest = json.loads(members["manifest.json"])
+    swap(manifest)
+    names = ["manifest.json"]
+    names += [image["png"]["name"] for image in manifest["images"]]
+    names += [e[part]["name"] for e in manifest["epochs"] for part in ("rows", "checkpoint")]
+    members["manifest.json"] = json.dumps(manifest).encode()
+    file = written(tmp_path / "file", [(name, members[name]) for name in names])
+    assert "another" in refused(file, elsewhere)
+
+
+def test_members_that_are_missing_doubled_or_too_many_are_refused(exported, elsewhere, tmp_path):
+    whole = list(parts(exported).items())
+    for number, members in enumerate(
+        [
+            whole[:-1],
+            whole[1:],
+            [*whole, ("extra", b"")],
+            [*whole, ("../../outside", b"")],
+            [*whole, ("/absolute", b"")],
+            [whole[1], whole[0], *whole[2:]],
+            [whole[0], whole[2], whole[1], *whole[3:]],
+        ]
+    ):
+        refused(written(tmp_path / str(number), members), elsewhere)
+    with pytest.warns(UserWarning, match="Duplicate"):
+        double = written(tmp_path / "double", [*whole, whole[-1]])
+    refused(double, elsewhere)
+
+
+def test_a_bomb_is_refused_by_what_it_says_of_itself(exported, elsewhere, tmp_path, monkeypatch):
+    members = parts(exported) | {CHECKPOINT: bytes(50_000_000)}
+    file = written(tmp_path / "file", members, method=zipfile.ZIP_DEFLATED)
+    assert file.stat().st_size < 500_000
+    assert "compressed" in refused(file, elsewhere)
+    for bound in ("MAX_MANIFEST_BYTES", "MAX_MEMBERS"):
+        with monkeypatch.context() as patched:
+            patched.setattr(archive_module, bound, 5)
+            refused(exported, elsewhere)
+    with monkeypatch.context() as patched:
+        patched.setitem(archive_module.BOUNDS, "checkpoints", 5)
+        assert "more than 5 bytes" in refused(exported, elsewhere)
+
+
+def test_a_length_that_is_a_lie_is_refused(exported, elsewhere, tmp_path):
+    data = bytearray(exported.read_bytes())
+    at = data.rindex(b"PK\x01\x02")  # the last member's line of the directory
+    data[at + 20 : at + 28] = (2**31).to_bytes(4, "little") * 2
+    file = tmp_path / "file"
+    file.write_bytes(data)
+    assert "larger than the file" in refused(file, elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        (CHECKPOINT, b""),
+        (CHECKPOINT, b"\x80\x05cposix\nsystem\n"),
+        (CHECKPOINT, b"PK\x03\x04"),
+        (CHECKPOINT, None),  # that of epoch 1
+        (ROWS, b"{}"),
+        (ROWS, b"[" * 100_000),
+        (ROWS, b'{"heatmaps": [], "predictions": [], "more": 1}'),
+        (ROWS, b'{"heatmaps": [], "predictions": [{"image": "test:1", "probabilities": [0.5]}]}'),
+        (ROWS, b'{"heatmaps": NaN, "predictions": []}'),
+        (ROWS, None),  # those of epoch 1
+        ("images/00000.png", b"GIF89a"),
+        ("images/00000.png", b""),
+    ],
+)
+def test_a_part_that_is_signed_and_wrong_is_refused(exported, elsewhere, tmp_path, name, data):
+    if data is None:
+        data = parts(exported)[name.replace("00002", "00001")]
+    refused(with_member(exported, tmp_path / "file", name, data), elsewhere)
+
+
+def test_another_image_under_a_known_name_is_refused(exported, place, tmp_path):
+    other = parts(exported)["images/00001.png"]
+    file = with_member(exported, tmp_path / "file", "images/00000.png", other)
+    with place.opened() as store:
+        before = everything(store, 1)
+        with pytest.raises(ImportRefused, match="another image"):
+            import_run(store, file)
+        assert everything(store, 1) == before
+    assert place.execute("SELECT count(*) FROM runs") == [(1,)]
+
+
+def test_an_import_beyond_the_quota_leaves_nothing(exported, elsewhere):
+    bounds = Bounds(quota_bytes=elsewhere.file.stat().st_size + 1000)
+    with (
+        opened(elsewhere.url, elsewhere.blobs, bounds) as store,
+        pytest.raises(StoreFull),
+    ):
+        import_run(store, exported)
+    assert nothing_is_left(elsewhere)
+
+
+def test_an_import_that_fails_in_its_midst_leaves_nothing(exported, elsewhere, monkeypatch):
+    real, calls = epochs.restore, []
+
+    def fails(session, epoch):
+        calls.append(epoch)
+        if len(calls) == 3:
+            raise OSError("the disk is gone")
+        real(session, epoch)
+
+    monkeypatch.setattr(epochs, "restore", fails)
+    with elsewhere.opened() as store, pytest.raises(OSError):
+        import_run(store, exported)
+    assert nothing_is_left(elsewhere)
+
+
+# A fuzz corpus
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory) -> Place:
+    place = Place(tmp_path_factory.mktemp("target"), "sql")
+    with place.opened() as store:
+        schema.ensure(store)
+    return place
+
+
+FLIP = st.tuples(st.just("flip"), st.floats(0, 1), st.integers(1, 255))
+CUT = st.tuples(st.just("cut"), st.floats(0, 1), st.integers(1, 5_000))
+COPY = st.tuples(st.just("copy"), st.floats(0, 1), st.floats(0, 1))
+END = st.tuples(st.just("end"), st.floats(0, 1), st.integers(0, 0))
+MORE = st.tuples(st.just("more"), st.floats(0, 1), st.binary(min_size=1, max_size=50))
+
+
+def mutated(data: bytes, mutations) -> bytes:
+    out = bytearray(data)
+    for kind, where, what in mutations:
+        at = int(where * max(0, len(out) - 1))
+        match kind:
+            case "flip" if out:
+                out[at] ^= what
+            case "cut":
+                del out[at : at + what]
+            case "copy":
+                start = int(what * len(out))
+                out[at : at + 500] = out[start : start + 500]
+            case "end":
+                del out[at:]
+            case "more":
+                out[at:at] = what
+    return bytes(out)
+
+
+@settings(
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(mutations=st.lists(st.one_of(FLIP, CUT, COPY, END, MORE), min_size=1, max_size=3))
+@example(mutations=[("end", 0.0, 0)])
+@example(mutations=[("more", 0.0, b"before")])
+@example(mutations=[("more", 1.0, b"behind")])
+def test_a_mutated_file_imports_the_same_run_or_nothing(
+    trained, exported, target, tmp_path, mutations
+):
+    file = tmp_path / "file"
+    file.write_bytes(mutated(exported.read_bytes(), mutations))
+    with target.opened() as store, trained["file"].opened() as original:
+        try:
+            run = import_run(store, file)
+        except ImportRefused:
+            assert target.execute("SELECT count(*) FROM runs") == [(0,)]
+        else:
+            # What was changed was none of the run: a moment in the zip's own directory.
+            assert everything(store, run.id) == everything(original, 1)
+            with store.writing() as session:
+                store.blobs.delete(session, runs.remove(session, run.id))
