@@ -41,10 +41,11 @@ from service.flows.heatmaps import Pictures
 from service.flows.rescue import Rescuer
 from service.flows.summaries import Summaries
 from service.flows.viewing import Viewer
+from service.flows.vitals import vitals
 from service.flows.workspace import Workspace
 from service.jobs import EXECUTORS
 from service.settings import Settings
-from service.store import runs, schema
+from service.store import schema
 from service.store.room import Bounds
 from service.store.store import Store
 from service.web import page
@@ -141,20 +142,18 @@ def open_services(settings: Settings) -> ServiceSet:
     schema.ensure(store)
     viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
 
-    def count_runs() -> dict[str, int]:
-        with store.reading() as session:
-            return runs.count_by_status(session)
-
+    pictures = Pictures(viewer)
+    caches = viewer.caches | {"pictures": pictures.cache}
     return ServiceSet(
         store,
         EXECUTORS[settings.executor](settings.max_parallel_runs),
         workspace,
         viewer,
-        Pictures(viewer),
+        pictures,
         Atlases(viewer),
         Summaries(viewer),
         Watches(store),
-        Metrics(count_runs),
+        Metrics(lambda: vitals(store), caches),
         Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
     )
 

@@ -4,7 +4,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from service.api.services import Services
-from service.store import runs
+from service.errors import NotReady
+from service.flows.vitals import reasons_not_ready
 
 router = APIRouter(tags=["health"])
 
@@ -21,11 +22,11 @@ def read_health() -> HealthAnswer:
     return HealthAnswer(status="ok")
 
 
-@router.get("/readyz", summary="The database answers too")
+@router.get("/readyz", summary="The service can store and train")
 def read_readiness(services: Services) -> HealthAnswer:
-    """Readiness: 503 while the database does not answer."""
-    with services.store.reading() as session:
-        runs.count_by_status(session)
+    """Readiness: 503 with the reasons while nothing could be stored or no run could be trained."""
+    if reasons := reasons_not_ready(services.store, services.executor):
+        raise NotReady(" ".join(reasons))
     return HealthAnswer(status="ready")
 
 

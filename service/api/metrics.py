@@ -1,19 +1,47 @@
 """What Prometheus reads."""
 
-from collections.abc import Callable, Iterator
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from service import __version__
+from service.flows.vitals import Vitals
+
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+GAUGES: dict[str, tuple[str, Callable[[Vitals], float | None]]] = {
+    "camreel_epochs": ("Epochs that are kept.", lambda v: v.epochs),
+    "camreel_queue_length": ("Runs that wait for a worker.", lambda v: v.runs["queued"]),
+    "camreel_quarantined_checkpoints": ("Checkpoints found bad.", lambda v: v.quarantined),
+    "camreel_blob_bytes": ("Bytes of all checkpoints.", lambda v: v.blob_bytes),
+    "camreel_store_bytes": ("Bytes that count against the quota.", lambda v: v.used_bytes),
+    "camreel_disk_free_bytes": ("Free bytes of the fullest disk.", lambda v: v.free_bytes),
+    "camreel_oldest_heartbeat_seconds": (
+        "Age of the oldest heartbeat of a running run; 0 where none runs.",
+        lambda v: v.oldest_heartbeat_seconds,
+    ),
+}
+"""A new gauge is a line here."""
+
+
+class Counted(Protocol):
+    """A cache that counts."""
+
+    hits: int
+    misses: int
 
 
 class Metrics(Collector):
     """Metrics of one application: a registry of its own, so that tests can have several."""
 
-    def __init__(self, count_runs: Callable[[], dict[str, int]]) -> None:
-        self._count_runs = count_runs
+    def __init__(self, vitals: Callable[[], Vitals], caches: Mapping[str, Counted]) -> None:
+        self._vitals = vitals
+        self._caches = caches
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self.picture_seconds = Histogram(
@@ -24,12 +52,31 @@ class Metrics(Collector):
             registry=self._registry,
         )
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Runs by status, read when Prometheus asks."""
+    def describe(self) -> list[Metric]:
+        """Nothing is asked of the database before it is scraped."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read when Prometheus asks."""
+        now = self._vitals()
         family = GaugeMetricFamily("camreel_runs", "Runs by status.", labels=["status"])
-        for status, count in self._count_runs().items():
+        for status, count in now.runs.items():
             family.add_metric([status], count)
         yield family
+        for name, (words, value) in GAUGES.items():
+            found = value(now)
+            if found is not None:
+                yield GaugeMetricFamily(name, words, value=found)
+        looks = CounterMetricFamily(
+            "camreel_cache_looks", "Looks into a cache.", labels=["cache", "result"]
+        )
+        for cache, counted in self._caches.items():
+            looks.add_metric([cache, "hit"], counted.hits)
+            looks.add_metric([cache, "miss"], counted.misses)
+        yield looks
+        build = GaugeMetricFamily("camreel_build_info", "Always 1.", labels=["version", "python"])
+        build.add_metric([__version__, platform.python_version()], 1)
+        yield build
 
     def exposition(self) -> bytes:
         """Prometheus' text format."""

@@ -257,6 +257,38 @@ def paper(
     paper(settings, recipe or [], seed or [0], epochs, out)
 
 
+@app.command()
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
+    state_dir: State = None,
+) -> None:
+    """Check database and checkpoints. Exit 0: clean, 1: warnings or repaired, 2: damage left."""
+    from service.cli.keeping import doctor
+
+    settings = _settings(state_dir=state_dir)
+    raise typer.Exit(doctor(settings, repair=repair, as_json=as_json))
+
+
+@app.command()
+def backup(
+    out: Annotated[Path, typer.Argument(help="The file to write; a folder with file blobs.")],
+    state_dir: State = None,
+) -> None:
+    """Copy the store while it is served, and verify the copy."""
+    from service.cli.keeping import backup
+
+    backup(_settings(state_dir=state_dir), out)
+
+
+@app.command()
+def compact(state_dir: State = None) -> None:
+    """Write the SQLite file anew without free space; needs as much free disk for that time."""
+    from service.cli.keeping import compact
+
+    compact(_settings(state_dir=state_dir))
+
+
 @app.command("export")
 def export_run(
     run: RunArgument,

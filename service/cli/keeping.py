@@ -1,13 +1,16 @@
 """Looking after a store: backups, runs as files, the doctor, and free space."""
 
+import json
 from pathlib import Path
 
 from rich.console import Console
 
+from service.flows.backup import back_up
+from service.flows.doctor.examination import examine
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.settings import Settings
-from service.store import schema
+from service.store import schema, space
 from service.store.room import Bounds
 from service.store.store import Store
 
@@ -26,8 +29,53 @@ def import_(settings: Settings, file: Path) -> None:
     Console().print(f"Run {run.id} is run {run.origin['run_id']} of {file}")
 
 
+def backup(settings: Settings, out: Path) -> None:
+    """Copy the store."""
+    store = _store(settings)
+    back_up(store, out)
+    kind = "a folder: database and blobs" if store.blobs.folders() else "a database"
+    Console().print(f"{out}: {kind}, verified")
+
+
+def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
+    """Print what is wrong, one line a finding; the exit status."""
+    examined = examine(_open(settings), repair=repair)
+    lines = [
+        {
+            "check": one.check,
+            "severity": str(one.finding.severity),
+            "run": one.finding.run,
+            "epoch": one.finding.epoch,
+            "finding": one.finding.words,
+            "repaired": one.mended,
+        }
+        for one in examined.found
+    ]
+    if as_json:
+        print(json.dumps({"status": examined.status, "findings": lines}))  # noqa: T201
+        return examined.status
+    for line in lines:
+        where = [f"{key} {line[key]}" for key in ("run", "epoch") if line[key] is not None]
+        place = f"{', '.join(where)}: " if where else ""
+        mended = " [repaired]" if line["repaired"] else ""
+        print(f"{line['severity']}: {line['check']}: {place}{line['finding']}{mended}")  # noqa: T201
+    if not lines:
+        print("Nothing is wrong.")  # noqa: T201
+    return examined.status
+
+
+def compact(settings: Settings) -> None:
+    """Give all free space back."""
+    space.compact(_store(settings).engine)
+    Console().print("The database is compact; from now on deleted runs give their space back.")
+
+
 def _store(settings: Settings) -> Store:
-    bounds = Bounds(settings.quota_bytes, settings.min_free_bytes)
-    store = Store.open(settings.resolved_database_url, settings.blobs, bounds)
+    store = _open(settings)
     schema.ensure(store)
     return store
+
+
+def _open(settings: Settings) -> Store:
+    bounds = Bounds(settings.quota_bytes, settings.min_free_bytes)
+    return Store.open(settings.resolved_database_url, settings.blobs, bounds)

@@ -102,6 +102,11 @@ class Pictures:
         self.viewer = viewer
         self._drawn: Cache[bytes] = Cache(PICTURES_BYTES, len)
 
+    @property
+    def cache(self) -> Cache[bytes]:
+        """The latest pictures, to be counted."""
+        return self._drawn
+
     def cam(self, query: Query, epoch: int, rendering: Rendering) -> CamPicture:
         """One map as PNG."""
         subject = self.viewer.subject(query)

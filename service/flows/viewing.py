@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -146,6 +147,11 @@ class Viewer:
         self._maps: Cache[ClassMaps] = Cache(
             MAPS_BYTES, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
         )
+
+    @property
+    def caches(self) -> dict[str, Cache[Any]]:
+        """By name, to be counted."""
+        return {"networks": self._networks, "maps": self._maps}
 
     def subject(self, query: Query) -> Subject:
         """Resolve a query. Raises RunNotFound, ImageNotFound, UnknownName, InvalidValue."""

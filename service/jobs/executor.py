@@ -29,5 +29,8 @@ class Executor(Protocol):
     def submit(self, job: Job) -> None:
         """Take a job; returns before it is done, unless the executor is `inline`."""
 
+    def takes_jobs(self) -> bool:
+        """Whether it still does."""
+
     def close(self) -> None:
         """End what runs, and take nothing more."""

@@ -11,5 +11,9 @@ class InlineExecutor:
         job.function(*job.arguments)
         job.ended(Ending(0, stopped_by_us=False))
 
+    def takes_jobs(self) -> bool:
+        """Always."""
+        return True
+
     def close(self) -> None:
         """Nothing runs."""

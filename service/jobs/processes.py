@@ -37,6 +37,10 @@ class ProcessExecutor:
         """Take a job; it starts when a slot is free."""
         self._slots.submit(self._run, job)
 
+    def takes_jobs(self) -> bool:
+        """Until it is closed."""
+        return not self._closed
+
     def close(self) -> None:
         """Terminate what runs, drop what queues, and wait for the slots."""
         # Signals alone: the slots' threads wait for the processes. Of two that waited for one

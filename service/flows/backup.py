@@ -1,0 +1,80 @@
+"""A backup of the whole store, taken while it is served, and verified before it gets its name."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from service.errors import BackupRefused
+from service.flows.doctor.checks import QUICK
+from service.flows.doctor.examination import examine
+from service.flows.transfer.exporting import settle_as
+from service.store import run_blobs
+from service.store.copies import copy_sqlite
+from service.store.store import Store, opened
+
+DATABASE = "camreel.db"
+BLOBS = "blobs"
+
+
+def back_up(store: Store, out: Path) -> None:
+    """Copy the store to a new file; with blobs outside the database, to a new folder that holds
+    `camreel.db` and `blobs`.
+
+    It appears whole, on the disk and verified, or not at all. Quarantined epochs are copied as they
+    are. Raises BackupRefused, StoreBusy, StoreFull.
+    """
+    if store.file is None:
+        raise BackupRefused(
+            "This database is no SQLite file. For PostgreSQL run: pg_dump --format=custom"
+        )
+    if out.exists():
+        raise BackupRefused(f"{out.name} is there already; nothing is written over.")
+    if not out.absolute().parent.is_dir():
+        raise BackupRefused(f"The folder of {out.name} is not there.")
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.absolute().parent) as name:
+        unfinished = Path(name) / "backup"
+        unfinished.mkdir()
+        copy_sqlite(store.file, unfinished / DATABASE)
+        outside = bool(store.blobs.folders())
+        blobs = f"file:{unfinished / BLOBS}" if outside else "sql"
+        with opened(f"sqlite:///{unfinished / DATABASE}", blobs) as copy:
+            if outside:
+                _copy_blobs(store, copy)
+            _verify(copy)
+        _settle(unfinished / DATABASE)
+        if outside:
+            unfinished.rename(out)
+        else:
+            settle_as(unfinished / DATABASE, out)
+
+
+def _copy_blobs(store: Store, copy: Store) -> None:
+    with copy.reading() as session:
+        named = list(run_blobs.of(session))
+    for blob in named:
+        try:
+            with store.reading() as session:
+                data = store.blobs.get(session, blob.key)
+        except KeyError:
+            continue  # verified below: it is quarantined, or the backup is refused
+        with copy.reading() as session:
+            copy.blobs.put(session, blob.key, data)
+
+
+def _verify(copy: Store) -> None:
+    # Whatever is quarantined was bad before; anything else is not as it should be.
+    found = examine(copy, checks=("integrity", *QUICK))
+    if found.status == 2:
+        first = next(one for one in found.found if one.finding.severity == "damage").finding
+        where = f"run {first.run}, epoch {first.epoch}: " if first.run else ""
+        raise BackupRefused(
+            f"The copy did not verify ({where}{first.words}). Run: camreel doctor --repair"
+        )
+
+
+def _settle(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

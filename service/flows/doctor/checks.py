@@ -1,0 +1,163 @@
+"""The doctor's checks. A new one is a function here and a line in the table."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from service.core import checkpoints
+from service.core.datasets import DATASETS
+from service.core.images import is_png_of
+from service.core.spec import RunSpec
+from service.errors import CheckpointCorrupt, SchemaMismatch
+from service.flows.doctor.finding import Finding, Severity
+from service.flows.quarantine import Damage, damage
+from service.flows.training import LOST_AFTER_SECONDS
+from service.store import epochs, inspection, run_blobs, runs, schema, space
+from service.store.runs import Run, RunError
+from service.store.store import Store
+
+SETTLED_SECONDS = 600.0
+"""A file older than this belongs to no commit that is still under way."""
+
+Check = Callable[[Store], Iterator[Finding]]
+
+
+def _schema(store: Store) -> Iterator[Finding]:
+    try:
+        schema.ensure(store)
+    except SchemaMismatch as error:
+        yield Finding(Severity.DAMAGE, str(error))
+
+
+def _integrity(store: Store) -> Iterator[Finding]:
+    with store.reading() as session:
+        for words in inspection.integrity(session):
+            yield Finding(Severity.DAMAGE, words)
+
+
+def _free_pages(store: Store) -> Iterator[Finding]:
+    with store.reading() as session:
+        gives_back = space.gives_back(session)
+    if not gives_back:
+        words = "deleted runs do not give their space back; run: camreel compact"
+        yield Finding(Severity.WARNING, words)
+
+
+def _epoch_rows(store: Store) -> Iterator[Finding]:
+    for run in _all_runs(store):
+        with store.reading() as session:
+            numbers = inspection.epoch_numbers(session, run.id)
+            whole = [epoch.epoch for epoch in epochs.all_of(session, run.id)]
+            # Read again: an epoch may have been committed since.
+            done = runs.get(session, run.id).epochs_done
+        last = numbers[-1] if numbers else -1
+        if numbers != list(range(last + 1)):
+            yield Finding(Severity.DAMAGE, "there is a hole in its epochs", run.id)
+        for number in sorted(set(numbers) - set(whole)):
+            yield Finding(Severity.DAMAGE, "it has no row of a checkpoint", run.id, number)
+        if done != last:
+            words = f"it says that it reached epoch {done}, and its rows reach {last}"
+            mend = partial(inspection.set_epochs_done, run_id=run.id, epoch=last)
+            yield Finding(Severity.DAMAGE, words, run.id, mend=mend)
+
+
+def _checkpoints(store: Store) -> Iterator[Finding]:
+    """Each one's bytes, sha256, header and tensors; one transaction an epoch."""
+    for run in _all_runs(store):
+        spec = RunSpec.model_validate(run.spec)
+        with store.reading() as session:
+            there = epochs.all_of(session, run.id)
+        for epoch in there:
+            with store.reading() as session:
+                try:
+                    data = store.blobs.get(session, epoch.checkpoint.blob_key)
+                except KeyError:
+                    data = None
+            found = damage(data, epoch, spec) or _undecodable(data)
+            if found is None and epoch.quarantined is not None:
+                mend = partial(epochs.release, run_id=run.id, epoch=epoch.epoch)
+                words = f"is quarantined ({epoch.quarantined}), and is whole again"
+                yield Finding(Severity.WARNING, words, run.id, epoch.epoch, mend)
+            elif found is not None and epoch.quarantined is None:
+                mend = partial(epochs.quarantine, run_id=run.id, epoch=epoch.epoch, reason=found)
+                words = f"its checkpoint is {found}"
+                yield Finding(Severity.DAMAGE, words, run.id, epoch.epoch, mend)
+            elif found is not None:
+                words = f"is quarantined: its checkpoint is {found}"
+                yield Finding(Severity.WARNING, words, run.id, epoch.epoch)
+
+
+def _undecodable(data: bytes | None) -> Damage | None:
+    try:
+        checkpoints.decode(data or b"")
+    except CheckpointCorrupt:
+        return Damage.UNREADABLE
+    return None
+
+
+def _blobs(store: Store) -> Iterator[Finding]:
+    """Bytes that no row names, and files that a write left half."""
+    with store.reading() as session:
+        stored = [
+            blob for blob in store.blobs.stored(session) if blob.age_seconds > SETTLED_SECONDS
+        ]
+    with store.reading() as session:  # after: a row is written behind its bytes
+        named = {blob.key for blob in run_blobs.of(session)}
+    for blob in stored:
+        if blob.name not in named:
+            kind = "a write that was broken off" if blob.temporary else "no row names it"
+            mend = partial(store.blobs.sweep, names=[blob.name])
+            words = f"blob {blob.name}, {blob.bytes:,} bytes: {kind}"
+            yield Finding(Severity.WARNING, words, mend=mend)
+
+
+def _derived(store: Store) -> Iterator[Finding]:
+    with store.reading() as session:
+        count = inspection.derived_without_epoch(session)
+    if count:
+        words = f"{count} rows of maps and predictions are of epochs that are gone"
+        mend = inspection.drop_derived_without_epoch
+        yield Finding(Severity.WARNING, words, mend=mend)
+
+
+def _lost_runs(store: Store) -> Iterator[Finding]:
+    deadline = datetime.now(UTC) - timedelta(seconds=LOST_AFTER_SECONDS)
+    with store.reading() as session:
+        running = runs.with_status(session, runs.RUNNING)
+    for run in running:
+        if run.heartbeat_at is None or run.heartbeat_at < deadline:
+            error = RunError("worker_lost", "The run's worker was not heard of any more.")
+            mend = partial(runs.finish, run_id=run.id, status=runs.FAILED, error=error)
+            words = "it says that it trains, and its worker is not heard of"
+            yield Finding(Severity.WARNING, words, run.id, mend=mend)
+
+
+def _images(store: Store) -> Iterator[Finding]:
+    with store.reading() as session:
+        kept = inspection.images(session)
+    for dataset, reference, png in kept:
+        source = DATASETS.get(dataset)
+        if source is None or not is_png_of(png, source.image_shape):
+            yield Finding(Severity.DAMAGE, f"the picture of {reference} of {dataset} is none")
+
+
+def _all_runs(store: Store) -> list[Run]:
+    with store.reading() as session:
+        return [run for status in runs.STATUSES for run in runs.with_status(session, status)]
+
+
+CHECKS: dict[str, Check] = {
+    "schema": _schema,
+    "integrity": _integrity,
+    "free-pages": _free_pages,
+    "lost-runs": _lost_runs,
+    "epochs": _epoch_rows,
+    "checkpoints": _checkpoints,
+    "blobs": _blobs,
+    "derived": _derived,
+    "images": _images,
+}
+"""In this order; the schema's comes first, and the others are left out where it finds anything."""
+
+QUICK = ("schema", "epochs", "checkpoints", "derived")
+"""What a backup is looked at with, beside SQLite's own check."""

@@ -1,0 +1,50 @@
+"""An examination: all checks, and what was mended."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from service.flows.doctor.checks import CHECKS
+from service.flows.doctor.finding import Finding, Severity
+from service.store.store import Store
+
+
+@dataclass(frozen=True)
+class Found:
+    """A finding, by which check, and whether it was mended."""
+
+    check: str
+    finding: Finding
+    mended: bool
+
+
+@dataclass(frozen=True)
+class Examination:
+    """All that was found."""
+
+    found: list[Found]
+
+    @property
+    def status(self) -> int:
+        """0: clean; 1: warnings, or all that was damaged is mended; 2: damage is left."""
+        left = any(one.finding.severity is Severity.DAMAGE and not one.mended for one in self.found)
+        return 2 if left else min(1, len(self.found))
+
+
+def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -> Examination:
+    """Look at the store; with `repair`, do what can be done without inventing data.
+
+    A bad checkpoint is quarantined, one that is whole again released; bytes without a row and rows
+    without an epoch are dropped; counts are brought in step; lost runs end. Each is a transaction
+    of its own.
+    """
+    found: list[Found] = []
+    for name in checks or CHECKS:
+        for finding in list(CHECKS[name](store)):
+            mend = finding.mend if repair else None
+            if mend is not None:
+                with store.writing() as session:
+                    mend(session)
+            found.append(Found(name, finding, mend is not None))
+        if name == "schema" and found:
+            break
+    return Examination(found)
