@@ -1,14 +1,14 @@
 """Tokens, sign-ins by token, and the audit log: who may ask, and who changed what
 
 Revision ID: 0005
-Revises: 0003
+Revises: 0004
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -7,11 +7,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from service.store.tables import CheckpointRow
+from service.store.tables import CheckpointRow, TrainingStateRow
 
-CHECKPOINT = "checkpoint"
+CHECKPOINT, TRAINING_STATE = "checkpoint", "training-state"
 
-KINDS: dict[str, type[CheckpointRow]] = {CHECKPOINT: CheckpointRow}
+NamesBlobs = type[CheckpointRow] | type[TrainingStateRow]
+
+KINDS: dict[str, NamesBlobs] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: TrainingStateRow}
 """The rows that name blobs: each has run_id, epoch, sha256, bytes and blob_key."""
 
 
@@ -39,6 +41,6 @@ def of(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
             yield RunBlob(kind, *row)
 
 
-def total(table: type[CheckpointRow]) -> ColumnElement[Any]:
+def total(table: NamesBlobs) -> ColumnElement[Any]:
     """The sum of their bytes."""
     return func.coalesce(func.sum(table.bytes), 0)

@@ -11,10 +11,12 @@ from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.flows.doctor.finding import Finding, Severity
 from service.flows.quarantine import Damage, damage
-from service.flows.training import LOST_AFTER_SECONDS
 from service.store import epochs, inspection, run_blobs, runs, schema, space
-from service.store.runs import Run, RunError
+from service.store.runs import Lease, Run
 from service.store.store import Store
+
+LOST_AFTER_SECONDS = 60.0
+"""Later than a service would have given the run to another worker."""
 
 SETTLED_SECONDS = 600.0
 """A file older than this belongs to no commit that is still under way."""
@@ -126,9 +128,9 @@ def _lost_runs(store: Store) -> Iterator[Finding]:
         running = runs.with_status(session, runs.RUNNING)
     for run in running:
         if run.heartbeat_at is None or run.heartbeat_at < deadline:
-            error = RunError("worker_lost", "The run's worker was not heard of any more.")
-            mend = partial(runs.finish, run_id=run.id, status=runs.FAILED, error=error)
-            words = "it says that it trains, and its worker is not heard of"
+            lease = Lease(run.id, run.attempt, run.lease_owner or "")
+            mend = partial(runs.requeue, lease=lease, strikes=0)
+            words = "it says that it trains, and its worker is not heard of: it is to wait again"
             yield Finding(Severity.WARNING, words, run.id, mend=mend)
 
 
