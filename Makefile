@@ -37,12 +37,12 @@ $(BIN)/python: | $(BOOT)/uv
 PAGE := $(shell find web -path web/node_modules -prune -o -type f -print) hatch_build.py
 
 .venv/.runtime: requirements.lock pyproject.toml $(PAGE) | $(BIN)/python
-	$(BOOT)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BOOT)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.runtime
-	$(BOOT)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
 lock: | $(BOOT)/uv

@@ -30,6 +30,8 @@ class StrictJsonRoute(APIRoute):
         async def strict(request: Request) -> Response:
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if self.body_field is not None and kind != "application/json":
+                if not self.body_field.field_info.is_required() and not await request.body():
+                    return await handle(request)  # nothing was sent where nothing has to be
                 raise HTTPException(415, "The body is to be JSON: Content-Type: application/json")
             return await handle(StrictJsonRequest(request.scope, request.receive))
 

@@ -313,8 +313,9 @@ def remove(session: Session, run_id: int) -> list[str]:
     keys = list(
         session.scalars(select(CheckpointRow.blob_key).where(CheckpointRow.run_id == run_id))
     )
-    # Both places: one may hold what was never committed.
-    keys += [training_states.key_of(run_id, epoch) for epoch in (0, 1)]
+    if session.get(RunRow, run_id) is not None:
+        # Both places: one may hold what was never committed.
+        keys += [training_states.key_of(run_id, epoch) for epoch in (0, 1)]
     # In order rather than by cascade: it holds for databases whose cascade is switched off too.
     for table in (
         HeatmapRow,

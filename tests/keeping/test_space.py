@@ -7,7 +7,7 @@ import pytest
 
 from service.flows.training import delete_run, start_run
 from service.jobs.inline import InlineExecutor
-from service.store import epochs, runs, space
+from service.store import epochs, runs, space, training_states
 from service.store.room import Bounds
 from service.store.store import opened
 from tests.keeping.conftest import SPEC, Place, train
@@ -84,9 +84,12 @@ def used(place: Place) -> int:
 def test_the_quota_counts_the_database_and_the_checkpoints(place):
     with place.opened() as store, store.reading() as session:
         total, _, checkpoints = epochs.count(session)
+        state = training_states.find(session, 1)
     assert total == 4
-    pages = pragma(place, "page_count") * pragma(place, "page_size")
-    assert used(place) == pages + (checkpoints if place.kind == "file" else 0)
+    assert state is not None
+    pages = pragma(place, "page_count") - pragma(place, "freelist_count")
+    blobs = checkpoints + state.bytes if place.kind == "file" else 0
+    assert used(place) == pages * pragma(place, "page_size") + blobs
 
 
 @pytest.mark.parametrize("bound", [{"quota_bytes": 1000}, {"min_free_bytes": 2**60}])
@@ -104,7 +107,7 @@ def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(place, bound):
 def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(place):
     spec = LARGE.model_copy(update={"epochs": 50})
     bounds = Bounds(quota_bytes=used(place) + 2_500_000)
-    workspace = type(place.workspace)(place.url, place.blobs, place.folder, 1, bounds)
+    workspace = type(place.workspace)(place.url, place.blobs, place.folder, bounds=bounds)
     with opened(place.url, place.blobs, bounds) as store:
         run = start_run(store, InlineExecutor(), workspace, spec)
         with store.reading() as session:

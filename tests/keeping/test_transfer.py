@@ -40,6 +40,9 @@ def elsewhere(kind, tmp_path) -> Place:
     return place
 
 
+OF_ITS_WORKERS = ("attempt", "lease_owner", "heartbeats", "heartbeat_at", "strikes")
+
+
 def everything(store: Store, run_id: int) -> dict:
     """All that a run is, but for its id and where its bytes are."""
     with store.reading() as session:
@@ -49,7 +52,7 @@ def everything(store: Store, run_id: int) -> dict:
             "run": {
                 key: value
                 for key, value in vars(run).items()
-                if key not in ("id", "origin", "heartbeat_at")
+                if key not in ("id", "origin", *OF_ITS_WORKERS)
             },
             "epochs": [
                 (e.epoch, e.measures, e.checkpoint.sha256, e.checkpoint.bytes, e.created_at)

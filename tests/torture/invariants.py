@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 from service.store import epochs, runs, training_states
+from service.store.blobs.file import TEMPORARIES
 from service.store.store import Store
 
 
@@ -26,7 +27,7 @@ def check(store: Store, folder: Path) -> None:
                 assert run.created_at <= run.started_at <= run.finished_at
     ended = all(run.status in runs.TERMINAL for run in _all(store))
     if ended:
-        assert not list(folder.rglob("tmp*"))
+        assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARIES)]
     for file in folder.glob("*.db"):
         with sqlite3.connect(file) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
@@ -35,7 +36,7 @@ def check(store: Store, folder: Path) -> None:
 def weights(store: Store, run_id: int) -> list[str]:
     """The sha256 of each epoch's checkpoint, in order."""
     with store.reading() as session:
-        return list(epochs.checkpoints_of(session, run_id).values())
+        return [one.checkpoint.sha256 for one in epochs.all_of(session, run_id)]
 
 
 def _all(store: Store) -> list[runs.Run]:

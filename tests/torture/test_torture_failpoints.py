@@ -21,7 +21,15 @@ from service.store.runs import Lease, Run
 from service.store.store import Store, opened
 from tests.torture import invariants
 
-SPEC = RunSpec(dataset="digits", epochs=2, samples_per_epoch=100, seed=5)
+SPEC = RunSpec.model_validate(
+    {
+        "dataset": "digits",
+        "architecture": {"channels": [4, 8], "hidden_units": 16},
+        "epochs": 2,
+        "samples_per_epoch": 100,
+        "seed": 5,
+    }
+)
 # So many share the machine: threads that wait for a busy core are slow.
 ONE_CORE = os.cpu_count() or 1
 # A process that has torch already, and no threads: workers are forked from it in no time.

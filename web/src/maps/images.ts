@@ -24,6 +24,14 @@ export function imagePixels(dataset: string, reference: string, size: number): U
   return made;
 }
 
+/** Fetch images that will be painted soon. */
+export function prefetch(dataset: string, references: string[]): void {
+  for (const reference of references) {
+    const key = `${dataset} ${reference}`;
+    if (bitmaps.get(key) === undefined) void load(key, imageAddress(reference, dataset));
+  }
+}
+
 async function load(key: string, url: string): Promise<void> {
   bitmaps.set(key, null);
   const response = await fetch(url);

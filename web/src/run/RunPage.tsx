@@ -5,7 +5,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { datasets } from "../api/catalogue";
 import { postJson, remove } from "../api/client";
 import type { Run } from "../api/types";
-import { arrived } from "../maps/images";
+import { arrived, prefetch } from "../maps/images";
 import { loadTables, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
@@ -28,6 +28,7 @@ import { TakeAway } from "./TakeAway";
 import { fitting, linesOf, openView, sampled, zoom, type View } from "./view";
 
 const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is shown
+const FIRST_IMAGES = 20; // rows that may be seen at first
 const CELLS_AT_ONCE = 1_500; // a row's epochs: so many are fetched in one request
 
 export function RunPage({ id }: { id: number }) {
@@ -123,6 +124,11 @@ function open(id: number) {
     effect(() => {
       const dataset = following.run.value?.spec.dataset;
       if (dataset) void datasets().then((all) => (classNames.value = all.find((one) => one.name === dataset)?.class_names ?? []));
+    }),
+    effect(() => {
+      const dataset = following.run.value?.spec.dataset;
+      const first = following.probes.value.slice(0, FIRST_IMAGES).map((probe) => probe.image);
+      if (dataset) untracked(() => prefetch(dataset, first));
     }),
     // Other methods or rows are another set of maps.
     effect(() => {

@@ -40,8 +40,9 @@ export function followRun(id: number): Following {
   };
   const refresh = async () => {
     try {
-      const found = await getJson<Run>(`/runs/${id}`);
-      const [all] = await Promise.all([getAll<Epoch>(`/runs/${id}/epochs`), readProbes()]);
+      const [found, all] = await Promise.all([
+        getJson<Run>(`/runs/${id}`), getAll<Epoch>(`/runs/${id}/epochs`), readProbes(),
+      ]);
       if (closed) return;
       epochs.value = all;
       run.value = found;
