@@ -51,7 +51,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
         assert training.runs.get(session, run.id).status == "succeeded"
     # Runs that are made up wait for a worker that never comes.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "_submit", lambda *_: None)
+        patch.setattr(training, "submit", lambda *_: None)
         yield made
     made.close()
 

@@ -86,23 +86,24 @@ def test_a_checkpoint_is_the_network_that_was_measured(
 
 def test_the_list_is_newest_first_in_pages_and_by_tag(service: Service) -> None:
     made = [
-        service.post_run(dataset="digits", epochs=1, samples_per_epoch=10, tags=["page", str(i)])
+        service.post_run(dataset="digits", epochs=1, samples_per_epoch=10, tags=["listed", str(i)])
         for i in range(3)
     ]
-    first = service.http.get("/runs", params={"tag": "page", "limit": 2}).json()
+    first = service.http.get("/runs", params={"tag": "listed", "limit": 2}).json()
     assert [run["id"] for run in first["items"]] == made[:0:-1]
     rest = service.http.get(
-        "/runs", params={"tag": "page", "limit": 2, "cursor": first["next"]}
+        "/runs", params={"tag": "listed", "limit": 2, "cursor": first["next"]}
     ).json()
     assert [run["id"] for run in rest["items"]] == made[:1]
     assert rest["next"] is None
-    assert rest["items"][0]["tags"] == ["page", "0"]
+    assert rest["items"][0]["tags"] == ["listed", "0"]
     for run_id in made:
         service.wait(run_id)
-    done = service.http.get("/runs", params={"tag": "page", "status": "succeeded"}).json()
+    done = service.http.get("/runs", params={"tag": "listed", "status": "succeeded"}).json()
     assert len(done["items"]) == 3
     assert (
-        service.http.get("/runs", params={"tag": "page", "status": "failed"}).json()["items"] == []
+        service.http.get("/runs", params={"tag": "listed", "status": "failed"}).json()["items"]
+        == []
     )
 
 
