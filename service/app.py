@@ -3,7 +3,9 @@
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
@@ -25,8 +27,10 @@ from service.api import (
     scores,
     session,
     tables,
+    uploads,
 )
 from service.api import runs as runs_api
+from service.api.body_limits import BodyLimits
 from service.api.metrics import Metrics
 from service.api.protection import Protection
 from service.api.services import ServiceSet
@@ -40,6 +44,7 @@ from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.rescue import Rescuer
 from service.flows.summaries import Summaries
+from service.flows.uploads import Uploads
 from service.flows.viewing import Viewer
 from service.flows.vitals import vitals
 from service.flows.workspace import Workspace
@@ -62,12 +67,14 @@ RESOURCES = (
     report,
     evaluation,
     images,
+    uploads,
     catalogue,
     session,
     audit,
     health,
 )
 MAX_BODY_BYTES = 1 * 2**20
+DECODERS_AT_ONCE = 1  # an uploaded picture may take some hundred MiB while it is decoded
 RESCUE_SECONDS = 10.0
 
 DESCRIPTION = """
@@ -104,11 +111,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
-        max_body_size=MAX_BODY_BYTES,
         redirect_slashes=False,
         redoc_url=None,
     )
     problems.install(app)
+    app.add_middleware(
+        BodyLimits,
+        most=MAX_BODY_BYTES,
+        others={("POST", "/images"): settings.max_upload_bytes},
+    )
     for resource in RESOURCES:
         app.include_router(resource.router)
     app.include_router(page.router)
@@ -155,6 +166,9 @@ def open_services(settings: Settings) -> ServiceSet:
         Watches(store),
         Metrics(lambda: vitals(store), caches),
         Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
+        Uploads(store, settings.max_upload_pixels, timedelta(days=settings.upload_days)),
+        CapacityLimiter(DECODERS_AT_ONCE),
+        settings.max_queued_runs,
     )
 
 

@@ -57,6 +57,32 @@ class ImageNotFound(NotFound):
         super().__init__(f"There is no image {reference}: {hint}.")
 
 
+class QueueFull(CamreelError):
+    """As many runs wait as may wait."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            f"{limit} runs wait already, as many as may; try again when one has ended."
+        )
+
+
+class KeyReused(InvalidValue):
+    """An idempotency key that came with another request before."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Idempotency-Key", "this key came with another request in the last 24 hours"
+        )
+
+
+class UnsupportedImage(CamreelError):
+    """Bytes that are neither a PNG nor a JPEG, or an animation."""
+
+
+class ImageTooLarge(CamreelError):
+    """An image that would take more than it may when it is decoded."""
+
+
 class RunConflict(CamreelError):
     """The run's state does not allow what was asked."""
 

@@ -62,6 +62,27 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         2**28, ge=0, description="Free disk below which nothing new is stored."
     )
+    max_queued_runs: PositiveInt = Field(
+        100, le=100_000, description="Runs that may wait; beyond it POST /runs answers 429."
+    )
+    max_upload_bytes: int = Field(
+        10 * 2**20, ge=2**10, le=2**30, description="Largest body of POST /images."
+    )
+    max_upload_pixels: int = Field(
+        40_000_000, ge=2**10, le=10**9, description="Most pixels of an image in POST /images."
+    )
+    upload_days: PositiveInt = Field(
+        30, le=36_500, description="Uploads that nothing used for so long may be removed."
+    )
+    header_seconds: float = Field(
+        10, gt=0, le=3600, description="Time that a request's head, and each part of it, may take."
+    )
+    idle_seconds: int = Field(
+        60, ge=1, le=3600, description="Time that a connection may stay open with nothing asked."
+    )
+    max_connections: PositiveInt = Field(
+        4096, le=1_000_000, description="Connections open at once; others are closed at once."
+    )
     memory_bytes: int = Field(
         2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
     )

@@ -86,10 +86,13 @@ class WhichMap(WhichMaps):
     """Which image, class, method and layer."""
 
     image: Text | None = Field(
-        None, description="`test:7` or `train:12`. Default: the run's first probe."
+        None, description="`test:7`, `train:12` or `upload:<id>`. Default: the run's first probe."
     )
     class_name: Text | None = Field(
-        None, alias="class", description="Index or name. Default: the image's own label."
+        None,
+        alias="class",
+        description="Index or name. Default: the image's own label; for an upload, the class that "
+        "the epoch's network predicts.",
     )
 
     def query(self, run_id: int) -> MapQuery:

@@ -30,6 +30,10 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.HostRefused: 400,
     errors.SecretInAddress: 400,
     errors.RateLimited: 429,
+    errors.KeyReused: 422,
+    errors.QueueFull: 429,
+    errors.UnsupportedImage: 415,
+    errors.ImageTooLarge: 413,
     errors.RunConflict: 409,
     errors.RunCancelled: 409,
     errors.RunDiverged: 409,
@@ -44,6 +48,8 @@ STATUSES: dict[type[CamreelError], int] = {
 }
 
 RETRY_AFTER_SECONDS = 2
+QUEUE_RETRY_AFTER_SECONDS = 30
+"""A queue moves when a run ends, which takes longer than a lock."""
 
 # Noise beside the error that caused it: a default that depends on a field which was refused.
 _CONSEQUENCES = {"default_factory_not_called"}
@@ -87,6 +93,8 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
     headers = {"cache-control": "no-store"}
     if status == 503:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, errors.QueueFull):
+        headers["retry-after"] = str(QUEUE_RETRY_AFTER_SECONDS)
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="camreel"'
     if isinstance(error, errors.RateLimited):

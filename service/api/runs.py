@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.idempotency import REPLAYED, BodyKey, tell_replayed
 from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
 from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
@@ -114,11 +115,12 @@ def _answer(run: Run, summary: Summary) -> RunAnswer:
     "/runs",
     status_code=201,
     summary="Start a run",
-    responses={201: {"headers": {"Location": {"schema": {"type": "string"}}}}},
+    responses={201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}}},
 )
 def create_run(
     services: Services,
     response: Response,
+    key: BodyKey,
     spec: Annotated[
         RunSpec,
         Body(
@@ -141,8 +143,11 @@ def create_run(
     ],
 ) -> RunAnswer:
     """Queue a run. `{}` is the paper's experiment; every field has a default."""
-    run = training.start_run(services.store, services.executor, services.workspace, spec)
+    run, replayed = training.start_run_once(
+        services.store, services.executor, services.workspace, spec, services.max_queued_runs, key
+    )
     response.headers["Location"] = f"/runs/{run.id}"
+    tell_replayed(response, replayed)
     return answer(services, run)
 
 

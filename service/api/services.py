@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from service.api.metrics import Metrics
@@ -11,6 +12,7 @@ from service.flows.atlas import Atlases
 from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.summaries import Summaries
+from service.flows.uploads import Uploads
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs import Executor
@@ -31,6 +33,9 @@ class ServiceSet:
     watches: Watches
     metrics: Metrics
     gate: Gate
+    uploads: Uploads
+    decoders: CapacityLimiter  # threads that decode uploads
+    max_queued_runs: int
 
 
 def _services(request: Request) -> ServiceSet:

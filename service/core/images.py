@@ -1,6 +1,7 @@
 """Single images: uint8 (D, H, W) tensors to PNG and back, and which ones a run watches."""
 
 import io
+from collections.abc import Mapping
 import zlib
 from dataclasses import dataclass
 
@@ -23,6 +24,15 @@ class LabelledImage:
     label: int
 
 
+@dataclass(frozen=True)
+class ProbeImage:
+    """An image that a run watches; of an upload, the reference is its text, and label None."""
+
+    reference: ImageReference | str
+    pixels: Tensor
+    label: int | None
+
+
 def pick(data: Dataset, reference: ImageReference) -> LabelledImage:
     """The image that a reference names; the reference is within the dataset."""
     split = data.split(reference.split)
@@ -31,15 +41,30 @@ def pick(data: Dataset, reference: ImageReference) -> LabelledImage:
     )
 
 
-def probe_images(data: Dataset, probes: Probes) -> list[LabelledImage]:
-    """The first `per_class` test images of each class, class by class, then those listed."""
-    references = [
+def probe_images(
+    data: Dataset, probes: Probes, uploaded: Mapping[str, bytes] | None = None
+) -> list[ProbeImage]:
+    """The first `per_class` test images of each class, class by class, then those listed.
+
+    `uploaded` has the PNGs of all uploads among those, by reference.
+    """
+    references: list[ImageReference | str] = [
         ImageReference("test", int(index))
         for label in range(len(data.class_names))
         for index in (data.test.labels == label).nonzero()[: probes.per_class, 0]
     ]
-    references += [ImageReference.parse(text) for text in probes.images]
-    return [pick(data, reference) for reference in dict.fromkeys(references)]
+    there = uploaded or {}
+    references += [text if text in there else ImageReference.parse(text) for text in probes.images]
+    return [_probe(data, reference, there) for reference in dict.fromkeys(references)]
+
+
+def _probe(
+    data: Dataset, reference: ImageReference | str, uploaded: Mapping[str, bytes]
+) -> ProbeImage:
+    if isinstance(reference, str):
+        return ProbeImage(reference, from_png(uploaded[reference]), None)
+    found = pick(data, reference)
+    return ProbeImage(reference, found.pixels, found.label)
 
 
 def as_input(images: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from service.core.datasets import DATASETS
-from service.core.datasets.dataset import DatasetSource, ImageReference
+from service.core.datasets.dataset import DatasetSource, ImageReference, is_upload
 from service.core.models import Architecture
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
@@ -24,7 +24,7 @@ class Probes(Parameters):
     per_class: Annotated[int, Field(ge=0, le=100)] = 1
     """The first so many test images of each class."""
     images: Annotated[list[str], Field(max_length=200)] = Field(default_factory=list)
-    """Further images, by reference: `test:7`, `train:12`."""
+    """Further images, by reference: `test:7`, `train:12`, `upload:<id>`."""
 
 
 def _source(data: dict[str, object]) -> DatasetSource | None:
@@ -93,6 +93,8 @@ class RunSpec(Parameters):
         if source is None:
             return probes
         for text in probes.images:
+            if is_upload(text):
+                continue  # whether it is there is for the store to say
             try:
                 ImageReference.parse(text).within(source)
             except InvalidValue as error:

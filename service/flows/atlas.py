@@ -124,6 +124,7 @@ class Atlases:
         one = _alike(subjects)
         found = choose_epochs(query.epochs, query.run_id, self.viewer.epochs(query.run_id))
         chosen = [epoch.epoch for epoch in found.epochs]
+        subjects = self._of_one_class(subjects, found.epochs[-1])
         check_cells(len(subjects) * len(subjects[0]), chosen, MAX_CELLS)
         size = map_size(one.layer, self.viewer.layers(one.spec), one.spec.source.image_shape[1:])
         parts = [
@@ -154,6 +155,12 @@ class Atlases:
         if query.image is not None:
             return [self.viewer.subject(asked)]
         return self.viewer.probe_subjects(asked)
+
+    def _of_one_class(self, subjects: list[list[Subject]], last: Epoch) -> list[list[Subject]]:
+        """A row is of one class: of an upload, the one predicted at the last of the epochs."""
+        if not any(row.predicted for rows in subjects for row in rows):
+            return subjects
+        return [[self.viewer.at(row, last) for row in rows] for rows in subjects]
 
     def _make(self, plan: Plan) -> Atlas:
         with self.viewer.store.reading() as session:

@@ -51,9 +51,10 @@ def judge(
     network = _network(viewer, run_id, epoch)
     needed = any(MEASURES[name].needs_untrained for name in measures if name in MEASURES)
     untrained = _network(viewer, run_id, 0) if needed else None
-    chosen = probes if count is None else _first(viewer, spec, count)
+    found = probes if count is None else _first(viewer, spec, count)
+    chosen = [image for image in found if image.label is not None]
     labels = [image.label for image in chosen if image.label is not None]
-    if not chosen or len(labels) < len(chosen):
+    if not chosen:
         raise ImageNotFound("by default", "the run has no labelled probes")
     pixels = [from_png(image.png) for image in chosen]
     scores = evaluate(network, pixels, labels, explainers, measures, seed, untrained)

@@ -109,10 +109,11 @@ class Pictures:
 
     def cam(self, query: Query, epoch: int, rendering: Rendering) -> CamPicture:
         """One map as PNG."""
-        subject = self.viewer.subject(query)
+        asked = self.viewer.subject(query)
         at = self.viewer.epoch(query.run_id, epoch)
         look = rendering.look
-        scale = self._shared_scale(subject, rendering.scale)
+        scale = self._shared_scale(asked, rendering.scale)
+        subject = self.viewer.at(asked, at)
         etag = _etag("cam", [subject.identity(at)], look, scale)
 
         def draw() -> bytes:
@@ -129,8 +130,8 @@ class Pictures:
 
     def cam_values(self, query: Query, epoch: int) -> CamValues:
         """One map's numbers, unscaled."""
-        subject = self.viewer.subject(query)
         at = self.viewer.epoch(query.run_id, epoch)
+        subject = self.viewer.at(self.viewer.subject(query), at)
         (maps,) = self.viewer.maps(at, [subject])
         seen = maps.one(subject.method, 0, subject.class_index)
         self.viewer.keep([subject.heatmap(at, seen)])
@@ -144,7 +145,7 @@ class Pictures:
         chosen = found.epochs
         look = rendering.look
         scale = self._shared_scale(subject, rendering.scale)
-        identities = [subject.identity(epoch) for epoch in chosen]
+        identities = [self.viewer.at(subject, epoch).identity(epoch) for epoch in chosen]
         etag = _etag(f"strip.{kind}", identities, look, scale, found.quarantined)
 
         def draw() -> bytes:
@@ -152,8 +153,7 @@ class Pictures:
             numbers = [str(epoch.epoch) for epoch in chosen]
             if kind != "png":
                 return animate(cells, [f"epoch {number}" for number in numbers], look, kind)
-            name = subject.spec.source.class_names[subject.class_index]
-            what = f"{subject.image.reference} for class {name}, {subject.method}"
+            what = f"{subject.image.reference} for class {_class(subject)}, {subject.method}"
             left_out = _told(found.quarantined)
             return strip(cells, numbers, look, f"Run {subject.run.id}: {what}{left_out}")
 
@@ -163,7 +163,7 @@ class Pictures:
         """The strip's numbers: `signed` and `maps` float32 (E, H, W), unscaled, and `epochs`."""
         subject, found = self._strip(query, epochs)
         chosen = found.epochs
-        identities = [subject.identity(epoch) for epoch in chosen]
+        identities = [self.viewer.at(subject, epoch).identity(epoch) for epoch in chosen]
         etag = _etag("strip.npz", identities, found.quarantined)
 
         def draw() -> bytes:
@@ -187,7 +187,7 @@ class Pictures:
         check_cells(len(subjects), [epoch.epoch for epoch in chosen], MAX_CELLS)
         look = rendering.look
         scales = [self._shared_scale(subject, rendering.scale) for subject in subjects]
-        identities = [s.identity(epoch) for s in subjects for epoch in chosen]
+        identities = [self.viewer.at(s, e).identity(e) for s in subjects for e in chosen]
         etag = _etag("sheet", identities, look, *scales, found.quarantined)
 
         def draw() -> bytes:
@@ -195,7 +195,7 @@ class Pictures:
             run, source = subjects[0].run, subjects[0].spec.source
             return contact_sheet(
                 rows,
-                [s.spec.source.class_names[s.class_index] for s in subjects],
+                [_class(subject) for subject in subjects],
                 [str(epoch.epoch) for epoch in chosen],
                 look,
                 f"Run {run.id}, {source.title}: {_title(subjects[0])}",
@@ -225,8 +225,9 @@ class Pictures:
         place = self.viewer.placement(subjects[0])
         pixels = [from_png(subject.image.png) for subject in subjects]
         for epoch in chosen:
-            maps = self.viewer.maps(epoch, subjects)
-            for i, subject in enumerate(subjects):
+            there = [self.viewer.at(subject, epoch) for subject in subjects]
+            maps = self.viewer.maps(epoch, there)
+            for i, subject in enumerate(there):
                 seen = maps[i].one(subject.method, 0, subject.class_index)
                 cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], place)
                 rows[i].append(cell)
@@ -290,7 +291,9 @@ def count_blanks(
         epoch.epoch: {method: [] for method in methods} for epoch in there
     }
     for method in methods:
-        subjects = viewer.probe_subjects(Query.explained(run_id, Explanation.parse(method)))
+        asked = Query.explained(run_id, Explanation.parse(method))
+        # An upload has no class of its own to be blank for.
+        subjects = [one for one in viewer.probe_subjects(asked) if not one.predicted]
         for row in viewer.probe_rows(subjects, there):
             table[row.epoch][method].append(row)
     return BlankTable(
@@ -306,6 +309,12 @@ def count_blanks(
             for epoch, by_method in table.items()
         },
         chosen.quarantined,
+    )
+
+
+def _class(subject: Subject) -> str:
+    return (
+        "predicted" if subject.predicted else subject.spec.source.class_names[subject.class_index]
     )
 
 

@@ -8,7 +8,7 @@ from service.core import checkpoints, training_state
 from service.core.cams.maps import ClassMap, ClassMaps, look
 from service.core.cams.methods import PAPER_METHODS
 from service.core.checkpoints import CheckpointHeader
-from service.core.images import LabelledImage
+from service.core.images import ProbeImage
 from service.core.render.atlas import map_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
@@ -70,7 +70,7 @@ def record_epoch(
     run_id: int,
     spec: RunSpec,
     result: EpochResult,
-    probes: Sequence[LabelledImage],
+    probes: Sequence[ProbeImage],
     lease: Lease | None = None,
 ) -> None:
     """Keep what an epoch gave: all of it is visible at once, or none.
@@ -143,16 +143,20 @@ def _probe_heatmaps(
     run_id: int,
     spec: RunSpec,
     epoch: int,
-    probes: Sequence[LabelledImage],
+    probes: Sequence[ProbeImage],
     checkpoint: str,
     layer: str,
     seen: ClassMaps,
 ) -> Iterator[Heatmap]:
-    """Rows of the probes' maps for their own labels, by the paper's methods."""
+    """Rows of the probes' maps for their own labels, by the paper's methods.
+
+    An upload has none: its maps are for the class that the network of this epoch predicts.
+    """
+    classes = [seen.predicted(i) if p.label is None else p.label for i, p in enumerate(probes)]
     for method in PAPER_METHODS:
         for position, probe in enumerate(probes):
             yield heatmap_of(
-                seen.one(method, position, probe.label),
+                seen.one(method, position, classes[position]),
                 run_id=run_id,
                 epoch=epoch,
                 checkpoint=checkpoint,
@@ -160,5 +164,5 @@ def _probe_heatmaps(
                 image=str(probe.reference),
                 layer=layer,
                 method=method,
-                class_index=probe.label,
+                class_index=classes[position],
             )

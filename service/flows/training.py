@@ -16,8 +16,8 @@ import structlog
 from service import logs
 from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
-from service.core.datasets.dataset import Dataset
-from service.core.images import LabelledImage, probe_images, to_png
+from service.core.datasets.dataset import Dataset, is_upload
+from service.core.images import ProbeImage, probe_images, to_png
 from service.core.processor import is_out_of_memory, share_cores
 from service.core.spec import MAX_EPOCHS, RunSpec
 from service.core.training import train
@@ -25,6 +25,7 @@ from service.core.training_state import TrainingState
 from service.errors import (
     CheckpointCorrupt,
     DatasetUnavailable,
+    ImageNotFound,
     InvalidValue,
     RunCancelled,
     RunConflict,
@@ -35,9 +36,10 @@ from service.errors import (
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
 from service.jobs import Ending, Executor, Job
-from service.store import epochs, images, runs, space, training_states
+from service.store import epochs, images, request_keys, runs, space, training_states, uploads
 from service.store.blobs import Blobs
 from service.store.images import StoredImage
+from service.store.request_keys import RequestKey
 from service.store.runs import Lease, Run, RunError
 from service.store.store import Store, opened
 
@@ -50,6 +52,7 @@ log = structlog.get_logger()
 FAILURES: dict[type[Exception], str] = {
     RunDiverged: "diverged",
     DatasetUnavailable: "dataset_unavailable",
+    ImageNotFound: "image_gone",
     StoreFull: "disk_full",
     StoreBusy: "store_busy",
     CheckpointCorrupt: "checkpoint_corrupt",
@@ -58,13 +61,41 @@ FAILURES: dict[type[Exception], str] = {
 
 
 def start_run(store: Store, executor: Executor, workspace: Workspace, spec: RunSpec) -> Run:
-    """Queue a run of `spec` and hand it to the executor; returns it as it was queued."""
+    """Queue a run of `spec` and hand it to the executor; returns it as it was queued.
+
+    Raises InvalidValue where it is to watch an upload that is not there.
+    """
+    return start_run_once(store, executor, workspace, spec, None, None)[0]
+
+
+def start_run_once(
+    store: Store,
+    executor: Executor,
+    workspace: Workspace,
+    spec: RunSpec,
+    max_queued: int | None,
+    asked: RequestKey | None,
+) -> tuple[Run, bool]:
+    """The same, once for each key: a run that was started under `asked` is returned with True.
+
+    Raises QueueFull, KeyReused, and RunNotFound where that run was deleted meanwhile, too.
+    """
     with store.writing() as session:
+        earlier = request_keys.earlier_answer(session, asked) if asked else None
+        if earlier is not None:
+            return runs.get(session, int(earlier)), True
         store.room.check(session)
+        if max_queued is not None:
+            runs.check_queue(session, max_queued)
+        # In use from now on: they are not to be removed as unused while the run waits.
+        if missing := uploads.use(session, spec.dataset, _uploads(spec)):
+            raise InvalidValue("probes.images", f"{spec.dataset} has no upload {missing[0]}")
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
+        if asked:
+            request_keys.answered(session, asked, str(run.id))
     # After the commit: a worker that starts sooner would not find its run.
     submit(store, executor, workspace, run.id)
-    return run
+    return run, False
 
 
 def cancel_run(store: Store, run_id: int) -> Run:
@@ -208,7 +239,7 @@ def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> N
     keep_freed_memory()
     share_cores(workspace.parallel_runs)
     data = spec.source.load(workspace.data_dir, True)
-    probes = probe_images(data, spec.probes)
+    probes = probe_images(data, spec.probes, _uploaded(store, spec))
     with store.writing() as session:
         images.watch(session, lease.run_id, [_stored(data, probe) for probe in probes])
     state = _training_state(store, lease.run_id)
@@ -244,7 +275,23 @@ def _verified(blobs: Blobs, session: Any, key: str, sha256: str) -> bytes:
     return data
 
 
-def _stored(data: Dataset, image: LabelledImage) -> StoredImage:
+def _uploads(spec: RunSpec) -> list[str]:
+    return [text for text in dict.fromkeys(spec.probes.images) if is_upload(text)]
+
+
+def _uploaded(store: Store, spec: RunSpec) -> dict[str, bytes]:
+    """PNGs of the uploads that the run watches, by reference. Raises ImageNotFound."""
+    found = {}
+    for text in _uploads(spec):
+        with store.reading() as session:
+            image = images.get(session, spec.dataset, text)
+        if image is None:
+            raise ImageNotFound(text, "it was removed while the run waited")
+        found[text] = image.png
+    return found
+
+
+def _stored(data: Dataset, image: ProbeImage) -> StoredImage:
     return StoredImage(data.name, str(image.reference), image.label, to_png(image.pixels))
 
 

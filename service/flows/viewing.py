@@ -5,10 +5,12 @@ Keeps nothing but caches: what is computed depends on stored checkpoints alone.
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from service.core import checkpoints
@@ -18,7 +20,7 @@ from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, look
 from service.core.cams.method import Cost
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
-from service.core.datasets.dataset import Dataset, ImageReference
+from service.core.datasets.dataset import Dataset, ImageReference, is_upload
 from service.core.images import from_png, pick, to_png
 from service.core.models import Layers, Placement, StagedNetwork, layers
 from service.core.spec import RunSpec
@@ -34,7 +36,7 @@ from service.errors import (
 from service.flows.cache import Cache
 from service.flows.quarantine import Damage, quarantined, sound_checkpoint
 from service.flows.recording import heatmap_of, map_identity
-from service.store import epochs, heatmaps, images, predictions, runs
+from service.store import epochs, heatmaps, images, predictions, runs, uploads
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
@@ -44,6 +46,7 @@ from service.store.store import Store
 
 NETWORKS_BYTES = 256 * 2**20
 MAPS_BYTES = 128 * 2**20
+CLASSES_KEPT = 100_000
 
 log = structlog.get_logger()
 
@@ -80,6 +83,7 @@ class Subject:
     class_index: int
     explanation: Explanation
     layer: str  # or several: `conv1,conv2`; or `input`
+    predicted: bool = False  # each epoch has a class of its own, which `Viewer.at` fills in
 
     @property
     def method(self) -> str:
@@ -144,6 +148,7 @@ class Viewer:
         self._networks: Cache[StagedNetwork] = Cache(
             NETWORKS_BYTES, lambda network: sum(p.nbytes for p in network.parameters())
         )
+        self._classes: Cache[int] = Cache(CLASSES_KEPT, lambda _: 1)
         self._maps: Cache[ClassMaps] = Cache(
             MAPS_BYTES, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
         )
@@ -215,6 +220,8 @@ class Viewer:
         Raises InvalidValue, ImageNotFound, UnknownName, DatasetUnavailable.
         """
         _known("dataset", dataset, DATASETS)
+        if is_upload(reference):
+            return self._upload(dataset, reference)
         parsed = ImageReference.parse(reference).within(DATASETS[dataset])
         with self.store.reading() as session:
             kept = images.get(session, dataset, str(parsed))
@@ -222,6 +229,44 @@ class Viewer:
             return kept
         found = pick(self._dataset(dataset), parsed)
         return StoredImage(dataset, str(parsed), found.label, to_png(found.pixels))
+
+    def _upload(self, dataset: str, reference: str) -> StoredImage:
+        with self.store.reading() as session:
+            kept = images.get(session, dataset, reference)
+            told = uploads.used_lately(session, reference)
+        if kept is None:
+            raise ImageNotFound(reference, f"nothing was uploaded for {dataset} under that name")
+        if not told:
+            # A busy or full database is told by the next look.
+            with suppress(StoreBusy, StoreFull), self.store.writing() as session:
+                uploads.use(session, dataset, [reference])
+        return kept
+
+    def at(self, subject: Subject, epoch: Epoch) -> Subject:
+        """The subject with the class that is its own at an epoch: for an upload, that predicted."""
+        if not subject.predicted:
+            return subject
+        class_index = self._predicted(subject, epoch)
+        _check_contrast(subject.explanation, class_index)
+        return replace(subject, class_index=class_index, predicted=False)
+
+    def _predicted(self, subject: Subject, epoch: Epoch) -> int:
+        key = (epoch.checkpoint.sha256, subject.image.dataset, subject.image.reference)
+        return self._classes.get_or_make(key, lambda: self._surest(subject, epoch))
+
+    def _surest(self, subject: Subject, epoch: Epoch) -> int:
+        """The class that the epoch's network is surest of: recorded, or computed and kept."""
+        run_id, reference = subject.run.id, subject.image.reference
+        with self.store.reading() as session:
+            kept = predictions.of_image(session, run_id, reference)
+        for one in kept:
+            if one.epoch == epoch.epoch:
+                return int(np.argmax(one.probabilities))
+        # Any method and class would do: one pass gives all scores.
+        asked = Query(run_id, PAPER_METHODS[0], class_name="0")
+        (maps,) = self.maps(epoch, [self._subject(subject.run, subject.spec, subject.image, asked)])
+        self.keep([], [Prediction(run_id, epoch.epoch, reference, maps.probabilities[0])])
+        return maps.predicted(0)
 
     def maps(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
         """The maps of subjects that differ by image and class alone, at an epoch.
@@ -256,6 +301,8 @@ class Viewer:
 
     def rows(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Heatmap]:
         """The metadata of a subject's maps at those epochs; computed and kept where it is not."""
+        if subject.predicted:
+            return [row for epoch in chosen for row in self.rows(self.at(subject, epoch), [epoch])]
         with self.store.reading() as session:
             kept = heatmaps.of_image(
                 session,
@@ -280,12 +327,15 @@ class Viewer:
         self, subjects: Sequence[Subject], chosen: Sequence[Epoch], kept: Sequence[Heatmap]
     ) -> list[Heatmap]:
         found = {(row.epoch, row.image, row.class_index): row for row in kept}
+        wanted = []
         for epoch in chosen:
-            missing = [one for one in subjects if one.place_at(epoch) not in found]
+            there = [self.at(one, epoch) for one in subjects]
+            missing = [one for one in there if one.place_at(epoch) not in found]
             rows = self.computed(missing, epoch)
             self.keep(rows)
             found |= {(row.epoch, row.image, row.class_index): row for row in rows}
-        return [found[one.place_at(epoch)] for epoch in chosen for one in subjects]
+            wanted += [one.place_at(epoch) for one in there]
+        return [found[place] for place in wanted]
 
     def computed(self, subjects: Sequence[Subject], epoch: Epoch) -> list[Heatmap]:
         """The rows of subjects that differ by image and class alone, computed at an epoch."""
@@ -296,6 +346,7 @@ class Viewer:
 
     def map(self, subject: Subject, epoch: Epoch) -> ClassMap:
         """The subject's map at an epoch. Raises CheckpointCorrupt and InvalidValue."""
+        subject = self.at(subject, epoch)
         (maps,) = self.maps(epoch, [subject])
         return maps.one(subject.method, 0, subject.class_index)
 
@@ -327,11 +378,10 @@ class Viewer:
         class_index = image.label
         if query.class_name is not None:
             class_index = _class_index("class", query.class_name, names)
-        elif class_index is None:
-            raise UnknownName("class", "", names)
-        if explanation.target is not None and explanation.target.against == class_index:
-            raise InvalidValue("against", "is the class itself; a contrast needs another one")
-        return Subject(run, spec, image, class_index, explanation, layer)
+        predicted = class_index is None
+        if not predicted:
+            _check_contrast(explanation, class_index)
+        return Subject(run, spec, image, class_index or 0, explanation, layer, predicted)
 
     def _dataset(self, name: str) -> Dataset:
         with self._loading:
@@ -369,6 +419,11 @@ def _explanation(query: Query, names: Sequence[str]) -> Explanation:
             raise InvalidValue("against", "goes with target=contrast alone")
         target = f"contrast:{_class_index('against', query.against, names)}"
     return Explanation.of(query.method, target, query.parameters)
+
+
+def _check_contrast(explanation: Explanation, class_index: int | None) -> None:
+    if explanation.target is not None and explanation.target.against == class_index:
+        raise InvalidValue("against", "is the class itself; a contrast needs another one")
 
 
 def _class_index(field_name: str, text: str, names: Sequence[str]) -> int:

@@ -4,10 +4,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, CursorResult, case, delete, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import Session
 
-from service.errors import RunNotFound
+from service.errors import QueueFull, RunNotFound
 from service.store import events, training_states
 from service.store.tables import (
     CheckpointRow,
@@ -30,6 +40,7 @@ QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
     "cancelled",
 )
 TERMINAL = (SUCCEEDED, FAILED, CANCELLED)
+QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,16 @@ def restore(session: Session, run: Run, attempt: int = 0) -> int:
     session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(run.tags))
     session.flush()
     return row.id
+
+
+def check_queue(session: Session, limit: int) -> None:
+    """Room for one more queued run, until the transaction ends. Raises QueueFull."""
+    if session.get_bind().dialect.name == "postgresql":
+        # One at a time, as SQLite's writers are: two that count at once would both find room.
+        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUEUE_LOCK})
+    waiting = select(func.count()).select_from(RunRow).where(RunRow.status == QUEUED)
+    if (session.scalar(waiting) or 0) >= limit:
+        raise QueueFull(limit)
 
 
 def get(session: Session, run_id: int) -> Run:

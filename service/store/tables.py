@@ -115,6 +115,32 @@ class ImageRow(Base):
     png: Mapped[bytes] = mapped_column(LargeBinary)
 
 
+class UploadRow(Base):
+    """An image that somebody uploaded; its pixels are the row of `images` with its reference."""
+
+    __tablename__ = "uploads"
+    __table_args__ = (UniqueConstraint("reference"), Index(None, "used_at"))
+
+    dataset: Mapped[str] = mapped_column(String(64), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)  # of what was uploaded
+    reference: Mapped[str] = mapped_column(String(80))
+    choices: Mapped[dict[str, Any]] = mapped_column(JSON)  # what was done to its pixels
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime] = mapped_column(UtcDateTime)  # within a day
+
+
+class RequestKeyRow(Base):
+    """A request that named itself, and its answer; null only inside its own transaction."""
+
+    __tablename__ = "request_keys"
+    __table_args__ = (Index(None, "created_at"),)
+
+    key: Mapped[str] = mapped_column(String(128), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))  # of method, path and body
+    answer: Mapped[str | None] = mapped_column(String(80))
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class ProbeRow(Base):
     """An image watched by a run, at its place in the run's order."""
 

@@ -87,6 +87,10 @@ class ClassMaps:
             self.classes,
         )
 
+    def predicted(self, image: int) -> int:
+        """The class that the network is surest of for one image."""
+        return int(self.probabilities[image].argmax())
+
     def one(self, method: str, image: int, class_index: int) -> ClassMap:
         """The map of one image for one class; ValueError for a class that was not asked for."""
         return ClassMap(

@@ -12,6 +12,13 @@ from service.errors import ImageNotFound, InvalidValue
 
 SplitName = Literal["train", "test"]
 
+_UPLOAD = re.compile(r"upload:[A-Za-z0-9_-]{1,64}", flags=re.ASCII)
+
+
+def is_upload(text: str) -> bool:
+    """Whether an image reference is one of an upload, `upload:<id>`: no image of a dataset."""
+    return _UPLOAD.fullmatch(text) is not None
+
 
 @dataclass(frozen=True)
 class Split:
@@ -51,6 +58,7 @@ class DatasetSource:
     train_size: int
     test_size: int
     load: Callable[[Path, bool], Dataset]
+    background: int = 0  # the level that its images are drawn on
 
     def size(self, split: SplitName) -> int:
         """How many images the split has."""
@@ -70,7 +78,7 @@ class ImageReference:
     @classmethod
     def parse(cls, text: str, field: str = "image") -> "ImageReference":
         """Read `test:7` or `train:12`. Raises InvalidValue, or ImageNotFound for an upload."""
-        if re.fullmatch(r"upload:[A-Za-z0-9_-]{1,64}", text):
+        if is_upload(text):
             raise ImageNotFound(text, "nothing was uploaded under that name")
         match = re.fullmatch(r"(train|test):(0|[1-9][0-9]{0,8})", text, flags=re.ASCII)
         if match is None:

@@ -1,0 +1,48 @@
+"""`Idempotency-Key`: a request sent again under its key is answered again, and done once."""
+
+import hashlib
+from typing import Annotated
+
+from fastapi import Depends, Header, Request, Response
+
+from service.store.request_keys import RequestKey
+
+Key = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        pattern=r"^[ -~]{1,128}$",
+        max_length=128,
+        description="A name of the client's for this request, 1 to 128 printable ASCII characters. "
+        "The same request under the same name within 24 hours gives the same answer, done once; "
+        "another request under it is refused.",
+    ),
+]
+
+REPLAYED = {
+    "Idempotent-Replayed": {
+        "description": "`true` where the answer is that of an earlier request with this key.",
+        "schema": {"type": "string", "const": "true"},
+    }
+}
+
+
+async def _key_of_body(request: Request, key: Key = None) -> RequestKey | None:
+    return request_key(request, key, await request.body()) if key is not None else None
+
+
+BodyKey = Annotated[RequestKey | None, Depends(_key_of_body)]
+"""The key of a request that its whole body tells from others."""
+
+
+def request_key(request: Request, key: str, content: bytes) -> RequestKey:
+    """The key with a digest of method, path, query and content."""
+    url = request.url
+    parts = f"{request.method}\0{url.path}\0{url.query}\0".encode()
+    return RequestKey(key, hashlib.sha256(parts + content).hexdigest())
+
+
+def tell_replayed(response: Response, replayed: bool) -> None:
+    """Say so where nothing was done again."""
+    if replayed:
+        response.headers["Idempotent-Replayed"] = "true"

@@ -1,0 +1,78 @@
+"""Queries on uploaded images: what was uploaded twice is kept once."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from service.store import images
+from service.store.images import StoredImage
+from service.store.insert_missing import insert_missing
+from service.store.tables import ImageRow, ProbeRow, UploadRow
+
+TOLD_EVERY = timedelta(days=1)
+"""How exact the moment of last use is: not every look at a heatmap is a write."""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An uploaded image as it is kept, and what was done to its pixels."""
+
+    image: StoredImage
+    choices: dict[str, Any]
+
+
+def keep(session: Session, digest: str, upload: Upload) -> Upload:
+    """Keep it; returns the one that was kept before, where `digest` came for its dataset before."""
+    dataset, reference = upload.image.dataset, upload.image.reference
+    now = datetime.now(UTC)
+    row: dict[str, Any] = {"dataset": dataset, "digest": digest, "reference": reference}
+    row |= {"choices": upload.choices, "created_at": now, "used_at": now}
+    insert_missing(session, UploadRow, [row])
+    kept = session.execute(
+        select(UploadRow.reference, UploadRow.choices).where(
+            UploadRow.dataset == dataset, UploadRow.digest == digest
+        )
+    ).one()
+    if kept.reference == reference:
+        insert_missing(session, ImageRow, [vars(upload.image)])
+        return upload
+    use(session, dataset, [kept.reference])
+    image = images.get(session, dataset, kept.reference)
+    assert image is not None, "kept and removed with its row"  # noqa: S101  for mypy
+    return Upload(image, kept.choices)
+
+
+def use(session: Session, dataset: str, references: list[str]) -> list[str]:
+    """They are in use now; returns those that the dataset does not have."""
+    named = (UploadRow.dataset == dataset, UploadRow.reference.in_(references))
+    there = set(session.scalars(select(UploadRow.reference).where(*named)))
+    session.execute(
+        update(UploadRow)
+        .where(*named)
+        .values(used_at=datetime.now(UTC))
+        .execution_options(synchronize_session=False)
+    )
+    return [reference for reference in references if reference not in there]
+
+
+def used_lately(session: Session, reference: str) -> bool:
+    """Whether its last use is told exactly enough; True too for one that is not there."""
+    used = session.scalar(select(UploadRow.used_at).where(UploadRow.reference == reference))
+    return used is None or used > datetime.now(UTC) - TOLD_EVERY
+
+
+def remove_unused(session: Session, unused: timedelta) -> int:
+    """Remove those that nothing used for so long and no run watches; returns how many."""
+    watched = select(ImageRow.reference).join(ProbeRow, ProbeRow.image_id == ImageRow.id)
+    old = (UploadRow.used_at < datetime.now(UTC) - unused, UploadRow.reference.not_in(watched))
+    references = list(session.scalars(select(UploadRow.reference).where(*old)))
+    for table in (ImageRow, UploadRow):
+        session.execute(
+            delete(table)
+            .where(table.reference.in_(references))
+            .execution_options(synchronize_session=False)
+        )
+    return len(references)
