@@ -75,10 +75,13 @@ class Settings(BaseSettings):
         30, le=36_500, description="Uploads that nothing used for so long may be removed."
     )
     header_seconds: float = Field(
-        10, gt=0, le=3600, description="Time that a request's head, and each part of it, may take."
+        10, gt=0, le=3600, description="Time that a request's head may take to come in."
     )
     idle_seconds: int = Field(
-        60, ge=1, le=3600, description="Time that a connection may stay open with nothing asked."
+        60,
+        ge=1,
+        le=3600,
+        description="Time that a connection may stay silent, and that a body may take.",
     )
     max_connections: PositiveInt = Field(
         4096, le=1_000_000, description="Connections open at once; others are closed at once."

@@ -6,6 +6,7 @@ from anyio import to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
+from starlette.requests import ClientDisconnect
 
 from service.api.idempotency import REPLAYED, Key, request_key, tell_replayed
 from service.api.services import Services
@@ -115,6 +116,13 @@ async def create_image(
 async def _file(request: Request) -> bytes:
     """The bytes of the part `file`, or the body itself. 415 for a body of another kind."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    try:
+        return await _read(request, kind)
+    except ClientDisconnect as error:
+        raise HTTPException(400, "The body ended early") from error
+
+
+async def _read(request: Request, kind: str) -> bytes:
     if kind in PICTURES:
         return await request.body()
     if kind != "multipart/form-data":

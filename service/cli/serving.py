@@ -10,6 +10,7 @@ from pathlib import Path
 import uvicorn
 
 from service.app import create_app
+from service.cli.connections import Patience, open_many_files, protocol_with
 from service.errors import CamreelError, InvalidValue
 from service.flows import access
 from service.settings import Settings
@@ -43,6 +44,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
+    open_many_files()
     _look_before(settings)
     listening = listen(settings.host, settings.port)
     address = address_of(listening)
@@ -128,5 +130,7 @@ def _server(settings: Settings, answers: Callable[[], None]) -> Server:
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=settings.idle_seconds,
+        http=protocol_with(Patience.of(settings)),
     )
     return Server(config, answers, end_streams)

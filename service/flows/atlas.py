@@ -23,6 +23,7 @@ from service.flows.recording import ENGINE_VERSION
 from service.flows.selection import check_cells, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
 from service.store import heatmaps
+from service.store.epochs import Epoch
 from service.store.heatmaps import MapLevels
 
 ATLAS_VERSION = 1
@@ -124,8 +125,8 @@ class Atlases:
         one = _alike(subjects)
         found = choose_epochs(query.epochs, query.run_id, self.viewer.epochs(query.run_id))
         chosen = [epoch.epoch for epoch in found.epochs]
-        subjects = self._of_one_class(subjects, found.epochs[-1])
         check_cells(len(subjects) * len(subjects[0]), chosen, MAX_CELLS)
+        subjects = self._of_one_class(subjects, found.epochs[-1])
         size = map_size(one.layer, self.viewer.layers(one.spec), one.spec.source.image_shape[1:])
         parts = [
             *(ATLAS_VERSION, ENGINE_VERSION, query.run_id, one.spec.dataset, one.layer, *texts),
