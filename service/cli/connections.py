@@ -26,7 +26,7 @@ class Patience:
         return cls(settings.header_seconds, settings.idle_seconds, settings.max_connections)
 
 
-def protocol_with(patience: Patience) -> type[H11Protocol]:
+def protocol_with(patience: Patience) -> type[H11Protocol]:  # noqa: C901  its class is counted in
     """uvicorn's own protocol, but for connections that take longer than that: they are closed.
 
     uvicorn itself waits without end for a head that has begun, and for a body. Between one answer
