@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
+from service.api.asked import asked
 from service.store.request_keys import RequestKey
 
 Key = Annotated[
@@ -36,10 +37,13 @@ BodyKey = Annotated[RequestKey | None, Depends(_key_of_body)]
 
 
 def request_key(request: Request, key: str, content: bytes) -> RequestKey:
-    """The key with a digest of method, path, query and content."""
+    """The key, of who asks alone, with a digest of method, path, query and content."""
+    who = asked(request.scope).who
+    # Two clients may choose the same name, and neither is to be told what the other did under it.
+    own = f"{who.key if who else ''}\0{key}".encode()
     url = request.url
     parts = f"{request.method}\0{url.path}\0{url.query}\0".encode()
-    return RequestKey(key, hashlib.sha256(parts + content).hexdigest())
+    return RequestKey(hashlib.sha256(own).hexdigest(), hashlib.sha256(parts + content).hexdigest())
 
 
 def tell_replayed(response: Response, replayed: bool) -> None:

@@ -211,6 +211,7 @@ def resume_run(
         services.workspace,
         run_id,
         body.epochs if body else None,
+        services.max_queued_runs,
     )
     return answer(services, run)
 

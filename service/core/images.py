@@ -1,8 +1,8 @@
 """Single images: uint8 (D, H, W) tensors to PNG and back, and which ones a run watches."""
 
 import io
-from collections.abc import Mapping
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np

@@ -123,19 +123,27 @@ def delete_run(store: Store, run_id: int) -> None:
 
 
 def resume_run(
-    store: Store, executor: Executor, workspace: Workspace, run_id: int, epochs_total: int | None
+    store: Store,
+    executor: Executor,
+    workspace: Workspace,
+    run_id: int,
+    epochs_total: int | None,
+    max_queued: int | None = None,
 ) -> Run:
     """Let a run that has ended go on from its last epoch, to `epochs_total` or what it was asked.
 
-    Raises RunNotFound, RunConflict if it has not ended or its training state is not kept, and
-    InvalidValue for a total that it has reached already or that no run may have.
+    Raises RunNotFound, RunConflict if it has not ended or its training state is not kept, QueueFull
+    where `max_queued` runs wait, and InvalidValue for a total that it has reached already or that
+    no run may have.
     """
-    run = extend_run(store, run_id, epochs_total)
+    run = extend_run(store, run_id, epochs_total, max_queued)
     submit(store, executor, workspace, run_id)
     return run
 
 
-def extend_run(store: Store, run_id: int, epochs_total: int | None) -> Run:
+def extend_run(
+    store: Store, run_id: int, epochs_total: int | None, max_queued: int | None = None
+) -> Run:
     """What `resume_run` does, but for handing it to a worker."""
     with store.writing() as session:
         run = runs.get(session, run_id)
@@ -147,6 +155,8 @@ def extend_run(store: Store, run_id: int, epochs_total: int | None) -> Run:
         state = training_states.find(session, run_id)
         if run.epochs_done >= 0 and (state is None or state.epoch != run.epochs_done):
             raise RunConflict(f"Run {run_id} cannot go on: its training state was not kept.")
+        if max_queued is not None:
+            runs.check_queue(session, max_queued)
         runs.resume(session, run_id, {**run.spec, "epochs": total}, total)
         session.expire_all()
         return runs.get(session, run_id)

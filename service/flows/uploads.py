@@ -33,7 +33,7 @@ class Uploads:
         """Keep the picture as the dataset's are; what came before is returned as it was kept.
 
         True beside it where `asked` was answered before. Raises UnknownName, UnsupportedImage,
-        ImageTooLarge, InvalidValue, KeyReused.
+        ImageTooLarge, InvalidValue, KeyReused, StoreFull.
         """
         if dataset not in DATASETS:
             raise UnknownName("dataset", dataset, DATASETS)
@@ -48,6 +48,8 @@ class Uploads:
         with self.store.writing() as session:
             earlier = request_keys.earlier_answer(session, asked) if asked else None
             uploads.remove_unused(session, self.kept)
+            if earlier is None:
+                self.store.room.check(session, len(data))
             kept = uploads.keep(session, digest, made)
             if asked and earlier is None:
                 request_keys.answered(session, asked, kept.image.reference)

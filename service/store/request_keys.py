@@ -15,7 +15,7 @@ KEPT = timedelta(hours=24)
 
 @dataclass(frozen=True)
 class RequestKey:
-    """The key that a client chose, and a digest of all that it asked for under it."""
+    """What stands for a client's key, its own alone; and a digest of all that it asked under it."""
 
     key: str
     digest: str

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 from service.store import images
 from service.store.images import StoredImage
 from service.store.insert_missing import insert_missing
-from service.store.tables import ImageRow, ProbeRow, UploadRow
+from service.store.runs import TERMINAL
+from service.store.tables import ImageRow, ProbeRow, RunRow, UploadRow
 
 TOLD_EVERY = timedelta(days=1)
 """How exact the moment of last use is: not every look at a heatmap is a write."""
@@ -48,13 +49,15 @@ def keep(session: Session, digest: str, upload: Upload) -> Upload:
 def use(session: Session, dataset: str, references: list[str]) -> list[str]:
     """They are in use now; returns those that the dataset does not have."""
     named = (UploadRow.dataset == dataset, UploadRow.reference.in_(references))
-    there = set(session.scalars(select(UploadRow.reference).where(*named)))
-    session.execute(
+    # Told by the update itself: one that is being removed at the same time is not there.
+    used = (
         update(UploadRow)
         .where(*named)
         .values(used_at=datetime.now(UTC))
+        .returning(UploadRow.reference)
         .execution_options(synchronize_session=False)
     )
+    there = set(session.scalars(used))
     return [reference for reference in references if reference not in there]
 
 
@@ -65,14 +68,31 @@ def used_lately(session: Session, reference: str) -> bool:
 
 
 def remove_unused(session: Session, unused: timedelta) -> int:
-    """Remove those that nothing used for so long and no run watches; returns how many."""
+    """Remove those that nothing used for so long and no run watches; returns how many.
+
+    A run that waits watches nothing yet: what its spec names is kept too.
+    """
     watched = select(ImageRow.reference).join(ProbeRow, ProbeRow.image_id == ImageRow.id)
-    old = (UploadRow.used_at < datetime.now(UTC) - unused, UploadRow.reference.not_in(watched))
-    references = list(session.scalars(select(UploadRow.reference).where(*old)))
-    for table in (ImageRow, UploadRow):
-        session.execute(
-            delete(table)
-            .where(table.reference.in_(references))
-            .execution_options(synchronize_session=False)
-        )
+    old = (
+        UploadRow.used_at < datetime.now(UTC) - unused,
+        UploadRow.reference.not_in(watched),
+        UploadRow.reference.not_in(_waited_for(session)),
+    )
+    removed = (
+        delete(UploadRow)
+        .where(*old)
+        .returning(UploadRow.reference)
+        .execution_options(synchronize_session=False)
+    )
+    references = list(session.scalars(removed))
+    session.execute(
+        delete(ImageRow)
+        .where(ImageRow.reference.in_(references))
+        .execution_options(synchronize_session=False)
+    )
     return len(references)
+
+
+def _waited_for(session: Session) -> list[str]:
+    specs = session.scalars(select(RunRow.spec).where(RunRow.status.not_in(TERMINAL)))
+    return [text for spec in specs for text in spec.get("probes", {}).get("images", [])]

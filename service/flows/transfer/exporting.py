@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from service import __version__
+from service.core.datasets.dataset import is_upload
 from service.core.spec import RunSpec
 from service.errors import BackupRefused, RunConflict
 from service.flows.quarantine import sound_checkpoint
@@ -56,13 +57,19 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
     """Write a run that has ended to a new file; its size in bytes.
 
     The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
-    ended, EpochQuarantined where a checkpoint is bad, BackupRefused where the file is there.
+    ended or watches uploads, EpochQuarantined where a checkpoint is bad, BackupRefused where the
+    file is there.
     """
     with store.reading() as session:
         run = runs.get(session, run_id)
         there = epochs.all_of(session, run_id)
     if run.status not in runs.TERMINAL:
         raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
+    if any(is_upload(text) for text in RunSpec.model_validate(run.spec).probes.images):
+        raise RunConflict(
+            f"Run {run_id} watches uploaded images, which stay in their own store: it cannot be "
+            "exported."
+        )
     with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
         members = _Members(spool)
         manifest = _manifest(store, run, there, members)

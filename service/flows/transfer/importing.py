@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.core import checkpoints
-from service.core.datasets.dataset import ImageReference
+from service.core.datasets.dataset import ImageReference, is_upload
 from service.core.images import is_png_of
 from service.core.spec import RunSpec
 from service.errors import CamreelError, CheckpointCorrupt, ImportRefused
@@ -143,6 +143,10 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
             event.data.get("epoch", -1) for event in manifest.events if event.kind == "epoch"
         )
         == numbers,
+        "it watches uploaded images, which stay in the store that they were uploaded to": not any(
+            is_upload(text)
+            for text in (*spec.probes.images, *(image.reference for image in manifest.images))
+        ),
         "its images are not each there once": len({i.reference for i in manifest.images})
         == len(manifest.images),
         "its accuracies are not one for each class": all(
