@@ -97,6 +97,9 @@ def _decoded_png(data: bytes, max_pixels: int) -> Step:
     picture = _loaded(png.picture, "PNG", max_pixels)
     if picture.mode.startswith("I"):
         picture = _from_16_bits(picture)
+    elif png.bits == 16 and isinstance(clear := picture.info.get("transparency"), tuple):
+        # The decoder keeps the upper byte of samples of colour, and should of this one too.
+        picture.info["transparency"] = tuple(sample >> 8 for sample in clear)
     return picture, Choices("png", png.width, png.height, png.bits)
 
 

@@ -36,8 +36,8 @@ def test_the_paths_are_those_of_the_contract() -> None:
         "/runs/{run_id}/strip.npz", "/runs/{run_id}/sheet", "/runs/{run_id}/blanks",
         "/runs/{run_id}/atlas", "/runs/{run_id}/scores", "/runs/{run_id}/events",
         "/runs/{run_id}/epochs.csv", "/runs/{run_id}/blanks.csv", "/runs/{run_id}/report.html",
-        "/images", "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
-        "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation",
+        "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
+        "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",
         "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit",
     }  # fmt: skip
 

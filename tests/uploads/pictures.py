@@ -1,0 +1,86 @@
+"""Picture files made by hand: right ones, wrong ones, and ones made to do harm."""
+
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+"""PNG's colour types."""
+
+
+def chunk(kind: bytes, body: bytes = b"") -> bytes:
+    """A chunk with its length and checksum."""
+    checksum = zlib.crc32(kind + body)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", checksum)
+
+
+def head(width: int, height: int, bits: int = 8, colour: int = GRAY) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+
+
+def png(samples: npt.ArrayLike, bits: int = 8, colour: int = GRAY, *more: bytes) -> bytes:
+    """A PNG of (H, W) or (H, W, samples), written without any library of pictures.
+
+    `more` are chunks between its head and its pixels.
+    """
+    levels = np.asarray(samples, dtype=">u2" if bits == 16 else "u1")
+    rows = b"".join(b"\0" + row.tobytes() for row in levels)
+    height, width = levels.shape[:2]
+    parts = [head(width, height, bits, colour), *more, chunk(b"IDAT", zlib.compress(rows))]
+    return SIGNATURE + b"".join(parts) + chunk(b"IEND")
+
+
+def saved(picture: Image.Image, kind: str, **how: Any) -> bytes:
+    """As Pillow writes it."""
+    out = io.BytesIO()
+    picture.save(out, kind, **how)
+    return out.getvalue()
+
+
+def slope(side: int = 28) -> npt.NDArray[np.uint8]:
+    """Levels (side, side) that differ along both axes, so that no turn leaves them as they are."""
+    down, right = np.mgrid[:side, :side]
+    return (down * 7 + right * 2).astype(np.uint8)
+
+
+def text_bomb(kind: bytes, size: int = 64 * 2**20) -> bytes:
+    """A small PNG whose note expands to `size` bytes: a thousand times what it takes itself."""
+    fields = {b"zTXt": b"note\0\0", b"iTXt": b"note\0\x01\0\0\0", b"iCCP": b"note\0\0"}
+    return png(slope(), 8, GRAY, chunk(kind, fields[kind] + zlib.compress(bytes(size), 9)))
+
+
+def pixel_bomb() -> bytes:
+    """A head of one pixel, and pixel data that expand to 64 MiB."""
+    body = chunk(b"IDAT", zlib.compress(bytes(64 * 2**20), 9))
+    return SIGNATURE + head(1, 1) + body + chunk(b"IEND")
+
+
+def animated_png() -> bytes:
+    frames = [Image.fromarray(slope()), Image.fromarray(slope()[::-1].copy())]
+    return saved(frames[0], "PNG", save_all=True, append_images=frames[1:])
+
+
+def of_kind(kind: str) -> bytes:
+    return saved(Image.fromarray(slope()).convert("RGB"), kind)
+
+
+def wrong_checksum(data: bytes, kind: bytes = b"IDAT") -> bytes:
+    at = data.index(kind)
+    (length,) = struct.unpack(">I", data[at - 4 : at])
+    place = at + 4 + length
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def palette(colours: Sequence[tuple[int, int, int]]) -> bytes:
+    return chunk(b"PLTE", bytes(level for colour in colours for level in colour))
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="28" height="28"><script/></svg>'
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n(hello) print\n"
