@@ -14,6 +14,7 @@ MAX_NOTES_BYTES = 2**20
 _KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
 _ANIMATED = {b"acTL", b"fcTL", b"fdAT"}
 _BITS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
+_PALETTE = 3  # the colour type whose pixels are indices
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 """By colour type: the bit depths that it may have, and its samples a pixel."""
 _PASSES = (
@@ -55,6 +56,9 @@ def read_png(data: bytes, max_pixels: int) -> Png:
                 raise _damaged("it does not begin with its head")
             width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", body)
             _check_head(width, height, bits, colour, max_pixels)
+        elif kind == b"IHDR":
+            # A decoder would take the last one, whose size nobody looked at.
+            raise _damaged("it has two heads")
         elif kind in _ANIMATED:
             raise UnsupportedImage("The PNG is an animation; one picture is taken.")
         notes -= _expanded(kind, body, notes)
@@ -62,6 +66,8 @@ def read_png(data: bytes, max_pixels: int) -> Png:
             kept.append(whole)
         if kind == b"IDAT":
             compressed += body
+    if colour == _PALETTE and not any(whole[4:8] == b"PLTE" for whole in kept):
+        raise _damaged("its palette is missing")
     rows = _rows_bytes(width, height, bits * _SAMPLES[colour], interlaced)
     _check_pixel_data(bytes(compressed), rows)
     return Png(PNG_SIGNATURE + b"".join(kept), width, height, bits)
