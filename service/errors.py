@@ -61,9 +61,7 @@ class QueueFull(CamreelError):
     """As many runs wait as may wait."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(
-            f"{limit} runs wait already, as many as may; try again when one has ended."
-        )
+        super().__init__(f"As many runs wait as may: {limit}. Try again when one has ended.")
 
 
 class KeyReused(InvalidValue):
