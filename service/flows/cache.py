@@ -1,7 +1,8 @@
 """A cache that is bounded in bytes, and makes each thing once, however many ask at a time."""
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
@@ -15,7 +16,7 @@ class Cache(Generic[T]):
     def __init__(self, max_bytes: int, size: Callable[[T], int]) -> None:
         self._kept: LRUCache[Hashable, T] = LRUCache(max_bytes, getsizeof=size)
         self._lock = threading.Lock()
-        self._making: dict[Hashable, threading.Lock] = {}
+        self._making: dict[Hashable, Future[T | None]] = {}  # None: it could not be made
         self.hits = 0
         self.misses = 0
 
@@ -32,19 +33,60 @@ class Cache(Generic[T]):
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
         """The thing; where it is not kept, the first to ask makes it and the others wait."""
+        return self.get_or_make_each([key], lambda _: [make()])[key]
+
+    def get_or_make_each(
+        self, keys: Sequence[Hashable], make: Callable[[list[Hashable]], Sequence[T]]
+    ) -> dict[Hashable, T]:
+        """The same of several at a time: `make` gets those keys that nobody makes yet.
+
+        Where another's `make` raises, who waited for it makes the thing after all: the cause may
+        lie in what was made beside it.
+        """
+        found: dict[Hashable, T] = {}
+        wanted = list(dict.fromkeys(keys))
+        while wanted:
+            mine, others = self._claim(wanted, found)
+            if mine:
+                # Before any waiting: two that wait for each other's would wait for ever.
+                found |= self._made(mine, make)
+            for key, making in others.items():
+                if (thing := making.result()) is not None:
+                    found[key] = thing
+            wanted = [key for key in others if key not in found]
+        return found
+
+    def _claim(
+        self, wanted: Sequence[Hashable], found: dict[Hashable, T]
+    ) -> tuple[list[Hashable], dict[Hashable, Future[T | None]]]:
+        """Put what is kept into `found`; keys that are now the caller's to make, and others'."""
+        mine: list[Hashable] = []
+        others: dict[Hashable, Future[T | None]] = {}
         with self._lock:
-            if (thing := self._counted(key)) is not None:
-                return thing
-            making = self._making.setdefault(key, threading.Lock())
-        with making:
-            with self._lock:
-                thing = self._kept.get(key)
-            if thing is None:
-                thing = make()
+            for key in wanted:
+                if (thing := self._counted(key)) is not None:
+                    found[key] = thing
+                elif key in self._making:
+                    others[key] = self._making[key]
+                else:
+                    self._making[key] = Future()
+                    mine.append(key)
+        return mine, others
+
+    def _made(
+        self, mine: list[Hashable], make: Callable[[list[Hashable]], Sequence[T]]
+    ) -> dict[Hashable, T]:
+        things: dict[Hashable, T] = {}
+        try:
+            things = dict(zip(mine, make(mine), strict=True))
+            for key, thing in things.items():
                 self.put(key, thing)
-        with self._lock:
-            self._making.pop(key, None)
-        return thing
+        finally:
+            with self._lock:
+                waited_for = [(key, self._making.pop(key)) for key in mine]
+            for key, making in waited_for:
+                making.set_result(things.get(key))
+        return things
 
     def _counted(self, key: Hashable) -> T | None:
         thing = self._kept.get(key)

@@ -177,7 +177,7 @@ class Pictures:
             )
             return out.getvalue()
 
-        return Picture(etag, False, draw, found.quarantined)
+        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
     def sheet(self, query: Query, epochs: str, rendering: Rendering) -> Picture:
         """The paper's figures 6 and 7: rows probes, columns epochs, blank cells marked."""

@@ -4,7 +4,7 @@ Keeps nothing but caches: what is computed depends on stored checkpoints alone.
 """
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -274,18 +274,21 @@ class Viewer:
         Of what one forward pass gives for all classes, all is kept; of what costs more, the
         subject's own class. Raises CheckpointCorrupt and InvalidValue.
         """
-        found: dict[tuple[object, ...], ClassMaps] = {}
-        missing: dict[int | None, dict[tuple[object, ...], Subject]] = {}
-        for subject in subjects:
-            key = subject.cache_key(epoch)
-            kept = self._maps.get(key)
-            if kept is not None:
-                found[key] = kept
-            else:
-                # By key: of all classes of an image, one pass is enough.
-                missing.setdefault(subject.alone, {})[key] = subject
-        for class_index, by_key in missing.items():
-            some = list(by_key.values())
+        # By key: of all classes of an image, one pass is enough.
+        by_key: dict[Hashable, Subject] = {one.cache_key(epoch): one for one in subjects}
+        found = self._maps.get_or_make_each(
+            list(by_key), lambda keys: self._looked(epoch, [by_key[key] for key in keys])
+        )
+        return [found[subject.cache_key(epoch)] for subject in subjects]
+
+    def _looked(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
+        """Maps by the engine: one call for all classes, and one for each class that is alone."""
+        together: dict[int | None, list[int]] = {}
+        for place, subject in enumerate(subjects):
+            together.setdefault(subject.alone, []).append(place)
+        made: dict[int, ClassMaps] = {}
+        for class_index, places in together.items():
+            some = [subjects[place] for place in places]
             seen = look(
                 self.network(epoch),
                 [from_png(subject.image.png) for subject in some],
@@ -294,10 +297,8 @@ class Viewer:
                 None if class_index is None else [class_index],
                 self.memory_bytes,
             )
-            for place, key in enumerate(by_key):
-                found[key] = alone = seen.only(place)
-                self._maps.put(key, alone)
-        return [found[subject.cache_key(epoch)] for subject in subjects]
+            made |= {place: seen.only(i) for i, place in enumerate(places)}
+        return [made[place] for place in range(len(subjects))]
 
     def rows(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Heatmap]:
         """The metadata of a subject's maps at those epochs; computed and kept where it is not."""

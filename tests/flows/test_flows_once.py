@@ -1,0 +1,207 @@
+"""What many ask for at once is computed once, and all get the same bytes."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from service.core.spec import RunSpec
+from service.flows import viewing
+from service.flows.atlas import Atlases, AtlasQuery
+from service.flows.cache import Cache
+from service.flows.heatmaps import Pictures, Rendering
+from service.flows.training import start_run
+from service.flows.viewing import Query, Viewer
+from service.flows.workspace import Workspace
+from service.jobs.inline import InlineExecutor
+from service.store import schema
+from service.store.store import opened
+
+THREADS = 100
+IMAGE = "test:20"  # no probe: nothing of it was recorded
+
+
+def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
+    """What `act` returned, or the error that it raised, of threads that begin together."""
+    together = threading.Barrier(count)
+
+    def one(_: int) -> Any:
+        together.wait()
+        try:
+            return act()
+        except ValueError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(one, range(count)))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("once")
+    url = f"sqlite:///{folder / 'camreel.db'}"
+    spec = RunSpec(
+        dataset="digits",
+        epochs=2,
+        samples_per_epoch=100,
+        architecture={"channels": [4, 6], "hidden_units": 12},
+    )
+    with opened(url) as store:
+        schema.ensure(store)
+        start_run(store, InlineExecutor(), Workspace(url, "sql", folder), spec)
+        yield store
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each call of the engine was for."""
+    counted: list[int] = []
+    engine = viewing.look
+
+    def look(network, images, *more):
+        counted.append(len(images))
+        return engine(network, images, *more)
+
+    monkeypatch.setattr(viewing, "look", look)
+    return counted
+
+
+REQUESTS: dict[str, Callable[[Pictures, Query], Any]] = {
+    "cam": lambda pictures, query: pictures.cam(query, 1, Rendering()).draw(),
+    "cam.json": lambda pictures, query: pictures.cam_values(query, 1).scores,
+    "cam.npy": lambda pictures, query: pictures.cam_values(query, 1).seen.signed.tobytes(),
+    "strip": lambda pictures, query: pictures.strip(query, ":", Rendering()).draw(),
+    "strip.webp": lambda pictures, query: pictures.strip(query, ":", Rendering(), "webp").draw(),
+    "strip.npz": lambda pictures, query: pictures.strip_npz(query, ":").draw(),
+    "sheet": lambda pictures, query: pictures.sheet(query, ":", Rendering()).draw(),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+@pytest.mark.parametrize("method", ["proposed", "grad-cam++"])
+def test_a_hundred_identical_requests_compute_once(
+    store, calls: list[int], name: str, method: str
+) -> None:
+    query = Query(1, method, image=None if name == "sheet" else IMAGE)
+    alone = REQUESTS[name](Pictures(Viewer(store, "nowhere")), query)
+    for_one = list(calls)
+    calls.clear()
+    pictures = Pictures(Viewer(store, "nowhere"))
+    answers = at_once(THREADS, lambda: REQUESTS[name](pictures, query))
+    assert for_one
+    assert calls == for_one
+    assert all(answer == alone for answer in answers)
+
+
+def test_different_requests_of_one_map_compute_it_once(store, calls: list[int]) -> None:
+    pictures = Pictures(Viewer(store, "nowhere"))
+    query = Query(1, "proposed", image=IMAGE)
+    asks = [ask for name, ask in REQUESTS.items() if name != "sheet"]
+    turn = iter(range(THREADS))
+    lock = threading.Lock()
+
+    def ask() -> Any:
+        with lock:
+            place = next(turn)
+        return asks[place % len(asks)](pictures, query)
+
+    assert len(at_once(THREADS, ask)) == THREADS
+    assert len(calls) == 3  # one an epoch
+    assert calls == [1, 1, 1]
+
+
+def test_a_hundred_identical_atlases_compute_each_map_once(store, calls: list[int]) -> None:
+    atlases = Atlases(Viewer(store, "nowhere"))
+    query = AtlasQuery(1, ("hires-cam",))
+    answers = at_once(THREADS, lambda: atlases.atlas(atlases.plan(query)))
+    assert len({id(answer) for answer in answers}) == 1
+    assert len(calls) == 3 * 10  # epochs, and probes each of a class of its own
+
+
+def numbers(max_bytes: int = 100) -> Cache[int]:
+    return Cache(max_bytes, lambda _: 1)
+
+
+def test_what_is_too_large_to_be_kept_is_made_once_for_all_who_wait() -> None:
+    made: list[int] = []
+    asked = threading.Semaphore(0)
+
+    def make() -> int:
+        for _ in range(THREADS):
+            asked.acquire()
+        made.append(1)
+        return 7
+
+    class Counting(Cache[int]):
+        def _counted(self, key):
+            asked.release()
+            return super()._counted(key)
+
+    cache = Counting(0, lambda _: 1)
+    assert at_once(THREADS, lambda: cache.get_or_make("key", make)) == [7] * THREADS
+    assert made == [1]
+
+
+def test_what_could_not_be_made_leaves_nothing_and_may_be_made_again() -> None:
+    cache = numbers()
+
+    def fail() -> int:
+        raise ValueError("no")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            cache.get_or_make("key", fail)
+    assert cache._making == {}
+    assert cache.get_or_make("key", lambda: 3) == 3
+    assert cache._making == {}
+
+
+def test_who_waited_for_one_that_failed_makes_it_after_all() -> None:
+    cache = numbers()
+    made: list[int] = []
+    lock = threading.Lock()
+
+    def make() -> int:
+        with lock:
+            made.append(1)
+            if len(made) == 1:
+                raise ValueError("the first fails")
+        return 5
+
+    answers = at_once(20, lambda: cache.get_or_make("key", make))
+    assert sum(isinstance(answer, ValueError) for answer in answers) == 1
+    assert [answer for answer in answers if answer == 5] == [5] * 19
+    assert len(made) == 2
+    assert cache._making == {}
+
+
+def test_two_that_want_each_others_things_do_not_wait_for_ever() -> None:
+    cache = numbers()
+    turns = iter([["a", "b"], ["b", "a"]] * 20)
+    lock = threading.Lock()
+    made: list[object] = []
+
+    def make(keys: list[Any]) -> list[int]:
+        made.extend(keys)
+        return [ord(key) for key in keys]
+
+    def ask() -> Any:
+        with lock:
+            keys = next(turns)
+        return cache.get_or_make_each(keys, make)
+
+    assert at_once(40, ask) == [{"a": 97, "b": 98}] * 40
+    assert sorted(map(str, made)) == ["a", "b"]
+
+
+def test_the_same_key_twice_in_one_call_is_made_once() -> None:
+    made: list[list[Any]] = []
+
+    def make(keys: list[Any]) -> list[int]:
+        made.append(keys)
+        return [1] * len(keys)
+
+    assert numbers().get_or_make_each(["a", "a"], make) == {"a": 1}
+    assert made == [["a"]]
