@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import heads, maps, methods, page, recording, requests, training
+from benchmarks import heads, load, maps, methods, page, recording, requests, training
 from benchmarks.report import machine
 from benchmarks.timing import ROUNDS
 
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "heads": heads.run,
     "methods": methods.run,
     "requests": requests.run,
+    "load": load.run,
     "page": page.run,
 }
 

@@ -32,7 +32,7 @@ def run(rounds: int, quick: bool) -> Report:
         served(Path(folder)) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
-        cam = _trained_epoch(client) + "/cam"
+        cam = trained_epoch(client) + "/cam"
         new_images = (f"train:{index}" for index in itertools.count())
         known = next(new_images)
         etag = _get(client, cam, 200, image=known).headers["etag"]
@@ -88,7 +88,7 @@ def _get(
     return response
 
 
-def _trained_epoch(client: httpx.Client) -> str:
+def trained_epoch(client: httpx.Client) -> str:
     """Train a short run on the embedded digits; the path of its last epoch."""
     run = client.post("/runs", json={"dataset": "digits", "epochs": EPOCHS}).raise_for_status()
     path = run.headers["location"]
