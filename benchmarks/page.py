@@ -30,6 +30,7 @@ EPOCHS, QUICK_EPOCHS = 100, 6
 SAMPLES_PER_EPOCH = 200
 FRAMES, QUICK_FRAMES = 600, 60
 LANDED_EPOCHS = 12
+LATE_MS = 25.0  # one and a half frames of a screen of 60 Hz
 FEW_PROBES, MANY_PROBES = 1, 10  # a class
 TIMEOUT_MS = 60_000
 
@@ -59,18 +60,25 @@ SCRUB = """
   const input = document.querySelector(".scrubber input");
   const last = Number(input.max);
   const set = Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, "value").set;
-  const deltas = [];
+  const intervals = [];
+  const work = [];
   let before = null;
   let at = 0;
+  // Its message comes when the frame's callbacks, layout and painting are done.
+  const after = new MessageChannel();
+  let began = 0;
+  after.port1.onmessage = () => work.push(performance.now() - began);
   const frame = (now) => {
-    if (before !== null) deltas.push(now - before);
+    if (before !== null) intervals.push(now - before);
     before = now;
+    began = performance.now();
+    after.port2.postMessage(null);
     at += 1;
     const place = at % (2 * last);
     set.call(input, String(place <= last ? place : 2 * last - place));
     input.dispatchEvent(new Event("input", { bubbles: true }));
-    if (deltas.length < frames) requestAnimationFrame(frame);
-    else done(deltas);
+    if (intervals.length < frames) requestAnimationFrame(frame);
+    else done({ intervals, work });
   };
   requestAnimationFrame(frame);
 })
@@ -107,6 +115,8 @@ def run(rounds: int, quick: bool) -> Report:
                 frames = _scrubbed(browser, f"{address}/app/runs/{many}", quick)
                 heaps = [_heap_growth(browser, address, many) for _ in range(rounds)]
                 delays = _delays_of_epochs(browser, address)
+    intervals, work = frames["intervals"], frames["work"]
+    late = sum(one > LATE_MS for one in intervals)
     return Report(
         "page",
         f"Chromium on the loopback interface, 1400 x 1000 pixels. Opening: {epochs} epochs of "
@@ -124,8 +134,10 @@ def run(rounds: int, quick: bool) -> Report:
                 "opened again, warm server and browser", "ms", [one.again for one in opened], 400
             ),
             _figure("transferred, page included", "MB", [one.megabytes for one in opened], 1.5),
-            _figure("scrubbing, frame, 50th percentile", "ms", [statistics.median(frames)]),
-            _figure("scrubbing, frame, 95th percentile", "ms", [_percentile(frames, 95)], 16.7),
+            _figure("scrubbing, work of a frame, median", "ms", [statistics.median(work)]),
+            _figure("scrubbing, work of a frame, 95 %", "ms", [_percentile(work, 95)], 16.7),
+            _figure("scrubbing, from frame to frame, 95 %", "ms", [_percentile(intervals, 95)]),
+            _figure("scrubbing, frames that came late", "%", [100 * late / len(intervals)]),
             _figure("growth of the tab's heap", "MB", heaps, 150),
             _figure("from an epoch's commit to the screen", "ms", delays, 500),
         ],
@@ -170,12 +182,13 @@ def _count_bytes(page: Page) -> list[int]:
     return sizes
 
 
-def _scrubbed(browser: Browser, address: str, quick: bool) -> list[float]:
+def _scrubbed(browser: Browser, address: str, quick: bool) -> dict[str, list[float]]:
+    """Milliseconds of each frame: from one to the next, and what the main thread worked in it."""
     with _tab(browser) as page:
         _milliseconds_until_whole(page, address)
         page.evaluate(SCRUB, QUICK_FRAMES)  # the first pass paints what the others find painted
-        deltas: list[float] = page.evaluate(SCRUB, QUICK_FRAMES if quick else FRAMES)
-    return deltas
+        frames: dict[str, list[float]] = page.evaluate(SCRUB, QUICK_FRAMES if quick else FRAMES)
+    return frames
 
 
 def _heap_growth(browser: Browser, address: str, run_id: int) -> float:

@@ -1,10 +1,10 @@
 """Queries on epochs and their checkpoints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Row, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
@@ -64,7 +64,7 @@ def get(session: Session, run_id: int, epoch: int) -> Epoch:
     row = session.execute(_with_checkpoints(run_id).where(EpochRow.epoch == epoch)).one_or_none()
     if row is None:
         raise EpochNotFound(run_id, epoch, runs.get(session, run_id).epochs_done)
-    return _value(*row)
+    return _value(row)
 
 
 def all_of(
@@ -80,7 +80,7 @@ def all_of(
     query = _with_checkpoints(run_id).where(EpochRow.epoch > after).order_by(EpochRow.epoch)
     if chosen is not None:
         query = query.where(EpochRow.epoch.in_(chosen))
-    return [_value(*row) for row in session.execute(query.limit(limit))]
+    return [_value(row) for row in session.execute(query.limit(limit))]
 
 
 def restore(session: Session, epoch: Epoch) -> None:
@@ -138,9 +138,22 @@ def _change(
     return bool(cast("CursorResult[Any]", changed).rowcount)
 
 
-def _with_checkpoints(run_id: int) -> Select[EpochRow, CheckpointRow]:
+# As columns, not as entities: a run's page reads hundreds of epochs in one request.
+_COLUMNS = (
+    EpochRow.run_id,
+    EpochRow.epoch,
+    *(getattr(EpochRow, measure.name) for measure in fields(Measures)),
+    CheckpointRow.sha256,
+    CheckpointRow.bytes,
+    CheckpointRow.blob_key,
+    EpochRow.created_at,
+    CheckpointRow.quarantined,
+)
+
+
+def _with_checkpoints(run_id: int) -> Select[*tuple[Any, ...]]:
     return (
-        select(EpochRow, CheckpointRow)
+        select(*_COLUMNS)
         .join(
             CheckpointRow,
             (CheckpointRow.run_id == EpochRow.run_id) & (CheckpointRow.epoch == EpochRow.epoch),
@@ -149,20 +162,7 @@ def _with_checkpoints(run_id: int) -> Select[EpochRow, CheckpointRow]:
     )
 
 
-def _value(row: EpochRow, checkpoint: CheckpointRow) -> Epoch:
-    return Epoch(
-        row.run_id,
-        row.epoch,
-        Measures(
-            row.train_loss,
-            row.train_accuracy,
-            row.test_loss,
-            row.test_accuracy,
-            row.per_class_accuracy,
-            row.learning_rate,
-            row.seconds,
-        ),
-        Checkpoint(checkpoint.sha256, checkpoint.bytes, checkpoint.blob_key),
-        row.created_at,
-        checkpoint.quarantined,
-    )
+def _value(row: Row[*tuple[Any, ...]]) -> Epoch:
+    run_id, epoch, *measures, sha256, size, key, created_at, quarantined = row
+    checkpoint = Checkpoint(sha256, size, key)
+    return Epoch(run_id, epoch, Measures(*measures), checkpoint, created_at, quarantined)

@@ -1,11 +1,11 @@
 """Queries on maps' metadata."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
@@ -30,6 +30,11 @@ class Heatmap:
     levels: bytes | None = None  # height x width of them; left out by queries on metadata
     height: int | None = None
     width: int | None = None
+
+
+# As columns, not as entities: a run's page reads thousands of rows in one request.
+_METADATA = tuple(field.name for field in fields(Heatmap) if field.name != "levels")
+_COLUMNS = tuple(getattr(HeatmapRow, name) for name in _METADATA)
 
 
 def keep(session: Session, heatmaps: Iterable[Heatmap]) -> None:
@@ -105,7 +110,7 @@ def of_image(
 ) -> list[Heatmap]:
     """Those of one image, class, method and layer, by epoch."""
     query = (
-        select(HeatmapRow)
+        select(*_COLUMNS)
         .where(
             HeatmapRow.run_id == run_id,
             HeatmapRow.image == image,
@@ -115,17 +120,17 @@ def of_image(
         )
         .order_by(HeatmapRow.epoch)
     )
-    return [_value(row) for row in session.scalars(query)]
+    return [_value(row) for row in session.execute(query)]
 
 
 def of_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
     """All of an epoch's, with their levels, by image, class, method and layer."""
     query = (
-        select(HeatmapRow, HeatmapRow.levels)
+        select(*_COLUMNS, HeatmapRow.levels)
         .where(HeatmapRow.run_id == run_id, HeatmapRow.epoch == epoch)
         .order_by(HeatmapRow.image, HeatmapRow.class_index, HeatmapRow.method, HeatmapRow.layer)
     )
-    return [replace(_value(row), levels=levels) for row, levels in session.execute(query)]
+    return [replace(_value(row), levels=row.levels) for row in session.execute(query)]
 
 
 def of_probes(
@@ -133,7 +138,7 @@ def of_probes(
 ) -> list[Heatmap]:
     """Those of the run's probes for their own labels, by epoch, method and the probes' order."""
     query = (
-        select(HeatmapRow)
+        select(*_COLUMNS)
         .join(ProbeRow, ProbeRow.run_id == HeatmapRow.run_id)
         .join(
             ImageRow,
@@ -146,22 +151,8 @@ def of_probes(
     )
     if method is not None:
         query = query.where(HeatmapRow.method == method)
-    return [_value(row) for row in session.scalars(query)]
+    return [_value(row) for row in session.execute(query)]
 
 
-def _value(row: HeatmapRow) -> Heatmap:
-    return Heatmap(
-        row.run_id,
-        row.epoch,
-        row.image,
-        row.class_index,
-        row.method,
-        row.layer,
-        row.peak,
-        row.minimum,
-        row.activation_peak,
-        row.blank,
-        row.etag,
-        height=row.height,
-        width=row.width,
-    )
+def _value(row: Row[*tuple[Any, ...]]) -> Heatmap:
+    return Heatmap(**{name: getattr(row, name) for name in _METADATA})
