@@ -46,8 +46,9 @@ def give_back(engine: Engine) -> None:
             with closing(driver.cursor()) as cursor:
                 left = _number(cursor, "PRAGMA freelist_count")
                 while left:
-                    # To its last row: the driver stops at the first one, which is one page.
-                    cursor.execute(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})").fetchall()
+                    # As a script: of a statement without columns the driver takes one step, which
+                    # here is one page.
+                    cursor.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
                     before, left = left, _number(cursor, "PRAGMA freelist_count")
                     if left >= before:
                         break
