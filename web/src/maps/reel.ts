@@ -121,7 +121,8 @@ export class Reel {
     const { runId, methods, rows, image } = this.question;
     const params = { method: methods, rows, image, epochs: ranges(epochs) };
     const path = `/runs/${runId}/atlas`;
-    const [layout, picture] = await Promise.all([getJson<Atlas>(path, params), getBlob(path, "image/png", params)]);
+    // The larger one first: a browser has few connections to a service.
+    const [picture, layout] = await Promise.all([getBlob(path, "image/png", params), getJson<Atlas>(path, params)]);
     const bytes = await grayLevels(picture);
     this.rows = layout.rows;
     this.methods = layout.methods;

@@ -128,7 +128,8 @@ function open(id: number) {
     effect(() => {
       const dataset = following.run.value?.spec.dataset;
       const first = following.probes.value.slice(0, FIRST_IMAGES).map((probe) => probe.image);
-      if (dataset) untracked(() => prefetch(dataset, first));
+      // After the maps, which are asked for in the same breath and take longer.
+      if (dataset) setTimeout(() => prefetch(dataset, first));
     }),
     // Other methods or rows are another set of maps.
     effect(() => {
