@@ -42,8 +42,14 @@ export function Help() {
     if (helpOpen.value && !element.open) element.showModal();
     if (!helpOpen.value && element.open) element.close();
   }, [helpOpen.value]);
+  const closed = () => {
+    helpOpen.value = false;
+    // What has the focus in a closed dialog would keep the page's keys to itself.
+    const focused = document.activeElement;
+    if (focused instanceof HTMLElement && dialog.current!.contains(focused)) focused.blur();
+  };
   return (
-    <dialog ref={dialog} class="help" aria-labelledby="help-title" onClose={() => (helpOpen.value = false)}
+    <dialog ref={dialog} class="help" aria-labelledby="help-title" onClose={closed}
       onClick={(event) => event.target === dialog.current && dialog.current!.close()}>
       <h2 id="help-title">{t("keys.title")}</h2>
       <table>
