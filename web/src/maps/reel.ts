@@ -51,10 +51,6 @@ export class Reel {
     this.epochsAtOnce = this.recorded ? RECORDED_AT_ONCE : COMPUTED_AT_ONCE;
   }
 
-  has(epoch: number): boolean {
-    return this.columns.has(epoch);
-  }
-
   cell(method: number, row: number, epoch: number): MapCell | null {
     const column = this.columns.get(epoch);
     const geometry = this.geometry;
