@@ -18,6 +18,7 @@ from service.flows.heatmaps import count_blanks
 from service.flows.viewing import Viewer
 from service.settings import Settings
 from service.store import epochs, runs
+from service.store.runs import Run
 
 
 def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
@@ -28,11 +29,13 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     with services.store.writing() as session:
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
     console.print(f"Run {run.id} in {settings.resolved_database_url}", soft_wrap=True)
-    _train_here(services, console, run.id)
+    _train_here(services, console, run)
 
 
-def _train_here(services: ServiceSet, console: Console, run_id: int) -> None:
-    worker = threading.Thread(target=training.train_run, args=(services.workspace, run_id))
+def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
+    run_id = run.id
+    here = (services.store, services.executor, services.workspace, run)
+    worker = threading.Thread(target=training.submit, args=here)
     worker.start()
     try:
         follow(console, lambda: snapshot(services.viewer, run_id))
@@ -53,8 +56,8 @@ def _train_here(services: ServiceSet, console: Console, run_id: int) -> None:
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     """Train a run that has ended on from its last epoch, here."""
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    training.extend_run(services.store, run_id, epochs_total)
-    _train_here(services, Console(), run_id)
+    run = training.extend_run(services.store, run_id, epochs_total)
+    _train_here(services, Console(), run)
 
 
 def snapshot(viewer: Viewer, run_id: int) -> Snapshot:

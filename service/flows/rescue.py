@@ -1,8 +1,9 @@
-"""Runs whose worker is gone: found by a heartbeat that stands still, and given to another."""
+"""Runs that nobody trains: found by what stands still, and given to a worker."""
 
 import time
 from dataclasses import dataclass, field
 
+from service.errors import StoreBusy
 from service.flows import training
 from service.flows.workspace import Workspace
 from service.jobs import Executor
@@ -10,41 +11,72 @@ from service.store import runs
 from service.store.runs import Lease, Run, RunError
 from service.store.store import Store
 
+Beat = tuple[str, int, int]
+
 LOST = RunError("worker_lost", "The worker that trained the run was not heard of any more.")
 
 
 @dataclass
 class Rescuer:
-    """Watches running runs. `look` is called now and then, from one thread.
+    """Watches runs that run or wait. `look` is called now and then, from one thread.
 
     It trusts no moment in the database: a clock that was moved loses no live worker. A lease is
-    lost when its heartbeat was seen not to change for its length by this process's own clock.
+    lost when its heartbeat was seen not to change for its length by this process's own clock. A run
+    that waited for so long, and not here, may be in the queue of a server that is gone: should it
+    not be, of two workers one gets it.
     """
 
     store: Store
     executor: Executor
     workspace: Workspace
-    _seen: dict[int, tuple[tuple[int, int], float]] = field(default_factory=dict)
+    _seen: dict[int, tuple[Beat, float]] = field(default_factory=dict)
 
     def look(self, now_seconds: float | None = None) -> list[int]:
-        """Give lost runs to another worker, or end them; returns their ids.
+        """Give runs that nobody trains to a worker, or end them; returns their ids.
 
         `now_seconds` is a monotonic clock's. Raises StoreBusy, StoreFull.
         """
         now = time.monotonic() if now_seconds is None else now_seconds
-        with self.store.reading() as session:
-            running = runs.with_status(session, runs.RUNNING)
-        self._seen = {run.id: self._observed(run, now) for run in running}
-        lost = [
-            run for run in running if now - self._seen[run.id][1] > self.workspace.lease_seconds
-        ]
+        try:
+            with self.store.reading() as session:
+                running = runs.with_status(session, runs.RUNNING)
+                waiting = runs.with_status(session, runs.QUEUED)
+        except StoreBusy:
+            # Who keeps all from reading may be a worker of ours that was stopped in its commit.
+            for run_id in self._still(now, runs.RUNNING):
+                self.executor.kill(training.job_name(run_id))
+            raise
+        self._seen = {run.id: self._observed(run, now) for run in (*running, *waiting)}
+        lost = [run for run in running if run.id in self._still(now, runs.RUNNING)]
+        still = self._still(now, runs.QUEUED)
+        left = [run for run in waiting if run.id in still and not self._is_here(run)]
         for run in lost:
-            lease = Lease(run.id, run.attempt, run.lease_owner or "")
-            if training.abandon(self.store, self.workspace, lease, LOST):
-                training.submit(self.store, self.executor, self.workspace, run.id)
-        return [run.id for run in lost]
+            self._take_away(run)
+        for run in left:
+            training.submit(self.store, self.executor, self.workspace, run)
+            # Not at each look again.
+            del self._seen[run.id]
+        return [run.id for run in (*lost, *left)]
 
-    def _observed(self, run: Run, now: float) -> tuple[tuple[int, int], float]:
-        beat = (run.attempt, run.heartbeats)
+    def _take_away(self, run: Run) -> None:
+        # First of all: stopped in a transaction, it would keep all others from writing.
+        self.executor.kill(training.job_name(run.id))
+        lease = Lease(run.id, run.attempt, run.lease_owner or runs.NOBODY)
+        if training.abandon(self.store, self.workspace, lease, LOST):
+            training.submit(self.store, self.executor, self.workspace, run)
+
+    def _is_here(self, run: Run) -> bool:
+        return self.executor.has(training.job_name(run.id))
+
+    def _still(self, now: float, status: str) -> set[int]:
+        """Runs of which nothing was heard for the length of a lease."""
+        return {
+            run_id
+            for run_id, (beat, since) in self._seen.items()
+            if beat[0] == status and now - since > self.workspace.lease_seconds
+        }
+
+    def _observed(self, run: Run, now: float) -> tuple[Beat, float]:
+        beat = (run.status, run.attempt, run.heartbeats)
         before = self._seen.get(run.id)
         return before if before and before[0] == beat else (beat, now)

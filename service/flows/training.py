@@ -1,15 +1,13 @@
 """The story of a run: started, trained in a worker, ended; and picked up after a restart."""
 
-import re
 import secrets
-import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -18,26 +16,26 @@ from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import Dataset, is_upload
 from service.core.images import ProbeImage, probe_images, to_png
-from service.core.processor import is_out_of_memory, share_cores
+from service.core.processor import share_cores
 from service.core.spec import MAX_EPOCHS, RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
 from service.errors import (
     CheckpointCorrupt,
-    DatasetUnavailable,
     ImageNotFound,
     InvalidValue,
     RunCancelled,
     RunConflict,
-    RunDiverged,
+    RunNotFound,
     StoreBusy,
     StoreFull,
 )
+from service.flows.endings import EXIT_CODES, cause_of, described
+from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
 from service.jobs import Ending, Executor, Job
 from service.store import epochs, images, request_keys, runs, space, training_states, uploads
-from service.store.blobs import Blobs
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
 from service.store.runs import Lease, Run, RunError
@@ -48,16 +46,6 @@ HEARTBEAT_SECONDS = 2.0
 BEATS_A_LEASE = 3
 
 log = structlog.get_logger()
-
-FAILURES: dict[type[Exception], str] = {
-    RunDiverged: "diverged",
-    DatasetUnavailable: "dataset_unavailable",
-    ImageNotFound: "image_gone",
-    StoreFull: "disk_full",
-    StoreBusy: "store_busy",
-    CheckpointCorrupt: "checkpoint_corrupt",
-}
-"""Errors of our own that end a run, and the word that the run's `error.type` has for them."""
 
 
 def start_run(store: Store, executor: Executor, workspace: Workspace, spec: RunSpec) -> Run:
@@ -94,7 +82,7 @@ def start_run_once(
         if asked:
             request_keys.answered(session, asked, str(run.id))
     # After the commit: a worker that starts sooner would not find its run.
-    submit(store, executor, workspace, run.id)
+    submit(store, executor, workspace, run)
     return run, False
 
 
@@ -104,7 +92,7 @@ def cancel_run(store: Store, run_id: int) -> Run:
     Raises RunNotFound, and RunConflict if it has ended.
     """
     with store.writing() as session:
-        run = runs.get(session, run_id)
+        run = runs.hold(session, run_id)
         waiting = runs.finish(session, run_id, runs.CANCELLED, since=(runs.QUEUED,))
         if not waiting and not runs.request_cancel(session, run_id):
             raise RunConflict(f"Run {run_id} has ended already: it {run.status}.")
@@ -115,7 +103,7 @@ def cancel_run(store: Store, run_id: int) -> Run:
 def delete_run(store: Store, run_id: int) -> None:
     """Delete a run with its checkpoints and maps. Raises RunNotFound, RunConflict if it trains."""
     with store.writing() as session:
-        run = runs.get(session, run_id)
+        run = runs.hold(session, run_id)
         if run.status not in (*runs.TERMINAL, runs.QUEUED):
             raise RunConflict(f"Run {run_id} is running; cancel it first.")
         store.blobs.delete(session, runs.remove(session, run_id))
@@ -137,7 +125,7 @@ def resume_run(
     no run may have.
     """
     run = extend_run(store, run_id, epochs_total, max_queued)
-    submit(store, executor, workspace, run_id)
+    submit(store, executor, workspace, run)
     return run
 
 
@@ -146,7 +134,7 @@ def extend_run(
 ) -> Run:
     """What `resume_run` does, but for handing it to a worker."""
     with store.writing() as session:
-        run = runs.get(session, run_id)
+        run = runs.hold(session, run_id)
         if run.status not in runs.TERMINAL:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
         total = run.epochs_total if epochs_total is None else epochs_total
@@ -178,22 +166,38 @@ def pick_up(store: Store, executor: Executor, workspace: Workspace) -> None:
     with store.reading() as session:
         waiting = runs.with_status(session, runs.QUEUED)
     for run in waiting:
-        submit(store, executor, workspace, run.id)
+        submit(store, executor, workspace, run)
 
 
 def abandon(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -> bool:
-    """A worker is lost: its run waits for another, or fails after too many; whether it waits."""
-    with store.writing() as session:
-        strikes = runs.get(session, lease.run_id).strikes + 1
+    """A worker is lost: its run waits for another, or fails after too many; whether it waits.
+
+    Neither, if it is under another lease or was deleted.
+    """
+    with suppress(RunNotFound), store.writing() as session:
+        strikes = runs.hold(session, lease.run_id).strikes + 1
         if strikes < workspace.max_attempts:
             return runs.requeue(session, lease, strikes=1)
-        if runs.finish(session, lease.run_id, runs.FAILED, cause, lease=lease):
+        since = (runs.QUEUED, runs.RUNNING)
+        if runs.finish(session, lease.run_id, runs.FAILED, cause, since=since, lease=lease):
             log.warning("run failed", run=lease.run_id, error=cause.type, attempts=strikes)
     return False
 
 
+def work(workspace: Workspace, run_id: int, owner: str) -> None:
+    """A worker's job: `train_run`, and an exit code for what the database did not take."""
+    try:
+        train_run(workspace, run_id, owner)
+    except (StoreBusy, StoreFull) as error:
+        sys.exit(EXIT_CODES[type(error)])
+
+
 def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> None:
-    """What a worker does: take the run, train on from its last epoch, record each, and end it."""
+    """What a worker does: take the run, train on from its last epoch, record each, and end it.
+
+    Raises StoreBusy where the database did not answer, and StoreFull where it had no room for how
+    the run ended: the run is then to be abandoned.
+    """
     logs.configure()
     with opened(workspace.database_url, workspace.blobs, workspace.bounds) as store:
         with store.writing() as session:
@@ -207,8 +211,11 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
                 _train(store, workspace, lease, spec)
         except RunCancelled:
             status = runs.CANCELLED
+        except StoreBusy:
+            # Not the run's fault, and another worker may have better luck.
+            raise
         except Exception as cause:
-            status, error = runs.FAILED, _described(cause)
+            status, error = runs.FAILED, described(cause)
             # What was foreseen is told by the run itself; only the rest needs its traceback.
             log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
         with store.writing() as session:
@@ -231,8 +238,7 @@ def _beating(store: Store, lease: Lease, every_seconds: float) -> Iterator[None]
 
     def beat() -> None:
         while not done.wait(every_seconds):
-            # A database that is busy now is told at the next beat.
-            with suppress(StoreBusy, StoreFull), store.writing() as session:
+            with _later(), store.writing() as session:
                 if not runs.heartbeat(session, lease.run_id, lease=lease):
                     return
 
@@ -243,6 +249,11 @@ def _beating(store: Store, lease: Lease, every_seconds: float) -> Iterator[None]
     finally:
         done.set()
         thread.join()
+
+
+def _later() -> suppress:
+    """What a database cannot take now is told at the next beat."""
+    return suppress(StoreBusy, StoreFull)
 
 
 def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> None:
@@ -267,22 +278,14 @@ def _training_state(store: Store, run_id: int) -> TrainingState | None:
         stored = training_states.find(session, run_id)
         if stored is None or stored.epoch != done:
             raise CheckpointCorrupt("The run's training state was not kept.")
-        checkpoint = epochs.get(session, run_id, done).checkpoint
-        return TrainingState(
-            done,
-            _verified(store.blobs, session, checkpoint.blob_key, checkpoint.sha256),
-            _verified(store.blobs, session, stored.blob_key, stored.sha256),
-        )
-
-
-def _verified(blobs: Blobs, session: Any, key: str, sha256: str) -> bytes:
-    try:
-        data = blobs.get(session, key)
-    except KeyError as error:
-        raise CheckpointCorrupt("The run's last epoch is gone from the store.") from error
-    if checkpoints.digest(data) != sha256:
-        raise CheckpointCorrupt("The run's last epoch is not what was written.")
-    return data
+        epoch = epochs.get(session, run_id, done)
+        try:
+            optimizer = store.blobs.get(session, stored.blob_key)
+        except KeyError as error:
+            raise CheckpointCorrupt("The run's training state is gone from the store.") from error
+    if checkpoints.digest(optimizer) != stored.sha256:
+        raise CheckpointCorrupt("The run's training state is not what was written.")
+    return TrainingState(done, sound_checkpoint(store, epoch), optimizer)
 
 
 def _uploads(spec: RunSpec) -> list[str]:
@@ -318,72 +321,67 @@ class _Pulse:
         now = time.monotonic()
         if now - self.looked_at >= CANCEL_POLL_SECONDS:
             self.looked_at = now
-            with self.store.reading() as session:
+            with _later(), self.store.reading() as session:
                 if runs.cancel_requested(session, self.lease.run_id):
                     raise RunCancelled(f"Run {self.lease.run_id} was cancelled.")
         # The last batch needs none: its epoch's record is one.
         if now - self.written_at >= HEARTBEAT_SECONDS and images_seen < images_of_epoch:
             self.written_at = now
-            with self.store.writing() as session:
+            with _later(), self.store.writing() as session:
                 if not runs.heartbeat(session, self.lease.run_id, images_seen, lease=self.lease):
                     raise RunCancelled(f"Run {self.lease.run_id} is another worker's.")
 
 
-def submit(store: Store, executor: Executor, workspace: Workspace, run_id: int) -> None:
+def job_name(run_id: int) -> str:
+    """What an executor knows a run's jobs by."""
+    return f"run-{run_id}"
+
+
+def submit(store: Store, executor: Executor, workspace: Workspace, run: Run) -> None:
     """Hand a queued run to the executor; again, should its worker be lost."""
     owner = new_owner()
-    ended = partial(_worker_ended, store, executor, workspace, run_id, owner)
-    executor.submit(Job(train_run, (workspace, run_id, owner), ended))
+    ended = partial(_worker_ended, store, executor, workspace, run, owner)
+    wanted = partial(_waits, store, run.id)
+    arguments = (workspace, run.id, owner)
+    executor.submit(Job(work, arguments, ended, job_name(run.id), wanted))
+
+
+def _waits(store: Store, run_id: int) -> bool:
+    """Whether a worker is worth starting: for a run that was ended or deleted it is not."""
+    with suppress(StoreBusy), store.reading() as session:
+        pulse = runs.pulse(session, run_id)
+        return pulse is not None and pulse.status == runs.QUEUED
+    return True
 
 
 def _worker_ended(
     store: Store,
     executor: Executor,
     workspace: Workspace,
-    run_id: int,
+    submitted: Run,
     owner: str,
     ending: Ending,
 ) -> None:
-    """Let a run that its worker could not end itself go on with another."""
+    """Let a run that its worker could not end itself go on with another.
+
+    Where the database takes nothing now, it is found by the rescuer.
+    """
     if ending.exit_code == 0 and not ending.stopped_by_us:
         return
     with store.reading() as session:
-        run = runs.get(session, run_id)
-    lease = Lease(run_id, run.attempt, owner)
+        run = runs.get(session, submitted.id)
+    lease = Lease(run.id, run.attempt, owner)
     if ending.stopped_by_us:
         # Asked to go, not lost: it is no attempt, and the next start of the service goes on.
         with store.writing() as session:
             runs.requeue(session, lease, strikes=0)
         return
-    cause = _cause(ending)
-    log.warning("worker lost", run=run_id, error=cause.type)
+    cause = cause_of(ending)
+    log.warning("worker lost", run=run.id, error=cause.type)
     if run.status == runs.QUEUED:
-        # It ended before it took the run.
-        with store.writing() as session:
-            runs.finish(session, run_id, runs.FAILED, cause, since=(runs.QUEUED,))
-    elif abandon(store, workspace, lease, cause):
+        # It ended before it took the run; or long after it lost it, and then this is nobody's.
+        lease = Lease(run.id, submitted.attempt, runs.NOBODY)
+    if abandon(store, workspace, lease, cause):
         # A service that is about to end takes nothing more; the next start does.
         with suppress(RuntimeError):
-            submit(store, executor, workspace, run_id)
-
-
-def _cause(ending: Ending) -> RunError:
-    if ending.out_of_memory:
-        return RunError("oom", "The kernel killed the worker process: memory was not enough.")
-    if ending.exit_code < 0:
-        name = signal.Signals(-ending.exit_code).name
-        return RunError("worker_killed", f"The worker process was killed by {name}.")
-    return RunError(
-        "worker_died", f"The worker process ended early, with exit code {ending.exit_code}."
-    )
-
-
-def _described(cause: Exception) -> RunError:
-    if is_out_of_memory(cause):
-        return RunError("oom", "The machine's memory was not enough for the run.")
-    for kind, word in FAILURES.items():
-        if isinstance(cause, kind):
-            return RunError(word, str(cause))
-    # No path of the machine's in what clients read.
-    words = re.sub(r"(?<![\w.])/[^\s'\",:;]+", "<path>", str(cause)).strip()
-    return RunError("error", f"{type(cause).__name__}: {words}"[:1000])
+            submit(store, executor, workspace, run)

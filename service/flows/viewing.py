@@ -357,6 +357,10 @@ class Viewer:
             return
         try:
             with self.store.writing() as session:
+                # Computed for a run that was deleted meanwhile: there is nothing to keep it with.
+                run_ids = {row.run_id for row in rows} | {row.run_id for row in sure}
+                if not all(runs.stays(session, run_id) for run_id in run_ids):
+                    return
                 self.store.room.check(session)
                 heatmaps.complete(session, rows)
                 predictions.keep(session, sure)

@@ -21,6 +21,8 @@ class Job:
     function: Callable[..., None]
     arguments: tuple[Any, ...]
     ended: Callable[[Ending], None]  # called in this process, from any thread
+    name: str = ""  # by which it is asked for
+    wanted: Callable[[], bool] = lambda: True  # asked when its turn comes; if not, it is dropped
 
 
 class Executor(Protocol):
@@ -31,6 +33,12 @@ class Executor(Protocol):
 
     def takes_jobs(self) -> bool:
         """Whether it still does."""
+
+    def has(self, name: str) -> bool:
+        """Whether a job of that name waits or runs here."""
+
+    def kill(self, name: str) -> None:
+        """Kill what runs under that name, even if it was stopped; its end is told as any other."""
 
     def close(self) -> None:
         """End what runs, and take nothing more."""

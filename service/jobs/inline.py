@@ -7,13 +7,24 @@ class InlineExecutor:
     """Calls the job before `submit` returns; what it raises goes to the caller."""
 
     def submit(self, job: Job) -> None:
-        """Call it."""
-        job.function(*job.arguments)
-        job.ended(Ending(0, stopped_by_us=False))
+        """Call it. A job that exits has ended with that code; this process goes on."""
+        exit_code = 0
+        try:
+            job.function(*job.arguments)
+        except SystemExit as end:
+            exit_code = end.code if isinstance(end.code, int) else 1
+        job.ended(Ending(exit_code, stopped_by_us=False))
 
     def takes_jobs(self) -> bool:
         """Always."""
         return True
+
+    def has(self, name: str) -> bool:  # noqa: ARG002
+        """Never: whoever could ask waits for the job's end."""
+        return False
+
+    def kill(self, name: str) -> None:
+        """Nothing runs."""
 
     def close(self) -> None:
         """Nothing runs."""

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.context import SpawnProcess
@@ -30,16 +31,30 @@ class ProcessExecutor:
         # A thread a slot: it starts a process, waits for its end, and takes the next job.
         self._slots = ThreadPoolExecutor(parallel, thread_name_prefix="worker-slot")
         self._changed = threading.Condition()
-        self._live: set[SpawnProcess] = set()
+        self._live: dict[SpawnProcess, str] = {}
+        self._names: Counter[str] = Counter()  # of all jobs here
         self._closed = False
 
     def submit(self, job: Job) -> None:
         """Take a job; it starts when a slot is free."""
-        self._slots.submit(self._run, job)
+        with self._changed:
+            self._slots.submit(self._take, job)
+            self._names[job.name] += 1
 
     def takes_jobs(self) -> bool:
         """Until it is closed."""
         return not self._closed
+
+    def has(self, name: str) -> bool:
+        """Whether a job of that name waits or runs here."""
+        return self._names[name] > 0
+
+    def kill(self, name: str) -> None:
+        """SIGKILL to its processes: the one signal that a stopped process takes."""
+        with self._changed:
+            for process, its_name in self._live.items():
+                if its_name == name:
+                    process.kill()
 
     def close(self) -> None:
         """Terminate what runs, drop what queues, and wait for the slots."""
@@ -54,6 +69,14 @@ class ProcessExecutor:
                 process.kill()
         self._slots.shutdown(cancel_futures=True)
 
+    def _take(self, job: Job) -> None:
+        try:
+            if job.wanted():
+                self._run(job)
+        finally:
+            with self._changed:
+                self._names -= Counter([job.name])  # and none is kept at zero
+
     def _run(self, job: Job) -> None:
         process = self._context.Process(
             target=_work, args=(job.function, job.arguments), name="camreel-worker"
@@ -64,7 +87,7 @@ class ProcessExecutor:
                 return
             started = _started(process)
             if started:
-                self._live.add(process)
+                self._live[process] = job.name
         if not started:
             job.ended(Ending(1, stopped_by_us=False))
             return
@@ -73,7 +96,7 @@ class ProcessExecutor:
         while (exit_code := process.exitcode) is None:
             time.sleep(0.01)
         with self._changed:
-            self._live.discard(process)
+            del self._live[process]
             self._changed.notify_all()
             stopped = self._closed
         killed = exit_code == -signal.SIGKILL and oom_kills() != kills_before

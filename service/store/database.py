@@ -18,6 +18,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from service.errors import SchemaMismatch, StoreBusy, StoreFull
 
 BUSY_TIMEOUT_SECONDS = 15
+IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was stopped
 # Older ones can lose a commit when two connections reset the write-ahead log at once.
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
@@ -29,7 +30,9 @@ def open_engine(url: str) -> Engine:
         # The driver that we depend on, whatever the URL left open.
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_pre_ping=True, pool_recycle=1800)
+        engine = create_engine(parsed, pool_pre_ping=True, pool_recycle=1800)
+        event.listen(engine, "connect", _prepare_postgresql)
+        return engine
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     if parsed.get_backend_name() == "sqlite":
         if parsed.database and parsed.database != ":memory:":
@@ -37,6 +40,13 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    # Without them, who waits for the row of a run whose worker was stopped waits for ever.
+    connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
+    connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'")
+    connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:

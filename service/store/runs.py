@@ -40,6 +40,7 @@ QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
     "cancelled",
 )
 TERMINAL = (SUCCEEDED, FAILED, CANCELLED)
+NOBODY = ""  # owner of the lease of a run that waits
 QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
 
 
@@ -78,7 +79,10 @@ class Run:
 
 @dataclass(frozen=True)
 class Lease:
-    """One worker's right to write for a run: what it writes under another's changes nothing."""
+    """One worker's right to write for a run: what it writes under another's changes nothing.
+
+    Nobody's lease is that of a run that waits, and was not taken since that attempt.
+    """
 
     run_id: int
     attempt: int
@@ -150,6 +154,19 @@ def get(session: Session, run_id: int) -> Run:
     return _value(row, _tags(session, [run_id]).get(run_id, []))
 
 
+def hold(session: Session, run_id: int) -> Run:
+    """The run, which only this transaction changes until it ends. Raises RunNotFound."""
+    # On SQLite a writer is alone in any case.
+    session.get(RunRow, run_id, with_for_update=True, populate_existing=True)
+    return get(session, run_id)
+
+
+def stays(session: Session, run_id: int) -> bool:
+    """Whether the run is there; if so, it is not deleted before the transaction ends."""
+    query = select(RunRow.id).where(RunRow.id == run_id)
+    return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
+
+
 class Pulse(NamedTuple):
     """What of a run moves from moment to moment."""
 
@@ -209,7 +226,7 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {status: found.get(status, 0) for status in STATUSES}
 
 
-def claim(session: Session, run_id: int, owner: str = "") -> Lease | None:
+def claim(session: Session, run_id: int, owner: str = NOBODY) -> Lease | None:
     """A worker takes a queued run; None if it is no longer there to be taken."""
     now = datetime.now(UTC)
     claimed = _change_status(
@@ -297,7 +314,7 @@ def requeue(session: Session, lease: Lease, *, strikes: int) -> bool:
     return _change_status(
         session,
         lease.run_id,
-        (RUNNING,),
+        (QUEUED, RUNNING),
         QUEUED,
         lease=lease,
         lease_owner=None,
@@ -378,7 +395,10 @@ def _running(run_id: int, lease: Lease | None) -> list[ColumnElement[bool]]:
 def _under(lease: Lease | None) -> list[ColumnElement[bool]]:
     if lease is None:
         return []
-    return [RunRow.attempt == lease.attempt, func.coalesce(RunRow.lease_owner, "") == lease.owner]
+    return [
+        RunRow.attempt == lease.attempt,
+        func.coalesce(RunRow.lease_owner, NOBODY) == lease.owner,
+    ]
 
 
 def _not_before(earliest: Any, now: datetime) -> ColumnElement[datetime]:

@@ -25,6 +25,12 @@ class Nobody:
     def takes_jobs(self) -> bool:
         return True
 
+    def has(self, name: str) -> bool:
+        return any(job.name == name for job in self.jobs)
+
+    def kill(self, name: str) -> None:
+        pass
+
     def close(self) -> None:
         pass
 
