@@ -39,6 +39,11 @@ class Service:
         self.http: httpx.Client
 
     def start(self) -> None:
+        self.launch()
+        self.connect()
+
+    def launch(self) -> None:
+        """The process alone: it does not answer yet."""
         self.process = subprocess.Popen(
             [CAMREEL, "serve", "--port", "0"],
             env=self._environment,
@@ -46,6 +51,9 @@ class Service:
             stdout=subprocess.PIPE,
             text=True,
         )
+
+    def connect(self) -> None:
+        """Wait until it answers."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("Camreel answers at http://"), line
@@ -57,9 +65,14 @@ class Service:
         try:
             return self.process.wait(20)
         finally:
-            self.process.kill()
-            assert self.process.stdout is not None
-            self.process.stdout.close()
+            self.kill()
+
+    def kill(self) -> None:
+        """By SIGKILL, wherever it is: starting, at work, or gone already."""
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
 
     def post_run(self, **spec: Any) -> int:
         answer = self.http.post("/runs", json=spec)

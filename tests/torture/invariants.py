@@ -2,35 +2,70 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from service.store import epochs, runs, training_states
+from sqlalchemy.orm import Session
+
+from service.store import epochs, events, heatmaps, inspection, predictions, runs, training_states
 from service.store.blobs.file import TEMPORARIES
+from service.store.runs import Run
 from service.store.store import Store
 
 
-def check(store: Store, folder: Path) -> None:
-    """Every run of the store: epochs 0..n whole and verified, one row each; no temporary file."""
-    with store.reading() as session:
-        for run in runs.newest(session, limit=1000):
-            kept = epochs.all_of(session, run.id)
-            assert [one.epoch for one in kept] == list(range(run.epochs_done + 1))
-            assert run.epochs_done <= run.epochs_total == run.spec["epochs"]
-            named = [(one.checkpoint.blob_key, one.checkpoint.sha256) for one in kept]
-            state = training_states.find(session, run.id)
-            if state is not None:
-                named.append((state.blob_key, state.sha256))
-            assert (state.epoch if state else -1) == run.epochs_done
-            for key, sha256 in named:
-                assert hashlib.sha256(store.blobs.get(session, key)).hexdigest() == sha256
-            if run.finished_at and run.started_at:
-                assert run.created_at <= run.started_at <= run.finished_at
-    ended = all(run.status in runs.TERMINAL for run in _all(store))
-    if ended:
+def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
+    """Every run of the store: epochs 0..n whole and verified, one row each; no temporary file.
+
+    A training state is replaced by the next one: its bytes are looked at only `at_rest`.
+    """
+    with snapshot(store) as session:
+        found = runs.newest(session, limit=1000)
+        for run in found:
+            _check_run(store, session, run, at_rest)
+        assert inspection.derived_without_epoch(session) == 0
+        assert inspection.integrity(session) == []
+    if all(run.status in runs.TERMINAL for run in found):
         assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARIES)]
     for file in folder.glob("*.db"):
         with sqlite3.connect(file) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+def _check_run(store: Store, session: Session, run: Run, at_rest: bool) -> None:
+    kept = epochs.all_of(session, run.id)
+    assert [one.epoch for one in kept] == list(range(run.epochs_done + 1))
+    assert inspection.epoch_numbers(session, run.id) == list(range(run.epochs_done + 1))
+    assert run.epochs_done <= run.epochs_total == run.spec["epochs"]
+    assert (run.epochs_done == run.epochs_total) or run.status != runs.SUCCEEDED
+    assert (run.lease_owner is None) == (run.status != runs.RUNNING)
+    named = [(one.checkpoint.blob_key, one.checkpoint.sha256) for one in kept]
+    state = training_states.find(session, run.id)
+    assert (state.epoch if state else -1) == run.epochs_done
+    if state is not None and at_rest:
+        named.append((state.blob_key, state.sha256))
+    for key, sha256 in named:
+        assert hashlib.sha256(store.blobs.get(session, key)).hexdigest() == sha256
+    told = events.after(session, run.id, 0)
+    assert [event.number for event in told] == list(range(1, len(told) + 1))
+    assert [event.data["epoch"] for event in told if event.kind == events.EPOCH] == [
+        one.epoch for one in kept
+    ]
+    if run.finished_at and run.started_at:
+        assert run.created_at <= run.started_at <= run.finished_at
+
+
+@contextmanager
+def snapshot(store: Store) -> Iterator[Session]:
+    """A reading transaction that sees one moment, whoever writes meanwhile."""
+    if store.engine.dialect.name == "postgresql":
+        store = replace(
+            store, engine=store.engine.execution_options(isolation_level="REPEATABLE READ")
+        )
+    with store.reading() as session:
+        yield session
 
 
 def weights(store: Store, run_id: int) -> list[str]:
@@ -39,6 +74,24 @@ def weights(store: Store, run_id: int) -> list[str]:
         return [one.checkpoint.sha256 for one in epochs.all_of(session, run_id)]
 
 
-def _all(store: Store) -> list[runs.Run]:
+def trace(store: Store, run_id: int) -> list[dict[str, Any]]:
+    """All that training gave, but for what depends on the clock: equal traces are equal runs."""
     with store.reading() as session:
-        return runs.newest(session, limit=1000)
+        state = training_states.find(session, run_id)
+        assert state is not None
+        return [{"state": (state.epoch, state.sha256)}] + [
+            asdict(one.measures)
+            | {
+                "seconds": None,
+                "checkpoint": one.checkpoint.sha256,
+                "maps": sorted(
+                    (seen.etag, seen.peak, seen.minimum, hashlib.sha256(seen.levels).hexdigest())
+                    for seen in heatmaps.of_epoch(session, run_id, one.epoch)
+                ),
+                "predictions": [
+                    (seen.image, tuple(seen.probabilities))
+                    for seen in predictions.of_epoch(session, run_id, one.epoch)
+                ],
+            }
+            for one in epochs.all_of(session, run_id)
+        ]

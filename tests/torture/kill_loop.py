@@ -1,0 +1,150 @@
+"""Kills a service's worker, the service, or both at random times while runs train."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import httpx
+
+from service.store.store import Store
+from tests.conftest import Service
+from tests.torture import invariants, processes
+from tests.torture.witness import Spec, Witness
+
+START_SECONDS = 4.0
+"""About what a start takes with its first worker's: kills of a start are spread over it."""
+EPOCH_SECONDS = 1.0
+
+
+class KillLoop:
+    """The same `rng` gives the same kills and delays; what they hit is the machine's to say."""
+
+    def __init__(self, service: Service, store: Store, specs: list[Spec], at_once: int) -> None:
+        self._service = service
+        self._store = store
+        self._specs = specs
+        self._at_once = at_once
+        self.witness = Witness(service, store)
+        self.kills = 0
+        self.struck: dict[str, int] = dict.fromkeys(STROKES, 0)
+        self.rng = random.Random(0)
+
+    def run(self, kills: int, seed: int) -> None:
+        """Kill so often, then let all runs end."""
+        self.rng = random.Random(seed)
+        while self.kills < kills:
+            self._keep_busy()
+            name = self.rng.choice(list(STROKES))
+            self._let_time_pass(name)
+            STROKES[name](self)
+            self.struck[name] += 1
+            self.witness.look(again=True)
+            self._ask_again()
+            invariants.check(self._store, self._service.state_dir, at_rest=False)
+        self.witness.wait(lambda: not self.witness.unended())
+
+    def _keep_busy(self) -> None:
+        """One more run than train at once: one waits at every kill."""
+        self.witness.look()
+        while len(self.witness.unended()) <= self._at_once:
+            self.witness.post(*self._next_request())
+            self.witness.look()
+
+    def _next_request(self) -> tuple[str, Spec]:
+        number = len(self.witness.acknowledged)
+        return f"run {number}", self._specs[number % len(self._specs)]
+
+    def _ask_again(self) -> None:
+        key = self.rng.choice(sorted(self.witness.acknowledged))
+        self.witness.post(key, self.witness.acknowledged[key][1])
+
+    def _let_time_pass(self, name: str) -> None:
+        progress, delay = self.rng.random() < 0.5, self.rng.uniform(0, 2 * EPOCH_SECONDS)
+        print(f"kill {self.kills}: {name}, {delay:.2f} s after {'an epoch' if progress else 'all'}")
+        if progress:
+            before = self.witness.epochs_seen()
+            self.witness.wait(lambda: self.witness.epochs_seen() > before)
+        time.sleep(delay)
+
+    def kill_worker(self) -> None:
+        found: list[int] = []
+
+        def one_is_there() -> bool:
+            found[:] = processes.workers(self._service.state_dir)
+            return bool(found)
+
+        self.witness.wait(one_is_there)
+        _kill(self.rng.choice(found))
+        self.kills += 1
+
+    def kill_server(self) -> None:
+        self._strike(workers=False)
+        self._start()
+
+    def kill_both(self) -> None:
+        self._strike(workers=True)
+        self._start()
+
+    def kill_while_starting(self) -> None:
+        self._strike(workers=False)
+        self._service.launch()
+        time.sleep(self.rng.uniform(0, START_SECONDS))
+        self._strike(workers=False)
+        self._start()
+
+    def kill_while_asked(self) -> None:
+        """A request is under way: done or not, it is done once when it is sent again."""
+        key, spec = self._next_request()
+        told: list[int] = []
+
+        def ask() -> None:
+            with suppress(httpx.TransportError):
+                told.append(self.witness.post(key, spec))
+
+        client = threading.Thread(target=ask)
+        client.start()
+        time.sleep(self.rng.uniform(0, 0.05))
+        self._strike(workers=False)
+        client.join()
+        self._start()
+        assert self.witness.post(key, spec) in (told or [self.witness.acknowledged[key][0]])
+
+    def _strike(self, *, workers: bool) -> None:
+        """Kill the server, and with `workers` those that it has, before it or after it."""
+        left = set(processes.of(self._service.state_dir))
+        pids = processes.workers(self._service.state_dir) if workers else []
+        server_first = self.rng.random() < 0.5
+        if server_first:
+            self._service.kill()
+        for pid in pids:
+            _kill(pid)
+        self._service.kill()
+        self.kills += 1
+        # As often as not it is started again while what it left still dies.
+        if self.rng.random() < 0.5:
+            processes.wait_for_end(self._service.state_dir, left)
+            invariants.check(self._store, self._service.state_dir)
+
+    def _start(self) -> None:
+        left = set(processes.of(self._service.state_dir))
+        self._service.launch()
+        self._service.connect()
+        processes.wait_for_end(self._service.state_dir, left)
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+STROKES: dict[str, Callable[[KillLoop], None]] = {
+    "worker": KillLoop.kill_worker,
+    "server": KillLoop.kill_server,
+    "both": KillLoop.kill_both,
+    "starting": KillLoop.kill_while_starting,
+    "asked": KillLoop.kill_while_asked,
+}

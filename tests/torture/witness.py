@@ -1,0 +1,121 @@
+"""A client that remembers: what it was told once must stay so, whatever is killed."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from service.store import runs
+from service.store.store import Store
+from tests.conftest import Service
+
+LIVE_SECONDS = 60.0
+"""No run is `running` for longer without a sign of life."""
+
+PROGRESS_SECONDS = 180.0
+"""Far longer than a start, a lost lease and a worker's start take on a busy machine."""
+
+Spec = dict[str, Any]
+
+
+class Witness:
+    """Asks one service, over HTTP; heartbeats alone are read from its store."""
+
+    def __init__(self, service: Service, store: Store) -> None:
+        self._service = service
+        self._store = store
+        self.acknowledged: dict[str, tuple[int, Spec]] = {}
+        self._seen: dict[int, dict[str, Any]] = {}
+        self._epochs: dict[int, list[dict[str, Any]]] = {}
+        self._beats: dict[int, tuple[tuple[int, int], float]] = {}
+
+    def post(self, key: str, spec: Spec) -> int:
+        """Start a run, or ask again for the one that the key started; its name is the key."""
+        headers = {"Idempotency-Key": key}
+        answer = self._service.http.post("/runs", json=spec | {"name": key}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        run_id = int(answer.json()["id"])
+        if key in self.acknowledged:
+            assert answer.headers["Idempotent-Replayed"] == "true"
+            assert run_id == self.acknowledged[key][0]
+        self.acknowledged[key] = (run_id, spec)
+        return run_id
+
+    def look(self, *, again: bool = False) -> None:
+        """At all runs and the epochs that are new; with `again`, at every epoch once more."""
+        listed = self._list()
+        names = [run["name"] for run in listed.values()]
+        assert len(set(names)) == len(names), f"a request was done twice: {names}"
+        for key, (run_id, _) in self.acknowledged.items():
+            assert listed[run_id]["name"] == key
+        for run_id, run in listed.items():
+            self._compare(run)
+            if again or run["epochs_done"] >= len(self._epochs.get(run_id, [])):
+                self._look_at_epochs(run_id, run["epochs_done"])
+            self._seen[run_id] = run
+        self._look_at_heartbeats()
+
+    def epochs_seen(self) -> int:
+        return sum(map(len, self._epochs.values()))
+
+    def unended(self) -> list[int]:
+        return [run_id for run_id, run in self._seen.items() if not _ended(run)]
+
+    def wait(self, until: Callable[[], bool]) -> None:
+        """Look on until it is so; runs must go on meanwhile."""
+        moved, deadline = None, 0.0
+        while not until():
+            state = (self.epochs_seen(), len(self.unended()))
+            if state != moved:
+                moved, deadline = state, time.monotonic() + PROGRESS_SECONDS
+            assert time.monotonic() < deadline, f"no run goes on: {list(self._seen.values())}"
+            time.sleep(0.1)
+            self.look()
+
+    def _list(self) -> dict[int, dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
+        query: dict[str, Any] = {"limit": 200}
+        while True:
+            page = self._service.http.get("/runs", params=query).raise_for_status().json()
+            found |= {run["id"]: run for run in page["items"]}
+            if page["next"] is None:
+                return found
+            query["cursor"] = page["next"]
+
+    def _compare(self, run: dict[str, Any]) -> None:
+        assert run["status"] in ("queued", "running", "succeeded"), run
+        before = self._seen.get(run["id"])
+        if before is None:
+            return
+        assert run["epochs_done"] >= before["epochs_done"], (before, run)
+        for name in ("name", "spec", "created_at"):
+            assert run[name] == before[name]
+        if before["started_at"] is not None:
+            assert run["started_at"] == before["started_at"]
+        if _ended(before):
+            assert run == before
+
+    def _look_at_epochs(self, run_id: int, done: int) -> None:
+        query = {"limit": 200}
+        answer = self._service.http.get(f"/runs/{run_id}/epochs", params=query)
+        found = answer.raise_for_status().json()["items"]
+        before = self._epochs.get(run_id, [])
+        # Measures, checkpoint and the moment it was recorded: an epoch trained again has another.
+        assert found[: len(before)] == before
+        assert [one["epoch"] for one in found] == list(range(len(found)))
+        assert len(found) > done
+        self._epochs[run_id] = found
+
+    def _look_at_heartbeats(self) -> None:
+        now = time.monotonic()
+        with self._store.reading() as session:
+            running = runs.with_status(session, runs.RUNNING)
+        beats = {run.id: (run.attempt, run.heartbeats) for run in running}
+        for run_id, beat in beats.items():
+            last = self._beats.get(run_id)
+            since = last[1] if last and last[0] == beat else now
+            assert now - since < LIVE_SECONDS, f"run {run_id} runs without a worker"
+            self._beats[run_id] = (beat, since)
+
+
+def _ended(run: dict[str, Any]) -> bool:
+    return run["status"] in runs.TERMINAL
