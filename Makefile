@@ -3,7 +3,7 @@ BOOT := .venv-boot/bin
 BIN := .venv/bin
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: demo test lint bench lock openapi clean
+.PHONY: demo test torture lint bench lock openapi clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime
@@ -12,6 +12,10 @@ demo: .venv/.runtime
 # One thread a process: two test workers, and what they start, share the cores.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+
+# Hundreds of kills, and the kernel's choice of what they hit: each is told as it happens.
+torture: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture -m torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
 
 lint: .venv/.dev
 	$(BIN)/ruff check .

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import NullPool, create_engine, make_url, text
 
 CAMREEL = str(Path(sys.executable).parent / "camreel")
 START_TIMEOUT_SECONDS = 60.0
@@ -109,6 +111,23 @@ def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     for service in made:
         if service.process.poll() is None:
             service.stop()
+
+
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """A new database on the PostgreSQL server that is named, dropped at the end."""
+    named = os.environ.get("CAMREEL_TEST_POSTGRES_URL")
+    if not named:
+        pytest.skip("CAMREEL_TEST_POSTGRES_URL is not set")
+    server = create_engine(make_url(named), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    name = f"camreel_{uuid.uuid4().hex[:12]}"
+    with server.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    # The plain scheme, as a person writes it: the driver is ours to choose.
+    plain = make_url(named).set(database=name, drivername="postgresql")
+    yield plain.render_as_string(hide_password=False)
+    with server.connect() as connection:
+        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")

@@ -1,41 +1,18 @@
 """The service on PostgreSQL: the same learning process, in a database of its own."""
 
-import os
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
 
 from tests.conftest import Service
 
-URL = os.environ.get("CAMREEL_TEST_POSTGRES_URL")
-pytestmark = [
-    pytest.mark.postgres,
-    pytest.mark.skipif(URL is None, reason="CAMREEL_TEST_POSTGRES_URL is not set"),
-]
-
-
-@pytest.fixture
-def database_url() -> Iterator[str]:
-    """A new database, dropped at the end."""
-    assert URL is not None
-    name = f"camreel_{uuid.uuid4().hex[:12]}"
-    server = create_engine(make_url(URL), isolation_level="AUTOCOMMIT")
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    # The plain scheme, as a person writes it: the driver is ours to choose.
-    plain = make_url(URL).set(database=name, drivername="postgresql")
-    yield plain.render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    server.dispose()
+pytestmark = pytest.mark.postgres
 
 
 def test_a_run_is_trained_looked_at_and_deleted(
-    new_service: Callable[..., Service], database_url: str
+    new_service: Callable[..., Service], postgres_url: str
 ) -> None:
-    service = new_service(CAMREEL_DATABASE_URL=database_url)
+    service = new_service(CAMREEL_DATABASE_URL=postgres_url)
     run_id = service.post_run(dataset="digits", epochs=2, samples_per_epoch=300, tags=["pg"])
     run = service.wait(run_id)
     assert run["status"] == "succeeded", run
@@ -50,7 +27,7 @@ def test_a_run_is_trained_looked_at_and_deleted(
     assert service.http.get("/runs?tag=pg").json()["items"][0]["id"] == run_id
     assert service.http.get("/runs?tag=%00").status_code == 422
     service.stop()
-    again = new_service(CAMREEL_DATABASE_URL=database_url)
+    again = new_service(CAMREEL_DATABASE_URL=postgres_url)
     assert again.run(run_id)["epochs_done"] == 2
     assert again.http.delete(path).status_code == 204
     assert again.http.get(path).status_code == 404

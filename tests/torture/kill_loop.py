@@ -1,5 +1,6 @@
 """Kills a service's worker, the service, or both at random times while runs train."""
 
+import logging
 import os
 import random
 import signal
@@ -16,8 +17,11 @@ from tests.torture import invariants, processes
 from tests.torture.witness import Spec, Witness
 
 START_SECONDS = 4.0
-"""About what a start takes with its first worker's: kills of a start are spread over it."""
+WORKER_SECONDS = 3.0
 EPOCH_SECONDS = 1.0
+"""About what a start, a worker's start and an epoch take: kills are spread over them."""
+
+log = logging.getLogger(__name__)
 
 
 class KillLoop:
@@ -32,10 +36,12 @@ class KillLoop:
         self.kills = 0
         self.struck: dict[str, int] = dict.fromkeys(STROKES, 0)
         self.rng = random.Random(0)
+        self._most = 0
 
     def run(self, kills: int, seed: int) -> None:
         """Kill so often, then let all runs end."""
         self.rng = random.Random(seed)
+        self._most = kills
         while self.kills < kills:
             self._keep_busy()
             name = self.rng.choice(list(STROKES))
@@ -63,14 +69,22 @@ class KillLoop:
         self.witness.post(key, self.witness.acknowledged[key][1])
 
     def _let_time_pass(self, name: str) -> None:
-        progress, delay = self.rng.random() < 0.5, self.rng.uniform(0, 2 * EPOCH_SECONDS)
-        print(f"kill {self.kills}: {name}, {delay:.2f} s after {'an epoch' if progress else 'all'}")
+        progress, delay = self.rng.random() < 0.4, self.rng.uniform(0, 2 * EPOCH_SECONDS)
+        since = "an epoch" if progress else "the last"
+        log.info("kill %d: %s, %.2f s after %s", self.kills, name, delay, since)
         if progress:
             before = self.witness.epochs_seen()
             self.witness.wait(lambda: self.witness.epochs_seen() > before)
         time.sleep(delay)
 
-    def kill_worker(self) -> None:
+    def kill_workers(self) -> None:
+        """One, and as often as not the one that takes its place, and so on."""
+        self._kill_one_worker()
+        while self._strikes_again():
+            time.sleep(self.rng.uniform(0, WORKER_SECONDS))
+            self._kill_one_worker()
+
+    def _kill_one_worker(self) -> None:
         found: list[int] = []
 
         def one_is_there() -> bool:
@@ -90,10 +104,12 @@ class KillLoop:
         self._start()
 
     def kill_while_starting(self) -> None:
+        """The server, and as often as not the one that is to take its place, and so on."""
         self._strike(workers=False)
-        self._service.launch()
-        time.sleep(self.rng.uniform(0, START_SECONDS))
-        self._strike(workers=False)
+        while self._strikes_again():
+            self._service.launch()
+            time.sleep(self.rng.uniform(0, START_SECONDS))
+            self._strike(workers=False)
         self._start()
 
     def kill_while_asked(self) -> None:
@@ -112,6 +128,9 @@ class KillLoop:
         client.join()
         self._start()
         assert self.witness.post(key, spec) in (told or [self.witness.acknowledged[key][0]])
+
+    def _strikes_again(self) -> bool:
+        return self.rng.random() < 0.6 and self.kills < self._most
 
     def _strike(self, *, workers: bool) -> None:
         """Kill the server, and with `workers` those that it has, before it or after it."""
@@ -142,7 +161,7 @@ def _kill(pid: int) -> None:
 
 
 STROKES: dict[str, Callable[[KillLoop], None]] = {
-    "worker": KillLoop.kill_worker,
+    "workers": KillLoop.kill_workers,
     "server": KillLoop.kill_server,
     "both": KillLoop.kill_both,
     "starting": KillLoop.kill_while_starting,

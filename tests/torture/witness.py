@@ -68,7 +68,7 @@ class Witness:
             if state != moved:
                 moved, deadline = state, time.monotonic() + PROGRESS_SECONDS
             assert time.monotonic() < deadline, f"no run goes on: {list(self._seen.values())}"
-            time.sleep(0.1)
+            time.sleep(0.2)
             self.look()
 
     def _list(self) -> dict[int, dict[str, Any]]:
