@@ -1,10 +1,12 @@
 """A worker is killed at each step of an epoch's commit; the run goes on as if it had not been."""
 
+import itertools
 import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +32,7 @@ SPEC = RunSpec.model_validate(
         "seed": 5,
     }
 )
+ALWAYS = ("before-commit", "after-commit")
 # So many share the machine: threads that wait for a busy core are slow.
 ONE_CORE = os.cpu_count() or 1
 # A process that has torch already, and no threads: workers are forked from it in no time.
@@ -50,10 +53,31 @@ def worker(workspace: Workspace, run_id: int, failpoint: str = "") -> int | None
     return process.exitcode
 
 
+def cases() -> Iterator[Any]:
+    """Every failpoint of every backend: SQLite with files always, and of the others a few."""
+    for database, blobs in itertools.product(("sqlite", "postgresql"), ("file", "sql")):
+        for name in FAILPOINTS:
+            if blobs == "sql" and name.startswith("blob-"):
+                continue  # they are the file backend's
+            marks = [pytest.mark.postgres] if database == "postgresql" else []
+            if (database, blobs) != ("sqlite", "file") and name not in ALWAYS:
+                marks.append(pytest.mark.torture)
+            yield pytest.param(name, database, blobs, marks=marks, id=f"{name}-{database}-{blobs}")
+
+
 @pytest.fixture
-def workspace(tmp_path: Path) -> Workspace:
-    blobs = f"file:{tmp_path / 'blobs'}"
-    return Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", blobs, tmp_path, ONE_CORE)
+def database() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def blobs() -> str:
+    return "file"
+
+
+@pytest.fixture
+def workspace(place: tuple[str, str], tmp_path: Path) -> Workspace:
+    return Workspace(*place, tmp_path, ONE_CORE)
 
 
 @pytest.fixture
@@ -95,7 +119,7 @@ def abandon(store: Store, workspace: Workspace, run_id: int) -> bool:
     return training.abandon(store, workspace, lease, LOST)
 
 
-@pytest.mark.parametrize("name", FAILPOINTS)
+@pytest.mark.parametrize(("name", "database", "blobs"), cases())
 def test_a_run_killed_at_a_step_of_a_commit_equals_the_undisturbed_one(
     name, workspace, store, new_run, undisturbed, tmp_path
 ) -> None:

@@ -80,17 +80,6 @@ def at_once(kills: int) -> int:
 
 
 @pytest.fixture
-def place(
-    request: pytest.FixtureRequest, database: str, blobs: str, tmp_path: Path
-) -> tuple[str, str]:
-    """Where runs are kept: the database's URL, and the setting of blobs."""
-    blobs = f"file:{tmp_path / 'blobs'}" if blobs == "file" else blobs
-    if database == "sqlite":
-        return f"sqlite:///{tmp_path / 'camreel.db'}", blobs
-    return request.getfixturevalue("postgres_url"), blobs
-
-
-@pytest.fixture
 def service(place: tuple[str, str], at_once: int, tmp_path: Path) -> Iterator[Service]:
     settings = {
         "CAMREEL_DATABASE_URL": place[0],
