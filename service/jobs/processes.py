@@ -3,14 +3,13 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.context import SpawnProcess
-from typing import Any
+from multiprocessing.context import SpawnContext, SpawnProcess
 
 from service.jobs.executor import Ending, Job
 from service.jobs.kernel_kills import oom_kills
@@ -78,17 +77,14 @@ class ProcessExecutor:
                 self._names -= Counter([job.name])  # and none is kept at zero
 
     def _run(self, job: Job) -> None:
-        process = self._context.Process(
-            target=_work, args=(job.function, job.arguments), name="camreel-worker"
-        )
         kills_before = oom_kills()
         with self._changed:
             if self._closed:
                 return
-            started = _started(process)
-            if started:
+            process = _started(self._context, job)
+            if process:
                 self._live[process] = job.name
-        if not started:
+        if not process:
             job.ended(Ending(1, stopped_by_us=False))
             return
         process.join()
@@ -103,19 +99,24 @@ class ProcessExecutor:
         job.ended(Ending(exit_code, stopped, out_of_memory=killed))
 
 
-def _started(process: SpawnProcess) -> bool:
+def _started(context: SpawnContext, job: Job) -> SpawnProcess | None:
     try:
+        # Packed, for the worker to unpack: what that imports takes seconds, and by then it is to
+        # watch its parent.
+        packed = pickle.dumps((job.function, job.arguments))
+        process = context.Process(target=_work, args=(packed,), name="camreel-worker")
         process.start()
     except Exception:  # arguments that cannot be sent, or no memory or process left to be had
         log.exception("no worker process could be started")
-        return False
-    return True
+        return None
+    return process
 
 
-def _work(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _work(packed: bytes) -> None:
     # Ctrl-C reaches the whole group; how a run ends then is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    function, arguments = pickle.loads(packed)  # noqa: S301  its own parent's bytes
     function(*arguments)
 
 

@@ -64,8 +64,19 @@ def has_ended(life: socket.socket) -> bool:
 
 
 def stay_connected(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as life:
+    # Longer than `has_ended` waits: an end of its own accord is none that was asked for.
+    with socket.create_connection(("127.0.0.1", port), timeout=2 * SECONDS) as life:
         life.recv(1)
+
+
+class SlowToUnpack:
+    """As a function is whose module imports much."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
+        return stay_connected, (self.port,)
 
 
 def stay_connected_whatever_is_asked(port: int) -> None:
@@ -213,14 +224,22 @@ def test_a_closed_executor_takes_nothing_and_can_be_closed_again(executor, endin
     assert endings.empty()
 
 
-def test_workers_end_with_a_parent_that_was_killed(lives):
+@pytest.mark.parametrize(
+    "job",
+    [
+        "Job(stay_connected, (int(sys.argv[1]),), print)",
+        "Job(print, (SlowToUnpack(int(sys.argv[1])),), print)",
+    ],
+    ids=["at work", "while it imports"],
+)
+def test_workers_end_with_a_parent_that_was_killed(lives, job):
     script = (
         "import sys, time\n"
         "from service.jobs import Job, ProcessExecutor\n"
-        "from test_jobs_processes import stay_connected\n"
+        "from test_jobs_processes import SlowToUnpack, stay_connected\n"
         "executor = ProcessExecutor(2)\n"
         "for _ in range(2):\n"
-        "    executor.submit(Job(stay_connected, (int(sys.argv[1]),), print))\n"
+        f"    executor.submit({job})\n"
         "time.sleep(600)\n"
     )
     folders = [Path(__file__).parent, Path(__file__).parents[2]]

@@ -9,7 +9,7 @@ import pytest
 def place(
     request: pytest.FixtureRequest, database: str, blobs: str, tmp_path: Path
 ) -> tuple[str, str]:
-    """The database's URL and the setting of blobs, for `sqlite` or `postgresql`, `sql` or `file`."""
+    """The database's URL and the setting of blobs: `sqlite` or `postgresql`, `sql` or `file`."""
     blobs = f"file:{tmp_path / 'blobs'}" if blobs == "file" else blobs
     if database == "sqlite":
         return f"sqlite:///{tmp_path / 'camreel.db'}", blobs

@@ -152,6 +152,7 @@ class KillLoop:
         left = set(processes.of(self._service.state_dir))
         self._service.launch()
         self._service.connect()
+        self.witness.restarted()
         processes.wait_for_end(self._service.state_dir, left)
 
 

@@ -9,7 +9,7 @@ from service.store.store import Store
 from tests.conftest import Service
 
 LIVE_SECONDS = 60.0
-"""No run is `running` for longer without a sign of life."""
+"""While a service lives, no run is `running` for longer without a sign of life."""
 
 PROGRESS_SECONDS = 180.0
 """Far longer than a start, a lost lease and a worker's start take on a busy machine."""
@@ -39,6 +39,10 @@ class Witness:
             assert run_id == self.acknowledged[key][0]
         self.acknowledged[key] = (run_id, spec)
         return run_id
+
+    def restarted(self) -> None:
+        """The service was started again: leases are watched anew, by the new one's clock."""
+        self._beats.clear()
 
     def look(self, *, again: bool = False) -> None:
         """At all runs and the epochs that are new; with `again`, at every epoch once more."""

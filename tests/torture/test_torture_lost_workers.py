@@ -1,0 +1,95 @@
+"""A worker that is lost before it took its run is a lost worker as any other."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from service.core.spec import RunSpec
+from service.flows import training
+from service.flows.workspace import Workspace
+from service.jobs import Ending, Job
+from service.jobs.inline import InlineExecutor
+from service.store import runs, schema
+from service.store.runs import Run
+from service.store.store import Store, opened
+
+KILLED = Ending(-signal.SIGKILL, stopped_by_us=False)
+
+
+class Kept(InlineExecutor):
+    """Keeps jobs, and starts none."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+
+    def submit(self, job: Job) -> None:
+        self.jobs.append(job)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path, max_attempts=3)
+
+
+@pytest.fixture
+def store(workspace: Workspace) -> Iterator[Store]:
+    with opened(workspace.database_url) as found:
+        schema.ensure(found)
+        yield found
+
+
+@pytest.fixture
+def executor() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def run(store: Store, executor: Kept, workspace: Workspace) -> Run:
+    return training.start_run(store, executor, workspace, RunSpec(dataset="digits"))
+
+
+def read(store: Store, run: Run) -> Run:
+    with store.reading() as session:
+        return runs.get(session, run.id)
+
+
+def test_a_run_whose_worker_died_before_it_took_it_is_given_to_another(
+    store, executor, run
+) -> None:
+    executor.jobs[0].ended(KILLED)
+    assert (read(store, run).status, read(store, run).strikes) == (runs.QUEUED, 1)
+    assert [job.arguments[1] for job in executor.jobs] == [run.id, run.id]
+
+
+def test_a_run_that_three_workers_died_for_has_failed_whether_they_took_it_or_not(
+    store, executor, run
+) -> None:
+    executor.jobs[0].ended(KILLED)
+    with store.writing() as session:
+        assert runs.claim(session, run.id, executor.jobs[1].arguments[2])
+    executor.jobs[1].ended(KILLED)
+    assert read(store, run).status == runs.QUEUED
+    executor.jobs[2].ended(KILLED)
+    found = read(store, run)
+    assert (found.status, found.error.type) == (runs.FAILED, "worker_killed")
+    assert len(executor.jobs) == 3
+
+
+def test_a_worker_that_died_late_does_not_count_against_a_run_that_was_taken_since(
+    store, executor, run
+) -> None:
+    with store.writing() as session:
+        lease = runs.claim(session, run.id, "another service's worker")
+        assert runs.requeue(session, lease, strikes=0)
+    executor.jobs[0].ended(KILLED)
+    assert (read(store, run).status, read(store, run).strikes) == (runs.QUEUED, 0)
+    assert len(executor.jobs) == 1
+
+
+def test_a_run_that_was_cancelled_while_its_worker_began_stays_so(store, executor, run) -> None:
+    training.cancel_run(store, run.id)
+    executor.jobs[0].ended(KILLED)
+    assert read(store, run).status == runs.CANCELLED
+    assert len(executor.jobs) == 1
