@@ -160,6 +160,22 @@ def test_how_a_process_ended_is_told_and_its_slot_is_free_again(executor, ending
         assert endings.get(timeout=SECONDS) == Ending(exit_code, stopped_by_us=False)
 
 
+def test_killed_jobs_leave_no_descriptor(executor, endings):
+    one = executor(1)
+
+    def descriptors_after_kills(count: int) -> int:
+        for _ in range(count):
+            one.submit(Job(kill_itself, (signal.SIGKILL,), endings.put))
+        for _ in range(count):
+            endings.get(timeout=SECONDS)
+        # The last one's are given back by its slot's thread, a moment after it was told.
+        one.submit(Job(print, (), endings.put))
+        endings.get(timeout=SECONDS)
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    assert descriptors_after_kills(8) <= descriptors_after_kills(1) + 1
+
+
 def test_a_job_that_cannot_be_started_is_told_as_one_that_failed(executor, endings):
     one = executor(1)
     one.submit(Job(write_line, (threading.Lock(), "no lock can be sent"), endings.put))
