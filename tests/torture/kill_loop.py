@@ -25,9 +25,11 @@ log = logging.getLogger(__name__)
 
 
 class KillLoop:
-    """The same `rng` gives the same kills and delays; what they hit is the machine's to say."""
+    """The same seed gives the same kills and delays; what they hit is the machine's to say."""
 
-    def __init__(self, service: Service, store: Store, specs: list[Spec], at_once: int) -> None:
+    def __init__(
+        self, service: Service, store: Store, specs: list[Spec], at_once: int, seed: int
+    ) -> None:
         self._service = service
         self._store = store
         self._specs = specs
@@ -35,16 +37,15 @@ class KillLoop:
         self.witness = Witness(service, store)
         self.kills = 0
         self.struck: dict[str, int] = dict.fromkeys(STROKES, 0)
-        self.rng = random.Random(0)
+        self._rng = random.Random(seed)
         self._most = 0
 
-    def run(self, kills: int, seed: int) -> None:
+    def run(self, kills: int) -> None:
         """Kill so often, then let all runs end."""
-        self.rng = random.Random(seed)
         self._most = kills
         while self.kills < kills:
             self._keep_busy()
-            name = self.rng.choice(list(STROKES))
+            name = self._rng.choice(list(STROKES))
             self._let_time_pass(name)
             STROKES[name](self)
             self.struck[name] += 1
@@ -65,12 +66,12 @@ class KillLoop:
         return f"run {number}", self._specs[number % len(self._specs)]
 
     def _ask_again(self) -> None:
-        key = self.rng.choice(sorted(self.witness.acknowledged))
+        key = self._rng.choice(sorted(self.witness.acknowledged))
         self.witness.post(key, self.witness.acknowledged[key][1])
 
     def _let_time_pass(self, name: str) -> None:
-        progress, delay = self.rng.random() < 0.4, self.rng.uniform(0, 2 * EPOCH_SECONDS)
-        since = "an epoch" if progress else "the last"
+        progress, delay = self._rng.random() < 0.4, self._rng.uniform(0, 2 * EPOCH_SECONDS)
+        since = "the next epoch" if progress else "the kill before"
         log.info("kill %d: %s, %.2f s after %s", self.kills, name, delay, since)
         if progress:
             before = self.witness.epochs_seen()
@@ -81,7 +82,7 @@ class KillLoop:
         """One, and as often as not the one that takes its place, and so on."""
         self._kill_one_worker()
         while self._strikes_again():
-            time.sleep(self.rng.uniform(0, WORKER_SECONDS))
+            time.sleep(self._rng.uniform(0, WORKER_SECONDS))
             self._kill_one_worker()
 
     def _kill_one_worker(self) -> None:
@@ -92,7 +93,7 @@ class KillLoop:
             return bool(found)
 
         self.witness.wait(one_is_there)
-        _kill(self.rng.choice(found))
+        _kill(self._rng.choice(found))
         self.kills += 1
 
     def kill_server(self) -> None:
@@ -108,7 +109,7 @@ class KillLoop:
         self._strike(workers=False)
         while self._strikes_again():
             self._service.launch()
-            time.sleep(self.rng.uniform(0, START_SECONDS))
+            time.sleep(self._rng.uniform(0, START_SECONDS))
             self._strike(workers=False)
         self._start()
 
@@ -123,20 +124,21 @@ class KillLoop:
 
         client = threading.Thread(target=ask)
         client.start()
-        time.sleep(self.rng.uniform(0, 0.05))
+        time.sleep(self._rng.uniform(0, 0.05))
         self._strike(workers=False)
         client.join()
         self._start()
-        assert self.witness.post(key, spec) in (told or [self.witness.acknowledged[key][0]])
+        run_id = self.witness.post(key, spec)
+        assert told in ([], [run_id])
 
     def _strikes_again(self) -> bool:
-        return self.rng.random() < 0.6 and self.kills < self._most
+        return self._rng.random() < 0.6 and self.kills < self._most
 
     def _strike(self, *, workers: bool) -> None:
         """Kill the server, and with `workers` those that it has, before it or after it."""
         left = set(processes.of(self._service.state_dir))
         pids = processes.workers(self._service.state_dir) if workers else []
-        server_first = self.rng.random() < 0.5
+        server_first = self._rng.random() < 0.5
         if server_first:
             self._service.kill()
         for pid in pids:
@@ -144,7 +146,7 @@ class KillLoop:
         self._service.kill()
         self.kills += 1
         # As often as not it is started again while what it left still dies.
-        if self.rng.random() < 0.5:
+        if self._rng.random() < 0.5:
             processes.wait_for_end(self._service.state_dir, left)
             invariants.check(self._store, self._service.state_dir)
 

@@ -107,8 +107,8 @@ def test_runs_end_as_if_nothing_had_been_killed(
     seed = int(os.environ.get("CAMREEL_TORTURE_SEED") or random.randrange(2**32))
     log.info("CAMREEL_TORTURE_SEED=%d", seed)
     began = time.monotonic()
-    loop = KillLoop(service, store, SPECS, at_once)
-    loop.run(kills, seed)
+    loop = KillLoop(service, store, SPECS, at_once, seed)
+    loop.run(kills)
     for run_id, spec in loop.witness.acknowledged.values():
         assert service.run(run_id)["status"] == "succeeded"
         assert invariants.trace(store, run_id) == undisturbed[SPECS.index(spec)]
