@@ -36,16 +36,20 @@ TIMEOUT_MS = 60_000
 
 WATCH_UNTIL_WHOLE = """
 () => {
+  const BLACK = 0xff000000; // an input that has not come
   const whole = () => {
     const reel = document.querySelector(".reel-section");
     const canvases = [...document.querySelectorAll(".large canvas")];
     return reel?.getAttribute("aria-busy") === "false"
       && document.querySelectorAll(".reel-label").length > 0
-      && [...document.querySelectorAll(".reel-label img")].every(
-        (image) => image.complete || image.getBoundingClientRect().top > innerHeight)
       && document.querySelectorAll(".scores .figure").length > 0
       && document.querySelectorAll(".curve canvas").length === 5
-      && canvases.length === 4;
+      && [...document.querySelectorAll(".curve [role=img]")].every(
+        (curve) => /\\d/.test(curve.ariaLabel))
+      && canvases.length === 4
+      && [...document.querySelectorAll(".thumbnail")].every((canvas) =>
+        new Uint32Array(canvas.getContext("2d").getImageData(0, 0, 44, 44).data.buffer)
+          .some((pixel) => pixel !== BLACK));
   };
   // Two frames more: what the last answer changed is painted in the next one.
   const look = () => whole()

@@ -10,7 +10,7 @@ from service.api.caching import conditional
 from service.api.map_parameters import Epochs, Text
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header, without_bad_epochs
-from service.api.services import Services
+from service.api.services import Services, ServiceSet
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.atlas import MAX_SIDE, atlas_png
@@ -141,8 +141,37 @@ def read_atlas(
     asked: Annotated[AtlasParameters, Query()],
 ) -> Response:
     """See RULE."""
-    plan = services.atlases.plan(asked.query(run_id))
     kind = preferred(request.headers.get("accept", ""), (PNG, JSON))
+    reply = _reply(services, request, run_id, asked, kind)
+    reply.headers["Vary"] = "Accept"
+    return reply
+
+
+@router.get(
+    "/atlas.json",
+    summary="The layout of an atlas, by a URL of its own",
+    responses={304: {"description": "The client has it already."}},
+    response_model=AtlasLayout,
+)
+@without_bad_epochs
+def read_atlas_layout(
+    services: Services,
+    request: Request,
+    run_id: RunId,
+    asked: Annotated[AtlasParameters, Query()],
+) -> Response:
+    """What `/atlas` answers to `Accept: application/json`.
+
+    Browsers keep one answer a URL, and ask for no second one before they have the first: with this,
+    picture and layout come at once and are both kept.
+    """
+    return _reply(services, request, run_id, asked, JSON)
+
+
+def _reply(
+    services: ServiceSet, request: Request, run_id: int, asked: AtlasParameters, kind: str
+) -> Response:
+    plan = services.atlases.plan(asked.query(run_id))
 
     def draw() -> bytes:
         with services.metrics.picture_seconds.labels("atlas", plan.methods[0]).time():
@@ -151,9 +180,7 @@ def read_atlas(
 
     etag = f"{plan.etag}-{kind.split('/')[1]}"
     told = quarantine_header(plan.quarantined)
-    reply = conditional(request, etag, draw, kind, immutable=False, extra=lambda: told)
-    reply.headers["Vary"] = "Accept"
-    return reply
+    return conditional(request, etag, draw, kind, immutable=False, extra=lambda: told)
 
 
 def _png(atlas: Atlas) -> bytes:

@@ -1,5 +1,6 @@
 """The catalogue: what can be asked for. Read from the same tables that the work is done by."""
 
+from functools import cache
 from typing import Any
 
 from fastapi import APIRouter
@@ -15,6 +16,7 @@ from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
 from service.core.render.colormaps import COLORMAPS, colour_table
 
+# The tables do not change while the service runs, and schemas of parameters are slow to make.
 router = APIRouter(tags=["catalogue"])
 
 
@@ -87,6 +89,7 @@ class ColormapAnswer(BaseModel):
 
 
 @router.get("/datasets", summary="What can be learned")
+@cache
 def list_datasets() -> Page[DatasetAnswer]:
     """All datasets."""
     items = [
@@ -106,6 +109,7 @@ def list_datasets() -> Page[DatasetAnswer]:
 
 
 @router.get("/architectures", summary="What can be trained")
+@cache
 def list_architectures() -> Page[ArchitectureAnswer]:
     """All architectures, with their parameters' bounds and defaults."""
     source = DATASETS["mnist"]
@@ -124,6 +128,7 @@ def list_architectures() -> Page[ArchitectureAnswer]:
 
 
 @router.get("/optimizers", summary="How it can be trained")
+@cache
 def list_optimizers() -> Page[ParametrisedAnswer]:
     """All optimisers, with their parameters' bounds and defaults."""
     items = [
@@ -136,6 +141,7 @@ def list_optimizers() -> Page[ParametrisedAnswer]:
 
 
 @router.get("/methods", summary="How it can be looked at")
+@cache
 def list_methods() -> Page[MethodAnswer]:
     """All methods of making a map."""
     items = [
@@ -158,6 +164,7 @@ def list_methods() -> Page[MethodAnswer]:
 
 
 @router.get("/targets", summary="Which score a map can explain")
+@cache
 def list_targets() -> Page[TargetAnswer]:
     """All targets."""
     items = [
@@ -168,6 +175,7 @@ def list_targets() -> Page[TargetAnswer]:
 
 
 @router.get("/colormaps", summary="In which colours")
+@cache
 def list_colormaps() -> Page[ColormapAnswer]:
     """All colour tables."""
     items = [

@@ -10,9 +10,13 @@ from service.api.caching import conditional
 from service.api.pages import Page, RunId
 from service.api.services import Services
 from service.core.datasets import DATASETS
+from service.core.images import from_png, in_a_grid, to_png
+from service.errors import ImageNotFound
 from service.store import images, runs
 
 router = APIRouter(tags=["images"])
+
+PROBES_A_ROW = 32
 
 
 class ProbeAnswer(BaseModel):
@@ -30,6 +34,27 @@ def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
         watched = images.probes(session, run_id)
     items = [ProbeAnswer(image=image.reference, label=image.label) for image in watched]
     return Page(items=items, next=None)
+
+
+@router.get(
+    "/runs/{run_id}/probes.png",
+    summary="The images that a run watches, in one PNG",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+def read_probes(services: Services, request: Request, run_id: RunId) -> Response:
+    """32 a row and lossless: probe i, from 0 in their order, is at column i % 32 of row i // 32."""
+    with services.store.reading() as session:
+        runs.get(session, run_id)
+        watched = images.probes(session, run_id)
+    if not watched:
+        raise ImageNotFound("of its own", f"run {run_id} has no probes yet")
+    etag = hashlib.sha256(b"".join(image.png for image in watched)).hexdigest()[:32]
+
+    def draw() -> bytes:
+        return to_png(in_a_grid([from_png(image.png) for image in watched], PROBES_A_ROW))
+
+    return conditional(request, etag, draw, "image/png", immutable=False)
 
 
 @router.get(

@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,17 @@ def to_png(pixels: Tensor) -> bytes:
     """Lossless PNG of uint8 (1, H, W) grey or (3, H, W) colour."""
     array = pixels.permute(1, 2, 0).contiguous().numpy()
     return encode_png(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def in_a_grid(images: Sequence[Tensor], a_row: int) -> Tensor:
+    """Images (D, H, W), all alike, as one: image i in row i // a_row, column i % a_row; rest 0."""
+    depth, height, width = images[0].shape
+    columns = min(len(images), a_row)
+    rows = -(-len(images) // columns)
+    grid = torch.zeros(rows * columns, depth, height, width, dtype=torch.uint8)
+    grid[: len(images)] = torch.stack(list(images))
+    folded = grid.reshape(rows, columns, depth, height, width).permute(2, 0, 3, 1, 4)
+    return folded.reshape(depth, rows * height, columns * width)
 
 
 def from_png(png: bytes) -> Tensor:

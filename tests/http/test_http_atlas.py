@@ -157,6 +157,11 @@ def test_one_url_has_two_representations_each_with_its_etag(http: httpx.Client, 
     assert png != json
     crossed = http.get(f"{run}/atlas", headers={"accept": "application/json", "if-none-match": png})
     assert crossed.status_code == 200
+    alone = http.get(f"{run}/atlas.json", headers={"accept": "*/*"})
+    assert alone.headers["etag"] == json
+    assert alone.json() == http.get(f"{run}/atlas", headers=JSON).json()
+    kept = http.get(f"{run}/atlas.json", headers={"if-none-match": json})
+    assert (kept.status_code, kept.content) == (304, b"")
     others = {
         http.get(f"{run}/atlas", params=params).headers["etag"]
         for params in ({"epochs": "1:"}, {"rows": "classes"}, {"method": "proposed"}, {"class": 1})

@@ -242,6 +242,26 @@ def test_probes_are_the_first_test_image_of_each_class(http: httpx.Client, run: 
         assert [p["image"] for p in probes[:3]] == ["test:3", "test:2", "test:1"]
 
 
+def test_all_probes_are_in_one_picture(http: httpx.Client, service, run: str) -> None:
+    many = service.post_run(
+        dataset="digits", epochs=1, samples_per_epoch=50, probes={"per_class": 4}, tags=["grid"]
+    )
+    service.wait(many)
+    for path in (run, f"/runs/{many}"):
+        answer = http.get(f"{path}/probes.png")
+        grid = np.asarray(picture(answer))
+        dataset, references = _dataset(http, path), _probes(http, path)
+        for i, reference in enumerate(references):
+            one = np.asarray(picture(http.get(f"/images/{reference}", params={"dataset": dataset})))
+            y, x = 28 * (i // 32), 28 * (i % 32)
+            assert np.array_equal(grid[y : y + 28, x : x + 28], one)
+        assert grid.shape == (28 * -(-len(references) // 32), 28 * min(32, len(references)))
+        etag = {"if-none-match": answer.headers["etag"]}
+        assert http.get(f"{path}/probes.png", headers=etag).status_code == 304
+    assert http.delete(f"/runs/{many}").status_code == 204
+    assert http.get(f"/runs/{many}/probes.png").status_code == 404
+
+
 def _told(http: httpx.Client, run: str, method: str, image: str, epoch: int) -> str:
     params = {"method": method, "image": image}
     return str(http.get(f"{run}/epochs/{epoch}/cam", params=params).headers["x-cam-blank"])

@@ -2,7 +2,6 @@ import { useEffect } from "preact/hooks";
 import { SignIn } from "./access/SignIn";
 import { openSession, session, signOut } from "./access/session";
 import { ComparePage } from "./compare/ComparePage";
-import { Loading } from "./parts/Failure";
 import { Help, helpOpen } from "./parts/Help";
 import { Link } from "./parts/Link";
 import { place } from "./route";
@@ -39,7 +38,8 @@ export function App() {
           </select>
         </div>
       </header>
-      {now.state === "out" ? <SignIn /> : now.state === "unknown" ? <main id="content"><Loading /></main> : <Page />}
+      {/* Not waited for: who may not see the page is told so by its own first answer. */}
+      {now.state === "out" ? <SignIn /> : <Page />}
       <Help />
     </>
   );

@@ -1,7 +1,7 @@
 // Input images as pixels of any size, for painting maps over them.
 
 import { signal } from "@preact/signals";
-import { imageAddress } from "./reel";
+import { address, getBlob } from "../api/client";
 
 /** Counts up when an image has come, so that what shows it is drawn again. */
 export const arrived = signal(0);
@@ -17,19 +17,33 @@ export function imagePixels(dataset: string, reference: string, size: number): U
   const place = `${key} ${size} ${bitmap ? 1 : 0}`;
   const kept = scaled.get(place);
   if (kept) return kept;
-  if (bitmap === undefined) void load(key, imageAddress(reference, dataset));
+  if (bitmap === undefined) void load(key, address(`/images/${reference}`, { dataset }));
   const made = bitmap ? resized(bitmap, size) : new Uint32Array(size * size).fill(0xff000000);
   if (scaled.size >= SCALED_AT_MOST) scaled.clear();
   scaled.set(place, made);
   return made;
 }
 
-/** Fetch images that will be painted soon. */
-export function prefetch(dataset: string, references: string[]): void {
-  for (const reference of references) {
-    const key = `${dataset} ${reference}`;
-    if (bitmaps.get(key) === undefined) void load(key, imageAddress(reference, dataset));
+const A_ROW = 32; // of the probes' common picture
+
+/** Fetch a run's probes, all at once. */
+export async function loadProbes(runId: number, dataset: string, references: string[]): Promise<void> {
+  const key = (reference: string) => `${dataset} ${reference}`;
+  if (references.every((reference) => bitmaps.has(key(reference)))) return;
+  for (const reference of references) bitmaps.set(key(reference), bitmaps.get(key(reference)) ?? null);
+  try {
+    const grid = await createImageBitmap(await getBlob(`/runs/${runId}/probes.png`, "image/png"), { colorSpaceConversion: "none" });
+    const width = grid.width / Math.min(A_ROW, references.length);
+    const height = grid.height / Math.ceil(references.length / A_ROW);
+    const parts = await Promise.all(references.map((_, i) =>
+      createImageBitmap(grid, (i % A_ROW) * width, Math.floor(i / A_ROW) * height, width, height)));
+    references.forEach((reference, i) => bitmaps.set(key(reference), parts[i]!));
+    grid.close();
+  } catch {
+    // Maps are shown over black; each image is asked for by itself when it is painted next.
+    for (const reference of references) if (!bitmaps.get(key(reference))) bitmaps.delete(key(reference));
   }
+  arrived.value++;
 }
 
 async function load(key: string, url: string): Promise<void> {

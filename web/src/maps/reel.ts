@@ -1,7 +1,7 @@
 // The maps of a run as the page holds them: columns by epoch, fetched as atlases, kept as bytes.
 
 import { signal } from "@preact/signals";
-import { address, getBlob, getJson } from "../api/client";
+import { getBlob, getJson } from "../api/client";
 import type { Atlas, AtlasRow, BlankCause } from "../api/types";
 import type { MapCell } from "./levels";
 import type { Geometry } from "./paint";
@@ -118,7 +118,9 @@ export class Reel {
     const params = { method: methods, rows, image, epochs: ranges(epochs) };
     const path = `/runs/${runId}/atlas`;
     // The larger one first: a browser has few connections to a service.
-    const [picture, layout] = await Promise.all([getBlob(path, "image/png", params), getJson<Atlas>(path, params)]);
+    const [picture, layout] = await Promise.all([
+      getBlob(path, "image/png", params), getJson<Atlas>(`${path}.json`, params),
+    ]);
     const bytes = await grayLevels(picture);
     this.rows = layout.rows;
     this.methods = layout.methods;
@@ -170,6 +172,3 @@ export function ranges(epochs: number[]): string {
   const even = epochs.every((epoch, i) => i === 0 || epoch - epochs[i - 1]! === step);
   return even ? `${epochs[0]}:${epochs.at(-1)}:${step}` : epochs.join(",");
 }
-
-export const imageAddress = (reference: string, dataset: string): string =>
-  address(`/images/${reference}`, { dataset });

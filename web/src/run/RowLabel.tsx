@@ -1,6 +1,6 @@
 import type { AtlasRow } from "../api/types";
-import { imageAddress } from "../maps/reel";
 import { t } from "../text";
+import { Thumbnail } from "./Thumbnail";
 
 interface Props {
   row: AtlasRow;
@@ -15,7 +15,7 @@ interface Props {
 export function RowLabel({ row, dataset, method, both, byClass, first }: Props) {
   return (
     <>
-      {first ? <img src={imageAddress(row.image, dataset)} alt="" width="22" height="22" loading="lazy" /> : <span class="no-image" />}
+      {first ? <Thumbnail dataset={dataset} image={row.image} /> : <span class="no-image" />}
       {first && <span class="row-name" aria-hidden="true">{byClass ? t("row.class", { name: row.class_name }) : row.class_name}</span>}
       <span class="visually-hidden">{row.image}, {t("row.class", { name: row.class_name })}</span>
       {both && <span class={`which ${method ? "b" : "a"}`}>{method ? "B" : "A"}</span>}

@@ -5,7 +5,7 @@ import { useEffect, useMemo } from "preact/hooks";
 import { datasets } from "../api/catalogue";
 import { postJson, remove } from "../api/client";
 import type { Run } from "../api/types";
-import { arrived, prefetch } from "../maps/images";
+import { arrived, loadProbes } from "../maps/images";
 import { loadTables, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
@@ -28,7 +28,6 @@ import { TakeAway } from "./TakeAway";
 import { fitting, linesOf, openView, sampled, zoom, type View } from "./view";
 
 const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is shown
-const FIRST_IMAGES = 20; // rows that may be seen at first
 const CELLS_AT_ONCE = 1_500; // a row's epochs: so many are fetched in one request
 
 export function RunPage({ id }: { id: number }) {
@@ -127,9 +126,8 @@ function open(id: number) {
     }),
     effect(() => {
       const dataset = following.run.value?.spec.dataset;
-      const first = following.probes.value.slice(0, FIRST_IMAGES).map((probe) => probe.image);
-      // After the maps, which are asked for in the same breath and take longer.
-      if (dataset) setTimeout(() => prefetch(dataset, first));
+      const references = following.probes.value.map((probe) => probe.image);
+      if (dataset && references.length) void loadProbes(id, dataset, references);
     }),
     // Other methods or rows are another set of maps.
     effect(() => {

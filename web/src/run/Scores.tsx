@@ -28,6 +28,8 @@ export function Scores({ runId, image, epoch, last }: Props) {
     const from = Math.max(0, at - AT_ONCE / 2);
     const wanted = Array.from({ length: AT_ONCE }, (_, i) => from + i)
       .filter((e) => e <= last.value && (e === at || !known.peek().has(`${reference} ${e}`)));
+    if (!known.peek().size) return void read(reference, wanted);
+    // Not for each epoch that is scrubbed past.
     const asked = setTimeout(() => void read(reference, wanted), 30);
     return () => clearTimeout(asked);
   });
