@@ -31,6 +31,7 @@ from service.api import (
 )
 from service.api import runs as runs_api
 from service.api.body_limits import BodyLimits
+from service.api.departures import Departures
 from service.api.metrics import Metrics
 from service.api.protection import Protection
 from service.api.services import ServiceSet
@@ -120,6 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         most=MAX_BODY_BYTES,
         others={("POST", "/images"): settings.max_upload_bytes},
     )
+    app.add_middleware(Departures)
     for resource in RESOURCES:
         app.include_router(resource.router)
     app.include_router(page.router)

@@ -57,6 +57,10 @@ class ImageNotFound(NotFound):
         super().__init__(f"There is no image {reference}: {hint}.")
 
 
+class RequestCancelled(CamreelError):
+    """Nobody waits any more for what was being made."""
+
+
 class QueueFull(CamreelError):
     """As many runs wait as may wait."""
 

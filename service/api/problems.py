@@ -36,6 +36,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.ImageTooLarge: 413,
     errors.RunConflict: 409,
     errors.RunCancelled: 409,
+    errors.RequestCancelled: 499,  # heard by nobody but the log
     errors.RunDiverged: 409,
     errors.CheckpointCorrupt: 410,
     errors.EpochQuarantined: 410,

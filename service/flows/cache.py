@@ -3,11 +3,37 @@
 import threading
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from cachetools import LRUCache
 
+from service.core import cancellation
+from service.core.cancellation import Wanted
+
 T = TypeVar("T")
+
+LOOK_SECONDS = 0.5
+"""How often who waits for another's work looks whether it is still waited for itself."""
+
+
+@dataclass
+class _Making(Generic[T]):
+    """A thing that is being made, and all that it is made for."""
+
+    wanted: list[Wanted]
+    result: Future[T | None] = field(default_factory=Future)  # None: it could not be made
+
+    def is_wanted(self) -> bool:
+        return any(one() for one in self.wanted)
+
+    def wait(self) -> T | None:
+        """What became of it. Raises RequestCancelled where nobody waits for who waits here."""
+        while True:
+            try:
+                return self.result.result(LOOK_SECONDS)
+            except TimeoutError:
+                cancellation.check()
 
 
 class Cache(Generic[T]):
@@ -16,7 +42,7 @@ class Cache(Generic[T]):
     def __init__(self, max_bytes: int, size: Callable[[T], int]) -> None:
         self._kept: LRUCache[Hashable, T] = LRUCache(max_bytes, getsizeof=size)
         self._lock = threading.Lock()
-        self._making: dict[Hashable, Future[T | None]] = {}  # None: it could not be made
+        self._making: dict[Hashable, _Making[T]] = {}
         self.hits = 0
         self.misses = 0
 
@@ -41,35 +67,37 @@ class Cache(Generic[T]):
         """The same of several at a time: `make` gets those keys that nobody makes yet.
 
         Where another's `make` raises, who waited for it makes the thing after all: the cause may
-        lie in what was made beside it.
+        lie in what was made beside it. `make` is wanted as long as anybody waits for what it makes.
         """
         found: dict[Hashable, T] = {}
         wanted = list(dict.fromkeys(keys))
         while wanted:
+            cancellation.check()
             mine, others = self._claim(wanted, found)
             if mine:
                 # Before any waiting: two that wait for each other's would wait for ever.
                 found |= self._made(mine, make)
             for key, making in others.items():
-                if (thing := making.result()) is not None:
+                if (thing := making.wait()) is not None:
                     found[key] = thing
             wanted = [key for key in others if key not in found]
         return found
 
     def _claim(
         self, wanted: Sequence[Hashable], found: dict[Hashable, T]
-    ) -> tuple[list[Hashable], dict[Hashable, Future[T | None]]]:
+    ) -> tuple[list[Hashable], dict[Hashable, _Making[T]]]:
         """Put what is kept into `found`; keys that are now the caller's to make, and others'."""
         mine: list[Hashable] = []
-        others: dict[Hashable, Future[T | None]] = {}
+        others: dict[Hashable, _Making[T]] = {}
         with self._lock:
             for key in wanted:
                 if (thing := self._counted(key)) is not None:
                     found[key] = thing
                 elif key in self._making:
                     others[key] = self._making[key]
+                    others[key].wanted.append(cancellation.current())
                 else:
-                    self._making[key] = Future()
+                    self._making[key] = _Making([cancellation.current()])
                     mine.append(key)
         return mine, others
 
@@ -77,15 +105,17 @@ class Cache(Generic[T]):
         self, mine: list[Hashable], make: Callable[[list[Hashable]], Sequence[T]]
     ) -> dict[Hashable, T]:
         things: dict[Hashable, T] = {}
+        asked = [self._making[key] for key in mine]
         try:
-            things = dict(zip(mine, make(mine), strict=True))
+            with cancellation.while_wanted(lambda: any(making.is_wanted() for making in asked)):
+                things = dict(zip(mine, make(mine), strict=True))
             for key, thing in things.items():
                 self.put(key, thing)
         finally:
             with self._lock:
                 waited_for = [(key, self._making.pop(key)) for key in mine]
             for key, making in waited_for:
-                making.set_result(things.get(key))
+                making.result.set_result(things.get(key))
         return things
 
     def _counted(self, key: Hashable) -> T | None:

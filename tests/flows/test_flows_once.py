@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from service.core.cancellation import check, while_wanted
 from service.core.spec import RunSpec
+from service.errors import RequestCancelled
 from service.flows import viewing
 from service.flows.atlas import Atlases, AtlasQuery
 from service.flows.cache import Cache
@@ -205,3 +207,85 @@ def test_the_same_key_twice_in_one_call_is_made_once() -> None:
 
     assert numbers().get_or_make_each(["a", "a"], make) == {"a": 1}
     assert made == [["a"]]
+
+
+class Interest:
+    """A client, who waits until it is gone."""
+
+    def __init__(self) -> None:
+        self.waits = True
+
+    def ask(self, act: Callable[[], Any]) -> Any:
+        with while_wanted(lambda: self.waits):
+            return act()
+
+
+def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
+    cache = numbers()
+    first, second = Interest(), Interest()
+    begun, looked = threading.Event(), threading.Event()
+
+    def make() -> int:
+        begun.set()
+        while True:
+            check()
+            looked.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        making = threads.submit(first.ask, lambda: cache.get_or_make("key", make))
+        assert begun.wait(10)
+        waiting = threads.submit(second.ask, lambda: cache.get_or_make("key", lambda: 7))
+        while len(cache._making["key"].wanted) < 2:
+            pass
+        first.waits = False
+        for _ in range(3):
+            looked.clear()
+            assert looked.wait(10)  # it goes on, for the second
+        assert not making.done()
+        second.waits = False
+        for one in (making, waiting):
+            with pytest.raises(RequestCancelled):
+                one.result(10)
+    assert cache._making == {}
+
+
+def test_who_leaves_while_another_makes_it_does_not_wait_for_the_end() -> None:
+    cache = numbers()
+    gone = Interest()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def make() -> int:
+        begun.set()
+        assert go_on.wait(20)
+        return 5
+
+    with ThreadPoolExecutor(2) as threads:
+        making = threads.submit(cache.get_or_make, "key", make)
+        assert begun.wait(10)
+        gone.waits = False
+        with pytest.raises(RequestCancelled):
+            gone.ask(lambda: cache.get_or_make("key", lambda: 7))
+        go_on.set()
+        assert making.result(10) == 5
+
+
+@pytest.mark.parametrize("method", ["score-cam", "smooth-grad", "full-grad", "lime", "occlusion"])
+def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> None:
+    def looked(method: str, until: int = 1_000_000) -> int:
+        """How often a map's computation looks whether it is wanted."""
+        viewer = Viewer(store, "nowhere")
+        subject, epoch = viewer.subject(Query(1, method, image=IMAGE)), viewer.epoch(1, 1)
+        looks: list[int] = []
+
+        def wanted() -> bool:
+            looks.append(1)
+            return len(looks) < until
+
+        with while_wanted(wanted):
+            viewer.map(subject, epoch)
+        return len(looks)
+
+    times = looked(method)
+    assert times > looked("proposed")
+    with pytest.raises(RequestCancelled):
+        looked(method, until=times)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from service.core.cams.closed_form import ClosedHead, ClosedPass
 from service.core.cams.targets import Outputs
+from service.core.cancellation import check
 from service.core.models.stages import Convolution, OutputActivation
 
 # Bytes that the gradients of one chunk of classes may take, unless told otherwise.
@@ -181,6 +182,7 @@ class HeadGraph:
 
     def gradients(self, cotangents: Tensor) -> Tensor:
         """d (sum_c v_c x_c) / d A for V vectors v (V, N, C): (V, N, K, H, W)."""
+        check()
         (found,) = torch.autograd.grad(
             self.connected_units, self.leaf, cotangents, retain_graph=True, is_grads_batched=True
         )

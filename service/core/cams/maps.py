@@ -13,6 +13,7 @@ from service.core.cams.cut import Cut
 from service.core.cams.explanation import Explanation
 from service.core.cams.fusion import fuse
 from service.core.cams.layers import check_layers
+from service.core.cancellation import check
 from service.core.images import as_input
 from service.core.models import StagedNetwork
 
@@ -135,6 +136,7 @@ def _block(
     classes: Sequence[int] | None,
     memory_bytes: int,
 ) -> ClassMaps:
+    check()
     cuts = [Cut(network, images, name, memory_bytes // 4) for name in layers]
     chosen = tuple(range(cuts[0].units.shape[1]) if classes is None else classes)
     signed = {}

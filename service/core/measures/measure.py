@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from service.core.cancellation import check
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
 
@@ -102,11 +103,11 @@ def by_peak(maps: Tensor) -> Tensor:
 @torch.no_grad()
 def confidences(network: StagedNetwork, images: Tensor, classes: Tensor) -> Tensor:
     """softmax(o)_c of each image for its own class (N,), in batches of bounded memory."""
-    at_once = batch_size(network, images)
-    found = [
-        network.logits(network(some)).softmax(1).gather(1, own.unsqueeze(1)).squeeze(1)
-        for some, own in in_parts(at_once, images, classes)
-    ]
+    found = []
+    for some, own in in_parts(batch_size(network, images), images, classes):
+        check()
+        sure = network.logits(network(some)).softmax(1)
+        found.append(sure.gather(1, own.unsqueeze(1)).squeeze(1))
     return torch.cat(found)
 
 
