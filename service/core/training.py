@@ -64,13 +64,7 @@ def train(
     whatever `after_batch` raises.
     """
     device = resolve_device(spec.device)
-    with seeded(spec.seed, 0, device):
-        network = spec.architecture.build(spec.source.image_shape, len(data.class_names))
-    # Channels last: the convolutions of the CPU's and the GPU's libraries are at home in it.
-    network = network.to(device).to(memory_format=torch.channels_last)
-    optimizer = spec.optimizer.build(network.parameters())
-    if resume_from is not None:
-        restore(resume_from, network, optimizer)
+    network, optimizer = begin(spec, device, resume_from)
     first = 0 if resume_from is None else resume_from.epoch + 1
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
     for epoch in range(first, spec.epochs + 1):
@@ -94,6 +88,29 @@ def train(
             network=network,
             optimizer=optimizer,
         )
+
+
+def begin(
+    spec: RunSpec, device: torch.device, resume_from: TrainingState | None
+) -> tuple[StagedNetwork, torch.optim.Optimizer]:
+    """Network and optimiser before the first step, or as they stood.
+
+    Raises CheckpointCorrupt for a state that is not of such a run.
+    """
+    source = spec.source
+    with seeded(spec.seed, 0, device):
+        network = spec.architecture.build(source.image_shape, len(source.class_names))
+    # Channels last: the convolutions of the CPU's and the GPU's libraries are at home in it.
+    network = network.to(device).to(memory_format=torch.channels_last)
+    optimizer = spec.optimizer.build(network.parameters())
+    if resume_from is not None:
+        restore(resume_from, network, optimizer)
+    return network, optimizer
+
+
+def check_state(spec: RunSpec, state: TrainingState) -> None:
+    """A run of `spec` can go on from it. Raises CheckpointCorrupt."""
+    begin(spec, torch.device("cpu"), state)
 
 
 def resolve_device(name: str) -> torch.device:

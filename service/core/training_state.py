@@ -51,15 +51,27 @@ def restore(state: TrainingState, network: StagedNetwork, optimizer: torch.optim
     """
     try:
         network.load_state_dict(load(state.network))
+        values = _optimizer_values(state)
+        _check_shapes(values, optimizer)
         optimizer.load_state_dict(
             {
-                "state": _optimizer_values(state),
+                "state": values,
                 # Rates and decays are the spec's, and the optimiser was built from it.
                 "param_groups": optimizer.state_dict()["param_groups"],
             }
         )
     except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError) as error:
         raise CheckpointCorrupt("The training state does not fit its run.") from error
+
+
+def _check_shapes(values: dict[int, dict[str, object]], optimizer: torch.optim.Optimizer) -> None:
+    """What belongs to a parameter is of its shape, or one number: torch itself would not mind."""
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    for index, of_one in values.items():
+        shape = parameters[index].shape if 0 <= index < len(parameters) else None
+        for value in of_one.values():
+            if isinstance(value, torch.Tensor) and value.dim() and value.shape != shape:
+                raise ValueError("a tensor of another network's optimiser")
 
 
 def _optimizer_values(state: TrainingState) -> dict[int, dict[str, object]]:

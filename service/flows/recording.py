@@ -107,8 +107,8 @@ def record_epoch(
         store.blobs.put(session, key, data)
         failpoints.reach("after-blob")
         store.blobs.put(session, stored.blob_key, state)
-        training_states.keep(session, run_id, stored)
-        store.blobs.delete(session, [training_states.key_of(run_id, result.epoch - 1)])
+        if (replaced := training_states.keep(session, run_id, stored)) is not None:
+            store.blobs.delete(session, [replaced])
         failpoints.reach("after-state")
         epochs.add(
             session, run_id, result.epoch, _measures(result), Checkpoint(sha256, len(data), key)

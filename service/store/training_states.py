@@ -26,9 +26,11 @@ def key_of(run_id: int, epoch: int) -> str:
     return f"runs/{run_id}/states/{epoch % 2}.safetensors"
 
 
-def keep(session: Session, run_id: int, state: StoredState) -> None:
-    """The run's state from now on, in place of the one before."""
+def keep(session: Session, run_id: int, state: StoredState) -> str | None:
+    """The run's state from now on; the key of the one before, which nothing names any more."""
+    before = find(session, run_id)
     session.merge(TrainingStateRow(run_id=run_id, **vars(state)))
+    return before.blob_key if before and before.blob_key != state.blob_key else None
 
 
 def find(session: Session, run_id: int) -> StoredState | None:

@@ -46,6 +46,28 @@ def keep(session: Session, digest: str, upload: Upload) -> Upload:
     return Upload(image, kept.choices)
 
 
+def of(session: Session, dataset: str, reference: str) -> tuple[str, dict[str, Any]] | None:
+    """Digest and choices of an upload, None if there is none of that name."""
+    query = select(UploadRow.digest, UploadRow.choices).where(
+        UploadRow.dataset == dataset, UploadRow.reference == reference
+    )
+    row = session.execute(query).one_or_none()
+    return (row.digest, row.choices) if row else None
+
+
+def restore(
+    session: Session, dataset: str, reference: str, digest: str, choices: dict[str, Any]
+) -> None:
+    """An upload of another store, whose image is kept already.
+
+    Where the same was uploaded here, that stays the one to be found: the image is the run's alone.
+    """
+    now = datetime.now(UTC)
+    row: dict[str, Any] = {"dataset": dataset, "digest": digest, "reference": reference}
+    row |= {"choices": choices, "created_at": now, "used_at": now}
+    insert_missing(session, UploadRow, [row])
+
+
 def use(session: Session, dataset: str, references: list[str]) -> list[str]:
     """They are in use now; returns those that the dataset does not have."""
     named = (UploadRow.dataset == dataset, UploadRow.reference.in_(references))

@@ -2,24 +2,42 @@
 
 import hashlib
 import json
+import shutil
 import zipfile
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from service.core.spec import RunSpec
+from service.core.images import to_png
+from service.core.spec import Probes, RunSpec
 from service.errors import BackupRefused, EpochQuarantined, ImportRefused, RunConflict, StoreFull
 from service.flows.heatmaps import Pictures, Rendering
+from service.flows.training import resume_run, start_run
 from service.flows.transfer import archive as archive_module
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
+from service.flows.uploads import Uploads
 from service.flows.viewing import Query, Viewer
-from service.store import epochs, events, heatmaps, images, predictions, runs, schema
+from service.jobs.inline import InlineExecutor
+from service.store import (
+    epochs,
+    events,
+    heatmaps,
+    images,
+    predictions,
+    runs,
+    schema,
+    training_states,
+    uploads,
+)  # fmt: skip
 from service.store.room import Bounds
 from service.store.store import Store, opened
-from tests.keeping.conftest import Place
+from tests.keeping.conftest import EPOCHS, SPEC, Place
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +78,10 @@ def everything(store: Store, run_id: int) -> dict:
             ],
             "checkpoints": [store.blobs.get(session, e.checkpoint.blob_key) for e in there],
             "events": events.after(session, run_id, 0),
+            "training_state": (
+                (state := training_states.find(session, run_id)) is not None
+                and (state.epoch, store.blobs.get(session, state.blob_key))
+            ),
             "images": images.probes(session, run_id),
             "heatmaps": [
                 {k: v for k, v in vars(row).items() if k != "run_id"}
@@ -78,7 +100,7 @@ def nothing_is_left(place: Place) -> bool:
     rows = [
         place.execute(f"SELECT count(*) FROM {table}")[0][0]
         for table in ("runs", "run_tags", "epochs", "checkpoints", "blobs", "heatmaps", "images",
-                      "predictions", "events", "probes")
+                      "predictions", "events", "probes", "training_states", "uploads")
     ]  # fmt: skip
     files = [path for path in (place.folder / "blobs").rglob("*") if path.is_file()]
     return not any(rows) and not files
@@ -111,6 +133,58 @@ def test_an_imported_run_has_an_id_of_its_own_and_says_where_it_is_from(exported
         assert client.get("/runs/2/epochs/3/cam").is_success
         assert client.delete("/runs/2").status_code == 204
         assert client.get("/runs/3/epochs/3/cam").is_success
+
+
+def test_an_imported_run_goes_on_as_the_original_does(trained, exported, elsewhere, tmp_path):
+    shutil.copytree(trained["file"].folder, tmp_path / "original")
+    original = Place(tmp_path / "original", "file")
+    known = []
+    for place in (original, elsewhere):
+        with place.opened() as store:
+            run_id = 1 if place is original else import_run(store, exported).id
+            resume_run(store, InlineExecutor(), place.workspace, run_id, EPOCHS + 2)
+            known.append(
+                {key: everything(store, run_id)[key] for key in ("checkpoints", "training_state")}
+            )
+            assert len(known[-1]["checkpoints"]) == EPOCHS + 3
+            # Of the states, one is kept: what was imported is no leftover.
+            stored = [blob.name for blob in _stored(store)]
+            assert len(stored) == EPOCHS + 3 + 1, stored
+    assert known[0] == known[1]
+
+
+def _stored(store: Store) -> list:
+    with store.reading() as session:
+        return list(store.blobs.stored(session))
+
+
+def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
+    here = Place(tmp_path / "here", "sql")
+    here.folder.mkdir()
+    with here.opened() as store:
+        schema.ensure(store)
+        drawn = to_png(torch.arange(28 * 28, dtype=torch.uint8).view(1, 28, 28))
+        upload, _ = Uploads(store, 10**6, timedelta(days=1)).take("digits", drawn)
+        reference = upload.image.reference
+        probes = {"per_class": 0, "images": [reference, "test:1"]}
+        spec = SPEC.model_copy(update={"probes": Probes.model_validate(probes), "epochs": 1})
+        run_id = start_run(store, InlineExecutor(), here.workspace, spec).id
+        export_run(store, run_id, tmp_path / "run")
+        before = everything(store, run_id)
+    with elsewhere.opened() as store:
+        for _ in range(2):  # the second finds it there
+            run = import_run(store, tmp_path / "run")
+            assert everything(store, run.id) == before
+        with store.reading() as session:
+            kept = images.get(session, "digits", reference)
+            assert kept is not None
+            assert kept.png == upload.image.png
+            assert uploads.of(session, "digits", reference)[1] == upload.choices
+        again = start_run(store, InlineExecutor(), elsewhere.workspace, spec)
+        assert again.epochs_total == 1  # it is an upload of this store now
+        pictures = Pictures(Viewer(store, Path("nowhere")))
+        query = Query(run.id, "layer-cam", image=reference)
+        assert pictures.cam(query, 1, Rendering()).draw()
 
 
 def test_the_same_run_exports_to_the_same_parts(trained, exported, elsewhere, tmp_path):
@@ -183,6 +257,7 @@ def with_member(exported: Path, out: Path, name: str, data: bytes) -> Path:
     def resign(manifest):
         lines = [image["png"] for image in manifest["images"]]
         lines += [epoch[part] for epoch in manifest["epochs"] for part in ("rows", "checkpoint")]
+        lines.append(manifest["training_state"])
         (line,) = (line for line in lines if line["name"] == name)
         line |= {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
 
@@ -202,6 +277,12 @@ def refused(file: Path, elsewhere: Place) -> str:
 
 CHECKPOINT = "checkpoints/00002.safetensors"
 ROWS = "rows/00002.json"
+STATE = "states/00003.safetensors"
+# Of an optimiser that has one more parameter than the run's network.
+OTHER_STATE = safetensors.torch.save(
+    {"8.square_avg": torch.ones(3)},
+    {"camreel": json.dumps({"format": 1, "epoch": 3, "scalars": {}})},
+)
 
 
 def set_at(*path):
@@ -222,7 +303,7 @@ MANIFESTS = {
     "true-for-a-number": (set_at("epochs", 0, "epoch", True), "epoch"),
     "nan": (set_at("epochs", 1, "test_loss", float("nan")), "test_loss"),
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
-    "a-newer-format": (set_at("format", 2), "newer Camreel"),
+    "a-newer-format": (set_at("format", 3), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "a-status-that-is-not-an-end": (set_at("run", "status", "running"), "status"),
     "a-spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),
@@ -245,6 +326,17 @@ MANIFESTS = {
     "no-time-zone": (set_at("run", "created_at", "2026-01-01T00:00:00"), "created_at"),
     "a-label-that-is-none": (set_at("images", 0, "label", 10), "class 10"),
     "an-image-of-no-such-split": (set_at("images", 0, "reference", "test:999999"), "999999"),
+    "a-state-of-another-name": (
+        set_at("training_state", "name", "states/00002.safetensors"), "parts",
+    ),
+    "an-upload-that-is-none": (
+        set_at("images", 0, "upload", {"digest": "0" * 64, "choices": {
+            "format": "png", "width": 1, "height": 1, "bits": 8}}), "upload",
+    ),
+    "an-upload-without-its-choices": (set_at("images", 0, "reference", "upload:x"), "upload"),
+    "choices-of-no-upload": (
+        set_at("images", 0, "upload", {"digest": "0" * 64, "choices": {"mood": 1}}), "mood|choices",
+    ),
     "two-images-of-one-name": (set_at("images", 0, "reference", "test:1"), "once|image"),
 }  # fmt: skip
 
@@ -270,6 +362,7 @@ def test_swapped_epochs_are_refused(exported, elsewhere, tmp_path):
     names = ["manifest.json"]
     names += [image["png"]["name"] for image in manifest["images"]]
     names += [e[part]["name"] for e in manifest["epochs"] for part in ("rows", "checkpoint")]
+    names.append(STATE)
     members["manifest.json"] = json.dumps(manifest).encode()
     file = written(tmp_path / "file", [(name, members[name]) for name in names])
     assert "another" in refused(file, elsewhere)
@@ -330,6 +423,9 @@ def test_a_length_that_is_a_lie_is_refused(exported, elsewhere, tmp_path):
         (ROWS, b'{"heatmaps": [], "predictions": [{"image": "test:1", "probabilities": [0.5]}]}'),
         (ROWS, b'{"heatmaps": NaN, "predictions": []}'),
         (ROWS, None),  # those of epoch 1
+        (STATE, b""),
+        (STATE, b"\x80\x05cposix\nsystem\n"),
+        (STATE, OTHER_STATE),
         ("images/00000.png", b"GIF89a"),
         ("images/00000.png", b""),
     ],

@@ -20,12 +20,13 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 MAX_ROWS_BYTES = 256 * 2**20  # of one epoch
 MAX_IMAGE_BYTES = 2**24
 MAX_CHECKPOINT_BYTES = 2**32
-MAX_MEMBERS = 1 + 1_000 + 2 * 10_001
+MAX_MEMBERS = 1 + 1_000 + 2 * 10_001 + 1
 
 BOUNDS = {
     "images": MAX_IMAGE_BYTES,
     "rows": MAX_ROWS_BYTES,
     "checkpoints": MAX_CHECKPOINT_BYTES,
+    "states": MAX_CHECKPOINT_BYTES,
 }
 """The most that a member of a folder holds."""
 

@@ -14,15 +14,24 @@ from pathlib import Path
 from typing import IO, Any
 
 from service import __version__
-from service.core.datasets.dataset import is_upload
 from service.core.spec import RunSpec
 from service.errors import BackupRefused, RunConflict
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import ENGINE_VERSION
 from service.flows.transfer.manifest import FORMAT, MANIFEST, moment
-from service.store import epochs, events, heatmaps, images, predictions, runs
+from service.store import (
+    epochs,
+    events,
+    heatmaps,
+    images,
+    predictions,
+    runs,
+    training_states,
+    uploads,
+)
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
+from service.store.images import StoredImage
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -57,19 +66,13 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
     """Write a run that has ended to a new file; its size in bytes.
 
     The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
-    ended or watches uploads, EpochQuarantined where a checkpoint is bad, BackupRefused where the
-    file is there.
+    ended, EpochQuarantined where a checkpoint is bad, BackupRefused where the file is there.
     """
     with store.reading() as session:
         run = runs.get(session, run_id)
         there = epochs.all_of(session, run_id)
     if run.status not in runs.TERMINAL:
         raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
-    if any(is_upload(text) for text in RunSpec.model_validate(run.spec).probes.images):
-        raise RunConflict(
-            f"Run {run_id} watches uploaded images, which stay in their own store: it cannot be "
-            "exported."
-        )
     with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
         members = _Members(spool)
         manifest = _manifest(store, run, there, members)
@@ -139,12 +142,35 @@ def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> 
                 "reference": image.reference,
                 "label": image.label,
                 "png": members.add(f"images/{place:05d}.png", image.png),
+                "upload": _upload(store, image),
             }
             for place, image in enumerate(watched)
         ],
         "epochs": [_epoch(store, epoch, members) for epoch in there],
         "events": [vars(event) for event in told],
+        "training_state": _training_state(store, run, members),
     }
+
+
+def _upload(store: Store, image: StoredImage) -> dict[str, Any] | None:
+    with store.reading() as session:
+        found = uploads.of(session, image.dataset, image.reference)
+    return None if found is None else {"digest": found[0], "choices": found[1]}
+
+
+def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
+    """What the run would go on from; one that is gone or bad is left out, as it is for a resume."""
+    with store.reading() as session:
+        stored = training_states.find(session, run.id)
+        if stored is None or stored.epoch != run.epochs_done:
+            return None
+        try:
+            data = store.blobs.get(session, stored.blob_key)
+        except KeyError:
+            return None
+    if hashlib.sha256(data).hexdigest() != stored.sha256:
+        return None
+    return members.add(f"states/{stored.epoch:05d}.safetensors", data)
 
 
 def _run(run: Run) -> dict[str, Any]:

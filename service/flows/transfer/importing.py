@@ -2,6 +2,7 @@
 
 import math
 import uuid
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from service.core import checkpoints
 from service.core.datasets.dataset import ImageReference, is_upload
 from service.core.images import is_png_of
 from service.core.spec import RunSpec
+from service.core.training import check_state
+from service.core.training_state import TrainingState
 from service.errors import CamreelError, CheckpointCorrupt, ImportRefused
 from service.flows.quarantine import expected_header
 from service.flows.recording import ENGINE_VERSION, map_identity
@@ -24,7 +27,16 @@ from service.flows.transfer.manifest import (
     Manifest,
     moment,
 )
-from service.store import epochs, events, heatmaps, images, predictions, runs
+from service.store import (
+    epochs,
+    events,
+    heatmaps,
+    images,
+    predictions,
+    runs,
+    training_states,
+    uploads,
+)
 from service.store.epochs import Checkpoint, Epoch, Measures
 from service.store.events import Event
 from service.store.heatmaps import Heatmap
@@ -32,6 +44,7 @@ from service.store.images import StoredImage
 from service.store.predictions import Prediction
 from service.store.runs import Run, RunError
 from service.store.store import Store
+from service.store.training_states import StoredState
 
 
 def import_run(store: Store, path: Path) -> Run:
@@ -51,6 +64,7 @@ def import_run(store: Store, path: Path) -> Run:
         for epoch in archive.manifest.epochs:
             _rows(archive, spec, epoch)
             _check_checkpoint(archive.read(epoch.checkpoint), spec, epoch)
+        _check_training_state(archive, spec)
         taken = _Taken(store, archive, spec, f"imports/{uuid.uuid4().hex}")
         try:
             with store.writing() as session:
@@ -75,7 +89,8 @@ class _Taken:
         self._spec = spec
         # A name of its own: the id that a transaction gave is given again once it was rolled back.
         self._place = place
-        self.keys = [self._key(epoch) for epoch in archive.manifest.epochs]
+        self._state_key = f"{place}/state.safetensors"
+        self.keys = [*(self._key(epoch) for epoch in archive.manifest.epochs), self._state_key]
 
     def write(self, session: Any) -> int:
         """All of it; the run's id here."""
@@ -87,10 +102,23 @@ class _Taken:
             if kept is not None and (kept.png, kept.label) != (image.png, image.label):
                 raise ImportRefused(f"another image is kept here as {image.reference}")
         images.watch(session, run_id, watched)
+        for one in manifest.images:
+            if one.upload is not None:
+                choices = asdict(one.upload.choices)
+                dataset, digest = self._spec.dataset, one.upload.digest
+                uploads.restore(session, dataset, one.reference, digest, choices)
         for epoch in manifest.epochs:
             self._write_epoch(session, run_id, epoch)
         told = [Event(event.number, event.kind, event.data) for event in manifest.events]
         events.restore(session, run_id, told)
+        if manifest.training_state is not None:
+            data = self._archive.read(manifest.training_state)
+            state = manifest.training_state
+            self._store.blobs.put(session, self._state_key, data)
+            stored = StoredState(
+                manifest.run.epochs_done, state.sha256, state.bytes, self._state_key
+            )
+            training_states.keep(session, run_id, stored)
         return run_id
 
     def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
@@ -143,10 +171,14 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
             event.data.get("epoch", -1) for event in manifest.events if event.kind == "epoch"
         )
         == numbers,
-        "it watches uploaded images, which stay in the store that they were uploaded to": not any(
-            is_upload(text)
-            for text in (*spec.probes.images, *(image.reference for image in manifest.images))
+        "an image is an upload, or is none, and says otherwise": all(
+            is_upload(image.reference)
+            == (image.upload is not None)
+            == (image.label is None and image.reference.startswith("upload:"))
+            for image in manifest.images
         ),
+        "it has a training state and no epoch": manifest.training_state is None
+        or run.epochs_done >= 0,
         "its images are not each there once": len({i.reference for i in manifest.images})
         == len(manifest.images),
         "its accuracies are not one for each class": all(
@@ -166,10 +198,11 @@ def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage
         raise ImportRefused(f"{image.png.name} is no picture of {source.name}'s size")
     if image.label is not None and image.label >= len(source.class_names):
         raise ImportRefused(f"{image.png.name} is of class {image.label}, and there is no such one")
-    try:
-        ImageReference.parse(image.reference).within(source)
-    except CamreelError as error:
-        raise ImportRefused(f"{image.png.name}: {error}") from error
+    if image.upload is None:
+        try:
+            ImageReference.parse(image.reference).within(source)
+        except CamreelError as error:
+            raise ImportRefused(f"{image.png.name}: {error}") from error
     return StoredImage(spec.dataset, image.reference, image.label, png)
 
 
@@ -182,6 +215,19 @@ def _check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
         checkpoints.decode(data)
     except CheckpointCorrupt as error:
         raise ImportRefused(f"{name} is no checkpoint: {error}") from error
+
+
+def _check_training_state(archive: Archive, spec: RunSpec) -> None:
+    """It is that of the last epoch's optimiser, and fits it. Never executed either."""
+    member, manifest = archive.manifest.training_state, archive.manifest
+    if member is None:
+        return
+    last = manifest.epochs[-1]
+    state = TrainingState(last.epoch, archive.read(last.checkpoint), archive.read(member))
+    try:
+        check_state(spec, state)
+    except CheckpointCorrupt as error:
+        raise ImportRefused(f"{member.name}: {error}") from error
 
 
 def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:

@@ -2,7 +2,9 @@
 
 The file is a zip whose members are all stored, none deflated: what it says it holds it has to be
 as large as. `manifest.json` comes first, then the images, then for each epoch its rows (JSON) and
-its checkpoint (safetensors), in the manifest's order. The zip's comment is the manifest's sha256.
+its checkpoint (safetensors), in the manifest's order, then the last epoch's training state
+(safetensors). The zip's comment is the manifest's sha256. Format 1 had neither training state nor
+uploads.
 """
 
 from datetime import datetime
@@ -11,8 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Base64Bytes, Field, StringConstraints
 
 from service.core.parameters import Parameters
+from service.core.uploads import Choices
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -75,18 +78,26 @@ class ExportedEvent(Parameters):
     data: dict[str, Any]
 
 
+class ExportedUpload(Parameters):
+    """What was uploaded, and what was done to its pixels."""
+
+    digest: Sha256
+    choices: Choices
+
+
 class ExportedImage(Parameters):
     """An image that it watched, at its place in the run's order."""
 
-    reference: Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z]+:[a-z0-9-]+$")]
+    reference: Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z]+:[A-Za-z0-9_-]+$")]
     label: Annotated[int, Field(ge=0, le=10_000)] | None
     png: Member
+    upload: ExportedUpload | None = None
 
 
 class Manifest(Parameters):
     """The first member."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     camreel: Text
     engine: int
     exported_at: Moment
@@ -94,11 +105,13 @@ class Manifest(Parameters):
     images: Annotated[list[ExportedImage], Field(max_length=1_000)]
     epochs: Annotated[list[ExportedEpoch], Field(max_length=10_001)]
     events: Annotated[list[ExportedEvent], Field(max_length=50_000)]
+    training_state: Member | None = None
 
     def members(self) -> list[Member]:
         """Those that follow, in their order."""
         by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
-        return [image.png for image in self.images] + by_epoch
+        last = [] if self.training_state is None else [self.training_state]
+        return [*(image.png for image in self.images), *by_epoch, *last]
 
 
 class ExportedHeatmap(Parameters):
