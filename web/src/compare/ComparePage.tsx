@@ -135,10 +135,13 @@ function open(ids: number[]) {
     const found = common.value.find((one) => one.image === view.image.value) ?? common.value[0];
     return found?.image ?? null;
   });
-  const layout = computed(() => {
-    const fit = fitting(width.value || 1000, last.value + 1);
-    return { cell: view.cell.value ?? Math.max(fit.cell, 40), step: view.step.value ?? (view.cell.value ? 1 : fit.step) };
+  const fit = computed(() => {
+    const found = fitting(width.value || 1000, last.value + 1);
+    return { cell: Math.max(found.cell, 40), step: found.step };
   });
+  const layout = computed(() => ({
+    cell: view.cell.value ?? fit.value.cell, step: view.step.value ?? (view.cell.value ? 1 : fit.value.step),
+  }));
   const columns = computed<Columns>(() => {
     const epochs = sampled(last.value, layout.value.step);
     const short = (column: number) => (images.value === null ? String(column) : `${number((column * images.value) / 1000)}k`);
@@ -240,7 +243,7 @@ function open(ids: number[]) {
       },
       play: () => void (playing.value = !playing.peek()),
       follow: () => {},
-      zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), last.peek(), direction),
+      zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), fit.peek(), direction),
     },
     close: () => {
       closers.forEach((end) => end());

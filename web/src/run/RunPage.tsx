@@ -102,11 +102,13 @@ function open(id: number) {
   const follows = computed(() => view.epoch.value === null);
   const image = computed(() => view.image.value ?? following.probes.value[0]?.image ?? null);
 
-  const layout = computed(() => {
+  const fit = computed(() => {
     const count = Math.max(1, last.value + 1);
-    const fit = fitting(width.value || 1000, Math.max(count, Math.min(20, following.run.value?.epochs_total ?? 20)));
-    const cell = view.cell.value ?? fit.cell;
-    return { cell: Math.min(Math.max(cell, 16), 128), step: view.step.value ?? (view.cell.value ? 1 : fit.step) };
+    return fitting(width.value || 1000, Math.max(count, Math.min(20, following.run.value?.epochs_total ?? 20)));
+  });
+  const layout = computed(() => {
+    const cell = view.cell.value ?? fit.value.cell;
+    return { cell: Math.min(Math.max(cell, 16), 128), step: view.step.value ?? (view.cell.value ? 1 : fit.value.step) };
   });
   const columns = computed<Columns>(() => {
     const epochs = sampled(last.value, layout.value.step);
@@ -151,10 +153,12 @@ function open(id: number) {
       const at = epoch.value;
       const { epochs } = columns.value;
       if (!present || until < 0) return;
-      const all = until < WHOLE_AT_MOST ? sampled(until, 1) : around(at, until);
+      const whole = until < WHOLE_AT_MOST;
+      const all = whole ? sampled(until, 1) : around(at, until);
       untracked(() => {
         present.need(all);
-        if (present.recorded && all.length * following.probes.value.length <= CELLS_AT_ONCE) return;
+        // One answer has them all: asking for some of them first would be a second one.
+        if (whole && present.recorded && all.length * following.probes.value.length <= CELLS_AT_ONCE) return;
         present.need(epochs);
         present.need([at]);
       });
@@ -255,7 +259,7 @@ function open(id: number) {
     following, view, reel, lines, columns, cursor, selected, selectedRow, shots, version, charts, numbers, layout, width,
     state: { epoch, last, image, playing, follows },
     seek, pick, stepRow,
-    zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), last.peek(), direction),
+    zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), fit.peek(), direction),
     followLatest: () => {
       view.epoch.value = view.epoch.peek() === null ? epoch.peek() : null;
     },

@@ -104,7 +104,7 @@ export function sampled(last: number, step: number): number[] {
 }
 
 /** Cell size and step with which all columns fit a width, in whole pixels of the ladder. */
-export function fitting(width: number, columns: number): { cell: number; step: number } {
+export function fitting(width: number, columns: number): Layout {
   const whole = CELL_SIZES.findLast((size) => size <= 64 && size * columns <= width);
   if (whole) return { cell: whole, step: 1 };
   const room = Math.max(2, Math.floor(width / CELL_SIZES[0]) - 1); // one is kept for the last epoch
@@ -113,10 +113,16 @@ export function fitting(width: number, columns: number): { cell: number; step: n
   return { cell: CELL_SIZES.findLast((size) => size <= 64 && size * shown <= width) ?? CELL_SIZES[0], step };
 }
 
+export interface Layout {
+  cell: number; // CSS pixels
+  step: number; // epochs from column to column
+}
+
 /** Zoom in (1), out (-1) or back to what fits (0): first the step between columns, then the cells' size. */
-export function zoom(view: View, { cell, step }: { cell: number; step: number }, last: number, direction: 1 | -1 | 0): void {
+export function zoom(view: View, { cell, step }: Layout, fit: Layout, direction: 1 | -1 | 0): void {
   batch(() => {
-    if (direction === 0) {
+    // Further out than all that fits would only show less.
+    if (direction === 0 || (direction < 0 && step >= fit.step && cell <= Math.max(fit.cell, CELL_SIZES[0]))) {
       view.cell.value = null;
       view.step.value = null;
     } else if (direction > 0) {
@@ -127,7 +133,7 @@ export function zoom(view: View, { cell, step }: { cell: number; step: number },
       view.step.value = step;
     } else {
       view.cell.value = cell;
-      view.step.value = niceStep(Math.min(step + 1, Math.max(1, last)));
+      view.step.value = niceStep(step + 1);
     }
   });
 }
