@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,42 @@ def test_zoom_says_what_is_left_out_and_shows_all(page: Page, run_id: int) -> No
     expect(page.locator(".reel-head")).to_contain_text(f"all {EPOCHS + 1} epochs")
     page.get_by_role("button", name="Fit").click()
     expect(page).not_to_have_url(re.compile("step="))
+
+
+def lengthened(database: Path, run_id: int, last: int) -> None:
+    """Give a run of one epoch copies of it, up to `last`: no test trains for so long."""
+    with sqlite3.connect(database) as connection:
+        for table in ("epochs", "checkpoints", "heatmaps", "predictions"):
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            others = ", ".join(name for name in columns if name not in ("id", "epoch"))
+            connection.execute(
+                "WITH RECURSIVE more(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM more WHERE n < ?) "
+                f"INSERT INTO {table} (epoch, {others}) "
+                f"SELECT n, {others} FROM {table}, more WHERE run_id = ? AND epoch = 1",
+                (last, run_id),
+            )
+        connection.execute(
+            "UPDATE runs SET epochs_done = ?, epochs_total = ? WHERE id = ?", (last, last, run_id)
+        )
+
+
+def test_a_run_of_hundreds_of_epochs_is_sampled_and_shows_its_columns(
+    page: Page, service: Any
+) -> None:
+    run_id = service.post_run(dataset="digits", epochs=1, samples_per_epoch=20, tags=["long"])
+    service.wait(run_id)
+    lengthened(service.state_dir / "camreel.db", run_id, 450)
+    open_run(page, run_id)  # the first column is drawn, far from the epoch under the scrubber
+    head = page.locator(".reel-head")
+    expect(head).to_contain_text(re.compile(r"one epoch in 20: \d\d of 451 shown"))
+    page.get_by_role("button", name="Zoom out").click()
+    expect(head).to_contain_text("one epoch in 20")  # further out than all would show less
+    page.get_by_role("button", name="Zoom in").click()
+    expect(head).to_contain_text("one epoch in 10: 46 of 451 shown")
+    page.locator(".scrubber input").fill("100")
+    reel_is_drawn(page)
+    assert epoch_shown(page) == 100
+    assert service.http.delete(f"/runs/{run_id}").status_code == 204
 
 
 def test_a_link_restores_the_exact_view(page: Page, run_id: int) -> None:
