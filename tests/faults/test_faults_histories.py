@@ -1,0 +1,352 @@
+"""Whatever clients, workers and faults do in whatever order: the store is as the model says."""
+
+import copy
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import event
+
+from service.core import checkpoints
+from service.core.images import probe_images
+from service.core.spec import RunSpec
+from service.core.training import EpochResult, train
+from service.errors import InvalidValue, KeyReused, RunCancelled, RunConflict, RunNotFound
+from service.flows import training
+from service.flows.quarantine import expected_header
+from service.flows.recording import record_epoch
+from service.flows.rescue import Rescuer
+from service.flows.workspace import Workspace
+from service.store import epochs, events, runs
+from service.store.request_keys import RequestKey
+from service.store.runs import FAILED, QUEUED, RUNNING, SUCCEEDED, Lease
+from service.store.store import Store
+from service.store.tables import Base
+from tests.faults.expected import MAX_ATTEMPTS, Expected
+from tests.faults.noting import Noted, NotingExecutor
+from tests.torture import invariants
+
+MOST_EPOCHS = 4
+LEASE_SECONDS = 30.0
+SPEC = RunSpec.model_validate(
+    {
+        "dataset": "digits",
+        "architecture": {"channels": [2, 3], "hidden_units": 8},
+        "samples_per_epoch": 20,
+        "epochs": MOST_EPOCHS,
+        "probes": {"per_class": 0, "images": ["test:0"]},
+    }
+)
+# Histories, by the database: a step costs three times as much where a server is asked.
+EXAMPLES = {"sqlite": 40, "postgresql": 10}
+STEPS = 30
+LONGER = 30 if os.environ.get("CAMREEL_TORTURE") else 1
+
+
+class Worker:
+    """A worker under its lease, and the server that started it, if that one is still there."""
+
+    def __init__(self, noted: Noted, lease: Lease, expected: Expected) -> None:
+        self.noted = noted
+        self.lease = lease
+        self.done, self.total = expected.done, expected.total
+        self.beats = True
+
+
+class Histories(RuleBasedStateMachine):
+    """One service and its clients; workers, living, stopped and orphaned; a model beside them."""
+
+    ids = Bundle("ids")
+    workers = Bundle("workers")
+
+    def __init__(self, store: Store, results: Sequence[EpochResult], digests: list[str]) -> None:
+        super().__init__()
+        with store.engine.begin() as connection:
+            for table in reversed(Base.metadata.sorted_tables):
+                connection.execute(table.delete())
+        self.store, self.results, self.digests = store, results, digests
+        self.probes = probe_images(SPEC.source.load(Path(), False), SPEC.probes, {})
+        self.workspace = Workspace("", "", Path(), 1, LEASE_SECONDS, MAX_ATTEMPTS)
+        self.model: dict[int, Expected] = {}
+        self.keys: dict[str, tuple[int, int]] = {}
+        self.all_workers: list[Worker] = []
+        self.now = 0.0
+        self.executor = NotingExecutor(store)
+        self.rescuer = Rescuer(store, self.executor, self.workspace)
+
+    def holds(self, worker: Worker) -> bool:
+        expected = self.model.get(worker.lease.run_id)
+        return expected is not None and expected.holder == worker.lease
+
+    def is_known(self, run_id: int) -> bool:
+        return self.executor.has(training.job_name(run_id))
+
+    # Clients.
+
+    @rule(target=ids, key=st.sampled_from([None, "a", "b"]), total=st.integers(1, 3))
+    def create(self, key: str | None, total: int):
+        asked = RequestKey(key, str(total)) if key else None
+        spec = SPEC.model_copy(update={"epochs": total})
+        args = (self.store, self.executor, self.workspace, spec, None, asked)
+        earlier = self.keys.get(key) if key else None
+        if earlier and earlier[0] != total:
+            with pytest.raises(KeyReused):
+                training.start_run_once(*args)
+            return multiple()
+        if earlier and earlier[1] not in self.model:
+            with pytest.raises(RunNotFound):
+                training.start_run_once(*args)
+            return multiple()
+        run, replayed = training.start_run_once(*args)
+        assert replayed == bool(earlier)
+        if earlier:
+            assert run.id == earlier[1]
+            return multiple()
+        assert run.id not in self.model
+        self.model[run.id] = Expected(total)
+        if key:
+            self.keys[key] = (total, run.id)
+        return run.id
+
+    @rule(target=ids, total=st.integers(1, 3))
+    def create_on_a_server_that_is_gone_then(self, total: int) -> int:
+        spec = SPEC.model_copy(update={"epochs": total})
+        run = training.start_run(self.store, NotingExecutor(self.store), self.workspace, spec)
+        self.model[run.id] = Expected(total)
+        return run.id
+
+    @rule(run_id=ids)
+    def cancel(self, run_id: int) -> None:
+        expected = self.model.get(run_id)
+        if expected is None:
+            with pytest.raises(RunNotFound):
+                training.cancel_run(self.store, run_id)
+        elif expected.ended:
+            with pytest.raises(RunConflict):
+                training.cancel_run(self.store, run_id)
+        else:
+            expected.cancelled()
+            assert training.cancel_run(self.store, run_id).status == expected.status
+
+    @rule(run_id=ids, more=st.sampled_from([None, 0, 1, 2]))
+    def resume(self, run_id: int, more: int | None) -> None:
+        expected = self.model.get(run_id)
+        asked = None if more is None or expected is None else max(1, expected.done + more)
+        args = (self.store, self.executor, self.workspace, run_id, asked)
+        total = asked or (expected.total if expected else 0)
+        if expected is None:
+            with pytest.raises(RunNotFound):
+                training.resume_run(*args)
+        elif not expected.ended:
+            with pytest.raises(RunConflict):
+                training.resume_run(*args)
+        elif (asked or expected.status == SUCCEEDED) and total <= expected.done:
+            with pytest.raises(InvalidValue):
+                training.resume_run(*args)
+        elif total <= MOST_EPOCHS:
+            assert training.resume_run(*args).status == QUEUED
+            expected.resumed(total)
+
+    @rule(run_id=ids)
+    def delete(self, run_id: int) -> None:
+        expected = self.model.get(run_id)
+        if expected is None:
+            with pytest.raises(RunNotFound):
+                training.delete_run(self.store, run_id)
+        elif expected.status == RUNNING:
+            with pytest.raises(RunConflict):
+                training.delete_run(self.store, run_id)
+        else:
+            training.delete_run(self.store, run_id)
+            del self.model[run_id]
+
+    # Workers.
+
+    @precondition(lambda self: self.executor.waiting)
+    @rule(target=workers, data=st.data())
+    def take(self, data: st.DataObject):
+        noted = data.draw(st.sampled_from(self.executor.waiting))
+        expected = self.model.get(noted.run_id)
+        waits = expected is not None and expected.status == QUEUED
+        assert noted.job.wanted() == waits
+        # A worker may have started just before the run was ended or taken elsewhere.
+        lease = self.executor.take(noted)
+        assert (lease is not None) == waits
+        if lease is None or expected is None:
+            return multiple()
+        expected.taken(lease)
+        worker = Worker(noted, lease, expected)
+        self.all_workers.append(worker)
+        return worker
+
+    @rule(worker=workers)
+    def commit_an_epoch(self, worker: Worker) -> None:
+        if worker.done == worker.total or worker not in self.all_workers:
+            return
+        result = self.results[worker.done + 1]
+        args = (self.store, worker.lease.run_id, SPEC, result, self.probes, worker.lease)
+        if not self.holds(worker):
+            with pytest.raises(RunCancelled):
+                record_epoch(*args)
+            return
+        record_epoch(*args)
+        worker.done += 1
+        self.model[worker.lease.run_id].reached(worker.done)
+
+    @rule(worker=consumes(workers))
+    def end(self, worker: Worker) -> None:
+        if worker not in self.all_workers:
+            return
+        expected = self.model.get(worker.lease.run_id)
+        status = SUCCEEDED if worker.done == worker.total else FAILED
+        with self.store.writing() as session:
+            ended = runs.finish(session, worker.lease.run_id, status, lease=worker.lease)
+        assert ended == self.holds(worker)
+        if ended and expected:
+            expected.finished(status)
+        self.gone(worker)
+        self.executor.end(worker.noted, 0)
+
+    @rule(worker=consumes(workers))
+    def crash(self, worker: Worker) -> None:
+        if worker.noted not in self.executor.running:
+            return
+        if self.holds(worker):
+            self.model[worker.lease.run_id].left()
+        self.gone(worker)
+        self.executor.end(worker.noted, -signal.SIGKILL)
+
+    @precondition(lambda self: self.executor.waiting)
+    @rule(data=st.data())
+    def crash_before_it_took_its_run(self, data: st.DataObject) -> None:
+        noted = data.draw(st.sampled_from(self.executor.waiting))
+        self.executor.waiting.remove(noted)
+        expected = self.model.get(noted.run_id)
+        if expected is None:
+            with pytest.raises(RunNotFound):
+                self.executor.end(noted, -signal.SIGKILL)
+            return
+        if expected.status == QUEUED and expected.attempt == noted.attempt:
+            expected.left()
+        self.executor.end(noted, -signal.SIGKILL)
+
+    @rule(worker=workers)
+    def stop_it(self, worker: Worker) -> None:
+        worker.beats = False
+
+    def gone(self, worker: Worker) -> None:
+        self.all_workers.remove(worker)
+
+    # The service.
+
+    @rule()
+    def a_lease_passes(self) -> None:
+        assert self.rescuer.look(self.now) == []
+        self.now += LEASE_SECONDS + 1
+        for worker in self.all_workers:
+            if worker.beats:
+                with self.store.writing() as session:
+                    beat = runs.heartbeat(session, worker.lease.run_id, lease=worker.lease)
+                assert beat == self.holds(worker)
+        alive = {worker.lease for worker in self.all_workers if worker.beats}
+        lost = [i for i, run in self.model.items() if run.holder and run.holder not in alive]
+        unknown = [
+            i for i, run in self.model.items() if run.status == QUEUED and not self.is_known(i)
+        ]
+        assert sorted(self.rescuer.look(self.now)) == sorted(lost + unknown)
+        for run_id in lost:
+            self.model[run_id].left()
+        assert all(self.is_known(i) for i, run in self.model.items() if run.status == QUEUED)
+        killed, self.executor.killed = self.executor.killed, []
+        for noted in killed:
+            for worker in [one for one in self.all_workers if one.noted is noted]:
+                self.gone(worker)
+            # Its end is told after its run was given to another.
+            self.executor.end(noted, -signal.SIGKILL)
+
+    @rule(in_order=st.booleans())
+    def restart(self, in_order: bool) -> None:
+        """By SIGTERM; or by SIGKILL, and its workers live a while longer."""
+        for worker in [one for one in self.all_workers if one.noted in self.executor.running]:
+            worker.beats = False
+            if in_order:
+                if self.holds(worker):
+                    self.model[worker.lease.run_id].left(strikes=0)
+                self.gone(worker)
+                self.executor.end(worker.noted, -signal.SIGTERM, stopped_by_us=True)
+        self.executor = NotingExecutor(self.store)
+        self.rescuer = Rescuer(self.store, self.executor, self.workspace)
+        training.pick_up(self.store, self.executor, self.workspace)
+        assert all(self.is_known(i) for i, run in self.model.items() if run.status == QUEUED)
+
+    # What always holds.
+
+    @invariant()
+    def the_store_is_as_the_model_says(self) -> None:
+        with self.store.reading() as session:
+            found = {run.id: run for run in runs.newest(session, limit=1000)}
+            assert found.keys() == self.model.keys()
+            for run_id, expected in self.model.items():
+                run = found[run_id]
+                assert (run.status, run.epochs_done, run.epochs_total) == (
+                    expected.status, expected.done, expected.total,
+                )  # fmt: skip
+                assert (run.attempt, run.strikes, run.cancel_requested) == (
+                    expected.attempt, expected.strikes, expected.cancel_requested,
+                )  # fmt: skip
+                owner = expected.holder.owner if expected.holder else None
+                assert run.lease_owner == owner
+                assert (run.finished_at is not None) == expected.ended
+                assert [told.data for told in events.after(session, run_id, 0)] == expected.told
+                kept = epochs.all_of(session, run_id)
+                assert [one.epoch for one in kept] == list(range(expected.done + 1))
+                assert [one.checkpoint.sha256 for one in kept] == self.digests[: len(kept)]
+
+    def teardown(self) -> None:
+        folder = self.store.file.parent if self.store.file else Path("nowhere")
+        invariants.check(self.store, folder)
+
+
+@pytest.fixture(scope="module")
+def results() -> list[EpochResult]:
+    """What each epoch gives, trained once."""
+    copied = []
+    for one in train(SPEC, SPEC.source.load(Path(), False)):
+        network, optimizer = copy.deepcopy((one.network, one.optimizer))
+        copied.append(EpochResult(**vars(one) | {"network": network, "optimizer": optimizer}))
+    return copied
+
+
+def test_every_history_keeps_what_is_promised(store: Store, results: list[EpochResult]) -> None:
+    if store.file:
+        # What a power cut would take is not looked at here.
+        event.listen(store.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
+        store.engine.dispose()
+    digests = [
+        checkpoints.digest(checkpoints.encode(one.network, expected_header(SPEC, one.epoch)))
+        for one in results
+    ]
+    run_state_machine_as_test(
+        lambda: Histories(store, results, digests),
+        settings=settings(
+            max_examples=EXAMPLES[store.engine.dialect.name] * LONGER,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
