@@ -1,0 +1,128 @@
+"""Workers that stand still past their lease, and may go on later."""
+
+import multiprocessing
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from service import failpoints
+from service.core.spec import RunSpec
+from service.errors import StoreBusy
+from service.flows import training
+from service.flows.rescue import Rescuer
+from service.flows.workspace import Workspace
+from service.store import database, runs
+from service.store.store import Store, opened
+from tests.conftest import Service
+from tests.faults.noting import NotingExecutor
+from tests.faults.processes import is_alive, state_of, until, workers_of
+from tests.faults.tiny import TINY, statuses, undisturbed, weights
+from tests.torture import invariants
+
+LEASE_SECONDS = "3"
+FORKS = multiprocessing.get_context("forkserver")
+
+
+def work(workspace: Workspace, run_id: int, failpoint: str) -> None:
+    failpoints.arm(failpoint)
+    training.train_run(workspace, run_id)
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[str]:
+    return undisturbed()
+
+
+def rows_of(file: Path, run_id: int) -> list[tuple]:
+    tables = ("epochs", "checkpoints", "events", "heatmaps", "training_states", "predictions")
+    with closing(sqlite3.connect(file)) as connection:
+        found = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
+        for table in tables:
+            query = f"SELECT * FROM {table} WHERE run_id = ?"
+            found += sorted(connection.execute(query, (run_id,)).fetchall(), key=repr)
+        return found
+
+
+def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
+    new_service: Callable[..., Service], migrated_sqlite: Path, tmp_path: Path, expected: list[str]
+) -> None:
+    file = tmp_path / "camreel.db"
+    file.write_bytes(migrated_sqlite.read_bytes())
+    workspace = Workspace(f"sqlite:///{file}", "sql", tmp_path, os.cpu_count() or 1)
+    with opened(workspace.database_url) as store, store.writing() as session:
+        spec = RunSpec.model_validate(TINY)
+        run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
+    # Of a machine that was put to sleep, say: no service is there to kill it.
+    late = FORKS.Process(target=work, args=(workspace, run_id, "before-begin:stop@2"))
+    late.start()
+    try:
+        until(lambda: state_of(late.pid) == "T")
+        service = new_service(CAMREEL_LEASE_SECONDS=LEASE_SECONDS, OMP_NUM_THREADS="1")
+        assert service.run(run_id)["status"] == "running"
+        assert service.wait(run_id)["status"] == "succeeded"
+        assert weights(service, run_id) == expected
+        assert statuses(service, run_id) == [
+            "queued", "running", "queued", "running", "succeeded",
+        ]  # fmt: skip
+        before = rows_of(file, run_id)
+        os.kill(late.pid, signal.SIGCONT)
+        late.join(60)
+        assert late.exitcode == 0
+        assert rows_of(file, run_id) == before
+    finally:
+        late.kill()
+        late.join()
+
+
+def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
+    new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
+) -> None:
+    service = new_service(
+        CAMREEL_LEASE_SECONDS=LEASE_SECONDS,
+        CAMREEL_FAILPOINT="before-commit:stop@2",
+        CAMREEL_FAILPOINT_MARK=str(tmp_path / "stopped"),
+        OMP_NUM_THREADS="1",
+    )
+    run_id = service.post_run(**TINY)
+    until((tmp_path / "stopped").exists)
+    (stopped,) = workers_of(service.process.pid)
+    assert service.run(run_id)["epochs_done"] == 0
+    # It holds the one lock that writers need.
+    other = service.post_run(**TINY | {"epochs": 1})
+    until(lambda: not is_alive(stopped))
+    assert service.wait(run_id)["status"] == "succeeded"
+    assert weights(service, run_id) == expected
+    assert service.wait(other)["status"] == "succeeded"
+    with opened(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
+        invariants.check(store, tmp_path)
+
+
+def test_one_stopped_where_nobody_can_read_is_killed_too(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if store.file is None:
+        pytest.skip("PostgreSQL's readers wait for nobody")
+    executor = NotingExecutor(store)
+    workspace = Workspace("", "", tmp_path, lease_seconds=30.0)
+    rescuer = Rescuer(store, executor, workspace)
+    spec = RunSpec.model_validate(TINY)
+    for _ in range(2):
+        training.start_run(store, executor, workspace, spec)
+    running = executor.waiting[0]
+    assert executor.take(running)
+    rescuer.look(0.0)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
+    with (
+        opened(f"sqlite:///{store.file}") as rescuer.store,
+        closing(sqlite3.connect(store.file, isolation_level=None)) as stopped,
+    ):
+        stopped.execute("BEGIN EXCLUSIVE")
+        for now, killed in ((29.0, []), (31.0, [running])):
+            with pytest.raises(StoreBusy):
+                rescuer.look(now)
+            assert executor.killed == killed

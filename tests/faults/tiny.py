@@ -1,0 +1,51 @@
+"""A run that takes no time to train, and what it gives when nobody disturbs it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from service.core import checkpoints
+from service.core.spec import RunSpec
+from service.core.training import train
+from service.flows.quarantine import expected_header
+from tests.conftest import Service
+
+TINY: dict[str, Any] = {
+    "dataset": "digits",
+    "architecture": {"channels": [2, 3], "hidden_units": 8},
+    "samples_per_epoch": 60,
+    "epochs": 3,
+    "seed": 11,
+}
+LONG: dict[str, Any] = TINY | {"epochs": 50, "samples_per_epoch": 1500, "batch_size": 1}
+"""One epoch of it takes far longer than a test."""
+
+
+def undisturbed(**changes: Any) -> list[str]:
+    """The sha256 of each epoch's checkpoint, trained here, on one thread as services are to."""
+    spec = RunSpec.model_validate(TINY | changes)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return [
+            checkpoints.digest(checkpoints.encode(one.network, expected_header(spec, one.epoch)))
+            for one in train(spec, spec.source.load(Path(), False))
+        ]
+    finally:
+        torch.set_num_threads(threads)
+
+
+def weights(service: Service, run_id: int) -> list[str]:
+    answer = service.http.get(f"/runs/{run_id}/epochs", params={"limit": 200}).raise_for_status()
+    items = answer.json()["items"]
+    assert [item["epoch"] for item in items] == list(range(len(items)))
+    return [item["checkpoint"]["sha256"] for item in items]
+
+
+def statuses(service: Service, run_id: int) -> list[str]:
+    """What the run's events told of its status, in order."""
+    lines = service.http.get(f"/runs/{run_id}/events").text.splitlines()
+    data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+    return [one["status"] for one in data if "status" in one]
