@@ -8,3 +8,4 @@ from tests.store.conftest import (  # noqa: F401
     postgres_database,
     store,
 )
+from tests.uploads.conftest import application  # noqa: F401

@@ -1,0 +1,162 @@
+"""Many who end a run at once, and deletes in the middle of a picture: one transition, no 500."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+
+from service.core.spec import RunSpec
+from service.errors import RunConflict
+from service.flows import training
+from service.flows.viewing import Viewer
+from service.store import events, runs
+from service.store.runs import CANCELLED, QUEUED, RUNNING, SUCCEEDED, TERMINAL
+from service.store.store import Store
+from tests.faults.noting import NotingExecutor
+from tests.faults.tiny import TINY
+from tests.uploads.conftest import Asked
+
+AT_ONCE = 50
+ROUNDS = 25
+
+
+@pytest.fixture
+def asked(application: Callable[..., Asked], database_url: str) -> Asked:
+    return application(database_url=database_url)
+
+
+@pytest.fixture
+def waiting(asked: Asked) -> Asked:
+    """An application whose runs wait for workers that a test plays."""
+    executor = NotingExecutor(asked.services.store)
+    asked.app.state.services = replace(asked.services, executor=executor)
+    return asked
+
+
+def told(store: Store, run_id: int) -> list[str]:
+    with store.reading() as session:
+        found = events.after(session, run_id, 0)
+    return [event.data["status"] for event in found if event.kind == events.STATUS]
+
+
+def status_of(store: Store, run_id: int) -> str:
+    with store.reading() as session:
+        return runs.get(session, run_id).status
+
+
+def test_of_fifty_cancels_of_a_run_that_waits_one_ends_it(waiting: Asked) -> None:
+    run_id = waiting.ask("POST", "/runs", json=TINY).json()["id"]
+    answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * (AT_ONCE - 1)
+    assert told(waiting.services.store, run_id) == [QUEUED, CANCELLED]
+
+
+def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None:
+    store, executor = waiting.services.store, waiting.services.executor
+    run_id = waiting.ask("POST", "/runs", json=TINY).json()["id"]
+    lease = executor.take(executor.waiting[0])
+    answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
+    assert {answer.status_code for answer in answers} == {202}
+    assert told(store, run_id) == [QUEUED, RUNNING]
+    with store.writing() as session:
+        assert runs.finish(session, run_id, CANCELLED, lease=lease)
+    again = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
+    assert {answer.status_code for answer in again} == {409}
+    assert told(store, run_id) == [QUEUED, RUNNING, CANCELLED]
+
+
+def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_path) -> None:
+    for _ in range(ROUNDS):
+        with store.writing() as session:
+            run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
+            lease = runs.claim(session, run_id, "worker")
+        together = threading.Barrier(2)
+
+        def end_as_a_worker(run_id=run_id, lease=lease, together=together) -> None:
+            together.wait()
+            with store.writing() as session:
+                runs.finish(session, run_id, SUCCEEDED, lease=lease)
+
+        def cancel(run_id=run_id, together=together) -> bool:
+            together.wait()
+            try:
+                training.cancel_run(store, run_id)
+            except RunConflict:
+                return False
+            return True
+
+        with ThreadPoolExecutor(2) as threads:
+            ended, wished = threads.submit(end_as_a_worker), threads.submit(cancel)
+            ended.result()
+            wished.result()
+        assert status_of(store, run_id) == SUCCEEDED
+        assert sum(status in TERMINAL for status in told(store, run_id)) == 1
+
+
+def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
+    store: Store, tmp_path
+) -> None:
+    spec = RunSpec.model_validate(TINY)
+    executor = NotingExecutor(store)
+    workspace = training.Workspace("", "", tmp_path)
+    for _ in range(ROUNDS):
+        run_id = training.start_run(store, executor, workspace, spec).id
+        together = threading.Barrier(4)
+
+        def at_once(flow, *args, together=together) -> None:
+            together.wait()
+            try:
+                flow(*args)
+            except (RunConflict, training.RunNotFound):
+                return
+
+        with ThreadPoolExecutor(4) as threads:
+            asked = [
+                threads.submit(at_once, training.cancel_run, store, run_id),
+                threads.submit(at_once, training.cancel_run, store, run_id),
+                threads.submit(at_once, training.extend_run, store, run_id, None),
+                threads.submit(at_once, training.delete_run, store, run_id),
+            ]
+            for one in asked:
+                one.result()
+        with store.reading() as session:
+            assert not runs.newest(session, limit=10)
+
+
+def test_a_run_deleted_while_its_map_is_computed_is_no_error(
+    asked: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (asked.ask("POST", "/runs", json=TINY).json()["id"] for _ in range(2))
+    computed = Viewer.computed
+
+    def compute_and_lose(self, *args):
+        rows = computed(self, *args)
+        training.delete_run(self.store, one)
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Viewer, "computed", compute_and_lose)
+        answer = asked.ask("GET", f"/runs/{one}/epochs/2/cam?method=layer-cam&image=test:3")
+    assert answer.status_code in (200, 404), answer.text
+    assert asked.ask("GET", f"/runs/{one}").status_code == 404
+    assert asked.ask("GET", f"/runs/{other}/epochs/2/cam?method=layer-cam").status_code == 200
+
+
+def test_heatmaps_of_a_run_that_is_being_deleted_are_200_or_404(asked: Asked) -> None:
+    other = asked.ask("POST", "/runs", json=TINY | {"seed": 1}).json()["id"]
+    for _ in range(2):
+        run_id = asked.ask("POST", "/runs", json=TINY).json()["id"]
+        pictures = [
+            ("GET", f"/runs/{i}/epochs/{e}/cam?method=layer-cam&image=test:{30 + n}", {})
+            for n in range(4)
+            for e in (1, 3)
+            for i in (run_id, other)
+        ]
+        answers = asked.ask_at_once([*pictures[:8], ("DELETE", f"/runs/{run_id}", {}), *pictures])
+        deleted = answers.pop(8)
+        assert deleted.status_code == 204
+        asked_of = [path.split("/")[2] for _, path, _ in (*pictures[:8], *pictures)]
+        for answer, of in zip(answers, asked_of, strict=True):
+            assert answer.status_code in ((200,) if of == str(other) else (200, 404)), answer.text

@@ -1,0 +1,92 @@
+"""Runs that ended, however they did, go on: bit for bit as if they had been trained in one go."""
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.core.spec import RunSpec
+from service.errors import EpochQuarantined
+from service.flows import training
+from service.flows.quarantine import sound_checkpoint
+from service.flows.workspace import Workspace
+from service.jobs.inline import InlineExecutor
+from service.store import epochs, runs
+from service.store.store import Store
+from tests.cli.test_cli_commands import camreel
+from tests.conftest import Service
+from tests.faults.tiny import TINY, undisturbed, weights
+
+SLOWER = TINY | {"samples_per_epoch": 400, "batch_size": 4}
+
+
+def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
+    new_service: Callable[..., Service], tmp_path: Path
+) -> None:
+    service = new_service(
+        CAMREEL_FAILPOINT="before-begin:full@2",
+        CAMREEL_FAILPOINT_MARK=str(tmp_path / "failed"),
+        OMP_NUM_THREADS="1",
+    )
+    expected = undisturbed(epochs=5)
+
+    failed = service.post_run(**TINY)
+    assert service.wait(failed)["status"] == "failed"
+    assert weights(service, failed) == expected[:1]
+    assert service.http.post(f"/runs/{failed}/resume").status_code == 202
+    assert service.wait(failed)["status"] == "succeeded"
+    assert weights(service, failed) == expected[:4]
+
+    # It succeeded: only more epochs make it go on.
+    refused = service.http.post(f"/runs/{failed}/resume")
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "epochs")
+    extended = service.http.post(f"/runs/{failed}/resume", json={"epochs": 4})
+    assert (extended.status_code, extended.json()["epochs_total"]) == (202, 4)
+    assert service.wait(failed)["epochs_done"] == 4
+    assert weights(service, failed) == expected[:5]
+
+    cancelled = service.post_run(**SLOWER)
+    service.wait(cancelled, until=lambda run: run["epochs_done"] >= 0)
+    service.http.post(f"/runs/{cancelled}/cancel")
+    run = service.wait(cancelled)
+    assert run["status"] == "cancelled"
+    again = service.http.post(f"/runs/{cancelled}/resume", json={"epochs": 3})
+    assert again.status_code == 202
+    assert service.wait(cancelled)["status"] == "succeeded"
+    assert weights(service, cancelled) == undisturbed(**SLOWER)
+
+    assert service.stop() in (0, -signal.SIGTERM)
+    environment = {"CAMREEL_STATE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    in_vain = camreel(tmp_path, "resume", str(failed), **environment)
+    assert in_vain.returncode != 0
+    assert "epochs" in in_vain.stderr
+    assert "Traceback" not in in_vain.stderr
+    done = camreel(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
+    assert done.returncode == 0, done.stderr
+    assert f"Run {failed} succeeded with 5 epochs." in done.stdout
+    with Store.open(f"sqlite:///{tmp_path / 'camreel.db'}").reading() as session:
+        kept = epochs.all_of(session, failed)
+    assert [epoch.checkpoint.sha256 for epoch in kept] == expected
+
+
+def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
+    store: Store, tmp_path: Path
+) -> None:
+    url = store.engine.url.render_as_string(hide_password=False)
+    workspace = Workspace(url, "sql", tmp_path)
+    spec = RunSpec.model_validate(TINY | {"epochs": 1})
+    run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
+    with store.writing() as session:
+        last = epochs.get(session, run_id, 1)
+        data = bytearray(store.blobs.get(session, last.checkpoint.blob_key))
+        data[-1] ^= 1
+        store.blobs.put(session, last.checkpoint.blob_key, bytes(data))
+    training.resume_run(store, InlineExecutor(), workspace, run_id, 2)
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+        last = epochs.get(session, run_id, 1)
+    assert (run.status, run.error.type, run.epochs_done) == ("failed", "checkpoint_corrupt", 1)
+    assert last.quarantined == "corrupt"
+    with pytest.raises(EpochQuarantined):
+        sound_checkpoint(store, last)
