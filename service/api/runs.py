@@ -30,7 +30,8 @@ class RunProblem(BaseModel):
 
     type: str = Field(
         description="A word for programs: diverged, oom, disk_full, dataset_unavailable, "
-        "worker_killed, worker_died, worker_lost, checkpoint_corrupt, store_busy, error."
+        "image_gone, worker_killed, worker_died, worker_lost, checkpoint_corrupt, store_busy, "
+        "error."
     )
     detail: str = Field(description="A sentence for people.")
 
