@@ -1,7 +1,9 @@
 """Who asks, whether they may, and how often. Before a body is read, and before a route is."""
 
+import asyncio
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import unquote
@@ -21,6 +23,7 @@ from service.errors import (
     RateLimited,
     ScopeMissing,
     SecretInAddress,
+    StoreBusy,
     Unauthenticated,
 )
 from service.flows.access import ANYONE, Principal, is_loopback
@@ -30,6 +33,10 @@ from service.flows.gate import Gate, Kind
 COOKIE = "camreel_session"
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN = ("POST", "/session")
+STREAMS = {"/runs/{run_id}/events"}
+ADMITTED_SECONDS = 2.0
+"""How often a stream's credential is looked at again."""
+
 SECRET_NAMES = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
 
 Found = TypeVar("Found")
@@ -61,7 +68,34 @@ class Access:
         except CamreelError as refusal:
             await problem_response(scope, refusal)(scope, receive, limited)
             return
-        await self.app(scope, receive, limited)
+        if known.template in STREAMS and known.who is not ANYONE:
+            await self._while_admitted(scope, receive, limited)
+        else:
+            await self.app(scope, receive, limited)
+
+    async def _while_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer for as long as the credential is good: a stream may outlive it."""
+        gate: Gate = scope["app"].state.services.gate
+        headers = Headers(scope=scope)
+
+        async def answer() -> None:
+            await self.app(scope, receive, send)
+
+        answering = asyncio.create_task(answer())
+        try:
+            while not (await asyncio.wait([answering], timeout=ADMITTED_SECONDS))[0]:
+                with suppress(StoreBusy):  # asked again
+                    await _principal(gate, headers)
+        except Unauthenticated:
+            answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        except BaseException:
+            answering.cancel()
+            raise
+        await answering
 
     async def _admit(self, scope: Scope, known: Asked, told: dict[str, str]) -> None:
         """Find who asks and count the request, in headers of the answer. Raises refusals."""

@@ -1,0 +1,38 @@
+"""An event stream ends with the credential that it was asked for with."""
+
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
+from typing import Any
+
+import pytest
+
+from service.api.access import ADMITTED_SECONDS
+from service.core.spec import RunSpec
+from service.flows.credentials import digest
+from service.store import runs, tokens
+
+
+@pytest.mark.parametrize("shown", ["header", "cookie"])
+def test_a_stream_ends_when_its_token_is_revoked(guarded: Any, shown: str) -> None:
+    service = guarded()
+    with service.store() as store:
+        with store.writing() as session:
+            # It waits for a worker, so that its stream has no end of its own.
+            run_id = runs.create(session, "", [], RunSpec().model_dump(mode="json"), 1).id
+        path = f"/runs/{run_id}/events"
+        token, headers = "read", {}
+        if shown == "cookie":
+            body = {"token": service.tokens["read"]}
+            signed_in = service.ask("POST", "/session", json=body)
+            token, headers = None, {"cookie": signed_in.headers["set-cookie"].partition(";")[0]}
+        with ThreadPoolExecutor(1) as threads:
+            stream = threads.submit(service.ask, "GET", path, token, headers=headers)
+            assert not wait_for([stream], 1.5 * ADMITTED_SECONDS).done
+            with store.writing() as session:
+                token_id = tokens.by_digest(session, digest(service.tokens["read"])).id
+                tokens.revoke(session, token_id)
+            service.forget()
+            answer = stream.result(20)
+    assert answer.status_code == 200
+    assert "event: status" in answer.text
+    assert service.ask("GET", path, token, headers=headers).status_code == 401
