@@ -1,0 +1,202 @@
+"""A database that is locked, restarted or full: told, waited for, and gone on with."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import NullPool, create_engine, text
+
+from service.core.spec import RunSpec
+from service.errors import StoreBusy, StoreFull
+from service.flows import training
+from service.flows.workspace import Workspace
+from service.jobs.inline import InlineExecutor
+from service.store import database, events, runs
+from service.store.store import Store, opened
+from tests.conftest import Service
+from tests.faults.tiny import TINY, undisturbed, weights
+from tests.uploads.conftest import Asked
+
+SECONDS_WITHOUT = 4.0
+SLOWER = TINY | {"samples_per_epoch": 400, "batch_size": 4}
+
+
+def test_a_locked_database_is_503_and_then_back(
+    application: Callable[..., Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
+    one = application()
+    body = {"json": TINY, "headers": {"Idempotency-Key": "k"}}
+    with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        refused = one.ask("POST", "/runs", **body)
+        assert (refused.status_code, refused.json()["type"]) == (503, "store-busy")
+        assert int(refused.headers["retry-after"]) > 0
+        assert str(tmp_path) not in refused.text
+        assert one.ask("GET", "/runs").json()["items"] == []
+        other.execute("ROLLBACK")
+    (run_id,) = {one.ask("POST", "/runs", **body).json()["id"] for _ in range(2)}
+    assert one.ask("GET", f"/runs/{run_id}").json()["status"] == "succeeded"
+    assert len(one.ask("GET", "/runs").json()["items"]) == 1
+
+
+@pytest.fixture
+def restarts(postgres_database) -> Iterator[Callable[[], None]]:
+    """Ends all connections to the database but its own, as a server that restarts does."""
+    server = create_engine(postgres_database, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    end = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+    def restart() -> None:
+        with server.connect() as connection:
+            connection.execute(end)
+
+    yield restart
+    server.dispose()
+
+
+@pytest.mark.postgres
+def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
+    new_service: Callable[..., Service],
+    empty_postgres: Callable[[], str],
+    restarts: Callable[[], None],
+) -> None:
+    service = new_service(
+        CAMREEL_DATABASE_URL=empty_postgres(),
+        CAMREEL_LEASE_SECONDS="4",
+        CAMREEL_MAX_ATTEMPTS="10",
+        OMP_NUM_THREADS="1",
+    )
+    run_id = service.post_run(**SLOWER)
+    service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
+    back = threading.Event()
+
+    def restart_for_a_while() -> None:
+        while not back.wait(0.05):
+            restarts()
+
+    server = threading.Thread(target=restart_for_a_while)
+    timer = threading.Timer(SECONDS_WITHOUT, back.set)
+    server.start()
+    timer.start()
+    created, refused = set(), 0
+    try:
+        while server.is_alive():
+            answers = [
+                service.http.get(f"/runs/{run_id}"),
+                service.http.post("/runs", json=TINY, headers={"Idempotency-Key": "k"}),
+            ]
+            for answer in answers:
+                assert answer.status_code in (200, 201, 503), answer.text
+                if answer.status_code == 503:
+                    refused += 1
+                    assert int(answer.headers["retry-after"]) > 0
+                if answer.status_code == 201:
+                    created.add(answer.json()["id"])
+    finally:
+        back.set()
+        server.join()
+    assert refused
+    again = service.http.post("/runs", json=TINY, headers={"Idempotency-Key": "k"})
+    assert again.status_code == 201
+    assert created | {again.json()["id"]} == {again.json()["id"]}
+    assert len(service.http.get("/runs").json()["items"]) == 2
+    for one, expected in ((run_id, undisturbed(**SLOWER)), (again.json()["id"], undisturbed())):
+        ended = service.wait(one)
+        assert ended["status"] == "succeeded", ended
+        assert weights(service, one) == expected
+
+
+@pytest.mark.postgres
+def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
+    migrated_postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(database, "IDLE_TIMEOUT_SECONDS", 1)
+    with opened(migrated_postgres) as stopped, opened(migrated_postgres) as other:
+        with other.writing() as session:
+            run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
+            lease = runs.claim(session, run_id, "worker")
+
+        def hold_the_row_and_stop() -> None:
+            with stopped.writing() as session:
+                assert runs.advance(session, run_id, 0, lease=lease)
+                with pytest.raises(StoreBusy), other.writing() as waits:
+                    runs.heartbeat(waits, run_id, lease=lease)
+                assert gone_on_within_ten_seconds()
+
+        def gone_on_within_ten_seconds() -> bool:
+            for _ in range(50):
+                try:
+                    with other.writing() as session:
+                        return runs.requeue(session, lease, strikes=1)
+                except StoreBusy:
+                    continue
+            return False
+
+        with pytest.raises(StoreBusy):
+            hold_the_row_and_stop()
+        with other.reading() as session:
+            assert runs.get(session, run_id).status == runs.QUEUED
+
+
+@pytest.fixture
+def workspace(store: Store, tmp_path: Path) -> Workspace:
+    return Workspace(store.engine.url.render_as_string(hide_password=False), "sql", tmp_path)
+
+
+def fail_at_epoch_one(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> None:
+    record, left = training.record_epoch, [error] * times
+
+    def record_or_fail(store, run_id, spec, result, *more) -> None:
+        if result.epoch == 1 and left:
+            raise left.pop()
+        record(store, run_id, spec, result, *more)
+
+    monkeypatch.setattr(training, "record_epoch", record_or_fail)
+
+
+@pytest.mark.parametrize(
+    ("times", "told", "error"),
+    [
+        (2, ["queued", "running"] * 3 + ["succeeded"], None),
+        (3, ["queued", "running"] * 3 + ["failed"], "store_busy"),
+    ],
+)
+def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
+    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, times, told, error
+) -> None:
+    fail_at_epoch_one(monkeypatch, StoreBusy("no answer"), times)
+    spec = RunSpec.model_validate(TINY)
+    run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+        found = events.after(session, run_id, 0)
+    assert [one.data["status"] for one in found if one.kind == events.STATUS] == told
+    assert (run.error and run.error.type, run.attempt) == (error, 3)
+    assert run.epochs_done == (0 if error else 3)
+
+
+def test_last_words_that_did_not_fit_are_told_by_the_exit_code(
+    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_at_epoch_one(monkeypatch, StoreFull("no room"), 3)
+    finish = runs.finish
+
+    def find_no_room(session, run_id, status, *more, since=(runs.RUNNING,), lease=None) -> bool:
+        # The worker's own words; who started it finds room again.
+        if since == (runs.RUNNING,):
+            raise StoreFull("no room")
+        return finish(session, run_id, status, *more, since=since, lease=lease)
+
+    monkeypatch.setattr(runs, "finish", find_no_room)
+    spec = RunSpec.model_validate(TINY)
+    run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
+    with store.reading() as session:
+        run = runs.get(session, run_id)
+    assert (run.status, run.error.type, run.epochs_done) == ("failed", "disk_full", 0)

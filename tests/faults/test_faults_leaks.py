@@ -1,0 +1,50 @@
+"""After runs that were cancelled or failed, and clients that hung up: nothing is left behind."""
+
+import socket
+
+from tests.conftest import Service
+from tests.faults.processes import open_files, until, workers_of
+from tests.faults.tiny import LONG, TINY
+
+ABORTED = 30
+CANCELLED = 20
+DIVERGING = {
+    "dataset": "digits",
+    "epochs": 5,
+    "optimizer": {"name": "sgd", "learning_rate": 100.0, "momentum": 0.99},
+    "architecture": {"hidden_activation": "relu", "dropout": 0.0},
+}
+
+
+def hang_up_in_mid_request(service: Service, path: str) -> None:
+    """Ask, and be gone before the answer."""
+    host, port = service.http.base_url.host, service.http.base_url.port
+    with socket.create_connection((host, port)) as client:
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
+
+
+def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
+    pid = service.process.pid
+    run_id = service.post_run(**TINY)
+    assert service.wait(run_id)["status"] == "succeeded"
+    path = f"/runs/{run_id}/epochs/3/cam?method=layer-cam&image=test:"
+    assert service.http.get(f"{path}99").status_code == 200
+    until(lambda: not workers_of(pid))
+    before = open_files(pid)
+
+    training = service.post_run(**LONG)
+    waiting = [service.post_run(**LONG) for _ in range(CANCELLED)]
+    failing = service.post_run(**DIVERGING)
+    for number in range(ABORTED):
+        hang_up_in_mid_request(service, f"{path}{number}")
+        hang_up_in_mid_request(service, f"/runs/{training}/events")
+    service.wait(training, until=lambda run: run["status"] == "running")
+    for one in (*waiting, training):
+        assert service.http.post(f"/runs/{one}/cancel").status_code == 202
+    # None that was cancelled while it waited is in the way: the slot is free at once.
+    assert service.wait(failing)["status"] == "failed"
+    assert {service.run(one)["status"] for one in (*waiting, training)} == {"cancelled"}
+    assert service.wait(service.post_run(**TINY | {"epochs": 1}))["status"] == "succeeded"
+    until(lambda: not workers_of(pid))
+    # SQLite's connections are pooled, a few more or less of them.
+    until(lambda: open_files(pid) <= before + 10)
