@@ -79,6 +79,12 @@ class SlowToUnpack:
         return stay_connected, (self.port,)
 
 
+def tell_and_stay(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as life:
+        life.sendall(str(os.getpid()).encode())
+        life.recv(1)
+
+
 def stay_connected_whatever_is_asked(port: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     stay_connected(port)
@@ -231,6 +237,37 @@ def test_a_process_that_does_not_listen_is_killed_after_a_grace(
     assert has_ended(life)
 
 
+def test_a_job_is_known_by_its_name_and_killed_by_it_even_when_it_is_stopped(
+    executor, endings, lives
+):
+    one = executor(1)
+    port = port_of(lives)
+    one.submit(Job(tell_and_stay, (port,), endings.put, name="runs"))
+    one.submit(Job(print, (), endings.put, name="waits"))
+    life, _ = lives.accept()
+    os.kill(int(life.recv(16)), signal.SIGSTOP)
+    one.kill("waits")
+    assert [one.has(name) for name in ("runs", "waits", "nobody")] == [True, True, False]
+    one.kill("runs")
+    ends = [endings.get(timeout=SECONDS) for _ in range(2)]
+    assert ends == [Ending(-signal.SIGKILL, stopped_by_us=False), Ending(0, stopped_by_us=False)]
+    assert has_ended(life)
+    one.close()
+    assert not one.has("runs")
+    assert not one.has("waits")
+
+
+def test_a_job_that_is_not_wanted_when_its_turn_comes_is_dropped(executor, endings, tmp_path):
+    one = executor(1)
+    job = Job(write_line, (tmp_path / "lines", "unwanted"), endings.put, wanted=lambda: False)
+    one.submit(job)
+    one.submit(Job(write_line, (tmp_path / "lines", "wanted"), endings.put))
+    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    one.close()
+    assert endings.empty()
+    assert (tmp_path / "lines").read_text() == "wanted\n"
+
+
 def test_a_closed_executor_takes_nothing_and_can_be_closed_again(executor, endings):
     one = executor(1)
     one.close()
@@ -269,6 +306,11 @@ def test_workers_end_with_a_parent_that_was_killed(lives, job):
         parent.kill()
         parent.wait()
     assert all(map(has_ended, connections))
+
+
+def test_an_inline_job_that_exits_has_ended_with_that_code(endings):
+    EXECUTORS["inline"](1).submit(Job(sys.exit, (75,), endings.put))
+    assert endings.get(timeout=0) == Ending(75, stopped_by_us=False)
 
 
 def test_an_inline_job_is_done_before_submit_returns(endings, tmp_path):
