@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import httpx
 
@@ -24,26 +25,32 @@ EPOCH_SECONDS = 1.0
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How many kills, of how many runs, and how often the next comes before anything was done."""
+
+    kills: int
+    specs: list[Spec]
+    at_once: int  # runs that train
+    unended: int  # with those that wait
+    again: float
+
+
 class KillLoop:
     """The same seed gives the same kills and delays; what they hit is the machine's to say."""
 
-    def __init__(
-        self, service: Service, store: Store, specs: list[Spec], at_once: int, seed: int
-    ) -> None:
+    def __init__(self, service: Service, store: Store, plan: Plan, seed: int) -> None:
         self._service = service
         self._store = store
-        self._specs = specs
-        self._at_once = at_once
+        self._plan = plan
         self.witness = Witness(service, store)
         self.kills = 0
         self.struck: dict[str, int] = dict.fromkeys(STROKES, 0)
         self._rng = random.Random(seed)
-        self._most = 0
 
-    def run(self, kills: int) -> None:
-        """Kill so often, then let all runs end."""
-        self._most = kills
-        while self.kills < kills:
+    def run(self) -> None:
+        """Kill as often as is planned, then let all runs end."""
+        while self.kills < self._plan.kills:
             self._keep_busy()
             name = self._rng.choice(list(STROKES))
             self._let_time_pass(name)
@@ -55,15 +62,14 @@ class KillLoop:
         self.witness.wait(lambda: not self.witness.unended())
 
     def _keep_busy(self) -> None:
-        """One more run than train at once: one waits at every kill."""
         self.witness.look()
-        while len(self.witness.unended()) <= self._at_once:
+        while len(self.witness.unended()) < self._plan.unended:
             self.witness.post(*self._next_request())
             self.witness.look()
 
     def _next_request(self) -> tuple[str, Spec]:
         number = len(self.witness.acknowledged)
-        return f"run {number}", self._specs[number % len(self._specs)]
+        return f"run {number}", self._plan.specs[number % len(self._plan.specs)]
 
     def _ask_again(self) -> None:
         key = self._rng.choice(sorted(self.witness.acknowledged))
@@ -79,7 +85,7 @@ class KillLoop:
         time.sleep(delay)
 
     def kill_workers(self) -> None:
-        """One, and as often as not the one that takes its place, and so on."""
+        """One, and perhaps the one that takes its place, and so on."""
         self._kill_one_worker()
         while self._strikes_again():
             time.sleep(self._rng.uniform(0, WORKER_SECONDS))
@@ -105,7 +111,7 @@ class KillLoop:
         self._start()
 
     def kill_while_starting(self) -> None:
-        """The server, and as often as not the one that is to take its place, and so on."""
+        """The server, and perhaps the one that is to take its place, and so on."""
         self._strike(workers=False)
         while self._strikes_again():
             self._service.launch()
@@ -132,7 +138,7 @@ class KillLoop:
         assert told in ([], [run_id])
 
     def _strikes_again(self) -> bool:
-        return self._rng.random() < 0.6 and self.kills < self._most
+        return self._rng.random() < self._plan.again and self.kills < self._plan.kills
 
     def _strike(self, *, workers: bool) -> None:
         """Kill the server, and with `workers` those that it has, before it or after it."""

@@ -119,7 +119,7 @@ def abandon(store: Store, workspace: Workspace, run_id: int) -> bool:
     return training.abandon(store, workspace, lease, LOST)
 
 
-@pytest.mark.parametrize(("name", "database", "blobs"), cases())
+@pytest.mark.parametrize(("name", "database", "blobs"), list(cases()))
 def test_a_run_killed_at_a_step_of_a_commit_equals_the_undisturbed_one(
     name, workspace, store, new_run, undisturbed, tmp_path
 ) -> None:

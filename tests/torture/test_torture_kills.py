@@ -4,7 +4,8 @@ import logging
 import os
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from service.store.store import Store, opened
 from tests.conftest import Service, mnist_dir
 from tests.torture import invariants, processes
-from tests.torture.kill_loop import KillLoop
+from tests.torture.kill_loop import KillLoop, Plan
 from tests.torture.witness import Spec
 
 SETTINGS = {
@@ -42,49 +43,59 @@ log = logging.getLogger(__name__)
 logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a look would hide what was killed
 
 
-def case(database: str, blobs: str, kills: int, *marks: pytest.MarkDecorator) -> Any:
+def in_make_test(kills: int) -> Plan:
+    """One run at a time, and most kills on the heels of another."""
+    return Plan(kills, SPECS[:1], at_once=1, unended=1, again=0.8)
+
+
+def in_make_torture(kills: int) -> Plan:
+    """Two runs at a time, whose workers wait for each other's commits, and one that waits."""
+    return Plan(kills, SPECS, at_once=2, unended=3, again=0.6)
+
+
+def case(database: str, blobs: str, plan: Plan, *marks: pytest.MarkDecorator) -> Any:
     if database == "postgresql":
         marks = (*marks, pytest.mark.postgres)
-    return pytest.param(database, blobs, kills, marks=marks, id=f"{database}-{blobs}-{kills}")
+    return pytest.param(database, blobs, plan, marks=marks, id=f"{database}-{blobs}-{plan.kills}")
 
 
 CASES = [
-    case("sqlite", "file", 8),
-    case("postgresql", "sql", 7),
-    case("sqlite", "file", 50, pytest.mark.torture),
-    case("sqlite", "sql", 50, pytest.mark.torture),
-    case("postgresql", "file", 50, pytest.mark.torture),
-    case("postgresql", "sql", 50, pytest.mark.torture),
+    case("sqlite", "file", in_make_test(8)),
+    case("postgresql", "sql", in_make_test(7)),
+    *(
+        case(database, blobs, in_make_torture(50), pytest.mark.torture)
+        for database in ("sqlite", "postgresql")
+        for blobs in ("file", "sql")
+    ),
 ]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[Trace]:
-    """What each spec gives in a quiet service."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    service = Service(folder, SETTINGS)
-    service.start()
-    try:
-        ids = [service.post_run(**spec) for spec in SPECS]
-        assert {service.wait(run_id)["status"] for run_id in ids} == {"succeeded"}
-    finally:
-        service.stop()
-    with opened(f"sqlite:///{folder / 'camreel.db'}") as store:
-        return [invariants.trace(store, run_id) for run_id in ids]
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trace]:
+    """What a spec gives in a quiet service; each is trained once."""
+
+    @cache
+    def trace_of(index: int) -> Trace:
+        folder = tmp_path_factory.mktemp("undisturbed")
+        service = Service(folder, SETTINGS)
+        service.start()
+        try:
+            run_id = service.post_run(**SPECS[index])
+            assert service.wait(run_id)["status"] == "succeeded"
+        finally:
+            service.stop()
+        with opened(f"sqlite:///{folder / 'camreel.db'}") as store:
+            return invariants.trace(store, run_id)
+
+    return trace_of
 
 
 @pytest.fixture
-def at_once(kills: int) -> int:
-    """The long loops train two runs at a time, whose workers wait for each other's commits."""
-    return 1 if kills < 10 else 2
-
-
-@pytest.fixture
-def service(place: tuple[str, str], at_once: int, tmp_path: Path) -> Iterator[Service]:
+def service(place: tuple[str, str], plan: Plan, tmp_path: Path) -> Iterator[Service]:
     settings = {
         "CAMREEL_DATABASE_URL": place[0],
         "CAMREEL_BLOBS": place[1],
-        "CAMREEL_MAX_PARALLEL_RUNS": str(at_once),
+        "CAMREEL_MAX_PARALLEL_RUNS": str(plan.at_once),
     }
     found = Service(tmp_path, SETTINGS | settings)
     found.start()
@@ -100,20 +111,19 @@ def store(service: Service, place: tuple[str, str]) -> Iterator[Store]:
         yield found
 
 
-@pytest.mark.parametrize(("database", "blobs", "kills"), CASES)
-def test_runs_end_as_if_nothing_had_been_killed(
-    service, store, undisturbed, at_once, kills
-) -> None:
+@pytest.mark.parametrize(("database", "blobs", "plan"), CASES)
+def test_runs_end_as_if_nothing_had_been_killed(service, store, undisturbed, plan) -> None:
     seed = int(os.environ.get("CAMREEL_TORTURE_SEED") or random.randrange(2**32))
     log.info("CAMREEL_TORTURE_SEED=%d", seed)
     began = time.monotonic()
-    loop = KillLoop(service, store, SPECS, at_once, seed)
-    loop.run(kills)
+    loop = KillLoop(service, store, plan, seed)
+    loop.run()
     for run_id, spec in loop.witness.acknowledged.values():
         assert service.run(run_id)["status"] == "succeeded"
-        assert invariants.trace(store, run_id) == undisturbed[SPECS.index(spec)]
+        assert invariants.trace(store, run_id) == undisturbed(SPECS.index(spec))
     invariants.check(store, service.state_dir)
-    all_slots_are_free(service, at_once)
+    if plan.at_once > 1:  # a single one has just trained
+        all_slots_are_free(service, plan.at_once)
     service.stop()
     processes.wait_for_end(service.state_dir, set(processes.of(service.state_dir)))
     minutes = (time.monotonic() - began) / 60
