@@ -13,6 +13,7 @@ from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,
     consumes,
+    initialize,
     invariant,
     multiple,
     precondition,
@@ -41,6 +42,7 @@ from tests.faults.noting import Noted, NotingExecutor
 from tests.torture import invariants
 
 MOST_EPOCHS = 4
+MOST_RUNS = 3  # at once: of more, less happens to each
 LEASE_SECONDS = 30.0
 SPEC = RunSpec.model_validate(
     {
@@ -97,6 +99,11 @@ class Histories(RuleBasedStateMachine):
 
     # Clients.
 
+    @initialize(target=ids, total=st.integers(1, 3))
+    def create_the_first(self, total: int):
+        return self.create(None, total)
+
+    @precondition(lambda self: len(self.model) < MOST_RUNS)
     @rule(target=ids, key=st.sampled_from([None, "a", "b"]), total=st.integers(1, 3))
     def create(self, key: str | None, total: int):
         asked = RequestKey(key, str(total)) if key else None
@@ -122,6 +129,7 @@ class Histories(RuleBasedStateMachine):
             self.keys[key] = (total, run.id)
         return run.id
 
+    @precondition(lambda self: len(self.model) < MOST_RUNS)
     @rule(target=ids, total=st.integers(1, 3))
     def create_on_a_server_that_is_gone_then(self, total: int) -> int:
         spec = SPEC.model_copy(update={"epochs": total})
@@ -161,6 +169,7 @@ class Histories(RuleBasedStateMachine):
             assert training.resume_run(*args).status == QUEUED
             expected.resumed(total)
 
+    @precondition(lambda self: len(self.model) > 1)
     @rule(run_id=ids)
     def delete(self, run_id: int) -> None:
         expected = self.model.get(run_id)
@@ -177,8 +186,8 @@ class Histories(RuleBasedStateMachine):
     # Workers.
 
     @precondition(lambda self: self.executor.waiting)
-    @rule(target=workers, data=st.data())
-    def take(self, data: st.DataObject):
+    @rule(target=workers, data=st.data(), epochs=st.integers(0, 3))
+    def take_and_train(self, data: st.DataObject, epochs: int):
         noted = data.draw(st.sampled_from(self.executor.waiting))
         expected = self.model.get(noted.run_id)
         waits = expected is not None and expected.status == QUEUED
@@ -191,6 +200,8 @@ class Histories(RuleBasedStateMachine):
         expected.taken(lease)
         worker = Worker(noted, lease, expected)
         self.all_workers.append(worker)
+        for _ in range(epochs):
+            self.commit_an_epoch(worker)
         return worker
 
     @rule(worker=workers)
@@ -244,15 +255,29 @@ class Histories(RuleBasedStateMachine):
             expected.left()
         self.executor.end(noted, -signal.SIGKILL)
 
-    @rule(worker=workers)
-    def stop_it(self, worker: Worker) -> None:
+    @rule(worker=workers, with_its_server=st.booleans())
+    def stop_it(self, worker: Worker, with_its_server: bool) -> None:
         worker.beats = False
+        if with_its_server and worker.noted in self.executor.running:
+            self.executor.running.remove(worker.noted)
+
+    @rule(worker=workers, with_its_server=st.booleans())
+    def sleep_while_another_takes_its_run(self, worker: Worker, with_its_server: bool) -> None:
+        self.stop_it(worker, with_its_server)
+        self.a_lease_passes()
+        for noted in [one for one in self.executor.waiting if one.run_id == worker.lease.run_id]:
+            lease = self.executor.take(noted)
+            if lease is not None:
+                self.model[noted.run_id].taken(lease)
+                self.all_workers.append(Worker(noted, lease, self.model[noted.run_id]))
+        self.commit_an_epoch(worker)
 
     def gone(self, worker: Worker) -> None:
         self.all_workers.remove(worker)
 
     # The service.
 
+    @precondition(lambda self: self.all_workers or not self.executor.waiting)
     @rule()
     def a_lease_passes(self) -> None:
         assert self.rescuer.look(self.now) == []
@@ -278,6 +303,7 @@ class Histories(RuleBasedStateMachine):
             # Its end is told after its run was given to another.
             self.executor.end(noted, -signal.SIGKILL)
 
+    @precondition(lambda self: self.all_workers)
     @rule(in_order=st.booleans())
     def restart(self, in_order: bool) -> None:
         """By SIGTERM; or by SIGKILL, and its workers live a while longer."""
