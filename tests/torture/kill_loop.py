@@ -81,7 +81,7 @@ class KillLoop:
         log.info("kill %d: %s, %.2f s after %s", self.kills, name, delay, since)
         if progress:
             before = self.witness.epochs_seen()
-            self.witness.wait(lambda: self.witness.epochs_seen() > before)
+            self._wait_or_end(lambda: self.witness.epochs_seen() > before)
         time.sleep(delay)
 
     def kill_workers(self) -> None:
@@ -92,15 +92,15 @@ class KillLoop:
             self._kill_one_worker()
 
     def _kill_one_worker(self) -> None:
-        found: list[int] = []
-
-        def one_is_there() -> bool:
-            found[:] = processes.workers(self._service.state_dir)
-            return bool(found)
-
-        self.witness.wait(one_is_there)
+        while not (found := processes.workers(self._service.state_dir)):
+            self._keep_busy()
+            self._wait_or_end(lambda: bool(processes.workers(self._service.state_dir)))
         _kill(self._rng.choice(found))
         self.kills += 1
+
+    def _wait_or_end(self, until: Callable[[], bool]) -> None:
+        """Runs that end meanwhile bring nothing more that could be waited for."""
+        self.witness.wait(lambda: until() or not self.witness.unended())
 
     def kill_server(self) -> None:
         self._strike(workers=False)

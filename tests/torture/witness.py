@@ -71,7 +71,8 @@ class Witness:
             state = (self.epochs_seen(), len(self.unended()))
             if state != moved:
                 moved, deadline = state, time.monotonic() + PROGRESS_SECONDS
-            assert time.monotonic() < deadline, f"no run goes on: {list(self._seen.values())}"
+            waiting = [self._seen[run_id] for run_id in self.unended()]
+            assert time.monotonic() < deadline, f"no run goes on: {waiting}"
             time.sleep(0.2)
             self.look()
 
