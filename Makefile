@@ -16,6 +16,7 @@ test: lint
 # Hundreds of kills, and the kernel's choice of what they hit: each is told as it happens.
 torture: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture -m torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
+	CAMREEL_TORTURE=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_faults_histories.py
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
