@@ -1,6 +1,8 @@
 """An upload is kept once, and is taken wherever an image is."""
 
 import hashlib
+import json
+import zipfile
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +11,6 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from service.errors import RunConflict
 from service.flows.transfer.exporting import export_run
 from service.store import uploads
 from tests.uploads.conftest import Asked
@@ -186,10 +187,16 @@ def test_an_evaluation_takes_the_probes_that_have_a_class(shared: Asked, watched
     assert get(shared, "/runs/1/epochs/1/evaluation").json()
 
 
-def test_a_run_that_watches_one_is_not_exported(shared: Asked, watched: str, tmp_path: Any) -> None:
-    with pytest.raises(RunConflict, match="uploaded images"):
-        export_run(shared.services.store, 1, tmp_path / "run.camreel")
-    assert not list(tmp_path.iterdir())
+def test_a_run_that_watches_one_takes_it_along_in_an_export(
+    shared: Asked, watched: str, tmp_path: Any
+) -> None:
+    export_run(shared.services.store, 1, tmp_path / "run.camreel")
+    with zipfile.ZipFile(tmp_path / "run.camreel") as file:
+        told = json.loads(file.read("manifest.json"))["images"]
+        (upload,) = (one for one in told if one["reference"] == watched)
+        assert upload["upload"]["choices"]["format"] == "png"
+        kept = get(shared, f"/images/{watched}", dataset="digits").content
+        assert file.read(upload["png"]["name"]) == kept
 
 
 @pytest.fixture
