@@ -3,8 +3,8 @@
 import socket
 
 from tests.conftest import Service
-from tests.faults.processes import open_files, until, workers_of
 from tests.faults.tiny import LONG, TINY
+from tests.processes import open_files, until, workers_of
 
 ABORTED = 30
 CANCELLED = 20

@@ -9,8 +9,8 @@ import pytest
 
 from service.store.store import opened
 from tests.conftest import Service
-from tests.faults.processes import is_alive, until, workers_of
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
+from tests.processes import is_alive, until, workers_of
 from tests.torture import invariants
 
 EPOCHS = 6

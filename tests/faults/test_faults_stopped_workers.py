@@ -20,8 +20,8 @@ from service.store import database, runs
 from service.store.store import Store, opened
 from tests.conftest import Service
 from tests.faults.noting import NotingExecutor
-from tests.faults.processes import is_alive, state_of, until, workers_of
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
+from tests.processes import is_alive, state_of, until, workers_of
 from tests.torture import invariants
 
 LEASE_SECONDS = "3"

@@ -17,29 +17,13 @@ from service.core.spec import RunSpec
 from service.errors import KeyReused, QueueFull, RunNotFound
 from service.flows import training
 from service.flows.workspace import Workspace
-from service.jobs.executor import Job
 from service.store import runs
 from service.store.request_keys import RequestKey
 from service.store.store import Store
+from tests.nobody import Nobody
 
 SPEC = RunSpec(dataset="digits", epochs=1)
 ASKED = RequestKey("key", "a" * 64)
-
-
-class Nobody:
-    """An executor that takes jobs, and trains none: what was queued stays so."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-
-    def submit(self, job: Job) -> None:
-        self.jobs.append(job)
-
-    def takes_jobs(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        pass
 
 
 Start = Callable[..., Any]

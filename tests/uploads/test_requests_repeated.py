@@ -6,33 +6,11 @@ from typing import Any
 
 import pytest
 
-from service.jobs.executor import Job
+from tests.nobody import Nobody
 from tests.uploads.conftest import Asked
 from tests.uploads.pictures import png, slope
 
 BODY = {"dataset": "digits", "epochs": 1}
-
-
-class Nobody:
-    """An executor that takes jobs, and trains none: what was queued stays so."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Job] = []
-
-    def submit(self, job: Job) -> None:
-        self.jobs.append(job)
-
-    def takes_jobs(self) -> bool:
-        return True
-
-    def has(self, name: str) -> bool:
-        return any(job.name == name for job in self.jobs)
-
-    def kill(self, name: str) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 @pytest.fixture
