@@ -159,7 +159,7 @@ def open_services(settings: Settings) -> ServiceSet:
     caches = viewer.caches | {"pictures": pictures.cache}
     return ServiceSet(
         store,
-        EXECUTORS[settings.executor](settings.max_parallel_runs),
+        EXECUTORS[settings.executor](settings.max_parallel_runs, training.WORKER_IMPORTS),
         workspace,
         viewer,
         pictures,

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 TIMEOUT_SECONDS = 120.0
+FORK_SERVER = b"multiprocessing.forkserver"
+"""In the command line of the process that workers are forked from, and so in theirs."""
 
 
 def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
@@ -16,10 +18,8 @@ def until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> 
 
 def state_of(pid: int) -> str:
     """One letter, T for stopped; "" for a process that is gone."""
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
+    fields = _fields(pid)
+    return fields[0].decode() if fields else ""
 
 
 def is_alive(pid: int) -> bool:
@@ -27,17 +27,35 @@ def is_alive(pid: int) -> bool:
 
 
 def workers_of(pid: int) -> list[int]:
-    """Worker processes of a service; multiprocessing's own tracker is not one."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            command = (stat.parent / "cmdline").read_bytes()
-        except (OSError, IndexError):
-            continue
-        if parent == pid and b"spawn_main" in command:
-            found.append(int(stat.parent.name))
-    return found
+    """Worker processes of a service: forked from the one that it keeps for that."""
+    return [child for server in fork_servers_of(pid) for child in _children_of(server)]
+
+
+def fork_servers_of(pid: int) -> list[int]:
+    return [child for child in _children_of(pid) if FORK_SERVER in _read(child, "cmdline")]
+
+
+def parent_of(pid: int) -> int:
+    """0 for a process that is gone."""
+    fields = _fields(pid)
+    return int(fields[1]) if fields else 0
+
+
+def _children_of(pid: int) -> list[int]:
+    every = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [one for one in every if parent_of(one) == pid]
+
+
+def _fields(pid: int) -> list[bytes]:
+    """From its state on: the name before may hold blanks."""
+    return _read(pid, "stat").rpartition(b")")[2].split()
+
+
+def _read(pid: int, name: str) -> bytes:
+    try:
+        return (Path("/proc") / str(pid) / name).read_bytes()
+    except OSError:
+        return b""
 
 
 def open_files(pid: int) -> int:

@@ -45,6 +45,9 @@ CANCEL_POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
 BEATS_A_LEASE = 3
 
+WORKER_IMPORTS = (__name__, "service.core.compiler")
+"""Modules that a worker's job needs, and takes seconds to import."""
+
 log = structlog.get_logger()
 
 

@@ -1,15 +1,17 @@
-"""Jobs in worker processes, each freshly spawned: a crash, or a leak, is that job's alone."""
+"""Jobs in worker processes, each its own: a crash, or a leak, is that job's alone."""
 
 import logging
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
-import time
 from collections import Counter
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
 
 from service.jobs.executor import Ending, Job
 from service.jobs.kernel_kills import oom_kills
@@ -22,15 +24,26 @@ log = logging.getLogger(__name__)
 class ProcessExecutor:
     """Runs up to `parallel` jobs at once, each in a process of its own; the others queue.
 
-    Spawned, not forked: a fork would inherit this process's threads' locks.
+    Not forked from this process, whose threads' locks they would inherit, but from one with a
+    single thread that has imported the modules `preload` before: that takes seconds, a fork of it
+    milliseconds. It starts with the first job, and ends with this process.
     """
 
-    def __init__(self, parallel: int) -> None:
-        self._context = multiprocessing.get_context("spawn")
+    def __init__(self, parallel: int, preload: Sequence[str] = ()) -> None:
+        # macOS' own libraries do not bear a fork once they are loaded.
+        self._context = (
+            multiprocessing.get_context("forkserver")
+            if sys.platform == "linux"
+            else multiprocessing.get_context("spawn")
+        )
+        self._context.set_forkserver_preload(list(preload))
         # A thread a slot: it starts a process, waits for its end, and takes the next job.
         self._slots = ThreadPoolExecutor(parallel, thread_name_prefix="worker-slot")
         self._changed = threading.Condition()
-        self._live: dict[SpawnProcess, str] = {}
+        # Starting a process polls all others, and an exit code can be read but once.
+        self._children = threading.Lock()
+        self._starting = 0
+        self._live: dict[BaseProcess, str] = {}
         self._names: Counter[str] = Counter()  # of all jobs here
         self._closed = False
 
@@ -61,6 +74,7 @@ class ProcessExecutor:
         # process, only one would learn how it ended.
         with self._changed:
             self._closed = True
+            self._changed.wait_for(lambda: not self._starting)
             for process in self._live:
                 process.terminate()
             self._changed.wait_for(lambda: not self._live, TERMINATION_GRACE_SECONDS)
@@ -81,16 +95,19 @@ class ProcessExecutor:
         with self._changed:
             if self._closed:
                 return
-            process = _started(self._context, job)
+            self._starting += 1
+        # Outside that lock: the first one waits for the imports.
+        process = self._started(job)
+        with self._changed:
+            self._starting -= 1
             if process:
                 self._live[process] = job.name
+            self._changed.notify_all()
         if not process:
             job.ended(Ending(1, stopped_by_us=False))
             return
-        process.join()
-        # Starting a process looks after all others too: another slot may be about to write it down.
-        while (exit_code := process.exitcode) is None:
-            time.sleep(0.01)
+        wait([process.sentinel])
+        exit_code = self._exit_code(process)
         with self._changed:
             del self._live[process]
             self._changed.notify_all()
@@ -98,18 +115,25 @@ class ProcessExecutor:
         killed = exit_code == -signal.SIGKILL and oom_kills() != kills_before
         job.ended(Ending(exit_code, stopped, out_of_memory=killed))
 
+    def _started(self, job: Job) -> BaseProcess | None:
+        try:
+            # Packed, for the worker to unpack: what that imports may take seconds, and by then it
+            # is to watch its parent.
+            packed = pickle.dumps((job.function, job.arguments))
+            with self._children:
+                process = self._context.Process(target=_work, args=(packed,), name="camreel-worker")
+                process.start()
+        except Exception:  # arguments that cannot be sent, or no memory or process left to be had
+            log.exception("no worker process could be started")
+            return None
+        return process
 
-def _started(context: SpawnContext, job: Job) -> SpawnProcess | None:
-    try:
-        # Packed, for the worker to unpack: what that imports takes seconds, and by then it is to
-        # watch its parent.
-        packed = pickle.dumps((job.function, job.arguments))
-        process = context.Process(target=_work, args=(packed,), name="camreel-worker")
-        process.start()
-    except Exception:  # arguments that cannot be sent, or no memory or process left to be had
-        log.exception("no worker process could be started")
-        return None
-    return process
+    def _exit_code(self, process: BaseProcess) -> int:
+        with self._children:
+            process.join()
+            exit_code = process.exitcode
+        assert exit_code is not None  # noqa: S101  it was joined
+        return exit_code
 
 
 def _work(packed: bytes) -> None:

@@ -1,5 +1,6 @@
-"""Services that are killed, and two of them on one SQLite file."""
+"""Services that are killed, or what they fork workers from, and two of them on one SQLite file."""
 
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import pytest
 from service.store.store import opened
 from tests.conftest import Service
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
-from tests.processes import is_alive, until, workers_of
+from tests.processes import fork_servers_of, is_alive, until, workers_of
 from tests.torture import invariants
 
 EPOCHS = 6
@@ -53,6 +54,23 @@ def test_a_service_killed_in_mid_training_goes_on_where_it_was(
     assert [item["created_at"] for item in items][: len(kept)] == times[: len(kept)]
     assert second.wait(waiting)["status"] == "succeeded"
     assert weights(second, waiting) == expected[:2]
+    check(tmp_path)
+
+
+def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
+    new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
+) -> None:
+    service = new_service(OMP_NUM_THREADS="1")
+    run_id = service.post_run(**SLOWER)
+    service.wait(run_id, until=lambda run: run["epochs_done"] >= 1)
+    [fork_server], workers = fork_servers_of(service.process.pid), workers_of(service.process.pid)
+    assert workers
+    os.kill(fork_server, signal.SIGKILL)
+    # The worker may live on: its lease is lost, so it records nothing more.
+    run = service.wait(run_id)
+    assert (run["status"], run["epochs_done"]) == ("succeeded", EPOCHS)
+    assert weights(service, run_id) == expected
+    until(lambda: not any(map(is_alive, workers)))
     check(tmp_path)
 
 

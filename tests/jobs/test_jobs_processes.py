@@ -25,7 +25,7 @@ def executor() -> Iterator[Callable[[int], Executor]]:
     made = []
 
     def make(parallel: int) -> Executor:
-        made.append(EXECUTORS["processes"](parallel))
+        made.append(EXECUTORS["processes"](parallel, ()))
         return made[-1]
 
     yield make
@@ -309,12 +309,12 @@ def test_workers_end_with_a_parent_that_was_killed(lives, job):
 
 
 def test_an_inline_job_that_exits_has_ended_with_that_code(endings):
-    EXECUTORS["inline"](1).submit(Job(sys.exit, (75,), endings.put))
+    EXECUTORS["inline"](1, ()).submit(Job(sys.exit, (75,), endings.put))
     assert endings.get(timeout=0) == Ending(75, stopped_by_us=False)
 
 
 def test_an_inline_job_is_done_before_submit_returns(endings, tmp_path):
-    inline = EXECUTORS["inline"](1)
+    inline = EXECUTORS["inline"](1, ())
     inline.submit(Job(write_line, (tmp_path / "lines", "done"), endings.put))
     assert (tmp_path / "lines").read_text() == "done\n"
     assert endings.get(timeout=0) == Ending(0, stopped_by_us=False)

@@ -18,9 +18,9 @@ from tests.torture import invariants, processes
 from tests.torture.witness import Spec, Witness
 
 START_SECONDS = 4.0
-WORKER_SECONDS = 3.0
+WORKER_SECONDS = 0.5
 EPOCH_SECONDS = 1.0
-"""About what a start, a worker's start and an epoch take: kills are spread over them."""
+"""About what a start, a worker's first epoch and a later one take: kills are spread over them."""
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,13 @@ class KillLoop:
         _kill(self._rng.choice(found))
         self.kills += 1
 
+    def kill_fork_server(self) -> None:
+        """Its workers live on unseen, and others take their runs."""
+        found = processes.fork_servers(self._service.state_dir)
+        for pid in found:
+            _kill(pid)
+        self.kills += bool(found)
+
     def _wait_or_end(self, until: Callable[[], bool]) -> None:
         """Runs that end meanwhile bring nothing more that could be waited for."""
         self.witness.wait(lambda: until() or not self.witness.unended())
@@ -171,6 +178,7 @@ def _kill(pid: int) -> None:
 
 STROKES: dict[str, Callable[[KillLoop], None]] = {
     "workers": KillLoop.kill_workers,
+    "fork server": KillLoop.kill_fork_server,
     "server": KillLoop.kill_server,
     "both": KillLoop.kill_both,
     "starting": KillLoop.kill_while_starting,

@@ -3,6 +3,8 @@
 import time
 from pathlib import Path
 
+from tests.processes import FORK_SERVER, parent_of
+
 END_SECONDS = 20.0
 
 
@@ -20,8 +22,18 @@ def of(state_dir: Path) -> dict[int, bytes]:
 
 
 def workers(state_dir: Path) -> list[int]:
-    """Those that train, or are about to; multiprocessing's own tracker is not one."""
-    return sorted(pid for pid, command in of(state_dir).items() if b"spawn_main" in command)
+    """Those that train, or are about to: forked from the one that is kept for that."""
+    forks = set(fork_servers_and_forks(state_dir))
+    return sorted(pid for pid in forks if parent_of(pid) in forks)
+
+
+def fork_servers(state_dir: Path) -> list[int]:
+    """What workers are forked from; of a service that was killed one may be about to end, too."""
+    return sorted(set(fork_servers_and_forks(state_dir)) - set(workers(state_dir)))
+
+
+def fork_servers_and_forks(state_dir: Path) -> list[int]:
+    return [pid for pid, command in of(state_dir).items() if FORK_SERVER in command]
 
 
 def wait_for_end(state_dir: Path, pids: set[int]) -> None:
