@@ -45,7 +45,7 @@ class Settings(BaseSettings):
         "sql", description="Where checkpoints live: `sql` (the database) or `file:<folder>`."
     )
     executor: Literal["processes", "inline"] = Field(
-        "processes", description="Where runs train: spawned worker processes, or the caller's own."
+        "processes", description="Where runs train: worker processes, or the caller's own."
     )
     max_parallel_runs: PositiveInt = Field(
         1, le=64, description="Runs that train at once; others queue."

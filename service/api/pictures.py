@@ -11,7 +11,8 @@ from service.api.pages import RunId
 from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services, ServiceSet
 from service.core.cams.methods import PAPER_METHODS
-from service.flows.heatmaps import Picture, count_blanks
+from service.flows.blanks import BlankTable, blanks
+from service.flows.heatmaps import Picture
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
 
@@ -129,13 +130,31 @@ def read_sheet(services: Services, request: Request, run_id: RunId, asked: Sheet
     return _answer(services, request, picture, "sheet", asked.method, "image/png")
 
 
-@router.get("/blanks", summary="How many maps show nothing, and why")
+@router.get(
+    "/blanks",
+    summary="How many maps show nothing, and why",
+    responses={304: {"description": "The client has it already."}},
+    response_model=BlanksAnswer,
+)
 @without_bad_epochs
-def read_blanks(services: Services, run_id: RunId, asked: BlankQuery) -> BlanksAnswer:
+def read_blanks(services: Services, request: Request, run_id: RunId, asked: BlankQuery) -> Response:
     """Counted from what was recorded while the run trained; other methods are computed once."""
-    table = count_blanks(
-        services.viewer, run_id, asked.epochs, asked.epsilon, asked.method or PAPER_METHODS
+    methods = asked.method or PAPER_METHODS
+    counting = blanks(services.viewer, run_id, asked.epochs, asked.epsilon, methods)
+
+    def count() -> bytes:
+        return _blanks(counting.table()).model_dump_json().encode()
+
+    return conditional(
+        request,
+        counting.etag,
+        lambda: services.pictures.cache.get_or_make(f"blanks {counting.etag}", count),
+        "application/json",
+        immutable=False,
     )
+
+
+def _blanks(table: BlankTable) -> BlanksAnswer:
     per_epoch = [
         {"epoch": epoch, "methods": {name: asdict(count) for name, count in methods.items()}}
         for epoch, methods in table.per_epoch.items()

@@ -13,7 +13,7 @@ from service.api.services import Services
 from service.core.cams.blank import Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.spec import RunSpec
-from service.flows.heatmaps import count_blanks
+from service.flows.blanks import count_blanks
 from service.store import epochs, runs
 from service.store.epochs import Epoch
 

@@ -13,8 +13,8 @@ from service.app import open_services
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.report.languages import LANGUAGES, Language
 from service.errors import CamreelError, UnknownName
+from service.flows.blanks import count_blanks
 from service.flows.export import export_maps
-from service.flows.heatmaps import count_blanks
 from service.flows.report import ReportQuery, run_report
 from service.settings import Settings
 

@@ -16,7 +16,8 @@ from service.core.render.cells import picture
 from service.core.render.png import encode_png
 from service.core.render.table import Panel, side_by_side, table_png
 from service.errors import CamreelError, UnknownName
-from service.flows.heatmaps import BlankCount, Rendering
+from service.flows.blanks import BlankCount
+from service.flows.heatmaps import Rendering
 from service.flows.paper import (
     RECIPES,
     THRESHOLDS,

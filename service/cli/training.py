@@ -14,7 +14,7 @@ from service.cli.following import Snapshot, follow
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
 from service.flows import training
-from service.flows.heatmaps import count_blanks
+from service.flows.blanks import count_blanks
 from service.flows.viewing import Viewer
 from service.settings import Settings
 from service.store import epochs, runs

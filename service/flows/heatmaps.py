@@ -1,4 +1,4 @@
-"""Pictures of a run: single maps, strips, sheets, and the count of blank maps.
+"""Pictures of a run: single maps, strips and sheets.
 
 Each picture is first described, which costs no torch, then drawn if its etag is new to the client.
 """
@@ -11,11 +11,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
-from service.core.cams.explanation import Explanation
+from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.maps import ClassMap
 from service.core.cams.method import Place
-from service.core.cams.methods import PAPER_METHODS
 from service.core.images import from_png
 from service.core.render.animation import animate
 from service.core.render.cells import Cell, Scale, Style
@@ -244,72 +242,6 @@ class Pictures:
         else:
             rows = self.viewer.rows(subject, there)
         return Scale(min(row.minimum for row in rows), max(row.peak for row in rows))
-
-
-@dataclass(frozen=True)
-class BlankCount:
-    """How many of some maps are blank, and why."""
-
-    total: int
-    blank: int
-    by_cause: dict[str, int]
-
-    @classmethod
-    def of(cls, rows: Sequence[Heatmap], epsilon: float) -> "BlankCount":
-        """Count the rows whose peak is at most epsilon."""
-        causes = [blank_cause(row.peak, row.minimum, row.activation_peak, epsilon) for row in rows]
-        by_cause = {cause.value: causes.count(cause) for cause in Blank if cause is not Blank.NONE}
-        return cls(len(rows), sum(by_cause.values()), by_cause)
-
-
-@dataclass(frozen=True)
-class BlankTable:
-    """Blank maps of a run's probes for their own labels, at one threshold."""
-
-    epsilon: float
-    methods: dict[str, BlankCount]
-    per_epoch: dict[int, dict[str, BlankCount]]
-    quarantined: list[int]  # epochs that were asked for and are not counted
-
-
-def count_blanks(
-    viewer: Viewer,
-    run_id: int,
-    epochs: str,
-    epsilon: float,
-    explanations: Sequence[str] = PAPER_METHODS,
-) -> BlankTable:
-    """Count the probes' blank maps by those explanations, each at its default layer.
-
-    What was recorded is read from stored metadata alone; what was not is computed, and kept.
-    Raises RunNotFound, InvalidValue, EpochNotFound.
-    """
-    chosen = choose_epochs(epochs, run_id, viewer.epochs(run_id))
-    there = chosen.epochs
-    methods = [str(Explanation.parse(text)) for text in explanations]
-    table: dict[int, dict[str, list[Heatmap]]] = {
-        epoch.epoch: {method: [] for method in methods} for epoch in there
-    }
-    for method in methods:
-        asked = Query.explained(run_id, Explanation.parse(method))
-        # An upload has no class of its own to be blank for.
-        subjects = [one for one in viewer.probe_subjects(asked) if not one.predicted]
-        for row in viewer.probe_rows(subjects, there):
-            table[row.epoch][method].append(row)
-    return BlankTable(
-        epsilon,
-        {
-            method: BlankCount.of(
-                [row for by_method in table.values() for row in by_method[method]], epsilon
-            )
-            for method in methods
-        },
-        {
-            epoch: {method: BlankCount.of(found, epsilon) for method, found in by_method.items()}
-            for epoch, by_method in table.items()
-        },
-        chosen.quarantined,
-    )
 
 
 def _class(subject: Subject) -> str:

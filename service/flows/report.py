@@ -14,7 +14,8 @@ from service.core.render.report.languages import Language
 from service.core.render.report.page import page
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
-from service.flows.heatmaps import MAX_CELLS, Picture, Pictures, Rendering, count_blanks
+from service.flows.blanks import count_blanks
+from service.flows.heatmaps import MAX_CELLS, Picture, Pictures, Rendering
 from service.flows.selection import Chosen, choose_epochs
 from service.flows.viewing import Query, Subject
 from service.store import epochs, runs

@@ -226,6 +226,22 @@ def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, ru
     assert growing == sorted(growing)
 
 
+def test_blanks_are_sent_once_to_who_keeps_them(http: httpx.Client, run: str) -> None:
+    def ask(etag: str | None = None, **params: Any) -> httpx.Response:
+        headers = {"if-none-match": etag} if etag else {}
+        return http.get(f"{run}/blanks", params=params, headers=headers)
+
+    first = ask()
+    assert ask(first.headers["etag"]).status_code == 304
+    assert ask().content == first.content
+    others: list[dict[str, Any]] = [{"epsilon": 1}, {"epochs": "0:"}, {"method": "proposed"}]
+    for params in others:
+        other = ask(first.headers["etag"], **params)
+        assert other.status_code == 200
+        assert other.headers["etag"] != first.headers["etag"]
+        assert other.json() != first.json()
+
+
 def test_an_input_image_is_its_pixels(http: httpx.Client, run: str) -> None:
     answer = http.get("/images/test:3", params={"dataset": "digits"})
     image = picture(answer)

@@ -37,7 +37,7 @@ ALWAYS = ("before-commit", "after-commit")
 ONE_CORE = os.cpu_count() or 1
 # A process that has torch already, and no threads: workers are forked from it in no time.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["service.flows.training"])
+FORKS.set_forkserver_preload(list(training.WORKER_IMPORTS))
 
 
 def work(workspace: Workspace, run_id: int, failpoint: str) -> None:

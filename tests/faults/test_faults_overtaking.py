@@ -1,0 +1,104 @@
+"""Changes of one run that meet: the later waits for the earlier, and decides by what that left."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from service.core.spec import RunSpec
+from service.errors import RunConflict
+from service.flows import training
+from service.flows.rescue import Rescuer
+from service.flows.workspace import Workspace
+from service.store import runs
+from service.store.store import Store
+from tests.faults.noting import NotingExecutor
+from tests.faults.tiny import TINY
+from tests.nobody import Nobody
+
+SPEC = RunSpec.model_validate(TINY)
+LEASE_SECONDS = 30.0
+Change = Callable[[Store, int], object]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace("", "", tmp_path, lease_seconds=LEASE_SECONDS)
+
+
+@pytest.fixture
+def waiting(store: Store, workspace: Workspace) -> int:
+    return training.start_run(store, Nobody(), workspace, SPEC).id
+
+
+@pytest.fixture
+def cancelled(store: Store, waiting: int) -> int:
+    return training.cancel_run(store, waiting).id
+
+
+def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Exception | None:
+    """What `change` raised that was asked for while the transaction of `earlier` was open."""
+    refused: list[Exception] = []
+
+    def ask() -> None:
+        try:
+            change(store, run_id)
+        except Exception as error:
+            refused.append(error)
+
+    asking = threading.Thread(target=ask)
+    with store.writing() as session:
+        assert earlier(session, run_id)
+        asking.start()
+        asking.join(0.5)
+        assert asking.is_alive(), "it did not wait"
+    asking.join()
+    return refused[0] if refused else None
+
+
+def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int) -> None:
+    refusal = refusal_of(
+        training.delete_run, store, waiting, lambda session, one: runs.claim(session, one, "worker")
+    )
+    assert isinstance(refusal, RunConflict)
+    with store.reading() as session:
+        assert runs.get(session, waiting).status == runs.RUNNING
+
+
+def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelled: int) -> None:
+    refusal = refusal_of(
+        lambda store, one: training.extend_run(store, one, 7),
+        store,
+        cancelled,
+        lambda session, one: runs.resume(session, one, SPEC.model_dump(mode="json"), 5),
+    )
+    assert isinstance(refusal, RunConflict)
+    with store.reading() as session:
+        run = runs.get(session, cancelled)
+    assert (run.status, run.epochs_total) == (runs.QUEUED, 5)
+
+
+class Deleting(NotingExecutor):
+    """While its worker is killed, a run is cancelled and deleted by somebody."""
+
+    def kill(self, name: str) -> None:
+        super().kill(name)
+        run_id = self.killed[-1].run_id
+        with self.store.writing() as session:
+            assert runs.finish(session, run_id, runs.CANCELLED)
+        training.delete_run(self.store, run_id)
+
+
+def test_a_run_deleted_while_it_is_rescued_is_in_no_other_runs_way(
+    store: Store, workspace: Workspace
+) -> None:
+    executor = Deleting(store)
+    first, second = (training.start_run(store, executor, workspace, SPEC).id for _ in range(2))
+    executor.take(executor.waiting[0])
+    executor.waiting.clear()  # as after a restart: the second is in no queue
+    rescuer = Rescuer(store, executor, workspace)
+    assert rescuer.look(0.0) == []
+    assert rescuer.look(LEASE_SECONDS + 1) == [first, second]
+    assert [noted.run_id for noted in executor.killed] == [first]
+    assert [noted.run_id for noted in executor.waiting] == [second]
