@@ -5,11 +5,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import heads, load, maps, methods, page, recording, requests, training
+from benchmarks import heads, load, maps, methods, page, recording, requests, training, workers
 from benchmarks.report import machine
 from benchmarks.timing import ROUNDS
 
 BENCHMARKS = {
+    "workers": workers.run,
     "training": training.run,
     "recording": recording.run,
     "maps": maps.run,

@@ -3,9 +3,13 @@
 import multiprocessing
 import os
 import queue
+import re
 import resource
 import signal
+import subprocess
+import sys
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +23,7 @@ from service.flows.workspace import Workspace
 from service.jobs import Ending, Job, ProcessExecutor, kernel_kills
 from service.store import epochs, runs
 from service.store.store import opened
+from tests.faults.hoarding import LIMIT_BYTES
 from tests.torture import invariants
 
 SECONDS = 60.0
@@ -46,6 +51,78 @@ def test_the_groups_count_is_read_and_none_is_none(kills, tmp_path: Path) -> Non
     assert kernel_kills.oom_kills() is None
     kills(3)
     assert kernel_kills.oom_kills() == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "counted"),
+    [
+        ("0::/system.slice/camreel.service", "{}/memory.events"),
+        ("9:cpu:/\n4:rdma,memory:/system.slice/camreel.service", "memory/{}/memory.oom_control"),
+    ],
+)
+def test_a_services_own_group_is_read_not_the_machines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, counted: str
+) -> None:
+    groups = tmp_path / "cgroup"
+    groups.write_text(f"12:pids:/other\n{own}\n")
+    monkeypatch.setattr(kernel_kills, "CGROUPS", tmp_path)
+    monkeypatch.setattr(kernel_kills, "OWN_GROUPS", groups)
+    file = tmp_path / counted.format("system.slice/camreel.service")
+    for path, count in ((file, 2), (file.parents[2] / file.name, 9)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"oom_kill {count}\n")
+    assert kernel_kills.oom_kills() == 2
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A cgroup of this machine's whose processes get little memory."""
+    found = re.search(kernel_kills.V1[1], kernel_kills.OWN_GROUPS.read_text(), re.M)
+    parent = kernel_kills.CGROUPS / kernel_kills.V1[0] / (found[1] if found else "")
+    group = parent / f"camreel-test-{uuid.uuid4().hex[:8]}"
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
+    except OSError as error:
+        pytest.skip(f"no cgroup of version 1 can be made here: {error}")
+    yield group
+    deadline = time.monotonic() + SECONDS
+    while (group / "cgroup.procs").read_text():  # its last ones are ending
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    group.rmdir()
+
+
+# In a group of its own: whoever runs the tests is not to be killed in it.
+SCRIPT = """
+import os, queue, sys
+from pathlib import Path
+Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
+from service.jobs import EXECUTORS, Job
+from hoarding import hoard
+
+endings = queue.Queue()
+executor = EXECUTORS["processes"](1, ())
+executor.submit(Job(hoard, (), endings.put))
+print(endings.get(timeout=60))
+executor.close()
+"""
+
+
+def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
+    small_group: Path,
+) -> None:
+    folders = [Path(__file__).parent, Path(__file__).parents[2]]
+    told = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(small_group)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS * 2,
+        check=True,
+    )
+    assert told.stdout.strip() == str(Ending(-signal.SIGKILL, False, out_of_memory=True))
+    assert cause_of(Ending(-signal.SIGKILL, False, out_of_memory=True)).type == "oom"
 
 
 def tell_and_wait(file: Path) -> None:

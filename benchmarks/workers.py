@@ -1,0 +1,78 @@
+"""How soon a run starts: in a worker that was forked, as the service's are, and in a spawned one.
+
+A spawned process imports torch, and at the optimiser's first step torch's compiler. A forked one
+has both from the process that it comes from, which imports them once, for the first run.
+"""
+
+import multiprocessing
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import Report
+from benchmarks.timing import interleaved, ratio
+from service.core.spec import RunSpec
+from service.flows import training
+from service.flows.workspace import Workspace
+from service.jobs import EXECUTORS
+from service.store import runs, schema
+from service.store.store import Store, opened
+
+SPEC = RunSpec.model_validate(
+    {
+        "dataset": "digits",
+        "architecture": {"channels": [2, 3], "hidden_units": 8},
+        "epochs": 1,
+        "samples_per_epoch": 60,
+    }
+)
+
+
+def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any case
+    executor = EXECUTORS["processes"](1, training.WORKER_IMPORTS)
+    with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
+        place = Workspace(f"sqlite:///{Path(name) / 'camreel.db'}", "sql", Path(name))
+        with opened(place.database_url) as store:
+            schema.ensure(store)
+
+            def forked() -> float:
+                started = time.perf_counter()
+                run = training.start_run(store, executor, place, SPEC)
+                return _ended(store, run.id) - started
+
+            def spawned() -> float:
+                started = time.perf_counter()
+                with store.writing() as session:
+                    spec = SPEC.model_dump(mode="json")
+                    run = runs.create(session, "", [], spec, SPEC.epochs)
+                worker = multiprocessing.get_context("spawn").Process(
+                    target=training.train_run, args=(place, run.id)
+                )
+                worker.start()
+                seconds = _ended(store, run.id) - started
+                worker.join()
+                return seconds
+
+            forked()  # the first one waits for the imports
+            forks, spawns = interleaved(
+                {"forked worker": forked, "spawned worker": spawned}, rounds
+            ).values()
+            executor.close()
+    return Report(
+        "workers",
+        "From the wish for a run to its end: an epoch of 60 digits, and the untrained network's.",
+        [forks, spawns],
+        [ratio("forked / spawned worker", forks, spawns)],
+    )
+
+
+def _ended(store: Store, run_id: int) -> float:
+    """The moment it was seen to have ended, within five milliseconds."""
+    while True:
+        with store.reading() as session:
+            status = runs.get(session, run_id).status
+        if status == runs.SUCCEEDED:
+            return time.perf_counter()
+        if status not in (runs.QUEUED, runs.RUNNING):
+            raise SystemExit(f"the run {status}")
+        time.sleep(0.005)
