@@ -16,7 +16,7 @@ def create(settings: Settings, name: str, scope: str, expires_days: int | None) 
     """Print a new token, this once."""
     with opened(settings.resolved_database_url, settings.blobs) as store:
         schema.ensure(store)
-        secret, token = access.create_token(store, name, scope, expires_days, _actor())
+        secret, token = access.create_token(store, name, scope, expires_days, actor())
     until = f"until {_moment(token.expires_at)}" if token.expires_at else "until it is revoked"
     Console(stderr=True, soft_wrap=True).print(
         f"Token {token.id} ({token.name}, scope {token.scope}) is good {until}. It is shown only "
@@ -47,7 +47,7 @@ def revoke(settings: Settings, token_id: int) -> None:
     """End a token."""
     with opened(settings.resolved_database_url, settings.blobs) as store:
         schema.ensure(store)
-        token = access.revoke_token(store, token_id, _actor())
+        token = access.revoke_token(store, token_id, actor())
         unclaimed = access.is_unclaimed(store)
     console = Console(soft_wrap=True)
     console.print(f"Token {token.id} ({token.name}) is revoked, with every sign-in by it.")
@@ -74,7 +74,8 @@ def show_audit(settings: Settings, limit: int) -> None:
     Console().print(table)
 
 
-def _actor() -> str:
+def actor() -> str:
+    """Who works on the command line, for the audit log."""
     try:
         return f"command line ({getpass.getuser()})"
     except (KeyError, OSError):  # a container's user has no name

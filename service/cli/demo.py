@@ -1,19 +1,26 @@
 """The demonstration: a service, the paper's run, and its two contact sheets, through the API."""
 
+import secrets
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 from rich.console import Console
 
+from service.cli.access import actor
 from service.cli.following import Snapshot, follow
 from service.cli.serving import listen, serving
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
+from service.flows import access
 from service.settings import Settings
+from service.store import schema
+from service.store.store import opened
 
 PREFERRED_PORT = 8000
 PICTURE_TIMEOUT_SECONDS = 300.0
@@ -53,8 +60,11 @@ def demo(
     with (
         # Without its log of requests, which would run over the bar that shows the run.
         serving(settings.model_copy(update={"log_requests": False}), listening) as address,
+        _admission(settings) as headers,
         # trust_env: a proxy that the machine goes out by has no business with its own address.
-        httpx.Client(base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False) as api,
+        httpx.Client(
+            base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False, headers=headers
+        ) as api,
     ):
         console.print(f"Camreel answers at {address}")
         run_id = _json(api.post("/runs", json=spec))["id"]
@@ -73,6 +83,22 @@ def demo(
         if not leave:
             console.print("Serving until Ctrl-C.")
             _wait_for_interrupt()
+
+
+@contextmanager
+def _admission(settings: Settings) -> Iterator[dict[str, str]]:
+    """What the service asks for, where it asks: a token that is revoked in the end."""
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        if access.is_unclaimed(store):
+            yield {}
+            return
+        name = f"demo {secrets.token_hex(4)}"
+        secret, token = access.create_token(store, name, "run", 1, actor())
+        try:
+            yield {"Authorization": f"Bearer {secret}"}
+        finally:
+            access.revoke_token(store, token.id, actor())
 
 
 def _dataset(console: Console, wanted: str, settings: Settings) -> str:

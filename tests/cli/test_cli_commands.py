@@ -76,6 +76,19 @@ def test_demo_with_mnist_takes_it_and_a_given_port(tmp_path: Path) -> None:
     assert "instead" not in done.stdout
 
 
+def test_demo_lets_itself_in_where_tokens_are_asked_for(tmp_path: Path) -> None:
+    assert camreel(tmp_path, "token", "create", "mine").returncode == 0
+    done = camreel(
+        tmp_path, "demo", "--epochs", "1", "--samples", "60", "--dataset", "digits", "--exit"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Heatmap: http" in done.stdout
+    listed = camreel(tmp_path, "token", "list").stdout.splitlines()
+    states = {name: line for line in listed for name in ("mine", "demo") if name in line}
+    assert "live" in states["mine"]
+    assert "revoked" in states["demo"]
+
+
 def test_demo_stays_up_until_it_is_interrupted(tmp_path: Path) -> None:
     with subprocess.Popen(
         [CAMREEL, "demo", "--epochs", "1", "--samples", "200", "--dataset", "digits"],
