@@ -37,7 +37,7 @@ from service.api.protection import Protection
 from service.api.services import ServiceSet
 from service.api.watching import Watches
 from service.core.allocator import keep_freed_memory
-from service.errors import StoreBusy, StoreFull
+from service.errors import StoreBusy, StoreDamaged, StoreFull
 from service.flows import training
 from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
@@ -179,7 +179,8 @@ def _rescue(services: ServiceSet, stopping: threading.Event) -> None:
     # Often enough that a lost run goes on within two leases.
     every_seconds = min(RESCUE_SECONDS, services.workspace.lease_seconds / 3)
     while not stopping.wait(every_seconds):
-        # A database that is busy or full now is looked at again later; RuntimeError: the executor
-        # was closed, and what waits goes on at the next start.
-        with suppress(StoreBusy, StoreFull, RuntimeError):
+        # A database that is busy or full now is looked at again later, and of a damaged one every
+        # request tells; RuntimeError: the executor was closed, and what waits goes on at the next
+        # start.
+        with suppress(StoreBusy, StoreFull, StoreDamaged, RuntimeError):
             rescuer.look()

@@ -138,6 +138,10 @@ class StoreFull(CamreelError):
     """The disk, or the database's quota, is full."""
 
 
+class StoreDamaged(CamreelError):
+    """The database's file is not what the database wrote."""
+
+
 class SchemaMismatch(CamreelError):
     """The database's schema is not this program's."""
 

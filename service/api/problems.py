@@ -46,6 +46,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.StoreBusy: 503,
     errors.SchemaMismatch: 503,
     errors.StoreFull: 507,
+    errors.StoreDamaged: 500,  # nothing that a client could do, or wait for
 }
 
 RETRY_AFTER_SECONDS = 2

@@ -11,6 +11,7 @@ from service.errors import (
     ImageNotFound,
     RunDiverged,
     StoreBusy,
+    StoreDamaged,
     StoreFull,
 )
 from service.jobs import Ending
@@ -22,6 +23,7 @@ FAILURES: dict[type[Exception], str] = {
     ImageNotFound: "image_gone",
     StoreFull: "disk_full",
     StoreBusy: "store_busy",
+    StoreDamaged: "store_damaged",
     CheckpointCorrupt: "checkpoint_corrupt",
 }
 """Errors of our own that end a run, and the word that the run's `error.type` has for them."""

@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.errors import SchemaMismatch, StoreBusy, StoreFull
+from service.errors import SchemaMismatch, StoreBusy, StoreDamaged, StoreFull
 
 BUSY_TIMEOUT_SECONDS = 15
 IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was stopped
@@ -105,6 +105,8 @@ def _translated(error: DBAPIError) -> Exception:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_NOTADB:
         return SchemaMismatch("The database's file is no SQLite database.")
+    if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
+        return StoreDamaged("The database's file is damaged: see `camreel doctor`.")
     if code is not None:
         # The low byte is the kind, the rest says more of it.
         busy = code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

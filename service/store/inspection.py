@@ -1,21 +1,25 @@
 """What the doctor asks of the database itself."""
 
+from collections.abc import Iterator
+
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
 from service.store.tables import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
 
 
-def integrity(session: Session) -> list[str]:
+def integrity(session: Session) -> Iterator[str]:
     """What SQLite finds wrong with its file, and rows that refer to none; empty where all is well.
 
     PostgreSQL checks its pages itself (`pg_amcheck`).
     """
     if session.get_bind().dialect.name != "sqlite":
-        return []
-    found = [row[0] for row in session.execute(text("PRAGMA integrity_check")) if row[0] != "ok"]
-    loose = session.execute(text("PRAGMA foreign_key_check")).all()
-    return found + [f"a row of {row[0]} refers to none of {row[2]}" for row in loose]
+        return
+    for row in session.execute(text("PRAGMA integrity_check")):
+        if row[0] != "ok":
+            yield row[0]
+    for row in session.execute(text("PRAGMA foreign_key_check")):
+        yield f"a row of {row[0]} refers to none of {row[2]}"
 
 
 def epoch_numbers(session: Session, run_id: int) -> list[int]:

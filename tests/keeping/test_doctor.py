@@ -1,7 +1,9 @@
 """The doctor finds what was done to a store, and mends what can be mended; backups are whole."""
 
 import os
+import sqlite3
 import threading
+from contextlib import closing
 
 import pytest
 
@@ -55,6 +57,37 @@ def test_what_was_done_is_found_and_mended(place, harm):
     mended, _ = check(place, repair=True)
     assert mended == (2 if after == 2 else 1)
     assert check(place)[0] == after
+
+
+def overwrite(place: Place, table: str) -> None:
+    """The first page of a table, as a disk does that loses a block."""
+    with closing(sqlite3.connect(place.file)) as database:
+        ((size,),) = database.execute("PRAGMA page_size").fetchall()
+        query = "SELECT rootpage FROM sqlite_master WHERE name = ?"
+        ((page,),) = database.execute(query, [table]).fetchall()
+    with place.file.open("r+b") as file:
+        file.seek((page - 1) * size)
+        file.write(b"\xff" * size)
+
+
+def test_a_damaged_file_is_told_and_nothing_more_is_written_to_it(place):
+    lose_worker(place)  # which a repair would mend
+    overwrite(place, "epochs")
+    status, told = check(place, repair=True)
+    assert (status, {"integrity", "epochs", "lost-runs"} <= told) == (2, True)
+    query = "SELECT count(*) FROM runs WHERE status = 'running'"
+    with closing(sqlite3.connect(place.file)) as database:
+        assert database.execute(query).fetchall() == [(1,)]
+
+
+def test_a_damaged_file_is_a_clear_answer(place):
+    overwrite(place, "epochs")
+    with place.client() as client:
+        answer = client.get("/runs/1/epochs")
+        assert (answer.status_code, answer.json()["type"]) == (500, "store-damaged")
+        assert "camreel doctor" in answer.json()["detail"]
+        assert str(place.folder) not in answer.text
+        assert client.get("/datasets").status_code == 200
 
 
 def test_a_hole_is_damage_that_stays(place):

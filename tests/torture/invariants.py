@@ -26,7 +26,7 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
         for run in found:
             _check_run(store, session, run, at_rest)
         assert inspection.derived_without_epoch(session) == 0
-        assert inspection.integrity(session) == []
+        assert not list(inspection.integrity(session))
     if all(run.status in runs.TERMINAL for run in found):
         assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARIES)]
     for file in folder.glob("*.db"):

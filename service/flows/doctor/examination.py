@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.errors import StoreDamaged
 from service.flows.doctor.checks import CHECKS
 from service.flows.doctor.finding import Finding, Severity
 from service.store.store import Store
@@ -35,11 +36,14 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
 
     A bad checkpoint is quarantined, one that is whole again released; bytes without a row and rows
     without an epoch are dropped; counts are brought in step; lost runs end. Each is a transaction
-    of its own.
+    of its own. Nothing is mended from the moment that the database's file is found damaged.
     """
     found: list[Found] = []
     for name in checks or CHECKS:
-        for finding in list(CHECKS[name](store)):
+        findings, whole = _findings(name, store)
+        # What is written into a damaged file may damage more of it.
+        repair = repair and whole
+        for finding in findings:
             mend = finding.mend if repair else None
             if mend is not None:
                 with store.writing() as session:
@@ -48,3 +52,16 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
         if name == "schema" and found:
             break
     return Examination(found)
+
+
+def _findings(name: str, store: Store) -> tuple[list[Finding], bool]:
+    """What a check found, and whether it could look through all."""
+    findings = []
+    try:
+        # Not a comprehension: what was found before the damage is kept.
+        for finding in CHECKS[name](store):
+            findings.append(finding)  # noqa: PERF402
+    except StoreDamaged:
+        words = "not all could be read: the database's file is damaged; restore a backup"
+        return [*findings, Finding(Severity.DAMAGE, words)], False
+    return findings, True
