@@ -24,6 +24,7 @@ from service.jobs import Ending, Job, ProcessExecutor, kernel_kills
 from service.store import epochs, runs
 from service.store.store import opened
 from tests.faults.hoarding import LIMIT_BYTES
+from tests.scripts import environment_beside
 from tests.torture import invariants
 
 SECONDS = 60.0
@@ -112,10 +113,9 @@ executor.close()
 def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
     small_group: Path,
 ) -> None:
-    folders = [Path(__file__).parent, Path(__file__).parents[2]]
     told = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(small_group)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+        env=environment_beside(__file__),
         capture_output=True,
         text=True,
         timeout=SECONDS * 2,

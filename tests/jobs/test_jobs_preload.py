@@ -1,13 +1,13 @@
 """What workers are forked from: it has imported what they need, and nothing that bears no fork."""
 
 import json
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from service.flows.training import WORKER_IMPORTS
+from tests.scripts import environment_beside
 
 SECONDS = 60.0
 
@@ -44,12 +44,11 @@ executor.close()
 
 
 def test_workers_find_all_imported_and_can_still_use_cuda(tmp_path: Path) -> None:
-    folders = [Path(__file__).parent, Path(__file__).parents[2]]
     files = [tmp_path / "first", tmp_path / "second"]
     started = time.time()
     subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, files)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+        env=environment_beside(__file__),
         timeout=SECONDS * 2,
         check=True,
     )

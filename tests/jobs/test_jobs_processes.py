@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.jobs import EXECUTORS, Ending, Executor, Job, processes
+from tests.scripts import environment_beside
 
 SECONDS = 30.0  # what a slow machine may take; a fast one waits for nothing
 
@@ -295,10 +296,9 @@ def test_workers_end_with_a_parent_that_was_killed(lives, job):
         f"    executor.submit({job})\n"
         "time.sleep(600)\n"
     )
-    folders = [Path(__file__).parent, Path(__file__).parents[2]]
     parent = subprocess.Popen(
         [sys.executable, "-c", script, str(port_of(lives))],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))},
+        env=environment_beside(__file__),
     )
     try:
         connections = [lives.accept()[0] for _ in range(2)]
