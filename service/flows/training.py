@@ -44,6 +44,9 @@ from service.store.store import Store, opened
 CANCEL_POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
 BEATS_A_LEASE = 3
+BUSY_PAUSE_SECONDS = 5.0
+"""A worker that the database did not answer waits so long before it gives up its attempt: the next
+one starts at once, and a database that restarts is not to cost a run all that it has."""
 
 WORKER_IMPORTS = (__name__, "service.core.compiler")
 """Modules that a worker's job needs, and takes seconds to import."""
@@ -192,6 +195,8 @@ def work(workspace: Workspace, run_id: int, owner: str) -> None:
     try:
         train_run(workspace, run_id, owner)
     except (StoreBusy, StoreFull) as error:
+        if isinstance(error, StoreBusy):
+            time.sleep(BUSY_PAUSE_SECONDS)
         sys.exit(EXIT_CODES[type(error)])
 
 
