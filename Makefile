@@ -11,7 +11,7 @@ demo: .venv/.runtime
 
 # One thread a process: two test workers, and what they start, share the cores.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 # Hundreds of kills, and the kernel's choice of what they hit: each is told as it happens.
 torture: .venv/.dev

@@ -18,14 +18,6 @@ CAMREEL = str(Path(sys.executable).parent / "camreel")
 START_TIMEOUT_SECONDS = 60.0
 RUN_TIMEOUT_SECONDS = 300.0
 
-LONGEST_FIRST = ("torture", "cli", "page", "faults", "http")
-"""Folders of which single files take a minute: no core is to wait for the last of them."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: order.get(item.path.parent.name, len(order)))
-
 
 def mnist_dir() -> Path | None:
     given = os.environ.get("CAMREEL_DATA_DIR")
