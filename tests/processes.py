@@ -28,14 +28,15 @@ def is_alive(pid: int) -> bool:
 
 def workers_of(pid: int) -> list[int]:
     """Worker processes of a service: forked from the one that it keeps for that."""
-    return [child for server in fork_servers_of(pid) for child in _children_of(server)]
+    forks = [child for server in fork_servers_of(pid) for child in _children_of(server)]
+    return [fork for fork in forks if is_alive(fork)]
 
 
 def fork_servers_of(pid: int) -> list[int]:
     return [child for child in _children_of(pid) if FORK_SERVER in _read(child, "cmdline")]
 
 
-def parent_of(pid: int) -> int:
+def _parent_of(pid: int) -> int:
     """0 for a process that is gone."""
     fields = _fields(pid)
     return int(fields[1]) if fields else 0
@@ -43,7 +44,7 @@ def parent_of(pid: int) -> int:
 
 def _children_of(pid: int) -> list[int]:
     every = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
-    return [one for one in every if parent_of(one) == pid]
+    return [one for one in every if _parent_of(one) == pid]
 
 
 def _fields(pid: int) -> list[bytes]:

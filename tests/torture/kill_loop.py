@@ -14,6 +14,7 @@ import httpx
 
 from service.store.store import Store
 from tests.conftest import Service
+from tests.processes import fork_servers_of, workers_of
 from tests.torture import invariants, processes
 from tests.torture.witness import Spec, Witness
 
@@ -92,15 +93,18 @@ class KillLoop:
             self._kill_one_worker()
 
     def _kill_one_worker(self) -> None:
-        while not (found := processes.workers(self._service.state_dir)):
+        while not (found := self._workers()):
             self._keep_busy()
-            self._wait_or_end(lambda: bool(processes.workers(self._service.state_dir)))
+            self._wait_or_end(lambda: bool(self._workers()))
         _kill(self._rng.choice(found))
         self.kills += 1
 
+    def _workers(self) -> list[int]:
+        return sorted(workers_of(self._service.process.pid))
+
     def kill_fork_server(self) -> None:
         """Its workers live on unseen, and others take their runs."""
-        found = processes.fork_servers(self._service.state_dir)
+        found = fork_servers_of(self._service.process.pid)
         for pid in found:
             _kill(pid)
         self.kills += bool(found)
@@ -149,8 +153,8 @@ class KillLoop:
 
     def _strike(self, *, workers: bool) -> None:
         """Kill the server, and with `workers` those that it has, before it or after it."""
-        left = set(processes.of(self._service.state_dir))
-        pids = processes.workers(self._service.state_dir) if workers else []
+        left = processes.of(self._service.state_dir)
+        pids = self._workers() if workers else []
         server_first = self._rng.random() < 0.5
         if server_first:
             self._service.kill()
@@ -164,7 +168,7 @@ class KillLoop:
             invariants.check(self._store, self._service.state_dir)
 
     def _start(self) -> None:
-        left = set(processes.of(self._service.state_dir))
+        left = processes.of(self._service.state_dir)
         self._service.launch()
         self._service.connect()
         self.witness.restarted()

@@ -102,7 +102,7 @@ def service(place: tuple[str, str], plan: Plan, tmp_path: Path) -> Iterator[Serv
     yield found
     found.kill()
     # Before their database is dropped.
-    processes.wait_for_end(tmp_path, set(processes.of(tmp_path)))
+    processes.wait_for_end(tmp_path, processes.of(tmp_path))
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_runs_end_as_if_nothing_had_been_killed(service, store, undisturbed, pla
     if plan.at_once > 1:  # a single one has just trained
         all_slots_are_free(service, plan.at_once)
     service.stop()
-    processes.wait_for_end(service.state_dir, set(processes.of(service.state_dir)))
+    processes.wait_for_end(service.state_dir, processes.of(service.state_dir))
     minutes = (time.monotonic() - began) / 60
     told = len(loop.witness.acknowledged), loop.kills, loop.struck, minutes
     log.info("%d runs through %d kills, %s, in %.1f minutes", *told)
