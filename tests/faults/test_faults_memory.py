@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import queue
-import re
 import resource
 import signal
 import subprocess
@@ -78,9 +77,7 @@ def test_a_services_own_group_is_read_not_the_machines(
 @pytest.fixture
 def small_group() -> Iterator[Path]:
     """A cgroup of this machine's whose processes get little memory."""
-    found = re.search(kernel_kills.V1[1], kernel_kills.OWN_GROUPS.read_text(), re.M)
-    parent = kernel_kills.CGROUPS / kernel_kills.V1[0] / (found[1] if found else "")
-    group = parent / f"camreel-test-{uuid.uuid4().hex[:8]}"
+    group = kernel_kills.own_group(kernel_kills.V1) / f"camreel-test-{uuid.uuid4().hex[:8]}"
     try:
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(LIMIT_BYTES))
