@@ -19,7 +19,6 @@ from service.core.datasets import DATASETS
 from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
 from service.flows import access
 from service.settings import Settings
-from service.store import schema
 from service.store.store import opened
 
 PREFERRED_PORT = 8000
@@ -89,7 +88,6 @@ def demo(
 def _admission(settings: Settings) -> Iterator[dict[str, str]]:
     """What the service asks for, where it asks: a token that is revoked in the end."""
     with opened(settings.resolved_database_url, settings.blobs) as store:
-        schema.ensure(store)
         if access.is_unclaimed(store):
             yield {}
             return

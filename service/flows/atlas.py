@@ -4,7 +4,6 @@ What was recorded costs no torch. What was not is computed epoch by epoch, kept,
 rows the next time.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,6 +18,7 @@ from service.core.models import Placement
 from service.core.render.atlas import Bytes, cell_placement, cell_size
 from service.errors import InvalidValue
 from service.flows.cache import Cache
+from service.flows.etags import etag_of
 from service.flows.recording import ENGINE_VERSION
 from service.flows.selection import check_cells, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
@@ -134,10 +134,9 @@ class Atlases:
             *((epoch.epoch, epoch.checkpoint.sha256) for epoch in found.epochs),
             found.quarantined,
         ]
-        etag = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
         place = cell_placement(self.viewer.placement(one), *size)
         cell = cell_size(*size)
-        return Plan(etag, query.run_id, subjects, chosen, found.quarantined, cell, place)
+        return Plan(etag_of(parts), query.run_id, subjects, chosen, found.quarantined, cell, place)
 
     def atlas(self, plan: Plan) -> Atlas:
         """Its cells. Raises CheckpointCorrupt and InvalidValue where some are not kept yet."""

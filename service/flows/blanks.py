@@ -1,19 +1,22 @@
 """How many of a run's maps are blank, and why.
 
-A table is first described, which costs two queries, then counted if its etag is new to the client.
+A table is first described, which counts nothing, then counted if its etag is new to the client.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.cams.blank import Blank, blank_cause
 from service.core.cams.explanation import Explanation
 from service.core.cams.methods import PAPER_METHODS
+from service.flows.etags import etag_of
 from service.flows.recording import ENGINE_VERSION
 from service.flows.selection import Chosen, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
 from service.store.heatmaps import Heatmap
+
+BLANKS_VERSION = 1
+"""Part of every table's etag: raised when the same request would give another answer."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def blanks(
         for one in map(Explanation.parse, explanations)
     }
     parts = [
-        *(ENGINE_VERSION, run_id, epsilon),
+        *(BLANKS_VERSION, ENGINE_VERSION, run_id, epsilon),
         *(
             (method, one.spec.dataset, one.layer, one.image.reference, one.class_index)
             for method, rows in subjects.items()
@@ -111,8 +114,7 @@ def blanks(
         *((epoch.epoch, epoch.checkpoint.sha256) for epoch in chosen.epochs),
         chosen.quarantined,
     ]
-    etag = hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()[:32]
-    return Counting(etag, viewer, subjects, chosen, epsilon)
+    return Counting(etag_of(parts), viewer, subjects, chosen, epsilon)
 
 
 def count_blanks(

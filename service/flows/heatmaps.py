@@ -3,7 +3,6 @@
 Each picture is first described, which costs no torch, then drawn if its etag is new to the client.
 """
 
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from service.core.render.sheet import Look, contact_sheet, strip
 from service.core.render.single import map_png
 from service.errors import UnknownName
 from service.flows.cache import Cache
+from service.flows.etags import etag_of
 from service.flows.selection import Chosen, check_cells, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
 from service.store.epochs import Epoch
@@ -271,4 +271,4 @@ def _told(quarantined: Sequence[int]) -> str:
 
 def _etag(kind: str, identities: Sequence[str], *drawn: object) -> str:
     parts = [kind, str(RENDER_VERSION), *identities, *map(repr, drawn)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return etag_of(parts)

@@ -1,6 +1,5 @@
 """A report: what there is to be seen of a run, as one HTML file for whoever has no service."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -15,6 +14,7 @@ from service.core.render.report.page import page
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
 from service.flows.blanks import count_blanks
+from service.flows.etags import etag_of
 from service.flows.heatmaps import MAX_CELLS, Picture, Pictures, Rendering
 from service.flows.selection import Chosen, choose_epochs
 from service.flows.viewing import Query, Subject
@@ -210,4 +210,4 @@ def _etag(described: _Described, asked: ReportQuery) -> str:
         repr(described.quarantined),
         *(sheet.etag for sheet in described.sheets),
     ]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+    return etag_of(parts)
