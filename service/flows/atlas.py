@@ -121,7 +121,7 @@ class Atlases:
     def plan(self, query: AtlasQuery) -> Plan:
         """What is asked for. Raises RunNotFound, EpochNotFound, ImageNotFound, InvalidValue."""
         texts = dict.fromkeys(str(Explanation.parse(text)) for text in query.methods)
-        subjects = [self._rows(query, Explanation.parse(text)) for text in texts]
+        subjects = self._subjects(query, [Explanation.parse(text) for text in texts])
         one = _alike(subjects)
         found = choose_epochs(query.epochs, query.run_id, self.viewer.epochs(query.run_id))
         chosen = [epoch.epoch for epoch in found.epochs]
@@ -142,19 +142,25 @@ class Atlases:
         """Its cells. Raises CheckpointCorrupt and InvalidValue where some are not kept yet."""
         return self._made.get_or_make(plan.etag, lambda: self._make(plan))
 
-    def _rows(self, query: AtlasQuery, explanation: Explanation) -> list[Subject]:
-        asked = replace(
-            Query.explained(query.run_id, explanation, query.layer),
-            image=query.image,
-            class_name=query.class_name,
-        )
+    def _subjects(
+        self, query: AtlasQuery, explanations: Sequence[Explanation]
+    ) -> list[list[Subject]]:
+        """The rows of each explanation."""
+        asked = [
+            replace(
+                Query.explained(query.run_id, explanation, query.layer),
+                image=query.image,
+                class_name=query.class_name,
+            )
+            for explanation in explanations
+        ]
         if query.rows is AtlasRows.CLASSES:
             if query.class_name is not None:
                 raise InvalidValue("class", "goes with rows=probes: rows=classes takes every class")
-            return self.viewer.class_subjects(asked)
+            return [self.viewer.class_subjects(one) for one in asked]
         if query.image is not None:
-            return [self.viewer.subject(asked)]
-        return self.viewer.probe_subjects(asked)
+            return [[self.viewer.subject(one)] for one in asked]
+        return self.viewer.probe_subjects_of(asked)
 
     def _of_one_class(self, subjects: list[list[Subject]], last: Epoch) -> list[list[Subject]]:
         """A row is of one class: of an upload, the one predicted at the last of the epochs."""

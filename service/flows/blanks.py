@@ -95,14 +95,12 @@ def blanks(
     Raises RunNotFound, InvalidValue, EpochNotFound.
     """
     chosen = choose_epochs(epochs, run_id, viewer.epochs(run_id))
+    explained = [Explanation.parse(one) for one in explanations]
+    rows = viewer.probe_subjects_of([Query.explained(run_id, one) for one in explained])
     subjects = {
-        str(one): [
-            # An upload has no class of its own to be blank for.
-            subject
-            for subject in viewer.probe_subjects(Query.explained(run_id, one))
-            if not subject.predicted
-        ]
-        for one in map(Explanation.parse, explanations)
+        # An upload has no class of its own to be blank for.
+        str(one): [subject for subject in probes if not subject.predicted]
+        for one, probes in zip(explained, rows, strict=True)
     }
     parts = [
         *(BLANKS_VERSION, ENGINE_VERSION, run_id, epsilon),

@@ -92,7 +92,7 @@ def _describe(pictures: Pictures, asked: ReportQuery) -> _Described:
     # By text: an explanation that is asked for twice is told once.
     explanations = list({str(one): one for one in map(Explanation.parse, asked.methods)}.values())
     queries = [Query.explained(asked.run_id, explanation) for explanation in explanations]
-    subjects = [viewer.probe_subjects(query) for query in queries]
+    subjects = viewer.probe_subjects_of(queries)
     rows = len(subjects[0])
     columns = min(COLUMNS, MAX_CELLS // rows) if rows else COLUMNS
     shown, step = sampled([epoch.epoch for epoch in chosen], columns)

@@ -185,11 +185,15 @@ class Viewer:
 
     def probe_subjects(self, query: Query) -> list[Subject]:
         """One subject for each probe of the run, for its own label."""
+        return self.probe_subjects_of([query])[0]
+
+    def probe_subjects_of(self, queries: Sequence[Query]) -> list[list[Subject]]:
+        """The same of several queries of one run, which is read once."""
         with self.store.reading() as session:
-            run = runs.get(session, query.run_id)
-            watched = images.probes(session, query.run_id)
+            run = runs.get(session, queries[0].run_id)
+            watched = images.probes(session, run.id)
         spec = RunSpec.model_validate(run.spec)
-        return [self._subject(run, spec, image, query) for image in watched]
+        return [[self._subject(run, spec, image, query) for image in watched] for query in queries]
 
     def probes_like(self, subject: Subject) -> list[Subject]:
         """The run's probes, explained as the subject is, each for its own label."""

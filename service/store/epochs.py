@@ -76,11 +76,13 @@ def all_of(
     limit: int | None = None,
 ) -> list[Epoch]:
     """Epochs in order: all, those `chosen`, or the next `limit` after one. Raises RunNotFound."""
-    runs.get(session, run_id)
     query = _with_checkpoints(run_id).where(EpochRow.epoch > after).order_by(EpochRow.epoch)
     if chosen is not None:
         query = query.where(EpochRow.epoch.in_(chosen))
-    return [_value(row) for row in session.execute(query.limit(limit))]
+    found = [_value(row) for row in session.execute(query.limit(limit))]
+    if not found:
+        runs.get(session, run_id)
+    return found
 
 
 def restore(session: Session, epoch: Epoch) -> None:

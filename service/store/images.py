@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
@@ -34,6 +34,12 @@ def probes(session: Session, run_id: int) -> list[StoredImage]:
         .order_by(ProbeRow.position)
     )
     return [_value(row) for row in session.scalars(query)]
+
+
+def count_probes(session: Session, run_id: int) -> int:
+    """How many images a run watches."""
+    query = select(func.count()).select_from(ProbeRow).where(ProbeRow.run_id == run_id)
+    return session.execute(query).scalar_one()
 
 
 def watch(session: Session, run_id: int, images: list[StoredImage]) -> None:

@@ -415,9 +415,9 @@ def _change(session: Session, where: list[ColumnElement[bool]], **values: Any) -
 
 def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
     tags: dict[int, list[str]] = {}
-    query = select(TagRow).where(TagRow.run_id.in_(run_ids)).order_by(TagRow.position)
-    for row in session.scalars(query):
-        tags.setdefault(row.run_id, []).append(row.tag)
+    query = select(TagRow.run_id, TagRow.tag).where(TagRow.run_id.in_(run_ids))
+    for run_id, tag in session.execute(query.order_by(TagRow.position)):
+        tags.setdefault(run_id, []).append(tag)
     return tags
 
 
