@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from fastapi import Request
+
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
     """The media type of `offered` that the `Accept` header likes best, the first of equals.
@@ -11,6 +13,12 @@ def preferred(accept: str, offered: Sequence[str]) -> str:
     """
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
     return max(offered, key=lambda kind: _quality(kind, ranges)) if ranges else offered[0]
+
+
+def takes_gzip(request: Request) -> bool:
+    """Whether an answer may be compressed (RFC 9110, 12.5.3)."""
+    ranges = [_range(part) for part in request.headers.get("accept-encoding", "").split(",")]
+    return any(coding in ("gzip", "*") and quality > 0 for coding, quality in ranges)
 
 
 def _range(part: str) -> tuple[str, float]:

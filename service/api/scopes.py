@@ -45,6 +45,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("POST", "/runs/{run_id}/resume"): RUN,
     ("GET", "/runs/{run_id}/atlas"): READ,
     ("GET", "/runs/{run_id}/atlas.json"): READ,
+    ("GET", "/runs/{run_id}/atlas.bin"): READ,
     ("GET", "/runs/{run_id}/blanks"): READ,
     ("GET", "/runs/{run_id}/blanks.csv"): READ,
     ("GET", "/runs/{run_id}/epochs"): READ,

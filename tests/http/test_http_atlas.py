@@ -131,6 +131,43 @@ def test_an_explanation_asked_for_twice_has_one_row(http: httpx.Client, run: str
     assert page.layout["methods"] == ["proposed"]
 
 
+@pytest.mark.parametrize(
+    "query",
+    [{}, {"method": "layer-cam", "epochs": "1,3"}, {"rows": "classes", "epochs": "2"}],
+    ids=str,
+)
+def test_levels_come_as_bytes_too_compressed_or_not(
+    http: httpx.Client, run: str, query: dict[str, Any]
+) -> None:
+    page = Page(http, run, **query)
+    plain, packed = (
+        http.get(f"{run}/atlas.bin", params=query, headers={"accept-encoding": coding})
+        for coding in ("identity", "gzip")
+    )
+    for answer in (plain, packed):
+        levels = np.frombuffer(answer.content, np.uint8).reshape(page.levels.shape)
+        np.testing.assert_array_equal(levels, page.levels)
+        assert answer.headers["content-type"] == "application/octet-stream"
+        assert answer.headers["vary"] == "Accept-Encoding"
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < len(plain.content)
+    # A cache that mixed them up would give compressed bytes to who cannot read them.
+    assert plain.headers["etag"] != packed.headers["etag"]
+    for answer, coding in ((plain, "identity"), (packed, "gzip")):
+        headers = {"if-none-match": answer.headers["etag"], "accept-encoding": coding}
+        assert http.get(f"{run}/atlas.bin", params=query, headers=headers).status_code == 304
+
+
+@pytest.mark.parametrize("refusal", ["gzip;q=0", "br", "", "identity", "*;q=0"])
+def test_levels_are_plain_for_those_who_take_no_gzip(
+    http: httpx.Client, run: str, refusal: str
+) -> None:
+    answer = http.get(f"{run}/atlas.bin", headers={"accept-encoding": refusal})
+    assert answer.status_code == 200
+    assert "content-encoding" not in answer.headers
+
+
 def test_one_url_has_two_representations_each_with_its_etag(http: httpx.Client, run: str) -> None:
     kinds = {}
     for accept, kind in {
