@@ -32,6 +32,7 @@ from service.api import (
 from service.api import runs as runs_api
 from service.api.body_limits import BodyLimits
 from service.api.departures import Departures
+from service.api.first_asked import first_asked
 from service.api.metrics import Metrics
 from service.api.protection import Protection
 from service.api.services import ServiceSet
@@ -124,7 +125,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Departures)
     for resource in RESOURCES:
         app.include_router(resource.router)
-    app.include_router(page.router)
+    app.include_router(page.pages(first_asked))
     protection.install(
         app,
         Protection(

@@ -29,6 +29,7 @@ from service.errors import (
 from service.flows.access import ANYONE, Principal, is_loopback
 from service.flows.credentials import TOKEN, same
 from service.flows.gate import Gate, Kind
+from service.store.tokens import READ
 
 COOKIE = "camreel_session"
 CSRF_HEADER = "x-csrf-token"
@@ -155,6 +156,25 @@ def _credential(headers: Headers) -> tuple[Kind, str]:
     if not secret:
         raise Unauthenticated
     return Kind.COOKIE, secret
+
+
+def may_read(gate: Gate, scope: Scope) -> bool:
+    """Whether a browser that asks for a public page would be answered what needs `read`.
+
+    Looks it up, and is for threads. Raises StoreBusy.
+    """
+    loopback = is_loopback((scope.get("server") or ("127.0.0.1",))[0])
+    unclaimed = gate.remembered_unclaimed() if loopback else False
+    if unclaimed is None:
+        unclaimed = gate.look_up_unclaimed()
+    secret = cookie_of(Headers(scope=scope))
+    if unclaimed or not secret:
+        return unclaimed
+    try:
+        who = gate.remembered(Kind.COOKIE, secret) or gate.look_up(Kind.COOKIE, secret)
+    except Unauthenticated:
+        return False
+    return who.may(READ)
 
 
 def cookie_of(headers: Headers) -> str | None:

@@ -3,12 +3,22 @@
 Its routes are the page's own, below /app, so any path there that is no file is the page itself.
 """
 
+import mimetypes
+import re
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from html import escape
 from pathlib import Path, PurePosixPath
 
-from fastapi import APIRouter, Response
-from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 
 BUILT = Path(__file__).parent / "page"
+
+MAX_FILES = 32
+"""Kept in memory: they are few and small, and everyone who opens the page waits for them."""
+
+REVALIDATED = "no-cache"
 
 NOT_BUILT = (
     "This installation has no page: it was built with CAMREEL_SKIP_PAGE. The API is at /docs.\n"
@@ -26,30 +36,69 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 
-router = APIRouter(include_in_schema=False)
+FirstAsked = Callable[[Request, int], Sequence[str]]
+"""What the page of a run will ask for first: addresses as its script writes them."""
+
+_RUN = re.compile(r"runs/([1-9]\d{0,17})/?", re.ASCII)
 
 
-@router.get("/")
-def start() -> RedirectResponse:
-    """Whoever opens the service's address sees the page."""
-    return RedirectResponse("/app", status_code=307)
+def pages(first_asked: FirstAsked) -> APIRouter:
+    """The page's routes. A run's document names what `first_asked` tells, so that a browser asks
+    for it while it reads the script, and not after.
+    """
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/")
+    def start() -> RedirectResponse:
+        """Whoever opens the service's address sees the page."""
+        return RedirectResponse("/app", status_code=307)
+
+    @router.get("/app")
+    @router.get("/app/{path:path}")
+    def page(request: Request, path: str = "") -> Response:
+        """A built file; for everything else the page, which knows what the path means."""
+        file = _built(path)
+        if file is not None:
+            # Vite names assets by their content: another content is another address.
+            kept = (
+                "public, max-age=31536000, immutable" if path.startswith("assets/") else REVALIDATED
+            )
+            return _file(file, kept)
+        index = BUILT / "index.html"
+        if not index.is_file():
+            return PlainTextResponse(NOT_BUILT, status_code=404)
+        if path.startswith("assets/"):
+            return PlainTextResponse("No such file.\n", status_code=404)
+        run = _RUN.fullmatch(path)
+        if run is None:
+            return _file(index, REVALIDATED)
+        document = _read(index).decode()
+        hints = "".join(map(_hint, first_asked(request, int(run[1]))))
+        return HTMLResponse(
+            document.replace("</head>", f"{hints}</head>", 1),
+            headers=HEADERS | {"Cache-Control": "private, no-cache"},
+        )
+
+    return router
 
 
-@router.get("/app")
-@router.get("/app/{path:path}")
-def page(path: str = "") -> Response:
-    """A built file; for everything else the page, which knows what the path means."""
-    file = _built(path)
-    if file is not None:
-        # Vite names assets by their content: another content is another address.
-        kept = "public, max-age=31536000, immutable" if path.startswith("assets/") else "no-cache"
-        return FileResponse(file, headers=HEADERS | {"Cache-Control": kept})
-    index = BUILT / "index.html"
-    if not index.is_file():
-        return PlainTextResponse(NOT_BUILT, status_code=404)
-    if path.startswith("assets/"):
-        return PlainTextResponse("No such file.\n", status_code=404)
-    return FileResponse(index, headers=HEADERS | {"Cache-Control": "no-cache"})
+def _hint(address: str) -> str:
+    # Of the kind that fetch() makes, or the browser would ask twice.
+    return f'  <link rel="preload" as="fetch" crossorigin href="{escape(address)}">\n  '
+
+
+def _file(file: Path, kept: str) -> Response:
+    kind = mimetypes.guess_type(file.name)[0]
+    return Response(_read(file), media_type=kind, headers=HEADERS | {"Cache-Control": kept})
+
+
+def _read(file: Path) -> bytes:
+    return _content(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(MAX_FILES)
+def _content(file: Path, _changed_at: int) -> bytes:
+    return file.read_bytes()
 
 
 def _built(path: str) -> Path | None:

@@ -1,0 +1,46 @@
+"""What the page asks for first, known before its script is there."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from fastapi import Request
+
+from service.api.access import may_read
+from service.api.services import ServiceSet
+from service.errors import CamreelError
+from service.store import images, runs
+
+MAX_CELLS, MAX_EPOCHS = 1_500, 128
+"""Up to so many maps a method, and epochs, the page asks for a run's whole atlas at once."""
+
+
+def first_asked(request: Request, run_id: int) -> Sequence[str]:
+    """Addresses that `web/src` asks for when it opens a run, as it writes them.
+
+    They are hints: a wrong one costs a request for nothing, a missing one some time. Nothing is
+    told of a run to those who may not read it.
+    """
+    services: ServiceSet = request.app.state.services
+    with suppress(CamreelError):
+        if may_read(services.gate, request.scope):
+            with services.store.reading() as session:
+                epochs = runs.get(session, run_id).epochs_done + 1
+                probes = images.count_probes(session, run_id)
+            return opening(run_id, epochs, probes, request.url.query)
+    return []
+
+
+def opening(run_id: int, epochs: int, probes: int, view: str) -> list[str]:
+    """The same of a run with so many epochs and probes, in a view as the page's address has it."""
+    run = f"/runs/{run_id}"
+    asked = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps", "/datasets"]
+    # Of another view than the first the page alone knows what it needs.
+    if not epochs or not probes or view:
+        return asked
+    asked += [f"{run}/probes.png"]
+    if epochs <= MAX_EPOCHS and epochs * probes <= MAX_CELLS:
+        maps = "method=conventional&method=proposed&rows=probes"
+        asked += [f"{run}/atlas.json?{maps}", f"{run}/atlas.bin?{maps}", f"{run}/scores"]
+    if epochs > 1:
+        asked += [f"{run}/blanks?method=conventional&method=proposed"]
+    return asked
