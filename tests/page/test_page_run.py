@@ -20,6 +20,15 @@ from tests.page.reel import canvas_bytes, choice, epoch_shown, open_run, reel_is
 
 REEL = ".reel-canvas"
 LARGE = ".large canvas"
+SIDE = 224  # pixels of a large picture, on a screen of the usual density
+
+
+def large_picture(page: Page) -> np.ndarray:
+    """The first large picture, (SIDE, SIDE, 3)."""
+    data = page.locator(LARGE).first.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+    return np.array(data).reshape(SIDE, SIDE, 4)[..., :3]
 
 
 @pytest.fixture
@@ -82,14 +91,11 @@ def test_every_map_is_drawn_as_the_service_draws_it(
         open_run(page, run_id, address)
         expect(page.locator(".told").first).not_to_have_text("Loading…")
         page.wait_for_timeout(150)
-        data = page.locator(LARGE).first.evaluate(
-            "c => [...c.getContext('2d').getImageData(0, 0, 448, 448).data]"
-        )
-        ours = np.array(data, dtype=float).reshape(448, 448, 4)[..., :3]
+        ours = large_picture(page).astype(float)
         answer = http.get(
             f"/runs/{run_id}/epochs/7/cam",
             params=query
-            | {"image": "test:1", "size": 448}
+            | {"image": "test:1", "size": SIDE}
             | ({} if style == "signed" else {"colormap": "viridis"}),
         )
         theirs = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"), dtype=float)
@@ -170,10 +176,7 @@ def test_blank_cells_are_hatched_and_say_why(page: Page, run_id: int, http: http
     page.mouse.move(x, box["y"] + 22 + 32 * row + 16)
     expect(page.get_by_role("tooltip")).to_contain_text(f"blank: {cause.replace('-', ' ')}")
     # Hatching is gray stripes over a dimmed image: no colour is in it.
-    data = page.locator(LARGE).first.evaluate(
-        "c => [...c.getContext('2d').getImageData(0, 0, 448, 448).data]"
-    )
-    pixels = np.array(data).reshape(-1, 4)
+    pixels = large_picture(page).reshape(-1, 3)
     assert (pixels[:, 0] == pixels[:, 2]).all()
     assert (pixels[:, 0] == 150).mean() > 0.05
 

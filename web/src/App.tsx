@@ -1,18 +1,35 @@
+import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { SignIn } from "./access/SignIn";
 import { openSession, session, signOut } from "./access/session";
+import { answered, pause, quiet } from "./api/waiting";
 import { ComparePage } from "./compare/ComparePage";
 import { Help, helpOpen } from "./parts/Help";
 import { Link } from "./parts/Link";
 import { place } from "./route";
-import { RunPage } from "./run/RunPage";
+import { openAhead, RunPage } from "./run/RunPage";
 import { NewRun } from "./start/NewRun";
 import { StartPage } from "./start/StartPage";
 import { language, speak, t } from "./text";
 import { choose, theme, type Theme } from "./theme";
 
-export function App() {
-  useEffect(() => void openSession(), []);
+const PATIENCE = 250; // ms
+
+/**
+ * Shows the page: with all its first answers, if these come soon. To show it without them, and anew
+ * with each, would take a browser longer than to wait.
+ */
+export async function show(root: HTMLElement): Promise<void> {
+  const at = place.peek();
+  if (at.page === "run") {
+    openAhead(at.id);
+    await Promise.race([answered(), pause(PATIENCE)]);
+  }
+  render(<App />, root);
+}
+
+function App() {
+  useEffect(() => void quiet().then(openSession), []);
   const now = session.value;
   return (
     <>

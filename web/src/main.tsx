@@ -1,5 +1,4 @@
-import { render } from "preact";
-import { App } from "./App";
+import { show } from "./App";
 import "./style.css";
 
-render(<App />, document.getElementById("page")!);
+void show(document.getElementById("page")!);

@@ -1,7 +1,7 @@
 // Who the page is to the service: a cookie that no script reads stands for the token shown once.
 
 import { signal } from "@preact/signals";
-import { ApiError, getJson, postJson, remove, showCsrf, whenRefused } from "../api/client";
+import { ApiError, beforeChanges, getJson, postJson, remove, showCsrf, whenRefused } from "../api/client";
 
 interface Answer {
   open: boolean;
@@ -20,13 +20,23 @@ whenRefused(() => {
   session.value = { state: "out" };
 });
 
-export async function openSession(): Promise<void> {
+async function read(): Promise<void> {
   try {
     take(await getJson<Answer>("/session"));
   } catch (error) {
     if (!(error instanceof ApiError && error.problem.status === 401)) session.value = { state: "open" };
   }
 }
+
+let opened: Promise<void> | null = null;
+
+/** Ask once who we are; every change waits for that. */
+export function openSession(): Promise<void> {
+  opened ??= read();
+  return opened;
+}
+
+beforeChanges(openSession);
 
 /** Throws ApiError, of status 401 for a token that is not good. */
 export async function signIn(token: string): Promise<void> {
@@ -37,7 +47,7 @@ export async function signOut(): Promise<void> {
   try {
     await remove("/session");
   } finally {
-    await openSession();
+    await read();
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Problem } from "./types";
+import { onItsWay } from "./waiting";
 
 /** An answer that is not 2xx, with its problem+json; or no answer at all, with status 0. */
 export class ApiError extends Error {
@@ -22,11 +23,15 @@ export function address(path: string, params: Params = {}): string {
 }
 
 export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
-  return (await send(address(path, params), { headers: { Accept: "application/json" }, signal })).json();
+  return onItsWay(send(address(path, params), { signal }).then((response) => response.json() as Promise<T>));
 }
 
-export async function getBlob(path: string, accept: string, params?: Params): Promise<Blob> {
-  return (await send(address(path, params), { headers: { Accept: accept } })).blob();
+export async function getBlob(path: string, params?: Params): Promise<Blob> {
+  return onItsWay(send(address(path, params), {}).then((response) => response.blob()));
+}
+
+export async function getBytes(path: string, params?: Params): Promise<Uint8Array> {
+  return onItsWay(send(address(path, params), {}).then(async (response) => new Uint8Array(await response.arrayBuffer())));
 }
 
 export async function postJson<T>(path: string, body?: unknown): Promise<T> {
@@ -54,9 +59,15 @@ export async function getAll<T>(path: string, params: Params = {}): Promise<T[]>
 /** What changes show to prove that they come from this page; null where no cookie signs it in. */
 let csrf: string | null = null;
 let refused: () => void = () => {};
+let known: () => Promise<void> = async () => {};
 
 export function showCsrf(token: string | null): void {
   csrf = token;
+}
+
+/** Have that waited for before anything is changed: that token may not be here yet. */
+export function beforeChanges(act: () => Promise<void>): void {
+  known = act;
 }
 
 /** Have that done when the service asks who we are. */
@@ -66,6 +77,7 @@ export function whenRefused(act: () => void): void {
 
 async function send(path: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
   const { signal, ...rest } = init;
+  if (rest.method) await known();
   if (rest.method && csrf) rest.headers = { ...(rest.headers as Record<string, string>), "X-CSRF-Token": csrf };
   let response: Response;
   try {

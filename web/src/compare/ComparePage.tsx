@@ -215,16 +215,17 @@ function open(ids: number[]) {
     layout.value.step, last.value,
   ].join(" "));
   const numbers = computed(() => Array.from({ length: last.value + 1 }, (_, column) => column));
-  const charts = computed<Chart[]>(() => {
-    const of = (title: string, unit: Chart["unit"], pick: "test_loss" | "test_accuracy"): Chart => ({
-      title, unit,
+  const chart = (title: () => string, unit: Chart["unit"], pick: "test_loss" | "test_accuracy") =>
+    computed<Chart>(() => ({
+      title: title(), unit,
       curves: followings.map((one, run) => ({
         label: `#${ids[run]} ${shortened(one.run.value ? runName(one.run.value) : "")}`, colour: run,
         values: numbers.value.map((column) => one.epochs.value[epochAt(run, column)]?.[pick] ?? null),
       })),
-    });
-    return [of(t("compare.loss"), "nats", "test_loss"), of(t("compare.accuracy"), "share", "test_accuracy")];
-  });
+    }));
+  const charts = [
+    chart(() => t("compare.loss"), "nats", "test_loss"), chart(() => t("compare.accuracy"), "share", "test_accuracy"),
+  ];
   const seek = (to: number) => {
     view.epoch.value = Math.min(Math.max(0, to), last.peek());
   };

@@ -1,10 +1,12 @@
 // The reel: lines of maps over columns of epochs, on one canvas as large as what is seen of it.
 
-import { useComputed, useSignal, useSignalEffect, type ReadonlySignal } from "@preact/signals";
+import { batch, useComputed, useSignal, type ReadonlySignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
+import { useFrame } from "../parts/frame";
+import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { t, significant } from "../text";
-import { arrived, imagePixels } from "./images";
+import { arrived, imagePixels, isComing } from "./images";
 import { paint, type Geometry, type Look } from "./paint";
 import type { MapCell } from "./levels";
 
@@ -69,43 +71,51 @@ export function ReelCanvas(props: Props) {
     height: (tops.value.at(-1) ?? HEAD) + (tops.value.length ? props.size.value : 0) + 2,
   }));
 
-  useLayoutEffect(() => {
-    const element = box.current!;
-    const observer = new ResizeObserver(() => {
-      seen.value = { width: element.clientWidth, height: element.clientHeight };
-      props.onWidth(element.clientWidth - GUTTER);
+  const measure = () => {
+    const { clientWidth: width, clientHeight: height } = box.current!;
+    if (width === seen.peek().width && height === seen.peek().height) return;
+    batch(() => {
+      seen.value = { width, height };
+      props.onWidth(width - GUTTER);
     });
-    observer.observe(element);
+  };
+  useLayoutEffect(() => {
+    measure(); // the observer would tell it a frame later
+    const observer = new ResizeObserver(measure);
+    observer.observe(box.current!);
     return () => observer.disconnect();
   }, []);
 
-  // The cursor's column is kept in sight.
-  useSignalEffect(() => {
-    const size = props.size.value;
-    const left = props.cursor.value * size;
-    const element = box.current;
-    if (!element) return;
-    const room = element.clientWidth - GUTTER;
-    if (left < element.scrollLeft || left + size > element.scrollLeft + room) {
-      element.scrollLeft = Math.max(0, left - room / 2);
+  const strayed = useRef(false); // the cursor's column may be out of sight
+  const paintSoon = useFrame(() => {
+    measure(); // lines that have come since may have made room for themselves
+    if (strayed.current && seen.peek().width) {
+      strayed.current = false;
+      keepInSight(box.current!);
     }
+    const context = canvas.current?.getContext("2d", { alpha: true });
+    if (context) draw(context);
   });
-
-  const frame = useRef(0);
-  const paintSoon = () => {
-    if (frame.current) return;
-    frame.current = requestAnimationFrame(() => {
-      frame.current = 0;
-      const context = canvas.current?.getContext("2d", { alpha: true });
-      if (context) draw(context);
-    });
-  };
-  useSignalEffect(() => {
+  useSignalLayoutEffect(() => {
+    void [props.cursor.value, props.size.value];
+    strayed.current = true;
+    paintSoon();
+  });
+  useSignalLayoutEffect(() => {
     void [props.lines.value, props.columns.value, props.size.value, props.cursor.value, props.selected.value,
       props.version.value, seen.value, scroll.value, arrived.value, tops.value];
     paintSoon();
   });
-  useEffect(() => () => cancelAnimationFrame(frame.current), []);
+
+  function keepInSight(element: HTMLElement): void {
+    const size = props.size.peek();
+    const left = props.cursor.peek() * size;
+    const room = seen.peek().width - GUTTER;
+    if (left < scroll.peek().left || left + size > scroll.peek().left + room) {
+      element.scrollLeft = Math.max(0, left - room / 2);
+      scroll.value = { left: element.scrollLeft, top: element.scrollTop };
+    }
+  }
 
   function draw(context: CanvasRenderingContext2D) {
     const ratio = Math.min(devicePixelRatio || 1, 2);
@@ -126,30 +136,29 @@ export function ReelCanvas(props: Props) {
     const first = Math.max(0, Math.floor(left / size));
     const last = Math.min(columns.labels.length - 1, Math.floor((left + width - GUTTER) / size));
 
+    // A gap of a pixel, so that cells are drawn as they were painted, without scaling.
+    const cellPixels = Math.max(1, Math.round((size - 1) * ratio));
+    const px = (length: number) => Math.round(length * ratio);
+    tiles.current.begin(`${props.version.peek()} ${cellPixels} ${size} ${arrived.peek()}`);
+    for (let index = 0; index < lines.length; index += LINES_A_TILE) {
+      const some = lines.slice(index, index + LINES_A_TILE);
+      const offsets = tops.peek().slice(index, index + LINES_A_TILE).map((one, _, all) => px(one - all[0]!));
+      const y = px(tops.peek()[index]! - top);
+      const hidden = Math.max(0, px(HEAD) - y); // under the head
+      const tall = offsets.at(-1)! + cellPixels;
+      if (hidden >= tall || y > height * ratio) continue;
+      for (let column = first; column <= last; column++) {
+        const tile = tiles.current.get(column, index, some, offsets, cellPixels);
+        if (!tile) continue;
+        const x = px(GUTTER + column * size - left);
+        const covered = Math.max(0, px(GUTTER) - x); // by the labels
+        if (covered < cellPixels) context.putImageData(tile, x, y, covered, hidden, cellPixels - covered, tall - hidden);
+      }
+    }
     context.save();
     context.beginPath();
     context.rect(GUTTER, HEAD, width - GUTTER, height - HEAD);
     context.clip();
-    // A gap of a pixel, so that cells are drawn as they were painted, without scaling.
-    const cellPixels = Math.max(1, Math.round((size - 1) * ratio));
-    const drawn = cellPixels / ratio;
-    tiles.current.begin(`${props.version.peek()} ${cellPixels} ${arrived.peek()}`);
-    lines.forEach((_, index) => {
-      if (index % LINES_A_TILE) return;
-      const some = lines.slice(index, index + LINES_A_TILE);
-      const from = tops.peek()[index]! - top;
-      const to = tops.peek()[index + some.length - 1]! + size - top;
-      if (to < HEAD || from > height) return;
-      for (let column = first; column <= last; column++) {
-        const tile = tiles.current.get(column, index, some, cellPixels);
-        if (!tile) continue;
-        const x = GUTTER + column * size - left;
-        some.forEach((_, k) => {
-          const y = tops.peek()[index + k]! - top;
-          context.drawImage(tile, 0, k * cellPixels, cellPixels, cellPixels, x, y, drawn, drawn);
-        });
-      }
-    });
     drawCursor(context, style, first);
     context.restore();
     drawHead(context, style, first, last, columns.labels, width);
@@ -177,7 +186,7 @@ export function ReelCanvas(props: Props) {
     const size = props.size.peek();
     const { left } = scroll.peek();
     context.clearRect(0, 0, width, HEAD - 1);
-    context.font = `11px ${style.fontFamily}`;
+    context.font = `${style.fontSize} ${style.fontFamily}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
     const widest = Math.max(...labels.slice(-3).map((label) => context.measureText(label).width), 8) + 10;
@@ -189,7 +198,7 @@ export function ReelCanvas(props: Props) {
       if (column !== cursor && (column % every || Math.abs(column - cursor) < every || x < GUTTER)) continue;
       const chosen = column === cursor;
       context.fillStyle = style.getPropertyValue(chosen ? "--text" : "--muted");
-      context.font = `${chosen ? "bold " : ""}11px ${style.fontFamily}`;
+      context.font = `${chosen ? "600 " : ""}${style.fontSize} ${style.fontFamily}`;
       context.fillText(labels[column]!, Math.min(x, width - widest / 2), HEAD / 2);
     }
   }
@@ -270,7 +279,7 @@ export function ReelCanvas(props: Props) {
 
 /** Painted cells, kept by column and by chunk of lines until what they depend on changes. */
 class Tiles {
-  private kept = new Map<string, OffscreenCanvas>();
+  private kept = new Map<string, ImageData>();
   private pixels = 0;
   private state = "";
 
@@ -282,25 +291,26 @@ class Tiles {
     }
   }
 
-  /** The tile, or null where no cell of it is here yet. */
-  get(column: number, chunk: number, lines: Line[], size: number): OffscreenCanvas | null {
+  /**
+   * The tile: each line's cell at its offset, `size` pixels square, nothing between them; or null
+   * where no cell of it is here yet, or an image that they lie on is still coming.
+   */
+  get(column: number, chunk: number, lines: Line[], offsets: number[], size: number): ImageData | null {
     const key = `${column} ${chunk}`;
     const kept = this.kept.get(key);
     if (kept) return kept;
     const cells = lines.map((line) => line.cell(column));
-    if (!cells.some(Boolean)) return null;
-    const data = new ImageData(size, size * lines.length);
-    const out = new Uint32Array(data.data.buffer);
+    if (!cells.some(Boolean) || lines.some((line, index) => cells[index] && isComing(line.dataset, line.image))) return null;
+    const tile = new ImageData(size, offsets.at(-1)! + size);
+    const out = new Uint32Array(tile.data.buffer);
     lines.forEach((line, index) => {
       const cell = cells[index];
       if (!cell || !line.geometry) return;
       const image = imagePixels(line.dataset, line.image, size);
-      paint(out, size, 0, index * size, size, cell, line.geometry, image, line.look);
+      paint(out, size, 0, offsets[index]!, size, cell, line.geometry, image, line.look);
     });
-    const tile = new OffscreenCanvas(size, size * lines.length);
-    tile.getContext("2d")!.putImageData(data, 0, 0);
     this.kept.set(key, tile);
-    this.pixels += size * size * lines.length;
+    this.pixels += tile.width * tile.height;
     return tile;
   }
 }

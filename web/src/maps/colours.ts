@@ -3,16 +3,22 @@ import { colormaps } from "../api/catalogue";
 /** 256 opaque pixels as ImageData has them in memory (little-endian RGBA). */
 export type Table = Uint32Array;
 
+const told = new Map<string, string>(); // as the catalogue has them
 const tables = new Map<string, Table>();
 
 export async function loadTables(): Promise<void> {
-  for (const { name, colours } of await colormaps()) {
-    if (!tables.has(name)) tables.set(name, parse(colours));
-  }
+  for (const { name, colours } of await colormaps()) told.set(name, colours);
 }
 
+/** The table of that name, or the first; black until they are here. */
 export function table(name: string): Table {
-  return tables.get(name) ?? tables.values().next().value ?? new Uint32Array(256);
+  const kept = tables.get(name);
+  if (kept) return kept;
+  const colours = told.get(name) ?? told.values().next().value;
+  if (!colours) return new Uint32Array(256);
+  const made = parse(colours);
+  tables.set(name, made);
+  return made;
 }
 
 function parse(colours: string): Table {

@@ -1,64 +1,107 @@
-// Input images as pixels of any size, for painting maps over them.
+// Input images as pixels of any size, for painting maps over them, and as parts of pictures.
 
 import { signal } from "@preact/signals";
 import { address, getBlob } from "../api/client";
+import { onItsWay } from "../api/waiting";
 
 /** Counts up when an image has come, so that what shows it is drawn again. */
 export const arrived = signal(0);
 
-const bitmaps = new Map<string, ImageBitmap | null>();
+/** An image: a part of a picture that may have several. */
+interface Part {
+  picture: ImageBitmap;
+  url: string; // of the picture, for style sheets
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+type State = Part | "coming" | "missing";
+
+const images = new Map<string, State>();
 const scaled = new Map<string, Uint32Array>();
 const SCALED_AT_MOST = 400;
+const BLACK = 0xff000000;
 
-/** The image in size x size pixels; black until it has come. */
+const keyOf = (dataset: string, reference: string): string => `${dataset} ${reference}`;
+
+function found(dataset: string, reference: string): State {
+  const key = keyOf(dataset, reference);
+  if (!images.has(key)) void load(key, address(`/images/${reference}`, { dataset }));
+  return images.get(key)!;
+}
+
+/** Whether it is on its way: what is painted over it is worth waiting for. */
+export const isComing = (dataset: string, reference: string): boolean => found(dataset, reference) === "coming";
+
+/** The image in size x size pixels; black where it has not come, or cannot. */
 export function imagePixels(dataset: string, reference: string, size: number): Uint32Array {
-  const key = `${dataset} ${reference}`;
-  const bitmap = bitmaps.get(key);
-  const place = `${key} ${size} ${bitmap ? 1 : 0}`;
-  const kept = scaled.get(place);
+  const image = found(dataset, reference);
+  const key = `${keyOf(dataset, reference)} ${size} ${typeof image}`;
+  const kept = scaled.get(key);
   if (kept) return kept;
-  if (bitmap === undefined) void load(key, address(`/images/${reference}`, { dataset }));
-  const made = bitmap ? resized(bitmap, size) : new Uint32Array(size * size).fill(0xff000000);
+  const made = typeof image === "string" ? new Uint32Array(size * size).fill(BLACK) : resized(image, size);
   if (scaled.size >= SCALED_AT_MOST) scaled.clear();
-  scaled.set(place, made);
+  scaled.set(key, made);
   return made;
+}
+
+/** The image as the background of a square of so many CSS pixels; nothing until it has come. */
+export function imageBackground(dataset: string, reference: string, side: number): Record<string, string> {
+  const image = found(dataset, reference);
+  if (typeof image === "string") return {};
+  const { picture, url, x, y, width, height } = image;
+  const across = side / width;
+  const down = side / height;
+  return {
+    backgroundImage: `url(${url})`,
+    backgroundSize: `${picture.width * across}px ${picture.height * down}px`,
+    backgroundPosition: `${-x * across}px ${-y * down}px`,
+  };
 }
 
 const A_ROW = 32; // of the probes' common picture
 
 /** Fetch a run's probes, all at once. */
 export async function loadProbes(runId: number, dataset: string, references: string[]): Promise<void> {
-  const key = (reference: string) => `${dataset} ${reference}`;
-  if (references.every((reference) => bitmaps.has(key(reference)))) return;
-  for (const reference of references) bitmaps.set(key(reference), bitmaps.get(key(reference)) ?? null);
+  const missing = references.filter((reference) => typeof (images.get(keyOf(dataset, reference)) ?? "") === "string");
+  if (!missing.length) return;
+  for (const reference of missing) images.set(keyOf(dataset, reference), "coming");
   try {
-    const grid = await createImageBitmap(await getBlob(`/runs/${runId}/probes.png`, "image/png"), { colorSpaceConversion: "none" });
-    const width = grid.width / Math.min(A_ROW, references.length);
-    const height = grid.height / Math.ceil(references.length / A_ROW);
-    const parts = await Promise.all(references.map((_, i) =>
-      createImageBitmap(grid, (i % A_ROW) * width, Math.floor(i / A_ROW) * height, width, height)));
-    references.forEach((reference, i) => bitmaps.set(key(reference), parts[i]!));
-    grid.close();
+    const { picture, url } = await onItsWay(getBlob(`/runs/${runId}/probes.png`).then(decoded));
+    const width = picture.width / Math.min(A_ROW, references.length);
+    const height = picture.height / Math.ceil(references.length / A_ROW);
+    references.forEach((reference, i) => images.set(keyOf(dataset, reference), {
+      picture, url, width, height, x: (i % A_ROW) * width, y: Math.floor(i / A_ROW) * height,
+    }));
   } catch {
-    // Maps are shown over black; each image is asked for by itself when it is painted next.
-    for (const reference of references) if (!bitmaps.get(key(reference))) bitmaps.delete(key(reference));
+    // Each is asked for by itself when it is painted next.
+    for (const reference of missing) images.delete(keyOf(dataset, reference));
   }
   arrived.value++;
 }
 
 async function load(key: string, url: string): Promise<void> {
-  bitmaps.set(key, null);
-  const response = await fetch(url);
-  if (!response.ok) return; // a dataset that is not on this machine: maps are shown over black
-  bitmaps.set(key, await createImageBitmap(await response.blob(), { colorSpaceConversion: "none" }));
+  images.set(key, "coming");
+  try {
+    const own = await onItsWay(getBlob(url).then(decoded));
+    images.set(key, { ...own, x: 0, y: 0, width: own.picture.width, height: own.picture.height });
+  } catch {
+    images.set(key, "missing"); // a dataset that is not on this machine: maps are shown over black
+  }
   arrived.value++;
 }
 
-function resized(bitmap: ImageBitmap, size: number): Uint32Array {
+async function decoded(blob: Blob): Promise<{ picture: ImageBitmap; url: string }> {
+  return { picture: await createImageBitmap(blob, { colorSpaceConversion: "none" }), url: URL.createObjectURL(blob) };
+}
+
+function resized({ picture, x, y, width, height }: Part, size: number): Uint32Array {
   const context = new OffscreenCanvas(size, size).getContext("2d", { willReadFrequently: true })!;
   // Pixels stay sharp when they grow, and are averaged when they shrink.
-  context.imageSmoothingEnabled = size < bitmap.width;
+  context.imageSmoothingEnabled = size < width;
   context.imageSmoothingQuality = "high";
-  context.drawImage(bitmap, 0, 0, size, size);
+  context.drawImage(picture, x, y, width, height, 0, 0, size, size);
   return new Uint32Array(context.getImageData(0, 0, size, size).data.buffer);
 }

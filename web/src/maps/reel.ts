@@ -1,8 +1,8 @@
 // The maps of a run as the page holds them: columns by epoch, fetched as atlases, kept as bytes.
 
 import { signal } from "@preact/signals";
-import { getBlob, getJson } from "../api/client";
-import type { Atlas, AtlasRow, BlankCause } from "../api/types";
+import { getBytes, getJson } from "../api/client";
+import type { Atlas, AtlasRow } from "../api/types";
 import type { MapCell } from "./levels";
 import type { Geometry } from "./paint";
 import { shared, type Scale } from "./scale";
@@ -15,18 +15,18 @@ export interface Question {
   image: string | null;
 }
 
-/** One epoch's maps, in order (method, row). */
+/** One epoch's maps, in an answer that has several epochs. */
 interface Column {
-  levels: Uint8Array;
-  minimum: number[];
-  peak: number[];
-  blank: BlankCause[];
+  levels: Uint8Array; // cell after cell
+  layout: Atlas; // whose arrays are in the same order
+  place: number; // of the epoch in it
 }
 
 // What every run records is read from rows, and few large answers come soonest. What has to be
 // computed comes in small ones, so that columns appear while the rest is being made.
 const RECORDED = ["conventional", "proposed"];
 const RECORDED_AT_ONCE = 128;
+const WHOLE_AT_MOST = 1_500; // cells a method; `service/api/first_asked.py` tells a browser the same
 const COMPUTED_AT_ONCE = 4;
 
 export class Reel {
@@ -41,6 +41,8 @@ export class Reel {
   private coming: number[] = []; // asked of the service now
   private working = false;
   private closed = false;
+  private absent = new Set<number>(); // quarantined: there is nothing to ask for again
+  private whole = false; // what is wanted is all that there is
 
   readonly recorded: boolean; // with the epochs: nothing has to be computed
   private readonly epochsAtOnce: number;
@@ -55,14 +57,19 @@ export class Reel {
     const column = this.columns.get(epoch);
     const geometry = this.geometry;
     if (!column || !geometry) return null;
-    const at = method * this.rows.length + row;
+    const at = this.place(column, method, row);
     const size = geometry.width * geometry.height;
     return {
       levels: column.levels.subarray(at * size, (at + 1) * size),
-      minimum: column.minimum[at]!,
-      peak: column.peak[at]!,
-      blank: column.blank[at]!,
+      minimum: column.layout.minimum[at]!,
+      peak: column.layout.peak[at]!,
+      blank: column.layout.blank[at]!,
     };
+  }
+
+  /** Of a cell in its answer's arrays. */
+  private place({ layout, place }: Column, method: number, row: number): number {
+    return (method * this.rows.length + row) * layout.epochs.length + place;
   }
 
   /** The scale over the epochs that are here, of one row or of all rows by that method. */
@@ -71,8 +78,8 @@ export class Reel {
     const rows = row === null ? this.rows.map((_, index) => index) : [row];
     for (const column of this.columns.values()) {
       for (const one of rows) {
-        const at = method * this.rows.length + one;
-        found.push({ minimum: column.minimum[at]!, peak: column.peak[at]! });
+        const at = this.place(column, method, one);
+        found.push({ minimum: column.layout.minimum[at]!, peak: column.layout.peak[at]! });
       }
     }
     return shared(found);
@@ -80,12 +87,24 @@ export class Reel {
 
   /** Ask for those of these epochs that are not here; they come before what was asked earlier. */
   need(epochs: number[]): void {
-    const missing = epochs.filter((epoch) => !this.columns.has(epoch) && !this.coming.includes(epoch));
+    const missing = epochs.filter((epoch) => !this.columns.has(epoch) && !this.absent.has(epoch) && !this.coming.includes(epoch));
     if (!missing.length || this.closed) return;
     this.wanted = [...new Set([...missing, ...this.wanted])];
     this.busy.value = true;
     // Not at once: what is asked in the same breath is put in order first.
     queueMicrotask(() => void this.work());
+  }
+
+  /** Whether all these epochs of so many rows come in one answer. */
+  atOnce(epochs: number, rows: number): boolean {
+    return this.recorded && epochs <= RECORDED_AT_ONCE && epochs * rows <= WHOLE_AT_MOST;
+  }
+
+  /** Ask for all epochs that there are, of a run that `atOnce` holds for, while nothing is here. */
+  needAll(last: number): void {
+    const all = Array.from({ length: last + 1 }, (_, epoch) => epoch);
+    this.whole = !this.columns.size && !this.working;
+    this.need(all);
   }
 
   close(): void {
@@ -99,7 +118,10 @@ export class Reel {
     try {
       while (this.wanted.length && !this.closed) {
         this.coming = this.wanted.splice(0, this.epochsAtOnce).sort((a, b) => a - b);
-        await this.fetch(this.coming);
+        const { whole } = this;
+        this.whole = false;
+        await this.fetch(whole ? null : this.coming);
+        for (const epoch of this.coming) if (!this.columns.has(epoch)) this.absent.add(epoch);
         this.failure.value = null;
         this.changed.value++;
       }
@@ -113,15 +135,14 @@ export class Reel {
     }
   }
 
-  private async fetch(epochs: number[]): Promise<void> {
+  private async fetch(epochs: number[] | null): Promise<void> {
     const { runId, methods, rows, image } = this.question;
-    const params = { method: methods, rows, image, epochs: ranges(epochs) };
+    const params = { method: methods, rows, image, epochs: epochs && ranges(epochs) };
     const path = `/runs/${runId}/atlas`;
     // The larger one first: a browser has few connections to a service.
-    const [picture, layout] = await Promise.all([
-      getBlob(path, "image/png", params), getJson<Atlas>(`${path}.json`, params),
+    const [levels, layout] = await Promise.all([
+      getBytes(`${path}.bin`, params), getJson<Atlas>(`${path}.json`, params),
     ]);
-    const bytes = await grayLevels(picture);
     this.rows = layout.rows;
     this.methods = layout.methods;
     this.geometry = {
@@ -132,37 +153,8 @@ export class Reel {
       first: layout.placement.first,
       step: layout.placement.step,
     };
-    split(layout, bytes).forEach((column, index) => this.columns.set(layout.epochs[index]!, column));
+    layout.epochs.forEach((epoch, place) => this.columns.set(epoch, { levels, layout, place }));
   }
-}
-
-/** An atlas's bytes, each epoch's apart. */
-function split(layout: Atlas, bytes: Uint8Array): Column[] {
-  const { width, height } = layout.cell;
-  const count = layout.epochs.length;
-  const cells = layout.methods.length * layout.rows.length;
-  const stride = count * width;
-  return layout.epochs.map((_, e) => {
-    const levels = new Uint8Array(cells * width * height);
-    for (let y = 0; y < cells * height; y++) {
-      levels.set(bytes.subarray(y * stride + e * width, y * stride + (e + 1) * width), y * width);
-    }
-    const pick = <T>(all: T[]): T[] => Array.from({ length: cells }, (_, at) => all[at * count + e]!);
-    return { levels, minimum: pick(layout.minimum), peak: pick(layout.peak), blank: pick(layout.blank) };
-  });
-}
-
-/** A gray PNG's bytes, no colour management in between. */
-async function grayLevels(png: Blob): Promise<Uint8Array> {
-  const bitmap = await createImageBitmap(png, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true })!;
-  context.drawImage(bitmap, 0, 0);
-  bitmap.close();
-  const rgba = context.getImageData(0, 0, width, height).data;
-  const gray = new Uint8Array(width * height);
-  for (let i = 0; i < gray.length; i++) gray[i] = rgba[4 * i]!;
-  return gray;
 }
 
 /** Epochs as the API takes them: `0:98:2`, or a list where they are not even. */

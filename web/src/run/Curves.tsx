@@ -1,10 +1,11 @@
 // Loss, accuracy, accuracy by class, blank share and learning rate over the epochs, under one cursor.
 
-import { useSignalEffect, type ReadonlySignal } from "@preact/signals";
+import { computed, useComputed, type ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Epoch } from "../api/types";
+import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { dark } from "../theme";
 import { language, t } from "../text";
 
@@ -22,43 +23,82 @@ export interface Chart {
 }
 
 interface Props {
-  charts: ReadonlySignal<Chart[]>;
+  charts: readonly ReadonlySignal<Chart>[];
   x: ReadonlySignal<number[]>;
   at: ReadonlySignal<number>; // on the x axis
   xLabel: string;
   onPick: (x: number) => void;
 }
 
+const HEIGHT = 170; // CSS pixels of a plot
+
 const PALETTE = {
   light: ["#1f6fb4", "#c4500a", "#1b7f5b", "#a33a86", "#8a6d00", "#5457c9", "#b3303a", "#3f7d8c", "#6e5a4b", "#4d4d4d"],
   dark: ["#6cb6ff", "#ff9e5c", "#5fd3a5", "#f08bd3", "#e5c454", "#a5a8ff", "#ff8a90", "#7fd0e0", "#cbb39f", "#c4c4c4"],
 };
 
-export function Curves({ charts, x, at, xLabel, onPick }: Props) {
+/** What the plots have in common: read once, as each plot that is made has the page laid out anew. */
+interface Look {
+  dark: boolean;
+  width: number; // CSS pixels; all columns of the grid are equal
+  ink: string;
+  line: string;
+  accent: string;
+  font: string;
+}
+
+function lookOf(element: HTMLElement): Look {
+  const style = getComputedStyle(element);
+  const colour = (name: string) => style.getPropertyValue(name);
+  return {
+    dark: dark.peek(), width: element.clientWidth, ink: colour("--muted"), line: colour("--line"), accent: colour("--accent"),
+    font: `${style.fontSize} ${style.fontFamily}`,
+  };
+}
+
+export function Curves({ charts, ...rest }: Props) {
+  const look = useRef<Look | null>(null);
+  const read = (element: HTMLElement): Look => {
+    if (look.current?.dark !== dark.peek()) look.current = lookOf(element);
+    return look.current!;
+  };
+  const resized = () => (look.current = null);
   return (
     <div class="curves">
-      {charts.value.map((chart, index) => (
-        <Plot key={`${chart.title} ${chart.curves.map((curve) => curve.label).join()}`} {...{ charts, index, x, at, xLabel, onPick }} />
-      ))}
+      {charts.map((chart, index) => <Plot key={index} chart={chart} lookOf={read} onResize={resized} {...rest} />)}
     </div>
   );
 }
 
-function Plot({ charts, index, x, at, xLabel, onPick }: Props & { index: number }) {
+interface PlotProps extends Omit<Props, "charts"> {
+  chart: ReadonlySignal<Chart>;
+  lookOf: (element: HTMLElement) => Look;
+  onResize: () => void;
+}
+
+function Plot({ chart, x, at, xLabel, onPick, lookOf, onResize }: PlotProps) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
+  const shown = useRef<[Chart, number[]] | null>(null);
   const cursor = useRef(0);
+  const labels = useComputed(() => chart.value.curves.map((curve) => curve.label).join("\n"));
 
-  // The axes' colours and words are set once by uPlot: it is made anew when they change.
-  useSignalEffect(() => {
+  // The curves, the axes' colours and words are set once by uPlot: it is made anew when they change.
+  useSignalLayoutEffect(() => {
     const palette = dark.value ? PALETTE.dark : PALETTE.light;
     void language.value;
-    const chart = charts.peek()[index];
     const element = box.current;
-    if (!chart || !element) return;
-    const made = new uPlot(options(chart, palette, element), data(chart, x.peek()), element);
+    if (!labels.value || !element) return; // what it draws is not here yet
+    cursor.current = at.peek();
+    shown.current = [chart.peek(), x.peek()];
+    const made = new uPlot(options(chart.peek(), palette, lookOf(element)), data(...shown.current), element);
     plot.current = made;
-    const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: 170 }));
+    tell(made);
+    const observer = new ResizeObserver(() => {
+      if (made.width === element.clientWidth) return;
+      onResize();
+      made.setSize({ width: element.clientWidth, height: HEIGHT });
+    });
     observer.observe(element);
     return () => {
       observer.disconnect();
@@ -66,12 +106,15 @@ function Plot({ charts, index, x, at, xLabel, onPick }: Props & { index: number 
       plot.current = null;
     };
   });
-  useSignalEffect(() => {
-    const chart = charts.value[index];
-    if (chart) plot.current?.setData(data(chart, x.value));
+  useSignalLayoutEffect(() => {
+    const [now, xs] = [chart.value, x.value];
+    if (shown.current?.[0] === now && shown.current[1] === xs) return;
+    shown.current = [now, xs];
+    plot.current?.setData(data(now, xs));
     tell(plot.current);
   });
-  useSignalEffect(() => {
+  useSignalLayoutEffect(() => {
+    if (cursor.current === at.value) return;
     cursor.current = at.value;
     plot.current?.redraw(false, false);
     tell(plot.current);
@@ -83,23 +126,20 @@ function Plot({ charts, index, x, at, xLabel, onPick }: Props & { index: number 
     if (made && idx >= 0 && made.cursor.left! < 0) made.setLegend({ idx });
   }
 
-  function options(chart: Chart, palette: string[], element: HTMLElement): uPlot.Options {
-    const style = getComputedStyle(element);
-    const ink = style.getPropertyValue("--muted");
-    const grid = { stroke: style.getPropertyValue("--line"), width: 1 };
-    const font = `11px ${style.fontFamily}`;
+  function options(chart: Chart, palette: string[], { width, ink, line, accent, font }: Look): uPlot.Options {
+    const grid = { stroke: line, width: 1 };
     const told = (value: number | null) => (value === null ? "–" : tellValue(chart.unit, value));
     return {
-      width: element.clientWidth, height: 170,
+      width, height: HEIGHT,
       cursor: { sync: { key: "epochs" }, y: false, drag: { x: false, y: false } },
       legend: { live: true },
       scales: { x: { time: false }, y: chart.unit === "share" ? { range: [0, 1] } : {} },
       axes: [
-        { stroke: ink, grid, ticks: grid, font, size: 30 },
+        { stroke: ink, grid, ticks: grid, font, size: 30, values: (_, ticks) => ticks.map(String) },
         { stroke: ink, grid, ticks: grid, font, size: 48, values: (_, ticks) => ticks.map((tick) => tellValue(chart.unit, tick, true)) },
       ],
       series: [
-        { label: xLabel },
+        { label: xLabel, value: (_, value) => String(value ?? "–") },
         ...chart.curves.map((curve): uPlot.Series => ({
           label: curve.label, stroke: palette[curve.colour % palette.length]!, width: 1.6, points: { show: curve.values.length < 3 },
           ...(curve.dashed ? { dash: [5, 4] } : {}),
@@ -118,7 +158,7 @@ function Plot({ charts, index, x, at, xLabel, onPick }: Props & { index: number 
           const place = u.valToPos(cursor.current, "x", true);
           if (!Number.isFinite(place)) return;
           u.ctx.save();
-          u.ctx.strokeStyle = style.getPropertyValue("--accent");
+          u.ctx.strokeStyle = accent;
           u.ctx.lineWidth = 2 * devicePixelRatio;
           u.ctx.beginPath();
           u.ctx.moveTo(place, u.bbox.top);
@@ -130,11 +170,11 @@ function Plot({ charts, index, x, at, xLabel, onPick }: Props & { index: number 
     };
   }
 
-  const title = charts.value[index]?.title ?? "";
+  const { title } = chart.value;
   return (
     <figure class="curve">
       <figcaption>{title}</figcaption>
-      <div ref={box} role="img" aria-label={t("curves.described", { title, ...spoken(charts.value[index], x.value, at.value) })} />
+      <div ref={box} role="img" aria-label={t("curves.described", { title, ...spoken(chart.value, x.value, at.value) })} />
     </figure>
   );
 }
@@ -149,31 +189,37 @@ function tellValue(unit: Chart["unit"], value: number, short = false): string {
 }
 
 /** The values at the cursor, for who does not see the curves. */
-function spoken(chart: Chart | undefined, x: number[], at: number): { values: string } {
+function spoken(chart: Chart, x: number[], at: number): { values: string } {
   const place = x.indexOf(at);
-  const values = chart?.curves.map((curve) => {
+  const values = chart.curves.map((curve) => {
     const value = curve.values[place];
     return `${curve.label} ${value === null || value === undefined ? "–" : tellValue(chart.unit, value)}`;
   });
-  return { values: values?.join(", ") ?? "" };
+  return { values: values.join(", ") };
 }
 
-/** The charts of one run. */
-export function chartsOf(epochs: Epoch[], names: string[], blanks: Record<string, (number | null)[]>): Chart[] {
-  const of = (pick: (epoch: Epoch) => number | null) => epochs.map(pick);
+/** The charts of one run; each changes with what it shows alone. */
+export function chartsOf(
+  epochs: ReadonlySignal<Epoch[]>, names: ReadonlySignal<string[]>, blanks: ReadonlySignal<Record<string, (number | null)[]>>,
+): ReadonlySignal<Chart>[] {
+  const of = (pick: (epoch: Epoch) => number | null) => epochs.value.map(pick);
   return [
-    { title: t("curves.loss"), unit: "nats", curves: [
+    computed(() => ({ title: t("curves.loss"), unit: "nats", curves: [
       { label: t("curves.train"), values: of((e) => e.train_loss), colour: 0, dashed: true },
       { label: t("curves.test"), values: of((e) => e.test_loss), colour: 1 },
-    ] },
-    { title: t("curves.accuracy"), unit: "share", curves: [
+    ] })),
+    computed(() => ({ title: t("curves.accuracy"), unit: "share", curves: [
       { label: t("curves.train"), values: of((e) => e.train_accuracy), colour: 0, dashed: true },
       { label: t("curves.test"), values: of((e) => e.test_accuracy), colour: 1 },
-    ] },
-    { title: t("curves.blank"), unit: "share", curves: Object.entries(blanks).map(([label, values], colour) => ({ label, values, colour })) },
-    { title: t("curves.byClass"), unit: "share", curves: names.map((label, index) => ({
+    ] })),
+    computed(() => ({ title: t("curves.blank"), unit: "share", curves:
+      Object.entries(blanks.value).map(([label, values], colour) => ({ label, values, colour })),
+    })),
+    computed(() => ({ title: t("curves.byClass"), unit: "share", curves: names.value.map((label, index) => ({
       label, values: of((e) => e.per_class_accuracy[index] ?? null), colour: index,
-    })) },
-    { title: t("curves.rate"), unit: "rate", curves: [{ label: t("curves.rate"), values: of((e) => e.learning_rate), colour: 3 }] },
+    })) })),
+    computed(() => ({ title: t("curves.rate"), unit: "rate", curves: [
+      { label: t("curves.rate"), values: of((e) => e.learning_rate), colour: 3 },
+    ] })),
   ];
 }

@@ -1,13 +1,18 @@
 // The selected image at the scrubbed epoch, large: input, and each method's map with values to point at.
 
-import { useSignal, useSignalEffect, type ReadonlySignal } from "@preact/signals";
+import { useSignal, type ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
-import { arrived, imagePixels } from "../maps/images";
+import { arrived, imagePixels, isComing } from "../maps/images";
 import { valueAt, type MapCell } from "../maps/levels";
 import { paint, type Geometry, type Look } from "../maps/paint";
+import { useFrame } from "../parts/frame";
+import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { significant, t } from "../text";
 
-const SIZE = 224;
+const SIZE = 224; // CSS pixels, at least as many as it is shown in
+
+/** Device pixels of a picture's side. */
+const side = (): number => Math.round(SIZE * Math.min(Math.max(devicePixelRatio || 1, 1), 2));
 
 export interface Shot {
   title: string;
@@ -29,37 +34,47 @@ export function LargeView({ dataset, image, shots }: Props) {
         <MapPicture key={index} index={index} dataset={dataset} image={image} shots={shots} />
       ))}
       <figure>
-        <Picture draw={() => (image.value ? imagePixels(dataset, image.value, SIZE * 2) : null)} label={t("large.input")} />
+        <Picture of={[image]} draw={(size) => (image.value && !isComing(dataset, image.value) ? imagePixels(dataset, image.value, size) : null)} label={t("large.input")} />
         <figcaption>{t("large.input")} <code>{image.value ?? ""}</code></figcaption>
       </figure>
     </div>
   );
 }
 
-function Picture({ draw, label }: { draw: () => Uint32Array | null; label: string }) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  useSignalEffect(() => {
-    void arrived.value;
-    const pixels = draw();
-    if (pixels && canvas.current) show(canvas.current, pixels);
-  });
-  return <canvas ref={canvas} width={SIZE * 2} height={SIZE * 2} role="img" aria-label={label} />;
+interface PictureProps {
+  of: readonly ReadonlySignal<unknown>[]; // drawn anew when one of them changes
+  draw: (size: number) => Uint32Array | null;
+  label: string;
 }
 
-function show(canvas: HTMLCanvasElement, pixels: Uint32Array): void {
-  const data = new ImageData(new Uint8ClampedArray(pixels.buffer as ArrayBuffer, 0, 16 * SIZE * SIZE), SIZE * 2, SIZE * 2);
-  canvas.getContext("2d")!.putImageData(data, 0, 0);
+function Picture({ of, draw, label }: PictureProps) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const show = useFrame(() => {
+    const size = side();
+    const pixels = draw(size);
+    const element = canvas.current;
+    if (!pixels || !element) return;
+    if (element.width !== size) element.width = element.height = size;
+    const data = new ImageData(new Uint8ClampedArray(pixels.buffer as ArrayBuffer, 0, 4 * size * size), size, size);
+    element.getContext("2d")!.putImageData(data, 0, 0);
+  });
+  useSignalLayoutEffect(() => {
+    void [arrived.value, ...of.map((one) => one.value)];
+    show();
+  });
+  return <canvas ref={canvas} role="img" aria-label={label} />;
 }
 
 function MapPicture({ index, dataset, image, shots }: Props & { index: number }) {
   const pointed = useSignal<{ i: number; j: number } | null>(null);
-  const painted = useRef(new Uint32Array(4 * SIZE * SIZE));
-  const draw = () => {
+  const painted = useRef(new Uint32Array(0));
+  const draw = (size: number) => {
     const shot = shots.value[index];
+    if (painted.current.length !== size * size) painted.current = new Uint32Array(size * size);
     const out = painted.current;
     if (!shot?.cell || !shot.geometry || !image.value) return out.fill(0);
-    const pixels = imagePixels(dataset, image.value, SIZE * 2);
-    paint(out, SIZE * 2, 0, 0, SIZE * 2, shot.cell, shot.geometry, pixels, shot.look);
+    if (isComing(dataset, image.value)) return null;
+    paint(out, size, 0, 0, size, shot.cell, shot.geometry, imagePixels(dataset, image.value, size), shot.look);
     return out;
   };
   const shot = shots.value[index];
@@ -71,7 +86,7 @@ function MapPicture({ index, dataset, image, shots }: Props & { index: number })
   return (
     <figure>
       <div onPointerMove={point} onPointerLeave={() => (pointed.value = null)}>
-        <Picture draw={draw} label={`${shot.title}: ${summary(shot.cell)}`} />
+        <Picture of={[shots, image]} draw={draw} label={`${shot.title}: ${summary(shot.cell)}`} />
       </div>
       <figcaption>
         <b>{shot.title}</b> <span class={shot.cell && shot.cell.blank !== "none" ? "told blank" : "told"}>{summary(shot.cell)}</span>

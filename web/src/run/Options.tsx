@@ -1,8 +1,10 @@
 // How the maps are made and drawn: methods, rows, scale, style, colours, zoom.
 
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { colormaps, methods, targets } from "../api/catalogue";
 import type { Colormap, Method, Target } from "../api/types";
+import { quiet } from "../api/waiting";
+import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { t } from "../text";
 import { SCALES, STYLES, type Shown, type View } from "./view";
 
@@ -12,12 +14,18 @@ interface Props {
   pair: boolean; // two methods side by side, or one
 }
 
+/** Asked for after what is to be seen first. */
+async function offered(): Promise<[Method[], Target[], Colormap[]]> {
+  await quiet();
+  return Promise.all([methods(), targets(), colormaps()]);
+}
+
 const SAFE = ["viridis", "cividis", "plasma", "inferno", "magma"]; // for the colour-blind
 
 export function Options({ view, onZoom, pair }: Props) {
   const known = useSignal<{ methods: Method[]; targets: Target[]; colormaps: Colormap[] }>({ methods: [], targets: [], colormaps: [] });
-  useSignalEffect(() => {
-    void Promise.all([methods(), targets(), colormaps()]).then(([m, g, c]) => (known.value = { methods: m, targets: g, colormaps: c }));
+  useSignalLayoutEffect(() => {
+    void offered().then(([m, g, c]) => (known.value = { methods: m, targets: g, colormaps: c }));
   });
   const shown: [Shown, string][] = [["both", t("options.both")], ["a", "A"], ["b", "B"]];
   return (
@@ -101,7 +109,7 @@ function MethodChoice({ name, value, known }: MethodProps) {
       <label>
         <span>{t("options.method", { name })}</span>
         <select value={base} onChange={(event) => (value.value = event.currentTarget.value)} title={method?.description}>
-          {!method && <option value={base}>{base}</option>}
+          {!method && <option value={base}>{isOfPaper(base) ? t(OF_PAPER[base]) : base}</option>}
           <optgroup label={t("options.method.paper")}>{known.methods.filter((one) => isOfPaper(one.name)).map(option)}</optgroup>
           <optgroup label={t("options.method.recommended")}>{known.methods.filter((one) => one.recommended).map(option)}</optgroup>
           <optgroup label={t("options.method.all")}>

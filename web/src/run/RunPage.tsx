@@ -11,6 +11,7 @@ import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
 import type { Look } from "../maps/paint";
 import type { Scale, Style } from "../maps/scale";
+import { Details } from "../parts/Details";
 import { Failure, Loading } from "../parts/Failure";
 import { Link } from "../parts/Link";
 import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
@@ -22,16 +23,16 @@ import { listen } from "./keys";
 import { LargeView, type Shot } from "./LargeView";
 import { Options } from "./Options";
 import { RowLabel } from "./RowLabel";
+import { followScores } from "./probabilities";
 import { Scores } from "./Scores";
 import { Scrubber } from "./Scrubber";
 import { TakeAway } from "./TakeAway";
 import { fitting, linesOf, openView, sampled, zoom, type View } from "./view";
 
 const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is shown
-const CELLS_AT_ONCE = 1_500; // a row's epochs: so many are fetched in one request
 
 export function RunPage({ id }: { id: number }) {
-  const model = useMemo(() => open(id), [id]);
+  const model = useMemo(() => taken(id), [id]);
   useEffect(() => model.close, [model]);
   const { following, view, state } = model;
   const run = following.run.value;
@@ -65,7 +66,7 @@ export function RunPage({ id }: { id: number }) {
             <ReelSection model={model} />
             <aside class="side" aria-label={t("large.title")}>
               <LargeView dataset={run.spec.dataset} image={state.image} shots={model.shots} />
-              <Scores runId={id} image={state.image} epoch={state.epoch} last={state.last} />
+              <Scores scores={model.scores} image={state.image} epoch={state.epoch} />
             </aside>
           </div>
           <div class="dock">
@@ -86,6 +87,22 @@ export function RunPage({ id }: { id: number }) {
 }
 
 type Model = ReturnType<typeof open>;
+
+let ahead: { id: number; model: Model } | null = null;
+
+/** Begin to read a run before its page is shown. */
+export function openAhead(id: number): void {
+  ahead = { id, model: open(id) };
+}
+
+function taken(id: number): Model {
+  const early = ahead;
+  ahead = null;
+  // What failed may have failed for want of a sign-in that has come meanwhile.
+  if (early?.id === id && !early.model.following.failure.peek()) return early.model;
+  early?.model.close();
+  return open(id);
+}
 
 function open(id: number) {
   const following = followRun(id);
@@ -156,14 +173,15 @@ function open(id: number) {
       const whole = until < WHOLE_AT_MOST;
       const all = whole ? sampled(until, 1) : around(at, until);
       untracked(() => {
-        present.need(all);
         // One answer has them all: asking for some of them first would be a second one.
-        if (whole && present.recorded && all.length * following.probes.value.length <= CELLS_AT_ONCE) return;
+        if (whole && present.atOnce(all.length, following.probes.value.length)) return present.needAll(until);
+        present.need(all);
         present.need(epochs);
         present.need([at]);
       });
     }),
   ];
+  const scores = followScores(id, view.image, image, epoch, last);
   const blanks = followBlanks(id, () => [view.methodA.value, view.methodB.value], () => last.value);
 
   const lookOf = (scale: Scale | null) => ({
@@ -236,7 +254,7 @@ function open(id: number) {
     reel.value?.changed.value, reel.value?.methods.join(), layout.value.step,
   ].join(" "));
   const numbers = computed(() => following.epochs.value.map((one) => one.epoch));
-  const charts = computed(() => chartsOf(following.epochs.value, classNames.value, blanks.shares.value));
+  const charts = chartsOf(following.epochs, classNames, blanks.shares);
 
   const seek = (to: number) => {
     view.epoch.value = Math.min(Math.max(0, to), Math.max(0, last.peek()));
@@ -256,7 +274,7 @@ function open(id: number) {
     else selectedClass.value = next.class_index;
   };
   return {
-    following, view, reel, lines, columns, cursor, selected, selectedRow, shots, version, charts, numbers, layout, width,
+    following, view, reel, lines, columns, cursor, selected, selectedRow, shots, scores, version, charts, numbers, layout, width,
     state: { epoch, last, image, playing, follows },
     seek, pick, stepRow,
     zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), fit.peek(), direction),
@@ -265,6 +283,7 @@ function open(id: number) {
     },
     close: () => {
       closers.forEach((end) => end());
+      scores.close();
       blanks.close();
       closeView();
       following.close();
@@ -369,14 +388,17 @@ function RunHead({ run, model }: { run: Run; model: Model }) {
 
 function Facts({ run }: { run: Run }) {
   return (
-    <details class="facts">
-      <summary>{t("run.facts")}</summary>
-      <p class="muted">
-        {t("run.created", { when: moment(run.created_at) })}
-        {run.finished_at && ` · ${t("run.finished", { when: moment(run.finished_at) })}`}
-      </p>
-      <pre>{JSON.stringify(run.spec, null, 2)}</pre>
-    </details>
+    <Details class="facts" summary={t("run.facts")}>
+      {() => (
+        <>
+          <p class="muted">
+            {t("run.created", { when: moment(run.created_at) })}
+            {run.finished_at && ` · ${t("run.finished", { when: moment(run.finished_at) })}`}
+          </p>
+          <pre>{JSON.stringify(run.spec, null, 2)}</pre>
+        </>
+      )}
+    </Details>
   );
 }
 

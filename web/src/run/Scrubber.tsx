@@ -1,6 +1,7 @@
 // The scrubber: the epoch that drives everything on the page.
 
-import { useSignal, useSignalEffect, type ReadonlySignal, type Signal } from "@preact/signals";
+import { useSignal, type ReadonlySignal, type Signal } from "@preact/signals";
+import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { t } from "../text";
 
 export const SPEEDS = [2, 5, 10, 20, 40] as const;
@@ -19,7 +20,7 @@ interface Props {
 export function Scrubber({ epoch, last, label, playing, follows, live, onSeek, onFollow }: Props) {
   const speed = useSignal<number>(10);
 
-  useSignalEffect(() => {
+  useSignalLayoutEffect(() => {
     if (!playing.value) return;
     const timer = setInterval(() => {
       if (epoch.peek() >= last.peek()) playing.value = false;

@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { address } from "../api/client";
 import type { AtlasRow } from "../api/types";
+import { Details } from "../parts/Details";
 import { t } from "../text";
 import { linesOf, type View } from "./view";
 
@@ -28,32 +29,33 @@ export function TakeAway({ runId, view, row }: Props) {
     setTimeout(() => (copied.value = false), 2000);
   };
   return (
-    <details class="take-away">
-      <summary>{t("take.title")}</summary>
-      <div class="take-list">
-        {[...new Set(methods)].map((text) => {
-          const which = parameters(text);
-          const strip = { ...which, ...of, ...drawn };
-          return (
-            <section>
-              <h3>{text}</h3>
-              <a href={address(`${run}/sheet`, { ...which, ...drawn })} download={`run-${runId}-${slug(text)}-sheet.png`}>{t("take.sheet")}</a>
-              <a href={address(`${run}/strip`, strip)} download={`run-${runId}-${slug(text)}-strip.png`}>{t("take.strip")}</a>
-              <a href={address(`${run}/strip.webp`, strip)} download={`run-${runId}-${slug(text)}.webp`}>{t("take.webp")}</a>
-              <a href={address(`${run}/strip.gif`, strip)} download={`run-${runId}-${slug(text)}.gif`}>{t("take.gif")}</a>
-              <a href={address(`${run}/strip.npz`, { ...which, ...of })} download={`run-${runId}-${slug(text)}.npz`}>{t("take.npz")}</a>
-            </section>
-          );
-        })}
-        <section>
-          <h3>{t("take.run")}</h3>
-          <a href={`${run}/epochs.csv`} download={`run-${runId}-epochs.csv`}>{t("take.metrics")}</a>
-          <a href={address(`${run}/blanks.csv`, { method: methods })} download={`run-${runId}-blanks.csv`}>{t("take.blanks")}</a>
-          <a href={address(`${run}/report.html`, { method: methods })} download={`run-${runId}-report.html`}>{t("take.report")}</a>
-          <button type="button" onClick={copy}>{copied.value ? t("take.copied") : t("take.link")}</button>
-        </section>
-      </div>
-    </details>
+    <Details class="take-away" summary={t("take.title")}>
+      {() => (
+        <div class="take-list">
+          {[...new Set(methods)].map((text) => {
+            const which = parameters(text);
+            const strip = { ...which, ...of, ...drawn };
+            return (
+              <section>
+                <h3>{text}</h3>
+                <a href={address(`${run}/sheet`, { ...which, ...drawn })} download={`run-${runId}-${slug(text)}-sheet.png`}>{t("take.sheet")}</a>
+                <a href={address(`${run}/strip`, strip)} download={`run-${runId}-${slug(text)}-strip.png`}>{t("take.strip")}</a>
+                <a href={address(`${run}/strip.webp`, strip)} download={`run-${runId}-${slug(text)}.webp`}>{t("take.webp")}</a>
+                <a href={address(`${run}/strip.gif`, strip)} download={`run-${runId}-${slug(text)}.gif`}>{t("take.gif")}</a>
+                <a href={address(`${run}/strip.npz`, { ...which, ...of })} download={`run-${runId}-${slug(text)}.npz`}>{t("take.npz")}</a>
+              </section>
+            );
+          })}
+          <section>
+            <h3>{t("take.run")}</h3>
+            <a href={`${run}/epochs.csv`} download={`run-${runId}-epochs.csv`}>{t("take.metrics")}</a>
+            <a href={address(`${run}/blanks.csv`, { method: methods })} download={`run-${runId}-blanks.csv`}>{t("take.blanks")}</a>
+            <a href={address(`${run}/report.html`, { method: methods })} download={`run-${runId}-report.html`}>{t("take.report")}</a>
+            <button type="button" onClick={copy}>{copied.value ? t("take.copied") : t("take.link")}</button>
+          </section>
+        </div>
+      )}
+    </Details>
   );
 }
 

@@ -1,6 +1,6 @@
 // A run, its epochs and blanks, kept up to date while it trains.
 
-import { effect, signal, type ReadonlySignal } from "@preact/signals";
+import { batch, effect, signal, type ReadonlySignal } from "@preact/signals";
 import { getAll, getJson } from "../api/client";
 import { follow, type Progress } from "../api/events";
 import type { Blanks, Epoch, Probe, Run } from "../api/types";
@@ -35,18 +35,19 @@ export function followRun(id: number): Following {
     if (epoch.epoch === known.length) epochs.value = [...known, epoch];
     else if (epoch.epoch < known.length) epochs.value = known.with(epoch.epoch, epoch);
   };
-  const readProbes = async () => {
-    if (!probes.value.length) probes.value = await getAll<Probe>(`/runs/${id}/probes`);
-  };
+  const readProbes = async () => (probes.peek().length ? probes.peek() : getAll<Probe>(`/runs/${id}/probes`));
   const refresh = async () => {
     try {
-      const [found, all] = await Promise.all([
+      const [found, all, images] = await Promise.all([
         getJson<Run>(`/runs/${id}`), getAll<Epoch>(`/runs/${id}/epochs`), readProbes(),
       ]);
       if (closed) return;
-      epochs.value = all;
-      run.value = found;
-      failure.value = null;
+      batch(() => {
+        probes.value = images;
+        epochs.value = all;
+        run.value = found;
+        failure.value = null;
+      });
       stop();
       if (ENDED.includes(found.status)) return;
       stop = follow(id, {
@@ -56,7 +57,7 @@ export function followRun(id: number): Following {
         },
         epoch: (next) => {
           add(next);
-          void readProbes();
+          void readProbes().then((images) => (probes.value = images));
         },
         progress: (next) => (progress.value = next),
         connection: (open, over) => {
@@ -92,7 +93,7 @@ export function followBlanks(id: number, methods: () => string[], last: () => nu
     const kept = shares.peek();
     const from = fresh ? 1 : Math.max(1, Math.min(...names.map((name) => kept[name]?.length ?? 1)));
     if (from > until) return;
-    void getJson<Blanks>(`/runs/${id}/blanks`, { method: names, epochs: `${from}:${until}` })
+    void getJson<Blanks>(`/runs/${id}/blanks`, { method: names, epochs: from === 1 ? null : `${from}:${until}` })
       .then((blanks) => {
         if (asked !== key) return;
         const before = fresh ? {} : shares.peek();

@@ -1,6 +1,6 @@
 // The runs, newest first, with what is known of each at a glance.
 
-import { useSignal, useSignalEffect } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { address, getJson, postJson } from "../api/client";
 import { follow } from "../api/events";
@@ -8,6 +8,7 @@ import type { Run } from "../api/types";
 import { Failure, Loading } from "../parts/Failure";
 import { Link } from "../parts/Link";
 import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
+import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { go, params, replaceParams } from "../route";
 import { ENDED } from "../run/following";
 import { moment, percent, t } from "../text";
@@ -118,7 +119,7 @@ export function StartPage() {
 
 function Filters({ search, status, tag }: { search: string; status: string; tag: string }) {
   const typed = useSignal(search);
-  useSignalEffect(() => {
+  useSignalLayoutEffect(() => {
     const text = typed.value;
     const timer = setTimeout(() => replaceParams({ search: text || null }), 250);
     return () => clearTimeout(timer);

@@ -29,8 +29,13 @@ export function t(name: keyof Texts, slots: Record<string, string | number> = {}
   return TEXTS[language.value][name].replace(/\{(\w+)\}/g, (whole, slot: string) => String(slots[slot] ?? whole));
 }
 
-export const number = (value: number, digits = 0): string =>
-  value.toLocaleString(language.value, { maximumFractionDigits: digits, minimumFractionDigits: digits });
+/** With so many decimals, thousands apart: English and Japanese write it alike. */
+export function number(value: number, digits = 0): string {
+  // Not by Intl: a browser takes some 15 ms to make its first format, while the page is waited for.
+  const [whole, part] = value.toFixed(digits).split(".");
+  const grouped = whole!.replace(/\B(?=(\d{3})+$)/g, ",");
+  return part ? `${grouped}.${part}` : grouped;
+}
 
 export const percent = (share: number, digits = 1): string => `${number(share * 100, digits)} %`;
 

@@ -1,0 +1,92 @@
+"""How a run is opened: what is asked for, how often, and by whom it is told beforehand."""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from service.api.first_asked import opening
+from tests.cli.test_cli_access import make
+from tests.page.reel import open_run
+
+UNUSED_HINT_MS = 5_000
+ORIGIN = re.compile(r"^https?://[^/]+")
+HINT = re.compile(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">')
+
+
+def hints(document: str) -> list[str]:
+    return [address.replace("&amp;", "&") for address in HINT.findall(document)]
+
+
+@pytest.mark.parametrize("view", ["", "?epoch=3", "?a=layer-cam&epoch=5", "?rows=classes"])
+def test_nothing_is_asked_for_twice(page: Page, watched: dict[str, Any], view: str) -> None:
+    """A hint at an address that the page writes otherwise would be a request for nothing.
+
+    Chromium complains of it in the console some seconds later, which fails the test.
+    """
+    asked: Counter[str] = Counter()
+    page.on("request", lambda request: asked.update([ORIGIN.sub("", request.url)]))
+    open_run(page, watched["id"], view)
+    expect(page.locator(".curve canvas")).to_have_count(5)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(UNUSED_HINT_MS)
+    told = hints(page.request.get(f"/app/runs/{watched['id']}{view}").text())
+    assert len(told) == (5 if view else 10)
+    again = {address for address, count in asked.items() if count > 1}
+    assert again <= {"/app/icon.svg"}  # in the page, and as the tab's icon
+    assert set(told) <= set(asked)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "probes", "view", "asked"),
+    [
+        (0, 0, "", set()),  # no epoch yet: these would be 404
+        (1, 0, "", set()),
+        (1, 10, "", {"probes.png", "atlas.json", "atlas.bin", "scores"}),  # none of it is counted
+        (101, 10, "", {"probes.png", "atlas.json", "atlas.bin", "scores", "blanks"}),
+        (101, 10, "epoch=3", set()),
+        (129, 10, "", {"probes.png", "blanks"}),  # not all of it in one answer
+        (101, 100, "", {"probes.png", "blanks"}),
+    ],
+)
+def test_hints_are_of_what_there_is(epochs: int, probes: int, view: str, asked: set[str]) -> None:
+    always = {"", "epochs", "probes", "colormaps", "datasets"}
+    found = {urlsplit(one).path for one in opening(7, epochs, probes, view)}
+    assert {one.removeprefix("/runs/7").strip("/") for one in found} == always | asked
+
+
+@pytest.mark.parametrize("path", ["/app/runs/999999", "/app/runs/1e3", "/app/runs/٣", "/app"])
+def test_there_are_no_hints_without_a_run(http: httpx.Client, path: str) -> None:
+    answer = http.get(path)
+    assert answer.status_code == 200
+    assert hints(answer.text) == []
+
+
+def test_nothing_is_told_of_a_run_to_those_who_may_not_read_it(
+    context: Any, new_service: Callable[..., Any], tmp_path: Any
+) -> None:
+    token = make(tmp_path, "alice", "--scope", "run")
+    service = new_service()
+    signed = {"authorization": f"Bearer {token}"}
+    spec = {"dataset": "digits", "epochs": 1}
+    run_id = service.http.post("/runs", json=spec, headers=signed).json()["id"]
+    address = f"/app/runs/{run_id}"
+    assert hints(service.http.get(address).text) == []
+    assert hints(service.http.get(address, headers={"cookie": "camreel_session=guess"}).text) == []
+    page = context.new_page()
+    page.goto(str(service.http.base_url).rstrip("/") + address)
+    page.get_by_label("Token").fill(token)
+    page.get_by_role("button", name="Sign in").click()
+    # What failed for want of the token is asked for again.
+    expect(page.locator(".status").first).to_have_text("succeeded", timeout=60_000)
+    expect(page.locator(".reel-label")).not_to_have_count(0)
+    cookies = {one["name"]: one["value"] for one in context.cookies()}
+    with httpx.Client(base_url=service.http.base_url, cookies=cookies) as client:
+        told = hints(client.get(address).text)
+    assert f"/runs/{run_id}" in told
+    page.close()

@@ -1,0 +1,15 @@
+import { useCallback, useEffect, useRef } from "preact/hooks";
+
+/** Asks for `act` in the next frame: once, however often it is asked for until then. */
+export function useFrame(act: () => void): () => void {
+  const latest = useRef(act);
+  latest.current = act;
+  const waiting = useRef(0);
+  useEffect(() => () => cancelAnimationFrame(waiting.current), []);
+  return useCallback(() => {
+    waiting.current ||= requestAnimationFrame(() => {
+      waiting.current = 0;
+      latest.current();
+    });
+  }, []);
+}
