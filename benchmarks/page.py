@@ -33,10 +33,18 @@ LANDED_EPOCHS = 12
 LATE_MS = 25.0  # one and a half frames of a screen of 60 Hz
 FEW_PROBES, MANY_PROBES = 1, 10  # a class
 TIMEOUT_MS = 60_000
+LEFT_ALONE_MS = 1_500
 
 WATCH_UNTIL_WHOLE = """
 () => {
-  const BLACK = 0xff000000; // an input that has not come
+  let picture = null; // that the inputs beside the rows are parts of
+  const pictured = () => {
+    const inputs = [...document.querySelectorAll(".thumbnail")];
+    const urls = inputs.map((one) => one.style.backgroundImage);
+    if (!urls.length || urls.includes("")) return false;
+    picture ??= Object.assign(new Image(), { src: urls[0].slice(5, -2) });
+    return picture.complete && picture.naturalWidth > 0;
+  };
   const whole = () => {
     const reel = document.querySelector(".reel-section");
     const canvases = [...document.querySelectorAll(".large canvas")];
@@ -47,15 +55,14 @@ WATCH_UNTIL_WHOLE = """
       && [...document.querySelectorAll(".curve [role=img]")].every(
         (curve) => /\\d/.test(curve.ariaLabel))
       && canvases.length === 4
-      && [...document.querySelectorAll(".thumbnail")].every((canvas) =>
-        new Uint32Array(canvas.getContext("2d").getImageData(0, 0, 44, 44).data.buffer)
-          .some((pixel) => pixel !== BLACK));
+      && pictured();
   };
-  // Two frames more: what the last answer changed is painted in the next one.
+  // Two frames more: what the last answer changed is painted in the next. By a timer until then:
+  // to ask for frames would make the browser draw some that nobody needs.
   const look = () => whole()
     ? requestAnimationFrame(() => requestAnimationFrame(() => (window.wholeAt = performance.now())))
-    : requestAnimationFrame(look);
-  requestAnimationFrame(look);
+    : setTimeout(look, 8);
+  look();
 }
 """
 
@@ -174,7 +181,9 @@ def _opened(browser: Browser, folder: Path, run_id: int) -> Opened:
 
 
 def _milliseconds_until_whole(page: Page, address: str) -> float:
-    page.goto(address)
+    page.goto(address, wait_until="commit")
+    # Not asked before: to answer, the page would first have to read 330 kB of Playwright's own.
+    page.wait_for_timeout(LEFT_ALONE_MS)
     page.wait_for_function("() => window.wholeAt")
     return float(page.evaluate("window.wholeAt"))
 
@@ -250,11 +259,14 @@ def _chromium() -> Iterator[Browser]:
 
 @contextmanager
 def _tab(browser: Browser) -> Iterator[Page]:
-    """A tab that knows nothing of the ones before it."""
+    """A tab that knows nothing of the ones before it, in a window that has come to rest."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000}, locale="en-GB")
     context.set_default_timeout(TIMEOUT_MS)
     context.add_init_script(f"({WATCH_UNTIL_WHOLE})()")
-    yield context.new_page()
+    page = context.new_page()
+    # Chromium loads pages of its own for a new window, and takes a core for it.
+    page.wait_for_timeout(LEFT_ALONE_MS)
+    yield page
     context.close()
 
 
