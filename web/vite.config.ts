@@ -28,9 +28,18 @@ const withoutIntl: Plugin = {
   },
 };
 
+// Nothing is drawn before the script has been read: there is nothing to be seen.
+const drawnByScript: Plugin = {
+  name: "camreel-drawn-by-script",
+  transformIndexHtml: {
+    order: "post",
+    handler: (document) => document.replace('<script type="module"', '<script type="module" blocking="render"'),
+  },
+};
+
 export default defineConfig({
   base: "/app/",
-  plugins: [withoutIntl],
+  plugins: [withoutIntl, drawnByScript],
   build: {
     outDir: "../service/web/page",
     emptyOutDir: true,

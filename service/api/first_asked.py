@@ -33,7 +33,7 @@ def first_asked(request: Request, run_id: int) -> Sequence[str]:
 def opening(run_id: int, epochs: int, probes: int, view: str) -> list[str]:
     """The same of a run with so many epochs and probes, in a view as the page's address has it."""
     run = f"/runs/{run_id}"
-    asked = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps", "/datasets"]
+    asked = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps"]
     # Of another view than the first the page alone knows what it needs.
     if not epochs or not probes or view:
         return asked

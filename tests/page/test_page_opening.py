@@ -36,9 +36,8 @@ def test_nothing_is_asked_for_twice(page: Page, watched: dict[str, Any], view: s
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(UNUSED_HINT_MS)
     told = hints(page.request.get(f"/app/runs/{watched['id']}{view}").text())
-    assert len(told) == (5 if view else 10)
-    again = {address for address, count in asked.items() if count > 1}
-    assert again <= {"/app/icon.svg"}  # in the page, and as the tab's icon
+    assert len(told) == (4 if view else 9)
+    assert {address: count for address, count in asked.items() if count > 1} == {}
     assert set(told) <= set(asked)
 
 
@@ -55,7 +54,7 @@ def test_nothing_is_asked_for_twice(page: Page, watched: dict[str, Any], view: s
     ],
 )
 def test_hints_are_of_what_there_is(epochs: int, probes: int, view: str, asked: set[str]) -> None:
-    always = {"", "epochs", "probes", "colormaps", "datasets"}
+    always = {"", "epochs", "probes", "colormaps"}
     found = {urlsplit(one).path for one in opening(7, epochs, probes, view)}
     assert {one.removeprefix("/runs/7").strip("/") for one in found} == always | asked
 

@@ -4,6 +4,7 @@ import { SignIn } from "./access/SignIn";
 import { openSession, session, signOut } from "./access/session";
 import { answered, pause, quiet } from "./api/waiting";
 import { ComparePage } from "./compare/ComparePage";
+import icon from "./icon.svg?raw";
 import { Help, helpOpen } from "./parts/Help";
 import { Link } from "./parts/Link";
 import { place } from "./route";
@@ -35,7 +36,7 @@ function App() {
     <>
       <a class="skip" href="#content">{t("skip")}</a>
       <header class="bar">
-        <Link to="" class="brand"><img src="/app/icon.svg" alt="" width="26" height="26" /> Camreel</Link>
+        <Link to="" class="brand"><span class="icon" aria-hidden="true" dangerouslySetInnerHTML={{ __html: icon }} /> Camreel</Link>
         <nav aria-label={t("nav.title")}>
           <Link to="" aria-current={place.value.page === "start" ? "page" : undefined}>{t("nav.runs")}</Link>
           <Link to="/new" aria-current={place.value.page === "new" ? "page" : undefined}>{t("nav.new")}</Link>

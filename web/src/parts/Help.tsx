@@ -51,23 +51,27 @@ export function Help() {
   return (
     <dialog ref={dialog} class="help" aria-labelledby="help-title" onClose={closed}
       onClick={(event) => event.target === dialog.current && dialog.current!.close()}>
-      <h2 id="help-title">{t("keys.title")}</h2>
-      <table>
-        <tbody>
-          {KEYS.map(([keys, name]) => (
-            <tr>
-              <th scope="row">{keys.map((key) => <kbd>{key}</kbd>)}</th>
-              <td>{t(name)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
-      <p>{t("keys.more")}</p>
-      <label class="letters">
-        <input type="checkbox" checked={lettersOn.value} onChange={(event) => allowLetters(event.currentTarget.checked)} />
-        {t("keys.letters")}
-      </label>
-      <button type="button" autofocus onClick={() => (helpOpen.value = false)}>{t("close")}</button>
+      {helpOpen.value && (
+        <>
+          <h2 id="help-title">{t("keys.title")}</h2>
+          <table>
+            <tbody>
+              {KEYS.map(([keys, name]) => (
+                <tr>
+                  <th scope="row">{keys.map((key) => <kbd>{key}</kbd>)}</th>
+                  <td>{t(name)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          <p>{t("keys.more")}</p>
+          <label class="letters">
+            <input type="checkbox" checked={lettersOn.value} onChange={(event) => allowLetters(event.currentTarget.checked)} />
+            {t("keys.letters")}
+          </label>
+          <button type="button" autofocus onClick={() => (helpOpen.value = false)}>{t("close")}</button>
+        </>
+      )}
     </dialog>
   );
 }

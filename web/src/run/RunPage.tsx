@@ -2,7 +2,6 @@
 
 import { batch, computed, effect, signal, untracked, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { datasets } from "../api/catalogue";
 import { postJson, remove } from "../api/client";
 import type { Run } from "../api/types";
 import { arrived, loadProbes } from "../maps/images";
@@ -109,7 +108,6 @@ function open(id: number) {
   const { view, close: closeView } = openView();
   const tablesReady = signal(0);
   void loadTables().then(() => tablesReady.value++);
-  const classNames = signal<string[]>([]);
   const width = signal(0);
   const playing = signal(false);
   const reel = signal<Reel | null>(null);
@@ -139,10 +137,6 @@ function open(id: number) {
   });
 
   const closers = [
-    effect(() => {
-      const dataset = following.run.value?.spec.dataset;
-      if (dataset) void datasets().then((all) => (classNames.value = all.find((one) => one.name === dataset)?.class_names ?? []));
-    }),
     effect(() => {
       const dataset = following.run.value?.spec.dataset;
       const references = following.probes.value.map((probe) => probe.image);
@@ -254,7 +248,7 @@ function open(id: number) {
     reel.value?.changed.value, reel.value?.methods.join(), layout.value.step,
   ].join(" "));
   const numbers = computed(() => following.epochs.value.map((one) => one.epoch));
-  const charts = chartsOf(following.epochs, classNames, blanks.shares);
+  const charts = chartsOf(following.epochs, scores.classes, blanks.shares);
 
   const seek = (to: number) => {
     view.epoch.value = Math.min(Math.max(0, to), Math.max(0, last.peek()));
