@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from service.api.first_asked import opening
 from tests.cli.test_cli_access import make
-from tests.page.reel import open_run
+from tests.page.conftest import EPOCHS
+from tests.page.reel import open_run, reel_is_drawn
 
 UNUSED_HINT_MS = 5_000
 ORIGIN = re.compile(r"^https?://[^/]+")
@@ -64,6 +65,26 @@ def test_there_are_no_hints_without_a_run(http: httpx.Client, path: str) -> None
     answer = http.get(path)
     assert answer.status_code == 200
     assert hints(answer.text) == []
+
+
+def test_an_epoch_that_lands_between_levels_and_layout_mixes_nothing_up(
+    page: Page, watched: dict[str, Any], http: httpx.Client
+) -> None:
+    address = f"/runs/{watched['id']}/atlas.bin"
+    asked: list[str] = []
+
+    def one_epoch_less_at_first(route: Route) -> None:
+        asked.append(route.request.url)
+        if "epochs=" in route.request.url:
+            route.continue_()
+        else:
+            short = http.get(address, params={"epochs": f"0:{EPOCHS - 1}"})
+            route.fulfill(status=200, body=short.content, content_type="application/octet-stream")
+
+    page.route(f"**{address}?*", one_epoch_less_at_first)
+    open_run(page, watched["id"])
+    reel_is_drawn(page)
+    assert [("epochs=" in url) for url in asked] == [False, True]
 
 
 def test_nothing_is_told_of_a_run_to_those_who_may_not_read_it(

@@ -143,6 +143,10 @@ export class Reel {
     const [levels, layout] = await Promise.all([
       getBytes(`${path}.bin`, params), getJson<Atlas>(`${path}.json`, params),
     ]);
+    const expected = layout.minimum.length * layout.cell.width * layout.cell.height;
+    // An epoch has landed between the two answers, of which neither was told how many there are.
+    if (levels.length !== expected && epochs === null) return this.fetch(this.coming);
+    if (levels.length !== expected) throw new Error(`${path}.bin: ${levels.length} bytes, not ${expected}`);
     this.rows = layout.rows;
     this.methods = layout.methods;
     this.geometry = {
