@@ -2,10 +2,10 @@
 
 import secrets
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import httpx
@@ -156,7 +156,9 @@ def _json(answer: httpx.Response) -> Any:
 
 
 def _wait_for_interrupt() -> None:
-    stop = threading.Event()
+    # Of make and its terminal both often send one: a second handler may run within the first, where
+    # Event.set waits for itself for ever. SimpleQueue.put is reentrant.
+    told: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+        signal.signal(number, lambda number, _: told.put(number))
+    told.get()
