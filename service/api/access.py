@@ -127,10 +127,7 @@ class Access:
             raise ScopeMissing(who.scope, needed)
 
     async def _unclaimed(self, gate: Gate, scope: Scope) -> bool:
-        # However the process was started: what answers on another address is never open.
-        if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
-            return False
-        remembered = gate.remembered_unclaimed()
+        remembered = _remembered_unclaimed(gate, scope)
         if remembered is not None:
             return remembered
         return await _in_thread(gate.look_up_unclaimed)
@@ -158,13 +155,19 @@ def _credential(headers: Headers) -> tuple[Kind, str]:
     return Kind.COOKIE, secret
 
 
+def _remembered_unclaimed(gate: Gate, scope: Scope) -> bool | None:
+    # However the process was started: what answers on another address is never open.
+    if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
+        return False
+    return gate.remembered_unclaimed()
+
+
 def may_read(gate: Gate, scope: Scope) -> bool:
     """Whether a browser that asks for a public page would be answered what needs `read`.
 
     Looks it up, and is for threads. Raises StoreBusy.
     """
-    loopback = is_loopback((scope.get("server") or ("127.0.0.1",))[0])
-    unclaimed = gate.remembered_unclaimed() if loopback else False
+    unclaimed = _remembered_unclaimed(gate, scope)
     if unclaimed is None:
         unclaimed = gate.look_up_unclaimed()
     secret = cookie_of(Headers(scope=scope))

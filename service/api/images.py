@@ -49,8 +49,7 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
         watched = images.probes(session, run_id)
         if not watched:
             runs.get(session, run_id)
-    if not watched:
-        raise ImageNotFound("of its own", f"run {run_id} has no probes yet")
+            raise ImageNotFound("of its own", f"run {run_id} has no probes yet")
     etag = hashlib.sha256(b"".join(image.png for image in watched)).hexdigest()[:32]
 
     def draw() -> bytes:
