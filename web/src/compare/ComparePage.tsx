@@ -1,7 +1,7 @@
 // Two to six runs under one scrubber: the same probe, the same scale, aligned by epochs or by images seen.
 
 import { computed, effect, signal, untracked, useComputed } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo } from "preact/hooks";
 import { loadTables, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
@@ -24,7 +24,7 @@ type Alignment = "epochs" | "images";
 
 export function ComparePage({ ids }: { ids: number[] }) {
   const model = useMemo(() => open(ids), [ids.join()]);
-  useEffect(() => model.close, [model]);
+  useLayoutEffect(() => model.close, [model]); // also of a page that is left before its first frame
   useEffect(() => listen(model.deeds), [model]);
   document.title = `${t("compare.title")} – Camreel`;
   const runs = model.followings.map((one) => one.run.value);

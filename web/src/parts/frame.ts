@@ -1,11 +1,12 @@
-import { useCallback, useEffect, useRef } from "preact/hooks";
+import { useCallback, useLayoutEffect, useRef } from "preact/hooks";
 
 /** Asks for `act` in the next frame: once, however often it is asked for until then. */
 export function useFrame(act: () => void): () => void {
   const latest = useRef(act);
   latest.current = act;
   const waiting = useRef(0);
-  useEffect(() => () => cancelAnimationFrame(waiting.current), []);
+  // An effect that waits for the next frame would end after it: with nothing left to act on.
+  useLayoutEffect(() => () => cancelAnimationFrame(waiting.current), []);
   return useCallback(() => {
     waiting.current ||= requestAnimationFrame(() => {
       waiting.current = 0;

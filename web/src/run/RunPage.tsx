@@ -1,7 +1,7 @@
 // One run: the reel, the scrubber, and all that follows the epoch under it.
 
 import { batch, computed, effect, signal, untracked, useComputed, useSignal } from "@preact/signals";
-import { useEffect, useMemo } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo } from "preact/hooks";
 import { postJson, remove } from "../api/client";
 import type { Run } from "../api/types";
 import { arrived, loadProbes } from "../maps/images";
@@ -32,7 +32,7 @@ const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is 
 
 export function RunPage({ id }: { id: number }) {
   const model = useMemo(() => taken(id), [id]);
-  useEffect(() => model.close, [model]);
+  useLayoutEffect(() => model.close, [model]); // also of a page that is left before its first frame
   const { following, view, state } = model;
   const run = following.run.value;
 
