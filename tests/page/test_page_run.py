@@ -67,6 +67,43 @@ def test_scrubbing_drives_maps_scores_and_curves(
     assert len(seen) == 3
 
 
+def test_the_scrubbed_column_and_the_selected_row_stay_in_sight(page: Page, run_id: int) -> None:
+    page.set_viewport_size({"width": 1200, "height": 620})
+    reference = page.request.get(f"/runs/{run_id}/probes").json()["items"][-1]["image"]
+    open_run(page, run_id, f"?step=1&cell=96&image={reference}")
+    reel = page.locator(".reel")
+    head, labels = 22, 116
+
+    def in_sight() -> bool:
+        seen, cell = reel.bounding_box(), page.locator(".reel-cell").bounding_box()
+        assert seen is not None
+        assert cell is not None
+        return (
+            cell["x"] >= seen["x"] + labels - 3
+            and cell["x"] + cell["width"] <= seen["x"] + seen["width"] + 3
+            and cell["y"] >= seen["y"] + head - 3
+            and cell["y"] + cell["height"] <= seen["y"] + seen["height"] + 3
+        )
+
+    def expect_epoch(epoch: int) -> None:
+        expect(page.locator(".reel-epoch")).to_have_text(str(epoch))
+        page.wait_for_timeout(100)
+        assert in_sight()
+
+    expect_epoch(EPOCHS)
+    assert reel.evaluate("e => e.scrollLeft > 0 && e.scrollTop > 0")
+    page.keyboard.press("Home")
+    for _ in range(9):
+        page.keyboard.press("ArrowUp")
+    expect_epoch(0)
+    reel.evaluate("e => e.scrollTo(9999, 9999)")  # as the user wants it
+    page.wait_for_timeout(100)
+    assert not in_sight()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    expect_epoch(1)
+
+
 def test_playing_goes_on_to_the_last_epoch_and_stops(page: Page, run_id: int) -> None:
     open_run(page, run_id, "?epoch=3")
     choice(page, "Speed").select_option("40")
@@ -193,7 +230,7 @@ def test_values_are_told_in_map_coordinates(page: Page, run_id: int, http: httpx
     # Position (i, j) of conv2 is centred on pixel 2 + i of the image's 28.
     at = [(2 + int(k) + 0.5) / 28 for k in (i, j)]
     page.mouse.move(box["x"] + at[1] * box["width"], box["y"] + at[0] * box["height"])
-    text = page.locator(".large figcaption .muted").first
+    text = page.locator(".large .told").first
     expect(text).to_contain_text(f"row {i}, column {j}")
     said = float(text.inner_text().split(":")[1])
     assert said == pytest.approx(values.max(), rel=0.02)

@@ -4,7 +4,7 @@ import { computed, effect, signal, untracked, useComputed } from "@preact/signal
 import { useEffect, useLayoutEffect, useMemo } from "preact/hooks";
 import { loadTables, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
-import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
+import { ReelCanvas, type Columns, type Line, type Room } from "../maps/ReelCanvas";
 import { shared } from "../maps/scale";
 import { Failure, Loading } from "../parts/Failure";
 import { Link } from "../parts/Link";
@@ -13,6 +13,7 @@ import { params, replaceParams } from "../route";
 import { Curves, type Chart } from "../run/Curves";
 import { followRun } from "../run/following";
 import { listen } from "../run/keys";
+import { askWhatIsOffered } from "../run/offered";
 import { Options } from "../run/Options";
 import { Scrubber } from "../run/Scrubber";
 import { fitting, openView, sampled, zoom } from "../run/view";
@@ -61,7 +62,7 @@ export function ComparePage({ ids }: { ids: number[] }) {
           <ReelCanvas
             lines={model.lines} columns={model.columns} size={size} cursor={model.cursor} selected={model.selected}
             version={model.version} label={t("compare.title")} onPick={(column) => model.deeds.seek(model.columns.peek().epochs[column] ?? 0)}
-            onWidth={(width) => (model.width.value = Math.max(200, width))}
+            onRoom={(room) => (model.room.value = room)}
           />
           <div class="dock">
             <Scrubber
@@ -105,9 +106,10 @@ function open(ids: number[]) {
   const followings = ids.map(followRun);
   const { view, close: closeView } = openView("proposed");
   const alignment = signal<Alignment>(params.peek().get("align") === "images" ? "images" : "epochs");
-  const width = signal(0);
+  const room = signal<Room>({ width: 1000, height: Infinity }); // until it is measured
   const playing = signal(false);
   const ready = signal(0);
+  void askWhatIsOffered(view);
   void loadTables().then(() => ready.value++);
 
   const samples = computed(() => followings.map((one) => one.run.value?.spec.samples_per_epoch ?? 1));
@@ -136,7 +138,7 @@ function open(ids: number[]) {
     return found?.image ?? null;
   });
   const fit = computed(() => {
-    const found = fitting(width.value || 1000, last.value + 1);
+    const found = fitting(room.value, last.value + 1, ids.length, ids.length);
     return { cell: Math.max(found.cell, 40), step: found.step };
   });
   const layout = computed(() => ({
@@ -230,7 +232,7 @@ function open(ids: number[]) {
     view.epoch.value = Math.min(Math.max(0, to), last.peek());
   };
   return {
-    followings, view, alignment, width, playing, busy, last, at, label, common, probe, layout, columns, cursor, lines, version, numbers, charts,
+    followings, view, alignment, room, playing, busy, last, at, label, common, probe, layout, columns, cursor, lines, version, numbers, charts,
     selected: signal(""),
     follows: signal(false),
     deeds: {

@@ -1,10 +1,12 @@
-// The reel: lines of maps over columns of epochs, on one canvas as large as what is seen of it.
+// The reel: lines of maps over columns of epochs, on one canvas as large as what is seen of it. What moves
+// with the scrubber lies over it: a browser copies a canvas whole for every change of it.
 
 import { batch, useComputed, useSignal, type ReadonlySignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { useFrame } from "../parts/frame";
 import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
+import { dark } from "../theme";
 import { t, significant } from "../text";
 import { arrived, imagePixels, isComing } from "./images";
 import { paint, type Geometry, type Look } from "./paint";
@@ -28,6 +30,12 @@ export interface Columns {
   epochs: number[]; // the cursor's epoch lies in the last column that is not after it
 }
 
+/** CSS pixels that cells can have without scrolling. */
+export interface Room {
+  width: number;
+  height: number;
+}
+
 interface Props {
   lines: ReadonlySignal<Line[]>;
   columns: ReadonlySignal<Columns>;
@@ -37,15 +45,20 @@ interface Props {
   /** What the pictures depend on besides the lines: a change of it paints all again. */
   version: ReadonlySignal<string>;
   onPick: (column: number, line: Line) => void;
-  onWidth: (width: number) => void;
+  onRoom: (room: Room) => void;
   label: string;
 }
 
 const HEAD = 22;
 const GROUP_GAP = 6;
+const MARGIN = 2; // below the last line, for the cursor's frame
 const LINES_A_TILE = 16;
 const TILES_PIXELS = 8_000_000; // 32 MB
 export const GUTTER = 116;
+
+/** CSS pixels of that many lines, their head included. */
+export const heightOf = (size: number, lines: number, groups: number): number =>
+  HEAD + size * lines + GROUP_GAP * Math.max(0, groups - 1) + MARGIN;
 
 const px = (length: number): string => `${length}px`;
 
@@ -53,7 +66,7 @@ export function ReelCanvas(props: Props) {
   const box = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
   const tip = useSignal<{ x: number; y: number; text: string[] } | null>(null);
-  const seen = useSignal({ width: 0, height: 0 });
+  const seen = useSignal({ width: 0, height: 0, most: 0 }); // most: as tall as it may become
   const scroll = useSignal({ left: 0, top: 0 });
   const tiles = useRef(new Tiles());
 
@@ -68,53 +81,70 @@ export function ReelCanvas(props: Props) {
   });
   const total = useComputed(() => ({
     width: GUTTER + props.columns.value.labels.length * props.size.value,
-    height: (tops.value.at(-1) ?? HEAD) + (tops.value.length ? props.size.value : 0) + 2,
+    height: (tops.value.at(-1) ?? HEAD) + (tops.value.length ? props.size.value : 0) + MARGIN,
   }));
 
   const measure = () => {
-    const { clientWidth: width, clientHeight: height } = box.current!;
-    if (width === seen.peek().width && height === seen.peek().height) return;
+    const element = box.current!;
+    const { clientWidth: width, clientHeight: height } = element;
+    const most = parseFloat(getComputedStyle(element).maxHeight) - (element.offsetHeight - height);
+    const before = seen.peek();
+    if (width === before.width && height === before.height && most === before.most) return;
     batch(() => {
-      seen.value = { width, height };
-      props.onWidth(width - GUTTER);
+      seen.value = { width, height, most };
+      props.onRoom({ width: Math.max(200, width - GUTTER), height: most });
     });
   };
   useLayoutEffect(() => {
     measure(); // the observer would tell it a frame later
     const observer = new ResizeObserver(measure);
     observer.observe(box.current!);
-    return () => observer.disconnect();
+    addEventListener("resize", measure); // it may be shorter than the window has room for
+    return () => {
+      observer.disconnect();
+      removeEventListener("resize", measure);
+    };
   }, []);
 
-  const strayed = useRef(false); // the cursor's column may be out of sight
   const paintSoon = useFrame(() => {
     measure(); // lines that have come since may have made room for themselves
-    if (strayed.current && seen.peek().width) {
-      strayed.current = false;
-      keepInSight(box.current!);
-    }
     const context = canvas.current?.getContext("2d", { alpha: true });
     if (context) draw(context);
   });
-  useSignalLayoutEffect(() => {
-    void [props.cursor.value, props.size.value];
-    strayed.current = true;
-    paintSoon();
-  });
-  useSignalLayoutEffect(() => {
-    void [props.lines.value, props.columns.value, props.size.value, props.cursor.value, props.selected.value,
-      props.version.value, seen.value, scroll.value, arrived.value, tops.value];
-    paintSoon();
-  });
-
-  function keepInSight(element: HTMLElement): void {
+  const showColumn = useFrame(() => {
     const size = props.size.peek();
     const left = props.cursor.peek() * size;
     const room = seen.peek().width - GUTTER;
-    if (left < scroll.peek().left || left + size > scroll.peek().left + room) {
-      element.scrollLeft = Math.max(0, left - room / 2);
-      scroll.value = { left: element.scrollLeft, top: element.scrollTop };
-    }
+    if (room <= 0 || (left >= scroll.peek().left && left + size <= scroll.peek().left + room)) return;
+    scrollTo({ left: Math.max(0, left - room / 2) });
+  });
+  const showLine = useFrame(() => {
+    const size = props.size.peek();
+    const top = tops.peek()[props.lines.peek().findIndex((line) => line.key === props.selected.peek())];
+    const tall = seen.peek().height;
+    if (top === undefined || !tall) return;
+    const from = scroll.peek().top + HEAD;
+    if (top < from) scrollTo({ top: top - HEAD });
+    else if (top + size > scroll.peek().top + tall) scrollTo({ top: top + size + GROUP_GAP - tall });
+  });
+  useSignalLayoutEffect(() => {
+    void [props.cursor.value, props.size.value, seen.value.width];
+    showColumn();
+  });
+  useSignalLayoutEffect(() => {
+    void [props.selected.value, props.size.value, seen.value.height];
+    showLine();
+  });
+  useSignalLayoutEffect(() => {
+    void [props.lines.value, props.columns.value, props.size.value, props.version.value, seen.value, scroll.value,
+      arrived.value, tops.value, dark.value];
+    paintSoon();
+  });
+
+  function scrollTo(place: ScrollToOptions): void {
+    const element = box.current!;
+    element.scrollTo({ ...place, behavior: "instant" });
+    scroll.value = { left: element.scrollLeft, top: element.scrollTop };
   }
 
   function draw(context: CanvasRenderingContext2D) {
@@ -155,29 +185,7 @@ export function ReelCanvas(props: Props) {
         if (covered < cellPixels) context.putImageData(tile, x, y, covered, hidden, cellPixels - covered, tall - hidden);
       }
     }
-    context.save();
-    context.beginPath();
-    context.rect(GUTTER, HEAD, width - GUTTER, height - HEAD);
-    context.clip();
-    drawCursor(context, style, first);
-    context.restore();
     drawHead(context, style, first, last, columns.labels, width);
-  }
-
-  function drawCursor(context: CanvasRenderingContext2D, style: CSSStyleDeclaration, first: number) {
-    const size = props.size.peek();
-    const { left, top } = scroll.peek();
-    const column = props.cursor.peek();
-    if (column < first) return;
-    const x = GUTTER + column * size - left;
-    context.strokeStyle = style.getPropertyValue("--accent");
-    context.lineWidth = 2;
-    context.strokeRect(x - 1, HEAD - 4, size + 1, total.peek().height - top + 4);
-    const row = props.lines.peek().findIndex((line) => line.key === props.selected.peek());
-    if (row >= 0) {
-      context.lineWidth = 3;
-      context.strokeRect(x - 1, tops.peek()[row]! - top - 1, size + 1, size + 1);
-    }
   }
 
   function drawHead(
@@ -192,14 +200,9 @@ export function ReelCanvas(props: Props) {
     const widest = Math.max(...labels.slice(-3).map((label) => context.measureText(label).width), 8) + 10;
     const every = Math.max(1, Math.ceil(widest / size));
     context.fillStyle = style.getPropertyValue("--muted");
-    const cursor = props.cursor.peek();
     for (let column = first; column <= last; column++) {
       const x = GUTTER + column * size - left + size / 2;
-      if (column !== cursor && (column % every || Math.abs(column - cursor) < every || x < GUTTER)) continue;
-      const chosen = column === cursor;
-      context.fillStyle = style.getPropertyValue(chosen ? "--text" : "--muted");
-      context.font = `${chosen ? "600 " : ""}${style.fontSize} ${style.fontFamily}`;
-      context.fillText(labels[column]!, Math.min(x, width - widest / 2), HEAD / 2);
+      if (column % every === 0 && x >= GUTTER) context.fillText(labels[column]!, x, HEAD / 2);
     }
   }
 
@@ -254,6 +257,7 @@ export function ReelCanvas(props: Props) {
             onPointerUp={() => (picking.current = false)}
             onPointerLeave={() => (tip.value = null)}
           />
+          <Cursor {...props} tops={tops} />
           <ul class="reel-labels" style={{ width: px(GUTTER), height: px(total.value.height) }}>
             {props.lines.value.map((line, index) => (
               <li key={line.key} style={{ top: px(tops.value[index]!), height: px(props.size.value) }}>
@@ -273,6 +277,23 @@ export function ReelCanvas(props: Props) {
           {tip.value.text.map((text) => <div>{text}</div>)}
         </div>
       )}
+    </div>
+  );
+}
+
+/** The scrubbed epoch's column, with its number, and the selected cell in it. */
+function Cursor({ lines, columns, size, cursor, selected, tops }: Props & { tops: ReadonlySignal<number[]> }) {
+  const label = columns.value.labels[cursor.value];
+  if (label === undefined) return null;
+  const row = lines.value.findIndex((line) => line.key === selected.value);
+  const last = cursor.value === columns.value.labels.length - 1;
+  return (
+    <div
+      class="reel-cursor" aria-hidden="true"
+      style={{ left: px(GUTTER), width: px(size.value), transform: `translateX(${px(cursor.value * size.value)})` }}
+    >
+      <div class={last ? "reel-epoch last" : "reel-epoch"} style={{ height: px(HEAD) }}><span>{label}</span></div>
+      {row >= 0 && <div class="reel-cell" style={{ top: px(tops.value[row]!), height: px(size.value) }} />}
     </div>
   );
 }

@@ -43,7 +43,6 @@ interface Look {
   width: number; // CSS pixels; all columns of the grid are equal
   ink: string;
   line: string;
-  accent: string;
   font: string;
 }
 
@@ -51,7 +50,7 @@ function lookOf(element: HTMLElement): Look {
   const style = getComputedStyle(element);
   const colour = (name: string) => style.getPropertyValue(name);
   return {
-    dark: dark.peek(), width: element.clientWidth, ink: colour("--muted"), line: colour("--line"), accent: colour("--accent"),
+    dark: dark.peek(), width: element.clientWidth, ink: colour("--muted"), line: colour("--line"),
     font: `${style.fontSize} ${style.fontFamily}`,
   };
 }
@@ -81,6 +80,7 @@ function Plot({ chart, x, at, xLabel, onPick, lookOf, onResize }: PlotProps) {
   const plot = useRef<uPlot | null>(null);
   const shown = useRef<[Chart, number[]] | null>(null);
   const cursor = useRef(0);
+  const marker = useRef<HTMLElement | null>(null);
   const labels = useComputed(() => chart.value.curves.map((curve) => curve.label).join("\n"));
 
   // The curves, the axes' colours and words are set once by uPlot: it is made anew when they change.
@@ -116,9 +116,16 @@ function Plot({ chart, x, at, xLabel, onPick, lookOf, onResize }: PlotProps) {
   useSignalLayoutEffect(() => {
     if (cursor.current === at.value) return;
     cursor.current = at.value;
-    plot.current?.redraw(false, false);
+    if (plot.current) mark(plot.current);
     tell(plot.current);
   });
+
+  /** The scrubbed epoch's line lies over the plot, which is not drawn again when it moves. */
+  function mark(made: uPlot) {
+    const place = made.valToPos(cursor.current, "x");
+    marker.current!.hidden = !Number.isFinite(place);
+    marker.current!.style.transform = `translateX(${place}px)`;
+  }
 
   /** The legend tells the scrubbed epoch's values, until the pointer asks for others. */
   function tell(made: uPlot | null) {
@@ -126,7 +133,7 @@ function Plot({ chart, x, at, xLabel, onPick, lookOf, onResize }: PlotProps) {
     if (made && idx >= 0 && made.cursor.left! < 0) made.setLegend({ idx });
   }
 
-  function options(chart: Chart, palette: string[], { width, ink, line, accent, font }: Look): uPlot.Options {
+  function options(chart: Chart, palette: string[], { width, ink, line, font }: Look): uPlot.Options {
     const grid = { stroke: line, width: 1 };
     const told = (value: number | null) => (value === null ? "–" : tellValue(chart.unit, value));
     return {
@@ -136,7 +143,7 @@ function Plot({ chart, x, at, xLabel, onPick, lookOf, onResize }: PlotProps) {
       scales: { x: { time: false }, y: chart.unit === "share" ? { range: [0, 1] } : {} },
       axes: [
         { stroke: ink, grid, ticks: grid, font, size: 30, values: (_, ticks) => ticks.map(String) },
-        { stroke: ink, grid, ticks: grid, font, size: 48, values: (_, ticks) => ticks.map((tick) => tellValue(chart.unit, tick, true)) },
+        { stroke: ink, grid, ticks: grid, font, size: 54, values: (_, ticks) => ticks.map((tick) => tellValue(chart.unit, tick, true)) },
       ],
       series: [
         { label: xLabel, value: (_, value) => String(value ?? "–") },
@@ -147,25 +154,17 @@ function Plot({ chart, x, at, xLabel, onPick, lookOf, onResize }: PlotProps) {
         })),
       ],
       hooks: {
-        ready: [(u) => u.over.addEventListener("click", () => {
-          const picked = u.cursor.idx;
-          if (picked !== null && picked !== undefined) onPick(u.data[0][picked]!);
-        })],
+        init: [(u) => {
+          marker.current = u.over.appendChild(Object.assign(document.createElement("div"), { className: "curve-cursor" }));
+          u.over.addEventListener("click", () => {
+            const picked = u.cursor.idx;
+            if (picked !== null && picked !== undefined) onPick(u.data[0][picked]!);
+          });
+        }],
         setCursor: [(u) => {
           if (u.cursor.left! < 0) tell(u);
         }],
-        draw: [(u) => {
-          const place = u.valToPos(cursor.current, "x", true);
-          if (!Number.isFinite(place)) return;
-          u.ctx.save();
-          u.ctx.strokeStyle = accent;
-          u.ctx.lineWidth = 2 * devicePixelRatio;
-          u.ctx.beginPath();
-          u.ctx.moveTo(place, u.bbox.top);
-          u.ctx.lineTo(place, u.bbox.top + u.bbox.height);
-          u.ctx.stroke();
-          u.ctx.restore();
-        }],
+        draw: [mark],
       },
     };
   }

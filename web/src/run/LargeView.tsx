@@ -37,6 +37,7 @@ export function LargeView({ dataset, image, shots }: Props) {
         <Picture of={[image]} draw={(size) => (image.value && !isComing(dataset, image.value) ? imagePixels(dataset, image.value, size) : null)} label={t("large.input")} />
         <figcaption>{t("large.input")} <code>{image.value ?? ""}</code></figcaption>
       </figure>
+      <p class="note">{t("large.point")}</p>
     </div>
   );
 }
@@ -89,9 +90,9 @@ function MapPicture({ index, dataset, image, shots }: Props & { index: number })
         <Picture of={[shots, image]} draw={draw} label={`${shot.title}: ${summary(shot.cell)}`} />
       </div>
       <figcaption>
-        <b>{shot.title}</b> <span class={shot.cell && shot.cell.blank !== "none" ? "told blank" : "told"}>{summary(shot.cell)}</span>
-        <br />
-        <span class="muted">{pointed.value && shot.cell && shot.geometry ? told(shot.cell, shot.geometry, pointed.value) : t("large.point")}</span>
+        <b>{shot.title}</b> <span class={shot.cell && shot.cell.blank !== "none" ? "told blank" : "told"}>
+          {pointed.value && shot.cell && shot.geometry ? told(shot.cell, shot.geometry, pointed.value) : summary(shot.cell)}
+        </span>
       </figcaption>
     </figure>
   );

@@ -7,7 +7,7 @@ import type { Run } from "../api/types";
 import { arrived, loadProbes } from "../maps/images";
 import { loadTables, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
-import { ReelCanvas, type Columns, type Line } from "../maps/ReelCanvas";
+import { ReelCanvas, type Columns, type Line, type Room } from "../maps/ReelCanvas";
 import type { Look } from "../maps/paint";
 import type { Scale, Style } from "../maps/scale";
 import { Details } from "../parts/Details";
@@ -20,6 +20,7 @@ import { chartsOf, Curves } from "./Curves";
 import { ENDED, followBlanks, followRun } from "./following";
 import { listen } from "./keys";
 import { LargeView, type Shot } from "./LargeView";
+import { askWhatIsOffered } from "./offered";
 import { Options } from "./Options";
 import { RowLabel } from "./RowLabel";
 import { followScores } from "./probabilities";
@@ -107,8 +108,9 @@ function open(id: number) {
   const following = followRun(id);
   const { view, close: closeView } = openView();
   const tablesReady = signal(0);
+  void askWhatIsOffered(view);
   void loadTables().then(() => tablesReady.value++);
-  const width = signal(0);
+  const room = signal<Room>({ width: 1000, height: Infinity }); // until it is measured
   const playing = signal(false);
   const reel = signal<Reel | null>(null);
 
@@ -117,9 +119,13 @@ function open(id: number) {
   const follows = computed(() => view.epoch.value === null);
   const image = computed(() => view.image.value ?? following.probes.value[0]?.image ?? null);
 
+  const scores = followScores(id, view.image, image, epoch, last);
+
   const fit = computed(() => {
     const count = Math.max(1, last.value + 1);
-    return fitting(width.value || 1000, Math.max(count, Math.min(20, following.run.value?.epochs_total ?? 20)));
+    const rows = view.rows.value === "probes" ? following.probes.value.length : scores.classes.value.length;
+    const columns = Math.max(count, Math.min(20, following.run.value?.epochs_total ?? 20));
+    return fitting(room.value, columns, rows * linesOf(view.shown.value).length, linesOf(view.shown.value).length > 1 ? rows : 1);
   });
   const layout = computed(() => {
     const cell = view.cell.value ?? fit.value.cell;
@@ -175,7 +181,6 @@ function open(id: number) {
       });
     }),
   ];
-  const scores = followScores(id, view.image, image, epoch, last);
   const blanks = followBlanks(id, () => [view.methodA.value, view.methodB.value], () => last.value);
 
   const lookOf = (scale: Scale | null) => ({
@@ -268,7 +273,7 @@ function open(id: number) {
     else selectedClass.value = next.class_index;
   };
   return {
-    following, view, reel, lines, columns, cursor, selected, selectedRow, shots, scores, version, charts, numbers, layout, width,
+    following, view, reel, lines, columns, cursor, selected, selectedRow, shots, scores, version, charts, numbers, layout, room,
     state: { epoch, last, image, playing, follows },
     seek, pick, stepRow,
     zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), fit.peek(), direction),
@@ -311,7 +316,7 @@ function ReelSection({ model }: { model: Model }) {
       {!failure && !reel.value?.rows.length && <Loading what={t("reel.loading")} />}
       <ReelCanvas
         lines={model.lines} columns={columns} size={size} cursor={model.cursor} selected={model.selected} version={model.version}
-        onPick={model.pick} onWidth={(width) => (model.width.value = Math.max(200, width))} label={t("reel.described", { shown })}
+        onPick={model.pick} onRoom={(room) => (model.room.value = room)} label={t("reel.described", { shown })}
       />
     </section>
   );

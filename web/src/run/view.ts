@@ -1,6 +1,7 @@
 // How a run is looked at. All of it is in the address, so that a link restores the exact view.
 
 import { batch, effect, signal, type Signal } from "@preact/signals";
+import { heightOf, type Room } from "../maps/ReelCanvas";
 import type { ScaleName, Style } from "../maps/scale";
 import { params, replaceParams } from "../route";
 
@@ -9,7 +10,9 @@ export type Rows = "probes" | "classes";
 
 export const STYLES: readonly Style[] = ["overlay", "heatmap", "signed"];
 export const SCALES: readonly ScaleName[] = ["map", "strip", "run"];
-export const CELL_SIZES = [24, 32, 40, 48, 64, 96] as const;
+export const CELL_SIZES = [24, 28, 32, 36, 40, 48, 56, 64, 80, 96] as const;
+const FITTED_AT_LEAST = 28;
+const FITTED_AT_MOST = 64;
 const SHOWN: readonly Shown[] = ["both", "a", "b"];
 const ROWS: readonly Rows[] = ["probes", "classes"];
 
@@ -103,14 +106,14 @@ export function sampled(last: number, step: number): number[] {
   return epochs;
 }
 
-/** Cell size and step with which all columns fit a width, in whole pixels of the ladder. */
-export function fitting(width: number, columns: number): Layout {
-  const whole = CELL_SIZES.findLast((size) => size <= 64 && size * columns <= width);
-  if (whole) return { cell: whole, step: 1 };
-  const room = Math.max(2, Math.floor(width / CELL_SIZES[0]) - 1); // one is kept for the last epoch
-  const step = niceStep(columns / room);
-  const shown = Math.ceil(columns / step) + 1;
-  return { cell: CELL_SIZES.findLast((size) => size <= 64 && size * shown <= width) ?? CELL_SIZES[0], step };
+/** Step and cell size with which all columns fit the room, and all lines where they are not too small for it. */
+export function fitting(room: Room, columns: number, lines: number, groups: number): Layout {
+  const across = Math.max(2, Math.floor(room.width / CELL_SIZES[0]) - 1); // one is kept for the last epoch
+  const step = columns * CELL_SIZES[0] <= room.width ? 1 : niceStep(columns / across);
+  const shown = Math.ceil((columns - 1) / step) + 1;
+  const wide = CELL_SIZES.findLast((size) => size <= FITTED_AT_MOST && size * shown <= room.width) ?? CELL_SIZES[0];
+  const tall = CELL_SIZES.findLast((size) => heightOf(size, lines, groups) <= room.height) ?? 0;
+  return { cell: tall >= FITTED_AT_LEAST ? Math.min(wide, tall) : wide, step };
 }
 
 export interface Layout {

@@ -115,7 +115,7 @@ export const english = {
 
   "options.method": "Method {name}",
   "method.conventional": "conventional: after softmax",
-  "method.proposed": "proposed: before sigmoid and softmax",
+  "method.proposed": "proposed: before softmax",
   "options.method.paper": "The paper's two",
   "options.method.recommended": "Recommended otherwise",
   "options.method.all": "All others",
@@ -155,7 +155,7 @@ export const english = {
 
   "large.title": "The selected image at this epoch",
   "large.input": "Input",
-  "large.point": "Point at the map for its values",
+  "large.point": "Point at a map for its values",
   "large.value": "row {i}, column {j}: {value}",
 
   "scores.title": "Class scores",

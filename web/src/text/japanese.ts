@@ -117,7 +117,7 @@ export const japanese: Texts = {
 
   "options.method": "手法 {name}",
   "method.conventional": "従来法(softmaxの後)",
-  "method.proposed": "提案法(シグモイドとsoftmaxの前)",
+  "method.proposed": "提案法(softmaxの前)",
   "options.method.paper": "論文の 2 手法",
   "options.method.recommended": "その他で推奨",
   "options.method.all": "その他すべて",

@@ -1,0 +1,36 @@
+// What can be chosen of methods, the scores that they explain, and colours: as far as it is known yet.
+
+import { batch, signal } from "@preact/signals";
+import { colormaps, methods, targets } from "../api/catalogue";
+import type { Colormap, Method, Target } from "../api/types";
+import { pause, quiet } from "../api/waiting";
+import type { View } from "./view";
+
+const PATIENCE = 1000; // ms
+
+export const offered = {
+  methods: signal<Method[]>([]),
+  targets: signal<Target[]>([]),
+  colormaps: signal<Colormap[]>([]),
+};
+
+export type OfPaper = "conventional" | "proposed";
+
+/** The paper's two, which the page has its own words for. */
+export const isOfPaper = (name: string): name is OfPaper => name === "conventional" || name === "proposed";
+
+/** Ask for it: at once where the view needs it to name its methods, else after what is to be seen first. */
+export async function askWhatIsOffered(view: View): Promise<void> {
+  const named = [view.methodA, view.methodB].every((one) => isOfPaper(one.peek()));
+  try {
+    offered.colormaps.value = await colormaps(); // the maps wait for these
+    if (named) await Promise.race([quiet(), pause(PATIENCE)]);
+    const [all, scores] = await Promise.all([methods(), targets()]);
+    batch(() => {
+      offered.methods.value = all;
+      offered.targets.value = scores;
+    });
+  } catch {
+    // Why the service refuses or does not answer is told with the run.
+  }
+}
