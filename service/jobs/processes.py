@@ -112,6 +112,7 @@ class ProcessExecutor:
             del self._live[process]
             self._changed.notify_all()
             stopped = self._closed
+        self._give_back(process)
         killed = exit_code == -signal.SIGKILL and oom_kills() != kills_before
         job.ended(Ending(exit_code, stopped, out_of_memory=killed))
 
@@ -134,6 +135,11 @@ class ProcessExecutor:
             exit_code = process.exitcode
         assert exit_code is not None  # noqa: S101  it was joined
         return exit_code
+
+    def _give_back(self, process: BaseProcess) -> None:
+        # Its descriptors: whoever is told that a job has ended finds nothing of it.
+        with self._children:
+            process.close()
 
 
 def _work(packed: bytes) -> None:

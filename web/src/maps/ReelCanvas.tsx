@@ -87,7 +87,7 @@ export function ReelCanvas(props: Props) {
   const measure = () => {
     const element = box.current!;
     const { clientWidth: width, clientHeight: height } = element;
-    const most = parseFloat(getComputedStyle(element).maxHeight) - (element.offsetHeight - height);
+    const most = (parseFloat(getComputedStyle(element).maxHeight) || Infinity) - (element.offsetHeight - height);
     const before = seen.peek();
     if (width === before.width && height === before.height && most === before.most) return;
     batch(() => {
@@ -197,12 +197,12 @@ export function ReelCanvas(props: Props) {
     context.font = `${style.fontSize} ${style.fontFamily}`;
     context.textAlign = "center";
     context.textBaseline = "middle";
-    const widest = Math.max(...labels.slice(-3).map((label) => context.measureText(label).width), 8) + 10;
-    const every = Math.max(1, Math.ceil(widest / size));
+    const widest = Math.max(...labels.slice(-3).map((label) => context.measureText(label).width), 8);
+    const every = Math.max(1, Math.ceil((widest + 10) / size));
     context.fillStyle = style.getPropertyValue("--muted");
     for (let column = first; column <= last; column++) {
       const x = GUTTER + column * size - left + size / 2;
-      if (column % every === 0 && x >= GUTTER) context.fillText(labels[column]!, x, HEAD / 2);
+      if (column % every === 0 && x >= GUTTER) context.fillText(labels[column]!, Math.min(x, width - widest / 2), HEAD / 2);
     }
   }
 

@@ -23,12 +23,15 @@ export const isOfPaper = (name: string): name is OfPaper => name === "convention
 export async function askWhatIsOffered(view: View): Promise<void> {
   const named = [view.methodA, view.methodB].every((one) => isOfPaper(one.peek()));
   try {
-    offered.colormaps.value = await colormaps(); // the maps wait for these
-    if (named) await Promise.race([quiet(), pause(PATIENCE)]);
-    const [all, scores] = await Promise.all([methods(), targets()]);
+    if (named) {
+      offered.colormaps.value = await colormaps(); // the maps wait for these, too
+      await Promise.race([quiet(), pause(PATIENCE)]);
+    }
+    const [all, scores, colours] = await Promise.all([methods(), targets(), colormaps()]);
     batch(() => {
       offered.methods.value = all;
       offered.targets.value = scores;
+      offered.colormaps.value = colours;
     });
   } catch {
     // Why the service refuses or does not answer is told with the run.
