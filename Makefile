@@ -9,9 +9,10 @@ export UV_LINK_MODE ?= hardlink
 demo: .venv/.runtime
 	$(BIN)/camreel demo $(ARGS)
 
-# One thread a process: two test workers, and what they start, share the cores.
+# One thread a process: the workers, and what they start, share the cores. Three for two cores, as
+# half of their time is waiting for processes to start or to be seen dead.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 # Hundreds of kills, and the kernel's choice of what they hit: each is told as it happens.
 torture: .venv/.dev

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
@@ -82,6 +82,7 @@ def test_a_map_of_one_value_is_drawn_as_zeros(value):
 
 
 @settings(deadline=None)
+@example(np.full((4, 4), 4, "float32"), 0.0, float(np.finfo("float32").tiny))
 @given(maps, st.floats(-10, 10, width=32), st.floats(0, 10, width=32))
 def test_a_shared_scale_clips_what_lies_outside(signed, minimum, peak):
     drawn = equation_3(seen(signed).values, Scale(minimum, peak))

@@ -74,10 +74,12 @@ class Cell:
 
 def equation_3(values: Floats, scale: Scale) -> Floats:
     """(L - min) / (max - min), 0..1; zeros where that is 0 / 0."""
-    extent = scale.peak - scale.low
+    extent = np.float32(scale.peak - scale.low)
     if not extent > 0:
         return np.zeros_like(values)
-    return ((values - np.float32(scale.low)) / np.float32(extent)).clip(0, 1)
+    # Clipped first: what lies far outside a shared scale would be more than a float32 can hold.
+    inside: Floats = (values - np.float32(scale.low)).clip(0, extent)
+    return inside / extent
 
 
 def levels(cell: Cell, style: Style, size: int) -> Bytes:
@@ -86,10 +88,10 @@ def levels(cell: Cell, style: Style, size: int) -> Bytes:
     A blank map is 0 everywhere; 0 of the signed style is between 127 and 128.
     """
     if style is Style.SIGNED:
-        limit = cell.scale.limit
+        limit = np.float32(cell.scale.limit)
         unit = np.full((size, size), 0.5, dtype=np.float32)
         if limit > 0:
-            unit += _drawn(cell, cell.seen.signed, size) / np.float32(2 * limit)
+            unit += _drawn(cell, cell.seen.signed, size).clip(-limit, limit) / (2 * limit)
     elif cell.blank is not Blank.NONE:
         unit = np.zeros((size, size), dtype=np.float32)
     else:
