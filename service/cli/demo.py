@@ -37,7 +37,12 @@ def demo(
 ) -> None:
     """Serve, train, draw; then stay until Ctrl-C, unless told to leave."""
     console = Console()
+    chosen_here = dataset == "auto"
     dataset = _dataset(console, dataset, settings)
+    there_are = DATASETS[dataset].train_size
+    if chosen_here and samples is not None and samples > there_are:
+        console.print(f"It has {there_are:,} images to train: an epoch is all of them.")
+        samples = there_are
     folder = out or settings.state_dir / "demo"
     spec: dict[str, Any] = {
         "name": f"demo on {DATASETS[dataset].title}",

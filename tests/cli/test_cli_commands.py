@@ -36,8 +36,9 @@ def camreel(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
 def test_demo_without_data_or_network_says_so_and_draws_the_embedded_digits(
     tmp_path: Path,
 ) -> None:
-    done = camreel(tmp_path, "demo", "--epochs", "2", "--samples", "600", "--exit", **NO_NETWORK)
+    done = camreel(tmp_path, "demo", "--epochs", "2", "--samples", "2000", "--exit", **NO_NETWORK)
     assert done.returncode == 0, done.stderr
+    assert "It has 1,500 images to train" in done.stdout
     (said,) = [line for line in done.stdout.splitlines() if "UCI digits instead" in line]
     assert "MNIST" in said
     assert "blank: conventional" in done.stdout
