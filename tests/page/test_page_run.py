@@ -359,6 +359,18 @@ def test_everything_goes_by_keyboard(page: Page, run_id: int) -> None:
     assert {"skip", "brand", "reel", "reel-label", "play", "SELECT", "INPUT"} <= reached
 
 
+def test_what_is_drawn_takes_the_colours_of_the_theme(page: Page, run_id: int) -> None:
+    open_run(page, run_id)
+    for canvas in (REEL, ".curve canvas"):
+        light = canvas_bytes(page, canvas)
+        page.keyboard.press("d")
+        page.wait_for_timeout(100)
+        assert canvas_bytes(page, canvas) != light
+        page.keyboard.press("d")
+        page.wait_for_timeout(100)
+        assert canvas_bytes(page, canvas) == light
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/app", "/app/new", "run", "/app/compare?runs={ids}"])
 def test_axe_finds_nothing(
