@@ -22,6 +22,7 @@ EPOCHS = 12
 
 EXPECTED = (
     "status of 404",  # Chromium tells of every refused request; the page tells of it in its words
+    "status of 415",
     "status of 422",
     "willReadFrequently",  # these tests read what the page only draws
 )

@@ -7,12 +7,13 @@ import re
 import sqlite3
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import Page, Request, expect
 
 from tests.page.conftest import EPOCHS
@@ -192,6 +193,36 @@ def test_rows_can_be_the_classes_of_one_image(page: Page, run_id: int) -> None:
     expect(page.get_by_text("every class of")).to_be_visible()
     expect(page.locator(".reel-label")).to_have_count(20)
     expect(page.locator(".reel-label").first).to_contain_text("class 0")
+
+
+def test_what_each_class_finds_in_an_own_image_is_seen(
+    page: Page, run_id: int, watched: dict[str, Any], http: httpx.Client, tmp_path: Path
+) -> None:
+    dataset = watched["spec"]["dataset"]
+    known = http.get("/images/test:3", params={"dataset": dataset}).content
+    with Image.open(io.BytesIO(known)) as picture:
+        ImageOps.invert(picture.convert("L")).resize((112, 112)).save(tmp_path / "own.png")
+    (tmp_path / "text.png").write_text("no picture")
+    open_run(page, run_id)
+    page.get_by_text("Your own image").click()
+    file = page.get_by_label("PNG or JPEG")
+    file.set_input_files(tmp_path / "text.png")
+    expect(page.get_by_role("alert")).to_contain_text("415")
+    page.get_by_label("swap black and white").check()
+    file.set_input_files(tmp_path / "own.png")
+    expect(choice(page, "Rows")).to_have_value("classes")
+    expect(page.get_by_role("heading", name="every class of your image")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page).to_have_url(re.compile(r"image=upload:"))
+    reference = parse_qs(urlsplit(page.url).query)["image"][0]
+    told = http.get(f"/runs/{run_id}/epochs/{EPOCHS}/cam.json", params={"image": reference}).json()
+    seen = page.locator(".reel-label[aria-pressed=true]")
+    expect(seen).to_have_attribute("title", re.compile(f"class {told['class_name']},"))
+    expect(page.locator(".scores .best")).to_have_count(1)
+    expect(page.locator(".scores")).to_contain_text(f"Taken for {told['class_name']}")
+    reel_is_drawn(page)
+    choice(page, "Rows").select_option("probes")
+    expect(page.locator(".large figcaption").last).to_have_text(re.compile("Input test:"))
 
 
 def test_blank_cells_are_hatched_and_say_why(page: Page, run_id: int, http: httpx.Client) -> None:
@@ -379,7 +410,8 @@ def test_axe_finds_nothing(
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     if path == "run":
         open_run(page, run_id)
-        page.locator("summary").first.click()
+        for summary in page.locator("summary").all():
+            summary.click()
     else:
         page.goto(path.format(ids=f"{run_id},{finished['id']}"))
         page.wait_for_timeout(1000)

@@ -40,6 +40,10 @@ export async function postJson<T>(path: string, body?: unknown): Promise<T> {
   return (await send(path, { method: "POST", ...init })).json();
 }
 
+export async function postBlob<T>(path: string, params: Params, body: Blob): Promise<T> {
+  return (await send(address(path, params), { method: "POST", body })).json();
+}
+
 export async function remove(path: string): Promise<void> {
   await send(path, { method: "DELETE" });
 }

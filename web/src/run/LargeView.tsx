@@ -8,6 +8,7 @@ import { paint, type Geometry, type Look } from "../maps/paint";
 import { useFrame } from "../parts/frame";
 import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { significant, t } from "../text";
+import { imageName } from "./OwnImage";
 
 const SIZE = 224; // CSS pixels, at least as many as it is shown in
 
@@ -35,7 +36,7 @@ export function LargeView({ dataset, image, shots }: Props) {
       ))}
       <figure>
         <Picture of={[image]} draw={(size) => (image.value && !isComing(dataset, image.value) ? imagePixels(dataset, image.value, size) : null)} label={t("large.input")} />
-        <figcaption>{t("large.input")} <code>{image.value ?? ""}</code></figcaption>
+        <figcaption>{t("large.input")} <code>{imageName(image.value)}</code></figcaption>
       </figure>
       <p class="note">{t("large.point")}</p>
     </div>

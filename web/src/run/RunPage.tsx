@@ -21,6 +21,7 @@ import { ENDED, followBlanks, followRun } from "./following";
 import { listen } from "./keys";
 import { LargeView, type Shot } from "./LargeView";
 import { askWhatIsOffered } from "./offered";
+import { imageName, OwnImage } from "./OwnImage";
 import { Options } from "./Options";
 import { RowLabel } from "./RowLabel";
 import { followScores } from "./probabilities";
@@ -67,6 +68,7 @@ export function RunPage({ id }: { id: number }) {
             <aside class="side" aria-label={t("large.title")}>
               <LargeView dataset={run.spec.dataset} image={state.image} shots={model.shots} />
               <Scores scores={model.scores} image={state.image} epoch={state.epoch} />
+              <OwnImage dataset={run.spec.dataset} onTaken={model.lookAt} />
             </aside>
           </div>
           <div class="dock">
@@ -117,7 +119,12 @@ function open(id: number) {
   const last = computed(() => following.epochs.value.length - 1);
   const epoch = computed(() => Math.min(view.epoch.value ?? Math.max(0, last.value), Math.max(0, last.value)));
   const follows = computed(() => view.epoch.value === null);
-  const image = computed(() => view.image.value ?? following.probes.value[0]?.image ?? null);
+  const image = computed(() => {
+    const probes = following.probes.value;
+    // Classes can be those of any image, an own one as well.
+    const there = view.rows.value === "classes" || probes.some((probe) => probe.image === view.image.value);
+    return (there && view.image.value) || (probes[0]?.image ?? null);
+  });
 
   const scores = followScores(id, view.image, image, epoch, last);
 
@@ -213,12 +220,17 @@ function open(id: number) {
   });
   const selectedClass = signal<number | null>(null);
   const selectedLine = signal<number | null>(null); // of a pair: which method's
+  // What an image without a class of its own is taken for in the end.
+  const bestClass = computed(() => {
+    const now = scores.at(image.value, last.value);
+    return now ? now.indexOf(Math.max(...now)) : 0;
+  });
   const rowIndex = computed(() => {
     void reel.value?.changed.value;
     const rows = reel.value?.rows ?? [];
     const found = view.rows.value === "probes"
       ? rows.findIndex((row) => row.image === image.value)
-      : rows.findIndex((row) => row.class_index === (selectedClass.value ?? row.label));
+      : rows.findIndex((row) => row.class_index === (selectedClass.value ?? row.label ?? bestClass.value));
     return Math.max(0, found);
   });
   const selectedRow = computed(() => {
@@ -276,6 +288,12 @@ function open(id: number) {
     following, view, reel, lines, columns, cursor, selected, selectedRow, shots, scores, version, charts, numbers, layout, room,
     state: { epoch, last, image, playing, follows },
     seek, pick, stepRow,
+    /** Rows are the classes of that image. */
+    lookAt: (reference: string) => batch(() => {
+      selectedClass.value = null;
+      view.image.value = reference;
+      view.rows.value = "classes";
+    }),
     zoom: (direction: 1 | -1 | 0) => zoom(view, layout.peek(), fit.peek(), direction),
     followLatest: () => {
       view.epoch.value = view.epoch.peek() === null ? epoch.peek() : null;
@@ -302,7 +320,7 @@ function ReelSection({ model }: { model: Model }) {
   const failure = reel.value?.failure.value;
   void reel.value?.changed.value;
   const { step } = layout.value;
-  const shown = t(view.rows.value === "classes" ? "reel.title.classes" : "reel.title", { image: state.image.value ?? "" });
+  const shown = t(view.rows.value === "classes" ? "reel.title.classes" : "reel.title", { image: imageName(state.image.value) });
   return (
     <section class="reel-section" aria-label={shown} aria-busy={reel.value?.busy.value ?? true}>
       <div class="reel-head">

@@ -158,6 +158,11 @@ export const english = {
   "large.point": "Point at a map for its values",
   "large.value": "row {i}, column {j}: {value}",
 
+  "own.title": "Your own image",
+  "own.name": "your image",
+  "own.file": "PNG or JPEG",
+  "own.invert": "swap black and white: digits of MNIST are white on black",
+  "own.note": "It is made like the images that this run learns; the reel then shows what each class finds in it, epoch by epoch.",
   "scores.title": "Class scores",
   "scores.label": "its label",
   "scores.right": "Recognised.",

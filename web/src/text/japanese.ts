@@ -160,6 +160,11 @@ export const japanese: Texts = {
   "large.point": "マップを指すと値を表示",
   "large.value": "行 {i}、列 {j}：{value}",
 
+  "own.title": "自分の画像",
+  "own.name": "自分の画像",
+  "own.file": "PNG または JPEG",
+  "own.invert": "白黒を反転する(MNISTの数字は黒地に白)",
+  "own.note": "この実行が学習した画像と同じ形式に変換し、各クラスがその画像のどこを見るかをエポックごとにリールに表示します。",
   "scores.title": "クラスのスコア",
   "scores.label": "正解ラベル",
   "scores.right": "正しく認識。",
