@@ -1,7 +1,9 @@
 """Take the pictures of docs/page.md in Chromium, of two runs that a service has.
 
-camreel serve                 # with a run of the empty spec, and one of ReLU hidden units
-python scripts/page_pictures.py http://127.0.0.1:8000 1 2 docs/pictures
+    camreel serve                 # with a run of the empty spec, and one of ReLU hidden units
+    python scripts/page_pictures.py http://127.0.0.1:8000 1 2 docs/pictures
+
+An epoch, an image and a method each are named in the addresses below.
 """
 
 import argparse

@@ -37,10 +37,10 @@ def demo(
 ) -> None:
     """Serve, train, draw; then stay until Ctrl-C, unless told to leave."""
     console = Console()
-    chosen_here = dataset == "auto"
-    dataset = _dataset(console, dataset, settings)
+    wanted, dataset = dataset, _dataset(console, dataset, settings)
+    fallen_back = wanted == "auto" and dataset == "digits"
     there_are = DATASETS[dataset].train_size
-    if chosen_here and samples is not None and samples > there_are:
+    if fallen_back and samples is not None and samples > there_are:
         console.print(f"It has {there_are:,} images to train: an epoch is all of them.")
         samples = there_are
     folder = out or settings.state_dir / "demo"

@@ -2,7 +2,7 @@
 
 import { computed, effect, signal, untracked, useComputed } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo } from "preact/hooks";
-import { loadTables, table } from "../maps/colours";
+import { knownColormaps, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line, type Room } from "../maps/ReelCanvas";
 import { shared } from "../maps/scale";
@@ -108,9 +108,7 @@ function open(ids: number[]) {
   const alignment = signal<Alignment>(params.peek().get("align") === "images" ? "images" : "epochs");
   const room = signal<Room>({ width: 1000, height: Infinity }); // until it is measured
   const playing = signal(false);
-  const ready = signal(0);
   void askWhatIsOffered(view);
-  void loadTables().then(() => ready.value++);
 
   const samples = computed(() => followings.map((one) => one.run.value?.spec.samples_per_epoch ?? 1));
   // A column is an epoch, or as many images as the run of the smallest epochs sees in one.
@@ -188,7 +186,6 @@ function open(ids: number[]) {
   });
   const lines = computed<Line[]>(() => {
     void changes.value;
-    void ready.value;
     const { epochs } = columns.value;
     const look = { style: view.style.value, table: table(view.style.value === "signed" ? "RdBu_r" : view.colormap.value), scale: scale.value };
     return reels.value.flatMap((reel, run) => {
@@ -213,7 +210,7 @@ function open(ids: number[]) {
     });
   });
   const version = computed(() => [
-    changes.value, ready.value, probe.value, view.style.value, view.colormap.value, view.scale.value, alignment.value,
+    changes.value, knownColormaps.value.length, probe.value, view.style.value, view.colormap.value, view.scale.value, alignment.value,
     layout.value.step, last.value,
   ].join(" "));
   const numbers = computed(() => Array.from({ length: last.value + 1 }, (_, column) => column));

@@ -60,6 +60,8 @@ export const GUTTER = 116;
 export const heightOf = (size: number, lines: number, groups: number): number =>
   HEAD + size * lines + GROUP_GAP * Math.max(0, groups - 1) + MARGIN;
 
+const leavesGap = (line: Line, index: number): boolean => line.startsGroup && index > 0;
+
 const px = (length: number): string => `${length}px`;
 
 export function ReelCanvas(props: Props) {
@@ -73,7 +75,7 @@ export function ReelCanvas(props: Props) {
   const tops = useComputed(() => {
     let y = HEAD;
     return props.lines.value.map((line, index) => {
-      if (line.startsGroup && index) y += GROUP_GAP;
+      if (leavesGap(line, index)) y += GROUP_GAP;
       const top = y;
       y += props.size.value;
       return top;
@@ -81,7 +83,7 @@ export function ReelCanvas(props: Props) {
   });
   const total = useComputed(() => ({
     width: GUTTER + props.columns.value.labels.length * props.size.value,
-    height: (tops.value.at(-1) ?? HEAD) + (tops.value.length ? props.size.value : 0) + MARGIN,
+    height: heightOf(props.size.value, props.lines.value.length, 1 + props.lines.value.filter(leavesGap).length),
   }));
 
   const measure = () => {

@@ -1,22 +1,27 @@
+import { signal } from "@preact/signals";
 import { colormaps } from "../api/catalogue";
+import type { Colormap } from "../api/types";
 
 /** 256 opaque pixels as ImageData has them in memory (little-endian RGBA). */
 export type Table = Uint32Array;
 
-const told = new Map<string, string>(); // as the catalogue has them
+/** As the catalogue has them; none until they are here. */
+export const knownColormaps = signal<Colormap[]>([]);
+
 const tables = new Map<string, Table>();
 
 export async function loadTables(): Promise<void> {
-  for (const { name, colours } of await colormaps()) told.set(name, colours);
+  knownColormaps.value = await colormaps();
 }
 
 /** The table of that name, or the first; black until they are here. */
 export function table(name: string): Table {
   const kept = tables.get(name);
   if (kept) return kept;
-  const colours = told.get(name) ?? told.values().next().value;
-  if (!colours) return new Uint32Array(256);
-  const made = parse(colours);
+  const known = knownColormaps.value; // who asks too early asks again when they come
+  const colormap = known.find((one) => one.name === name) ?? known[0];
+  if (!colormap) return new Uint32Array(256);
+  const made = parse(colormap.colours);
   tables.set(name, made);
   return made;
 }

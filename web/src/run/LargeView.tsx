@@ -8,7 +8,7 @@ import { paint, type Geometry, type Look } from "../maps/paint";
 import { useFrame } from "../parts/frame";
 import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
 import { significant, t } from "../text";
-import { imageName } from "./OwnImage";
+import { imageName } from "./imageName";
 
 const SIZE = 224; // CSS pixels, at least as many as it is shown in
 

@@ -1,6 +1,7 @@
 // How the maps are made and drawn: methods, rows, scale, style, colours, zoom.
 
 import type { Method } from "../api/types";
+import { knownColormaps } from "../maps/colours";
 import { t } from "../text";
 import { isOfPaper, offered } from "./offered";
 import { SCALES, STYLES, type Shown, type View } from "./view";
@@ -14,7 +15,7 @@ interface Props {
 const SAFE = ["viridis", "cividis", "plasma", "inferno", "magma"]; // for the colour-blind
 
 export function Options({ view, onZoom, pair }: Props) {
-  const colours = offered.colormaps.value;
+  const colours = knownColormaps.value;
   const shown: [Shown, string][] = [["both", t("options.both")], ["a", "A"], ["b", "B"]];
   return (
     <div class="options">

@@ -6,10 +6,6 @@ import { Details } from "../parts/Details";
 import { Failure } from "../parts/Failure";
 import { t } from "../text";
 
-/** An image's reference; what was uploaded has one that says nothing to people. */
-export const imageName = (reference: string | null): string =>
-  reference?.startsWith("upload:") ? t("own.name") : (reference ?? "");
-
 interface Props {
   dataset: string;
   onTaken: (reference: string) => void;

@@ -1,5 +1,6 @@
 import type { AtlasRow } from "../api/types";
 import { t } from "../text";
+import { imageName } from "./imageName";
 import { Thumbnail } from "./Thumbnail";
 
 interface Props {
@@ -17,7 +18,7 @@ export function RowLabel({ row, dataset, method, both, byClass, first }: Props) 
     <>
       {first ? <Thumbnail dataset={dataset} image={row.image} /> : <span class="no-image" />}
       {first && <span class="row-name" aria-hidden="true">{byClass ? t("row.class", { name: row.class_name }) : row.class_name}</span>}
-      <span class="visually-hidden">{row.image}, {t("row.class", { name: row.class_name })}</span>
+      <span class="visually-hidden">{imageName(row.image)}, {t("row.class", { name: row.class_name })}</span>
       {both && <span class={`which ${method ? "b" : "a"}`}>{method ? "B" : "A"}</span>}
     </>
   );

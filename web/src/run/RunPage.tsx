@@ -5,7 +5,7 @@ import { useEffect, useLayoutEffect, useMemo } from "preact/hooks";
 import { postJson, remove } from "../api/client";
 import type { Run } from "../api/types";
 import { arrived, loadProbes } from "../maps/images";
-import { loadTables, table } from "../maps/colours";
+import { knownColormaps, table } from "../maps/colours";
 import { Reel } from "../maps/reel";
 import { ReelCanvas, type Columns, type Line, type Room } from "../maps/ReelCanvas";
 import type { Look } from "../maps/paint";
@@ -18,13 +18,14 @@ import { go } from "../route";
 import { moment, percent, t } from "../text";
 import { chartsOf, Curves } from "./Curves";
 import { ENDED, followBlanks, followRun } from "./following";
+import { imageName } from "./imageName";
 import { listen } from "./keys";
 import { LargeView, type Shot } from "./LargeView";
 import { askWhatIsOffered } from "./offered";
-import { imageName, OwnImage } from "./OwnImage";
 import { Options } from "./Options";
+import { OwnImage } from "./OwnImage";
 import { RowLabel } from "./RowLabel";
-import { followScores } from "./probabilities";
+import { followScores, mostLikely } from "./probabilities";
 import { Scores } from "./Scores";
 import { Scrubber } from "./Scrubber";
 import { TakeAway } from "./TakeAway";
@@ -109,9 +110,7 @@ function taken(id: number): Model {
 function open(id: number) {
   const following = followRun(id);
   const { view, close: closeView } = openView();
-  const tablesReady = signal(0);
   void askWhatIsOffered(view);
-  void loadTables().then(() => tablesReady.value++);
   const room = signal<Room>({ width: 1000, height: Infinity }); // until it is measured
   const playing = signal(false);
   const reel = signal<Reel | null>(null);
@@ -132,7 +131,8 @@ function open(id: number) {
     const count = Math.max(1, last.value + 1);
     const rows = view.rows.value === "probes" ? following.probes.value.length : scores.classes.value.length;
     const columns = Math.max(count, Math.min(20, following.run.value?.epochs_total ?? 20));
-    return fitting(room.value, columns, rows * linesOf(view.shown.value).length, linesOf(view.shown.value).length > 1 ? rows : 1);
+    const lines = linesOf(view.shown.value).length;
+    return fitting(room.value, columns, rows * lines, lines > 1 ? rows : 1);
   });
   const layout = computed(() => {
     const cell = view.cell.value ?? fit.value.cell;
@@ -202,14 +202,13 @@ function open(id: number) {
     const present = reel.value;
     if (!present) return [];
     void present.changed.value;
-    void tablesReady.value;
     const shown = linesOf(view.shown.value);
     const { epochs } = columns.value;
     const dataset = following.run.value!.spec.dataset;
     return present.rows.flatMap((row, r) => shown.map((method, position): Line => ({
       key: `${row.image} ${row.class_index} ${method}`,
       label: <RowLabel {...{ row, dataset, method, both: shown.length > 1, byClass: view.rows.value === "classes" }} first={position === 0} />,
-      describe: `${row.image}, ${t("row.class", { name: row.class_name })}, ${present.methods[method]}`,
+      describe: `${imageName(row.image)}, ${t("row.class", { name: row.class_name })}, ${present.methods[method]}`,
       image: row.image,
       dataset,
       geometry: present.geometry,
@@ -223,7 +222,7 @@ function open(id: number) {
   // What an image without a class of its own is taken for in the end.
   const bestClass = computed(() => {
     const now = scores.at(image.value, last.value);
-    return now ? now.indexOf(Math.max(...now)) : 0;
+    return now ? mostLikely(now) : 0;
   });
   const rowIndex = computed(() => {
     void reel.value?.changed.value;
@@ -247,7 +246,6 @@ function open(id: number) {
     const present = reel.value;
     if (!present) return [];
     void present.changed.value;
-    void tablesReady.value;
     const shot = (method: number, look: Look, title = present.methods[method] ?? ""): Shot => (
       { title, cell: present.cell(method, rowIndex.value, epoch.value), geometry: present.geometry, look }
     );
@@ -261,7 +259,7 @@ function open(id: number) {
     return [...shown.map((method) => shot(method, of(method))), shot(one, other, title)];
   });
   const version = computed(() => [
-    view.style.value, view.colormap.value, view.scale.value, view.rows.value, view.shown.value, image.value, tablesReady.value,
+    view.style.value, view.colormap.value, view.scale.value, view.rows.value, view.shown.value, image.value, knownColormaps.value.length,
     reel.value?.changed.value, reel.value?.methods.join(), layout.value.step,
   ].join(" "));
   const numbers = computed(() => following.epochs.value.map((one) => one.epoch));
@@ -424,5 +422,5 @@ function spoken(model: Model): string {
   const row = model.selectedRow.value;
   if (!row) return "";
   const told = shots.map(({ title, cell }) => `${title}: ${cell ? (cell.blank === "none" ? t("spoken.shown") : t(`blank.${cell.blank}`)) : ""}`);
-  return `${t("scrubber.at", { epoch: model.state.epoch.value })}, ${row.image}, ${t("row.class", { name: row.class_name })}. ${told.join(". ")}`;
+  return `${t("scrubber.at", { epoch: model.state.epoch.value })}, ${imageName(row.image)}, ${t("row.class", { name: row.class_name })}. ${told.join(". ")}`;
 }

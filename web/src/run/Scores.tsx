@@ -2,7 +2,7 @@
 
 import type { ReadonlySignal } from "@preact/signals";
 import { percent, t } from "../text";
-import type { FollowedScores } from "./probabilities";
+import { mostLikely, type FollowedScores } from "./probabilities";
 
 interface Props {
   scores: FollowedScores;
@@ -12,7 +12,7 @@ interface Props {
 
 export function Scores({ scores: { classes, label, at }, image, epoch }: Props) {
   const now = at(image.value, epoch.value);
-  const best = now ? now.indexOf(Math.max(...now)) : -1;
+  const best = now ? mostLikely(now) : -1;
   return (
     <section class="scores" aria-label={t("scores.title")}>
       <h3>{t("scores.title")}</h3>

@@ -16,6 +16,9 @@ export interface FollowedScores {
   close: () => void;
 }
 
+/** The class of the highest probability. */
+export const mostLikely = (probabilities: number[]): number => probabilities.indexOf(Math.max(...probabilities));
+
 export function followScores(
   runId: number, chosen: ReadonlySignal<string | null>, image: ReadonlySignal<string | null>,
   epoch: ReadonlySignal<number>, last: ReadonlySignal<number>,
