@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image, ImageOps
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, Request, Route, expect
 
 from tests.page.conftest import EPOCHS
 from tests.page.reel import canvas_bytes, choice, epoch_shown, open_run, reel_is_drawn
@@ -195,13 +195,17 @@ def test_rows_can_be_the_classes_of_one_image(page: Page, run_id: int) -> None:
     expect(page.locator(".reel-label").first).to_contain_text("class 0")
 
 
+def own_image(path: Path, http: httpx.Client, dataset: str) -> None:
+    """Writes a digit as a person would bring it: large, and black on white."""
+    known = http.get("/images/test:3", params={"dataset": dataset}).content
+    with Image.open(io.BytesIO(known)) as picture:
+        ImageOps.invert(picture.convert("L")).resize((112, 112)).save(path)
+
+
 def test_what_each_class_finds_in_an_own_image_is_seen(
     page: Page, run_id: int, watched: dict[str, Any], http: httpx.Client, tmp_path: Path
 ) -> None:
-    dataset = watched["spec"]["dataset"]
-    known = http.get("/images/test:3", params={"dataset": dataset}).content
-    with Image.open(io.BytesIO(known)) as picture:
-        ImageOps.invert(picture.convert("L")).resize((112, 112)).save(tmp_path / "own.png")
+    own_image(tmp_path / "own.png", http, watched["spec"]["dataset"])
     (tmp_path / "text.png").write_text("no picture")
     open_run(page, run_id)
     page.get_by_text("Your own image").click()
@@ -223,6 +227,26 @@ def test_what_each_class_finds_in_an_own_image_is_seen(
     reel_is_drawn(page)
     choice(page, "Rows").select_option("probes")
     expect(page.locator(".large figcaption").last).to_have_text(re.compile("Input test:"))
+
+
+def test_of_own_images_only_the_last_chosen_counts(
+    page: Page, run_id: int, watched: dict[str, Any], http: httpx.Client, tmp_path: Path
+) -> None:
+    own_image(tmp_path / "own.png", http, watched["spec"]["dataset"])
+    (tmp_path / "text.png").write_text("no picture")
+    open_run(page, run_id)
+    held: list[Route] = []
+    page.route("**/images?*", lambda route: route.continue_() if held else held.append(route))
+    page.get_by_text("Your own image").click()
+    file = page.get_by_label("PNG or JPEG")
+    file.set_input_files(tmp_path / "text.png")
+    expect(page.get_by_text("Sending…")).to_be_visible()
+    file.set_input_files(tmp_path / "own.png")
+    expect(choice(page, "Rows")).to_have_value("classes")
+    held[0].continue_()
+    page.wait_for_timeout(500)  # long enough for the refusal, if anybody still waited for it
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_text("Sending…")).to_have_count(0)
 
 
 def test_blank_cells_are_hatched_and_say_why(page: Page, run_id: int, http: httpx.Client) -> None:

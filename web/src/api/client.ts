@@ -40,8 +40,8 @@ export async function postJson<T>(path: string, body?: unknown): Promise<T> {
   return (await send(path, { method: "POST", ...init })).json();
 }
 
-export async function postBlob<T>(path: string, params: Params, body: Blob): Promise<T> {
-  return (await send(address(path, params), { method: "POST", body })).json();
+export async function postBlob<T>(path: string, params: Params, body: Blob, signal?: AbortSignal): Promise<T> {
+  return (await send(address(path, params), { method: "POST", body, signal })).json();
 }
 
 export async function remove(path: string): Promise<void> {

@@ -1,9 +1,10 @@
 // A picture of one's own: what each class finds in it, over all epochs.
 
 import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { postBlob } from "../api/client";
 import { Details } from "../parts/Details";
-import { Failure } from "../parts/Failure";
+import { Failure, Loading } from "../parts/Failure";
 import { t } from "../text";
 
 interface Props {
@@ -16,17 +17,24 @@ export function OwnImage({ dataset, onTaken }: Props) {
   const inverted = useSignal(false);
   const sending = useSignal(false);
   const failure = useSignal<Error | null>(null);
+  const latest = useRef(new AbortController());
+  useLayoutEffect(() => () => latest.current.abort(), []);
+  // The choices stay open while a picture is sent (one that is disabled loses the keyboard's focus),
+  // so a second may follow before the first is answered: only what was chosen last counts.
   const send = async () => {
     if (!file.value) return;
+    latest.current.abort();
+    const { signal } = (latest.current = new AbortController());
     sending.value = true;
     failure.value = null;
     try {
       const invert = inverted.value ? "true" : null;
-      onTaken((await postBlob<{ reference: string }>("/images", { dataset, invert }, file.value)).reference);
+      const taken = await postBlob<{ reference: string }>("/images", { dataset, invert }, file.value, signal);
+      onTaken(taken.reference);
     } catch (error) {
-      failure.value = error as Error;
+      if (!signal.aborted) failure.value = error as Error;
     } finally {
-      sending.value = false;
+      if (!signal.aborted) sending.value = false;
     }
   };
   return (
@@ -36,7 +44,7 @@ export function OwnImage({ dataset, onTaken }: Props) {
           <label>
             <span>{t("own.file")}</span>
             <input
-              type="file" accept="image/png,image/jpeg" disabled={sending.value}
+              type="file" accept="image/png,image/jpeg"
               onChange={(event) => {
                 file.value = event.currentTarget.files?.[0] ?? null;
                 void send();
@@ -45,7 +53,7 @@ export function OwnImage({ dataset, onTaken }: Props) {
           </label>
           <label class="tick">
             <input
-              type="checkbox" checked={inverted.value} disabled={sending.value}
+              type="checkbox" checked={inverted.value}
               onChange={(event) => {
                 inverted.value = event.currentTarget.checked;
                 void send();
@@ -54,6 +62,7 @@ export function OwnImage({ dataset, onTaken }: Props) {
             <span>{t("own.invert")}</span>
           </label>
           <p class="note">{t("own.note")}</p>
+          {sending.value && <Loading what={t("own.sending")} />}
           {failure.value && <Failure error={failure.value} />}
         </>
       )}

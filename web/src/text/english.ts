@@ -162,6 +162,7 @@ export const english = {
   "own.name": "your image",
   "own.file": "PNG or JPEG",
   "own.invert": "swap black and white: digits of MNIST are white on black",
+  "own.sending": "Sending…",
   "own.note": "It is made like the images that this run learns; the reel then shows what each class finds in it, epoch by epoch.",
   "scores.title": "Class scores",
   "scores.label": "its label",

@@ -164,6 +164,7 @@ export const japanese: Texts = {
   "own.name": "自分の画像",
   "own.file": "PNG または JPEG",
   "own.invert": "白黒を反転する(MNISTの数字は黒地に白)",
+  "own.sending": "送信中…",
   "own.note": "この実行が学習した画像と同じ形式に変換し、各クラスがその画像のどこを見るかをエポックごとにリールに表示します。",
   "scores.title": "クラスのスコア",
   "scores.label": "正解ラベル",
