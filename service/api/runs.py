@@ -94,6 +94,11 @@ class RunAnswer(BaseModel):
     origin: OriginAnswer | None = Field(
         description="Of an imported run: what it was where it was trained."
     )
+    last_event: int = Field(
+        ge=0,
+        description="The number of its newest event: `GET /runs/{run_id}/events?after=` it tells "
+        "what happens from then on.",
+    )
 
 
 def answer(services: ServiceSet, run: Run) -> RunAnswer:

@@ -35,7 +35,8 @@ def news_after(store: Store, run_id: int, number: int) -> list[News]:
                 told += 1
                 news.append(News(event.number, reached[event.data["epoch"]]))
             else:
-                news.append(News(event.number, _as_it_was(run, event.data["status"], told - 1)))
+                then = _as_it_was(run, event.data["status"], told - 1)
+                news.append(News(event.number, replace(then, last_event=event.number)))
     return news
 
 

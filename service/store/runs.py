@@ -75,6 +75,7 @@ class Run:
     started_at: datetime | None
     finished_at: datetime | None
     origin: dict[str, Any] | None = None  # of an imported run: what it was where it was trained
+    last_event: int = 0  # the number of its newest event
 
 
 @dataclass(frozen=True)
@@ -442,4 +443,5 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         started_at=row.started_at,
         finished_at=row.finished_at,
         origin=row.origin,
+        last_event=row.last_event,
     )

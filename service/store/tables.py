@@ -18,10 +18,12 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
+    select,
     text,
 )
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, column_property, mapped_column
 
 # Named constraints, so that migrations can change them on every database.
 NAMING = {
@@ -60,6 +62,20 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
 
 
+class EventRow(Base):
+    """Something that happened to a run, written by the transaction that made it happen."""
+
+    __tablename__ = "events"
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, 3 ... of its run, no gaps
+    kind: Mapped[str] = mapped_column(String(16))
+    data: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+
+
 class RunRow(Base):
     """One learning process."""
 
@@ -87,6 +103,13 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Of an imported run: what it was where it was trained. NULL, not JSON's null, where it was not.
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # Of its events; in the same statement, so that it is of the same moment as the rest.
+    last_event: Mapped[int] = column_property(
+        select(func.coalesce(func.max(EventRow.number), 0))
+        .where(EventRow.run_id == id)  # noqa: A003  the column above
+        .correlate_except(EventRow)
+        .scalar_subquery()
+    )
 
 
 class TagRow(Base):
@@ -259,20 +282,6 @@ class PredictionRow(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True)
     image: Mapped[str] = mapped_column(String(80), primary_key=True)
     probabilities: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little-endian, C of them
-
-
-class EventRow(Base):
-    """Something that happened to a run, written by the transaction that made it happen."""
-
-    __tablename__ = "events"
-
-    run_id: Mapped[int] = mapped_column(
-        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
-    )
-    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, 3 ... of its run, no gaps
-    kind: Mapped[str] = mapped_column(String(16))
-    data: Mapped[dict[str, Any]] = mapped_column(JSON)
-    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class TokenRow(Base):

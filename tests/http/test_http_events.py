@@ -134,6 +134,23 @@ def test_progress_cancel_and_deletion_reach_whoever_follows(service: Service) ->
         assert numbered == [str(n) for n in range(2, int(last["id"]) + 1)]
 
 
+def test_a_run_that_is_trained_on_is_told_from_where_it_was_read(service: Service) -> None:
+    run_id = service.post_run(dataset="digits", epochs=1, samples_per_epoch=200)
+    run = f"/runs/{run_id}"
+    ended = service.wait(run_id)
+    assert str(ended["last_event"]) == all_events(service.http, run)[-1]["id"] == "5"
+    resumed = service.http.post(f"{run}/resume", json={"epochs": 2}).json()
+    assert (resumed["status"], resumed["last_event"]) == ("queued", 6)
+    # Its first end, which a reader from the start is told, too, is not taken for the second.
+    told = all_events(service.http, run, params={"after": resumed["last_event"]})
+    statuses = [(e["id"], e["data"]["status"]) for e in told if e["event"] == "status"]
+    assert statuses == [("7", "running"), ("9", "succeeded")]
+    assert [(e["id"], e["data"]["epoch"]) for e in told if e["event"] == "epoch"] == [("8", 2)]
+    everything = [e["data"] for e in all_events(service.http, run) if e["event"] == "status"]
+    assert [one["last_event"] for one in everything] == [1, 2, 5, 6, 7, 9]
+    assert everything[-1] == service.run(run_id)
+
+
 def test_a_server_that_stops_ends_its_streams(new_service: Callable[..., Service]) -> None:
     service = new_service()
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)

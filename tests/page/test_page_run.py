@@ -17,7 +17,15 @@ from PIL import Image, ImageOps
 from playwright.sync_api import Page, Request, Route, expect
 
 from tests.page.conftest import EPOCHS
-from tests.page.reel import canvas_bytes, choice, epoch_shown, open_run, reel_is_drawn
+from tests.page.reel import (
+    canvas_bytes,
+    changed_canvas,
+    choice,
+    epoch_is_shown,
+    eventually,
+    open_run,
+    reel_is_drawn,
+)
 
 REEL = ".reel-canvas"
 LARGE = ".large canvas"
@@ -45,17 +53,17 @@ def test_all_of_a_run_is_on_one_page(page: Page, run_id: int) -> None:
     expect(page.locator(".large canvas")).to_have_count(4)
     expect(page.locator(".scores tr")).to_have_count(10)
     expect(page.locator(".curve")).to_have_count(5)
-    assert epoch_shown(page) == EPOCHS
+    epoch_is_shown(page, EPOCHS)
 
 
 def test_scrubbing_drives_maps_scores_and_curves(
     page: Page, run_id: int, http: httpx.Client
 ) -> None:
     open_run(page, run_id)
-    seen = set()
+    seen: set[str] = set()
     for epoch in (0, 5, EPOCHS):
         page.locator(".scrubber input").fill(str(epoch))
-        assert epoch_shown(page) == epoch
+        epoch_is_shown(page, epoch)
         told = http.get(f"/runs/{run_id}/epochs/{epoch}/cam.json").json()
         best = max(told["scores"], key=told["scores"].get)
         figure = page.locator(".scores tr", has=page.locator(".best")).locator("th")
@@ -63,9 +71,7 @@ def test_scrubbing_drives_maps_scores_and_curves(
         accuracy = http.get(f"/runs/{run_id}/epochs/{epoch}").json()["test_accuracy"]
         legend = page.locator(".curve", has_text="Accuracy").first.locator(".u-legend")
         expect(legend).to_contain_text(f"{accuracy * 100:.1f}%")
-        page.wait_for_timeout(50)
-        seen.add(canvas_bytes(page, LARGE))
-    assert len(seen) == 3
+        seen.add(changed_canvas(page, LARGE, *seen))
 
 
 def test_the_scrubbed_column_and_the_selected_row_stay_in_sight(page: Page, run_id: int) -> None:
@@ -88,8 +94,7 @@ def test_the_scrubbed_column_and_the_selected_row_stay_in_sight(page: Page, run_
 
     def expect_epoch(epoch: int) -> None:
         expect(page.locator(".reel-epoch")).to_have_text(str(epoch))
-        page.wait_for_timeout(100)
-        assert in_sight()
+        eventually(page, in_sight)
 
     expect_epoch(EPOCHS)
     assert reel.evaluate("e => e.scrollLeft > 0 && e.scrollTop > 0")
@@ -98,8 +103,7 @@ def test_the_scrubbed_column_and_the_selected_row_stay_in_sight(page: Page, run_
         page.keyboard.press("ArrowUp")
     expect_epoch(0)
     reel.evaluate("e => e.scrollTo(9999, 9999)")  # as the user wants it
-    page.wait_for_timeout(100)
-    assert not in_sight()
+    eventually(page, lambda: not in_sight())
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
     expect_epoch(1)
@@ -128,7 +132,7 @@ def test_every_map_is_drawn_as_the_service_draws_it(
         address = f"?a={query['method']}&show=a&style={style}&scale={scale}&epoch=7&image=test:1"
         open_run(page, run_id, address)
         expect(page.locator(".told").first).not_to_have_text("Loading…")
-        page.wait_for_timeout(150)
+        page.wait_for_load_state("networkidle")
         ours = large_picture(page).astype(float)
         answer = http.get(
             f"/runs/{run_id}/epochs/7/cam",
@@ -166,15 +170,12 @@ def test_method_scale_style_and_colours_change_the_picture_without_a_request(
         ("Style", "signed"),
     ):
         choice(page, name).select_option(value)
-        page.wait_for_timeout(120)
-        seen.add(canvas_bytes(page, REEL))
-    assert len(seen) == 6
+        seen.add(changed_canvas(page, REEL, *seen))
     assert asked == []
     choice(page, "Method B").select_option("layer-cam")
     reel_is_drawn(page)
-    page.wait_for_timeout(300)
     assert any("/atlas" in url for url in asked)
-    assert canvas_bytes(page, REEL) not in seen
+    changed_canvas(page, REEL, *seen)
 
 
 def test_the_recommended_method_and_another_target_can_be_chosen(page: Page, run_id: int) -> None:
@@ -333,7 +334,7 @@ def test_a_run_of_hundreds_of_epochs_is_sampled_and_shows_its_columns(
     expect(head).to_contain_text("one epoch in 10: 46 of 451 shown")
     page.locator(".scrubber input").fill("100")
     reel_is_drawn(page)
-    assert epoch_shown(page) == 100
+    epoch_is_shown(page, 100)
     assert service.http.delete(f"/runs/{run_id}").status_code == 204
 
 
@@ -346,14 +347,15 @@ def test_a_link_restores_the_exact_view(page: Page, run_id: int) -> None:
     choice(page, "explaining").select_option("centred")
     page.locator(".scrubber input").fill("6")
     page.locator(".reel-label").nth(7).click()
-    page.wait_for_timeout(600)
+    reel_is_drawn(page)
+    expect(page).to_have_url(re.compile("image=.*"))
+    page.wait_for_load_state("networkidle")
     address, picture = page.url, canvas_bytes(page, LARGE)
     page.goto("about:blank")
     page.goto(address)
     reel_is_drawn(page)
-    page.wait_for_timeout(300)
-    assert epoch_shown(page) == 6
-    assert canvas_bytes(page, LARGE) == picture
+    epoch_is_shown(page, 6)
+    eventually(page, lambda: canvas_bytes(page, LARGE) == picture)
     expect(choice(page, "Colours")).to_have_value("magma")
 
 
@@ -361,14 +363,14 @@ def test_everything_goes_by_keyboard(page: Page, run_id: int) -> None:
     open_run(page, run_id)
     press = page.keyboard.press
     press("Home")
-    assert epoch_shown(page) == 0
+    epoch_is_shown(page, 0)
     press("ArrowRight")
     press("ArrowRight")
-    assert epoch_shown(page) == 2
+    epoch_is_shown(page, 2)
     press("Shift+ArrowRight")
-    assert epoch_shown(page) == EPOCHS
+    epoch_is_shown(page, EPOCHS)
     press("ArrowLeft")
-    assert epoch_shown(page) == EPOCHS - 1
+    epoch_is_shown(page, EPOCHS - 1)
     press("ArrowDown")
     expect(page.locator(".reel-label[aria-pressed=true]")).to_have_attribute(
         "title", re.compile("class 1")
@@ -416,14 +418,13 @@ def test_everything_goes_by_keyboard(page: Page, run_id: int) -> None:
 
 def test_what_is_drawn_takes_the_colours_of_the_theme(page: Page, run_id: int) -> None:
     open_run(page, run_id)
+    page.wait_for_load_state("networkidle")
     for canvas in (REEL, ".curve canvas"):
         light = canvas_bytes(page, canvas)
         page.keyboard.press("d")
-        page.wait_for_timeout(100)
-        assert canvas_bytes(page, canvas) != light
+        changed_canvas(page, canvas, light)
         page.keyboard.press("d")
-        page.wait_for_timeout(100)
-        assert canvas_bytes(page, canvas) == light
+        eventually(page, lambda canvas=canvas, light=light: canvas_bytes(page, canvas) == light)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -438,7 +439,7 @@ def test_axe_finds_nothing(
             summary.click()
     else:
         page.goto(path.format(ids=f"{run_id},{finished['id']}"))
-        page.wait_for_timeout(1000)
+        page.wait_for_load_state("networkidle")
     options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
     found = Axe().run(page, options=options)
     assert found.violations_count == 0, found.generate_report()
@@ -503,11 +504,10 @@ def test_two_runs_under_one_scrubber(page: Page, run_id: int, finished: dict[str
         *("epochs", "samples_per_epoch", "seed"),
     }
     page.locator(".scrubber input").fill("2")
-    assert epoch_shown(page) == 2
+    epoch_is_shown(page, 2)
     before = canvas_bytes(page, REEL)
     choice(page, "Scale").select_option("run")
-    page.wait_for_timeout(150)
-    assert canvas_bytes(page, REEL) != before
+    changed_canvas(page, REEL, before)
     choice(page, "Aligned by").select_option("images")
     expect(page.locator(".scrubber output")).to_contain_text("1,000 images seen")
     page.go_back()
@@ -533,11 +533,11 @@ class TestPhone:
     def test_one_column_that_nothing_sticks_out_of(self, page: Page, run_id: int) -> None:
         for path in ("/app", "/app/new", f"/app/runs/{run_id}"):
             page.goto(path)
-            page.wait_for_timeout(800)
+            page.wait_for_load_state("networkidle")
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= 390, path
         page.locator(".scrubber input").fill("3")
-        assert epoch_shown(page) == 3
+        epoch_is_shown(page, 3)
 
 
 class TestJapanese:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.page.reel import epoch_shown, reel_is_drawn
+from tests.page.reel import epoch_is_shown, reel_is_drawn
 
 
 def test_an_empty_service_explains_itself_and_starts_the_papers_run(
@@ -17,7 +17,7 @@ def test_an_empty_service_explains_itself_and_starts_the_papers_run(
     page = context.new_page()
     page.goto(f"{service.http.base_url}/app")
     expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
-    page.get_by_role("button", name="Start the paper's run").click()
+    page.get_by_role("button", name="Start the paper's run").dblclick()
     expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
     expect(page.get_by_role("heading", name="The paper's run")).to_be_visible()
     (run,) = service.http.get("/runs").json()["items"]
@@ -53,7 +53,7 @@ def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: 
     # Until the user takes it.
     page.keyboard.press("Home")
     expect(scrubber).to_have_attribute("max", "8", timeout=60_000)
-    assert epoch_shown(page) == 0
+    epoch_is_shown(page, 0)
     expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
     spec = service.run(number)["spec"]
     assert spec["optimizer"] == {"name": "adadelta", "learning_rate": 0.5, "rho": 0.9}

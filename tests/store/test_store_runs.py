@@ -139,7 +139,9 @@ def test_a_removed_run_leaves_what_was_there_before_it(store, new_run, add_epoch
             training_states.keep(session, run.id, StoredState(1, "0" * 64, 5, key))
         return run
 
-    kept = run_with_all()
+    kept_id = run_with_all().id
+    with store.reading() as session:
+        kept = runs.get(session, kept_id)
     before = rows_by_table(store)
     assert all(before.values())
     removed = run_with_all()

@@ -3,26 +3,18 @@
 import { useSignal } from "@preact/signals";
 import { ApiError } from "../api/client";
 import { Failure } from "../parts/Failure";
+import { useDeed } from "../parts/useDeed";
 import { t } from "../text";
 import { signIn } from "./session";
 
 export function SignIn() {
   const token = useSignal("");
-  const failure = useSignal<Error | null>(null);
-  const sending = useSignal(false);
+  const { act, failure, going } = useDeed();
   document.title = `${t("access.title")} – Camreel`;
 
-  const send = async (event: Event) => {
+  const send = (event: Event) => {
     event.preventDefault();
-    sending.value = true;
-    failure.value = null;
-    try {
-      await signIn(token.value.trim());
-    } catch (error) {
-      failure.value = error as Error;
-    } finally {
-      sending.value = false;
-    }
+    void act(() => signIn(token.value.trim()));
   };
   const wrong = failure.value instanceof ApiError && failure.value.problem.status === 401;
   return (
@@ -37,7 +29,7 @@ export function SignIn() {
         </div>
         {wrong && <p class="error" role="alert">{t("access.wrong")}</p>}
         {failure.value && !wrong && <Failure error={failure.value} />}
-        <button type="submit" class="primary" disabled={sending.value || !token.value.trim()}>{t("access.signIn")}</button>
+        <button type="submit" class="primary" disabled={going.value || !token.value.trim()}>{t("access.signIn")}</button>
       </form>
     </main>
   );

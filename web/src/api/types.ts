@@ -21,6 +21,7 @@ export interface Run {
   created_at: string;
   started_at: string | null;
   finished_at: string | null;
+  last_event: number;
 }
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };

@@ -1,8 +1,9 @@
 // One run: the reel, the scrubber, and all that follows the epoch under it.
 
-import { batch, computed, effect, signal, untracked, useComputed, useSignal } from "@preact/signals";
+import { batch, computed, effect, signal, untracked, useComputed } from "@preact/signals";
 import { useEffect, useLayoutEffect, useMemo } from "preact/hooks";
 import { postJson, remove } from "../api/client";
+import { hasEnded } from "../api/events";
 import type { Run } from "../api/types";
 import { arrived, loadProbes } from "../maps/images";
 import { knownColormaps, table } from "../maps/colours";
@@ -14,10 +15,11 @@ import { Details } from "../parts/Details";
 import { Failure, Loading } from "../parts/Failure";
 import { Link } from "../parts/Link";
 import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
+import { useDeed } from "../parts/useDeed";
 import { go } from "../route";
 import { moment, percent, t } from "../text";
 import { chartsOf, Curves } from "./Curves";
-import { ENDED, followBlanks, followRun } from "./following";
+import { followBlanks, followRun, isGone } from "./following";
 import { imageName } from "./imageName";
 import { listen } from "./keys";
 import { LargeView, type Shot } from "./LargeView";
@@ -29,6 +31,7 @@ import { followScores, mostLikely } from "./probabilities";
 import { Scores } from "./Scores";
 import { Scrubber } from "./Scrubber";
 import { TakeAway } from "./TakeAway";
+import { TrainOn } from "./TrainOn";
 import { fitting, linesOf, openView, sampled, zoom, type View } from "./view";
 
 const WHOLE_AT_MOST = 400; // epochs of which all maps are fetched, whatever is shown
@@ -38,6 +41,7 @@ export function RunPage({ id }: { id: number }) {
   useLayoutEffect(() => model.close, [model]); // also of a page that is left before its first frame
   const { following, view, state } = model;
   const run = following.run.value;
+  const failure = following.failure.value;
 
   useEffect(() => listen({
     view,
@@ -50,9 +54,9 @@ export function RunPage({ id }: { id: number }) {
     zoom: model.zoom,
   }), [model]);
 
-  if (following.failure.value && !run) return <Failure error={following.failure.value} retry={following.refresh} />;
+  if (failure && (!run || isGone(failure))) return <Failure error={failure} retry={following.refresh} />;
   if (!run) return <Loading />;
-  const live = !ENDED.includes(run.status);
+  const live = !hasEnded(run);
   document.title = `${runName(run)} – Camreel`;
   return (
     <main class="run" id="content">
@@ -360,17 +364,9 @@ function Legend({ view }: { view: View }) {
 }
 
 function RunHead({ run, model }: { run: Run; model: Model }) {
-  const failure = useSignal<Error | null>(null);
+  const deed = useDeed();
   const { following } = model;
-  const deed = async (act: () => Promise<unknown>) => {
-    failure.value = null;
-    try {
-      await act();
-    } catch (error) {
-      failure.value = error as Error;
-    }
-  };
-  const live = !ENDED.includes(run.status);
+  const live = !hasEnded(run);
   const done = Math.max(0, run.epochs_done);
   const best = following.epochs.value.at(-1);
   return (
@@ -388,15 +384,16 @@ function RunHead({ run, model }: { run: Run; model: Model }) {
       <div class="deeds">
         <Link to={`/new?from=${run.id}`} class="button">{t("run.again")}</Link>
         <Link to={`/compare?runs=${run.id}`} class="button">{t("run.compare")}</Link>
-        {live && <button type="button" onClick={() => deed(() => postJson(`/runs/${run.id}/cancel`))}>{t("run.cancel")}</button>}
+        {live && <button type="button" onClick={() => deed.act(() => postJson(`/runs/${run.id}/cancel`))}>{t("run.cancel")}</button>}
+        {!live && <TrainOn key={run.finished_at} run={run} deed={deed} onResumed={following.refresh} />}
         {!live && (
-          <button type="button" class="danger" onClick={() => confirm(t("run.delete.sure", { name: runName(run) })) && deed(async () => {
+          <button type="button" class="danger" onClick={() => confirm(t("run.delete.sure", { name: runName(run) })) && deed.act(async () => {
             await remove(`/runs/${run.id}`);
             go("");
           })}>{t("run.delete")}</button>
         )}
       </div>
-      {failure.value && <Failure error={failure.value} />}
+      {deed.failure.value && <Failure error={deed.failure.value} />}
     </header>
   );
 }

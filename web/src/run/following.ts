@@ -1,13 +1,14 @@
 // A run, its epochs and blanks, kept up to date while it trains.
 
 import { batch, effect, signal, type ReadonlySignal } from "@preact/signals";
-import { getAll, getJson } from "../api/client";
-import { follow, type Progress } from "../api/events";
+import { ApiError, getAll, getJson } from "../api/client";
+import { follow, hasEnded, type Progress } from "../api/events";
 import type { Blanks, Epoch, Probe, Run } from "../api/types";
 
-export const ENDED: readonly string[] = ["succeeded", "failed", "cancelled"];
-
 const RETRY = 3000; // ms
+
+/** Whether that says that the run is no more: asking again is of no use. */
+export const isGone = (failure: Error): boolean => failure instanceof ApiError && failure.problem.status === 404;
 
 export interface Following {
   run: ReadonlySignal<Run | null>;
@@ -35,12 +36,14 @@ export function followRun(id: number): Following {
     if (epoch.epoch === known.length) epochs.value = [...known, epoch];
     else if (epoch.epoch < known.length) epochs.value = known.with(epoch.epoch, epoch);
   };
+  const readEpochs = () => getAll<Epoch>(`/runs/${id}/epochs`);
   const readProbes = async () => (probes.peek().length ? probes.peek() : getAll<Probe>(`/runs/${id}/probes`));
   const refresh = async () => {
     try {
-      const [found, all, images] = await Promise.all([
-        getJson<Run>(`/runs/${id}`), getAll<Epoch>(`/runs/${id}/epochs`), readProbes(),
-      ]);
+      let [found, all, images] = await Promise.all([getJson<Run>(`/runs/${id}`), readEpochs(), readProbes()]);
+      // An epoch has landed between the answers, and will not be told once more.
+      const late = all.length <= found.epochs_done || (found.epochs_done >= 0 && !images.length);
+      if (late) [all, images] = await Promise.all([readEpochs(), readProbes()]);
       if (closed) return;
       batch(() => {
         probes.value = images;
@@ -49,26 +52,30 @@ export function followRun(id: number): Following {
         failure.value = null;
       });
       stop();
-      if (ENDED.includes(found.status)) return;
-      stop = follow(id, {
+      if (hasEnded(found)) return;
+      stop = follow(found, {
         status: (next) => {
           run.value = next;
           if (next.status !== "running") progress.value = null;
         },
         epoch: (next) => {
           add(next);
-          void readProbes().then((images) => (probes.value = images));
+          // If they cannot be read now: the next epoch asks again.
+          void readProbes().then((images) => (probes.value = images), () => {});
         },
         progress: (next) => (progress.value = next),
         connection: (open, over) => {
           connected.value = open;
-          if (over && !closed) setTimeout(() => closed || void refresh(), RETRY);
+          if (over) later();
         },
       });
     } catch (error) {
       failure.value = error as Error;
+      // What is shown stays. A proxy may answer for a service that is being started again.
+      if (run.peek() && !isGone(error as Error)) later();
     }
   };
+  const later = () => closed || setTimeout(() => closed || void refresh(), RETRY);
   void refresh();
   return {
     run, epochs, probes, progress, connected, failure, refresh,
@@ -96,7 +103,7 @@ export function followBlanks(id: number, methods: () => string[], last: () => nu
     void getJson<Blanks>(`/runs/${id}/blanks`, { method: names, epochs: from === 1 ? null : `${from}:${until}` })
       .then((blanks) => {
         if (asked !== key) return;
-        const before = fresh ? {} : shares.peek();
+        const before = shares.peek(); // has what a later question was answered
         shares.value = Object.fromEntries(
           names.map((name) => {
             const list = [...(before[name] ?? [null])]; // epoch 0 is not counted

@@ -7,6 +7,7 @@ import { architectures, datasets, optimizers, specSchema } from "../api/catalogu
 import { ApiError, getJson, postJson } from "../api/client";
 import type { Architecture, Dataset, FieldError, Json, Parametrised, Run, Schema } from "../api/types";
 import { Failure, Loading } from "../parts/Failure";
+import { useDeed } from "../parts/useDeed";
 import { go, params } from "../route";
 import { t } from "../text";
 import { defaults, Fields, Field, read, type Draft } from "./SchemaForm";
@@ -27,7 +28,7 @@ export function NewRun() {
   const draft = useSignal<Draft>({});
   const optimizer = useSignal("adadelta");
   const errors = useSignal<FieldError[]>([]);
-  const sending = useSignal(false);
+  const deed = useDeed();
 
   const open = async () => {
     failure.value = null;
@@ -60,18 +61,10 @@ export function NewRun() {
   };
   const send = async (event: Event) => {
     event.preventDefault();
-    sending.value = true;
-    failure.value = null;
-    try {
-      const run = await postJson<Run>("/runs", body());
-      go(`/runs/${run.id}`);
-    } catch (error) {
-      failure.value = error as Error;
-      errors.value = error instanceof ApiError ? (error.problem.errors ?? []) : [];
-      requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
-    } finally {
-      sending.value = false;
-    }
+    await deed.act(async () => go(`/runs/${(await postJson<Run>("/runs", body())).id}`));
+    const refusal = deed.failure.value;
+    errors.value = refusal instanceof ApiError ? (refusal.problem.errors ?? []) : [];
+    if (refusal) requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
   };
   const body = () => ({
     ...read({ ...pick([...OWN, "dataset", ...LEARNING]) }, draft.value, ""),
@@ -116,8 +109,8 @@ export function NewRun() {
           <legend>{t("new.probes")}</legend>
           <Fields schemas={schemas["probes"]!.properties!} prefix="probes." {...shared} />
         </fieldset>
-        {failure.value && <Failure error={failure.value} />}
-        <button type="submit" class="primary" disabled={sending.value}>{t("new.send")}</button>
+        {deed.failure.value && <Failure error={deed.failure.value} />}
+        <button type="submit" class="primary" aria-disabled={deed.going.value}>{t("new.send")}</button>
       </form>
     </main>
   );

@@ -3,14 +3,14 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { address, getJson, postJson } from "../api/client";
-import { follow } from "../api/events";
+import { follow, hasEnded } from "../api/events";
 import type { Run } from "../api/types";
 import { Failure, Loading } from "../parts/Failure";
 import { Link } from "../parts/Link";
 import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
 import { useSignalLayoutEffect } from "../parts/signalLayoutEffect";
+import { useDeed } from "../parts/useDeed";
 import { go, params, replaceParams } from "../route";
-import { ENDED } from "../run/following";
 import { moment, percent, t } from "../text";
 import { Sparkline } from "./Sparkline";
 
@@ -59,16 +59,16 @@ export function StartPage() {
     return () => clearInterval(timer);
   }, [key]);
 
-  const live = found.value?.items.filter((run) => !ENDED.includes(run.status)).slice(0, 4).map((run) => run.id).join() ?? "";
+  const live = found.value?.items.filter((run) => !hasEnded(run)).slice(0, 4) ?? [];
   useEffect(() => {
-    const stops = live.split(",").filter(Boolean).map((id) => follow(Number(id), {
+    const stops = live.map((one) => follow(one, {
       status: put,
       epoch: () => {},
-      progress: (progress) => change(Number(id), (run) => ({ ...run, progress: { ...run.progress, images_seen: progress.images_seen } })),
+      progress: (progress) => change(one.id, (run) => ({ ...run, progress: { ...run.progress, images_seen: progress.images_seen } })),
       connection: () => {},
     }));
     return () => stops.forEach((stop) => stop());
-  }, [live]);
+  }, [live.map((run) => run.id).join()]);
   const change = (id: number, by: (run: Run) => Run) => {
     if (found.value) found.value = { ...found.value, items: found.value.items.map((run) => (run.id === id ? by(run) : run)) };
   };
@@ -80,7 +80,7 @@ export function StartPage() {
       const next = await getJson<Found>("/runs", { ...asked, cursor: before.next });
       if (latest.current === key) found.value = { key, items: [...before.items, ...next.items], next: next.next };
     } catch (error) {
-      failure.value = error as Error;
+      if (latest.current === key) failure.value = error as Error;
     }
   };
   document.title = "Camreel";
@@ -174,7 +174,7 @@ function RunTable({ runs, picked, onPick }: { runs: Run[]; picked: number[]; onP
               <td>
                 <StatusBadge run={run} />
                 <div class="muted">{t("run.epochs", { done: Math.max(0, run.epochs_done), total: run.epochs_total })}</div>
-                {!ENDED.includes(run.status) && <Progress run={run} />}
+                {!hasEnded(run) && <Progress run={run} />}
               </td>
               <td class="figure">
                 <Sparkline values={run.summary.test_accuracy} />
@@ -204,15 +204,8 @@ function BlankShare({ run }: { run: Run }) {
 
 /** No run yet: what this is, in two sentences, and the paper's run with one button. */
 function Empty() {
-  const failure = useSignal<Error | null>(null);
-  const begin = async (spec: object) => {
-    try {
-      const run = await postJson<Run>("/runs", spec);
-      go(`/runs/${run.id}`);
-    } catch (error) {
-      failure.value = error as Error;
-    }
-  };
+  const { act, failure } = useDeed();
+  const begin = (spec: object) => act(async () => go(`/runs/${(await postJson<Run>("/runs", spec)).id}`));
   return (
     <section class="empty">
       <p>{t("empty.what")}</p>

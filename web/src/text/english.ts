@@ -82,6 +82,8 @@ export const english = {
   "run.again": "Run again…",
   "run.compare": "Compare…",
   "run.cancel": "Cancel",
+  "run.trainOn": "Train on",
+  "run.trainOn.to": "to epoch",
   "run.delete": "Delete",
   "run.delete.sure": "Delete {name} with all its checkpoints and maps? This cannot be undone.",
   "run.queued": "Waiting for a free worker…",

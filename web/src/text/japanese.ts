@@ -84,6 +84,8 @@ export const japanese: Texts = {
   "run.again": "再実行…",
   "run.compare": "比較…",
   "run.cancel": "中止",
+  "run.trainOn": "続けて学習",
+  "run.trainOn.to": "目標エポック",
   "run.delete": "削除",
   "run.delete.sure": "{name} をチェックポイントとマップごと削除しますか？元に戻せません。",
   "run.queued": "ワーカーの空きを待っています…",

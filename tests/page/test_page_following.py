@@ -1,0 +1,93 @@
+"""A run that is watched while it changes: trained on, lost from sight for a while, or deleted."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, Route, expect
+
+from tests.page.reel import reel_is_drawn
+
+SMALL = {
+    "dataset": "digits",
+    "samples_per_epoch": 200,
+    "architecture": {"channels": [8, 16], "hidden_units": 32},
+}
+
+
+@pytest.fixture
+def tab(context: BrowserContext) -> Iterator[Page]:
+    """A tab that may complain: these tests refuse what it asks for."""
+    made = context.new_page()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def training(service: Any) -> Iterator[int]:
+    """A run that trains for as long as it is looked at."""
+    run_id = service.post_run(**SMALL, epochs=10_000, name="going on")
+    service.wait(run_id, lambda run: run["epochs_done"] >= 1)
+    yield run_id
+    service.http.post(f"/runs/{run_id}/cancel").raise_for_status()
+    service.wait(run_id)
+
+
+def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:
+    """Refuses the run's stream so often, and from its second question on the run; tells what."""
+    asked: Counter[str] = Counter()
+    refused: list[str] = []
+
+    def answer(route: Route) -> None:
+        what = urlsplit(route.request.url).path.rsplit("/", 1)[-1]
+        asked[what] += 1
+        first = 1 if what == "events" else 2
+        if not first <= asked[what] < first + times:
+            return route.continue_()
+        refused.append(what)
+        return route.fulfill(
+            status=status, json={"status": status, "title": "Refused", "detail": "None is left."}
+        )
+
+    tab.route(re.compile(rf"(?<!/app)/runs/{run_id}(/events\?.*)?$"), answer)
+    return refused
+
+
+def test_a_run_that_ended_is_trained_on(page: Page, service: Any) -> None:
+    run_id = service.post_run(**SMALL, epochs=2, name="further")
+    service.wait(run_id)
+    page.goto(f"/app/runs/{run_id}")
+    reel_is_drawn(page)
+    further = page.get_by_label("to epoch")
+    expect(further).to_have_value("12")
+    further.fill("5")
+    page.get_by_role("button", name="Train on").click()
+    expect(page.locator(".scrubber input")).to_have_attribute("max", "5", timeout=60_000)
+    expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
+    assert service.run(run_id)["epochs_total"] == 5
+    # What it may be trained on to has moved with it, and is refused by the service's own words.
+    expect(page.get_by_label("to epoch")).to_have_value("15")
+    page.get_by_label("to epoch").fill("10001")
+    page.get_by_role("button", name="Train on").click()
+    expect(page.get_by_role("alert")).to_contain_text(re.compile("10000|10,000"))
+
+
+def test_a_run_is_followed_again_when_the_service_is_back(tab: Page, training: int) -> None:
+    refused = refuse(tab, training, times=1, status=502)
+    tab.goto(f"/app/runs/{training}")
+    expect(tab.get_by_text("Connection lost")).to_be_visible()
+    expect(tab.get_by_text("Connection lost")).to_have_count(0, timeout=30_000)
+    assert refused == ["events", str(training)]
+    last = int(tab.locator(".scrubber input").get_attribute("max") or 0)
+    tab.wait_for_function("last => document.querySelector('.scrubber input').max > last", arg=last)
+
+
+def test_a_run_that_is_deleted_meanwhile_is_said_to_be_gone(tab: Page, training: int) -> None:
+    refuse(tab, training, times=1_000, status=404)
+    tab.goto(f"/app/runs/{training}")
+    expect(tab.get_by_text("Connection lost")).to_be_visible()
+    expect(tab.get_by_role("alert")).to_contain_text("404 · None is left.", timeout=30_000)
+    expect(tab.locator(".reel-canvas")).to_have_count(0)
