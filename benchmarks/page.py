@@ -7,7 +7,6 @@ Chromium draws without a GPU, as the machines that run this have none.
 
 import itertools
 import json
-import shutil
 import statistics
 import subprocess
 import tempfile
@@ -19,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
+from benchmarks.chromium import chromium
 from benchmarks.mnist_folder import mnist_folder
 from benchmarks.report import Figure, Report
 from benchmarks.server import CAMREEL, served, settings
@@ -120,7 +120,7 @@ def run(rounds: int, quick: bool) -> Report:
         few, many = 1, 2  # the numbers of the runs in the new database
         _train(folder, epochs, FEW_PROBES)
         _train(folder, epochs, MANY_PROBES)
-        with _chromium() as browser:
+        with chromium() as browser:
             opened = [_opened(browser, folder, few) for _ in range(rounds)]
             with served(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
                 frames = _scrubbed(browser, f"{address}/app/runs/{many}", quick)
@@ -243,18 +243,6 @@ def _delays_of_epochs(browser: Browser, address: str) -> list[float]:
     }
     # The first ones land while the page itself is still being opened.
     return [landed[str(epoch)] - written[epoch] for epoch in written if str(epoch) in landed][2:]
-
-
-@contextmanager
-def _chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        raise SystemExit("no Chromium here: apt-get install --no-install-recommends chromium")
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=arguments)
-        yield browser
-        browser.close()
 
 
 @contextmanager

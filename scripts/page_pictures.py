@@ -1,19 +1,20 @@
 """Take the pictures of docs/page.md in Chromium, of two runs that a service has.
 
     camreel serve                 # with a run of the empty spec, and one of ReLU hidden units
-    python scripts/page_pictures.py http://127.0.0.1:8000 1 2 docs/pictures
+    python -m scripts.page_pictures http://127.0.0.1:8000 1 2 docs/pictures
 
 An epoch, an image and a method each are named in the addresses below.
 """
 
 import argparse
 import io
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
+
+from benchmarks.chromium import chromium
 
 COLOURS = 256
 SETTLED_MS = 500
@@ -72,10 +73,7 @@ def main() -> None:
     parser.add_argument("relu", type=int, help="number of the run to compare it with")
     parser.add_argument("out", type=Path, help="folder of the pictures")
     given = parser.parse_args()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
-        )
+    with chromium() as browser:
         for name, view in VIEWS.items():
             context = browser.new_context(
                 base_url=given.service,

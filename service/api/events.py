@@ -31,7 +31,8 @@ DESCRIPTION = """
 `progress`, at most four a second and without an `id`: `{"epoch", "images_seen", "images_total"}` of
 the epoch in work. The stream begins with the run's first event, or after the one named by
 `Last-Event-ID` or `after`, and ends when the run has ended and all is told. A status that is the
-run's no more is told with the run as it was then.
+run's no more is told with the run as it was then. A run that was trained on has ended before:
+follow it from its `last_event` on, as it was read.
 """
 
 
