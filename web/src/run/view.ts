@@ -112,7 +112,8 @@ export function fitting(room: Room, columns: number, lines: number, groups: numb
   const step = columns * CELL_SIZES[0] <= room.width ? 1 : niceStep(columns / across);
   const shown = Math.ceil((columns - 1) / step) + 1;
   const wide = CELL_SIZES.findLast((size) => size <= FITTED_AT_MOST && size * shown <= room.width) ?? CELL_SIZES[0];
-  const tall = CELL_SIZES.findLast((size) => heightOf(size, lines, groups) <= room.height) ?? 0;
+  // To the pixel: lines do not come one by one, as epochs do.
+  const tall = Math.floor((room.height - heightOf(0, lines, groups)) / Math.max(1, lines));
   return { cell: tall >= FITTED_AT_LEAST ? Math.min(wide, tall) : wide, step };
 }
 
