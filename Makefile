@@ -12,7 +12,7 @@ demo: .venv/.runtime
 # One thread a process: the workers, and what they start, share the cores. Three for two cores, as
 # half of their time is waiting for processes to start or to be seen dead.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Hundreds of kills, and the kernel's choice of what they hit: each is told as it happens.
 torture: .venv/.dev

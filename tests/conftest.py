@@ -18,6 +18,16 @@ CAMREEL = str(Path(sys.executable).parent / "camreel")
 START_TIMEOUT_SECONDS = 60.0
 RUN_TIMEOUT_SECONDS = 300.0
 
+# Few tests a file, that kill, restart and wait: begun last, one would end alone.
+LONGEST_FIRST = ("torture", "faults", "page", "cli", "http")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of the longest tests go first, all others stay as they are."""
+    tests = Path(__file__).parent
+    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(places)))
+
 
 def mnist_dir() -> Path | None:
     given = os.environ.get("CAMREEL_DATA_DIR")
