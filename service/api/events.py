@@ -74,11 +74,12 @@ def _start(
     number = (after or 0) if last_event_id is None else last_event_id
     with services.store.reading() as session:
         run = runs.get(session, run_id)
-        told = events.last_number(session, run_id)
-    if number > told:
+    if number > run.last_event:
         field = "after" if last_event_id is None else "Last-Event-ID"
         raise InvalidValue(
-            field, f"the run has told {told} events so far", {"minimum": 0, "maximum": told}
+            field,
+            f"the run has told {run.last_event} events so far",
+            {"minimum": 0, "maximum": run.last_event},
         )
     return Start(run_id, number, run.spec["samples_per_epoch"])
 

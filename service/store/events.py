@@ -51,12 +51,6 @@ def after(session: Session, run_id: int, number: int, limit: int | None = None) 
     return [Event(row.number, row.kind, row.data) for row in session.execute(query)]
 
 
-def last_number(session: Session, run_id: int) -> int:
-    """The number of the newest event; 0 before the first."""
-    query = select(func.max(EventRow.number)).where(EventRow.run_id == run_id)
-    return session.scalar(query) or 0
-
-
 def epochs_told(session: Session, run_id: int, number: int) -> int:
     """How many epochs were told up to that event."""
     query = (

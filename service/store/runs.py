@@ -179,10 +179,9 @@ class Pulse(NamedTuple):
 
 def pulse(session: Session, run_id: int) -> Pulse | None:
     """The run's, in one cheap query; None if there is no such run."""
-    last = select(func.max(EventRow.number)).where(EventRow.run_id == run_id).scalar_subquery()
-    query = select(
-        RunRow.status, RunRow.epochs_done, RunRow.images_seen, func.coalesce(last, 0)
-    ).where(RunRow.id == run_id)
+    query = select(RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event).where(
+        RunRow.id == run_id
+    )
     row = session.execute(query).one_or_none()
     return Pulse(*row) if row else None
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image, ImageOps
-from playwright.sync_api import Page, Request, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from tests.page.conftest import EPOCHS
 from tests.page.reel import (
@@ -196,25 +196,37 @@ def test_rows_can_be_the_classes_of_one_image(page: Page, run_id: int) -> None:
     expect(page.locator(".reel-label").first).to_contain_text("class 0")
 
 
-def own_image(path: Path, http: httpx.Client, dataset: str) -> None:
-    """Writes a digit as a person would bring it: large, and black on white."""
+@pytest.fixture
+def own_image(http: httpx.Client, watched: dict[str, Any], tmp_path: Path) -> Path:
+    """A digit as a person would bring it: large, and black on white."""
+    dataset = watched["spec"]["dataset"]
     known = http.get("/images/test:3", params={"dataset": dataset}).content
     with Image.open(io.BytesIO(known)) as picture:
-        ImageOps.invert(picture.convert("L")).resize((112, 112)).save(path)
+        ImageOps.invert(picture.convert("L")).resize((112, 112)).save(tmp_path / "own.png")
+    return tmp_path / "own.png"
+
+
+@pytest.fixture
+def no_image(tmp_path: Path) -> Path:
+    (tmp_path / "text.png").write_text("no picture")
+    return tmp_path / "text.png"
+
+
+def own_image_field(page: Page) -> Locator:
+    """Where an own image is chosen; it is closed at first."""
+    page.get_by_text("Your own image").click()
+    return page.get_by_label("PNG or JPEG")
 
 
 def test_what_each_class_finds_in_an_own_image_is_seen(
-    page: Page, run_id: int, watched: dict[str, Any], http: httpx.Client, tmp_path: Path
+    page: Page, run_id: int, http: httpx.Client, own_image: Path, no_image: Path
 ) -> None:
-    own_image(tmp_path / "own.png", http, watched["spec"]["dataset"])
-    (tmp_path / "text.png").write_text("no picture")
     open_run(page, run_id)
-    page.get_by_text("Your own image").click()
-    file = page.get_by_label("PNG or JPEG")
-    file.set_input_files(tmp_path / "text.png")
+    file = own_image_field(page)
+    file.set_input_files(no_image)
     expect(page.get_by_role("alert")).to_contain_text("415")
     page.get_by_label("swap black and white").check()
-    file.set_input_files(tmp_path / "own.png")
+    file.set_input_files(own_image)
     expect(choice(page, "Rows")).to_have_value("classes")
     expect(page.get_by_role("heading", name="every class of your image")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
@@ -231,18 +243,15 @@ def test_what_each_class_finds_in_an_own_image_is_seen(
 
 
 def test_of_own_images_only_the_last_chosen_counts(
-    page: Page, run_id: int, watched: dict[str, Any], http: httpx.Client, tmp_path: Path
+    page: Page, run_id: int, own_image: Path, no_image: Path
 ) -> None:
-    own_image(tmp_path / "own.png", http, watched["spec"]["dataset"])
-    (tmp_path / "text.png").write_text("no picture")
     open_run(page, run_id)
     held: list[Route] = []
     page.route("**/images?*", lambda route: route.continue_() if held else held.append(route))
-    page.get_by_text("Your own image").click()
-    file = page.get_by_label("PNG or JPEG")
-    file.set_input_files(tmp_path / "text.png")
+    file = own_image_field(page)
+    file.set_input_files(no_image)
     expect(page.get_by_text("Sending…")).to_be_visible()
-    file.set_input_files(tmp_path / "own.png")
+    file.set_input_files(own_image)
     expect(choice(page, "Rows")).to_have_value("classes")
     held[0].continue_()
     page.wait_for_timeout(500)  # long enough for the refusal, if anybody still waited for it

@@ -31,9 +31,14 @@ def test_a_run_is_told_from_its_queue_to_its_end(store, new_run, add_epoch):
     assert told(store, run, after=5) == []
     assert told(store, other) == [(1, "queued"), (2, 0)]
     with store.reading() as session:
-        assert events.last_number(session, run.id) == 5
-        assert events.last_number(session, 0) == 0
+        assert runs.get(session, run.id).last_event == 5
         assert [events.epochs_told(session, run.id, n) for n in range(6)] == [0, 0, 0, 1, 2, 2]
+
+
+def test_a_run_of_which_nothing_was_told_yet_has_told_0_events(store, new_run):
+    with store.writing() as session:
+        brought = runs.restore(session, new_run())
+        assert runs.get(session, brought).last_event == 0
 
 
 def test_what_did_not_happen_is_not_told(store, new_run):

@@ -385,12 +385,14 @@ function RunHead({ run, model }: { run: Run; model: Model }) {
         <Link to={`/new?from=${run.id}`} class="button">{t("run.again")}</Link>
         <Link to={`/compare?runs=${run.id}`} class="button">{t("run.compare")}</Link>
         {live && <button type="button" onClick={() => deed.act(() => postJson(`/runs/${run.id}/cancel`))}>{t("run.cancel")}</button>}
-        {!live && <TrainOn key={run.finished_at} run={run} deed={deed} onResumed={following.refresh} />}
         {!live && (
-          <button type="button" class="danger" onClick={() => confirm(t("run.delete.sure", { name: runName(run) })) && deed.act(async () => {
-            await remove(`/runs/${run.id}`);
-            go("");
-          })}>{t("run.delete")}</button>
+          <>
+            <TrainOn key={run.finished_at} run={run} deed={deed} onResumed={following.refresh} />
+            <button type="button" class="danger" onClick={() => confirm(t("run.delete.sure", { name: runName(run) })) && deed.act(async () => {
+              await remove(`/runs/${run.id}`);
+              go("");
+            })}>{t("run.delete")}</button>
+          </>
         )}
       </div>
       {deed.failure.value && <Failure error={deed.failure.value} />}
