@@ -1,8 +1,7 @@
 """The application: everything wired, nothing decided."""
 
-import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from anyio import CapacityLimiter
@@ -37,8 +36,8 @@ from service.api.metrics import Metrics
 from service.api.protection import Protection
 from service.api.services import ServiceSet
 from service.api.watching import Watches
+from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
-from service.errors import StoreBusy, StoreDamaged, StoreFull
 from service.flows import training
 from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
@@ -98,14 +97,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         services = open_services(settings)
         app.state.services = services
-        stopping = threading.Event()
-        rescuer = threading.Thread(target=_rescue, args=(services, stopping), daemon=True)
         training.pick_up(services.store, services.executor, services.workspace)
-        rescuer.start()
+        services.background.add(_lease_monitor(services))
+        services.background.start()
         yield
-        stopping.set()
+        services.background.request_stop()
         services.executor.close()
-        rescuer.join()
+        services.background.join()
         services.store.close()
 
     app = FastAPIOffline(
@@ -172,16 +170,12 @@ def open_services(settings: Settings) -> ServiceSet:
         Uploads(store, settings.max_upload_pixels, timedelta(days=settings.upload_days)),
         CapacityLimiter(DECODERS_AT_ONCE),
         settings.max_queued_runs,
+        BackgroundTasks(),
     )
 
 
-def _rescue(services: ServiceSet, stopping: threading.Event) -> None:
+def _lease_monitor(services: ServiceSet) -> BackgroundTask:
     rescuer = Rescuer(services.store, services.executor, services.workspace)
     # Often enough that a lost run goes on within two leases.
-    every_seconds = min(RESCUE_SECONDS, services.workspace.lease_seconds / 3)
-    while not stopping.wait(every_seconds):
-        # A database that is busy or full now is looked at again later, and of a damaged one every
-        # request tells; RuntimeError: the executor was closed, and what waits goes on at the next
-        # start.
-        with suppress(StoreBusy, StoreFull, StoreDamaged, RuntimeError):
-            rescuer.look()
+    interval_seconds = min(RESCUE_SECONDS, services.workspace.lease_seconds / 3)
+    return BackgroundTask("lease-monitor", rescuer.look, interval_seconds=interval_seconds)

@@ -25,7 +25,7 @@ def read_health() -> HealthAnswer:
 @router.get("/readyz", summary="The service can store and train")
 def read_readiness(services: Services) -> HealthAnswer:
     """Readiness: 503 with the reasons while nothing could be stored or no run could be trained."""
-    if reasons := reasons_not_ready(services.store, services.executor):
+    if reasons := reasons_not_ready(services.store, services.executor, services.background):
         raise NotReady(" ".join(reasons))
     return HealthAnswer(status="ready")
 

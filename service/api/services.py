@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from service.api.metrics import Metrics
 from service.api.watching import Watches
+from service.background import BackgroundTasks
 from service.flows.atlas import Atlases
 from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
@@ -36,6 +37,7 @@ class ServiceSet:
     uploads: Uploads
     decoders: CapacityLimiter  # threads that decode uploads
     max_queued_runs: int
+    background: BackgroundTasks
 
 
 def _services(request: Request) -> ServiceSet:

@@ -2,7 +2,6 @@
 
 import secrets
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from functools import partial
 import structlog
 
 from service import logs
+from service.background import BackgroundTask
 from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import Dataset, is_upload
@@ -44,6 +44,7 @@ from service.store.store import Store, opened
 CANCEL_POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
 BEATS_A_LEASE = 3
+HEARTBEAT_JOIN_SECONDS = 30.0  # longer than any wait for the database
 BUSY_PAUSE_SECONDS = 5.0
 """A worker that the database did not answer waits so long before it gives up its attempt: the next
 one starts at once, and a database that restarts is not to cost a run all that it has."""
@@ -215,7 +216,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             spec = RunSpec.model_validate(runs.get(session, run_id).spec)
         status, error = runs.SUCCEEDED, None
         try:
-            with _beating(store, lease, workspace.lease_seconds / BEATS_A_LEASE):
+            with _heartbeats(store, lease, workspace.lease_seconds / BEATS_A_LEASE):
                 _train(store, workspace, lease, spec)
         except RunCancelled:
             status = runs.CANCELLED
@@ -237,26 +238,26 @@ def new_owner() -> str:
 
 
 @contextmanager
-def _beating(store: Store, lease: Lease, every_seconds: float) -> Iterator[None]:
+def _heartbeats(store: Store, lease: Lease, every_seconds: float) -> Iterator[None]:
     """Signs of life in a thread: loading data and testing an epoch have no batches to beat after.
 
-    A beat that changes nothing is the last: the lease is another's.
+    A heartbeat that changes nothing is the last: the lease is another's.
     """
-    done = threading.Event()
 
     def beat() -> None:
-        while not done.wait(every_seconds):
-            with _later(), store.writing() as session:
-                if not runs.heartbeat(session, lease.run_id, lease=lease):
-                    return
+        with _later(), store.writing() as session:
+            if not runs.heartbeat(session, lease.run_id, lease=lease):
+                task.request_stop()
 
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
+    task = BackgroundTask(
+        "heartbeat", beat, interval_seconds=every_seconds, max_backoff_seconds=every_seconds
+    )
+    task.start()
     try:
         yield
     finally:
-        done.set()
-        thread.join()
+        task.request_stop()
+        task.join(HEARTBEAT_JOIN_SECONDS)
 
 
 def _later() -> suppress:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.background import BackgroundTasks
 from service.errors import CamreelError
 from service.jobs import Executor
 from service.store import epochs, readiness, runs, schema
@@ -35,7 +36,7 @@ def vitals(store: Store) -> Vitals:
     return Vitals(by_status, total, quarantined, size, used, free, max(0.0, age))
 
 
-def reasons_not_ready(store: Store, executor: Executor) -> list[str]:
+def reasons_not_ready(store: Store, executor: Executor, background: BackgroundTasks) -> list[str]:
     """Why the service cannot work now, in sentences without paths; empty where it can."""
     reasons = []
     try:
@@ -48,4 +49,4 @@ def reasons_not_ready(store: Store, executor: Executor) -> list[str]:
         reasons.append(told)
     if not executor.takes_jobs():
         reasons.append("The executor takes no runs any more.")
-    return reasons
+    return reasons + background.problems()
