@@ -11,29 +11,43 @@ MAX_EPOCH = 10_000
 _PART = re.compile(r"(\d{1,5})|(\d{0,5}):(\d{0,5})(?::(\d{1,5}))?", flags=re.ASCII)
 
 
-def select_epochs(text: str, run_id: int, done: int) -> list[int]:
-    """The epochs of a run with epochs 0..done that `text` names, in order.
+def select_epochs(text: str, run_id: int, last: int) -> list[int]:
+    """Epochs of a run with epochs 0..`last` (-1: none yet) that `text` names, ascending.
 
-    A range takes what there is of it; an epoch named singly has to be there. Raises InvalidValue,
-    and EpochNotFound where nothing is left.
+    A range takes the epochs that exist; an epoch named singly must exist. Raises InvalidValue for
+    a malformed part and for a range that ends before it starts, and EpochNotFound where an epoch,
+    or every epoch of the selection, is past `last`.
     """
-    chosen: set[int] = set()
-    for part in text.split(","):
-        match = _PART.fullmatch(part.strip())
-        if match is None:
-            raise _malformed()
-        single, start, stop, step = match.groups()
-        if single is not None:
-            if int(single) > done:
-                raise EpochNotFound(run_id, int(single), done)
-            chosen.add(int(single))
-        else:
-            if step is not None and int(step) == 0:
-                raise _malformed()
-            chosen.update(range(int(start or 0), min(int(stop or done), done) + 1, int(step or 1)))
-    if not chosen:
-        raise EpochNotFound(run_id, int(re.findall(r"\d+", text + "0")[0]), done)
-    return sorted(chosen)
+    parts = [part.strip() for part in text.split(",")]
+    ranges = [_epoch_range(part) for part in parts]
+    for part, epoch_range in zip(parts, ranges, strict=True):
+        if part.isdecimal() and epoch_range.start > last:
+            raise EpochNotFound(run_id, epoch_range.start, last)
+    reached = [range(part.start, min(part.stop, last + 1), part.step) for part in ranges]
+    epochs = {epoch for epoch_range in reached for epoch in epoch_range}
+    if not epochs:
+        raise EpochNotFound(run_id, min(epoch_range.start for epoch_range in ranges), last)
+    return sorted(epochs)
+
+
+def _epoch_range(part: str) -> range:
+    """One part of a selection, `7` or `start:stop:step`. Raises InvalidValue."""
+    match = _PART.fullmatch(part)
+    if match is None:
+        raise _malformed()
+    single, start, stop, step = match.groups()
+    if single is not None:
+        return range(int(single), int(single) + 1)
+    first, final = int(start or 0), int(stop or MAX_EPOCH)
+    if step is not None and int(step) == 0:
+        raise _malformed()
+    if final < first:
+        raise InvalidValue(
+            "epochs",
+            f"the range {part} is empty: it starts at {first} and stops at {final}",
+            allowed={"minimum": 0, "maximum": MAX_EPOCH},
+        )
+    return range(first, final + 1, int(step or 1))
 
 
 @dataclass(frozen=True)
