@@ -36,7 +36,7 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("camreel-data"), description="Folder of the default database.")
     data_dir: Path | None = Field(
         None,
-        description="Datasets, in torchvision's layout. Default: `datasets` in the state folder.",
+        description="Datasets: MNIST in `MNIST/raw`. Default: `datasets` in the state folder.",
     )
     database_url: str | None = Field(
         None, description="Any SQLAlchemy URL. Default: SQLite, `camreel.db` in the state folder."

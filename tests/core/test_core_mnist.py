@@ -86,6 +86,59 @@ def test_a_missing_file_is_missing_and_not_damage(tmp_path, name):
         source.load(tmp_path, False)
 
 
+def kaggle_name(name: str) -> str:
+    return name.replace("-idx", ".idx")
+
+
+@pytest.mark.parametrize("folder", ["MNIST/raw", "MNIST", "."])
+@pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gz"])
+@pytest.mark.parametrize("spelling", [str, kaggle_name], ids=["lecun", "kaggle"])
+def test_files_as_commonly_distributed_are_read(tmp_path, folder, compressed, spelling):
+    for name, data in FILES.items():
+        file = tmp_path / folder / (spelling(name) + ".gz" * compressed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(gzip.compress(data) if compressed else data)
+    assert_whole(source.load(tmp_path, False))
+
+
+def test_files_in_folders_of_their_own_names_are_read(tmp_path):
+    for name, data in FILES.items():
+        folder = tmp_path / kaggle_name(name)
+        folder.mkdir()
+        (folder / kaggle_name(name)).write_bytes(data)
+    assert_whole(source.load(tmp_path, False))
+
+
+def test_files_that_are_not_recognized_are_listed_with_those_missing(tmp_path):
+    raw = lay_out(tmp_path, {"t10k-labels-idx1-ubyte": FILES["t10k-labels-idx1-ubyte"]})
+    (raw / "train-images-idx3-ubyte.zip").write_bytes(b"PK")
+    (tmp_path / "mnist.npz").write_bytes(b"PK")
+    with pytest.raises(DatasetUnavailable) as refusal:
+        source.load(tmp_path, False)
+    message = str(refusal.value)
+    assert "Missing: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images" in message
+    assert "MNIST/raw/train-images-idx3-ubyte.zip" in message
+    assert "mnist.npz" in message
+    assert str(tmp_path) not in message
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda data: gzip.compress(data)[:-9], id="truncated"),
+        pytest.param(lambda data: gzip.compress(data + bytes(2**20)), id="longer"),
+        pytest.param(lambda data: gzip.compress(data[:-1]), id="shorter"),
+        pytest.param(lambda data: data, id="not compressed"),
+    ],
+)
+def test_damaged_compressed_files_are_refused(tmp_path, name, damage: Callable):
+    raw = lay_out(tmp_path, {other: data for other, data in FILES.items() if other != name})
+    (raw / f"{name}.gz").write_bytes(damage(FILES[name]))
+    with pytest.raises(DatasetUnavailable, match=f"{name}.gz of MNIST is damaged"):
+        source.load(tmp_path, False)
+
+
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     "damage",
