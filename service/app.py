@@ -30,6 +30,7 @@ from service.api import (
 )
 from service.api import runs as runs_api
 from service.api.body_limits import BodyLimits
+from service.api.caching import ContentETags
 from service.api.departures import Departures
 from service.api.first_asked import first_asked
 from service.api.metrics import Metrics
@@ -120,6 +121,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         most=MAX_BODY_BYTES,
         others={("POST", "/images"): settings.max_upload_bytes},
     )
+    app.add_middleware(ContentETags)
     app.add_middleware(Departures)
     for resource in RESOURCES:
         app.include_router(resource.router)

@@ -219,7 +219,6 @@ def _reply(
         etag,
         lambda: services.pictures.cache.get_or_make(f"atlas {etag}", draw),
         kind,
-        immutable=False,
         extra=lambda: told,
     )
 

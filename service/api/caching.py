@@ -1,11 +1,21 @@
-"""Conditional answers: a client that has the bytes already costs no torch."""
+"""Conditional answers: a client that has the bytes already costs no torch.
+
+An address such as `/runs/1/epochs/2/cam` names a place in whatever database is served there, so
+no answer is `immutable`: clients revalidate, and an ETag stands for everything in the bytes.
+"""
 
 from collections.abc import Callable
 
 from fastapi import Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-IMMUTABLE = "private, max-age=31536000, immutable"
+from service.flows.etags import content_etag
+
 REVALIDATE = "private, no-cache"
+
+MEDIA_TYPES = ("application/json", "text/csv")
+"""Answers that `ContentETags` tags: small, and complete before they are sent."""
 
 
 def conditional(
@@ -14,7 +24,6 @@ def conditional(
     draw: Callable[[], bytes],
     media_type: str,
     *,
-    immutable: bool,
     extra: Callable[[], dict[str, str]] = dict,
 ) -> Response:
     """304 where `If-None-Match` names the etag, else the bytes that `draw` makes.
@@ -23,13 +32,64 @@ def conditional(
     """
     headers = {
         "ETag": f'"{etag}"',
-        "Cache-Control": IMMUTABLE if immutable else REVALIDATE,
+        "Cache-Control": REVALIDATE,
         "X-Content-Type-Options": "nosniff",
     }
     if _matches(request.headers.get("if-none-match", ""), etag):
         return Response(status_code=304, headers=headers)
     content = draw()
     return Response(content, media_type=media_type, headers=headers | extra())
+
+
+class ContentETags:
+    """Tags answers to GET that have no ETag of their own by their bytes, and answers 304."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; what is not small and whole passes through."""
+        if scope["type"] != "http" or scope["method"] != "GET":
+            await self._app(scope, receive, send)
+            return
+        start: Message | None = None
+        content = b""
+
+        async def tag(message: Message) -> None:
+            nonlocal start, content
+            if message["type"] == "http.response.start" and _is_untagged(message):
+                start = message
+            elif start is None or message["type"] != "http.response.body":
+                await send(message)
+            else:
+                content += message.get("body", b"")
+                if not message.get("more_body", False):
+                    await _send_tagged(Headers(scope=scope), start, content, send)
+
+        await self._app(scope, receive, tag)
+
+
+async def _send_tagged(request: Headers, start: Message, content: bytes, send: Send) -> None:
+    etag = content_etag(content)
+    headers = MutableHeaders(scope=start)
+    headers["ETag"] = f'"{etag}"'
+    headers.setdefault("Cache-Control", REVALIDATE)
+    if _matches(request.get("if-none-match", ""), etag):
+        start["status"], content = 304, b""
+        for name in ("content-length", "content-type"):
+            del headers[name]
+    await send(start)
+    await send({"type": "http.response.body", "body": content})
+
+
+def _is_untagged(start: Message) -> bool:
+    headers = Headers(scope=start)
+    return (
+        start["status"] == 200
+        and headers.get("content-type", "").split(";")[0] in MEDIA_TYPES
+        and "etag" not in headers
+        and "no-store" not in headers.get("cache-control", "")
+    )
 
 
 def _matches(header: str, etag: str) -> bool:

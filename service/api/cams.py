@@ -6,7 +6,7 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from service.api.caching import IMMUTABLE, conditional
+from service.api.caching import conditional
 from service.api.map_parameters import CamQuery
 from service.api.pages import EpochNumber, RunId
 from service.api.services import Services
@@ -69,33 +69,46 @@ def read_cam(
         picture.etag,
         draw,
         "image/png",
-        immutable=picture.immutable,
         extra=lambda: _map_headers(picture),
     )
 
 
-@router.get("/cam.json", summary="A heatmap, as JSON")
+@router.get(
+    "/cam.json",
+    summary="A heatmap, as JSON",
+    responses={304: {"description": "The client has it already."}},
+    response_model=CamAnswer,
+)
 def read_cam_json(
-    services: Services, run_id: RunId, epoch: EpochNumber, asked: CamQuery
-) -> CamAnswer:
+    services: Services, request: Request, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+) -> Response:
     """The same query's numbers: values, peak, minimum, blank cause, class scores."""
-    found = services.pictures.cam_values(asked.query(run_id), epoch)
-    subject, seen = found.subject, found.seen
+    numbers = services.pictures.cam_numbers(asked.query(run_id), epoch)
+    return conditional(
+        request,
+        f"{numbers.etag}-json-{asked.style}",
+        lambda: _numbers(numbers.compute(), asked.style).model_dump_json().encode(),
+        "application/json",
+    )
+
+
+def _numbers(values: CamValues, style: Style) -> CamAnswer:
+    subject, seen = values.subject, values.seen
     return CamAnswer(
-        run=run_id,
-        epoch=epoch,
+        run=subject.run.id,
+        epoch=values.epoch,
         image=subject.image.reference,
         class_index=subject.class_index,
         class_name=subject.spec.source.class_names[subject.class_index],
         label=subject.image.label,
         method=subject.method,
         layer=subject.layer,
-        values=_values(found, asked.style).tolist(),
+        values=_values(values, style).tolist(),
         peak=seen.peak,
         min=seen.minimum,
         blank=seen.blank(),
         epsilon=DEFAULT_EPSILON,
-        scores=found.scores,
+        scores=values.scores,
     )
 
 
@@ -103,23 +116,28 @@ def read_cam_json(
     "/cam.npy",
     summary="A heatmap, as a numpy array",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        304: {"description": "The client has it already."},
+    },
 )
 def read_cam_npy(
-    services: Services, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+    services: Services, request: Request, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
     """float32 (H, W), unscaled."""
-    out = io.BytesIO()
-    np.save(out, _values(services.pictures.cam_values(asked.query(run_id), epoch), asked.style))
-    return Response(
-        out.getvalue(),
-        media_type="application/octet-stream",
-        headers={"Cache-Control": IMMUTABLE, "X-Content-Type-Options": "nosniff"},
-    )
+    numbers = services.pictures.cam_numbers(asked.query(run_id), epoch)
+
+    def save() -> bytes:
+        out = io.BytesIO()
+        np.save(out, _values(numbers.compute(), asked.style))
+        return out.getvalue()
+
+    etag = f"{numbers.etag}-npy-{asked.style}"
+    return conditional(request, etag, save, "application/octet-stream")
 
 
-def _values(found: CamValues, style: Style) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return found.seen.signed if style is Style.SIGNED else found.seen.values
+def _values(values: CamValues, style: Style) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    return values.seen.signed if style is Style.SIGNED else values.seen.values
 
 
 def _map_headers(picture: CamPicture) -> dict[str, str]:

@@ -87,7 +87,6 @@ def read_checkpoint(
         found.checkpoint.sha256,
         lambda: services.viewer.checkpoint(found),
         "application/octet-stream",
-        immutable=True,
     )
     name = f"run-{run_id}-epoch-{epoch}.safetensors"
     reply.headers["Content-Disposition"] = f'attachment; filename="{name}"'

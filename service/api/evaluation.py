@@ -2,15 +2,16 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.caching import conditional
 from service.api.pages import EpochNumber, Page, RunId
 from service.api.services import Services
 from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, Score
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
-from service.flows.evaluation import Judged, judge
+from service.flows.evaluation import Evaluation, Judged, evaluation
 from service.flows.viewing import Viewer
 
 router = APIRouter(tags=["measures"])
@@ -49,9 +50,9 @@ class EvaluationParameters(BaseModel):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of all random numbers.")
 
-    def judged(self, viewer: Viewer, run_id: int, epoch: int) -> Judged:
-        """What the flow says."""
-        return judge(
+    def evaluation(self, viewer: Viewer, run_id: int, epoch: int) -> Evaluation:
+        """As the flow takes it."""
+        return evaluation(
             viewer,
             run_id,
             epoch,
@@ -125,15 +126,31 @@ def list_measures() -> Page[MeasureAnswer]:
     return Page(items=items, next=None)
 
 
-@router.get("/runs/{run_id}/epochs/{epoch}/evaluation", summary="What the maps are worth")
+@router.get(
+    "/runs/{run_id}/epochs/{epoch}/evaluation",
+    summary="What the maps are worth",
+    responses={304: {"description": "The client has it already."}},
+    response_model=EvaluationAnswer,
+)
 def read_evaluation(
     services: Services,
+    request: Request,
     run_id: RunId,
     epoch: EpochNumber,
     asked: Annotated[EvaluationParameters, Query()],
-) -> EvaluationAnswer:
+) -> Response:
     """Each method by each measure, beside the random map. Computed when it is asked for."""
-    return evaluation_answer(asked.judged(services.viewer, run_id, epoch))
+    described = asked.evaluation(services.viewer, run_id, epoch)
+
+    def judge() -> bytes:
+        return evaluation_answer(described.judge()).model_dump_json().encode()
+
+    return conditional(
+        request,
+        described.etag,
+        lambda: services.pictures.cache.get_or_make(f"evaluation {described.etag}", judge),
+        "application/json",
+    )
 
 
 def evaluation_answer(judged: Judged) -> EvaluationAnswer:

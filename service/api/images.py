@@ -1,6 +1,5 @@
 """Input images."""
 
-import hashlib
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -12,6 +11,7 @@ from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.core.images import from_png, in_a_grid, to_png
 from service.errors import ImageNotFound
+from service.flows.etags import content_etag, etag_of
 from service.store import images, runs
 
 router = APIRouter(tags=["images"])
@@ -50,7 +50,7 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
         if not watched:
             runs.get(session, run_id)
             raise ImageNotFound("of its own", f"run {run_id} has no probes yet")
-    etag = hashlib.sha256(b"".join(image.png for image in watched)).hexdigest()[:32]
+    etag = etag_of("probes", [image.sha256 for image in watched])
 
     def draw() -> bytes:
         return to_png(in_a_grid([from_png(image.png) for image in watched], PROBES_A_ROW))
@@ -61,7 +61,6 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
         etag,
         lambda: kept.get_or_make(f"probes {etag}", draw),
         "image/png",
-        immutable=False,
     )
 
 
@@ -83,5 +82,4 @@ def read_image(
 ) -> Response:
     """The image at its own size, lossless."""
     image = services.viewer.image(dataset, reference)
-    etag = hashlib.sha256(image.png).hexdigest()[:32]
-    return conditional(request, etag, lambda: image.png, "image/png", immutable=True)
+    return conditional(request, content_etag(image.png), lambda: image.png, "image/png")

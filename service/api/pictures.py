@@ -55,9 +55,7 @@ def _answer(
             return picture.draw()
 
     told = quarantine_header(picture.quarantined)
-    return conditional(
-        request, picture.etag, draw, media, immutable=picture.immutable, extra=lambda: told
-    )
+    return conditional(request, picture.etag, draw, media, extra=lambda: told)
 
 
 @router.get(
@@ -150,7 +148,6 @@ def read_blanks(services: Services, request: Request, run_id: RunId, asked: Blan
         counting.etag,
         lambda: services.pictures.cache.get_or_make(f"blanks {counting.etag}", count),
         "application/json",
-        immutable=False,
     )
 
 

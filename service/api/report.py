@@ -59,6 +59,4 @@ def read_report(
 
     name = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
     name |= quarantine_header(report.quarantined)
-    return conditional(
-        request, report.etag, draw, "text/html", immutable=report.immutable, extra=lambda: name
-    )
+    return conditional(request, report.etag, draw, "text/html", extra=lambda: name)

@@ -75,7 +75,6 @@ def _table(name: str, head: Sequence[str], lines: Iterable[Sequence[object]]) ->
     writer.writerows(lines)
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
-        "Cache-Control": "private, no-cache",
         "X-Content-Type-Options": "nosniff",
     }
     return Response(out.getvalue(), media_type=f"{CSV}; charset=utf-8", headers=headers)

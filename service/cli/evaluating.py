@@ -29,7 +29,7 @@ def evaluate(
         first = error.errors()[0]
         raise CamreelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     viewer = open_services(settings).viewer
-    answer = evaluation_answer(parameters.judged(viewer, run, epoch))
+    answer = evaluation_answer(parameters.evaluation(viewer, run, epoch).judge())
     Console().print(_table(answer))
     if out is not None:
         out.write_text(answer.model_dump_json(indent=1) + "\n")

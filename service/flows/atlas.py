@@ -128,15 +128,15 @@ class Atlases:
         check_cells(len(subjects) * len(subjects[0]), chosen, MAX_CELLS)
         subjects = self._of_one_class(subjects, found.epochs[-1])
         size = map_size(one.layer, self.viewer.layers(one.spec), one.spec.source.image_shape[1:])
-        parts = [
-            *(ATLAS_VERSION, ENGINE_VERSION, query.run_id, one.spec.dataset, one.layer, *texts),
-            *((row.image.reference, row.class_index) for row in subjects[0]),
-            *((epoch.epoch, epoch.checkpoint.sha256) for epoch in found.epochs),
+        etag = etag_of(
+            *("atlas", ATLAS_VERSION, ENGINE_VERSION, query.run_id, one.layer, list(texts)),
+            [(row.image.sha256, row.drawn_names, row.class_index) for row in subjects[0]],
+            [(epoch.epoch, epoch.checkpoint.sha256) for epoch in found.epochs],
             found.quarantined,
-        ]
+        )
         place = cell_placement(self.viewer.placement(one), *size)
         cell = cell_size(*size)
-        return Plan(etag_of(parts), query.run_id, subjects, chosen, found.quarantined, cell, place)
+        return Plan(etag, query.run_id, subjects, chosen, found.quarantined, cell, place)
 
     def atlas(self, plan: Plan) -> Atlas:
         """Its cells. Raises CheckpointCorrupt and InvalidValue where some are not kept yet."""

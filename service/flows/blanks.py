@@ -102,17 +102,18 @@ def blanks(
         str(one): [subject for subject in probes if not subject.predicted]
         for one, probes in zip(explained, rows, strict=True)
     }
-    parts = [
-        *(BLANKS_VERSION, ENGINE_VERSION, run_id, epsilon),
-        *(
-            (method, one.spec.dataset, one.layer, one.image.reference, one.class_index)
+    etag = etag_of(
+        *("blanks", BLANKS_VERSION, ENGINE_VERSION, run_id, epsilon),
+        [
+            (method, one.layer, one.image.sha256, one.drawn_names, one.class_index)
             for method, rows in subjects.items()
             for one in rows
-        ),
-        *((epoch.epoch, epoch.checkpoint.sha256) for epoch in chosen.epochs),
+        ],
+        list(subjects),
+        [(epoch.epoch, epoch.checkpoint.sha256) for epoch in chosen.epochs],
         chosen.quarantined,
-    ]
-    return Counting(etag_of(parts), viewer, subjects, chosen, epsilon)
+    )
+    return Counting(etag, viewer, subjects, chosen, epsilon)
 
 
 def count_blanks(

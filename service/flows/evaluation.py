@@ -7,15 +7,21 @@ from service.core.cams.explanation import Explanation
 from service.core.cams.layers import resolve_layers
 from service.core.cams.method import Place
 from service.core.images import from_png
-from service.core.measures.evaluation import Score, evaluate
+from service.core.measures.evaluation import Score, evaluate, find_measure
 from service.core.measures.explainer import Explainer
-from service.core.measures.measures import MEASURES
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
+from service.flows.etags import etag_of
+from service.flows.recording import ENGINE_VERSION
 from service.flows.viewing import Viewer
-from service.store import images, runs
+from service.store import images as stored_images
+from service.store import runs
+from service.store.epochs import Epoch
 from service.store.images import StoredImage
+
+EVALUATION_VERSION = 1
+"""Part of every evaluation's etag: raised when the same request would give another answer."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +35,36 @@ class Judged:
     scores: list[Score]
 
 
-def judge(
+@dataclass(frozen=True)
+class Evaluation:
+    """An evaluation described; `etag` stands for everything that its scores depend on."""
+
+    etag: str
+    viewer: Viewer
+    epoch: Epoch
+    untrained: Epoch | None  # for measures that compare with epoch 0
+    images: list[StoredImage]  # with labels
+    explainers: list[Explainer]
+    measures: Sequence[str]
+    seed: int
+
+    def judge(self) -> Judged:
+        """Compute the scores. Raises CheckpointCorrupt."""
+        network = self._network(self.epoch)
+        untrained = None if self.untrained is None else self._network(self.untrained)
+        pixels = [from_png(image.png) for image in self.images]
+        labels = [image.label for image in self.images if image.label is not None]
+        scores = evaluate(
+            network, pixels, labels, self.explainers, self.measures, self.seed, untrained
+        )
+        references = [image.reference for image in self.images]
+        return Judged(self.epoch.run_id, self.epoch.epoch, references, self.seed, scores)
+
+    def _network(self, epoch: Epoch) -> StagedNetwork:
+        return self.viewer.decoded(self.viewer.checkpoint(epoch), epoch)
+
+
+def evaluation(
     viewer: Viewer,
     run_id: int,
     epoch: int,
@@ -39,32 +74,47 @@ def judge(
     layer: str | None = None,
     count: int | None = None,
     seed: int = 0,
-) -> Judged:
-    """Scores of methods by measures, of the run's network at that epoch.
+) -> Evaluation:
+    """Methods of the run's network at that epoch against measures, to be judged.
 
     On the run's probes, or the first `count` test images of its dataset, each for its own label.
-    Raises RunNotFound, EpochNotFound, ImageNotFound, UnknownName, InvalidValue, CheckpointCorrupt,
-    DatasetUnavailable.
+    Raises RunNotFound, EpochNotFound, ImageNotFound, UnknownName, InvalidValue, DatasetUnavailable.
     """
     spec, probes = _run(viewer, run_id)
     explainers = [_explainer(viewer, spec, text, layer) for text in methods]
-    network = _network(viewer, run_id, epoch)
-    needed = any(MEASURES[name].needs_untrained for name in measures if name in MEASURES)
-    untrained = _network(viewer, run_id, 0) if needed else None
-    found = probes if count is None else _first(viewer, spec, count)
-    chosen = [image for image in found if image.label is not None]
-    labels = [image.label for image in chosen if image.label is not None]
-    if not chosen:
+    rules = [find_measure(name) for name in measures]
+    at = viewer.epoch(run_id, epoch)
+    untrained = viewer.epoch(run_id, 0) if any(rule.needs_untrained for rule in rules) else None
+    images = probes if count is None else _first(viewer, spec, count)
+    labelled = [image for image in images if image.label is not None]
+    if not labelled:
         raise ImageNotFound("by default", "the run has no labelled probes")
-    pixels = [from_png(image.png) for image in chosen]
-    scores = evaluate(network, pixels, labels, explainers, measures, seed, untrained)
-    return Judged(run_id, epoch, [image.reference for image in chosen], seed, scores)
+    etag = etag_of(
+        *("evaluation", EVALUATION_VERSION, ENGINE_VERSION, run_id, epoch),
+        [one.checkpoint.sha256 for one in (at, untrained) if one],
+        [(image.reference, image.label, image.sha256) for image in labelled],
+        *(explainers, list(measures), seed),
+    )
+    return Evaluation(etag, viewer, at, untrained, labelled, explainers, measures, seed)
+
+
+def judge(
+    viewer: Viewer,
+    run_id: int,
+    epoch: int,
+    methods: Sequence[str],
+    measures: Sequence[str],
+    *,
+    count: int | None = None,
+) -> Judged:
+    """The same, judged at once. Raises CheckpointCorrupt, too."""
+    return evaluation(viewer, run_id, epoch, methods, measures, count=count).judge()
 
 
 def _run(viewer: Viewer, run_id: int) -> tuple[RunSpec, list[StoredImage]]:
     with viewer.store.reading() as session:
         run = runs.get(session, run_id)
-        return RunSpec.model_validate(run.spec), images.probes(session, run_id)
+        return RunSpec.model_validate(run.spec), stored_images.probes(session, run_id)
 
 
 def _explainer(viewer: Viewer, spec: RunSpec, text: str, layer: str | None) -> Explainer:
@@ -76,11 +126,6 @@ def _explainer(viewer: Viewer, spec: RunSpec, text: str, layer: str | None) -> E
     method = explanation.method
     asked = None if method.place is Place.INPUT else layer
     return Explainer(text, resolve_layers(method, asked, viewer.layers(spec)))
-
-
-def _network(viewer: Viewer, run_id: int, epoch: int) -> StagedNetwork:
-    at = viewer.epoch(run_id, epoch)
-    return viewer.decoded(viewer.checkpoint(at), at)
 
 
 def _first(viewer: Viewer, spec: RunSpec, count: int) -> list[StoredImage]:

@@ -63,14 +63,9 @@ class Rendering:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture described: its etag, whether it can ever change, and how to draw it.
-
-    Only a single map on its own scale never changes: epochs that are still to come move a shared
-    scale, and a range of epochs takes what there is of it.
-    """
+    """A picture described: its etag, which stands for everything drawn, and how to draw it."""
 
     etag: str
-    immutable: bool
     draw: Callable[[], bytes]
     quarantined: Sequence[int] = ()
     """Epochs that were asked for and are not in it: their checkpoints are bad."""
@@ -81,6 +76,15 @@ class CamPicture(Picture):
     """One map's picture, with what the headers tell of the map."""
 
     row: Callable[[], Heatmap]
+
+
+@dataclass(frozen=True)
+class CamNumbers:
+    """One map's numbers described: their etag, and how to compute them."""
+
+    etag: str
+    subject: Subject
+    compute: Callable[[], "CamValues"]
 
 
 @dataclass(frozen=True)
@@ -121,21 +125,24 @@ class Pictures:
 
         return CamPicture(
             etag,
-            rendering.scale is ScaleName.MAP,
             lambda: self._drawn.get_or_make(etag, draw),
             row=lambda: self.viewer.rows(subject, [at])[0],
         )
 
-    def cam_values(self, query: Query, epoch: int) -> CamValues:
+    def cam_numbers(self, query: Query, epoch: int) -> CamNumbers:
         """One map's numbers, unscaled."""
         at = self.viewer.epoch(query.run_id, epoch)
         subject = self.viewer.at(self.viewer.subject(query), at)
+        etag = _etag("numbers", [subject.identity(at)])
+        return CamNumbers(etag, subject, lambda: self._cam_values(subject, at))
+
+    def _cam_values(self, subject: Subject, at: Epoch) -> CamValues:
         (maps,) = self.viewer.maps(at, [subject])
         seen = maps.one(subject.method, 0, subject.class_index)
         self.viewer.keep([subject.heatmap(at, seen)])
         names = subject.spec.source.class_names
         scores = dict(zip(names, map(float, maps.probabilities[0]), strict=True))
-        return CamValues(subject, epoch, seen, scores)
+        return CamValues(subject, at.epoch, seen, scores)
 
     def strip(self, query: Query, epochs: str, rendering: Rendering, kind: str = "png") -> Picture:
         """One cell an epoch: a PNG page, or an animation (`webp`, `gif`)."""
@@ -144,25 +151,25 @@ class Pictures:
         look = rendering.look
         scale = self._shared_scale(subject, rendering.scale)
         identities = [self.viewer.at(subject, epoch).identity(epoch) for epoch in chosen]
-        etag = _etag(f"strip.{kind}", identities, look, scale, found.quarantined)
+        numbers = [str(epoch.epoch) for epoch in chosen]
+        what = f"{subject.image.reference} for class {_class(subject)}, {subject.method}"
+        title = f"Run {subject.run.id}: {what}{_told(found.quarantined)}"
+        etag = _etag(f"strip.{kind}", identities, look, scale, numbers, title)
 
         def draw() -> bytes:
             cells = self._cells([subject], chosen, [scale])[0]
-            numbers = [str(epoch.epoch) for epoch in chosen]
             if kind != "png":
                 return animate(cells, [f"epoch {number}" for number in numbers], look, kind)
-            what = f"{subject.image.reference} for class {_class(subject)}, {subject.method}"
-            left_out = _told(found.quarantined)
-            return strip(cells, numbers, look, f"Run {subject.run.id}: {what}{left_out}")
+            return strip(cells, numbers, look, title)
 
-        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
+        return Picture(etag, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
     def strip_npz(self, query: Query, epochs: str) -> Picture:
         """The strip's numbers: `signed` and `maps` float32 (E, H, W), unscaled, and `epochs`."""
         subject, found = self._strip(query, epochs)
         chosen = found.epochs
         identities = [self.viewer.at(subject, epoch).identity(epoch) for epoch in chosen]
-        etag = _etag("strip.npz", identities, found.quarantined)
+        etag = _etag("strip.npz", identities)
 
         def draw() -> bytes:
             seen = np.stack([self.viewer.map(subject, epoch).signed for epoch in chosen])
@@ -175,7 +182,7 @@ class Pictures:
             )
             return out.getvalue()
 
-        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
+        return Picture(etag, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
     def sheet(self, query: Query, epochs: str, rendering: Rendering) -> Picture:
         """The paper's figures 6 and 7: rows probes, columns epochs, blank cells marked."""
@@ -186,22 +193,22 @@ class Pictures:
         look = rendering.look
         scales = [self._shared_scale(subject, rendering.scale) for subject in subjects]
         identities = [self.viewer.at(s, e).identity(e) for s in subjects for e in chosen]
-        etag = _etag("sheet", identities, look, *scales, found.quarantined)
+        heads = [_class(subject) for subject in subjects]
+        numbers = [str(epoch.epoch) for epoch in chosen]
+        run, source = subjects[0].run, subjects[0].spec.source
+        title = f"Run {run.id}, {source.title}: {_title(subjects[0])}"
+        left_out = _told(found.quarantined)
+        etag = _etag(
+            *("sheet", identities, look, scales, heads, numbers),
+            *(title, rendering.scale, DEFAULT_EPSILON, left_out),
+        )
 
         def draw() -> bytes:
             rows = self._cells(subjects, chosen, scales)
-            run, source = subjects[0].run, subjects[0].spec.source
-            return contact_sheet(
-                rows,
-                [_class(subject) for subject in subjects],
-                [str(epoch.epoch) for epoch in chosen],
-                look,
-                f"Run {run.id}, {source.title}: {_title(subjects[0])}",
-                _legend([cell.blank for row in rows for cell in row], rendering)
-                + _told(found.quarantined),
-            )
+            legend = _legend([cell.blank for row in rows for cell in row], rendering.scale)
+            return contact_sheet(rows, heads, numbers, look, title, legend + left_out)
 
-        return Picture(etag, False, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
+        return Picture(etag, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
     def _strip(self, query: Query, epochs: str) -> tuple[Subject, Chosen]:
         subject = self.viewer.subject(query)
@@ -256,11 +263,11 @@ def _title(subject: Subject) -> str:
     return f"{method.title} ({subject.method}{layer})"
 
 
-def _legend(blanks: Sequence[Blank], rendering: Rendering) -> str:
+def _legend(blanks: Sequence[Blank], scale: ScaleName) -> str:
     blank = sum(cause is not Blank.NONE for cause in blanks)
     return (
         f"{blank} of {len(blanks)} blank (peak <= {DEFAULT_EPSILON:g} before scaling); "
-        f"one scale a {rendering.scale.value}"
+        f"one scale a {scale.value}"
     )
 
 
@@ -269,6 +276,5 @@ def _told(quarantined: Sequence[int]) -> str:
     return f"; without quarantined epochs: {numbers}" if numbers else ""
 
 
-def _etag(kind: str, identities: Sequence[str], *drawn: object) -> str:
-    parts = [kind, str(RENDER_VERSION), *identities, *map(repr, drawn)]
-    return etag_of(parts)
+def _etag(kind: str, identities: Sequence[object], *drawn: object) -> str:
+    return etag_of(kind, RENDER_VERSION, identities, *drawn)

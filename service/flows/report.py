@@ -67,7 +67,6 @@ def run_report(pictures: Pictures, asked: ReportQuery) -> Picture:
     etag = _etag(described, asked)
     return Picture(
         etag,
-        False,
         lambda: page(_told(pictures, described, asked), asked.language),
         described.quarantined,
     )
@@ -198,16 +197,10 @@ def _method(explanation: Explanation, subjects: Sequence[Subject]) -> MethodFact
 
 
 def _etag(described: _Described, asked: ReportQuery) -> str:
-    parts = [
-        "report",
-        str(REPORT_VERSION),
-        __version__,
-        asked.language,
-        asked.epochs,
-        repr(_run(described)),
-        repr([_epoch(epoch) for epoch in described.epochs]),
-        repr(described.methods),
-        repr(described.quarantined),
-        *(sheet.etag for sheet in described.sheets),
-    ]
-    return etag_of(parts)
+    return etag_of(
+        *("report", REPORT_VERSION, asked.language, asked.epochs),
+        _run(described),
+        [_epoch(epoch) for epoch in described.epochs],
+        *(described.methods, described.quarantined, described.rows, described.shown),
+        [sheet.etag for sheet in described.sheets],
+    )

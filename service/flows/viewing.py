@@ -35,7 +35,7 @@ from service.errors import (
 )
 from service.flows.cache import Cache
 from service.flows.quarantine import Damage, quarantined, sound_checkpoint
-from service.flows.recording import heatmap_of, map_identity
+from service.flows.recording import ENGINE_VERSION, heatmap_of
 from service.store import epochs, heatmaps, images, predictions, runs, uploads
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
@@ -107,19 +107,27 @@ class Subject:
 
     def cache_key(self, epoch: Epoch) -> tuple[object, ...]:
         """What its maps at an epoch are kept by."""
-        image = (self.image.dataset, self.image.reference)
-        return (epoch.checkpoint.sha256, *image, self.layer, self.computed_with, self.alone)
+        checkpoint, image = epoch.checkpoint.sha256, self.image.sha256
+        return (checkpoint, image, self.layer, self.computed_with, self.alone)
 
-    def identity(self, epoch: Epoch) -> str:
-        """The map's identity at an epoch."""
-        return map_identity(
+    def identity(self, epoch: Epoch) -> tuple[object, ...]:
+        """All that its map at an epoch, its image and their names depend on."""
+        return (
+            ENGINE_VERSION,
+            epoch.epoch,
             epoch.checkpoint.sha256,
-            self.spec.dataset,
-            self.image.reference,
+            self.image.sha256,
+            *self.drawn_names,
             self.layer,
             self.method,
             self.class_index,
         )
+
+    @property
+    def drawn_names(self) -> tuple[object, ...]:
+        """What pages name it by, besides its method and layer."""
+        names = tuple(self.spec.source.class_names)
+        return (self.run.id, self.spec.dataset, self.image.reference, self.image.label, names)
 
     def heatmap(self, epoch: Epoch, seen: ClassMap) -> Heatmap:
         """The row of its map at an epoch."""
@@ -255,7 +263,7 @@ class Viewer:
         return replace(subject, class_index=class_index, predicted=False)
 
     def _predicted(self, subject: Subject, epoch: Epoch) -> int:
-        key = (epoch.checkpoint.sha256, subject.image.dataset, subject.image.reference)
+        key = (epoch.checkpoint.sha256, subject.image.sha256)
         return self._classes.get_or_make(key, lambda: self._surest(subject, epoch))
 
     def _surest(self, subject: Subject, epoch: Epoch) -> int:

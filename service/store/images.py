@@ -1,5 +1,6 @@
 """Queries on images: those that runs watch are kept with their pixels."""
 
+import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -17,6 +18,11 @@ class StoredImage:
     reference: str
     label: int | None
     png: bytes
+
+    @property
+    def sha256(self) -> str:
+        """Of the PNG, hexadecimal: a reference names other pixels in another data directory."""
+        return hashlib.sha256(self.png).hexdigest()
 
 
 def get(session: Session, dataset: str, reference: str) -> StoredImage | None:

@@ -72,8 +72,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 REQUESTS: dict[str, Callable[[Pictures, Query], Any]] = {
     "cam": lambda pictures, query: pictures.cam(query, 1, Rendering()).draw(),
-    "cam.json": lambda pictures, query: pictures.cam_values(query, 1).scores,
-    "cam.npy": lambda pictures, query: pictures.cam_values(query, 1).seen.signed.tobytes(),
+    "cam.json": lambda pictures, query: pictures.cam_numbers(query, 1).compute().scores,
+    "cam.npy": lambda pictures, query: (
+        pictures.cam_numbers(query, 1).compute().seen.signed.tobytes()
+    ),
     "strip": lambda pictures, query: pictures.strip(query, ":", Rendering()).draw(),
     "strip.webp": lambda pictures, query: pictures.strip(query, ":", Rendering(), "webp").draw(),
     "strip.npz": lambda pictures, query: pictures.strip_npz(query, ":").draw(),

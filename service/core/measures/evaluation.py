@@ -73,7 +73,7 @@ def evaluate(
     which takes no layer, it is that of the last convolution. All is computed on copies of the
     networks, in evaluation mode, on their device. Raises UnknownName and InvalidValue.
     """
-    chosen = [_measure(name) for name in dict.fromkeys(measures)]
+    chosen = [find_measure(name) for name in dict.fromkeys(measures)]
     judge = _Judge(network, untrained, pixels, classes, chosen, seed)
     scores = []
     for method in dict.fromkeys(methods):
@@ -136,7 +136,8 @@ class _Judge:
             )
 
 
-def _measure(name: str) -> Measure:
+def find_measure(name: str) -> Measure:
+    """The measure of that name. Raises UnknownName."""
     if name not in MEASURES:
         raise UnknownName("measure", name, MEASURES)
     return MEASURES[name]
