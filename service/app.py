@@ -14,6 +14,7 @@ from service.api import (
     audit,
     cams,
     catalogue,
+    docs,
     epochs,
     evaluation,
     events,
@@ -74,6 +75,7 @@ RESOURCES = (
     session,
     audit,
     health,
+    docs,
 )
 MAX_BODY_BYTES = 1 * 2**20
 DECODERS_AT_ONCE = 1  # an uploaded picture may take some hundred MiB while it is decoded
@@ -108,10 +110,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         services.store.close()
 
     app = FastAPIOffline(
+        docs_url=None,
         title="Camreel",
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
+        # Relative to the schema's own address: a proxy may put the service below any path.
+        servers=[{"url": settings.root_path or "."}],
         redirect_slashes=False,
         redoc_url=None,
     )
@@ -135,6 +140,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             rate_limit=settings.rate_limit,
             sign_in_limit=settings.sign_in_limit,
             log_requests=settings.log_requests,
+            root_path=settings.root_path,
         ),
     )
     return app

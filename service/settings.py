@@ -1,5 +1,6 @@
 """Typed settings, from `CAMREEL_*` environment variables or `.env`. They stop at the edge."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,6 +23,13 @@ def _rate(text: str) -> str:
     except ValueError as error:
         raise ValueError("a number a second, minute, hour or day, as in 3000/minute") from error
     return text
+
+
+def _root_path(text: str) -> str:
+    path = text.rstrip("/")
+    if path and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[\w.~@:+=-]+)+", path, re.ASCII):
+        raise ValueError("a path such as /camreel, of letters, digits and . _ ~ @ : + = -")
+    return path
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parted)]
@@ -91,6 +99,11 @@ class Settings(BaseSettings):
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+
+    root_path: Annotated[str, AfterValidator(_root_path)] = Field(
+        "",
+        description="Path below which a proxy shows the service, as in /camreel; stripped or not.",
+    )
 
     auth: Literal["auto", "required"] = Field(
         "auto",

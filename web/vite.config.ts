@@ -38,7 +38,7 @@ const drawnByScript: Plugin = {
 };
 
 export default defineConfig({
-  base: "/app/",
+  base: "./", // no address of its own: the service may lie anywhere below a proxy
   plugins: [withoutIntl, drawnByScript],
   build: {
     outDir: "../service/web/page",

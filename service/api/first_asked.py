@@ -15,7 +15,7 @@ MAX_CELLS, MAX_EPOCHS = 1_500, 128
 
 
 def first_asked(request: Request, run_id: int) -> Sequence[str]:
-    """Addresses that `web/src` asks for when it opens a run, as it writes them.
+    """Paths that `web/src` requests when it opens a run.
 
     They are hints: a wrong one costs a request for nothing, a missing one some time. Nothing is
     told of a run to those who may not read it.

@@ -56,6 +56,6 @@ class SecurityHeaders:
 
 
 def _policy(path: str) -> str:
-    if path == "/docs" or path.startswith("/docs/"):
+    if path == "/docs":
         return DOCS_POLICY
     return REPORT_POLICY if path.endswith("/report.html") else POLICY

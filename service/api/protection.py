@@ -13,6 +13,7 @@ from service.api.headers import SecurityHeaders
 from service.api.hosts import Hosts, names_of
 from service.api.rate_limits import Limit
 from service.api.request_log import RequestLog
+from service.api.root_path import RootPath, refuse_route
 
 CORS_REQUEST_HEADERS = [
     "Authorization",
@@ -44,6 +45,7 @@ class Protection:
     rate_limit: str
     sign_in_limit: str
     log_requests: bool
+    root_path: str
 
 
 def install(app: FastAPI, set_to: Protection) -> None:
@@ -71,4 +73,7 @@ def install(app: FastAPI, set_to: Protection) -> None:
     )
     app.add_middleware(RequestLog, logs=set_to.log_requests)
     app.add_middleware(SecurityHeaders)
+    if set_to.root_path:
+        refuse_route(set_to.root_path)
+        app.add_middleware(RootPath, prefix=set_to.root_path)
     security_schema.describe(app)

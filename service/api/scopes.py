@@ -25,7 +25,6 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/audit"): ADMIN,
     ("GET", "/metrics"): READ,
     ("GET", "/docs"): READ,
-    ("GET", "/docs/oauth2-redirect"): READ,
     ("GET", "/openapi.json"): READ,
     ("GET", "/static-offline-docs/{path:path}"): READ,
     ("GET", "/architectures"): READ,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.access import COOKIE, cookie_of
 from service.api.asked import Who, asked
+from service.api.root_path import root_path_of
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute
 from service.flows import access
@@ -50,6 +51,7 @@ def sign_in(
     response.set_cookie(
         COOKIE,
         secret,
+        path=_cookie_path(request),
         max_age=int(access.LONGEST.total_seconds()),
         httponly=True,
         samesite="strict",
@@ -73,7 +75,12 @@ def sign_out(services: Services, request: Request, response: Response) -> None:
     if secret:
         access.sign_out(services.store, secret)
         services.gate.forget(Kind.COOKIE, secret)
-    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path=_cookie_path(request), httponly=True, samesite="strict")
+
+
+def _cookie_path(request: Request) -> str:
+    # What else a proxy shows on the same origin is not sent the cookie.
+    return root_path_of(request.scope) or "/"
 
 
 def _answer(who: Principal) -> SessionAnswer:

@@ -1,6 +1,8 @@
 """The page's files, built from `web/` when the package is installed.
 
 Its routes are the page's own, below /app, so any path there that is no file is the page itself.
+The document names its files and the API relative to its own address: a proxy may put the service
+below any path, and need not say below which.
 """
 
 import mimetypes
@@ -8,10 +10,10 @@ import re
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from html import escape
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 
 BUILT = Path(__file__).parent / "page"
 
@@ -37,7 +39,7 @@ HEADERS = {
 }
 
 FirstAsked = Callable[[Request, int], Sequence[str]]
-"""What the page of a run will ask for first: addresses as its script writes them."""
+"""What the page of a run requests first: paths of the API."""
 
 _RUN = re.compile(r"runs/([1-9]\d{0,17})/?", re.ASCII)
 
@@ -49,37 +51,50 @@ def pages(first_asked: FirstAsked) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
-    def start() -> RedirectResponse:
+    def start() -> Response:
         """Whoever opens the service's address sees the page."""
-        return RedirectResponse("/app", status_code=307)
+        return Response(status_code=307, headers={"Location": "app"})
 
     @router.get("/app")
     @router.get("/app/{path:path}")
     def page(request: Request, path: str = "") -> Response:
         """A built file; for everything else the page, which knows what the path means."""
-        file = _built(path)
-        if file is not None:
+        built = _built_files()
+        file = built.get(path)
+        if file is not None and path != "index.html":
             # Vite names assets by their content: another content is another address.
             kept = (
                 "public, max-age=31536000, immutable" if path.startswith("assets/") else REVALIDATED
             )
             return _file(file, kept)
-        index = BUILT / "index.html"
-        if not index.is_file():
+        index = built.get("index.html")
+        if index is None:
             return PlainTextResponse(NOT_BUILT, status_code=404)
         if path.startswith("assets/"):
             return PlainTextResponse("No such file.\n", status_code=404)
         run = _RUN.fullmatch(path)
-        if run is None:
-            return _file(index, REVALIDATED)
-        document = _read(index).decode()
-        hints = "".join(map(_hint, first_asked(request, int(run[1]))))
+        paths = first_asked(request, int(run[1])) if run else ()
         return HTMLResponse(
-            document.replace("</head>", f"{hints}</head>", 1),
-            headers=HEADERS | {"Cache-Control": "private, no-cache"},
+            _document(index, _path_to_root(request), paths),
+            headers=HEADERS | {"Cache-Control": "private, no-cache" if run else REVALIDATED},
         )
 
     return router
+
+
+def _path_to_root(request: Request) -> str:
+    """The service's address relative to the request's: `./` from /app, `../../` from /app/runs/1.
+
+    Counted in the path as it was sent: to a browser, an escaped slash separates nothing.
+    """
+    sent = request.scope.get("raw_path") or request.scope["path"].encode()
+    return "../" * (sent.count(b"/") - 1) or "./"
+
+
+def _document(index: Path, root: str, first_paths: Sequence[str]) -> str:
+    document = _read(index).decode().replace('="./', f'="{root}app/')
+    hints = "".join(_hint(root + path.removeprefix("/")) for path in first_paths)
+    return document.replace("</head>", f"{hints}</head>", 1)
 
 
 def _hint(address: str) -> str:
@@ -101,11 +116,10 @@ def _content(file: Path, _changed_at: int) -> bytes:
     return file.read_bytes()
 
 
-def _built(path: str) -> Path | None:
-    """The file of that path below the built page, or None: nothing beyond it is ever served."""
-    parts = PurePosixPath(path).parts
-    if not parts or ".." in parts or "\x00" in path:
-        return None
-    file = BUILT.joinpath(*parts)
-    inside = file.resolve().is_relative_to(BUILT.resolve())
-    return file if inside and file.is_file() else None
+def _built_files() -> dict[str, Path]:
+    """All files of the page by their paths below it.
+
+    A request's path is looked up here, and never made a path of the file system: it may be too
+    long for one, name a device, or lead elsewhere.
+    """
+    return {file.relative_to(BUILT).as_posix(): file for file in BUILT.rglob("*") if file.is_file()}

@@ -2,6 +2,7 @@ import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { SignIn } from "./access/SignIn";
 import { openSession, session, signOut } from "./access/session";
+import { address } from "./api/address";
 import { answered, pause, quiet } from "./api/waiting";
 import { ComparePage } from "./compare/ComparePage";
 import icon from "./icon.svg?raw";
@@ -40,7 +41,7 @@ function App() {
         <nav aria-label={t("nav.title")}>
           <Link to="" aria-current={place.value.page === "start" ? "page" : undefined}>{t("nav.runs")}</Link>
           <Link to="/new" aria-current={place.value.page === "new" ? "page" : undefined}>{t("nav.new")}</Link>
-          <a href="/docs">API</a>
+          <a href={address("/docs")}>API</a>
         </nav>
         <div class="manners">
           {now.state === "in" && <button type="button" onClick={signOut} title={t("access.as", { name: now.name, scope: now.scope })}>{t("access.signOut")}</button>}

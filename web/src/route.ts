@@ -1,6 +1,7 @@
 import { computed, signal } from "@preact/signals";
+import { ROOT } from "./api/address";
 
-const BASE = "/app";
+const BASE = `${ROOT}/app`;
 
 export const here = signal(location.pathname + location.search);
 
@@ -17,11 +18,13 @@ export const params = computed(() => new URLSearchParams(here.value.split("?")[1
 
 export const place = computed<Place>(() => {
   const path = here.value.split("?")[0]!.replace(/\/$/, "");
-  const run = /^\/app\/runs\/(\d+)$/.exec(path);
-  if (path === BASE || path === "") return { page: "start" };
-  if (path === `${BASE}/new`) return { page: "new" };
+  if (!path.startsWith(BASE)) return { page: path === ROOT ? "start" : "unknown" };
+  const view = path.slice(BASE.length);
+  const run = /^\/runs\/(\d+)$/.exec(view);
+  if (view === "") return { page: "start" };
+  if (view === "/new") return { page: "new" };
   if (run) return { page: "run", id: Number(run[1]) };
-  if (path === `${BASE}/compare`) {
+  if (view === "/compare") {
     const ids = (params.value.get("runs") ?? "").split(",").map(Number).filter((id) => id > 0);
     return { page: "compare", ids: [...new Set(ids)].slice(0, 6) };
   }

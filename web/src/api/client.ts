@@ -1,3 +1,4 @@
+import { address, type Params } from "./address";
 import type { Problem } from "./types";
 import { onItsWay } from "./waiting";
 
@@ -6,20 +7,6 @@ export class ApiError extends Error {
   constructor(readonly problem: Problem) {
     super(problem.detail ?? problem.title);
   }
-}
-
-type Value = string | number | null | undefined;
-export type Params = Record<string, Value | readonly string[]>;
-
-/** `path` with those parameters that are given; an array repeats its name. */
-export function address(path: string, params: Params = {}): string {
-  const query = new URLSearchParams();
-  for (const [name, value] of Object.entries(params)) {
-    if (Array.isArray(value)) for (const one of value) query.append(name, one);
-    else if (value !== null && value !== undefined) query.set(name, String(value));
-  }
-  const text = query.toString();
-  return text ? `${path}?${text}` : path;
 }
 
 export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
@@ -37,7 +24,7 @@ export async function getBytes(path: string, params?: Params): Promise<Uint8Arra
 export async function postJson<T>(path: string, body?: unknown): Promise<T> {
   const headers = { "Content-Type": "application/json" };
   const init = body === undefined ? {} : { headers, body: JSON.stringify(body) };
-  return (await send(path, { method: "POST", ...init })).json();
+  return (await send(address(path), { method: "POST", ...init })).json();
 }
 
 export async function postBlob<T>(path: string, params: Params, body: Blob, signal?: AbortSignal): Promise<T> {
@@ -45,7 +32,7 @@ export async function postBlob<T>(path: string, params: Params, body: Blob, sign
 }
 
 export async function remove(path: string): Promise<void> {
-  await send(path, { method: "DELETE" });
+  await send(address(path), { method: "DELETE" });
 }
 
 /** Every page of a collection, in order. */
@@ -79,13 +66,13 @@ export function whenRefused(act: () => void): void {
   refused = act;
 }
 
-async function send(path: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
+async function send(url: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
   const { signal, ...rest } = init;
   if (rest.method) await known();
   if (rest.method && csrf) rest.headers = { ...(rest.headers as Record<string, string>), "X-CSRF-Token": csrf };
   let response: Response;
   try {
-    response = await fetch(path, signal ? { ...rest, signal } : rest);
+    response = await fetch(url, signal ? { ...rest, signal } : rest);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError({ title: "No answer", status: 0 });

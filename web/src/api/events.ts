@@ -1,4 +1,4 @@
-import { address } from "./client";
+import { address } from "./address";
 import type { Epoch, Run } from "./types";
 
 export interface Progress {

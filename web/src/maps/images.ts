@@ -1,7 +1,7 @@
 // Input images as pixels of any size, for painting maps over them, and as parts of pictures.
 
 import { signal } from "@preact/signals";
-import { address, getBlob } from "../api/client";
+import { getBlob } from "../api/client";
 import { onItsWay } from "../api/waiting";
 
 /** Counts up when an image has come, so that what shows it is drawn again. */
@@ -28,7 +28,7 @@ const keyOf = (dataset: string, reference: string): string => `${dataset} ${refe
 
 function found(dataset: string, reference: string): State {
   const key = keyOf(dataset, reference);
-  if (!images.has(key)) void load(key, address(`/images/${reference}`, { dataset }));
+  if (!images.has(key)) void load(key, dataset, reference);
   return images.get(key)!;
 }
 
@@ -82,10 +82,10 @@ export async function loadProbes(runId: number, dataset: string, references: str
   arrived.value++;
 }
 
-async function load(key: string, url: string): Promise<void> {
+async function load(key: string, dataset: string, reference: string): Promise<void> {
   images.set(key, "coming");
   try {
-    const own = await onItsWay(getBlob(url).then(decoded));
+    const own = await onItsWay(getBlob(`/images/${reference}`, { dataset }).then(decoded));
     images.set(key, { ...own, x: 0, y: 0, width: own.picture.width, height: own.picture.height });
   } catch {
     images.set(key, "missing"); // a dataset that is not on this machine: maps are shown over black

@@ -1,7 +1,7 @@
 // What can be taken away from a run: pictures, animations, numbers, a report, a link.
 
 import { useSignal } from "@preact/signals";
-import { address } from "../api/client";
+import { address } from "../api/address";
 import type { AtlasRow } from "../api/types";
 import { Details } from "../parts/Details";
 import { t } from "../text";
@@ -48,7 +48,7 @@ export function TakeAway({ runId, view, row }: Props) {
           })}
           <section>
             <h3>{t("take.run")}</h3>
-            <a href={`${run}/epochs.csv`} download={`run-${runId}-epochs.csv`}>{t("take.metrics")}</a>
+            <a href={address(`${run}/epochs.csv`)} download={`run-${runId}-epochs.csv`}>{t("take.metrics")}</a>
             <a href={address(`${run}/blanks.csv`, { method: methods })} download={`run-${runId}-blanks.csv`}>{t("take.blanks")}</a>
             <a href={address(`${run}/report.html`, { method: methods })} download={`run-${runId}-report.html`}>{t("take.report")}</a>
             <button type="button" onClick={copy}>{copied.value ? t("take.copied") : t("take.link")}</button>

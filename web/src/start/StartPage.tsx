@@ -2,7 +2,8 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { address, getJson, postJson } from "../api/client";
+import { address } from "../api/address";
+import { getJson, postJson } from "../api/client";
 import { follow, hasEnded } from "../api/events";
 import type { Run } from "../api/types";
 import { Failure, Loading } from "../parts/Failure";

@@ -1,0 +1,22 @@
+"""Swagger UI, of files that come with the service, at addresses relative to the page's own."""
+
+from fastapi import APIRouter, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.responses import HTMLResponse
+
+ASSETS = "static-offline-docs"
+"""Where fastapi-offline mounts the files."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/docs")
+def read_docs(request: Request) -> HTMLResponse:
+    """The page. fastapi-offline's own has addresses from the root of the origin."""
+    return get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=f"{request.app.title}: API",
+        swagger_js_url=f"{ASSETS}/swagger-ui-bundle.js",
+        swagger_css_url=f"{ASSETS}/swagger-ui.css",
+        swagger_favicon_url=f"{ASSETS}/favicon.png",
+    )
