@@ -11,7 +11,7 @@ from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import look
 from service.core.images import from_png
 from service.core.spec import RunSpec
-from service.errors import InvalidValue
+from service.errors import ImageNotFound, InvalidValue
 from service.flows.selection import choose_epochs
 from service.flows.viewing import Viewer
 from service.store import images, runs
@@ -34,7 +34,7 @@ def export_maps(
     `epoch-00001/signed` float32 (N, C, H, W), before ReLU and unscaled, with
     `epoch-00001/probabilities` (N, C). Quarantined epochs are left out.
 
-    Raises RunNotFound, EpochNotFound, EpochQuarantined, InvalidValue,
+    Raises RunNotFound, EpochNotFound, EpochQuarantined, ImageNotFound, InvalidValue,
     DatasetUnavailable.
     """
     with viewer.store.reading() as session:
@@ -47,6 +47,8 @@ def export_maps(
         if not 1 <= count <= spec.source.test_size:
             raise InvalidValue("images", f"{spec.dataset} has 1 to {spec.source.test_size}")
         watched = [viewer.image(spec.dataset, f"test:{index}") for index in range(count)]
+    if not watched:
+        raise ImageNotFound("by default", "the run has no probes yet")
     there = choose_epochs(epochs, run_id, viewer.epochs(run_id)).epochs
     chosen = [epoch.epoch for epoch in there]
     pixels = [from_png(image.png) for image in watched]

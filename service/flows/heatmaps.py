@@ -19,7 +19,7 @@ from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
 from service.core.render.sheet import Look, contact_sheet, strip
 from service.core.render.single import map_png
-from service.errors import UnknownName
+from service.errors import ImageNotFound, UnknownName
 from service.flows.cache import Cache
 from service.flows.etags import etag_of
 from service.flows.selection import Chosen, check_cells, choose_epochs
@@ -39,7 +39,7 @@ class ScaleName(StrEnum):
 
     MAP = "map"  # none: equation 3, each map its own
     STRIP = "strip"  # all epochs of this image, class and method
-    RUN = "run"  # all epochs of all the run's probes, by this method
+    RUN = "run"  # all epochs of all the run's probes, by this method; without probes as `strip`
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class Pictures:
         chosen = found.epochs
         look = rendering.look
         scale = self._shared_scale(subject, rendering.scale)
-        identities = [self.viewer.at(subject, epoch).identity(epoch) for epoch in chosen]
+        identities = self._identities(subject, chosen)
         numbers = [str(epoch.epoch) for epoch in chosen]
         what = f"{subject.image.reference} for class {_class(subject)}, {subject.method}"
         title = f"Run {subject.run.id}: {what}{_told(found.quarantined)}"
@@ -168,7 +168,7 @@ class Pictures:
         """The strip's numbers: `signed` and `maps` float32 (E, H, W), unscaled, and `epochs`."""
         subject, found = self._strip(query, epochs)
         chosen = found.epochs
-        identities = [self.viewer.at(subject, epoch).identity(epoch) for epoch in chosen]
+        identities = self._identities(subject, chosen)
         etag = _etag("strip.npz", identities)
 
         def draw() -> bytes:
@@ -187,12 +187,14 @@ class Pictures:
     def sheet(self, query: Query, epochs: str, rendering: Rendering) -> Picture:
         """The paper's figures 6 and 7: rows probes, columns epochs, blank cells marked."""
         subjects = self.viewer.probe_subjects(query)
+        if not subjects:
+            raise ImageNotFound("by default", "the run has no probes yet")
         found = self._chosen(query.run_id, epochs)
         chosen = found.epochs
         check_cells(len(subjects), [epoch.epoch for epoch in chosen], MAX_CELLS)
         look = rendering.look
         scales = [self._shared_scale(subject, rendering.scale) for subject in subjects]
-        identities = [self.viewer.at(s, e).identity(e) for s in subjects for e in chosen]
+        identities = [self._identities(subject, chosen) for subject in subjects]
         heads = [_class(subject) for subject in subjects]
         numbers = [str(epoch.epoch) for epoch in chosen]
         run, source = subjects[0].run, subjects[0].spec.source
@@ -219,6 +221,10 @@ class Pictures:
     def _chosen(self, run_id: int, epochs: str) -> Chosen:
         return choose_epochs(epochs, run_id, self.viewer.epochs(run_id))
 
+    def _identities(self, subject: Subject, chosen: Sequence[Epoch]) -> list[object]:
+        there = self.viewer.at_each(subject, chosen)
+        return [one.identity(epoch) for one, epoch in zip(there, chosen, strict=True)]
+
     def _cell(self, subject: Subject, epoch: Epoch, scale: Scale | None) -> Cell:
         return self._cells([subject], [epoch], [scale])[0][0]
 
@@ -229,8 +235,8 @@ class Pictures:
         rows: list[list[Cell]] = [[] for _ in subjects]
         place = self.viewer.placement(subjects[0])
         pixels = [from_png(subject.image.png) for subject in subjects]
-        for epoch in chosen:
-            there = [self.viewer.at(subject, epoch) for subject in subjects]
+        resolved = [self.viewer.at_each(subject, chosen) for subject in subjects]
+        for epoch, there in zip(chosen, zip(*resolved, strict=True), strict=True):
             maps = self.viewer.maps(epoch, there)
             for i, subject in enumerate(there):
                 seen = maps[i].one(subject.method, 0, subject.class_index)
@@ -244,8 +250,10 @@ class Pictures:
             return None
         # Quarantined epochs have no part in it: their maps could not be checked against anything.
         there = self._chosen(subject.run.id, ":").epochs
-        if name is ScaleName.RUN:
-            rows = self.viewer.probe_rows(self.viewer.probes_like(subject), there)
+        if name is ScaleName.RUN and (probes := self.viewer.probes_like(subject)):
+            rows = self.viewer.probe_rows([one for one in probes if not one.predicted], there)
+            for one in probes:
+                rows += self.viewer.rows(one, there) if one.predicted else []
         else:
             rows = self.viewer.rows(subject, there)
         return Scale(min(row.minimum for row in rows), max(row.peak for row in rows))

@@ -147,6 +147,7 @@ def _maps(pictures: Pictures, described: _Described) -> list[Maps]:
             method,
             sheet.draw(),
             described.rows,
+            table.methods[method.text].total // len(described.epochs),
             {epoch: counts[method.text].blank for epoch, counts in table.per_epoch.items()},
             table.methods[method.text].total,
             table.methods[method.text].blank,

@@ -6,7 +6,8 @@ Keeps nothing but caches: what is computed depends on stored checkpoints alone.
 import threading
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,8 @@ import numpy as np
 import structlog
 
 from service.core import checkpoints
-from service.core.cams.explanation import Explanation
 from service.core.cams.layers import map_placement, resolve_layers
 from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, look
-from service.core.cams.method import Cost
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, ImageReference, is_upload
@@ -28,14 +27,19 @@ from service.errors import (
     CheckpointCorrupt,
     EpochQuarantined,
     ImageNotFound,
-    InvalidValue,
     StoreBusy,
     StoreFull,
     UnknownName,
 )
 from service.flows.cache import Cache
 from service.flows.quarantine import Damage, quarantined, sound_checkpoint
-from service.flows.recording import ENGINE_VERSION, heatmap_of
+from service.flows.subjects import (
+    Query,
+    Subject,
+    check_contrast,
+    class_index_of,
+    explanation_of,
+)
 from service.store import epochs, heatmaps, images, predictions, runs, uploads
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
@@ -44,104 +48,13 @@ from service.store.predictions import Prediction
 from service.store.runs import Run
 from service.store.store import Store
 
+__all__ = ["Query", "Subject", "Viewer"]
+
 NETWORKS_BYTES = 256 * 2**20
 MAPS_BYTES = 128 * 2**20
 CLASSES_KEPT = 100_000
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Query:
-    """What a client asks to look at; None takes the default of `api.md`."""
-
-    run_id: int
-    method: str
-    image: str | None = None
-    class_name: str | None = None
-    layer: str | None = None
-    target: str | None = None
-    against: str | None = None
-    parameters: Mapping[str, object] = field(default_factory=dict)
-
-    @classmethod
-    def explained(cls, run_id: int, explanation: Explanation, layer: str | None = None) -> "Query":
-        """By a whole explanation."""
-        target = None if explanation.target is None else str(explanation.target)
-        given = explanation.parameters.model_dump()
-        name = explanation.method.name
-        return cls(run_id, name, layer=layer, target=target, parameters=given)
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A query resolved: all that a map depends on, but for the epoch."""
-
-    run: Run
-    spec: RunSpec
-    image: StoredImage
-    class_index: int
-    explanation: Explanation
-    layer: str  # or several: `conv1,conv2`; or `input`
-    predicted: bool = False  # each epoch has a class of its own, which `Viewer.at` fills in
-
-    @property
-    def method(self) -> str:
-        """The explanation's text: the method, and target and parameters where not its defaults."""
-        return str(self.explanation)
-
-    def place_at(self, epoch: Epoch) -> tuple[int, str, int]:
-        """What tells its map from those of the same method and layer."""
-        return (epoch.epoch, self.image.reference, self.class_index)
-
-    @property
-    def alone(self) -> int | None:
-        """The class to compute alone; None where all classes cost one forward pass."""
-        cheap = self.explanation.method.cost is Cost.FORWARD
-        return None if cheap else self.class_index
-
-    @property
-    def computed_with(self) -> tuple[str, ...]:
-        """The methods that one pass computes together: the paper's two, or its own."""
-        return PAPER_METHODS if self.method in PAPER_METHODS else (self.method,)
-
-    def cache_key(self, epoch: Epoch) -> tuple[object, ...]:
-        """What its maps at an epoch are kept by."""
-        checkpoint, image = epoch.checkpoint.sha256, self.image.sha256
-        return (checkpoint, image, self.layer, self.computed_with, self.alone)
-
-    def identity(self, epoch: Epoch) -> tuple[object, ...]:
-        """All that its map at an epoch, its image and their names depend on."""
-        return (
-            ENGINE_VERSION,
-            epoch.epoch,
-            epoch.checkpoint.sha256,
-            self.image.sha256,
-            *self.drawn_names,
-            self.layer,
-            self.method,
-            self.class_index,
-        )
-
-    @property
-    def drawn_names(self) -> tuple[object, ...]:
-        """What pages name it by, besides its method and layer."""
-        names = tuple(self.spec.source.class_names)
-        return (self.run.id, self.spec.dataset, self.image.reference, self.image.label, names)
-
-    def heatmap(self, epoch: Epoch, seen: ClassMap) -> Heatmap:
-        """The row of its map at an epoch."""
-        return heatmap_of(
-            seen,
-            run_id=self.run.id,
-            epoch=epoch.epoch,
-            checkpoint=epoch.checkpoint.sha256,
-            dataset=self.spec.dataset,
-            image=self.image.reference,
-            layer=self.layer,
-            method=self.method,
-            class_index=self.class_index,
-        )
 
 
 class Viewer:
@@ -204,13 +117,20 @@ class Viewer:
         return [[self._subject(run, spec, image, query) for image in watched] for query in queries]
 
     def probes_like(self, subject: Subject) -> list[Subject]:
-        """The run's probes, explained as the subject is, each for its own label."""
+        """The run's probes, explained as the subject is: each for its own label.
+
+        One without a label is explained for the class that is predicted at each epoch.
+        """
         with self.store.reading() as session:
             watched = images.probes(session, subject.run.id)
         return [
-            replace(subject, image=image, class_index=image.label)
+            replace(
+                subject,
+                image=image,
+                class_index=image.label or 0,
+                predicted=image.label is None,
+            )
             for image in watched
-            if image.label is not None
         ]
 
     def epoch(self, run_id: int, epoch: int) -> Epoch:
@@ -256,27 +176,52 @@ class Viewer:
 
     def at(self, subject: Subject, epoch: Epoch) -> Subject:
         """The subject with the class that is its own at an epoch: for an upload, that predicted."""
-        if not subject.predicted:
-            return subject
-        class_index = self._predicted(subject, epoch)
-        _check_contrast(subject.explanation, class_index)
-        return replace(subject, class_index=class_index, predicted=False)
+        return self.at_each(subject, [epoch])[0]
 
-    def _predicted(self, subject: Subject, epoch: Epoch) -> int:
-        key = (epoch.checkpoint.sha256, subject.image.sha256)
-        return self._classes.get_or_make(key, lambda: self._surest(subject, epoch))
+    def at_each(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Subject]:
+        """The same at several epochs. Raises InvalidValue where a contrast is to that class."""
+        resolved = self._at_each(subject, chosen)
+        for one in resolved if subject.predicted else ():
+            check_contrast(one.explanation, one.class_index)
+        return resolved
+
+    def _at_each(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Subject]:
+        if not subject.predicted:
+            return [subject] * len(chosen)
+        return [
+            replace(subject, class_index=class_index, predicted=False)
+            for class_index in self._predicted(subject, chosen)
+        ]
+
+    def _predicted(self, subject: Subject, chosen: Sequence[Epoch]) -> list[int]:
+        """The class that each epoch's network is surest of: recorded, or computed and kept."""
+        keys = [(epoch.checkpoint.sha256, subject.image.sha256) for epoch in chosen]
+        recorded: dict[int, int] = {}
+        if any(self._classes.get(key) is None for key in keys):
+            span = chosen[0].epoch, chosen[-1].epoch
+            with self.store.reading() as session:
+                rows = predictions.of_image(
+                    session, subject.run.id, subject.image.reference, between=span
+                )
+            recorded = {row.epoch: int(np.argmax(row.probabilities)) for row in rows}
+        return [
+            self._classes.get_or_make(key, partial(self._class_at, subject, epoch, recorded))
+            for key, epoch in zip(keys, chosen, strict=True)
+        ]
+
+    def _class_at(self, subject: Subject, epoch: Epoch, recorded: Mapping[int, int]) -> int:
+        known = recorded.get(epoch.epoch)
+        return self._surest(subject, epoch) if known is None else known
 
     def _surest(self, subject: Subject, epoch: Epoch) -> int:
-        """The class that the epoch's network is surest of: recorded, or computed and kept."""
+        """The class that the epoch's network is surest of, computed and kept.
+
+        The first class where the scores are not finite: none is higher than another.
+        """
         run_id, reference = subject.run.id, subject.image.reference
-        with self.store.reading() as session:
-            kept = predictions.of_image(session, run_id, reference)
-        for one in kept:
-            if one.epoch == epoch.epoch:
-                return int(np.argmax(one.probabilities))
         # Any method and class would do: one pass gives all scores.
-        asked = Query(run_id, PAPER_METHODS[0], class_name="0")
-        (maps,) = self.maps(epoch, [self._subject(subject.run, subject.spec, subject.image, asked)])
+        query = Query(run_id, PAPER_METHODS[0], class_name="0")
+        (maps,) = self.maps(epoch, [self._subject(subject.run, subject.spec, subject.image, query)])
         self.keep([], [Prediction(run_id, epoch.epoch, reference, maps.probabilities[0])])
         return maps.predicted(0)
 
@@ -314,18 +259,16 @@ class Viewer:
 
     def rows(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Heatmap]:
         """The metadata of a subject's maps at those epochs; computed and kept where it is not."""
-        if subject.predicted:
-            return [row for epoch in chosen for row in self.rows(self.at(subject, epoch), [epoch])]
         with self.store.reading() as session:
-            kept = heatmaps.of_image(
+            recorded = heatmaps.of_image(
                 session,
                 subject.run.id,
                 subject.image.reference,
-                subject.class_index,
+                None if subject.predicted else subject.class_index,
                 subject.method,
                 subject.layer,
             )
-        return self._completed([subject], chosen, kept)
+        return self._completed([subject], chosen, recorded)
 
     def probe_rows(self, subjects: Sequence[Subject], chosen: Sequence[Epoch]) -> list[Heatmap]:
         """The same for a run's probes, which differ by image and class alone, epoch by epoch."""
@@ -341,8 +284,8 @@ class Viewer:
     ) -> list[Heatmap]:
         found = {(row.epoch, row.image, row.class_index): row for row in kept}
         wanted = []
-        for epoch in chosen:
-            there = [self.at(one, epoch) for one in subjects]
+        resolved = [self._at_each(one, chosen) for one in subjects]
+        for epoch, there in zip(chosen, zip(*resolved, strict=True), strict=True):
             missing = [one for one in there if one.place_at(epoch) not in found]
             rows = self.computed(missing, epoch)
             self.keep(rows)
@@ -390,14 +333,14 @@ class Viewer:
 
     def _subject(self, run: Run, spec: RunSpec, image: StoredImage, query: Query) -> Subject:
         names = spec.source.class_names
-        explanation = _explanation(query, names)
+        explanation = explanation_of(query, names)
         layer = resolve_layers(explanation.method, query.layer, self.layers(spec))
         class_index = image.label
         if query.class_name is not None:
-            class_index = _class_index("class", query.class_name, names)
+            class_index = class_index_of("class", query.class_name, names)
         predicted = class_index is None
         if not predicted:
-            _check_contrast(explanation, class_index)
+            check_contrast(explanation, class_index)
         return Subject(run, spec, image, class_index or 0, explanation, layer, predicted)
 
     def _dataset(self, name: str) -> Dataset:
@@ -427,29 +370,6 @@ class Viewer:
         read nothing. Raises EpochQuarantined.
         """
         return sound_checkpoint(self.store, epoch)
-
-
-def _explanation(query: Query, names: Sequence[str]) -> Explanation:
-    target = query.target
-    if query.against is not None:
-        if target != "contrast":
-            raise InvalidValue("against", "goes with target=contrast alone")
-        target = f"contrast:{_class_index('against', query.against, names)}"
-    return Explanation.of(query.method, target, query.parameters)
-
-
-def _check_contrast(explanation: Explanation, class_index: int | None) -> None:
-    if explanation.target is not None and explanation.target.against == class_index:
-        raise InvalidValue("against", "is the class itself; a contrast needs another one")
-
-
-def _class_index(field_name: str, text: str, names: Sequence[str]) -> int:
-    """A class by its name, or by its index if no class is named so."""
-    if text in names:
-        return list(names).index(text)
-    if text.isascii() and text.isdigit() and len(text) < 6 and int(text) < len(names):
-        return int(text)
-    raise UnknownName(field_name, text, names)
 
 
 def _known(field_name: str, name: str, table: Iterable[str]) -> None:

@@ -106,20 +106,21 @@ def levels_of(
 
 
 def of_image(
-    session: Session, run_id: int, image: str, class_index: int, method: str, layer: str
+    session: Session, run_id: int, image: str, class_index: int | None, method: str, layer: str
 ) -> list[Heatmap]:
-    """Those of one image, class, method and layer, by epoch."""
+    """Those of one image, class (None: any), method and layer, by epoch."""
     query = (
         select(*_COLUMNS)
         .where(
             HeatmapRow.run_id == run_id,
             HeatmapRow.image == image,
-            HeatmapRow.class_index == class_index,
             HeatmapRow.method == method,
             HeatmapRow.layer == layer,
         )
         .order_by(HeatmapRow.epoch)
     )
+    if class_index is not None:
+        query = query.where(HeatmapRow.class_index == class_index)
     return [_value(row) for row in session.execute(query)]
 
 

@@ -33,13 +33,17 @@ def keep(session: Session, predictions: Iterable[Prediction]) -> None:
     insert_missing(session, PredictionRow, rows)
 
 
-def of_image(session: Session, run_id: int, image: str) -> list[Prediction]:
-    """Those of one image, by epoch."""
+def of_image(
+    session: Session, run_id: int, image: str, between: tuple[int, int] | None = None
+) -> list[Prediction]:
+    """Those of one image, by epoch: all, or from the first to the last of two epochs."""
     query = (
         select(PredictionRow.epoch, PredictionRow.probabilities)
         .where(PredictionRow.run_id == run_id, PredictionRow.image == image)
         .order_by(PredictionRow.epoch)
     )
+    if between is not None:
+        query = query.where(PredictionRow.epoch.between(*between))
     return [
         Prediction(
             run_id, row.epoch, image, np.frombuffer(row.probabilities, LITTLE_FLOATS).tolist()

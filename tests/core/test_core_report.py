@@ -61,7 +61,7 @@ def maps(method: MethodFacts, epochs: list[EpochFacts]) -> Maps:
     causes = {cause.value: 0 for cause in Blank if cause is not Blank.NONE}
     count = len(epochs)
     by_epoch = {one.epoch: 1 for one in epochs}
-    return Maps(method, PNG, 2, by_epoch, 2 * count, count, causes | {"saturated": count})
+    return Maps(method, PNG, 2, 2, by_epoch, 2 * count, count, causes | {"saturated": count})
 
 
 def report(epochs: int = 3, **changed: object) -> Report:

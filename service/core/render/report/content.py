@@ -59,15 +59,16 @@ class Maps:
 
     method: MethodFacts
     sheet: bytes  # PNG
-    rows: int
+    rows: int  # of the sheet: all images that the run watches
+    counted: int  # maps of each epoch that are counted: an image without a label has none
     blank_by_epoch: Mapping[int, int]
     total: int
     blank: int
     by_cause: Mapping[str, int]
 
-    def blank_share(self, epoch: int) -> float:
-        """Of the epoch's maps, 0..1."""
-        return self.blank_by_epoch[epoch] / self.rows
+    def blank_share(self, epoch: int) -> float | None:
+        """Of the epoch's maps that are counted, 0..1; None where there are none."""
+        return self.blank_by_epoch[epoch] / self.counted if self.counted else None
 
 
 @dataclass(frozen=True)

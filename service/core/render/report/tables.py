@@ -15,7 +15,7 @@ def blank_table(report: Report, texts: Texts) -> Element:
     heads = [texts.method, texts.total, texts.blank, texts.share]
     rows: list[list[Child]] = []
     for one in report.maps:
-        share = percent(one.blank / one.total)
+        share = percent(one.blank / one.total if one.total else None)
         counts = [str(one.by_cause[cause]) for cause in causes]
         rows.append([tag("code", one.method.text), str(one.total), str(one.blank), share, *counts])
     return _table([*heads, *(texts.causes[cause] for cause in causes)], rows, texts.blanks)
@@ -63,7 +63,7 @@ def _epoch_row(one: EpochFacts, report: Report) -> list[Child]:
         percent(one.test_accuracy),
         number(one.learning_rate),
         f"{one.seconds:.1f}",
-        *(f"{maps.blank_by_epoch[one.epoch]} / {maps.rows}" for maps in report.maps),
+        *(f"{maps.blank_by_epoch[one.epoch]} / {maps.counted}" for maps in report.maps),
     ]
 
 
