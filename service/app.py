@@ -43,6 +43,7 @@ from service.core.allocator import keep_freed_memory
 from service.flows import training
 from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
+from service.flows.deletion import Deletion
 from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.rescue import Rescuer
@@ -80,6 +81,8 @@ RESOURCES = (
 MAX_BODY_BYTES = 1 * 2**20
 DECODERS_AT_ONCE = 1  # an uploaded picture may take some hundred MiB while it is decoded
 RESCUE_SECONDS = 10.0
+DELETION_SECONDS = 1.0
+DELETION_CALL_SECONDS = 1.0
 
 DESCRIPTION = """
 Watch a convolutional network learn: train image classifiers, keep every epoch's checkpoint, and
@@ -102,6 +105,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.services = services
         training.pick_up(services.store, services.executor, services.workspace)
         services.background.add(_lease_monitor(services))
+        services.background.add(_deletion(services))
         services.background.start()
         yield
         services.background.request_stop()
@@ -187,3 +191,15 @@ def _lease_monitor(services: ServiceSet) -> BackgroundTask:
     # Often enough that a lost run goes on within two leases.
     interval_seconds = min(RESCUE_SECONDS, services.workspace.lease_seconds / 3)
     return BackgroundTask("lease-monitor", rescuer.look, interval_seconds=interval_seconds)
+
+
+def _deletion(services: ServiceSet) -> BackgroundTask:
+    deletion = Deletion(services.store)
+
+    def free_some() -> None:
+        # In short calls: one that returns is a sign of life.
+        if not deletion.free(DELETION_CALL_SECONDS):
+            task.wake()
+
+    task = BackgroundTask("deletion", free_some, interval_seconds=DELETION_SECONDS)
+    return task

@@ -13,7 +13,7 @@ from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
 from service.core.spec import MAX_EPOCHS, Name, RunSpec
 from service.core.spec import Tag as TagText
-from service.flows import training
+from service.flows import deletion, training
 from service.flows.summaries import Summary
 from service.store import runs
 from service.store.runs import STATUSES, Run
@@ -224,5 +224,8 @@ def resume_run(
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
 def delete_run(services: Services, run_id: RunId) -> None:
-    """Delete it with its checkpoints and maps; a running one is refused."""
-    training.delete_run(services.store, run_id)
+    """Delete it with its checkpoints and maps; a running one is refused.
+
+    It is gone when this answers; its space is freed in the background.
+    """
+    deletion.delete_run(services.store, run_id)

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from service.flows.backup import back_up
+from service.flows.deletion import Deletion
 from service.flows.doctor.examination import examine
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
@@ -65,8 +66,10 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
 
 
 def compact(settings: Settings) -> None:
-    """Give all free space back."""
-    space.compact(_store(settings).engine)
+    """Free what deleted runs still take, and return all free space to the disk."""
+    store = _store(settings)
+    Deletion(store).free()
+    space.compact(store.engine)
     Console().print("The database is compact; from now on deleted runs give their space back.")
 
 

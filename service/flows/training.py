@@ -35,7 +35,7 @@ from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
 from service.jobs import Ending, Executor, Job
-from service.store import epochs, images, request_keys, runs, space, training_states, uploads
+from service.store import epochs, images, request_keys, runs, training_states, uploads
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
 from service.store.runs import Lease, Run, RunError
@@ -105,16 +105,6 @@ def cancel_run(store: Store, run_id: int) -> Run:
             raise RunConflict(f"Run {run_id} has ended already: it {run.status}.")
         session.expire_all()
         return runs.get(session, run_id)
-
-
-def delete_run(store: Store, run_id: int) -> None:
-    """Delete a run with its checkpoints and maps. Raises RunNotFound, RunConflict if it trains."""
-    with store.writing() as session:
-        run = runs.hold(session, run_id)
-        if run.status not in (*runs.TERMINAL, runs.QUEUED):
-            raise RunConflict(f"Run {run_id} is running; cancel it first.")
-        store.blobs.delete(session, runs.remove(session, run_id))
-    space.give_back(store.engine)
 
 
 def resume_run(

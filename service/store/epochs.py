@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
 from service.store import events, runs
+from service.store.run_status import not_deleted
 from service.store.tables import CheckpointRow, EpochRow
 
 
@@ -122,7 +123,7 @@ def count(session: Session) -> tuple[int, int, int]:
         func.count(),
         func.count(CheckpointRow.quarantined),
         func.coalesce(func.sum(CheckpointRow.bytes), 0),
-    ).select_from(CheckpointRow)
+    ).where(not_deleted(CheckpointRow.run_id))
     total, quarantined, size = session.execute(query).one()
     return total, quarantined, int(size)
 
@@ -133,7 +134,12 @@ def _change(
     run_id, epoch = key
     changed = session.execute(
         update(CheckpointRow)
-        .where(CheckpointRow.run_id == run_id, CheckpointRow.epoch == epoch, *where)
+        .where(
+            CheckpointRow.run_id == run_id,
+            CheckpointRow.epoch == epoch,
+            not_deleted(run_id),
+            *where,
+        )
         .values(**values)
         .execution_options(synchronize_session=False)
     )
@@ -160,7 +166,7 @@ def _with_checkpoints(run_id: int) -> Select[*tuple[Any, ...]]:
             CheckpointRow,
             (CheckpointRow.run_id == EpochRow.run_id) & (CheckpointRow.epoch == EpochRow.epoch),
         )
-        .where(EpochRow.run_id == run_id)
+        .where(EpochRow.run_id == run_id, not_deleted(run_id))
     )
 
 

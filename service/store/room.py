@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from service.errors import StoreFull
-from service.store import space
+from service.store import deleted_runs, space
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,12 @@ class Room:
             )
 
     def used_bytes(self, session: Session) -> int:
-        """What counts against the quota: pages in use, and the bytes of blobs outside."""
+        """What counts against the quota: pages in use, and the bytes of blobs outside.
+
+        Blobs of deleted runs do not count: their space is about to be free.
+        """
         outside = space.blob_bytes(session) if self.blobs_outside else 0
-        return space.used_bytes(session) + outside
+        return max(0, space.used_bytes(session) + outside - deleted_runs.blob_bytes(session))
 
     def free_bytes(self) -> int | None:
         """Of the fullest disk that is written to; None where none is on this machine."""

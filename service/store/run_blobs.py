@@ -30,7 +30,10 @@ class RunBlob:
 
 
 def of(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
-    """Those of a run, or of all runs, by kind, run and epoch."""
+    """Those of a run, or of all runs, deleted ones that are not freed yet among them.
+
+    By kind, run and epoch.
+    """
     for kind, table in KINDS.items():
         query = select(
             table.run_id, table.epoch, table.sha256, table.bytes, table.blob_key

@@ -8,7 +8,6 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     case,
-    delete,
     func,
     literal,
     select,
@@ -18,28 +17,21 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, RunNotFound
-from service.store import events, training_states
-from service.store.tables import (
-    CheckpointRow,
-    EpochRow,
-    EventRow,
-    HeatmapRow,
-    PredictionRow,
-    ProbeRow,
-    RunRow,
-    TagRow,
-    TrainingStateRow,
-    UtcDateTime,
+from service.store import events
+from service.store.run_status import (
+    CANCELLED,
+    DELETING,
+    FAILED,
+    QUEUED,
+    RUNNING,
+    STATUSES,
+    SUCCEEDED,
+    TERMINAL,
 )
+from service.store.tables import RunRow, TagRow, UtcDateTime
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
-    "queued",
-    "running",
-    "succeeded",
-    "failed",
-    "cancelled",
-)
-TERMINAL = (SUCCEEDED, FAILED, CANCELLED)
+__all__ = ["CANCELLED", "FAILED", "QUEUED", "RUNNING", "STATUSES", "SUCCEEDED", "TERMINAL"]
+
 NOBODY = ""  # owner of the lease of a run that waits
 QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
 
@@ -150,7 +142,7 @@ def check_queue(session: Session, limit: int) -> None:
 def get(session: Session, run_id: int) -> Run:
     """The run. Raises RunNotFound."""
     row = session.get(RunRow, run_id)
-    if row is None:
+    if row is None or row.status == DELETING:
         raise RunNotFound(run_id)
     return _value(row, _tags(session, [run_id]).get(run_id, []))
 
@@ -164,7 +156,7 @@ def hold(session: Session, run_id: int) -> Run:
 
 def stays(session: Session, run_id: int) -> bool:
     """Whether the run is there; if so, it is not deleted before the transaction ends."""
-    query = select(RunRow.id).where(RunRow.id == run_id)
+    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status != DELETING)
     return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
 
 
@@ -180,7 +172,7 @@ class Pulse(NamedTuple):
 def pulse(session: Session, run_id: int) -> Pulse | None:
     """The run's, in one cheap query; None if there is no such run."""
     query = select(RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event).where(
-        RunRow.id == run_id
+        RunRow.id == run_id, RunRow.status != DELETING
     )
     row = session.execute(query).one_or_none()
     return Pulse(*row) if row else None
@@ -199,7 +191,8 @@ def newest(
 
     `search` is a part of the name, in whatever case.
     """
-    query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+    query = select(RunRow).where(RunRow.status != DELETING)
+    query = query.order_by(RunRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(RunRow.id < before)
     if status is not None:
@@ -266,7 +259,8 @@ def heartbeat(
 
 def cancel_requested(session: Session, run_id: int) -> bool:
     """Whether somebody asked for the run's end; a run that was deleted counts as cancelled."""
-    return session.scalar(select(RunRow.cancel_requested).where(RunRow.id == run_id)) is not False
+    query = select(RunRow.cancel_requested).where(RunRow.id == run_id, RunRow.status != DELETING)
+    return session.scalar(query) is not False
 
 
 def advance(session: Session, run_id: int, epoch: int, *, lease: Lease | None = None) -> bool:
@@ -346,28 +340,9 @@ def request_cancel(session: Session, run_id: int) -> bool:
     return _change(session, [RunRow.id == run_id, RunRow.status == RUNNING], cancel_requested=True)
 
 
-def remove(session: Session, run_id: int) -> list[str]:
-    """Delete a run and all rows of it; returns the keys of its blobs."""
-    keys = list(
-        session.scalars(select(CheckpointRow.blob_key).where(CheckpointRow.run_id == run_id))
-    )
-    if session.get(RunRow, run_id) is not None:
-        # Both places: one may hold what was never committed.
-        keys += [training_states.key_of(run_id, epoch) for epoch in (0, 1)]
-    # In order rather than by cascade: it holds for databases whose cascade is switched off too.
-    for table in (
-        HeatmapRow,
-        PredictionRow,
-        CheckpointRow,
-        EpochRow,
-        EventRow,
-        ProbeRow,
-        TagRow,
-        TrainingStateRow,
-    ):
-        session.execute(delete(table).where(table.run_id == run_id))
-    session.execute(delete(RunRow).where(RunRow.id == run_id))
-    return keys
+def mark_deleted(session: Session, run_id: int) -> None:
+    """Hide a run from every query for good; `deleted_runs.py` frees its rows and blobs."""
+    _change(session, [RunRow.id == run_id], status=DELETING, lease_owner=None)
 
 
 def _change_status(

@@ -1,4 +1,4 @@
-"""The space that the database takes, and giving back what deleted rows leave."""
+"""The space that the database takes, and returning what deleted rows leave to the disk."""
 
 import sqlite3
 from contextlib import closing
@@ -6,12 +6,9 @@ from contextlib import closing
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
+from service.errors import StoreBusy, StoreFull
 from service.store import run_blobs
 from service.store.database import WAL_IS_SAFE, outside_transactions
-
-PAGES_AT_ONCE = 2_048
-"""Given back in one step: 8 MiB, so that writers get their turn in between."""
-
 
 def used_bytes(session: Session) -> int:
     """Bytes of the database that are in use; free pages of a SQLite file are not among them."""
@@ -31,31 +28,36 @@ def blob_bytes(session: Session) -> int:
     )
 
 
-def give_back(engine: Engine) -> None:
-    """Give the pages that deleted rows left back to the disk, a few at a time.
+def incremental_vacuum(engine: Engine, pages: int) -> int:
+    """Return up to `pages` free pages of a SQLite file to the disk; how many are left.
 
-    Best effort: a database that is busy gives them back after the next delete. One made before
-    `auto_vacuum` was set keeps them until `compact`; PostgreSQL has a vacuum of its own.
+    0 too for a file whose `auto_vacuum` is off, which keeps them until `compact`, and for
+    PostgreSQL, which has a vacuum of its own. Raises StoreBusy and StoreFull.
     """
     if engine.dialect.name != "sqlite":
-        return
+        return 0
     with outside_transactions(engine) as connection:
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  for mypy
         try:
             with closing(driver.cursor()) as cursor:
+                before = _number(cursor, "PRAGMA freelist_count")
+                # As a script: of a statement without columns the driver takes one step, which here
+                # is one page.
+                cursor.executescript(f"PRAGMA incremental_vacuum({pages})")
                 left = _number(cursor, "PRAGMA freelist_count")
-                while left:
-                    # As a script: of a statement without columns the driver takes one step, which
-                    # here is one page.
-                    cursor.executescript(f"PRAGMA incremental_vacuum({PAGES_AT_ONCE})")
-                    before, left = left, _number(cursor, "PRAGMA freelist_count")
-                    if left >= before:
-                        break
-                if WAL_IS_SAFE:
-                    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.OperationalError:
-            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise StoreFull("The disk that holds the database is full.") from error
+            raise StoreBusy("The database did not answer in time.") from error
+    return left if left < before else 0
+
+
+def truncate_log(engine: Engine) -> None:
+    """Shorten the write-ahead log of a SQLite file, where it has one. Raises StoreBusy."""
+    if engine.dialect.name == "sqlite" and WAL_IS_SAFE:
+        with outside_transactions(engine) as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def gives_back(session: Session) -> bool:

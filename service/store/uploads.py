@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from service.store import images
 from service.store.images import StoredImage
 from service.store.insert_missing import insert_missing
-from service.store.runs import TERMINAL
+from service.store.run_status import QUEUED, RUNNING
 from service.store.tables import ImageRow, ProbeRow, RunRow, UploadRow
 
 TOLD_EVERY = timedelta(days=1)
@@ -116,5 +116,5 @@ def remove_unused(session: Session, unused: timedelta) -> int:
 
 
 def _waited_for(session: Session) -> list[str]:
-    specs = session.scalars(select(RunRow.spec).where(RunRow.status.not_in(TERMINAL)))
+    specs = session.scalars(select(RunRow.spec).where(RunRow.status.in_((QUEUED, RUNNING))))
     return [text for spec in specs for text in spec.get("probes", {}).get("images", [])]

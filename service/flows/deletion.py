@@ -1,0 +1,96 @@
+"""Deleting runs: hidden at once, then freed in the background without keeping others waiting."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from service.errors import RunConflict, StoreFull
+from service.store import deleted_runs, runs, space
+from service.store.store import Store
+
+BATCH_SECONDS = 0.05
+"""What a transaction of the deletion may take: others wait for one of them at most."""
+
+MIN_PAGES, MAX_PAGES = 16, 2048
+"""Of a batch: 64 KiB to 8 MiB."""
+
+PAUSES_PER_BATCH = 2.0
+"""SQLite does not queue its writers, they ask again and again: most of the time nobody writes."""
+
+
+def delete_run(store: Store, run_id: int) -> None:
+    """Delete a run: it is gone when this returns, and `Deletion` frees its space.
+
+    Raises RunNotFound, RunConflict if it trains.
+    """
+    with store.writing() as session:
+        run = runs.hold(session, run_id)
+        if run.status not in (*runs.TERMINAL, runs.QUEUED):
+            raise RunConflict(f"Run {run_id} is running; cancel it first.")
+        runs.mark_deleted(session, run_id)
+
+
+@dataclass
+class Deletion:
+    """Frees rows, blobs and file space of deleted runs in transactions of BATCH_SECONDS.
+
+    Several processes may do so at once, and one that was interrupted goes on.
+    """
+
+    store: Store
+    _pages: int = MIN_PAGES  # of the next batch, adapted to the disk's speed
+
+    def free(self, seconds: float = math.inf) -> bool:
+        """Free all, or what can be freed in about so many seconds; whether all is freed.
+
+        Raises StoreBusy, StoreFull.
+        """
+        deadline = time.monotonic() + seconds
+        with self.store.reading() as session:
+            run_ids = deleted_runs.ids(session)
+        # A phase for all runs after the other: pages moved into holes are not freed soon after.
+        batches = [
+            *(partial(self._free_batch, run_id) for run_id in run_ids),
+            *([self._vacuum] if run_ids else []),
+            *(partial(self._remove, run_id) for run_id in run_ids),
+        ]
+        for batch in batches:
+            while self._timed(batch):
+                if time.monotonic() > deadline:
+                    return False
+        return True
+
+    def _timed(self, batch: Callable[[], bool]) -> bool:
+        """One batch and a pause; whether there are more of its kind."""
+        started = time.perf_counter()
+        try:
+            more = batch()
+        except StoreFull:
+            # A smaller one needs a smaller journal.
+            if self._pages == MIN_PAGES:
+                raise
+            self._pages = MIN_PAGES
+            return True
+        seconds = time.perf_counter() - started
+        if seconds > BATCH_SECONDS:
+            self._pages = max(MIN_PAGES, self._pages // 2)
+        elif seconds < BATCH_SECONDS / 2:
+            self._pages = min(MAX_PAGES, self._pages * 2)
+        if more:
+            time.sleep(PAUSES_PER_BATCH * seconds)
+        return more
+
+    def _free_batch(self, run_id: int) -> bool:
+        with self.store.writing() as session:
+            return deleted_runs.free_batch(session, self.store.blobs, run_id, self._pages)
+
+    def _vacuum(self) -> bool:
+        return space.incremental_vacuum(self.store.engine, self._pages) > 0
+
+    def _remove(self, run_id: int) -> bool:
+        with self.store.writing() as session:
+            deleted_runs.remove(session, self.store.blobs, run_id)
+        space.truncate_log(self.store.engine)
+        return False

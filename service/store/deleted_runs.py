@@ -1,0 +1,99 @@
+"""Deleted runs, hidden already: their rows and blobs are freed, a bounded batch a transaction.
+
+The run's own row goes last, so that an interrupted deletion goes on where it stopped.
+"""
+
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, func, inspect, select, tuple_
+from sqlalchemy.orm import Session
+
+from service.store import run_blobs, training_states
+from service.store.blobs import Blobs
+from service.store.run_status import DELETING
+from service.store.tables import (
+    Base,
+    EpochRow,
+    EventRow,
+    HeatmapRow,
+    PredictionRow,
+    ProbeRow,
+    RunRow,
+    TagRow,
+)
+
+PAGE_BYTES = 4096
+"""Of a SQLite page. Freeing a row touches about one, freeing a blob one for each PAGE_BYTES."""
+
+# Rows go before those that they refer to.
+_REFERRING = (HeatmapRow, PredictionRow)
+_REFERRED = (EpochRow, EventRow, ProbeRow, TagRow)
+
+
+def ids(session: Session) -> list[int]:
+    """Ids of deleted runs that are not freed yet, oldest first."""
+    query = select(RunRow.id).where(RunRow.status == DELETING).order_by(RunRow.id)
+    return list(session.scalars(query))
+
+
+def blob_bytes(session: Session) -> int:
+    """Bytes of the blobs that are still to be freed, by their rows."""
+    deleted = select(RunRow.id).where(RunRow.status == DELETING)
+    totals = (
+        select(func.coalesce(func.sum(table.bytes), 0)).where(table.run_id.in_(deleted))
+        for table in run_blobs.KINDS.values()
+    )
+    return sum(session.scalar(total) or 0 for total in totals)
+
+
+def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
+    """Free up to `pages` pages of a deleted run, at least one row or blob.
+
+    False where nothing of it is left but its own row, or where another server frees it now.
+    """
+    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status == DELETING)
+    if session.scalar(query.with_for_update(skip_locked=True)) is None:
+        return False
+    return (
+        any(_free_rows(session, table, run_id, pages) for table in _REFERRING)
+        or _free_blobs(session, blobs, run_id, pages * PAGE_BYTES)
+        or any(_free_rows(session, table, run_id, pages) for table in _REFERRED)
+    )
+
+
+def remove(session: Session, blobs: Blobs, run_id: int) -> None:
+    """Delete the row of a run that `free_batch` has nothing more of; no error if it is gone."""
+    # Either may hold a state that was never committed.
+    blobs.sweep(session, [training_states.key_of(run_id, epoch) for epoch in (0, 1)])
+    session.execute(delete(RunRow).where(RunRow.id == run_id, RunRow.status == DELETING))
+
+
+def _free_rows(session: Session, table: type[Base], run_id: int, rows: int) -> bool:
+    columns = [table.__table__.c[key.name] for key in inspect(table).primary_key]
+    of_run = table.__table__.c.run_id == run_id
+    batch = select(*columns).where(of_run).limit(rows)
+    removal = delete(table).where(of_run, tuple_(*columns).in_(batch))
+    result = session.execute(removal, execution_options={"synchronize_session": False})
+    return cast("CursorResult[Any]", result).rowcount > 0
+
+
+def _free_blobs(session: Session, blobs: Blobs, run_id: int, most_bytes: int) -> bool:
+    """Blobs before their rows: a file whose row is gone would be found by the doctor alone."""
+    for table in run_blobs.KINDS.values():
+        query = select(table.epoch, table.blob_key, table.bytes).where(table.run_id == run_id)
+        batch, size = [], 0
+        for epoch, key, blob_size in session.execute(query.order_by(table.epoch)):
+            if batch and size + blob_size > most_bytes:
+                break
+            batch.append((epoch, key))
+            size += blob_size
+        if batch:
+            blobs.sweep(session, [key for _, key in batch])
+            epochs = [epoch for epoch, _ in batch]
+            session.execute(
+                delete(table)
+                .where(table.run_id == run_id, table.epoch.in_(epochs))
+                .execution_options(synchronize_session=False)
+            )
+            return True
+    return False
