@@ -8,7 +8,7 @@ from service.errors import BackupRefused
 from service.flows.doctor.checks import QUICK
 from service.flows.doctor.examination import examine
 from service.flows.transfer.exporting import settle_as
-from service.store import run_blobs
+from service.store import deleted_runs, run_blobs
 from service.store.copies import copy_sqlite
 from service.store.store import Store, opened
 
@@ -50,7 +50,8 @@ def back_up(store: Store, out: Path) -> None:
 
 def _copy_blobs(store: Store, copy: Store) -> None:
     with copy.reading() as session:
-        named = list(run_blobs.of(session))
+        deleted = set(deleted_runs.ids(session))
+        named = [blob for blob in run_blobs.of(session) if blob.run_id not in deleted]
     for blob in named:
         try:
             with store.reading() as session:

@@ -51,7 +51,7 @@ class Deletion:
         with self.store.reading() as session:
             run_ids = deleted_runs.ids(session)
         # A phase for all runs after the other: pages moved into holes are not freed soon after.
-        batches = [
+        batches: list[Callable[[], bool]] = [
             *(partial(self._free_batch, run_id) for run_id in run_ids),
             *([self._vacuum] if run_ids else []),
             *(partial(self._remove, run_id) for run_id in run_ids),

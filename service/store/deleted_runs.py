@@ -5,7 +5,7 @@ The run's own row goes last, so that an interrupted deletion goes on where it st
 
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, delete, func, inspect, select, tuple_
+from sqlalchemy import CursorResult, delete, func, inspect, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from service.store import run_blobs, training_states
@@ -51,10 +51,7 @@ def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
 
     False where nothing of it is left but its own row, or where another server frees it now.
     """
-    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status == DELETING)
-    if session.scalar(query.with_for_update(skip_locked=True)) is None:
-        return False
-    return (
+    return _lock(session, run_id) and (
         any(_free_rows(session, table, run_id, pages) for table in _REFERRING)
         or _free_blobs(session, blobs, run_id, pages * PAGE_BYTES)
         or any(_free_rows(session, table, run_id, pages) for table in _REFERRED)
@@ -62,10 +59,22 @@ def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
 
 
 def remove(session: Session, blobs: Blobs, run_id: int) -> None:
-    """Delete the row of a run that `free_batch` has nothing more of; no error if it is gone."""
+    """Delete the row of a deleted run that has no others any more."""
+    of_run = (
+        select(table.run_id).where(table.run_id == run_id)
+        for table in (*_REFERRING, *run_blobs.KINDS.values(), *_REFERRED)
+    )
+    if not _lock(session, run_id) or session.scalar(union_all(*of_run).limit(1)) is not None:
+        return
     # Either may hold a state that was never committed.
     blobs.sweep(session, [training_states.key_of(run_id, epoch) for epoch in (0, 1)])
     session.execute(delete(RunRow).where(RunRow.id == run_id, RunRow.status == DELETING))
+
+
+def _lock(session: Session, run_id: int) -> bool:
+    """Keep other servers from freeing this run until the transaction ends; False if one does."""
+    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status == DELETING)
+    return session.scalar(query.with_for_update(skip_locked=True)) is not None
 
 
 def _free_rows(session: Session, table: type[Base], run_id: int, rows: int) -> bool:
@@ -81,7 +90,8 @@ def _free_blobs(session: Session, blobs: Blobs, run_id: int, most_bytes: int) ->
     """Blobs before their rows: a file whose row is gone would be found by the doctor alone."""
     for table in run_blobs.KINDS.values():
         query = select(table.epoch, table.blob_key, table.bytes).where(table.run_id == run_id)
-        batch, size = [], 0
+        batch: list[tuple[int, str]] = []
+        size = 0
         for epoch, key, blob_size in session.execute(query.order_by(table.epoch)):
             if batch and size + blob_size > most_bytes:
                 break

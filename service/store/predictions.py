@@ -40,9 +40,7 @@ def of_image(
     """Those of one image, by epoch: all, or from the first to the last of two epochs."""
     query = (
         select(PredictionRow.epoch, PredictionRow.probabilities)
-        .where(
-            PredictionRow.run_id == run_id, PredictionRow.image == image, not_deleted(run_id)
-        )
+        .where(PredictionRow.run_id == run_id, PredictionRow.image == image, not_deleted(run_id))
         .order_by(PredictionRow.epoch)
     )
     if between is not None:
@@ -59,9 +57,7 @@ def of_epoch(session: Session, run_id: int, epoch: int) -> list[Prediction]:
     """Those of one epoch, by image."""
     query = (
         select(PredictionRow.image, PredictionRow.probabilities)
-        .where(
-            PredictionRow.run_id == run_id, PredictionRow.epoch == epoch, not_deleted(run_id)
-        )
+        .where(PredictionRow.run_id == run_id, PredictionRow.epoch == epoch, not_deleted(run_id))
         .order_by(PredictionRow.image)
     )
     return [

@@ -10,6 +10,7 @@ from service.errors import StoreBusy, StoreFull
 from service.store import run_blobs
 from service.store.database import WAL_IS_SAFE, outside_transactions
 
+
 def used_bytes(session: Session) -> int:
     """Bytes of the database that are in use; free pages of a SQLite file are not among them."""
     if session.get_bind().dialect.name == "postgresql":

@@ -9,7 +9,7 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.errors import RunConflict
-from service.flows import training
+from service.flows import deletion, training
 from service.flows.viewing import Viewer
 from service.store import events, runs
 from service.store.runs import CANCELLED, QUEUED, RUNNING, SUCCEEDED, TERMINAL
@@ -117,7 +117,7 @@ def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
                 threads.submit(at_once, training.cancel_run, store, run_id),
                 threads.submit(at_once, training.cancel_run, store, run_id),
                 threads.submit(at_once, training.extend_run, store, run_id, None),
-                threads.submit(at_once, training.delete_run, store, run_id),
+                threads.submit(at_once, deletion.delete_run, store, run_id),
             ]
             for one in asked:
                 one.result()
@@ -133,7 +133,7 @@ def test_a_run_deleted_while_its_map_is_computed_is_no_error(
 
     def compute_and_lose(self, *args):
         rows = computed(self, *args)
-        training.delete_run(self.store, one)
+        deletion.delete_run(self.store, one)
         return rows
 
     with monkeypatch.context() as patch:

@@ -27,12 +27,12 @@ from service.core.images import probe_images
 from service.core.spec import RunSpec
 from service.core.training import EpochResult, train
 from service.errors import InvalidValue, KeyReused, RunCancelled, RunConflict, RunNotFound
-from service.flows import training
+from service.flows import deletion, training
 from service.flows.quarantine import expected_header
 from service.flows.recording import record_epoch
 from service.flows.rescue import Rescuer
 from service.flows.workspace import Workspace
-from service.store import epochs, events, runs
+from service.store import deleted_runs, epochs, events, runs
 from service.store.request_keys import RequestKey
 from service.store.runs import FAILED, QUEUED, RUNNING, SUCCEEDED, Lease
 from service.store.store import Store
@@ -175,13 +175,22 @@ class Histories(RuleBasedStateMachine):
         expected = self.model.get(run_id)
         if expected is None:
             with pytest.raises(RunNotFound):
-                training.delete_run(self.store, run_id)
+                deletion.delete_run(self.store, run_id)
         elif expected.status == RUNNING:
             with pytest.raises(RunConflict):
-                training.delete_run(self.store, run_id)
+                deletion.delete_run(self.store, run_id)
         else:
-            training.delete_run(self.store, run_id)
+            deletion.delete_run(self.store, run_id)
             del self.model[run_id]
+
+    @rule()
+    def free_some_deleted_space(self) -> None:
+        with self.store.reading() as session:
+            run_ids = deleted_runs.ids(session)
+        for run_id in run_ids:
+            with self.store.writing() as session:
+                if not deleted_runs.free_batch(session, self.store.blobs, run_id, 1):
+                    deleted_runs.remove(session, self.store.blobs, run_id)
 
     # Workers.
 

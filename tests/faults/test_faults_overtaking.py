@@ -8,7 +8,7 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.errors import RunConflict
-from service.flows import training
+from service.flows import deletion, training
 from service.flows.rescue import Rescuer
 from service.flows.workspace import Workspace
 from service.store import runs
@@ -59,7 +59,7 @@ def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Ex
 
 def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int) -> None:
     refusal = refusal_of(
-        training.delete_run, store, waiting, lambda session, one: runs.claim(session, one, "worker")
+        deletion.delete_run, store, waiting, lambda session, one: runs.claim(session, one, "worker")
     )
     assert isinstance(refusal, RunConflict)
     with store.reading() as session:
@@ -87,7 +87,7 @@ class Deleting(NotingExecutor):
         run_id = self.killed[-1].run_id
         with self.store.writing() as session:
             assert runs.finish(session, run_id, runs.CANCELLED)
-        training.delete_run(self.store, run_id)
+        deletion.delete_run(self.store, run_id)
 
 
 def test_a_run_deleted_while_it_is_rescued_is_in_no_other_runs_way(

@@ -8,8 +8,8 @@ import pytest
 
 from service.core import checkpoints
 from service.errors import RunNotFound
+from service.flows.deletion import delete_run
 from service.flows.quarantine import Damage, expected_header, quarantined
-from service.flows.training import delete_run
 from service.store import epochs
 from tests.keeping.conftest import EPOCHS, SPEC, Place
 

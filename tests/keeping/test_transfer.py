@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from service.core.images import to_png
 from service.core.spec import Probes, RunSpec
 from service.errors import BackupRefused, EpochQuarantined, ImportRefused, RunConflict, StoreFull
+from service.flows.deletion import Deletion, delete_run
 from service.flows.heatmaps import Pictures, Rendering
 from service.flows.training import resume_run, start_run
 from service.flows.transfer import archive as archive_module
@@ -531,5 +532,5 @@ def test_a_mutated_file_imports_the_same_run_or_nothing(
         else:
             # What was changed was none of the run: a moment in the zip's own directory.
             assert everything(store, run.id) == everything(original, 1)
-            with store.writing() as session:
-                store.blobs.delete(session, runs.remove(session, run.id))
+            delete_run(store, run.id)
+            Deletion(store).free()

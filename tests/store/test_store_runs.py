@@ -6,12 +6,8 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from service.errors import RunNotFound
-from service.store import epochs, heatmaps, images, predictions, runs, training_states
-from service.store.heatmaps import Heatmap
-from service.store.images import StoredImage
-from service.store.predictions import Prediction
+from service.store import deleted_runs, runs
 from service.store.tables import Base, RunRow
-from service.store.training_states import StoredState
 
 SPEC = {"epochs": 3, "optimizer": {"learning_rate": 0.1}, "name": "β", "tags": ["a"], "none": None}
 
@@ -45,7 +41,9 @@ def test_a_run_that_is_not_there_is_not_found(store, new_run, run_id):
 def test_ids_count_up_and_are_never_given_again(store, new_run):
     first, second = new_run(), new_run()
     with store.writing() as session:
-        runs.remove(session, second.id)
+        runs.mark_deleted(session, second.id)
+    with store.writing() as session:
+        deleted_runs.remove(session, store.blobs, second.id)
     assert first.id < second.id < new_run().id
 
 
@@ -125,42 +123,6 @@ def rows_by_table(store) -> dict[str, int]:
         }
 
 
-def test_a_removed_run_leaves_what_was_there_before_it(store, new_run, add_epoch):
-    def run_with_all() -> runs.Run:
-        run = new_run(tags=("x", "y"))
-        for epoch in (0, 1):
-            add_epoch(run, epoch)
-        with store.writing() as session:
-            images.watch(session, run.id, [StoredImage("digits", "test:7", 3, b"png")])
-            one = Heatmap(run.id, 0, "test:7", 3, "proposed", "conv2", 1, 0, 1, "none", "e")
-            heatmaps.keep(session, [one])
-            predictions.keep(session, [Prediction(run.id, 0, "test:7", [0.5, 0.5])])
-            key = training_states.key_of(run.id, 1)
-            training_states.keep(session, run.id, StoredState(1, "0" * 64, 5, key))
-        return run
-
-    kept_id = run_with_all().id
-    with store.reading() as session:
-        kept = runs.get(session, kept_id)
-    before = rows_by_table(store)
-    assert all(before.values())
-    removed = run_with_all()
-    with store.writing() as session:
-        keys = runs.remove(session, removed.id)
-        store.blobs.delete(session, keys)
-    assert sorted(keys) == [
-        f"runs/{removed.id}/{kind}/{number}.safetensors"
-        for kind in ("epochs", "states")
-        for number in (0, 1)
-    ]
-    assert rows_by_table(store) == before
-    with store.reading() as session:
-        with pytest.raises(RunNotFound):
-            runs.get(session, removed.id)
-        assert runs.get(session, kept.id) == kept
-        assert len(epochs.all_of(session, kept.id)) == 2
-
-
 def test_a_run_deleted_by_hand_takes_its_rows_along(store, new_run, add_epoch):
     # The foreign keys cascade, on SQLite too, which has them off unless each connection asks.
     before = rows_by_table(store)
@@ -169,14 +131,6 @@ def test_a_run_deleted_by_hand_takes_its_rows_along(store, new_run, add_epoch):
     with store.writing() as session:
         session.execute(delete(RunRow).where(RunRow.id == run.id))
     assert rows_by_table(store) == before | {"blobs": 1}
-
-
-def test_removing_a_run_that_is_not_there_changes_nothing(store, new_run):
-    run = new_run()
-    with store.writing() as session:
-        assert runs.remove(session, run.id + 1) == []
-    with store.reading() as session:
-        assert runs.get(session, run.id) == run
 
 
 def test_moments_are_utc(store, new_run):

@@ -11,7 +11,7 @@ from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.flows.doctor.finding import Finding, Severity
 from service.flows.quarantine import Damage, damage
-from service.store import epochs, inspection, run_blobs, runs, schema, space
+from service.store import deleted_runs, epochs, inspection, run_blobs, runs, schema, space
 from service.store.runs import Lease, Run
 from service.store.store import Store
 
@@ -122,6 +122,13 @@ def _derived(store: Store) -> Iterator[Finding]:
         yield Finding(Severity.WARNING, words, mend=mend)
 
 
+def _deletions(store: Store) -> Iterator[Finding]:
+    with store.reading() as session:
+        for run_id in deleted_runs.ids(session):
+            words = "is deleted and not freed yet: a service does so; at once: camreel compact"
+            yield Finding(Severity.WARNING, words, run_id)
+
+
 def _lost_runs(store: Store) -> Iterator[Finding]:
     deadline = datetime.now(UTC) - timedelta(seconds=LOST_AFTER_SECONDS)
     with store.reading() as session:
@@ -152,6 +159,7 @@ CHECKS: dict[str, Check] = {
     "schema": _schema,
     "integrity": _integrity,
     "free-pages": _free_pages,
+    "deletions": _deletions,
     "lost-runs": _lost_runs,
     "epochs": _epoch_rows,
     "checkpoints": _checkpoints,

@@ -1,0 +1,210 @@
+"""Deleting a run hides it at once; freeing its space keeps nobody waiting and survives anything."""
+
+import time
+
+import pytest
+from sqlalchemy import event
+
+from service.errors import RunNotFound, StoreFull
+from service.flows import deletion
+from service.flows.backup import back_up
+from service.flows.deletion import Deletion, delete_run
+from service.flows.doctor.examination import examine
+from service.flows.training import start_run
+from service.jobs.inline import InlineExecutor
+from service.store import deleted_runs, epochs, run_blobs, runs, space
+from service.store.blobs.bounded import BoundedBlobs
+from service.store.room import Bounds
+from service.store.store import Store, opened
+from tests.keeping.conftest import SPEC, Place, train
+
+
+def blob_files(place: Place, run_id: int) -> list:
+    return list((place.folder / "blobs").rglob(f"runs/{run_id}/**/*.safetensors"))
+
+
+def pending(store: Store) -> list[int]:
+    with store.reading() as session:
+        return deleted_runs.ids(session)
+
+
+class Killed(BaseException):
+    """In place of SIGKILL."""
+
+
+def free_and_die_after(store: Store, batches: int) -> bool:
+    """Whether the deletion was not done by then."""
+    count = 0
+
+    def die_in_time(_: object) -> None:
+        nonlocal count
+        count += 1
+        if count > batches:
+            raise Killed
+
+    event.listen(store.engine, "commit", die_in_time)
+    try:
+        Deletion(store).free()
+    except Killed:
+        return True
+    finally:
+        event.remove(store.engine, "commit", die_in_time)
+    return False
+
+
+def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(place):
+    with place.opened() as store:
+        with store.reading() as session:
+            blobs = len(list(run_blobs.of(session)))
+        delete_run(store, 1)
+        with store.reading() as session:
+            assert len(list(run_blobs.of(session))) == blobs
+            with pytest.raises(RunNotFound):
+                runs.get(session, 1)
+        with pytest.raises(RunNotFound):
+            delete_run(store, 1)
+
+
+def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
+    monkeypatch.setattr(deletion, "MAX_PAGES", 1)
+    monkeypatch.setattr(Deletion, "_pages", 1)
+    other = train(place, SPEC.model_copy(update={"seed": 1}))
+    with place.opened() as store:
+        with store.reading() as session:
+            expected = [epoch.checkpoint for epoch in epochs.all_of(session, other)]
+        delete_run(store, 1)
+    deaths = 0
+    while True:
+        with place.opened() as store:
+            if not free_and_die_after(store, 4):
+                break
+            deaths += 1
+            # Whatever is left of the run is hidden, and the store is whole without it.
+            with pytest.raises(RunNotFound), store.reading() as session:
+                runs.get(session, 1)
+            assert {one.check for one in examine(store).found} == {"deletions"}
+    assert deaths > 3
+    with place.opened() as store:
+        assert pending(store) == []
+        assert examine(store).found == []
+        assert blob_files(place, 1) == []
+        with store.reading() as session:
+            assert [epoch.checkpoint for epoch in epochs.all_of(session, other)] == expected
+            for one in expected:
+                assert len(store.blobs.get(session, one.blob_key)) == one.bytes
+
+
+def test_two_processes_may_free_the_same_run(place, monkeypatch):
+    monkeypatch.setattr(deletion, "MAX_PAGES", 1)
+    monkeypatch.setattr(Deletion, "_pages", 1)
+    with place.opened() as one, place.opened() as other:
+        delete_run(one, 1)
+        both = [Deletion(one), Deletion(other)]
+        done = [False, False]
+        while not all(done):
+            # No time at all: a batch each.
+            done = [freeing.free(0) for freeing in both]
+        assert pending(one) == []
+        assert examine(other).found == []
+
+
+def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypatch):
+    sizes = []
+    sweep = BoundedBlobs.sweep
+
+    def measured(self, session, names):
+        sizes.append(sum(blob.bytes for blob in run_blobs.of(session) if blob.key in names))
+        sweep(self, session, names)
+
+    monkeypatch.setattr(BoundedBlobs, "sweep", measured)
+    monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)  # the bound alone
+    with place.opened() as store:
+        with store.reading() as session:
+            blob_sizes = [blob.bytes for blob in run_blobs.of(session)]
+        bound_pages = max(blob_sizes) // deleted_runs.PAGE_BYTES + 1
+        monkeypatch.setattr(deletion, "MAX_PAGES", bound_pages)
+        delete_run(store, 1)
+        Deletion(store, bound_pages).free()
+    bound_bytes = bound_pages * deleted_runs.PAGE_BYTES
+    assert sum(sizes) == sum(blob_sizes) > bound_bytes
+    assert max(sizes) <= bound_bytes
+
+
+def test_a_full_disk_delays_a_deletion_and_does_not_end_it(place, monkeypatch):
+    pages = []
+    free_batch = deleted_runs.free_batch
+
+    def full_disk(session, blobs, run_id, count):
+        pages.append(count)
+        if len(pages) < 8 and count > deletion.MIN_PAGES:
+            raise StoreFull("The disk that holds the database is full.")
+        return free_batch(session, blobs, run_id, count)
+
+    monkeypatch.setattr(deleted_runs, "free_batch", full_disk)
+    monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)
+    with place.opened() as store:
+        delete_run(store, 1)
+        Deletion(store, 512).free()
+        # Smaller transactions need smaller journals.
+        assert pages[:2] == [512, deletion.MIN_PAGES]
+        assert pending(store) == []
+
+
+def test_a_service_frees_in_the_background_what_was_deleted(place):
+    with place.client() as client:
+        assert client.delete("/runs/1").status_code == 204
+        assert client.get("/runs/1").status_code == 404
+        assert client.get("/runs").json()["items"] == []
+        assert client.delete("/runs/1").status_code == 404
+        deadline = time.monotonic() + 30
+        with place.opened() as store:
+            while pending(store):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+    assert place.execute("SELECT count(*) FROM epochs") == [(0,)]
+    assert blob_files(place, 1) == []
+
+
+def test_a_quota_has_room_as_soon_as_a_run_is_deleted(place):
+    large = SPEC.model_copy(
+        update={"architecture": type(SPEC.architecture)(channels=[4, 12]), "epochs": 2}
+    )
+    run_id = train(place, large)
+    with place.opened() as store, store.reading() as session:
+        used = store.room.used_bytes(session)
+    with opened(place.url, place.blobs, Bounds(quota_bytes=used - 1)) as store:
+        with pytest.raises(StoreFull):
+            start_run(store, InlineExecutor(), place.workspace, SPEC)
+        delete_run(store, run_id)
+        start_run(store, InlineExecutor(), place.workspace, SPEC)
+
+
+def test_the_doctor_names_a_run_that_is_not_freed_yet(place):
+    with place.opened() as store:
+        delete_run(store, 1)
+        examined = examine(store, repair=True)
+        assert [(one.check, one.finding.run) for one in examined.found] == [("deletions", 1)]
+        assert examined.status == 1
+
+
+def test_compact_frees_deleted_runs_first(place):
+    from service.cli import keeping
+    from service.settings import Settings
+
+    with place.opened() as store:
+        delete_run(store, 1)
+    keeping.compact(Settings(_env_file=None, state_dir=place.folder, blobs=place.blobs))
+    with place.opened() as store:
+        assert pending(store) == []
+        with store.reading() as session:
+            assert space.used_bytes(session) < 400_000
+
+
+def test_a_backup_leaves_out_the_blob_files_of_deleted_runs(trained, place, tmp_path):
+    other = train(place, SPEC.model_copy(update={"seed": 1}))
+    with place.opened() as store:
+        delete_run(store, 1)
+        back_up(store, tmp_path / "copy")
+    if place.kind == "file":
+        copied = {file.parts[-3] for file in (tmp_path / "copy" / "blobs").rglob("*.safetensors")}
+        assert copied == {str(other)}

@@ -1,0 +1,212 @@
+"""A deleted run is gone for every query at once; what it takes is freed batch by batch."""
+
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import func, select
+
+from service.errors import EpochNotFound, RunNotFound
+from service.store import (
+    deleted_runs,
+    epochs,
+    events,
+    heatmaps,
+    images,
+    predictions,
+    run_blobs,
+    runs,
+    summaries,
+    training_states,
+)
+from service.store.heatmaps import Heatmap
+from service.store.images import StoredImage
+from service.store.predictions import Prediction
+from service.store.run_status import DELETING
+from service.store.runs import Run
+from service.store.store import Store
+from service.store.tables import Base, RunRow
+from service.store.training_states import StoredState
+
+KEPT_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads"}
+ONE_BLOB_A_BATCH = 1
+"""Pages; each blob here has five bytes, and is still the least that a batch frees."""
+
+
+@pytest.fixture
+def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
+    """Makes runs with a row in every table that runs have rows in."""
+
+    def create() -> Run:
+        run = new_run(name="whole", tags=("x", "y"))
+        for epoch in (0, 1):
+            add_epoch(run, epoch)
+        with store.writing() as session:
+            images.watch(session, run.id, [StoredImage("digits", "test:7", 3, b"png")])
+            maps = [
+                Heatmap(run.id, epoch, "test:7", c, "proposed", "conv2", 1, 0, 1, "none", "e")
+                for epoch in (0, 1)
+                for c in range(5)
+            ]
+            heatmaps.keep(session, maps)
+            predictions.keep(
+                session, [Prediction(run.id, epoch, "test:7", [0.5, 0.5]) for epoch in (0, 1)]
+            )
+            key = training_states.key_of(run.id, 1)
+            store.blobs.put(session, key, b"state")
+            training_states.keep(session, run.id, StoredState(1, "0" * 64, 5, key))
+            runs.finish(session, run.id, runs.CANCELLED, since=(runs.QUEUED,))
+        return run
+
+    return create
+
+
+def mark(store: Store, run: Run) -> None:
+    with store.writing() as session:
+        runs.mark_deleted(session, run.id)
+
+
+def row_counts(store: Store) -> dict[str, int]:
+    with store.reading() as session:
+        return {
+            table.name: session.scalar(select(func.count()).select_from(table)) or 0
+            for table in Base.metadata.sorted_tables
+            if table.name not in KEPT_TABLES
+        }
+
+
+def free_batches(store: Store, run: Run, pages: int) -> int:
+    """Frees all but the run's own row; how many batches that takes."""
+    count = 0
+    while True:
+        with store.writing() as session:
+            if not deleted_runs.free_batch(session, store.blobs, run.id, pages):
+                return count
+        count += 1
+
+
+def test_every_query_treats_a_deleted_run_as_gone_though_its_rows_are_there(
+    store: Store, run_with_rows
+) -> None:
+    run = run_with_rows()
+    rows = row_counts(store)
+    mark(store, run)
+    assert row_counts(store) == rows
+    with store.reading() as session:
+        for query in (runs.get, runs.hold, epochs.all_of):
+            with pytest.raises(RunNotFound):
+                query(session, run.id)
+        with pytest.raises((RunNotFound, EpochNotFound)):
+            epochs.get(session, run.id, 1)
+        assert runs.pulse(session, run.id) is None
+        assert not runs.stays(session, run.id)
+        assert runs.cancel_requested(session, run.id)
+        assert runs.newest(session, limit=10) == []
+        assert runs.newest(session, limit=10, tag="x", search="whole") == []
+        assert not any(runs.count_by_status(session).values())
+        assert not any(runs.with_status(session, status) for status in runs.STATUSES)
+        assert epochs.count(session) == (0, 0, 0)
+        assert events.after(session, run.id, 0) == []
+        assert images.probes(session, run.id) == []
+        assert images.count_probes(session, run.id) == 0
+        assert heatmaps.of_epoch(session, run.id, 1) == []
+        assert heatmaps.of_image(session, run.id, "test:7", 3, "proposed", "conv2") == []
+        assert heatmaps.of_probes(session, run.id, "conv2") == []
+        levels = ("conv2", ["proposed"], ["test:7"], [3], (0, 9))
+        assert heatmaps.levels_of(session, run.id, *levels) == []
+        assert predictions.of_epoch(session, run.id, 1) == []
+        assert predictions.of_image(session, run.id, "test:7") == []
+        assert training_states.find(session, run.id) is None
+        assert summaries.accuracies(session, [run.id], 40) == {run.id: []}
+        assert summaries.blank_counts(session, [run.id], ["proposed"]) == {}
+
+
+def test_nothing_changes_a_deleted_run(store: Store, new_run, add_epoch) -> None:
+    run = new_run()
+    add_epoch(run, 0)
+    mark(store, run)
+    lease = runs.Lease(run.id, run.attempt, runs.NOBODY)
+    with store.writing() as session:
+        assert runs.claim(session, run.id) is None
+        assert not runs.heartbeat(session, run.id)
+        assert not runs.advance(session, run.id, 1)
+        assert not runs.finish(session, run.id, runs.FAILED)
+        assert not runs.requeue(session, lease, strikes=1)
+        assert not runs.resume(session, run.id, {}, 9)
+        assert not runs.request_cancel(session, run.id)
+        assert not epochs.quarantine(session, run.id, 0, "missing")
+        runs.check_queue(session, 1)  # it does not wait any more
+    with store.reading() as session:
+        assert session.scalar(select(RunRow.status)) == DELETING
+
+
+@pytest.mark.parametrize("pages", [ONE_BLOB_A_BATCH, 3, 1000])
+def test_a_freed_run_leaves_what_was_there_before_it(
+    store: Store, run_with_rows, pages: int
+) -> None:
+    kept = run_with_rows()
+    with store.reading() as session:
+        kept = runs.get(session, kept.id)
+    before = row_counts(store)
+    assert all(before.values())
+    deleted = run_with_rows()
+    mark(store, deleted)
+    assert free_batches(store, deleted, pages) > 1
+    with store.writing() as session:
+        deleted_runs.remove(session, store.blobs, deleted.id)
+    assert row_counts(store) == before
+    with store.reading() as session:
+        assert deleted_runs.ids(session) == []
+        assert runs.get(session, kept.id) == kept
+        assert len(epochs.all_of(session, kept.id)) == 2
+        assert store.blobs.get(session, training_states.key_of(kept.id, 1)) == b"state"
+
+
+def test_a_batch_frees_no_more_than_it_may(store: Store, run_with_rows) -> None:
+    run = run_with_rows()
+    mark(store, run)
+    left = sum(row_counts(store).values())
+    with store.reading() as session:
+        blobs_left = len(list(run_blobs.of(session)))
+    while True:
+        with store.writing() as session:
+            if not deleted_runs.free_batch(session, store.blobs, run.id, 2):
+                break
+        with store.reading() as session:
+            blob_rows = len(list(run_blobs.of(session)))
+        now = sum(row_counts(store).values())
+        # A blob is two rows: its bytes and what names them.
+        assert 1 <= left - now <= (2 if blob_rows == blobs_left else 2 * (blobs_left - blob_rows))
+        left, blobs_left = now, blob_rows
+
+
+def test_a_run_with_rows_left_keeps_its_own_row(store: Store, run_with_rows) -> None:
+    run = run_with_rows()
+    mark(store, run)
+    with store.writing() as session:
+        deleted_runs.remove(session, store.blobs, run.id)
+    with store.reading() as session:
+        assert deleted_runs.ids(session) == [run.id]
+        assert len(list(run_blobs.of(session, run.id))) == 3
+
+
+def test_a_run_that_is_not_deleted_is_never_freed(store: Store, run_with_rows) -> None:
+    run = run_with_rows()
+    before = row_counts(store)
+    with store.writing() as session:
+        assert not deleted_runs.free_batch(session, store.blobs, run.id, 1000)
+        deleted_runs.remove(session, store.blobs, run.id)
+        deleted_runs.remove(session, store.blobs, run.id + 1)
+    assert row_counts(store) == before
+
+
+def test_blob_bytes_of_deleted_runs_do_not_count_against_the_quota(
+    store: Store, run_with_rows
+) -> None:
+    run = run_with_rows()
+    with store.reading() as session:
+        used = store.room.used_bytes(session)
+        size = sum(blob.bytes for blob in run_blobs.of(session, run.id))
+    mark(store, run)
+    with store.reading() as session:
+        assert deleted_runs.blob_bytes(session) == size > 0
+        assert store.room.used_bytes(session) <= used - size
