@@ -34,8 +34,10 @@ from service.api.body_limits import BodyLimits
 from service.api.caching import ContentETags
 from service.api.departures import Departures
 from service.api.first_asked import first_asked
+from service.api.methods import Methods
 from service.api.metrics import Metrics
 from service.api.protection import Protection
+from service.api.ranges import Ranges
 from service.api.services import ServiceSet
 from service.api.watching import Watches
 from service.background import BackgroundTask, BackgroundTasks
@@ -132,6 +134,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(ContentETags)
     app.add_middleware(Departures)
+    app.add_middleware(Ranges)
+    app.add_middleware(Methods)
     for resource in RESOURCES:
         app.include_router(resource.router)
     app.include_router(page.pages(first_asked))

@@ -174,6 +174,14 @@ class CsrfRefused(CamreelError):
         super().__init__("A change by cookie needs the header X-CSRF-Token, of GET /session.")
 
 
+class RangeNotSatisfiable(CamreelError):
+    """A part of something that has no such part."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__(f"No byte of the range is among the {length} that there are.")
+        self.length = length
+
+
 class OriginRefused(CamreelError):
     """A change that another site's page asked for."""
 

@@ -75,7 +75,10 @@ def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAn
     "/runs/{run_id}/epochs/{epoch}/checkpoint",
     summary="The checkpoint, as safetensors",
     response_class=Response,
-    responses={200: {"content": {"application/octet-stream": {}}}},
+    responses={
+        200: {"content": {"application/octet-stream": {}}},
+        206: {"description": "The part that `Range` names, to resume a download (`If-Range`)."},
+    },
 )
 def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber

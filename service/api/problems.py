@@ -29,6 +29,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.OriginRefused: 403,
     errors.HostRefused: 400,
     errors.SecretInAddress: 400,
+    errors.RangeNotSatisfiable: 416,
     errors.RateLimited: 429,
     errors.KeyReused: 422,
     errors.QueueFull: 429,
@@ -67,7 +68,10 @@ def install(app: FastAPI) -> None:
 
 def problem_response(scope: Scope, error: Exception) -> Response:
     """The answer that tells of an error, for what stands before the application's routes."""
-    return _handler()(Request(scope), error)
+    response = _handler()(Request(scope), error)
+    if scope["method"] == "HEAD":
+        response.body = b""
+    return response
 
 
 @cache
@@ -101,6 +105,8 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
         headers["www-authenticate"] = 'Bearer realm="camreel"'
     if isinstance(error, errors.RateLimited):
         headers["retry-after"] = str(error.seconds)
+    if isinstance(error, errors.RangeNotSatisfiable):
+        headers["content-range"] = f"bytes */{error.length}"
     more: dict[str, Any] = {}
     if isinstance(error, InvalidValue):
         more["errors"] = [

@@ -20,10 +20,14 @@ CORS_REQUEST_HEADERS = [
     "Content-Type",
     "Idempotency-Key",
     "If-None-Match",
+    "If-Range",
     "Last-Event-ID",
+    "Range",
     "X-Request-ID",
 ]
 CORS_ANSWER_HEADERS = [
+    "Accept-Ranges",
+    "Content-Range",
     "ETag",
     "Location",
     "RateLimit",
@@ -62,7 +66,7 @@ def install(app: FastAPI, set_to: Protection) -> None:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(set_to.cors_origins),
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE"],
             allow_headers=CORS_REQUEST_HEADERS,
             expose_headers=CORS_ANSWER_HEADERS,
         )

@@ -67,17 +67,34 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/runs/{run_id}/strip.webp"): READ,
 }
 
+_METHODS: dict[str, list[str]] = {
+    template: [method for method, other in SCOPES if other == template] for _, template in SCOPES
+}
+"""Methods of each path's routes."""
+
 _PATTERNS: list[tuple[re.Pattern[str], str]] = [
     # Compiled as the router compiles them, so that both read a path alike.
     (compile_path(template)[0], template)
-    for template in dict.fromkeys(template for _, template in SCOPES)
+    for template in _METHODS
 ]
 
 
 def scope_of(method: str, template: str | None) -> str | None:
-    """The scope that a route asks for; None where it asks for no token."""
+    """The scope that a route asks for; None where it asks for no token.
+
+    HEAD is as GET. OPTIONS of a path that anyone may use is for anyone, of others for readers.
+    """
+    if method == "OPTIONS" and template in _METHODS:
+        public = any(SCOPES[own, template] is PUBLIC for own in _METHODS[template])
+        return PUBLIC if public else READ
     route = ("GET" if method == "HEAD" else method, template or "")
     return SCOPES.get(route, ADMIN)
+
+
+def allowed_methods(template: str | None) -> list[str]:
+    """All methods that a path answers, HEAD and OPTIONS included; none for an unknown path."""
+    own = _METHODS.get(template or "", [])
+    return sorted({*own, "OPTIONS"} | ({"HEAD"} if "GET" in own else set())) if own else []
 
 
 @lru_cache(maxsize=4096)

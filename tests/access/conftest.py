@@ -137,3 +137,14 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     made = Guarded(tmp_path_factory.mktemp("guarded"))
     yield made
     made.close()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    """An application whose run 1 has ended after one epoch, so that every route has an answer."""
+    made = Guarded(tmp_path_factory.mktemp("trained"))
+    small = {"channels": [2, 3], "hidden_units": 8}
+    spec = {"dataset": "digits", "epochs": 1, "samples_per_epoch": 50, "architecture": small}
+    assert made.ask("POST", "/runs", "run", json=spec).status_code == 201
+    yield made
+    made.close()

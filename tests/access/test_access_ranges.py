@@ -1,0 +1,130 @@
+"""Downloads can be resumed: `Range` and `If-Range` as RFC 9110 has them."""
+
+from typing import Any
+
+import pytest
+
+from service.api.ranges import parse_range
+from service.errors import RangeNotSatisfiable
+from tests.access.conftest import Guarded
+
+EPOCH = "/runs/1/epochs/1"
+CHECKPOINT = f"{EPOCH}/checkpoint"
+DOWNLOADS = [
+    CHECKPOINT,
+    f"{EPOCH}/cam",
+    f"{EPOCH}/cam.npy",
+    "/runs/1/strip",
+    "/runs/1/strip.npz",
+    "/runs/1/strip.gif",
+    "/runs/1/strip.webp",
+    "/runs/1/sheet",
+    "/runs/1/probes.png",
+    "/runs/1/atlas.bin",
+    "/runs/1/epochs.csv",
+    "/runs/1/blanks.csv",
+    "/runs/1/report.html",
+    "/images/test:0?dataset=digits",
+]
+
+
+def get(service: Guarded, path: str, **headers: str) -> Any:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return service.ask("GET", path, "read", headers=named)
+
+
+@pytest.mark.parametrize("path", DOWNLOADS)
+def test_a_download_in_two_parts_is_the_download(trained: Guarded, path: str) -> None:
+    raw = {"accept-encoding": "identity"}
+    whole = trained.ask("GET", path, "read", headers=raw)
+    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
+    size, etag = len(whole.content), whole.headers["etag"]
+    first = trained.ask("GET", path, "read", headers=raw | {"range": "bytes=0-99"})
+    rest = {"range": "bytes=100-", "if-range": etag}
+    second = trained.ask("GET", path, "read", headers=raw | rest)
+    assert (first.status_code, second.status_code) == (206, 206)
+    assert first.content + second.content == whole.content
+    assert first.headers["content-range"] == f"bytes 0-99/{size}"
+    assert second.headers["content-range"] == f"bytes 100-{size - 1}/{size}"
+    assert second.headers["content-length"] == str(size - 100)
+    for name in ("etag", "content-type", "cache-control"):
+        assert second.headers[name] == whole.headers[name]
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-0", slice(0, 1)),
+        ("BYTES=5-9", slice(5, 10)),
+        ("bytes= 5-9 ", slice(5, 10)),
+        ("bytes=90-", slice(90, 100)),
+        ("bytes=90-1000000", slice(90, 100)),
+        ("bytes=0-" + "9" * 5000, slice(0, 100)),
+        ("bytes=00000000000000000000005-9", slice(5, 10)),
+        ("bytes=-1", slice(99, 100)),
+        ("bytes=-100", slice(0, 100)),
+        ("bytes=-5000", slice(0, 100)),
+    ],
+)
+def test_a_range_names_these_bytes_of_100(asked: str, part: slice) -> None:
+    assert parse_range([asked], 100) == part
+
+
+@pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0", f"bytes={9**99}-"])
+def test_a_range_beyond_the_end_is_not_satisfiable(asked: str) -> None:
+    with pytest.raises(RangeNotSatisfiable, match="100"):
+        parse_range([asked], 100)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    ["", "bytes", "bytes=", "bytes=-", "bytes=9-5", "bytes=a-b", "bytes=1_0-20", "bytes=٣-٥",
+     "bytes=--5", "bytes=5", "bytes=0-1,5-9", "bytes=0-1, 500-", "items=0-5", "bytes 0-5",
+     "bytes=0x1-5", "bytes=+1-5", "bytes=0 - 5"],
+)  # fmt: skip
+def test_what_names_no_single_range_is_ignored(trained: Guarded, asked: str) -> None:
+    assert parse_range([asked], 100) is None
+    if asked.isascii():
+        answer = get(trained, CHECKPOINT, range=asked)
+        assert (answer.status_code, "content-range" in answer.headers) == (200, False)
+
+
+def test_several_range_fields_are_ignored() -> None:
+    assert parse_range(["bytes=0-1", "bytes=5-9"], 100) is None
+    assert parse_range([], 100) is None
+    assert parse_range(["bytes=-5"], 0) is None
+
+
+def test_beyond_the_end_is_416_with_the_length(trained: Guarded) -> None:
+    size = get(trained, CHECKPOINT).headers["content-length"]
+    answer = get(trained, CHECKPOINT, range=f"bytes={size}-")
+    assert answer.status_code == 416
+    assert answer.headers["content-range"] == f"bytes */{size}"
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "range-not-satisfiable"
+
+
+def test_of_another_version_all_is_sent(trained: Guarded) -> None:
+    etag = get(trained, CHECKPOINT).headers["etag"]
+    for other in ('"other"', f"W/{etag}", "Thu, 26 Nov 2026 10:00:00 GMT", etag.strip('"'), "*"):
+        assert get(trained, CHECKPOINT, range="bytes=0-9", if_range=other).status_code == 200
+    # Not even a range that cannot be: it was meant for the other version.
+    assert get(trained, CHECKPOINT, range="bytes=999999999-", if_range='"other"').status_code == 200
+    assert get(trained, CHECKPOINT, range="bytes=0-9", if_range=etag).status_code == 206
+
+
+def test_if_none_match_goes_first(trained: Guarded) -> None:
+    etag = get(trained, CHECKPOINT).headers["etag"]
+    known = get(trained, CHECKPOINT, range="bytes=0-9", if_none_match=etag)
+    assert (known.status_code, known.content) == (304, b"")
+    assert "content-range" not in known.headers
+    other = get(trained, CHECKPOINT, range="bytes=0-9", if_none_match='"other"')
+    assert other.status_code == 206
+
+
+def test_errors_and_heads_have_no_parts(trained: Guarded) -> None:
+    missing = get(trained, "/runs/1/epochs/9/checkpoint", range="bytes=0-9")
+    assert missing.status_code == 404
+    head = trained.ask("HEAD", CHECKPOINT, "read", headers={"range": "bytes=0-9"})
+    assert (head.status_code, head.headers["accept-ranges"]) == (200, "bytes")
+    assert head.headers["content-length"] == get(trained, CHECKPOINT).headers["content-length"]
