@@ -189,6 +189,15 @@ class OriginRefused(CamreelError):
         super().__init__("Pages of another origin may change nothing here (CAMREEL_CORS_ORIGINS).")
 
 
+class CrossSiteRefused(CamreelError):
+    """Something that another site's page has its visitor's browser load."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Pages of another origin may link here, but load nothing (CAMREEL_CORS_ORIGINS)."
+        )
+
+
 class HostRefused(CamreelError):
     """The service was asked under a name that is not its own."""
 

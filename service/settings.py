@@ -1,5 +1,6 @@
 """Typed settings, from `CAMREEL_*` environment variables or `.env`. They stop at the edge."""
 
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -7,6 +8,8 @@ from typing import Annotated, Literal
 import limits
 from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from service.authority import host_pattern, parse_origin
 
 
 def _parted(text: object) -> object:
@@ -30,6 +33,24 @@ def _root_path(text: str) -> str:
     if path and not re.fullmatch(r"(/(?!\.{1,2}(/|$))[\w.~@:+=-]+)+", path, re.ASCII):
         raise ValueError("a path such as /camreel, of letters, digits and . _ ~ @ : + = -")
     return path
+
+
+def _hosts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(host_pattern(text) for text in texts)
+
+
+def _origins(texts: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        return tuple(str(parse_origin(text)) for text in texts)
+    except ValueError as error:
+        raise ValueError("origins, as in https://notebook.example, without a path") from error
+
+
+def _proxies(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if text != "*":
+            ipaddress.ip_network(text)
+    return texts
 
 
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parted)]
@@ -112,13 +133,13 @@ class Settings(BaseSettings):
     bootstrap_token_file: Path | None = Field(
         None, description="A file that holds an administrator's token, made at the start."
     )
-    allowed_hosts: Listed = Field(
+    allowed_hosts: Annotated[Listed, AfterValidator(_hosts)] = Field(
         (), description="Names that the service is asked by besides its address and localhost."
     )
-    cors_origins: Listed = Field(
+    cors_origins: Annotated[Listed, AfterValidator(_origins)] = Field(
         (), description="Origins whose pages may use the API with a token; none by default."
     )
-    trusted_proxies: Listed = Field(
+    trusted_proxies: Annotated[Listed, AfterValidator(_proxies)] = Field(
         (), description="Addresses of proxies whose word on client and scheme is taken."
     )
     rate_limit: Rate = Field(

@@ -1,5 +1,6 @@
 """What is known of a request while it is answered: filled in from the outside inwards."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -33,9 +34,15 @@ def begin(scope: Scope, request_id: str, template: str | None) -> Asked:
 
 
 def client_of(scope: Scope) -> str:
-    """The address that asks: the proxy's word for it, where the proxy is trusted."""
-    client = scope.get("client")
-    return str(client[0]) if client else "unknown"
+    """The client's address: the proxy's word for it, where the proxy is trusted.
+
+    What is no address is not repeated: in X-Forwarded-For anything may stand.
+    """
+    host, *_ = scope.get("client") or ("",)
+    try:
+        return str(ipaddress.ip_address(host.partition("%")[0]))
+    except ValueError:
+        return "unknown"
 
 
 def _who(request: Request) -> Principal:

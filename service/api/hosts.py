@@ -1,41 +1,49 @@
-"""Under which name the service is asked, and by which site's page.
+"""Under which name a request comes, and from which site's page.
 
-A page that has its own name resolve to this machine (DNS rebinding) asks under a foreign name; a
-page of another site that asks for a change says so by its origin.
+A page that has its own name resolve to this machine (DNS rebinding) sends a foreign Host. A page of
+another origin that wants a change says so by Origin; one that only has its visitors' browsers load
+something, as by `<img>`, says so by Sec-Fetch-Site.
 """
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.problems import problem_response
 from service.api.scopes import SAFE
-from service.errors import CamreelError, HostRefused, OriginRefused
+from service.authority import Origin, host_pattern, parse_authority, parse_origin
+from service.errors import CamreelError, CrossSiteRefused, HostRefused, OriginRefused
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  not a name that anybody asks by
 HEALTH = frozenset({"/healthz", "/readyz"})
 """Asked by orchestrators under whatever address a container has."""
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+OWN_SITES = frozenset({"same-origin", "none"})
+"""What Sec-Fetch-Site says of our own page, and of an address that a person typed.
+
+`same-site` is not among them: every port of localhost is one site.
+"""
 
 
 def names_of(bind: str, allowed: Iterable[str]) -> frozenset[str]:
-    """The names that the service is asked by, in lower case: `*.example.org` is any below it."""
-    given = {name.strip().strip("[]").lower() for name in (bind, *allowed)}
-    return (LOCAL_NAMES | given) - EVERY_ADDRESS
+    """The names that the service answers to, in lower case: `*.example.org` is any below it."""
+    names = {*LOCAL_NAMES, *allowed}
+    with suppress(ValueError):  # what is no name cannot be bound either
+        names.add(host_pattern(bind))
+    return frozenset(names) - EVERY_ADDRESS
 
 
 @dataclass(frozen=True)
 class Hosts:
-    """Refuses a foreign Host on every route but health, and a foreign Origin on a change."""
+    """Refuses a foreign Host and what other sites' pages load, but for health and links to us."""
 
     app: ASGIApp
     names: frozenset[str]
-    origins: frozenset[str]  # of pages that may change things, besides our own
+    origins: frozenset[str]  # of pages that may use the API, besides our own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -47,48 +55,67 @@ class Hosts:
 
     def _refusal(self, scope: Scope) -> CamreelError | None:
         headers = Headers(scope=scope)
-        hosts = headers.getlist("host")
-        ours = len(hosts) == 1 and self._ours(_name(hosts[0]))
-        if not ours and scope["path"] not in HEALTH:
-            return HostRefused()
-        if scope["method"] not in SAFE and self._foreign(headers):
+        if scope["path"] not in HEALTH:
+            if not self._is_own_host(headers.getlist("host")):
+                return HostRefused()
+            if self._is_cross_site(scope["method"], headers):
+                return OriginRefused() if scope["method"] not in SAFE else CrossSiteRefused()
+        if scope["method"] not in SAFE and self._has_foreign_origin(headers):
             return OriginRefused()
         return None
 
-    def _ours(self, name: str | None) -> bool:
-        if not name:
+    def _is_own_host(self, fields: list[str]) -> bool:
+        try:
+            (field,) = fields
+            name = parse_authority(field).host
+        except ValueError:
             return False
         above = (f"*.{name.split('.', at)[-1]}" for at in range(1, name.count(".") + 1))
-        return name in self.names or any(one in self.names for one in above)
+        return name in self.names or any(pattern in self.names for pattern in above)
 
-    def _foreign(self, headers: Headers) -> bool:
-        origin = headers.get("origin")
-        if origin in self.origins:
+    def _is_cross_site(self, method: str, headers: Headers) -> bool:
+        """Whether another origin's page has a browser send this, and is no more than a link."""
+        sites = headers.getlist("sec-fetch-site")
+        if all(site in OWN_SITES for site in sites):  # none at all: not a browser of today
             return False
-        if headers.get("sec-fetch-site") == "cross-site":
+        if headers.getlist("origin") and self._is_granted(headers):
+            return False
+        return not _is_link(method, headers)
+
+    def _is_granted(self, headers: Headers) -> bool:
+        origins = headers.getlist("origin")
+        return len(origins) == 1 and origins[0] in self.origins
+
+    def _has_foreign_origin(self, headers: Headers) -> bool:
+        origins = headers.getlist("origin")
+        if not origins or self._is_granted(headers):
+            return False
+        try:
+            (text,) = origins
+            origin = parse_origin(text)
+            own = _own_origin(headers, origin.scheme)
+        except ValueError:
             return True
-        # Behind a proxy the scheme is not always known: it is the name and port that must be ours.
-        return origin is not None and _place(origin) != _place_of(headers, origin)
+        return (origin.host, origin.port) != (own.host, own.port)
 
 
-def _name(host: str) -> str | None:
-    """The name of a Host header, without its port; None for what is none."""
-    try:
-        parts = urlsplit(f"//{host}")
-        _ = parts.port  # refuses one that is no number
-    except ValueError:
-        return None
-    return None if parts.path or parts.query or parts.username else parts.hostname
+def _is_link(method: str, headers: Headers) -> bool:
+    """Whether a person goes to the address, in a tab of its own, and now.
+
+    What is fetched ahead of that, as a page's script may have it, has a purpose.
+    """
+    return (
+        method in ("GET", "HEAD")
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+        and not {"sec-purpose", "purpose"} & set(headers.keys())
+    )
 
 
-def _place(origin: str) -> tuple[str | None, int | None]:
-    try:
-        parts = urlsplit(origin)
-        return parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
-    except ValueError:
-        return None, None
+def _own_origin(headers: Headers, scheme: str) -> Origin:
+    """Where the request came to.
 
-
-def _place_of(headers: Headers, origin: str) -> tuple[str | None, int | None]:
-    """Where the service was asked, by the scheme that the origin names."""
-    return _place(f"{origin.partition(':')[0]}://{headers.get('host', '')}")
+    By the scheme that a page's origin names: behind a proxy ours is not always known, and it is
+    host and port that must be the same.
+    """
+    return parse_origin(f"{scheme}://{headers.get('host', '')}")

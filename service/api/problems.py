@@ -27,6 +27,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.ScopeMissing: 403,
     errors.CsrfRefused: 403,
     errors.OriginRefused: 403,
+    errors.CrossSiteRefused: 403,
     errors.HostRefused: 400,
     errors.SecretInAddress: 400,
     errors.RangeNotSatisfiable: 416,
