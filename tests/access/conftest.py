@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -55,6 +56,25 @@ class Guarded:
         # Cookies are the test's to send: none is kept from one request to the next.
         asking.cookies.clear()
         return self._await(asking.request(method, path, headers=headers, **more))
+
+    def get_raw(self, path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
+        """Status and body for an address and headers as they are, that no client put in order."""
+        sent: list[Any] = []
+        scope = {
+            "type": "http", "http_version": "1.1", "method": "GET", "scheme": "http",
+            "path": unquote(path), "raw_path": path.encode(), "root_path": "",
+            "query_string": b"", "headers": headers,
+            "client": ("127.0.0.1", 50000), "server": ("127.0.0.1", 8000),
+        }  # fmt: skip
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        self._await(self.app(scope, receive, send))
+        return sent[0]["status"], b"".join(message["body"] for message in sent[1:])
 
     def _client(self, base: str, client: tuple[str, int]) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False, client=client)

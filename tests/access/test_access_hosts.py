@@ -43,25 +43,9 @@ def test_our_hosts_are_answered(shared: Guarded, host: str) -> None:
 
 
 def test_no_host_or_two_of_them_is_400(shared: Guarded) -> None:
-    app = shared.app
-    for hosts in ([], ["localhost", "localhost"]):
-        assert _status(shared, app, [(b"host", host.encode()) for host in hosts]) == 400
-
-
-def _status(service: Guarded, app: Any, headers: list[tuple[bytes, bytes]]) -> int:
-    sent: list[Any] = []
-    scope = {"type": "http", "method": "GET", "path": "/runs", "raw_path": b"/runs",
-             "scheme": "http", "query_string": b"", "headers": headers, "client": ("127.0.0.1", 1),
-             "server": ("127.0.0.1", 8000), "http_version": "1.1", "root_path": ""}  # fmt: skip
-
-    async def receive() -> Any:
-        return {"type": "http.request", "body": b""}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    service._await(app(scope, receive, send))
-    return int(sent[0]["status"])
+    for hosts in ([], [b"localhost", b"localhost"]):
+        status, _ = shared.get_raw("/runs", [(b"host", host) for host in hosts])
+        assert status == 400
 
 
 def test_authorities_are_read() -> None:

@@ -1,0 +1,60 @@
+"""No path of a request becomes a path of the file system: whatever it is, it is found or 404."""
+
+import pytest
+
+from tests.access.conftest import Guarded
+
+SEGMENTS = {
+    "256 characters": "a" * 256,
+    "256 bytes of a few characters": "%E3%81%82" * 86,
+    "6,000 characters": "a" * 6000,
+    "600 folders": "a/" * 600,
+    "NUL": "%00",
+    "NUL inside": "a%00b.css",
+    "invalid UTF-8": "%ff%fe",
+    "half a surrogate": "%ed%a0%80",
+    "overlong slash": "%c0%af",
+    "line ends": "a%0d%0ab",
+    "up": "../../page.py",
+    "up, escaped": "%2e%2e/%2e%2e/page.py",
+    "up, all escaped": "..%2f..%2fpage.py",
+    "up, escaped twice": "%252e%252e%252fpage.py",
+    "up by backslashes": "..%5c..%5cpage.py",
+    "absolute": "/etc/passwd",
+    "absolute, escaped": "%2fetc%2fpasswd",
+    "a drive": "C:%5cWindows%5cwin.ini",
+    "a share": "%5c%5cserver%5cshare",
+    "a device of Windows": "CON",
+    "a device with an extension": "aux.css",
+    "a stream": "index.html::$DATA",
+    "a home": "~root",
+    "below a file": "index.html/x",
+    "a folder": "assets",
+    "a folder with a slash": "assets/",
+    "this folder": "./.",
+    "nothing": "",
+}
+FOLDERS = ["/app/", "/app/assets/", "/static-offline-docs/", "/images/", "/"]
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("segment", SEGMENTS.values(), ids=SEGMENTS)
+def test_a_strange_path_is_found_or_404(shared: Guarded, folder: str, segment: str) -> None:
+    token = f"Bearer {shared.tokens['admin']}".encode()
+    headers = [(b"host", b"localhost"), (b"authorization", token)]
+    status, body = shared.get_raw(folder + segment, headers)
+    assert status in (200, 307, 404, 422), body
+    if folder in ("/app/assets/", "/static-offline-docs/"):
+        assert status == 404
+    if status == 200:
+        assert body.startswith(b"<!doctype html>")
+    for part in (b"site-packages", b"service/web", b"root:", b"Traceback", b"Errno"):
+        assert part not in body
+
+
+def test_a_file_of_the_page_is_found(shared: Guarded) -> None:
+    page = shared.ask("GET", "/app")
+    if page.status_code == 404:
+        pytest.skip("the page is not built")
+    for path in ("/app/index.html", "/app/nowhere"):
+        assert shared.ask("GET", path).text.count("<script") == page.text.count("<script")
