@@ -11,7 +11,7 @@ from service.api.idempotency import REPLAYED, BodyKey, tell_replayed
 from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
 from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
-from service.core.spec import MAX_EPOCHS, Name, RunSpec
+from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import deletion, training
 from service.flows.summaries import Summary
@@ -163,7 +163,8 @@ def list_runs(
     status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
     tag: Annotated[TagText | None, Query(description="Only runs with this tag.")] = None,
     search: Annotated[
-        Name | None, Query(description="Only runs whose name has this in it, in whatever case.")
+        PartOfName | None,
+        Query(description="Only runs whose name has this in it, in whatever case."),
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,

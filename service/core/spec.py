@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
 
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import DatasetSource, ImageReference, is_upload
@@ -10,9 +10,14 @@ from service.core.models import Architecture
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
 from service.errors import ImageNotFound, InvalidValue
+from service.names import NAME_PATTERN, check_line, check_name
 
-# No control characters: PostgreSQL refuses NUL, and a name is shown on one line.
-Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+PartOfName = Annotated[
+    str,
+    Field(max_length=200, json_schema_extra={"pattern": NAME_PATTERN}),
+    AfterValidator(check_line),
+]
+Name = Annotated[PartOfName, AfterValidator(check_name)]
 Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,49}$")]
 MAX_PROBES = 1000
 MAX_EPOCHS = 10_000

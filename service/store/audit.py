@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from service.names import shown_line
 from service.store.tables import AuditRow
 
 ACTOR_CHARACTERS, ACTION_CHARACTERS, TARGET_CHARACTERS = 120, 120, 200
@@ -36,9 +37,10 @@ def record(
     session.add(
         AuditRow(
             at=datetime.now(UTC),
-            actor=actor[:ACTOR_CHARACTERS],
+            actor=shown_line(actor)[:ACTOR_CHARACTERS],
             action=action[:ACTION_CHARACTERS],
-            target=target[:TARGET_CHARACTERS],
+            # A path that was asked for may hold anything.
+            target=shown_line(target)[:TARGET_CHARACTERS],
             outcome=outcome,
             request_id=request_id,
         )

@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, RunNotFound
+from service.names import shown_name
 from service.store import events
 from service.store.run_status import (
     CANCELLED,
@@ -397,15 +398,17 @@ def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
 
 
 def _value(row: RunRow, tags: list[str]) -> Run:
+    # Older versions stored names that are refused now: their runs are shown all the same.
+    name = shown_name(row.name)
     return Run(
         id=row.id,
-        name=row.name,
+        name=name,
         tags=tags,
         status=row.status,
         epochs_done=row.epochs_done,
         epochs_total=row.epochs_total,
         images_seen=row.images_seen,
-        spec=row.spec,
+        spec=row.spec if name == row.name else row.spec | {"name": name},
         error=RunError(row.error_type, row.error_detail or "") if row.error_type else None,
         cancel_requested=row.cancel_requested,
         attempt=row.attempt,

@@ -10,16 +10,17 @@ uploads.
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Base64Bytes, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Base64Bytes, Field, StringConstraints
 
 from service.core.parameters import Parameters
 from service.core.uploads import Choices
+from service.names import check_line, check_paragraphs
 
 FORMAT = 2
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Text = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Text = Annotated[str, Field(max_length=200), AfterValidator(check_line)]
 Moment = AwareDatetime
 Share = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[int, Field(ge=0, le=10_000)]
@@ -37,7 +38,7 @@ class Failure(Parameters):
     """Why the run failed."""
 
     type: Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z_]+$")]
-    detail: Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00]*$")]
+    detail: Annotated[str, Field(max_length=2000), AfterValidator(check_paragraphs)]
 
 
 class ExportedRun(Parameters):
