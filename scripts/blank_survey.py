@@ -16,7 +16,7 @@ import torch
 
 from service.app import open_services
 from service.core import checkpoints
-from service.core.cams.blank import DEFAULT_EPSILON, Blank
+from service.core.cams.blank import CAUSES, DEFAULT_EPSILON
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
@@ -79,7 +79,7 @@ def markdown(counts: Counts, step: int) -> str:
         f"Blank at {DEFAULT_EPSILON:g} of {maps} maps a cell: 10 digits, each for its own class, "
         f"epochs {step} to {LAST}"
         + (f", every {step}th" if step > 1 else "")
-        + ". s: saturated, n: all-negative, d: dead.",
+        + ". s: saturated, n: all-negative, d: dead, f: not finite.",
         "",
         "| explanation | " + " | ".join(recipes) + " |",
         "|---|" + "---:|" * len(recipes),
@@ -91,7 +91,7 @@ def markdown(counts: Counts, step: int) -> str:
 
 
 def _cell(causes: dict[str, int]) -> str:
-    letters = {Blank.SATURATED: "s", Blank.ALL_NEGATIVE: "n", Blank.DEAD: "d"}
+    letters = dict(zip(CAUSES, "sndf", strict=True))
     named = [f"{causes[cause]} {letter}" for cause, letter in letters.items() if causes.get(cause)]
     blank = sum(causes.get(cause, 0) for cause in letters)
     return f"{blank} ({', '.join(named)})" if blank else "**0**"

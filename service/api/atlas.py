@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.accept import preferred, takes_gzip
 from service.api.caching import conditional
 from service.api.map_parameters import Epochs, Text
+from service.api.numbers import finite_or_none
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services, ServiceSet
@@ -34,6 +35,7 @@ cell (its place in those arrays is (m * R + r) * E + e):
 
 * low < 0 < high: level 128 is 0; a level L >= 128 is (L - 128) / 127 * high, one below is
   (128 - L) / 128 * low;
+* a map that is not finite has `blank` `not-finite`, `minimum` and `peak` null, and level 0;
 * otherwise a level L is low + L / 255 * (high - low); a map that is the same everywhere is level 0.
 
 So each is known to half a level, and whoever has the page can draw any style and scale, and count
@@ -114,8 +116,12 @@ class AtlasLayout(BaseModel):
     image: Size
     placement: PlacementAnswer
     default_epsilon: float = Field(description="The threshold of `blank`.")
-    minimum: list[float] = Field(description="Of the sum before its ReLU, M x R x E of them.")
-    peak: list[float] = Field(description="Maximum of equation 2, M x R x E of them.")
+    minimum: list[float | None] = Field(
+        description="Of the sum before its ReLU, M x R x E of them; null where not finite."
+    )
+    peak: list[float | None] = Field(
+        description="Maximum of equation 2, M x R x E of them; null where not finite."
+    )
     blank: list[Blank] = Field(description="Why the map shows nothing, M x R x E of them.")
 
 
@@ -255,8 +261,8 @@ def _layout(plan: Plan, atlas: Atlas) -> bytes:
             "image": {"height": image_height, "width": image_width},
             "placement": vars(plan.placement),
             "default_epsilon": DEFAULT_EPSILON,
-            "minimum": atlas.minimum.ravel().tolist(),
-            "peak": atlas.peak.ravel().tolist(),
+            "minimum": finite_or_none(atlas.minimum.ravel()),
+            "peak": finite_or_none(atlas.peak.ravel()),
             "blank": atlas.blank.ravel().tolist(),
         }
     )

@@ -1,6 +1,7 @@
 """Heatmaps: one map as a picture, as JSON, as numbers."""
 
 import io
+import math
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
@@ -8,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from service.api.caching import conditional
 from service.api.map_parameters import CamQuery
+from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, RunId
 from service.api.services import Services
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
@@ -28,12 +30,20 @@ class CamAnswer(BaseModel):
     label: int | None = Field(description="The image's own class.")
     method: str
     layer: str
-    values: list[list[float]] = Field(description="H rows of W values.")
-    peak: float = Field(description="Maximum of equation 2.")
-    min: float = Field(description="Minimum of its sum before ReLU.")
+    values: list[list[float | None]] = Field(
+        description="H rows of W values; null where one is not finite."
+    )
+    peak: float | None = Field(
+        description="Maximum of equation 2; null where the map is not finite."
+    )
+    min: float | None = Field(
+        description="Minimum of its sum before ReLU; null where the map is not finite."
+    )
     blank: Blank = Field(description="Why the map shows nothing, at the threshold `epsilon`.")
     epsilon: float
-    scores: dict[str, float] = Field(description="Softmax's probability of each class.")
+    scores: dict[str, float | None] = Field(
+        description="Softmax's probability of each class; null where it is not finite."
+    )
 
 
 @router.get(
@@ -45,7 +55,10 @@ class CamAnswer(BaseModel):
             "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}},
             "headers": {
                 "ETag": {"schema": {"type": "string"}},
-                "X-Cam-Peak": {"schema": {"type": "number"}},
+                "X-Cam-Peak": {
+                    "description": "Absent where the map is not finite.",
+                    "schema": {"type": "number"},
+                },
                 "X-Cam-Blank": {
                     "schema": {"type": "string", "enum": [cause.value for cause in Blank]}
                 },
@@ -103,12 +116,12 @@ def _numbers(values: CamValues, style: Style) -> CamAnswer:
         label=subject.image.label,
         method=subject.method,
         layer=subject.layer,
-        values=_values(values, style).tolist(),
-        peak=seen.peak,
-        min=seen.minimum,
+        values=[finite_or_none(row) for row in _values(values, style)],
+        peak=finite_or_none([seen.peak])[0],
+        min=finite_or_none([seen.minimum])[0],
         blank=seen.blank(),
         epsilon=DEFAULT_EPSILON,
-        scores=values.scores,
+        scores=dict(zip(values.scores, finite_or_none(values.scores.values()), strict=True)),
     )
 
 
@@ -124,7 +137,7 @@ def _numbers(values: CamValues, style: Style) -> CamAnswer:
 def read_cam_npy(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
-    """float32 (H, W), unscaled."""
+    """float32 (H, W), unscaled; NaN and infinities stay where the map is not finite."""
     numbers = services.pictures.cam_numbers(asked.query(run_id), epoch)
 
     def save() -> bytes:
@@ -142,4 +155,5 @@ def _values(values: CamValues, style: Style) -> np.ndarray[tuple[int, ...], np.d
 
 def _map_headers(picture: CamPicture) -> dict[str, str]:
     row = picture.row()
-    return {"X-Cam-Peak": repr(row.peak), "X-Cam-Blank": row.blank}
+    peak = {"X-Cam-Peak": repr(row.peak)} if math.isfinite(row.peak) else {}
+    return peak | {"X-Cam-Blank": row.blank}

@@ -1,11 +1,13 @@
 """What maps are worth: methods against measures."""
 
+import math
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.caching import conditional
+from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, Page, RunId
 from service.api.services import Services
 from service.core.cams.methods import PAPER_METHODS
@@ -80,8 +82,8 @@ class MeasureAnswer(BaseModel):
 class MeanAnswer(BaseModel):
     """A mean over the images."""
 
-    mean: float
-    standard_error: float | None = Field(description="Null for a single image.")
+    mean: float | None = Field(description="Null where a map, or its worth, is not finite.")
+    standard_error: float | None = Field(description="Null for a single image, too.")
 
 
 class ScoreAnswer(BaseModel):
@@ -178,4 +180,6 @@ def _score(score: Score) -> ScoreAnswer:
 
 
 def _mean(mean: Mean) -> MeanAnswer:
-    return MeanAnswer(mean=mean.mean, standard_error=mean.standard_error)
+    error = math.nan if mean.standard_error is None else mean.standard_error
+    value, standard_error = finite_or_none([mean.mean, error])
+    return MeanAnswer(mean=value, standard_error=standard_error)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.map_parameters import Epochs, Text
+from service.api.numbers import finite_or_none
 from service.api.pages import RunId
 from service.api.quarantine import without_bad_epochs
 from service.api.services import Services
@@ -32,7 +33,9 @@ class ScoresAnswer(BaseModel):
     label: int | None = Field(description="The image's own class.")
     classes: list[str] = Field(description="Their names.")
     epochs: list[int]
-    probabilities: list[list[float]] = Field(description="One list an epoch, one number a class.")
+    probabilities: list[list[float | None]] = Field(
+        description="One list an epoch, one number a class; null where it is not finite."
+    )
     quarantined: list[int] = Field(
         description="Epochs that were asked for and are left out: their checkpoints are bad."
     )
@@ -44,6 +47,6 @@ def read_scores(
     services: Services, run_id: RunId, asked: Annotated[ScoreParameters, Query()]
 ) -> ScoresAnswer:
     """Recorded for probes while the run trains; computed for other images, once."""
-    return ScoresAnswer.model_validate(
-        vars(image_scores(services.viewer, run_id, asked.image, asked.epochs))
-    )
+    scores = image_scores(services.viewer, run_id, asked.image, asked.epochs)
+    probabilities = [finite_or_none(values) for values in scores.probabilities]
+    return ScoresAnswer.model_validate(vars(scores) | {"probabilities": probabilities})

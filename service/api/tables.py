@@ -10,7 +10,7 @@ from service.api.map_parameters import BlankQuery
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header, without_bad_epochs
 from service.api.services import Services
-from service.core.cams.blank import Blank
+from service.core.cams.blank import CAUSES
 from service.core.cams.methods import PAPER_METHODS
 from service.core.spec import RunSpec
 from service.flows.blanks import count_blanks
@@ -20,7 +20,6 @@ from service.store.epochs import Epoch
 router = APIRouter(prefix="/runs/{run_id}", tags=["tables"])
 
 CSV = "text/csv"
-CAUSES = [cause for cause in Blank if cause is not Blank.NONE]
 
 
 @router.get(

@@ -55,5 +55,7 @@ def _table(answer: EvaluationAnswer) -> Table:
 
 
 def _words(mean: MeanAnswer, sign: str = "") -> str:
+    if mean.mean is None:
+        return "not finite"
     error = "" if mean.standard_error is None else f" ± {mean.standard_error:.2g}"
     return f"{mean.mean:{sign}.4g}{error}"

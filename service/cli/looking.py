@@ -1,5 +1,6 @@
 """Looking at runs without a service."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,8 @@ def cam(settings: Settings, run: int, epoch: int, asked: dict[str, Any], out: Pa
     picture = pictures.cam(parameters.query(run), epoch, rendering)
     out.write_bytes(picture.draw())
     row = picture.row()
-    Console().print(f"{out}: peak {row.peak:.3g}, blank: {row.blank}")
+    peak = f"peak {row.peak:.3g}, " if math.isfinite(row.peak) else ""
+    Console().print(f"{out}: {peak}blank: {row.blank}")
 
 
 def maps(

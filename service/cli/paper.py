@@ -11,6 +11,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 from service.api.services import ServiceSet
 from service.app import open_services
 from service.cli.training import snapshot
+from service.core.cams.blank import CAUSES
 from service.core.images import from_png
 from service.core.render.cells import picture
 from service.core.render.png import encode_png
@@ -109,7 +110,7 @@ def write_table(blocks: list[BlankBlock], out: Path) -> None:
     """The counts as Markdown, JSON and PNG."""
     heads = ["recipe", "epochs", "threshold"]
     for method in METHODS:
-        heads += [f"{method}: blank", "saturated / all-negative / dead"]
+        heads += [f"{method}: blank", " / ".join(CAUSES)]
     rows = [row for block in blocks for row in _rows(block)]
     lines = [_markdown(heads), _markdown(["---"] * len(heads)), *map(_markdown, rows)]
     (out / "blanks.md").write_text("\n".join([*lines, "", PRINTED, ""]))

@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from service.core.cams.blank import Blank
 from service.core.cams.explanation import Explanation
 from service.core.cams.layers import map_size
 from service.core.cams.methods import PAPER_METHODS
@@ -91,7 +92,7 @@ class Atlas:
     """The cells: all arrays begin with the plan's (methods, rows, epochs)."""
 
     levels: Bytes  # (M, R, E, h, w)
-    minimum: npt.NDArray[np.float64]
+    minimum: npt.NDArray[np.float64]  # infinite, as the peak, where a map is not finite
     peak: npt.NDArray[np.float64]
     blank: npt.NDArray[np.str_]  # causes at the default threshold
 
@@ -234,4 +235,6 @@ def _fill(plan: Plan, atlas: Atlas, rows: Sequence[MapLevels]) -> npt.NDArray[np
     atlas.minimum.reshape(-1)[cells] = [row.minimum for row in found]
     atlas.peak.reshape(-1)[cells] = [row.peak for row in found]
     atlas.blank.reshape(-1)[cells] = [row.blank for row in found]
+    # Kept by an older version, an infinite map may have another cause.
+    atlas.blank[~(np.isfinite(atlas.peak) & np.isfinite(atlas.minimum))] = Blank.NOT_FINITE.value
     return there

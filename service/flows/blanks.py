@@ -6,7 +6,7 @@ A table is first described, which counts nothing, then counted if its etag is ne
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core.cams.blank import Blank, blank_cause
+from service.core.cams.blank import CAUSES, blank_cause
 from service.core.cams.explanation import Explanation
 from service.core.cams.methods import PAPER_METHODS
 from service.flows.etags import etag_of
@@ -31,7 +31,7 @@ class BlankCount:
     def of(cls, rows: Sequence[Heatmap], epsilon: float) -> "BlankCount":
         """Count the rows whose peak is at most epsilon."""
         causes = [blank_cause(row.peak, row.minimum, row.activation_peak, epsilon) for row in rows]
-        by_cause = {cause.value: causes.count(cause) for cause in Blank if cause is not Blank.NONE}
+        by_cause = {cause.value: causes.count(cause) for cause in CAUSES}
         return cls(len(rows), sum(by_cause.values()), by_cause)
 
 

@@ -4,6 +4,7 @@ Each picture is first described, which costs no torch, then drawn if its etag is
 """
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -256,7 +257,11 @@ class Pictures:
                 rows += self.viewer.rows(one, there) if one.predicted else []
         else:
             rows = self.viewer.rows(subject, there)
-        return Scale(min(row.minimum for row in rows), max(row.peak for row in rows))
+        finite = [row for row in rows if math.isfinite(row.peak) and math.isfinite(row.minimum)]
+        return Scale(
+            min((row.minimum for row in finite), default=0.0),
+            max((row.peak for row in finite), default=0.0),
+        )
 
 
 def _class(subject: Subject) -> str:

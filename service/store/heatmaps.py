@@ -1,5 +1,6 @@
 """Queries on maps' metadata."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from service.store.tables import HeatmapRow, ImageRow, ProbeRow
 
 @dataclass(frozen=True)
 class Heatmap:
-    """What is known of one map. Peaks and minimum are unscaled; see `core/cams/blank.py`."""
+    """What is known of one map. Peaks and minimum are unscaled; see `core/cams/blank.py`.
+
+    Infinite or NaN where the map, or the layer's activations, are not finite.
+    """
 
     run_id: int
     epoch: int
@@ -33,6 +37,9 @@ class Heatmap:
     width: int | None = None
 
 
+EXTREMES = ("peak", "minimum", "activation_peak")
+"""Fields of a Heatmap that need not be finite."""
+
 # As columns, not as entities: a run's page reads thousands of rows in one request.
 _METADATA = tuple(field.name for field in fields(Heatmap) if field.name != "levels")
 _COLUMNS = tuple(getattr(HeatmapRow, name) for name in _METADATA)
@@ -40,8 +47,15 @@ _COLUMNS = tuple(getattr(HeatmapRow, name) for name in _METADATA)
 
 def keep(session: Session, heatmaps: Iterable[Heatmap]) -> None:
     """Insert those that are not there yet: a map of a checkpoint never changes."""
-    rows = [asdict(heatmap) | {"created_at": datetime.now(UTC)} for heatmap in heatmaps]
+    now = datetime.now(UTC)
+    rows = [asdict(one) | _storable_extremes(one) | {"created_at": now} for one in heatmaps]
     insert_missing(session, HeatmapRow, rows)
+
+
+def _storable_extremes(heatmap: Heatmap) -> dict[str, float]:
+    """Infinity in the place of NaN, which SQLite stores as NULL."""
+    extremes = {name: getattr(heatmap, name) for name in EXTREMES}
+    return {name: math.inf if math.isnan(value) else value for name, value in extremes.items()}
 
 
 def complete(session: Session, heatmaps: Sequence[Heatmap]) -> None:

@@ -256,6 +256,7 @@ class HeatmapRow(Base):
     class_index: Mapped[int]
     method: Mapped[str] = mapped_column(String(200))
     layer: Mapped[str] = mapped_column(String(200))
+    # Infinite in all three columns where the map is not finite: SQLite has no NaN.
     peak: Mapped[float] = mapped_column(Float(53))  # maximum of equation 2
     minimum: Mapped[float] = mapped_column(Float(53))  # of its sum before ReLU
     activation_peak: Mapped[float] = mapped_column(Float(53))

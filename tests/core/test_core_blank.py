@@ -15,7 +15,9 @@ thresholds = st.floats(0, 1) | st.sampled_from([0.0, 1e-8, 1e-7, 1e-5])
 
 
 def test_the_words_are_those_of_the_contract():
-    assert [blank.value for blank in Blank] == ["none", "saturated", "all-negative", "dead"]
+    assert [blank.value for blank in Blank] == [
+        "none", "saturated", "all-negative", "dead", "not-finite",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -30,10 +32,24 @@ def test_the_words_are_those_of_the_contract():
         (1e-8, -1e-8, 3.0, Blank.SATURATED),
         (0.0, 0.0, 0.0, Blank.DEAD),
         (1e-9, -1e-9, 1e-8, Blank.DEAD),
+        (np.nan, np.nan, 3.0, Blank.NOT_FINITE),
+        (np.inf, 0.0, 3.0, Blank.NOT_FINITE),
+        (1.0, -np.inf, 3.0, Blank.NOT_FINITE),
+        (0.0, 0.0, np.nan, Blank.NOT_FINITE),
+        (1.0, 0.0, np.nan, Blank.NONE),  # a map that does not depend on activations
     ],
 )
 def test_a_cause_by_peak_minimum_and_activation(peak, minimum, activation_peak, cause):
     assert blank_cause(peak, minimum, activation_peak) is cause
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_one_value_that_is_not_finite_makes_the_map_so(value):
+    signed = np.ones((3, 3), np.float32)
+    signed[1, 1] = value
+    seen = ClassMap(signed, 1.0)
+    assert seen.blank() is seen.blank(0.0) is Blank.NOT_FINITE
+    assert np.isnan([seen.peak, seen.minimum]).all()
 
 
 def test_values_equal_to_the_threshold_count_as_nothing():

@@ -178,6 +178,26 @@ def test_saturated_stripes_rise_and_all_negative_ones_fall():
     assert np.array_equal(falling[1:, 1:], falling[:-1, :-1])
     assert not np.array_equal(rising, falling)
     assert np.array_equal(stripes(Blank.DEAD), rising | falling)
+    level = stripes(Blank.NOT_FINITE)
+    assert np.array_equal(level[:, 1:], level[:, :-1])
+    assert level.any()
+    assert not level.all()
+
+
+@pytest.mark.parametrize("style", list(Style))
+def test_a_map_that_is_not_finite_is_hatched_in_every_style(style):
+    seen = ClassMap(np.array([[1, np.nan], [0, 1]], np.float32), 1.0)
+    cell = Cell(seen, Scale(-1, 1), IMAGE, EACH_PIXEL)
+    expected = hatched(picture(IMAGE, SIDE), Blank.NOT_FINITE)
+    assert np.array_equal(colours(cell, style, "jet", SIDE), expected)
+
+
+def test_the_largest_floats_are_drawn_in_the_signed_style():
+    most = np.finfo(np.float32).max
+    seen = ClassMap(np.array([[most, -most]], np.float32).repeat(SIDE // 2, 1).repeat(SIDE, 0), 1.0)
+    drawn = levels(Cell(seen, Scale.of(seen), IMAGE, EACH_PIXEL), Style.SIGNED, SIDE)
+    assert drawn[1:-1, 1].min() > 250
+    assert drawn[1:-1, -2].max() < 5
 
 
 @pytest.mark.parametrize("style", [Style.HEATMAP, Style.GRAY])

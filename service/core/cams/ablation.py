@@ -32,7 +32,7 @@ def ablation_cam(cut: Cut, target: Target, _: Parameters, classes: Sequence[int]
     without = target.scores(Outputs(units.flatten(0, 1), cut.output_activation))
     losses = whole - without.view_as(units)[..., chosen]  # (N, K, c)
     sizes = whole.abs()
-    weights = losses / torch.where(sizes > TINY, sizes, 1)
+    weights = losses / torch.where(sizes <= TINY, 1, sizes)
     return weighted_sum(weights.mT, cut.activations)
 
 

@@ -1,5 +1,6 @@
 """Blank maps: when a map shows nothing, and why. Arithmetic on three numbers, no tensors."""
 
+import math
 from enum import StrEnum
 
 DEFAULT_EPSILON = 1e-7
@@ -14,6 +15,10 @@ class Blank(StrEnum):
     SATURATED = "saturated"  # the gradient of the score vanished
     ALL_NEGATIVE = "all-negative"  # the sum of equation 2 is nowhere positive before its ReLU
     DEAD = "dead"  # the layer has no activation to weigh
+    NOT_FINITE = "not-finite"  # the map, or the activations, are infinite or not a number
+
+
+CAUSES = [cause for cause in Blank if cause is not Blank.NONE]
 
 
 def blank_cause(
@@ -22,10 +27,15 @@ def blank_cause(
     """The cause for which a map is blank at threshold epsilon >= 0.
 
     `peak` is the maximum of equation 2 (after ReLU), `minimum` the minimum of its sum before ReLU,
-    `activation_peak` the largest |A| of the layer.
+    `activation_peak` the largest |A| of the layer; one that is infinite or NaN stands for a map, or
+    activations, that are not finite.
     """
+    if not (math.isfinite(peak) and math.isfinite(minimum)):
+        return Blank.NOT_FINITE
     if peak > epsilon:
         return Blank.NONE
+    if not math.isfinite(activation_peak):
+        return Blank.NOT_FINITE
     if activation_peak <= epsilon:
         return Blank.DEAD
     # Evidence against the class that is larger than epsilon shows that a gradient was there.

@@ -45,17 +45,31 @@ def kpca_cam(activations: Tensor) -> Tensor:
     kernel = torch.tanh(centred @ centred.mT / activations.shape[1] + 1)  # (N, P, P)
     kernel = kernel - kernel.mean(1, keepdim=True)
     kernel = kernel - kernel.mean(2, keepdim=True)
-    values, vectors = torch.linalg.eigh(kernel)
-    maps = vectors[:, :, -1] * values[:, -1:].clamp(min=0).sqrt()
+    value, vector = _first_component(kernel)
+    maps = vector * value.clamp(min=0).sqrt()
     return _signed(maps, activations.sum(1).flatten(1)).view(-1, *activations.shape[2:])
 
 
 def _projection(features: Tensor, guide: Tensor) -> Tensor:
     """Centred features (B, K, H, W) on their first component, signed as the guide (B, H, W)."""
     centred = _centred(features)
-    _, vectors = torch.linalg.eigh(centred.mT @ centred)  # (B, K, K), values ascending
-    maps = (centred @ vectors[:, :, -1:]).squeeze(2)
+    _, vector = _first_component(centred.mT @ centred)
+    maps = (centred @ vector.unsqueeze(2)).squeeze(2)
     return _signed(maps, guide.flatten(1)).view(-1, *features.shape[2:])
+
+
+def _first_component(matrices: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalue (B, 1) of symmetric matrices (B, K, K), and its vector (B, K).
+
+    NaN where a matrix is not finite: LAPACK refuses a whole batch for one of them.
+    """
+    finite = matrices.isfinite().all((1, 2), keepdim=True)
+    values, vectors = torch.linalg.eigh(torch.where(finite, matrices, 0))  # values ascending
+    known = finite.squeeze(2)
+    return (
+        torch.where(known, values[:, -1:], torch.nan),
+        torch.where(known, vectors[:, :, -1], torch.nan),
+    )
 
 
 def _centred(features: Tensor) -> Tensor:

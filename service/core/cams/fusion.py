@@ -37,7 +37,7 @@ def fuse(layers: Sequence[Tensor], places: Sequence[Placement], fusion: Fusion) 
     scaled = []
     for maps, place in zip(layers, places, strict=True):
         limit = maps.abs().amax((-2, -1), keepdim=True)
-        even = torch.where(limit > 0, maps / torch.where(limit > 0, limit, 1), 0)
+        even = torch.where(limit == 0, 0, maps / torch.where(limit == 0, 1, limit))
         scaled.append(_read_at(even, place, places[finest], size))
     return fusion(torch.stack(scaled))
 

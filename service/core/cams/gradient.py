@@ -42,7 +42,7 @@ def x_grad_cam(activations: Tensor, gradients: Tensor) -> Tensor:
     A channel that sums to 0 gets no weight (others add 1e-8 to the sum).
     """
     sums = activations.sum((-2, -1))
-    inverse = torch.where(sums.abs() > TINY, 1 / sums, 0)
+    inverse = torch.where(sums.abs() <= TINY, 0, 1 / sums)  # NaN stays NaN
     return _weighted((gradients * activations).sum((-2, -1)) * inverse, activations)
 
 
@@ -57,7 +57,7 @@ def grad_cam_plus_plus(activations: Tensor, gradients: Tensor) -> Tensor:
     """
     positive = gradients.clamp(min=0)
     denominator = 2 + activations.sum((-2, -1), keepdim=True) * positive
-    weights = torch.where(denominator > TINY, positive / denominator, 0)
+    weights = torch.where(denominator <= TINY, 0, positive / denominator)
     return _weighted(weights.sum((-2, -1)), activations)
 
 

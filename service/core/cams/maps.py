@@ -1,7 +1,9 @@
 """Maps (equation 2) by any methods, for all images and classes of a network at once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -37,15 +39,23 @@ class ClassMap:
         """Equation 2: the map after its ReLU, (H, W), >= 0."""
         return np.maximum(self.signed, 0)
 
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether every value is a finite number."""
+        return bool(np.isfinite(self.signed).all())
+
     @property
     def peak(self) -> float:
-        """Maximum of equation 2."""
-        return max(0.0, float(self.signed.max()))
+        """Maximum of equation 2; NaN where the map is not finite."""
+        return max(0.0, float(self.signed.max())) if self.is_finite else math.nan
 
     @property
     def minimum(self) -> float:
-        """Minimum of the sum before its ReLU: how strong the evidence against the class is."""
-        return float(self.signed.min())
+        """Minimum of the sum before its ReLU: how strong the evidence against the class is.
+
+        NaN where the map is not finite.
+        """
+        return float(self.signed.min()) if self.is_finite else math.nan
 
     def blank(self, epsilon: float = DEFAULT_EPSILON) -> Blank:
         """Why the map shows nothing at this threshold, or Blank.NONE."""
@@ -89,7 +99,7 @@ class ClassMaps:
         )
 
     def predicted(self, image: int) -> int:
-        """The class that the network is surest of for one image."""
+        """The class that the network is surest of for one image; 0 where no score is finite."""
         return int(self.probabilities[image].argmax())
 
     def one(self, method: str, image: int, class_index: int) -> ClassMap:

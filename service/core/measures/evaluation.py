@@ -25,7 +25,10 @@ Values = npt.NDArray[np.float64]  # (N,), one an image
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over images, and its standard error: deviation / sqrt(N); None for a single image."""
+    """Mean over images, and its standard error: deviation / sqrt(N); None for a single image.
+
+    Both are NaN where an image's value is.
+    """
 
     mean: float
     standard_error: float | None
@@ -119,11 +122,12 @@ class _Judge:
 
     @torch.no_grad()
     def __call__(self, explain: Explainer) -> dict[str, Values]:
-        """Values by the measures' names, one an image each."""
+        """Values by the measures' names, one an image each; NaN where its map is not finite."""
         found: dict[str, list[Values]] = {measure.name: [] for measure in self._measures}
         for subject in self._subjects(explain):
+            finite = subject.maps.flatten(1).isfinite().all(1)
             for measure in self._measures:
-                values = subject.once(measure.compute)
+                values = torch.where(finite, subject.once(measure.compute), torch.nan)
                 found[measure.name].append(values.double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 

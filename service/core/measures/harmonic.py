@@ -50,5 +50,5 @@ def arcc(subject: Subject) -> Tensor:
 
 def harmonic_mean(parts: Tensor) -> Tensor:
     """Of parts (P, N), >= 0: (N,); 0 where one of them is 0."""
-    alive = (parts > 0).all(0)
-    return torch.where(alive, len(parts) / (1 / torch.where(alive, parts, 1)).sum(0), 0)
+    zero = (parts <= 0).any(0)
+    return torch.where(zero, 0, len(parts) / (1 / torch.where(zero, 1, parts)).sum(0))

@@ -25,7 +25,7 @@ def average_drop(subject: Subject) -> Tensor:
     """
     before, after = subject.confidences, subject.once(masked_confidences)
     drop = (before - after).clamp(min=0)
-    return torch.where(before > 0, drop / torch.where(before > 0, before, 1), 0)
+    return torch.where(before == 0, 0, drop / torch.where(before == 0, 1, before))
 
 
 def increase(subject: Subject) -> Tensor:

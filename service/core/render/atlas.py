@@ -19,7 +19,12 @@ ZERO, TOP = 128, 255
 
 
 def map_levels(seen: ClassMap) -> Bytes:
-    """A map's levels uint8 (h, w), both at most MAX_SIDE: larger maps are averaged over blocks."""
+    """A map's levels uint8 (h, w), both at most MAX_SIDE: larger maps are averaged over blocks.
+
+    Zeros where the map is not finite: no level stands for what is no number.
+    """
+    if not seen.is_finite:
+        return np.zeros(cell_size(*seen.signed.shape), np.uint8)
     return quantise(averaged(seen.signed), seen.minimum, seen.peak)
 
 

@@ -21,6 +21,15 @@ Indices = npt.NDArray[np.intp]
 HEAT_SHARE = 0.5  # of the colours in an overlay; the image has the rest
 HATCH = (150, 150, 150)
 
+RISING, FALLING, LEVEL = (1, 1), (1, -1), (0, 1)
+HATCHES: dict[Blank, Sequence[tuple[int, int]]] = {
+    Blank.SATURATED: [RISING],
+    Blank.ALL_NEGATIVE: [FALLING],
+    Blank.DEAD: [RISING, FALLING],
+    Blank.NOT_FINITE: [LEVEL],
+}
+"""Directions of the stripes by cause: a stripe is where a x + b y is small modulo the gap."""
+
 
 class Style(StrEnum):
     """How a map is drawn."""
@@ -85,13 +94,15 @@ def equation_3(values: Floats, scale: Scale) -> Floats:
 def levels(cell: Cell, style: Style, size: int) -> Bytes:
     """The map as indices 0..255 (size, size) into a colour table.
 
-    A blank map is 0 everywhere; 0 of the signed style is between 127 and 128.
+    A blank map is 0 everywhere; 0 of the signed style is between 127 and 128. A map that is not
+    finite has no levels, see `colours`.
     """
     if style is Style.SIGNED:
         limit = np.float32(cell.scale.limit)
         unit = np.full((size, size), 0.5, dtype=np.float32)
         if limit > 0:
-            unit += _drawn(cell, cell.seen.signed, size).clip(-limit, limit) / (2 * limit)
+            # Halved last: twice the limit may be more than a float32 can hold.
+            unit += _drawn(cell, cell.seen.signed, size).clip(-limit, limit) / limit / 2
     elif cell.blank is not Blank.NONE:
         unit = np.zeros((size, size), dtype=np.float32)
     else:
@@ -101,7 +112,12 @@ def levels(cell: Cell, style: Style, size: int) -> Bytes:
 
 
 def colours(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
-    """The cell in RGB (size, size, 3). A blank map's overlay is its image, hatched by cause."""
+    """The cell in RGB (size, size, 3). A blank map's overlay is its image, hatched by cause.
+
+    So is a map that is not finite in every style: no colour stands for what is no number.
+    """
+    if cell.blank is Blank.NOT_FINITE:
+        return hatched(picture(cell.image, size), cell.blank)
     if style is Style.OVERLAY:
         image = picture(cell.image, size)
         if cell.blank is not Blank.NONE:
@@ -133,19 +149,13 @@ def picture(image: Tensor, size: int) -> Bytes:
 
 
 def hatched(image: Bytes, cause: Blank) -> Bytes:
-    """The image dimmed under stripes: rising if saturated, falling if all-negative, or both."""
+    """The image dimmed under stripes that tell the cause: see HATCHES."""
     size = image.shape[0]
     gap = max(4, size // 8)
     y, x = np.mgrid[:size, :size]
-    rising, falling = (x + y) % gap < max(1, gap // 6), (x - y) % gap < max(1, gap // 6)
-    stripes: Sequence[npt.NDArray[np.bool_]] = {
-        Blank.SATURATED: [rising],
-        Blank.ALL_NEGATIVE: [falling],
-        Blank.DEAD: [rising, falling],
-    }[cause]
     out = image // 2 + 24
-    for stripe in stripes:
-        out[stripe] = HATCH
+    for slope_x, slope_y in HATCHES[cause]:
+        out[(slope_x * x + slope_y * y) % gap < max(1, gap // 6)] = HATCH
     return out
 
 

@@ -1,12 +1,15 @@
 """One map as a PNG."""
 
+from service.core.cams.blank import Blank
 from service.core.render.cells import Cell, Style, colours, levels
 from service.core.render.colormaps import colour_table
 from service.core.render.png import encode_png
 
 
 def map_png(cell: Cell, style: Style, colormap: str, size: int) -> bytes:
-    """PNG of side `size`: RGB for overlays, grey or palette otherwise."""
+    """PNG of side `size`: RGB for overlays and hatched maps, grey or palette otherwise."""
+    if cell.blank is Blank.NOT_FINITE:
+        return encode_png(colours(cell, style, colormap, size))
     match style:
         case Style.OVERLAY:
             return encode_png(colours(cell, style, colormap, size))

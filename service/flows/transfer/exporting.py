@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import os
 import tempfile
 import zipfile
@@ -30,7 +31,7 @@ from service.store import (
     uploads,
 )
 from service.store.epochs import Epoch
-from service.store.heatmaps import Heatmap
+from service.store.heatmaps import EXTREMES, Heatmap
 from service.store.images import StoredImage
 from service.store.runs import Run
 from service.store.store import Store
@@ -193,7 +194,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
         rows = {
             "heatmaps": [_heatmap(one) for one in heatmaps.of_epoch(session, *_place(epoch))],
             "predictions": [
-                {"image": one.image, "probabilities": list(one.probabilities)}
+                {"image": one.image, "probabilities": list(map(_finite, one.probabilities))}
                 for one in predictions.of_epoch(session, *_place(epoch))
             ],
         }
@@ -221,4 +222,9 @@ def _heatmap(row: Heatmap) -> dict[str, Any]:
     left_out = ("run_id", "epoch", "levels")
     values = {key: value for key, value in vars(row).items() if key not in left_out}
     levels = None if row.levels is None else base64.b64encode(row.levels).decode()
-    return values | {"levels": levels}
+    extremes = {name: _finite(values[name]) for name in EXTREMES}
+    return values | extremes | {"levels": levels}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None  # JSON has no other numbers

@@ -39,7 +39,7 @@ from service.store import (
 )
 from service.store.epochs import Checkpoint, Epoch, Measures
 from service.store.events import Event
-from service.store.heatmaps import Heatmap
+from service.store.heatmaps import EXTREMES, Heatmap
 from service.store.images import StoredImage
 from service.store.predictions import Prediction
 from service.store.runs import Run, RunError
@@ -133,8 +133,11 @@ class _Taken:
         if self._archive.manifest.engine == ENGINE_VERSION:
             kept = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
             heatmaps.keep(session, kept)
-        sure = [Prediction(run_id, epoch.epoch, p.image, p.probabilities) for p in rows.predictions]
-        predictions.keep(session, sure)
+        restored_scores = [
+            Prediction(run_id, epoch.epoch, row.image, list(map(_number, row.probabilities)))
+            for row in rows.predictions
+        ]
+        predictions.keep(session, restored_scores)
 
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._place}/{epoch.epoch}.safetensors"
@@ -294,4 +297,9 @@ def _measures(epoch: ExportedEpoch) -> Measures:
 
 
 def _heatmap(run_id: int, epoch: int, row: ExportedHeatmap) -> Heatmap:
-    return Heatmap(run_id=run_id, epoch=epoch, **dict(row))
+    extremes = {name: _number(getattr(row, name)) for name in EXTREMES}
+    return Heatmap(run_id=run_id, epoch=epoch, **(dict(row) | extremes))
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value

@@ -122,10 +122,10 @@ class ExportedHeatmap(Parameters):
     class_index: Number
     method: Text
     layer: Text
-    peak: float
-    minimum: float
-    activation_peak: float
-    blank: Literal["none", "saturated", "all-negative", "dead"]
+    peak: float | None  # null, as the next two, where it is not finite
+    minimum: float | None
+    activation_peak: float | None
+    blank: Literal["none", "saturated", "all-negative", "dead", "not-finite"]
     etag: Sha256
     levels: Base64Bytes | None
     height: Annotated[int, Field(ge=1, le=64)] | None
@@ -136,7 +136,7 @@ class ExportedPrediction(Parameters):
     """How sure the network was: float32, little-endian, one a class."""
 
     image: Annotated[str, StringConstraints(max_length=80)]
-    probabilities: Annotated[list[Share], Field(max_length=10_000)]
+    probabilities: Annotated[list[Share | None], Field(max_length=10_000)]  # null: not finite
 
 
 class EpochRows(Parameters):

@@ -38,7 +38,7 @@ export interface Epoch {
   seconds: number;
 }
 
-export type BlankCause = "none" | "saturated" | "all-negative" | "dead";
+export type BlankCause = "none" | "saturated" | "all-negative" | "dead" | "not-finite";
 
 export interface AtlasRow {
   image: string;
@@ -56,8 +56,8 @@ export interface Atlas {
   cell: { width: number; height: number };
   image: { width: number; height: number };
   placement: { first: number; step: number };
-  minimum: number[];
-  peak: number[];
+  minimum: (number | null)[]; // null where a map is not finite
+  peak: (number | null)[];
   blank: BlankCause[];
 }
 
@@ -66,7 +66,7 @@ export interface Scores {
   label: number | null;
   classes: string[];
   epochs: number[];
-  probabilities: number[][];
+  probabilities: (number | null)[][]; // null where not finite
 }
 
 export interface BlankCount extends BlankTotals {

@@ -58,7 +58,8 @@ export function paint(
   out: Uint32Array, stride: number, x: number, y: number, size: number,
   cell: MapCell, geometry: Geometry, image: Uint32Array, look: Look,
 ): void {
-  if (cell.blank !== "none" && look.style !== "signed") {
+  // The signed style shows blank maps too, but no color stands for what is no number.
+  if (cell.blank === "not-finite" || (cell.blank !== "none" && look.style !== "signed")) {
     hatch(out, stride, x, y, size, image, cell.blank);
     return;
   }
@@ -114,17 +115,18 @@ function fill(cell: MapCell, { width, height }: Geometry, outside: number): void
 
 const STRIPE = pixel(150, 150, 150);
 
-/** The image dimmed under stripes: rising if saturated, falling if all-negative, both if dead. */
+/** The image dimmed under stripes: rising if saturated, falling if all-negative, both if dead, level if not finite. */
 export function hatch(
   out: Uint32Array, stride: number, x: number, y: number, size: number, image: Uint32Array, cause: BlankCause,
 ): void {
   const gap = Math.max(4, size >> 3);
   const thick = Math.max(1, Math.floor(gap / 6));
-  const rising = cause !== "all-negative";
-  const falling = cause !== "saturated";
+  const rising = cause === "saturated" || cause === "dead";
+  const falling = cause === "all-negative" || cause === "dead";
+  const level = cause === "not-finite";
   for (let i = 0; i < size; i++) {
     for (let j = 0; j < size; j++) {
-      const striped = (rising && (i + j) % gap < thick) || (falling && (((j - i) % gap) + gap) % gap < thick);
+      const striped = (level && i % gap < thick) || (rising && (i + j) % gap < thick) || (falling && (((j - i) % gap) + gap) % gap < thick);
       out[(y + i) * stride + x + j] = striped ? STRIPE : dimmed(image[i * size + j]!);
     }
   }

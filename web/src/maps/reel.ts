@@ -61,8 +61,8 @@ export class Reel {
     const size = geometry.width * geometry.height;
     return {
       levels: column.levels.subarray(at * size, (at + 1) * size),
-      minimum: column.layout.minimum[at]!,
-      peak: column.layout.peak[at]!,
+      minimum: column.layout.minimum[at] ?? 0,
+      peak: column.layout.peak[at] ?? 0,
       blank: column.layout.blank[at]!,
     };
   }
@@ -79,7 +79,9 @@ export class Reel {
     for (const column of this.columns.values()) {
       for (const one of rows) {
         const at = this.place(column, method, one);
-        found.push({ minimum: column.layout.minimum[at]!, peak: column.layout.peak[at]! });
+        const minimum = column.layout.minimum[at] ?? null;
+        const peak = column.layout.peak[at] ?? null;
+        if (minimum !== null && peak !== null) found.push({ minimum, peak });
       }
     }
     return shared(found);

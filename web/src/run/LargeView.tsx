@@ -112,6 +112,7 @@ function position(event: PointerEvent, geometry: Geometry): { i: number; j: numb
 }
 
 function told(cell: MapCell, geometry: Geometry, { i, j }: { i: number; j: number }): string {
+  if (cell.blank === "not-finite") return summary(cell);
   return t("large.value", { i, j, value: significant(valueAt(cell, geometry.width, i, j)) });
 }
 

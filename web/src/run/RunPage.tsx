@@ -226,7 +226,7 @@ function open(id: number) {
   // What an image without a class of its own is taken for in the end.
   const bestClass = computed(() => {
     const now = scores.at(image.value, last.value);
-    return now ? mostLikely(now) : 0;
+    return now ? Math.max(0, mostLikely(now)) : 0;
   });
   const rowIndex = computed(() => {
     void reel.value?.changed.value;
@@ -342,6 +342,8 @@ function ReelSection({ model }: { model: Model }) {
   );
 }
 
+const CAUSES = ["saturated", "all-negative", "dead", "not-finite"] as const;
+
 /** The colours' meaning, and the hatches'. */
 function Legend({ view }: { view: View }) {
   const signed = view.style.value === "signed";
@@ -356,7 +358,7 @@ function Legend({ view }: { view: View }) {
       <span>{signed ? t("legend.against") : "0"}</span>
       <span class="ramp" style={{ background: `linear-gradient(90deg, ${stops.join(", ")})` }} />
       <span>{signed ? t("legend.for") : t("legend.peak")}</span>
-      {!signed && (["saturated", "all-negative", "dead"] as const).map((cause) => (
+      {CAUSES.filter((cause) => !signed || cause === "not-finite").map((cause) => (
         <span class="cause" title={t(`blank.${cause}.help`)}><i class={`swatch ${cause}`} />{t(`blank.${cause}`)}</span>
       ))}
     </div>

@@ -19,12 +19,12 @@ export function Scores({ scores: { classes, label, at }, image, epoch }: Props) 
       <table>
         <tbody>
           {classes.value.map((name, index) => {
-            const share = now?.[index] ?? 0;
+            const share = now?.[index] ?? null;
             return (
               <tr class={index === label.value ? "own" : ""}>
                 <th scope="row">{name}{index === label.value && <span class="visually-hidden"> ({t("scores.label")})</span>}</th>
-                <td class="bar"><span style={{ width: `${share * 100}%` }} class={index === best ? "best" : ""} /></td>
-                <td class="figure">{now ? percent(share) : "–"}</td>
+                <td class="bar"><span style={{ width: `${(share ?? 0) * 100}%` }} class={index === best ? "best" : ""} /></td>
+                <td class="figure">{share === null ? "–" : percent(share)}</td>
               </tr>
             );
           })}

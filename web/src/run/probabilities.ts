@@ -12,18 +12,24 @@ export interface FollowedScores {
   classes: ReadonlySignal<string[]>;
   label: ReadonlySignal<number | null>; // the image's own class
   /** One number a class, or undefined until they are here. */
-  at: (image: string | null, epoch: number) => number[] | undefined;
+  at: (image: string | null, epoch: number) => Probabilities | undefined;
   close: () => void;
 }
 
-/** The class of the highest probability. */
-export const mostLikely = (probabilities: number[]): number => probabilities.indexOf(Math.max(...probabilities));
+/** One number a class; null where a network's scores are not finite. */
+type Probabilities = (number | null)[];
+
+/** The class of the highest probability; -1 where none is a number. */
+export function mostLikely(probabilities: Probabilities): number {
+  const numbers = probabilities.filter((value) => value !== null);
+  return numbers.length ? probabilities.indexOf(Math.max(...numbers)) : -1;
+}
 
 export function followScores(
   runId: number, chosen: ReadonlySignal<string | null>, image: ReadonlySignal<string | null>,
   epoch: ReadonlySignal<number>, last: ReadonlySignal<number>,
 ): FollowedScores {
-  const known = signal(new Map<string, number[]>());
+  const known = signal(new Map<string, Probabilities>());
   const classes = signal<string[]>([]);
   const label = signal<number | null>(null);
 

@@ -36,13 +36,19 @@ ENGLISH = Texts(
     "network of one epoch took evidence for the class that the image shows. Dark violet is little "
     "and yellow is much; each map is scaled to its own highest value.",
     seen_blank="A map is blank if its highest value before scaling is at most {epsilon}: the "
-    "picture is then dimmed and hatched. There are three causes:",
-    causes={"saturated": "saturated", "all-negative": "all-negative", "dead": "dead"},
+    "picture is then dimmed and hatched. There are four causes:",
+    causes={
+        "saturated": "saturated",
+        "all-negative": "all-negative",
+        "dead": "dead",
+        "not-finite": "not finite",
+    },
     cause_meanings={
         "saturated": "the gradient of the score vanished, as it does where softmax is so sure that "
         "nothing changes it;",
         "all-negative": "the weighted sum is nowhere positive, so that nothing is left of it;",
-        "dead": "the layer has no activation for this image.",
+        "dead": "the layer has no activation for this image;",
+        "not-finite": "the map is infinite or not a number, as it is where weights have diverged.",
     },
     curves="Curves",
     loss="Loss (nats)",
