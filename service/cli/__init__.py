@@ -4,10 +4,13 @@ torch.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from service import __version__
+from service.cli import administration
+from service.cli.options import Data, Epochs, Port, RunArgument, State, settings_with
 from service.errors import CamreelError
 
 app = typer.Typer(
@@ -16,19 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-db = typer.Typer(help="The database's schema.", no_args_is_help=True)
-app.add_typer(db, name="db")
-
-token = typer.Typer(help="Tokens: who may ask the service, and for what.", no_args_is_help=True)
-app.add_typer(token, name="token")
-
-Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-]
-State = Annotated[Path | None, typer.Option(help="State folder (CAMREEL_STATE_DIR).")]
-Data = Annotated[Path | None, typer.Option(help="Datasets (CAMREEL_DATA_DIR).")]
-Epochs = Annotated[int, typer.Option(min=1, max=10_000, help="Epochs to train.")]
-RunArgument = Annotated[int, typer.Argument(min=1, help="The run's id.")]
+app.add_typer(administration.db, name="db")
+app.add_typer(administration.token, name="token")
 
 
 def main() -> None:
@@ -37,6 +29,24 @@ def main() -> None:
         app()
     except CamreelError as error:
         sys.exit(f"camreel: {error}")
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        print(f"camreel {__version__}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()
@@ -49,7 +59,7 @@ def serve(
     """Serve the API; prints one line with its address once it answers."""
     from service.cli.serving import serve
 
-    serve(_settings(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
+    serve(settings_with(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
 
 
 @app.command()
@@ -74,7 +84,7 @@ def demo(
     """Start the service, train the paper's network, and draw where it looks."""
     from service.cli.demo import demo
 
-    settings = _settings(port=port, state_dir=state_dir, data_dir=data_dir)
+    settings = settings_with(port=port, state_dir=state_dir, data_dir=data_dir)
     free_port = port is None
     demo(settings, epochs, samples, dataset, out, free_port=free_port, leave=leave)
 
@@ -94,7 +104,7 @@ def train(
     """Train a run here, without a service, into the same database."""
     from service.cli.training import train
 
-    train(_settings(state_dir=state_dir, data_dir=data_dir), spec, change or [])
+    train(settings_with(state_dir=state_dir, data_dir=data_dir), spec, change or [])
 
 
 @app.command()
@@ -110,7 +120,44 @@ def resume(
     """Train a run that has ended on from its last epoch, here, without a service."""
     from service.cli.training import resume
 
-    resume(_settings(state_dir=state_dir, data_dir=data_dir), run, epochs)
+    resume(settings_with(state_dir=state_dir, data_dir=data_dir), run, epochs)
+
+
+@app.command("runs")
+def list_runs(
+    status: Annotated[
+        str | None,
+        typer.Option(help="Only queued, running, succeeded, failed or cancelled runs."),
+    ] = None,
+    tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of runs.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
+    state_dir: State = None,
+) -> None:
+    """List runs, newest first."""
+    from service.cli.runs import list_runs
+
+    list_runs(settings_with(state_dir=state_dir), status, tag, limit, as_json=as_json)
+
+
+@app.command()
+def cancel(run: RunArgument, state_dir: State = None) -> None:
+    """Cancel a queued or running run, whichever process trains it; its epochs stay."""
+    from service.cli.runs import cancel
+
+    cancel(settings_with(state_dir=state_dir), run)
+
+
+@app.command()
+def delete(
+    runs: Annotated[list[int], typer.Argument(min=1, help="Ids of the runs.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
+    state_dir: State = None,
+) -> None:
+    """Delete runs with their checkpoints and maps. This cannot be undone."""
+    from service.cli.runs import delete
+
+    delete(settings_with(state_dir=state_dir), runs, confirmed=yes)
 
 
 @app.command()
@@ -144,7 +191,7 @@ def cam(
     asked = {"method": method, "target": target, "against": against, **own}
     asked |= {"image": image, "class": class_name, "layer": layer}
     drawn = {"style": style, "scale": scale, "colormap": colormap, "size": size}
-    cam(_settings(state_dir=state_dir, data_dir=data_dir), run, epoch, asked | drawn, out)
+    cam(settings_with(state_dir=state_dir, data_dir=data_dir), run, epoch, asked | drawn, out)
 
 
 @app.command()
@@ -164,7 +211,7 @@ def blanks(
     """Count a run's blank maps, by method and cause."""
     from service.cli.looking import blanks
 
-    settings = _settings(state_dir=state_dir, data_dir=data_dir)
+    settings = settings_with(state_dir=state_dir, data_dir=data_dir)
     blanks(settings, run, epsilon, epochs, method or [])
 
 
@@ -184,7 +231,7 @@ def maps(
     """Write the maps of many images, all classes and epochs as one file of arrays."""
     from service.cli.looking import maps
 
-    settings = _settings(state_dir=state_dir, data_dir=data_dir)
+    settings = settings_with(state_dir=state_dir, data_dir=data_dir)
     maps(settings, run, epochs, method, out, layer, images)
 
 
@@ -206,7 +253,7 @@ def report(
     """Write a run's report: one HTML file that needs no service."""
     from service.cli.looking import report
 
-    settings = _settings(state_dir=state_dir, data_dir=data_dir)
+    settings = settings_with(state_dir=state_dir, data_dir=data_dir)
     report(settings, run, epochs, method or [], language, out)
 
 
@@ -234,7 +281,7 @@ def evaluate(
     from service.cli.evaluating import evaluate
 
     asked = {"method": method, "measure": measure, "layer": layer, "images": images, "seed": seed}
-    evaluate(_settings(state_dir=state_dir, data_dir=data_dir), run, epoch, asked, json)
+    evaluate(settings_with(state_dir=state_dir, data_dir=data_dir), run, epoch, asked, json)
 
 
 @app.command()
@@ -253,7 +300,7 @@ def paper(
     """Do the paper's experiment (section 4) again: sheets, figure 4, and the count of blanks."""
     from service.cli.paper import paper
 
-    settings = _settings(state_dir=out, data_dir=data_dir, max_parallel_runs=parallel)
+    settings = settings_with(state_dir=out, data_dir=data_dir, max_parallel_runs=parallel)
     paper(settings, recipe or [], seed or [0], epochs, out)
 
 
@@ -266,7 +313,7 @@ def doctor(
     """Check database and checkpoints. Exit 0: clean, 1: warnings or repaired, 2: damage left."""
     from service.cli.keeping import doctor
 
-    settings = _settings(state_dir=state_dir)
+    settings = settings_with(state_dir=state_dir)
     raise typer.Exit(doctor(settings, repair=repair, as_json=as_json))
 
 
@@ -278,7 +325,7 @@ def backup(
     """Copy the store while it is served, and verify the copy."""
     from service.cli.keeping import backup
 
-    backup(_settings(state_dir=state_dir), out)
+    backup(settings_with(state_dir=state_dir), out)
 
 
 @app.command()
@@ -286,7 +333,7 @@ def compact(state_dir: State = None) -> None:
     """Write the SQLite file anew without free space; needs as much free disk for that time."""
     from service.cli.keeping import compact
 
-    compact(_settings(state_dir=state_dir))
+    compact(settings_with(state_dir=state_dir))
 
 
 @app.command("export")
@@ -298,7 +345,7 @@ def export_run(
     """Write a run that has ended to one file, with the checksum of each of its parts."""
     from service.cli.keeping import export
 
-    export(_settings(state_dir=state_dir), run, out)
+    export(settings_with(state_dir=state_dir), run, out)
 
 
 @app.command("import")
@@ -309,51 +356,7 @@ def import_run(
     """Take a run in from a file, under a new id; a file that was tampered with is refused."""
     from service.cli.keeping import import_
 
-    import_(_settings(state_dir=state_dir), file)
-
-
-@db.command("upgrade")
-def db_upgrade(state_dir: State = None) -> None:
-    """Bring the database to this version's schema."""
-    from service.cli.database import upgrade
-
-    upgrade(_settings(state_dir=state_dir))
-
-
-@token.command("create")
-def token_create(
-    name: Annotated[str, typer.Argument(help="Whose it is; stands in logs.")],
-    scope: Annotated[
-        str, typer.Option(help="read; run: starts and ends runs, too; admin: all.")
-    ] = "read",
-    expires_days: Annotated[
-        int | None, typer.Option(min=1, max=3650, help="Default: good until it is revoked.")
-    ] = None,
-    state_dir: State = None,
-) -> None:
-    """Make a token and print it, this once."""
-    from service.cli.access import create
-
-    create(_settings(state_dir=state_dir), name, scope, expires_days)
-
-
-@token.command("list")
-def token_list(state_dir: State = None) -> None:
-    """List tokens: what is known of them, never themselves."""
-    from service.cli.access import show
-
-    show(_settings(state_dir=state_dir))
-
-
-@token.command("revoke")
-def token_revoke(
-    token_id: Annotated[int, typer.Argument(min=1, help="The token's id, of token list.")],
-    state_dir: State = None,
-) -> None:
-    """End a token, with every sign-in by it; a running service heeds it within a second."""
-    from service.cli.access import revoke
-
-    revoke(_settings(state_dir=state_dir), token_id)
+    import_(settings_with(state_dir=state_dir), file)
 
 
 @app.command()
@@ -364,7 +367,7 @@ def audit(
     """List who changed what, newest first."""
     from service.cli.access import show_audit
 
-    show_audit(_settings(state_dir=state_dir), limit)
+    show_audit(settings_with(state_dir=state_dir), limit)
 
 
 @app.command()
@@ -373,16 +376,3 @@ def openapi(out: Annotated[Path, typer.Argument(help="The file to write.")]) -> 
     from service.cli.database import write_openapi
 
     write_openapi(out)
-
-
-def _settings(**given: Any) -> Any:
-    from pydantic import ValidationError
-
-    from service.settings import Settings
-
-    try:
-        return Settings(**{key: value for key, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(f"camreel: CAMREEL_{name}: {first['msg']}")

@@ -1,7 +1,7 @@
-"""Following a run on the terminal: one bar, with loss, accuracy and blank maps so far."""
+"""Following runs on the terminal: bars there, one line an epoch where output is piped."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rich.console import Console, Group
@@ -19,48 +19,112 @@ class Snapshot:
     status: str
     epochs_done: int
     epochs_total: int
-    epoch_share: float  # of the epoch in work, 0..1
+    epoch_share: float  # of the current epoch, 0..1
     train_loss: float | None
     test_accuracy: float | None
     blanks: dict[str, tuple[int, int]]
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether the run has reached a terminal status."""
         return self.status in ("succeeded", "failed", "cancelled")
 
     @property
-    def words(self) -> str:
-        """What the bar says behind itself."""
+    def epochs_completed(self) -> float:
+        """Epochs so far, with the share of the current one."""
+        return max(0, self.epochs_done) + (0 if self.ended else self.epoch_share)
+
+    @property
+    def measures(self) -> str:
+        """Loss, accuracy and blank maps of the last epoch; the status before there are any."""
         parts = []
         if self.train_loss is not None:
             parts.append(f"loss {self.train_loss:.4f}")
         if self.test_accuracy is not None:
             parts.append(f"accuracy {self.test_accuracy:.2%}")
-        counted = {name: count for name, count in self.blanks.items() if count[1]}
-        if counted:
-            spoken = ", ".join(f"{name} {b}/{total}" for name, (b, total) in counted.items())
-            parts.append(f"blank: {spoken}")
+        counts = {name: count for name, count in self.blanks.items() if count[1]}
+        if counts:
+            blanks = ", ".join(f"{name} {b}/{total}" for name, (b, total) in counts.items())
+            parts.append(f"blank: {blanks}")
         return "  ".join(parts) or self.status
 
 
 def follow(console: Console, snapshot: Callable[[], Snapshot]) -> Snapshot:
-    """Show a run until it ends; returns how it ended."""
-    progress = Progress(
-        TextColumn("epoch"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
-    )
-    now = snapshot()
-    task = progress.add_task("", total=now.epochs_total)
-    # What was measured has a line of its own: beside the bar it would be cut off at 80 columns.
-    with Live(progress, console=console) as live:
+    """Show a run until it ends; its last snapshot."""
+    (last,) = follow_all(console, {"": snapshot}).values()
+    return last
+
+
+def follow_all(
+    console: Console, snapshots: Mapping[str, Callable[[], Snapshot]]
+) -> dict[str, Snapshot]:
+    """Show runs, by their labels, until all have ended; their last snapshots by label."""
+    display = _Bars(console, snapshots) if console.is_terminal else _Lines(console)
+    with display:
         while True:
-            done = max(0, now.epochs_done) + (0 if now.ended else now.epoch_share)
-            progress.update(task, completed=round(done, 2))
-            live.update(Group(progress, Text(now.words)))
-            if now.ended:
-                break
+            latest = {label: take_snapshot() for label, take_snapshot in snapshots.items()}
+            display.show(latest)
+            if all(snapshot.ended for snapshot in latest.values()):
+                return latest
             time.sleep(POLL_SECONDS)
-            now = snapshot()
-    if not console.is_terminal:
-        console.print()  # where nothing moves, Live leaves the last line open
-    return now
+
+
+class _Bars:
+    """One moving bar a run; the measures have a line below, where 80 columns do not cut them."""
+
+    def __init__(self, console: Console, labels: Iterable[str]) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}epoch"),
+            MofNCompleteColumn(),
+            BarColumn(),
+            TimeRemainingColumn(),
+        )
+        self._tasks = {
+            label: self._progress.add_task(_prefix(label), total=None) for label in labels
+        }
+        self._live = Live(self._progress, console=console)
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, latest: Mapping[str, Snapshot]) -> None:
+        for label, snapshot in latest.items():
+            self._progress.update(
+                self._tasks[label],
+                total=snapshot.epochs_total,
+                completed=round(snapshot.epochs_completed, 2),
+            )
+        measures = [Text(f"{_prefix(label)}{one.measures}") for label, one in latest.items()]
+        self._live.update(Group(self._progress, *measures))
+
+
+class _Lines:
+    """One line for each epoch and each change of status."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._shown: dict[str, tuple[str, int]] = {}
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, latest: Mapping[str, Snapshot]) -> None:
+        for label, snapshot in latest.items():
+            state = (snapshot.status, snapshot.epochs_done)
+            if state != self._shown.get(label):
+                self._shown[label] = state
+                epoch = f"epoch {max(0, snapshot.epochs_done)}/{snapshot.epochs_total}"
+                line = f"{_prefix(label)}{epoch}  {snapshot.status}"
+                if snapshot.measures != snapshot.status:
+                    line += f"  {snapshot.measures}"
+                self._console.print(Text(line), soft_wrap=True)
+
+
+def _prefix(label: str) -> str:
+    return f"{label}: " if label else ""

@@ -1,15 +1,15 @@
 """The paper's experiment, done again: runs, sheets, figure 4, and the table of blank maps."""
 
 import json
-import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from service.api.services import ServiceSet
 from service.app import open_services
+from service.cli.following import follow_all
 from service.cli.training import snapshot
 from service.core.cams.blank import CAUSES
 from service.core.images import from_png
@@ -64,21 +64,9 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
 
 
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
-    columns = (TextColumn("run {task.fields[run]}: epoch"), MofNCompleteColumn())
-    with Progress(*columns, TextColumn("{task.description}"), console=console) as progress:
-        tasks = {run_id: progress.add_task("", run=run_id) for run_id in ids}
-        while True:
-            now = {run_id: snapshot(services.viewer, run_id) for run_id in ids}
-            for run_id, seen in now.items():
-                progress.update(
-                    tasks[run_id],
-                    total=seen.epochs_total,
-                    completed=max(0, seen.epochs_done),
-                    description=seen.words,
-                )
-            if all(seen.ended for seen in now.values()):
-                break
-            time.sleep(1)
+    follow_all(
+        console, {f"run {run_id}": partial(snapshot, services.viewer, run_id) for run_id in ids}
+    )
     for run_id in ids:
         with services.store.reading() as session:
             run = runs.get(session, run_id)

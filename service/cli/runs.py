@@ -1,0 +1,101 @@
+"""Listing, cancelling and deleting runs without a service."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from service.errors import CamreelError, RunConflict, UnknownName
+from service.settings import Settings
+from service.store import runs, schema, summaries
+from service.store.runs import STATUSES, Run
+from service.store.store import opened
+
+
+def list_runs(
+    settings: Settings, status: str | None, tag: str | None, limit: int, *, as_json: bool
+) -> None:
+    """Print the newest runs, one line each, or as a JSON array."""
+    if status is not None and status not in STATUSES:
+        raise UnknownName("status", status, STATUSES)
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        with store.reading() as session:
+            newest = runs.newest(session, limit=limit, status=status, tag=tag)
+            by_run = summaries.accuracies(session, [run.id for run in newest], 2)
+    accuracies = {run_id: values[-1] if values else None for run_id, values in by_run.items()}
+    if as_json:
+        documents = [_document(run, accuracies[run.id]) for run in newest]
+        print(json.dumps(documents, ensure_ascii=False))  # noqa: T201
+        return
+    table = Table("id", "name", "status", "epochs", "test accuracy", "created")
+    for run in newest:
+        accuracy = accuracies[run.id]
+        table.add_row(
+            str(run.id),
+            Text(run.name),
+            run.status,
+            f"{max(0, run.epochs_done)}/{run.epochs_total}",
+            "-" if accuracy is None else f"{accuracy:.2%}",
+            run.created_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        )
+    Console().print(table)
+
+
+def _document(run: Run, accuracy: float | None) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "name": run.name,
+        "tags": run.tags,
+        "status": run.status,
+        "epochs_done": run.epochs_done,
+        "epochs_total": run.epochs_total,
+        "test_accuracy": accuracy,
+        "error": asdict(run.error) if run.error else None,
+        "created_at": run.created_at.isoformat(),
+    }
+
+
+def cancel(settings: Settings, run_id: int) -> None:
+    """Cancel a run, whoever trains it; its epochs stay."""
+    from service.flows import training
+
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        run = training.cancel_run(store, run_id)
+    ends = "is cancelled" if run.status == runs.CANCELLED else "ends after its current batch"
+    print(f"Run {run_id} {ends}; its epochs stay.")  # noqa: T201
+
+
+def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> None:
+    """Delete runs with their checkpoints and maps; a terminal is asked first.
+
+    Runs that are missing or running are all reported before any is deleted.
+    """
+    from service.flows import training
+
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        with store.reading() as session:
+            targets = {run_id: runs.get(session, run_id) for run_id in run_ids}
+        for run_id, run in targets.items():
+            if run.status == runs.RUNNING:
+                raise RunConflict(f"Run {run_id} is running; first: camreel cancel {run_id}")
+        if not confirmed:
+            _confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])
+        for run_id in targets:
+            training.delete_run(store, run_id)
+            print(f"Run {run_id} is deleted.")  # noqa: T201
+
+
+def _confirm(labels: Sequence[str]) -> None:
+    """Raises CamreelError unless the person at the terminal agrees."""
+    if not sys.stdin.isatty():
+        raise CamreelError("Deleting cannot be undone: confirm it with --yes.")
+    answer = input(f"Delete {', '.join(labels)} with all checkpoints and maps? [y/N] ")
+    if answer.strip().lower() not in ("y", "yes"):
+        raise CamreelError("Nothing was deleted.")

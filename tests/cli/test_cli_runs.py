@@ -1,0 +1,164 @@
+"""Runs on the command line: listed, cancelled, deleted; and followed where output is piped."""
+
+import io
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from service import __version__
+from service.cli import main
+from service.cli.following import Snapshot, follow, follow_all
+from service.core.spec import RunSpec
+from service.settings import Settings
+from service.store import runs, schema
+from service.store.store import Store, opened
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """The store that commands in the current folder use, with a queued and a finished run."""
+    monkeypatch.chdir(tmp_path)
+    settings = Settings()
+    with opened(settings.resolved_database_url, settings.blobs) as store:
+        schema.ensure(store)
+        for name, tag in (("first [bold]", "keep"), ("second", "drop")):
+            spec = RunSpec.model_validate({"dataset": "digits", "epochs": 2, "name": name})
+            with store.writing() as session:
+                runs.create(session, name, [tag], spec.model_dump(mode="json"), spec.epochs)
+        with store.writing() as session:
+            runs.finish(session, 2, runs.FAILED, since=(runs.QUEUED,))
+        yield store
+
+
+@pytest.fixture
+def camreel(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """Calls a command in this process; returns its exit code, or its line of error."""
+
+    def call(*arguments: str) -> object:
+        monkeypatch.setattr(sys, "argv", ["camreel", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        return exit_.value.code
+
+    return call
+
+
+def statuses(store: Store) -> dict[int, str]:
+    with store.reading() as session:
+        return {run.id: run.status for run in runs.newest(session, limit=10)}
+
+
+def test_version_is_printed(camreel, capsys) -> None:
+    assert camreel("--version") == 0
+    assert capsys.readouterr().out == f"camreel {__version__}\n"
+
+
+def test_runs_are_listed_newest_first_with_names_as_they_are(store, camreel, capsys) -> None:
+    assert camreel("runs") == 0
+    listing = capsys.readouterr().out
+    assert listing.index("second") < listing.index("first [bold]")
+    assert "0/2" in listing
+
+
+def test_runs_are_listed_as_json_by_status_and_tag(store, camreel, capsys) -> None:
+    assert camreel("runs", "--json", "--status", "failed") == 0
+    (document,) = json.loads(capsys.readouterr().out)
+    assert (document["id"], document["status"], document["tags"]) == (2, "failed", ["drop"])
+    assert document["test_accuracy"] is None
+    assert camreel("runs", "--json", "--tag", "keep") == 0
+    assert [document["id"] for document in json.loads(capsys.readouterr().out)] == [1]
+    assert "one of queued, running" in camreel("runs", "--status", "done")
+
+
+def test_a_queued_run_is_cancelled(store, camreel) -> None:
+    assert camreel("cancel", "1") == 0
+    assert statuses(store) == {1: "cancelled", 2: "failed"}
+    assert "has ended already" in camreel("cancel", "1")
+
+
+def test_runs_are_deleted_once_confirmed(store, camreel, monkeypatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert "--yes" in camreel("delete", "1", "2")
+    assert set(statuses(store)) == {1, 2}
+    assert camreel("delete", "1", "2", "--yes") == 0
+    assert statuses(store) == {}
+
+
+def test_nothing_is_deleted_where_one_of_the_runs_is_missing(store, camreel) -> None:
+    assert "no run 9" in camreel("delete", "1", "9", "--yes")
+    assert set(statuses(store)) == {1, 2}
+
+
+def test_nothing_is_deleted_where_one_of_the_runs_is_running(store, camreel) -> None:
+    with store.writing() as session:
+        runs.claim(session, 1)
+    assert "run 1 is running" in camreel("delete", "2", "1", "--yes").lower()
+    assert set(statuses(store)) == {1, 2}
+
+
+@pytest.mark.parametrize(("answer", "remaining"), [("n\n", {1, 2}), ("\n", {1, 2}), ("yes\n", {1})])
+def test_a_terminal_is_asked_before_a_run_is_deleted(
+    store, camreel, monkeypatch, capsys, answer: str, remaining: set[int]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr("sys.stdin", Terminal(answer))
+    camreel("delete", "2")
+    assert "run 2 (second)" in capsys.readouterr().out
+    assert set(statuses(store)) == remaining
+
+
+def snapshot_at(epoch: int, status: str = "running") -> Snapshot:
+    loss = 0.5 / epoch if epoch > 0 else None
+    return Snapshot(status, epoch, 2, 0.5, loss, 0.9, {"proposed": (epoch, 10)})
+
+
+def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> None:
+    monkeypatch.setattr("service.cli.following.POLL_SECONDS", 0)
+    states = iter(
+        [
+            Snapshot("queued", -1, 2, 0.0, None, None, {}),
+            *[snapshot_at(1)] * 3,
+            snapshot_at(2, "succeeded"),
+        ]
+    )
+    output = io.StringIO()
+    last = follow(Console(file=output, width=40), lambda: next(states))
+    assert last.ended
+    assert output.getvalue().splitlines() == [
+        "epoch 0/2  queued",
+        "epoch 1/2  running  loss 0.5000  accuracy 90.00%  blank: proposed 1/10",
+        "epoch 2/2  succeeded  loss 0.2500  accuracy 90.00%  blank: proposed 2/10",
+    ]
+
+
+def test_several_runs_are_followed_until_the_last_has_ended(monkeypatch) -> None:
+    monkeypatch.setattr("service.cli.following.POLL_SECONDS", 0)
+    states = {
+        "run 1": iter([snapshot_at(1, "succeeded")] * 3),
+        "run 2": iter([snapshot_at(1), snapshot_at(1), snapshot_at(2, "failed")]),
+    }
+    output = io.StringIO()
+    takes = {label: (lambda each=each: next(each)) for label, each in states.items()}
+    latest = follow_all(Console(file=output), takes)
+    assert {label: snapshot.status for label, snapshot in latest.items()} == {
+        "run 1": "succeeded",
+        "run 2": "failed",
+    }
+    labels = [line.partition(":")[0] for line in output.getvalue().splitlines()]
+    assert labels == ["run 1", "run 2", "run 2"]
+
+
+def test_a_terminal_shows_a_bar_with_the_measures_below_it(monkeypatch) -> None:
+    monkeypatch.setattr("service.cli.following.POLL_SECONDS", 0)
+    states = iter([snapshot_at(1), snapshot_at(2, "succeeded")])
+    output = io.StringIO()
+    follow(Console(file=output, force_terminal=True, width=80), lambda: next(states))
+    assert "2/2" in output.getvalue()
+    assert "accuracy 90.00%" in output.getvalue()
