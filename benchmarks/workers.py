@@ -32,7 +32,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
     executor = EXECUTORS["processes"](1, training.WORKER_IMPORTS)
     with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
         place = Workspace(f"sqlite:///{Path(name) / 'camreel.db'}", "sql", Path(name))
-        with opened(place.database_url) as store:
+        with opened(place.database) as store:
             schema.ensure(store)
 
             def forked() -> float:

@@ -54,6 +54,7 @@ from service.flows.uploads import Uploads
 from service.flows.viewing import Viewer
 from service.flows.vitals import vitals
 from service.flows.workspace import Workspace
+from service.folders import check_folder
 from service.jobs import EXECUTORS
 from service.settings import Settings
 from service.store import schema
@@ -157,17 +158,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 def open_services(settings: Settings) -> ServiceSet:
     """What the endpoints call, on the settings' database, its schema made if it is empty."""
     keep_freed_memory()
+    data_dir = settings.resolved_data_dir.absolute()
     workspace = Workspace(
-        settings.resolved_database_url,
+        settings.database,
         settings.blobs,
-        settings.resolved_data_dir.resolve(),
+        data_dir,
         settings.max_parallel_runs,
         settings.lease_seconds,
         settings.max_attempts,
         Bounds(settings.quota_bytes, settings.min_free_bytes),
     )
-    store = Store.open(workspace.database_url, workspace.blobs, workspace.bounds)
+    store = Store.open(workspace.database, workspace.blobs, workspace.bounds)
     schema.ensure(store)
+    check_folder(data_dir, "CAMREEL_DATA_DIR")
     viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
 
     pictures = Pictures(viewer)

@@ -114,6 +114,10 @@ class BackupRefused(CamreelError):
     """A backup cannot be made as it was asked for, or did not verify."""
 
 
+class FileRefused(CamreelError):
+    """A file on this machine cannot be read or written as it was named."""
+
+
 class NotReady(CamreelError):
     """The service answers, but cannot work; the text says why."""
 

@@ -149,9 +149,9 @@ class Settings(BaseSettings):
     log_requests: bool = Field(True, description="One line a request, on standard error.")
 
     @property
-    def resolved_database_url(self) -> str:
-        """The URL given, or that of the SQLite file in the state folder."""
-        return self.database_url or f"sqlite:///{(self.state_dir / 'camreel.db').resolve()}"
+    def database(self) -> Path | str:
+        """The SQLite file in the state folder, or the URL given."""
+        return self.database_url or (self.state_dir / "camreel.db").absolute()
 
     @property
     def resolved_data_dir(self) -> Path:

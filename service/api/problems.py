@@ -44,6 +44,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.EpochQuarantined: 410,
     errors.ImportRefused: 422,
     errors.BackupRefused: 409,
+    errors.FileRefused: 422,
     errors.NotReady: 503,
     errors.StoreBusy: 503,
     errors.SchemaMismatch: 503,

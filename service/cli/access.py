@@ -14,7 +14,7 @@ from service.store.store import opened
 
 def create(settings: Settings, name: str, scope: str, expires_days: int | None) -> None:
     """Print a new token, this once."""
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         secret, token = access.create_token(store, name, scope, expires_days, actor())
     until = f"until {_moment(token.expires_at)}" if token.expires_at else "until it is revoked"
@@ -28,7 +28,7 @@ def create(settings: Settings, name: str, scope: str, expires_days: int | None) 
 
 def show(settings: Settings) -> None:
     """Print all tokens; never themselves."""
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.reading() as session:
             found = tokens.all_of(session)
@@ -45,7 +45,7 @@ def show(settings: Settings) -> None:
 
 def revoke(settings: Settings, token_id: int) -> None:
     """End a token."""
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         token = access.revoke_token(store, token_id, actor())
         unclaimed = access.is_unclaimed(store)
@@ -57,7 +57,7 @@ def revoke(settings: Settings, token_id: int) -> None:
 
 def show_audit(settings: Settings, limit: int) -> None:
     """Print the last changes, newest first."""
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.reading() as session:
             found = audit.newest(session, limit=limit)

@@ -13,7 +13,7 @@ from service.store.store import opened
 
 def upgrade(settings: Settings) -> None:
     """Bring the database to this version's schema."""
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.upgrade(store)
     Console().print("The database has this version's schema.")
 

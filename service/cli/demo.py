@@ -92,7 +92,7 @@ def demo(
 @contextmanager
 def _admission(settings: Settings) -> Iterator[dict[str, str]]:
     """What the service asks for, where it asks: a token that is revoked in the end."""
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         if access.is_unclaimed(store):
             yield {}
             return

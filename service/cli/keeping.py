@@ -81,4 +81,4 @@ def _store(settings: Settings) -> Store:
 
 def _open(settings: Settings) -> Store:
     bounds = Bounds(settings.quota_bytes, settings.min_free_bytes)
-    return Store.open(settings.resolved_database_url, settings.blobs, bounds)
+    return Store.open(settings.database, settings.blobs, bounds)

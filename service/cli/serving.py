@@ -99,7 +99,7 @@ def _look_before(settings: Settings) -> None:
 
     Raises SchemaMismatch, and InvalidValue for an address beyond this machine without a token.
     """
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         if settings.bootstrap_token_file is not None:
             access.bootstrap(store, _secret_of(settings.bootstrap_token_file))

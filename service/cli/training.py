@@ -28,7 +28,7 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     services = open_services(settings.model_copy(update={"executor": "inline"}))
     with services.store.writing() as session:
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
-    console.print(f"Run {run.id} in {settings.resolved_database_url}", soft_wrap=True)
+    console.print(f"Run {run.id} in {services.store.label}", soft_wrap=True)
     _train_here(services, console, run)
 
 

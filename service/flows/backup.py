@@ -37,7 +37,7 @@ def back_up(store: Store, out: Path) -> None:
         copy_sqlite(store.file, unfinished / DATABASE)
         outside = bool(store.blobs.folders())
         blobs = f"file:{unfinished / BLOBS}" if outside else "sql"
-        with opened(f"sqlite:///{unfinished / DATABASE}", blobs) as copy:
+        with opened(unfinished / DATABASE, blobs) as copy:
             if outside:
                 _copy_blobs(store, copy)
             _verify(copy)

@@ -198,7 +198,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
     the run ended: the run is then to be abandoned.
     """
     logs.configure()
-    with opened(workspace.database_url, workspace.blobs, workspace.bounds) as store:
+    with opened(workspace.database, workspace.blobs, workspace.bounds) as store:
         with store.writing() as session:
             lease = runs.claim(session, run_id, owner or new_owner())
             if lease is None:

@@ -15,7 +15,7 @@ class Workspace:
     workers has failed.
     """
 
-    database_url: str
+    database: Path | str  # a SQLite file, or a SQLAlchemy URL
     blobs: str
     data_dir: Path
     parallel_runs: int = 1

@@ -5,17 +5,20 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.errors import SchemaMismatch, StoreBusy, StoreDamaged, StoreFull
+from service.errors import InvalidValue, SchemaMismatch, StoreBusy, StoreDamaged, StoreFull
+from service.store import sqlite_file
+from service.store.sqlite_file import Mode
 
 BUSY_TIMEOUT_SECONDS = 15
 IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was stopped
@@ -23,9 +26,12 @@ IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was st
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
 
-def open_engine(url: str) -> Engine:
-    """An engine for any SQLAlchemy URL; makes the folder of a SQLite file."""
-    parsed = make_url(url)
+def open_engine(database: Path | str) -> Engine:
+    """An engine for a SQLite file or any SQLAlchemy URL. It creates no file.
+
+    Raises InvalidValue for a URL that is none.
+    """
+    parsed = _url(database)
     if parsed.get_backend_name() == "postgresql":
         # The driver that we depend on, whatever the URL left open.
         if parsed.drivername == "postgresql":
@@ -35,11 +41,37 @@ def open_engine(url: str) -> Engine:
         return engine
     engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
     if parsed.get_backend_name() == "sqlite":
-        if parsed.database and parsed.database != ":memory:":
-            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        if (file := file_of(engine)) is not None:
+            event.listen(engine, "do_connect", partial(_open_sqlite, file))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def file_of(engine: Engine) -> Path | None:
+    """The SQLite file of an engine; None for a server, a database in memory and a `file:` URI."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name.startswith((":memory:", "file:")):
+        return None
+    return Path(name)
+
+
+def _url(database: Path | str) -> URL:
+    if isinstance(database, Path):
+        # A value of its own, never text that is parsed: a path may hold ? and %.
+        return URL.create("sqlite", database=str(database.absolute()))
+    try:
+        parsed = make_url(database)
+        parsed.get_dialect().import_dbapi()
+    except (
+        ArgumentError,
+        ImportError,
+        ValueError,
+    ) as error:  # without what was set: it may hold a password
+        raise InvalidValue(
+            "CAMREEL_DATABASE_URL", "it is no URL of a database whose driver is installed"
+        ) from error
+    return parsed
 
 
 def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -47,6 +79,14 @@ def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'")
     connection.commit()
+
+
+def _open_sqlite(
+    file: Path, _dialect: Any, _entry: ConnectionPoolEntry, arguments: list[Any], named: Any
+) -> None:
+    # A file that was moved away is not replaced by an empty one: it may come back.
+    arguments[:] = [sqlite_file.uri(file, "rw")]
+    named["uri"] = True
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -95,6 +135,46 @@ def outside_transactions(engine: Engine) -> Iterator[Connection]:
         raise _translated(error) from error
 
 
+@contextmanager
+def untouched(engine: Engine) -> Iterator[Connection]:
+    """A connection that reads, and leaves a SQLite file byte for byte as it is.
+
+    To open it for writing would set its journal's mode, and might merge another program's log.
+    """
+    file = file_of(engine)
+    try:
+        if file is None or file.stat().st_size == 0:
+            with engine.execution_options(camreel_writes=False).connect() as connection:
+                yield connection
+        else:
+            with _read_only(file) as connection:
+                yield connection
+    except DBAPIError as error:
+        raise _translated(error) from error
+
+
+@contextmanager
+def _read_only(file: Path) -> Iterator[Connection]:
+    def connect(mode: Mode) -> sqlite3.Connection:
+        return sqlite3.connect(sqlite_file.uri(file, mode), uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+
+    engine = create_engine("sqlite://", creator=lambda: connect("ro"), poolclass=NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("SELECT 1 FROM sqlite_master").all()
+    except OperationalError as error:
+        # A journal that a killed program left: whoever reads first has to roll it back.
+        kind = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if kind not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+            raise
+        engine = create_engine("sqlite://", creator=lambda: connect("rw"), poolclass=NullPool)
+    with engine.connect() as connection:
+        # It takes a few bytes of anything for an empty database, and would write over them.
+        if connection.exec_driver_sql("PRAGMA page_count").scalar() == 0:
+            raise SchemaMismatch("The database's file is no SQLite database.")
+        yield connection
+
+
 def _translated(error: DBAPIError) -> Exception:
     text = str(error.orig)
     full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
@@ -109,7 +189,7 @@ def _translated(error: DBAPIError) -> Exception:
         return StoreDamaged("The database's file is damaged: see `camreel doctor`.")
     if code is not None:
         # The low byte is the kind, the rest says more of it.
-        busy = code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        busy = code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
     else:
         busy = isinstance(error, OperationalError) or error.connection_invalidated
     return StoreBusy("The database did not answer in time.") if busy else error

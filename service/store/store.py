@@ -8,9 +8,11 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
+from service.folders import check_folder
+from service.store import sqlite_file
 from service.store.blobs import Blobs, open_blobs
 from service.store.blobs.bounded import BoundedBlobs
-from service.store.database import open_engine, transaction
+from service.store.database import file_of, open_engine, transaction
 from service.store.room import Bounds, Room
 
 UNBOUNDED = Bounds()
@@ -24,18 +26,31 @@ class Store:
     engine: Engine
     blobs: Blobs
     room: Room = BOUNDLESS
+    setting: str = "CAMREEL_DATABASE_URL"  # that names the place of the database
 
     @classmethod
-    def open(cls, database_url: str, blobs: str = "sql", bounds: Bounds = UNBOUNDED) -> "Store":
-        """Open the database at a SQLAlchemy URL; its schema is looked at by `schema.py`.
+    def open(cls, database: Path | str, blobs: str = "sql", bounds: Bounds = UNBOUNDED) -> "Store":
+        """Open a SQLite file or the database at a SQLAlchemy URL; `schema.py` checks its schema.
 
         Whatever is stored beyond `bounds` raises StoreFull; reads go on.
         """
-        engine = open_engine(database_url)
+        engine = open_engine(database)
         found = open_blobs(blobs)
         outside = found.folders()
-        room = Room(bounds, [*_database_folders(engine), *outside], bool(outside))
-        return cls(engine, BoundedBlobs(found, room), room)
+        folder = [file.parent] if (file := file_of(engine)) else []
+        room = Room(bounds, [*folder, *outside], bool(outside))
+        setting = "CAMREEL_STATE_DIR" if isinstance(database, Path) else "CAMREEL_DATABASE_URL"
+        return cls(engine, BoundedBlobs(found, room), room, setting)
+
+    def prepare(self) -> None:
+        """Create the SQLite file and its folder where they are missing.
+
+        Raises InvalidValue where they cannot be, and where blobs cannot be in their folder.
+        """
+        for folder in self.blobs.folders():
+            check_folder(folder, "CAMREEL_BLOBS")
+        if self.file is not None:
+            sqlite_file.prepare(self.file, self.setting)
 
     def reading(self) -> AbstractContextManager[Session]:
         """A transaction that only reads."""
@@ -48,9 +63,12 @@ class Store:
     @property
     def file(self) -> Path | None:
         """The SQLite file, where there is one."""
-        name = self.engine.url.database
-        there = self.engine.dialect.name == "sqlite" and name and name != ":memory:"
-        return Path(name) if there and name else None
+        return file_of(self.engine)
+
+    @property
+    def label(self) -> str:
+        """The SQLite file's path, or the URL without its password."""
+        return str(self.file or self.engine.url.render_as_string(hide_password=True))
 
     def close(self) -> None:
         """Give the connections back."""
@@ -58,17 +76,10 @@ class Store:
 
 
 @contextmanager
-def opened(database_url: str, blobs: str = "sql", bounds: Bounds = UNBOUNDED) -> Iterator[Store]:
+def opened(database: Path | str, blobs: str = "sql", bounds: Bounds = UNBOUNDED) -> Iterator[Store]:
     """A store for the time of a block."""
-    store = Store.open(database_url, blobs, bounds)
+    store = Store.open(database, blobs, bounds)
     try:
         yield store
     finally:
         store.close()
-
-
-def _database_folders(engine: Engine) -> list[Path]:
-    name = engine.url.database
-    if engine.dialect.name != "sqlite" or not name or name == ":memory:":
-        return []
-    return [Path(name).parent]

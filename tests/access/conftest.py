@@ -42,7 +42,7 @@ class Guarded:
         self._await(self._stack.enter_async_context(self.app.router.lifespan_context(self.app)))
 
     def store(self) -> Any:
-        return opened(self.settings.resolved_database_url)
+        return opened(self.settings.database)
 
     def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
         """One request; `token` is the kind of one, as `read`, or the token itself."""

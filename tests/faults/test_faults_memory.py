@@ -172,7 +172,7 @@ def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(
     place = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path, os.cpu_count() or 1)
     # A batch of all images: some hundred MiB more than testing takes.
     spec = RunSpec(dataset="digits", epochs=2, batch_size=1500, probes={"per_class": 1})
-    with opened(place.database_url) as store:
+    with opened(place.database) as store:
         with store.writing() as session:
             run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
         worker = FORKS.Process(target=train_with_little_memory, args=(place, run_id))

@@ -21,7 +21,7 @@ from service.store.store import Store
 def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
     folder = tmp_path_factory.mktemp("paper")
     workspace = Workspace(f"sqlite:///{folder}/paper.db", "sql", folder)
-    store = Store.open(workspace.database_url)
+    store = Store.open(workspace.database)
     schema.ensure(store)
     values: dict[str, Any] = {"dataset": "digits", "epochs": 4}
     spec = paper_spec("adam-sigmoid", 0).model_validate(values)

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from service.errors import StoreBusy, StoreFull
-from service.store import database, epochs, heatmaps, runs
+from service.store import database, epochs, heatmaps, runs, schema
 from service.store.epochs import Checkpoint, Measures
 from service.store.heatmaps import Heatmap
 from service.store.store import Store, opened
@@ -199,8 +199,8 @@ def test_sqlite_settles_what_it_writes(sqlite_file):
 
 
 def test_the_folder_of_a_sqlite_file_is_made(tmp_path):
-    with opened(f"sqlite:///{tmp_path / 'new' / 'folder' / 'camreel.db'}") as store:
-        store.engine.connect().close()
+    with opened(tmp_path / "new" / "folder" / "camreel.db") as store:
+        schema.ensure(store)
     assert (tmp_path / "new" / "folder" / "camreel.db").is_file()
 
 

@@ -82,7 +82,7 @@ def workspace(place: tuple[str, str], tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with opened(workspace.database_url, workspace.blobs) as found:
+    with opened(workspace.database, workspace.blobs) as found:
         schema.ensure(found)
         yield found
 
@@ -100,7 +100,7 @@ def new_run(store: Store) -> Callable[[], int]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("undisturbed")
     place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder, ONE_CORE)
-    with opened(place.database_url) as store:
+    with opened(place.database) as store:
         schema.ensure(store)
         with store.writing() as session:
             run = runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs)

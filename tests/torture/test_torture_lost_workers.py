@@ -35,7 +35,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with opened(workspace.database_url) as found:
+    with opened(workspace.database) as found:
         schema.ensure(found)
         yield found
 

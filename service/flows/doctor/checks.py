@@ -29,6 +29,9 @@ def _schema(store: Store) -> Iterator[Finding]:
         schema.ensure(store)
     except SchemaMismatch as error:
         yield Finding(Severity.DAMAGE, str(error))
+        return
+    for name in schema.missing_indexes(store):
+        yield Finding(Severity.WARNING, f"the index {name} is missing: queries are slow")
 
 
 def _integrity(store: Store) -> Iterator[Finding]:
@@ -167,7 +170,7 @@ CHECKS: dict[str, Check] = {
     "derived": _derived,
     "images": _images,
 }
-"""In this order; the schema's comes first, and the others are left out where it finds anything."""
+"""In this order; the schema's comes first, and the others are left out where it finds damage."""
 
 QUICK = ("schema", "epochs", "checkpoints", "derived")
 """What a backup is looked at with, beside SQLite's own check."""

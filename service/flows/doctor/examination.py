@@ -49,7 +49,7 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
                 with store.writing() as session:
                     mend(session)
             found.append(Found(name, finding, mend is not None))
-        if name == "schema" and found:
+        if name == "schema" and any(one.finding.severity is Severity.DAMAGE for one in found):
             break
     return Examination(found)
 

@@ -1,0 +1,259 @@
+"""Files that people name: read with a bound, and written whole or not at all."""
+
+import fcntl
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from service.errors import FileRefused
+
+PREFIX, SUFFIX = ".camreel-", ".unfinished"
+
+KINDS: dict[str, Callable[[int], bool]] = {
+    "a folder": stat.S_ISDIR,
+    "a pipe": stat.S_ISFIFO,
+    "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+    "a socket": stat.S_ISSOCK,
+}
+
+
+def open_regular(path: Path) -> IO[bytes]:
+    """A regular file, open for reading. Raises FileRefused for anything else, without waiting."""
+    try:
+        # Else a pipe would wait for whoever writes to it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise _refused(path, "cannot be read", error) from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise FileRefused(f"{path} is {_kind(mode)}, not a regular file")
+    return os.fdopen(descriptor, "rb")
+
+
+def read_file(path: Path, max_bytes: int) -> bytes:
+    """The bytes of a regular file. Raises FileRefused for anything else, and for a larger one."""
+    with open_regular(path) as file:
+        try:
+            data = file.read(max_bytes + 1)
+        except OSError as error:
+            raise _refused(path, "cannot be read", error) from error
+    if len(data) > max_bytes:
+        raise FileRefused(f"{path} has more than {max_bytes:,} bytes")
+    return data
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole, in place of one of that name. Raises FileRefused."""
+    with output_file(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def output_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file that takes the place of the one of that name at the end of the block.
+
+    A pipe or a device is written to as it is. Raises FileRefused.
+    """
+    real = Path(os.path.realpath(path))
+    mode = _mode(real)
+    if mode is not None and not stat.S_ISREG(mode):
+        with _open_stream(real, mode) as file, _errors_of(path):
+            yield file
+        return
+    with _errors_of(path), unfinished_file(real.parent, 0o666) as (file, unfinished):
+        if mode is not None:
+            os.fchmod(file.fileno(), stat.S_IMODE(mode))
+        yield file
+        _settle(file)
+        unfinished.replace(real)
+        sync_folder(real.parent)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """A file for its owner alone, which gets its name at the end of the block.
+
+    Raises FileRefused, also where the name is taken: nothing is written over.
+    """
+    check_new(path)
+    folder = path.absolute().parent
+    with _errors_of(path), unfinished_file(folder, 0o600) as (file, unfinished):
+        yield file
+        _settle(file)
+        link(unfinished, path)
+
+
+def check_new(path: Path) -> None:
+    """Raises FileRefused where the name is taken, or its folder is missing."""
+    if _mode(path, follow=False) is not None:
+        raise FileRefused(f"{path} exists already; nothing is written over")
+    if not stat.S_ISDIR(_mode(path.absolute().parent) or 0):
+        raise FileRefused(f"the folder of {path} does not exist")
+
+
+def check_output(path: Path) -> None:
+    """Raises FileRefused where `output_file` would: before work is done for it."""
+    real = Path(os.path.realpath(path))
+    mode = _mode(real)
+    if mode is None or stat.S_ISREG(mode):
+        with _errors_of(path), unfinished_file(real.parent, 0o600):
+            return
+    if not _is_stream(mode):
+        raise FileRefused(f"{path} is {_kind(mode)}, not a file")
+
+
+@contextmanager
+def unfinished_file(folder: Path, mode: int) -> Iterator[tuple[IO[bytes], Path]]:
+    """A hidden file, removed at the end of the block if it has that name still.
+
+    It is locked as long as this process lives: one that a killed process left is removed by
+    the next that writes into the folder.
+    """
+    sweep(folder)
+    while True:
+        path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        _lock(descriptor)
+        if os.fstat(descriptor).st_nlink:  # else it was swept before it was locked
+            break
+        os.close(descriptor)
+    try:
+        with os.fdopen(descriptor, "w+b") as file:
+            yield file, path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def unfinished_folder(parent: Path) -> Iterator[Path]:
+    """As `unfinished_file`: a hidden folder, for its owner alone."""
+    sweep(parent)
+    path = parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
+    path.mkdir(mode=0o700)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor)
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(descriptor)
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """What killed processes left unfinished in a folder."""
+    try:
+        names = [name for name in os.listdir(folder)  # noqa: PTH208  a name may not be UTF-8
+                 if name.startswith(PREFIX) and name.endswith(SUFFIX)]  # fmt: skip
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if not _is_locked(folder / name)]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder."""
+    for path in leftovers(folder):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a leftover, file or folder; one that is gone already is no error."""
+    try:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError:
+        return  # another user's
+
+
+def link(unfinished: Path, path: Path) -> None:
+    """Give a finished file its name, for good. Raises FileRefused where the name is taken."""
+    try:
+        # A link, not a rename: it never takes the place of a file that came meanwhile.
+        path.hardlink_to(unfinished)
+    except FileExistsError as error:
+        raise FileRefused(f"{path} exists already; nothing is written over") from error
+    except OSError:
+        unfinished.rename(path)  # a file system without links
+    sync_folder(path.absolute().parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's own list of names to the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    with suppress(OSError):  # a file system without locks: nothing is swept there either
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return True  # finished meanwhile, or another user's
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _settle(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _open_stream(path: Path, mode: int) -> IO[bytes]:
+    if not _is_stream(mode):
+        raise FileRefused(f"{path} is {_kind(mode)}, not a file")
+    try:
+        # Else a pipe would wait for whoever reads it; writing then waits as any pipe's writer does.
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise _refused(path, "cannot be written", error) from error
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "wb")
+
+
+def _is_stream(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def _mode(path: Path, *, follow: bool = True) -> int | None:
+    """None where there is nothing. Raises FileRefused where nothing can be."""
+    try:
+        return path.stat(follow_symlinks=follow).st_mode
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _refused(path, "cannot be used", error) from error
+
+
+@contextmanager
+def _errors_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _refused(path, "cannot be written", error) from error
+
+
+def _kind(mode: int) -> str:
+    return next((kind for kind, holds in KINDS.items() if holds(mode)), "something else")
+
+
+def _refused(path: Path, verb: str, error: OSError | ValueError) -> FileRefused:
+    return FileRefused(f"{path} {verb}: {getattr(error, 'strerror', None) or error}")

@@ -1,0 +1,37 @@
+"""Folders that settings name: checked before anything is done in them."""
+
+import stat
+from pathlib import Path
+
+from service.errors import InvalidValue
+
+
+def check_folder(folder: Path, setting: str) -> bool:
+    """Whether the folder exists. Raises InvalidValue, for the setting, where none can be there."""
+    try:
+        if not stat.S_ISDIR(folder.stat().st_mode):
+            raise InvalidValue(setting, f"{folder} is not a folder")
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in it
+        raise unusable(setting, folder, "cannot be used", error) from error
+    return True
+
+
+def make_private_folder(folder: Path, setting: str) -> None:
+    """Create a folder, and those above it, where it is missing: for its owner alone.
+
+    One that exists keeps its mode. Raises InvalidValue, for the setting, where it cannot be made.
+    """
+    if check_folder(folder, setting):
+        return
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # whatever the umask left of it
+    except OSError as error:
+        raise unusable(setting, folder, "cannot be created", error) from error
+
+
+def unusable(setting: str, path: Path, verb: str, error: OSError | ValueError) -> InvalidValue:
+    """What the system says of a path, as an error of the setting that names it."""
+    return InvalidValue(setting, f"{path} {verb}: {getattr(error, 'strerror', None) or error}")

@@ -1,0 +1,202 @@
+"""A database that is not Camreel's, or not whole, is refused in one line and keeps every byte."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from service.errors import CamreelError, SchemaMismatch
+from service.flows.doctor.examination import examine
+from service.store import schema
+from service.store.store import Store, opened
+
+
+def execute(file: Path, *statements: str) -> None:
+    with closing(sqlite3.connect(file)) as connection:
+        for statement in statements:
+            connection.execute(statement)
+        connection.commit()
+
+
+def another_program(file: Path) -> None:
+    file.unlink()
+    execute(file, "CREATE TABLE notes (title TEXT)", "INSERT INTO notes VALUES ('keep')")
+
+
+def another_program_in_wal(file: Path) -> None:
+    file.unlink()
+    execute(file, "PRAGMA journal_mode=WAL", "CREATE TABLE notes (title TEXT)")
+
+
+def another_program_of_alembic(file: Path) -> None:
+    file.unlink()
+    execute(
+        file,
+        "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)",
+        "INSERT INTO alembic_version VALUES ('0007')",
+        "CREATE TABLE runs (miles REAL)",
+    )
+
+
+def only_a_view(file: Path) -> None:
+    file.unlink()
+    execute(file, "CREATE VIEW answers AS SELECT 42 AS answer")
+
+
+def newer(file: Path) -> None:
+    execute(file, "UPDATE alembic_version SET version_num = '9999'")
+
+
+def two_versions(file: Path) -> None:
+    execute(file, "INSERT INTO alembic_version VALUES ('0001')")
+
+
+def unversioned(file: Path) -> None:
+    execute(file, "DROP TABLE alembic_version")
+
+
+def truncated(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:20_000])
+
+
+def cut_in_its_header(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:60])
+
+
+def text_file(file: Path) -> None:
+    file.write_bytes(b"dear diary, " * 1000)
+
+
+def one_byte(file: Path) -> None:
+    file.write_bytes(b"x")
+
+
+REFUSED = {
+    another_program: "another program's",
+    another_program_in_wal: "another program's",
+    another_program_of_alembic: "another program's",
+    only_a_view: "another program's",
+    newer: "newer schema",
+    two_versions: "not the version",
+    unversioned: "not the version",
+    truncated: "damaged",
+    cut_in_its_header: "damaged",
+    text_file: "no SQLite database",
+    one_byte: "no SQLite database",
+}
+
+
+@pytest.fixture
+def sqlite_file(migrated_sqlite: Path, tmp_path: Path) -> Path:
+    file = tmp_path / "camreel.db"
+    file.write_bytes(migrated_sqlite.read_bytes())
+    file.chmod(0o600)
+    return file
+
+
+@pytest.mark.parametrize("change", REFUSED)
+@pytest.mark.parametrize("use", [schema.upgrade, schema.ensure], ids=["upgrade", "ensure"])
+def test_a_database_that_is_not_ours_or_not_whole_is_refused_and_keeps_every_byte(
+    sqlite_file: Path, change: Callable[[Path], None], use: Callable[[Store], None]
+) -> None:
+    change(sqlite_file)
+    before = hashlib.sha256(sqlite_file.read_bytes()).hexdigest()
+    with opened(sqlite_file) as store, pytest.raises(CamreelError, match=REFUSED[change]) as error:
+        use(store)
+    assert "\n" not in str(error.value)
+    assert hashlib.sha256(sqlite_file.read_bytes()).hexdigest() == before
+
+
+DIFFERENCES = {
+    "DROP TABLE predictions": "no table predictions",
+    "ALTER TABLE runs DROP COLUMN origin": "runs has no column origin",
+    "ALTER TABLE runs RENAME COLUMN spec TO recipe": "runs has no column spec",
+}
+ON_POSTGRESQL = {
+    "ALTER TABLE audit ADD COLUMN mood VARCHAR(9) NOT NULL": "audit has a column mood",
+    "ALTER TABLE audit ALTER COLUMN actor DROP NOT NULL": "audit.actor has another rule",
+    "ALTER TABLE audit ALTER COLUMN actor TYPE INTEGER USING 0": "audit.actor has another type",
+    "ALTER TABLE tokens DROP CONSTRAINT uq_tokens_digest": "tokens has no constraint",
+    "ALTER TABLE probes DROP CONSTRAINT pk_probes": "probes has another primary key",
+    "ALTER TABLE probes DROP CONSTRAINT fk_probes_run_id_runs": "probes has no constraint",
+}
+
+
+@pytest.fixture
+def lacking(empty_url: str) -> Iterator[Callable[[str], Store]]:
+    """Makes the schema, and does a statement to it."""
+    with opened(empty_url) as store:
+        schema.ensure(store)
+
+        def execute(statement: str) -> Store:
+            if statement in ON_POSTGRESQL and store.engine.dialect.name == "sqlite":
+                pytest.skip("SQLite cannot alter a column or drop a constraint")
+            with store.engine.begin() as connection:
+                connection.execute(text(statement))
+            return store
+
+        yield execute
+
+
+@pytest.mark.parametrize(("statement", "line"), [*DIFFERENCES.items(), *ON_POSTGRESQL.items()])
+def test_a_schema_that_lacks_something_is_named_at_the_start_and_by_the_doctor(
+    lacking: Callable[[str], Store], statement: str, line: str
+) -> None:
+    store = lacking(statement)
+    with pytest.raises(SchemaMismatch, match=line) as error:
+        schema.ensure(store)
+    assert "\n" not in str(error.value)
+    with pytest.raises(SchemaMismatch, match=line):
+        schema.upgrade(store)
+    (one,) = examine(store).found
+    assert (one.check, one.finding.severity) == ("schema", "damage")
+
+
+def test_a_lost_index_is_a_warning_and_the_other_checks_go_on(
+    lacking: Callable[[str], Store],
+) -> None:
+    store = lacking("DROP INDEX ix_runs_status")
+    schema.ensure(store)
+    (one,) = examine(store).found
+    assert (one.finding.severity, one.finding.words) == (
+        "warning",
+        "the index ix_runs_status is missing: queries are slow",
+    )
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW answers AS SELECT 42 AS answer",
+        "CREATE MATERIALIZED VIEW answers AS SELECT 42 AS answer",
+        "CREATE SEQUENCE numbers",
+        "CREATE TABLE notes (title TEXT) PARTITION BY LIST (title)",
+    ],
+)
+def test_a_postgresql_schema_that_another_program_uses_is_refused(
+    empty_postgres: Callable[[], str], statement: str
+) -> None:
+    with opened(empty_postgres()) as store:
+        with store.engine.begin() as connection:
+            connection.execute(text(statement))
+        for use in (schema.upgrade, schema.ensure):
+            with pytest.raises(SchemaMismatch, match="another program's"):
+                use(store)
+
+
+def test_an_older_schema_that_lacks_a_table_is_not_migrated_and_stays_as_it_was(
+    lacking: Callable[[str], Store],
+) -> None:
+    store = lacking("DROP TABLE predictions")
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+    with pytest.raises(SchemaMismatch, match="is as it was") as error:
+        schema.upgrade(store)
+    assert "\n" not in str(error.value)
+    with store.engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0002"
