@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from service.errors import CamreelError, RunConflict, UnknownName
+from service.flows.deletion import Deletion, delete_run
 from service.settings import Settings
 from service.store import runs, schema, summaries
 from service.store.runs import STATUSES, Run
@@ -22,7 +23,7 @@ def list_runs(
     """Print the newest runs, one line each, or as a JSON array."""
     if status is not None and status not in STATUSES:
         raise UnknownName("status", status, STATUSES)
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.reading() as session:
             newest = runs.newest(session, limit=limit, status=status, tag=tag)
@@ -64,7 +65,7 @@ def cancel(settings: Settings, run_id: int) -> None:
     """Cancel a run, whoever trains it; its epochs stay."""
     from service.flows import training
 
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         run = training.cancel_run(store, run_id)
     ends = "is cancelled" if run.status == runs.CANCELLED else "ends after its current batch"
@@ -76,9 +77,7 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
 
     Runs that are missing or running are all reported before any is deleted.
     """
-    from service.flows import training
-
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.reading() as session:
             targets = {run_id: runs.get(session, run_id) for run_id in run_ids}
@@ -88,8 +87,10 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
         if not confirmed:
             _confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])
         for run_id in targets:
-            training.delete_run(store, run_id)
+            delete_run(store, run_id)
             print(f"Run {run_id} is deleted.")  # noqa: T201
+        # No service may be there to free their space in the background.
+        Deletion(store).free()
 
 
 def _confirm(labels: Sequence[str]) -> None:

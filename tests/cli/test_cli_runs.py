@@ -23,7 +23,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The store that commands in the current folder use, with a queued and a finished run."""
     monkeypatch.chdir(tmp_path)
     settings = Settings()
-    with opened(settings.resolved_database_url, settings.blobs) as store:
+    with opened(settings.database, settings.blobs) as store:
         schema.ensure(store)
         for name, tag in (("first [bold]", "keep"), ("second", "drop")):
             spec = RunSpec.model_validate({"dataset": "digits", "epochs": 2, "name": name})
