@@ -109,5 +109,5 @@ def test_nothing_is_told_of_a_run_to_those_who_may_not_read_it(
     cookies = {one["name"]: one["value"] for one in context.cookies()}
     with httpx.Client(base_url=service.http.base_url, cookies=cookies) as client:
         told = hints(client.get(address).text)
-    assert f"/runs/{run_id}" in told
+    assert f"../../runs/{run_id}" in told
     page.close()
