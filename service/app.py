@@ -50,7 +50,7 @@ from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.rescue import Rescuer
 from service.flows.summaries import Summaries
-from service.flows.uploads import Uploads
+from service.flows.uploads import Uploads, upload_decoder
 from service.flows.viewing import Viewer
 from service.flows.vitals import vitals
 from service.flows.workspace import Workspace
@@ -82,7 +82,7 @@ RESOURCES = (
     docs,
 )
 MAX_BODY_BYTES = 1 * 2**20
-DECODERS_AT_ONCE = 1  # an uploaded picture may take some hundred MiB while it is decoded
+MAX_CONCURRENT_UPLOADS = 32  # one is decoded, the others are received or wait; beyond it 503
 RESCUE_SECONDS = 10.0
 DELETION_SECONDS = 1.0
 DELETION_CALL_SECONDS = 1.0
@@ -112,6 +112,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         services.background.start()
         yield
         services.background.request_stop()
+        services.uploads.close()
         services.executor.close()
         services.background.join()
         services.store.close()
@@ -186,8 +187,13 @@ def open_services(settings: Settings) -> ServiceSet:
         Watches(store),
         Metrics(lambda: vitals(store), caches),
         Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
-        Uploads(store, settings.max_upload_pixels, timedelta(days=settings.upload_days)),
-        CapacityLimiter(DECODERS_AT_ONCE),
+        Uploads(
+            store,
+            upload_decoder(settings.max_upload_pixels, settings.max_upload_bytes),
+            settings.max_upload_pixels,
+            timedelta(days=settings.upload_days),
+        ),
+        CapacityLimiter(MAX_CONCURRENT_UPLOADS),
         settings.max_queued_runs,
         BackgroundTasks(),
     )

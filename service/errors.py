@@ -85,6 +85,13 @@ class ImageTooLarge(CamreelError):
     """An image that would take more than it may when it is decoded."""
 
 
+class UploadsBusy(CamreelError):
+    """As many uploads are being decoded as may be, or none could be in time."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many uploaded images wait to be decoded. Try again in a moment.")
+
+
 class RunConflict(CamreelError):
     """The run's state does not allow what was asked."""
 

@@ -36,6 +36,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.QueueFull: 429,
     errors.UnsupportedImage: 415,
     errors.ImageTooLarge: 413,
+    errors.UploadsBusy: 503,
     errors.RunConflict: 409,
     errors.RunCancelled: 409,
     errors.RequestCancelled: 499,  # heard by nobody but the log

@@ -35,7 +35,7 @@ class ServiceSet:
     metrics: Metrics
     gate: Gate
     uploads: Uploads
-    decoders: CapacityLimiter  # threads that decode uploads
+    upload_places: CapacityLimiter  # of requests that upload an image
     max_queued_runs: int
     background: BackgroundTasks
 

@@ -1,8 +1,10 @@
 """`POST /images`: images of the client's own."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
-from anyio import to_thread
+from anyio import CapacityLimiter, WouldBlock, to_thread
 from fastapi import APIRouter, HTTPException, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
@@ -11,12 +13,18 @@ from starlette.requests import ClientDisconnect
 from service.api.idempotency import REPLAYED, Key, request_key, tell_replayed
 from service.api.services import Services
 from service.core.datasets import DATASETS
-from service.errors import InvalidValue
+from service.errors import InvalidValue, UploadsBusy
 from service.store.uploads import Upload
 
 router = APIRouter(tags=["images"])
 
-PICTURES = ("image/png", "image/jpeg")
+IMAGE_TYPES = ("image/png", "image/jpeg")
+_ALIASES = {
+    *("image/x-png", "image/apng", "image/vnd.mozilla.apng"),
+    *("image/jpg", "image/pjpeg", "image/x-jpeg", "image/x-jpg", "image/jfif", "image/pipeg"),
+    "application/octet-stream",  # a file whose kind its sender does not know
+}
+"""Taken like IMAGE_TYPES: the bytes alone decide what a file is."""
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -62,7 +70,11 @@ class UploadAnswer(BaseModel):
     responses={
         201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}},
         413: {"description": "The body, or the picture in it, is larger than is taken."},
-        415: {"description": "Neither PNG nor JPEG, by its bytes; or an animation."},
+        415: {
+            "description": "Neither PNG nor JPEG, by its bytes; an animation; a JPEG of 12 bits, "
+            "lossless, hierarchical or with arithmetic coding."
+        },
+        503: {"description": "Too many uploads wait to be decoded; try again in a moment."},
     },
     openapi_extra={
         "requestBody": {
@@ -75,7 +87,7 @@ class UploadAnswer(BaseModel):
                         "properties": {"file": _BINARY},
                     }
                 },
-                **{kind: {"schema": _BINARY} for kind in PICTURES},
+                **{kind: {"schema": _BINARY} for kind in IMAGE_TYPES},
             },
         }
     },
@@ -102,33 +114,49 @@ async def create_image(
     The file itself is not kept. What was done to the picture is in `choices`; the same file again
     gives the same reference.
     """
-    data = await _file(request)
-    asked = request_key(request, key, data) if key is not None else None
-    kept, replayed = await to_thread.run_sync(
-        lambda: services.uploads.take(dataset, data, invert=invert, asked=asked),
-        limiter=services.decoders,
-    )
+    # Before the body is read: what waits holds its bytes in memory.
+    with _place(services.upload_places, request):
+        data = await _file(request)
+        asked = request_key(request, key, data) if key is not None else None
+        kept, replayed = await to_thread.run_sync(
+            lambda: services.uploads.take(dataset, data, invert=invert, asked=asked),
+            limiter=CapacityLimiter(1),  # bounded by the places
+        )
     response.headers["Location"] = f"/images/{kept.image.reference}?dataset={dataset}"
     tell_replayed(response, replayed)
     return _answer(kept)
 
 
+@contextmanager
+def _place(places: CapacityLimiter, request: Request) -> Iterator[None]:
+    """One of the places, for the time of a block. Raises UploadsBusy."""
+    try:
+        places.acquire_on_behalf_of_nowait(request)
+    except WouldBlock as error:
+        raise UploadsBusy from error
+    try:
+        yield
+    finally:
+        places.release_on_behalf_of(request)
+
+
 async def _file(request: Request) -> bytes:
     """The bytes of the part `file`, or the body itself. 415 for a body of another kind."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        return await _read(request, kind)
+        if media_type in IMAGE_TYPES or media_type in _ALIASES:
+            return await request.body()
+        if media_type == "multipart/form-data":
+            return await _form_file(request)
     except ClientDisconnect as error:
         raise HTTPException(400, "The body ended early") from error
+    raise HTTPException(
+        415, "The body is to be image/png, image/jpeg, or multipart/form-data with a `file`"
+    )
 
 
-async def _read(request: Request, kind: str) -> bytes:
-    if kind in PICTURES:
-        return await request.body()
-    if kind != "multipart/form-data":
-        raise HTTPException(
-            415, "The body is to be image/png, image/jpeg, or multipart/form-data with a `file`"
-        )
+async def _form_file(request: Request) -> bytes:
+    # Of any media type, which browsers guess by the file's name.
     async with request.form(max_files=1, max_fields=10, max_part_size=2**16) as form:
         part = form.get("file")
         if not isinstance(part, UploadFile):

@@ -3,21 +3,28 @@
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from service.core.image_size import check_image_size
 from service.errors import ImageTooLarge, InvalidValue, UnsupportedImage
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MAX_CHUNKS = 2**16
 MAX_NOTES_BYTES = 2**20
-"""What all compressed notes (text, colour profile) of a picture may expand to, together."""
+"""What all compressed notes (text, color profile) of a picture may expand to, together."""
 
-_KEPT = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND"}
-_ANIMATED = {b"acTL", b"fcTL", b"fdAT"}
-_BITS = {0: {1, 2, 4, 8, 16}, 2: {8, 16}, 3: {1, 2, 4, 8}, 4: {8, 16}, 6: {8, 16}}
-_PALETTE = 3  # the colour type whose pixels are indices
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""By colour type: the bit depths that it may have, and its samples a pixel."""
-_PASSES = (
+GRAY, RGB, PALETTE, GRAY_ALPHA, RGBA = 0, 2, 3, 4, 6
+"""Color types."""
+_BIT_DEPTHS = {
+    GRAY: {1, 2, 4, 8, 16},
+    RGB: {8, 16},
+    PALETTE: {1, 2, 4, 8},
+    GRAY_ALPHA: {8, 16},
+    RGBA: {8, 16},
+}
+_SAMPLES_PER_PIXEL = {GRAY: 1, RGB: 3, PALETTE: 1, GRAY_ALPHA: 2, RGBA: 4}
+_ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
+_ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
     (0, 4, 4, 8),
@@ -26,89 +33,175 @@ _PASSES = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-"""Adam7: first column and row, steps of column and row."""
+"""Of each pass: first column and row, steps of column and row."""
 _BLOCK = 2**16
 
 
 @dataclass(frozen=True)
-class Png:
-    """A PNG that holds its picture and nothing else, and what its head says."""
+class PngHeader:
+    """The fields of IHDR."""
 
-    picture: bytes
     width: int
     height: int
     bits: int  # of a sample
+    color_type: int
+    interlaced: bool
+
+
+@dataclass(frozen=True)
+class Png:
+    """A PNG's picture without metadata, and what its other chunks say of it."""
+
+    data: bytes  # a file of IHDR, PLTE, IDAT and IEND; of a palette, tRNS, too
+    header: PngHeader
+    palette_size: int  # 0 where it has none
+    transparent: tuple[int, ...] | None  # the samples of tRNS, unscaled; None for a palette
+    exif: bytes | None  # TIFF
+
+
+@dataclass
+class _Contents:
+    """The chunks that were read of a file so far; each one's first before the pixel data."""
+
+    header: bytes = b""
+    palette: bytes | None = None
+    transparency: bytes | None = None
+    exif: bytes | None = None
+    pixel_data: list[bytes] = field(default_factory=list)
 
 
 def read_png(data: bytes, max_pixels: int) -> Png:
-    """Verify all chunks and keep those that make the picture; what follows its end is dropped.
+    """The picture's chunks, verified; metadata and what follows the end are dropped.
 
-    The notes are left out, after a look at what they would expand to. Raises InvalidValue where
-    something is missing, cut off or wrong, UnsupportedImage of an animation, ImageTooLarge.
+    Raises InvalidValue where something is missing, cut off or wrong, UnsupportedImage of an
+    animation, ImageTooLarge; also for metadata that would expand to too much.
     """
-    kept: list[bytes] = []
-    compressed = bytearray()
-    width = height = bits = colour = interlaced = 0
-    notes = MAX_NOTES_BYTES
-    for kind, body, whole in _chunks(data):
-        if not kept:
-            if kind != b"IHDR" or len(body) != 13:
-                raise _damaged("it does not begin with its head")
-            width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", body)
-            _check_head(width, height, bits, colour, max_pixels)
-        elif kind == b"IHDR":
-            # A decoder would take the last one, whose size nobody looked at.
-            raise _damaged("it has two heads")
-        elif kind in _ANIMATED:
+    contents = _Contents()
+    header: PngHeader | None = None
+    notes_bytes = 0
+    for kind, body in _chunks(data):
+        if header is None:
+            header = _read_header(kind, body)
+            check_image_size(header.width, header.height, max_pixels)
+            contents.header = body
+            continue
+        if kind == b"IHDR":
+            # A decoder would take the last one, whose size nobody checked.
+            raise _damaged("it has two headers")
+        if kind in _ANIMATION:
             raise UnsupportedImage("The PNG is an animation; one picture is taken.")
-        notes -= _expanded(kind, body, notes)
-        if kind in _KEPT:
-            kept.append(whole)
-        if kind == b"IDAT":
-            compressed += body
-    if colour == _PALETTE and not any(whole[4:8] == b"PLTE" for whole in kept):
-        raise _damaged("its palette is missing")
-    rows = _rows_bytes(width, height, bits * _SAMPLES[colour], interlaced)
-    _check_pixel_data(bytes(compressed), rows)
-    return Png(PNG_SIGNATURE + b"".join(kept), width, height, bits)
+        notes_bytes += _expanded_bytes(kind, body, MAX_NOTES_BYTES - notes_bytes)
+        _add(contents, kind, body)
+    if header is None:
+        raise _damaged("it has no header")
+    return _assemble(header, contents)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
-    """Kind, body and all bytes of each chunk up to the last; its checksum is right."""
-    at, kind = len(PNG_SIGNATURE), b""
-    while kind != b"IEND":
-        if len(data) < at + 12:
+def _add(contents: _Contents, kind: bytes, body: bytes) -> None:
+    if kind == b"IDAT":
+        contents.pixel_data.append(body)
+    elif kind == b"eXIf":
+        contents.exif = contents.exif or body
+    elif contents.pixel_data:
+        return  # the others do not count after the pixels (5.6)
+    elif kind == b"PLTE":
+        if contents.palette is not None:
+            raise _damaged("it has two palettes")
+        contents.palette = body
+    elif kind == b"tRNS" and contents.transparency is None:
+        contents.transparency = body
+
+
+def _assemble(header: PngHeader, contents: _Contents) -> Png:
+    pixel_data = b"".join(contents.pixel_data)
+    _check_pixel_data(pixel_data, _expected_bytes(header))
+    chunks = [(b"IHDR", contents.header)]
+    palette_size, transparent = 0, None
+    if header.color_type == PALETTE:
+        palette_size = _palette_size(contents.palette)
+        chunks.append((b"PLTE", contents.palette or b""))
+        if contents.transparency:
+            chunks.append((b"tRNS", contents.transparency[:palette_size]))
+    elif contents.transparency is not None:
+        transparent = _transparent_samples(header, contents.transparency)
+    chunks += [(b"IDAT", pixel_data), (b"IEND", b"")]
+    data = PNG_SIGNATURE + b"".join(_encode_chunk(kind, body) for kind, body in chunks)
+    return Png(data, header, palette_size, transparent, contents.exif)
+
+
+def _encode_chunk(kind: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(body, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Kind and body of each chunk up to the last; its checksum is right."""
+    position = len(PNG_SIGNATURE)
+    for _ in range(MAX_CHUNKS):
+        if len(data) < position + 12:
             raise _damaged("it ends early")
-        (length,) = struct.unpack_from(">I", data, at)
-        end = at + 12 + length
+        (length,) = struct.unpack_from(">I", data, position)
+        end = position + 12 + length
         if len(data) < end:
             raise _damaged("it ends early")
-        kind, body = data[at + 4 : at + 8], data[at + 8 : end - 4]
-        if zlib.crc32(data[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+        kind, body = data[position + 4 : position + 8], data[position + 8 : end - 4]
+        (checksum,) = struct.unpack_from(">I", data, end - 4)
+        if zlib.crc32(body, zlib.crc32(kind)) != checksum:
             raise _damaged("a checksum is wrong")
-        yield kind, body, data[at:end]
-        at = end
+        yield kind, body
+        if kind == b"IEND":
+            return
+        position = end
+    raise ImageTooLarge(f"The PNG has more than {MAX_CHUNKS} chunks, the most that are taken.")
 
 
-def _check_head(width: int, height: int, bits: int, colour: int, max_pixels: int) -> None:
-    if not (0 < width < 2**31 and 0 < height < 2**31) or bits not in _BITS.get(colour, ()):
-        raise _damaged("its head is not one of a PNG")
-    if width * height > max_pixels:
-        raise ImageTooLarge(
-            f"The image has {width} x {height} pixels; at most {max_pixels} are taken."
-        )
+def _read_header(kind: bytes, body: bytes) -> PngHeader:
+    if kind != b"IHDR" or len(body) != 13:
+        raise _damaged("it does not begin with its header")
+    width, height, bits, color_type, compression, filtering, interlace = struct.unpack(
+        ">IIBBBBB", body
+    )
+    if (
+        not (0 < width < 2**31 and 0 < height < 2**31)
+        or bits not in _BIT_DEPTHS.get(color_type, ())
+        or (compression, filtering) != (0, 0)
+        or interlace not in (0, 1)
+    ):
+        raise _damaged("its header is not one of a PNG")
+    return PngHeader(width, height, bits, color_type, bool(interlace))
 
 
-def _expanded(kind: bytes, body: bytes, room: int) -> int:
-    """How many bytes a note takes when it is expanded. Raises ImageTooLarge over `room`."""
+def _palette_size(palette: bytes | None) -> int:
+    if palette is None:
+        raise _damaged("its palette is missing")
+    size, rest = divmod(len(palette), 3)
+    if rest or not 0 < size <= 256:
+        raise _damaged("its palette is none of 1 to 256 colors")
+    return size
+
+
+def _transparent_samples(header: PngHeader, body: bytes) -> tuple[int, ...] | None:
+    """The one gray level or color that is transparent, in samples of the picture's own depth."""
+    if header.color_type not in (GRAY, RGB):
+        return None  # it has an alpha channel
+    samples = _SAMPLES_PER_PIXEL[header.color_type]
+    if len(body) != 2 * samples:
+        raise _damaged("its transparent color is none")
+    # Of the two bytes of each, the bits beyond the depth do not count (11.3.1.1).
+    mask = (1 << header.bits) - 1
+    return tuple(sample & mask for sample in struct.unpack(f">{samples}H", body))
+
+
+def _expanded_bytes(kind: bytes, body: bytes, limit: int) -> int:
+    """How many bytes a note takes when it is expanded. Raises ImageTooLarge over `limit`."""
     compressed = _compressed_part(kind, body)
     if compressed is None:
         return 0
     try:
-        size = len(zlib.decompressobj().decompress(compressed, room + 1))
+        size = len(zlib.decompressobj().decompress(compressed, limit + 1))
     except zlib.error:
         return 0  # it is left out anyway
-    if size > room:
+    if size > limit:
         raise ImageTooLarge(
             f"The PNG's compressed notes expand to more than {MAX_NOTES_BYTES} bytes."
         )
@@ -125,34 +218,42 @@ def _compressed_part(kind: bytes, body: bytes) -> bytes | None:
     return None
 
 
-def _rows_bytes(width: int, height: int, pixel_bits: int, interlaced: int) -> int:
+def _expected_bytes(header: PngHeader) -> int:
     """What the pixel data are when expanded: each row of each pass has a byte for its filter."""
-    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
+    pixel_bits = header.bits * _SAMPLES_PER_PIXEL[header.color_type]
     total = 0
-    for left, top, across, down in passes:
-        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+    for left, top, column_step, row_step in _ADAM7 if header.interlaced else ((0, 0, 1, 1),):
+        columns, rows = (
+            -(-(header.width - left) // column_step),
+            -(-(header.height - top) // row_step),
+        )
         if columns > 0 and rows > 0:
             total += rows * (1 + (columns * pixel_bits + 7) // 8)
     return total
 
 
 def _check_pixel_data(compressed: bytes, expected: int) -> None:
-    """That they are all there: a decoder would leave missing rows black. Holds one block."""
+    """They are complete: a decoder would leave missing rows black. Holds one block at a time."""
     stream = zlib.decompressobj()
-    seen = 0
+    size = 0
     try:
-        for at in range(0, len(compressed), _BLOCK):
-            block = compressed[at : at + _BLOCK]
-            while block and seen < expected and not stream.eof:
-                seen += len(stream.decompress(block, _BLOCK))
+        for position in range(0, len(compressed), _BLOCK):
+            block = compressed[position : position + _BLOCK]
+            # Up to the stream's checksum, or a byte beyond the last pixel.
+            while block and size <= expected and not stream.eof:
+                size += len(stream.decompress(block, min(_BLOCK, expected + 1 - size)))
                 block = stream.unconsumed_tail
+        while size <= expected and not stream.eof:
+            # What waits in the stream, where the last block did not give all that was in it.
+            more = stream.decompress(b"", min(_BLOCK, expected + 1 - size))
+            if not more:
+                raise _damaged("its pixel data end early")
+            size += len(more)
     except zlib.error as error:
         raise _damaged("its pixel data are not compressed right") from error
-    # A little may wait in the stream, where what came in last was not all it gave.
-    seen += len(stream.decompress(b"", _BLOCK)) if seen < expected and not stream.eof else 0
-    if seen < expected:
+    if size < expected:
         raise _damaged("pixels are missing")
 
 
-def _damaged(why: str) -> InvalidValue:
-    return InvalidValue("file", f"the PNG is damaged: {why}")
+def _damaged(reason: str) -> InvalidValue:
+    return InvalidValue("file", f"the PNG is damaged: {reason}")

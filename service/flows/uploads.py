@@ -1,4 +1,4 @@
-"""Uploaded images: read, kept once, and used wherever an image of a dataset is taken."""
+"""Uploaded images: decoded, stored once, and used wherever an image of a dataset is taken."""
 
 import hashlib
 import secrets
@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from service.core.datasets import DATASETS
-from service.core.images import to_png
-from service.core.uploads import read_upload
-from service.errors import UnknownName
+from service.core.uploads import Choices, parse_answer
+from service.errors import ImageTooLarge, InvalidValue, UnknownName, UploadsBusy
+from service.jobs.sandbox import LimitExceeded, Limits, Sandbox, SandboxBusy, SandboxCrashed
 from service.store import request_keys, uploads
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
@@ -18,39 +18,72 @@ from service.store.uploads import Upload
 ID_BYTES = 16
 """128 random bits: who was not told an upload's id does not find it."""
 
+TURN_SECONDS = 30.0
+"""How long an upload waits for those before it."""
+_CPU_SECONDS, _PIXELS_PER_CPU_SECOND = 5, 4_000_000
+_MEMORY_BYTES, _MEMORY_BYTES_PER_PIXEL = 2**27, 16
+
+
+def upload_decoder(max_pixels: int, max_bytes: int) -> Sandbox:
+    """The process that decodes uploads, bounded by what the largest ones take, with a reserve."""
+    cpu_seconds = _CPU_SECONDS + max_pixels // _PIXELS_PER_CPU_SECOND
+    memory_bytes = _MEMORY_BYTES + max_pixels * _MEMORY_BYTES_PER_PIXEL + max_bytes * 6
+    limits = Limits(cpu_seconds, wall_seconds=2.0 * cpu_seconds, memory_bytes=memory_bytes)
+    return Sandbox("service.core.uploads:answer_request", limits, TURN_SECONDS)
+
 
 @dataclass(frozen=True)
 class Uploads:
-    """Takes in images up to `max_pixels`; those that nothing used for `kept` may go."""
+    """Takes in images up to `max_pixels`; unused ones may be removed after `retention`."""
 
     store: Store
+    decoder: Sandbox
     max_pixels: int
-    kept: timedelta
+    retention: timedelta
 
     def take(
         self, dataset: str, data: bytes, *, invert: bool = False, asked: RequestKey | None = None
     ) -> tuple[Upload, bool]:
-        """Keep the picture as the dataset's are; what came before is returned as it was kept.
+        """Store the picture as the dataset's are; an earlier upload of it is returned as it is.
 
         True beside it where `asked` was answered before. Raises UnknownName, UnsupportedImage,
-        ImageTooLarge, InvalidValue, KeyReused, StoreFull.
+        ImageTooLarge, InvalidValue, UploadsBusy, KeyReused, StoreFull.
         """
         if dataset not in DATASETS:
             raise UnknownName("dataset", dataset, DATASETS)
-        source = DATASETS[dataset]
-        pixels, choices = read_upload(
-            data, source.image_shape, source.background, max_pixels=self.max_pixels, invert=invert
-        )
+        png, choices = self._decode(data, dataset, invert)
         reference = f"upload:{secrets.token_urlsafe(ID_BYTES)}"
-        made = Upload(StoredImage(dataset, reference, None, to_png(pixels)), asdict(choices))
-        # Of what came, not of its pixels: two files of the same pixels differ in what was done.
+        upload = Upload(StoredImage(dataset, reference, None, png), asdict(choices))
+        # Of the file, not of its pixels: two files of the same pixels differ in their choices.
         digest = hashlib.sha256(b"inverted" * invert + b"\0" + data).hexdigest()
         with self.store.writing() as session:
             earlier = request_keys.earlier_answer(session, asked) if asked else None
-            uploads.remove_unused(session, self.kept)
+            uploads.remove_unused(session, self.retention)
             if earlier is None:
                 self.store.room.check(session, len(data))
-            kept = uploads.keep(session, digest, made)
+            stored = uploads.keep(session, digest, upload)
             if asked and earlier is None:
-                request_keys.answered(session, asked, kept.image.reference)
-        return kept, earlier is not None
+                request_keys.answered(session, asked, stored.image.reference)
+        return stored, earlier is not None
+
+    def close(self) -> None:
+        """End the decoder's process."""
+        self.decoder.close()
+
+    def _decode(self, data: bytes, dataset: str, invert: bool) -> tuple[bytes, Choices]:
+        source = DATASETS[dataset]
+        request = {
+            "image_shape": source.image_shape,
+            "background": source.background,
+            "max_pixels": self.max_pixels,
+            "invert": invert,
+        }
+        try:
+            answer, pixels = self.decoder.call(request, data)
+        except SandboxBusy as error:
+            raise UploadsBusy from error
+        except LimitExceeded as error:
+            raise ImageTooLarge(f"The image takes more than {error} to decode.") from error
+        except SandboxCrashed as error:
+            raise InvalidValue("file", "its decoder failed; the image is damaged") from error
+        return parse_answer(answer, pixels, source.image_shape)

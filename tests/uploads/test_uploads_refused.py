@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from service.core.uploads import MAX_SCANS, read_upload
+from service.core.jpeg_segments import MAX_SCANS
+from service.core.uploads import read_upload
 from service.errors import ImageTooLarge
 from tests.uploads.conftest import Asked
 from tests.uploads.pictures import (
@@ -27,6 +28,7 @@ from tests.uploads.pictures import (
     palette,
     pixel_bomb,
     png,
+    png_of_size,
     saved,
     slope,
     text_bomb,
@@ -63,7 +65,10 @@ TOO_LARGE = {
     "zTXt bomb": text_bomb(b"zTXt"),
     "iTXt bomb": text_bomb(b"iTXt"),
     "iCCP bomb": text_bomb(b"iCCP"),
-    "many scans": JPEG[:-2] + b"\xff\xda\0\x08" * (MAX_SCANS + 1),
+    "many scans": JPEG[:-2] + JPEG[JPEG.index(b"\xff\xda") : -2] * MAX_SCANS + JPEG[-2:],
+    "many segments": JPEG[:2] + b"\xff\xe1\0\x08Exif\0\0" * 150_000 + JPEG[2:],
+    "40,000,000 x 1": png_of_size(40_000_000, 1),
+    "1 x 40,000,000": png_of_size(1, 40_000_000),
 }
 DAMAGED = {
     "empty": b"",
@@ -239,3 +244,19 @@ def test_colour_of_rgb_is_not_left_in_gray(shared: Asked) -> None:
     answer = shared.upload(levels)
     assert answer.status_code == 201
     assert answer.json()["choices"]["converted_from"] == "RGB"
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["image/jpg", "image/pjpeg", "IMAGE/JPEG", "image/jpeg; charset=binary", "image/x-png"],
+)
+def test_other_names_of_the_media_types_are_taken_as_body_and_in_a_form(
+    shared: Asked, media_type: str
+) -> None:
+    params = {"dataset": "digits"}
+    headers = {"content-type": media_type}
+    body = shared.ask("POST", "/images", params=params, content=JPEG, headers=headers)
+    assert body.status_code == 201, body.text
+    files = {"file": ("photo", JPEG, media_type)}
+    form = shared.ask("POST", "/images", params=params, files=files)
+    assert form.json()["reference"] == body.json()["reference"]
