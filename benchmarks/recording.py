@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.mnist_folder import mnist_folder
 from benchmarks.report import Report
 from benchmarks.timing import Asked, Timing, interleaved, ratio, timed
+from service.core.environment import DEFAULT_THREADS, set_threads
 from service.core.images import probe_images
-from service.core.processor import share_cores
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.flows.recording import record_epoch
@@ -34,7 +34,7 @@ RECORDINGS = 10
 def run(rounds: int, quick: bool) -> Report:
     folder = mnist_folder()
     spec = RunSpec(epochs=1, samples_per_epoch=500) if quick else RunSpec(epochs=EPOCHS)
-    share_cores(1)  # as a worker does
+    set_threads(DEFAULT_THREADS)  # as a worker does
     _train(RunSpec(dataset="digits", epochs=1), folder)  # to warm up: no contender is the first
 
     bare, recorded, alone = interleaved(

@@ -42,6 +42,7 @@ from service.api.services import ServiceSet
 from service.api.watching import Watches
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
+from service.core.devices import available_devices
 from service.flows import training
 from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
@@ -164,7 +165,6 @@ def open_services(settings: Settings) -> ServiceSet:
         settings.database,
         settings.blobs,
         data_dir,
-        settings.max_parallel_runs,
         settings.lease_seconds,
         settings.max_attempts,
         Bounds(settings.quota_bytes, settings.min_free_bytes),
@@ -178,7 +178,9 @@ def open_services(settings: Settings) -> ServiceSet:
     caches = viewer.caches | {"pictures": pictures.cache}
     return ServiceSet(
         store,
-        EXECUTORS[settings.executor](settings.max_parallel_runs, training.WORKER_IMPORTS),
+        EXECUTORS[settings.executor](
+            settings.max_parallel_runs, training.WORKER_IMPORTS, available_devices
+        ),
         workspace,
         viewer,
         pictures,

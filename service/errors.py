@@ -133,6 +133,13 @@ class DatasetUnavailable(CamreelError):
     """A dataset is neither in the data directory nor to be downloaded."""
 
 
+class DeviceUnavailable(CamreelError):
+    """The device that a run is to train on is not there."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(f"The machine that was to train the run has no {device} device.")
+
+
 class RunDiverged(CamreelError):
     """The loss is no longer a number."""
 

@@ -41,6 +41,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.RunCancelled: 409,
     errors.RequestCancelled: 499,  # heard by nobody but the log
     errors.RunDiverged: 409,
+    errors.DeviceUnavailable: 409,
     errors.CheckpointCorrupt: 410,
     errors.EpochQuarantined: 410,
     errors.ImportRefused: 422,

@@ -14,6 +14,7 @@ from service.api.strict_json import StrictJsonRoute
 from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import deletion, training
+from service.flows.environment import reasons_not_reproducible
 from service.flows.summaries import Summary
 from service.store import runs
 from service.store.runs import STATUSES, Run
@@ -30,8 +31,8 @@ class RunProblem(BaseModel):
 
     type: str = Field(
         description="A word for programs: diverged, oom, disk_full, dataset_unavailable, "
-        "image_gone, worker_killed, worker_died, worker_lost, checkpoint_corrupt, store_busy, "
-        "error."
+        "device_unavailable, image_gone, worker_killed, worker_died, worker_lost, "
+        "checkpoint_corrupt, store_busy, error."
     )
     detail: str = Field(description="A sentence for people.")
 
@@ -75,6 +76,22 @@ class OriginAnswer(BaseModel):
     imported_at: datetime
 
 
+class EnvironmentAnswer(BaseModel):
+    """What decides the bits of a training, besides its spec and its data."""
+
+    torch: str
+    numpy: str
+    threads: int = Field(description="Of torch's operations; a run that goes on uses as many.")
+    device: str = Field(description="`cpu`, or the GPU's name.")
+    cpu_capability: str = Field(description="Instruction set of torch's kernels, as `AVX512`.")
+    processor: str = Field(description="Its model; empty where the machine does not say.")
+    machine: str = Field(description="Architecture, as `x86_64`.")
+    deterministic: bool = Field(description="Whether equal environments give equal bits.")
+    math_variables: dict[str, str] = Field(
+        description="Environment variables that choose other arithmetic, where set."
+    )
+
+
 class RunAnswer(BaseModel):
     """A run as it stands."""
 
@@ -93,6 +110,16 @@ class RunAnswer(BaseModel):
     finished_at: datetime | None
     origin: OriginAnswer | None = Field(
         description="Of an imported run: what it was where it was trained."
+    )
+    environment: EnvironmentAnswer | None = Field(
+        description="What its training began in; null before it began, and of a run that an older "
+        "version trained."
+    )
+    reproducible: bool = Field(
+        description="Whether the same spec in the same environment gives the same bits."
+    )
+    irreproducible_reasons: list[str] = Field(
+        description="Why it may not: a change of the environment, a phrase each."
     )
     last_event: int = Field(
         ge=0,
@@ -113,7 +140,9 @@ def _answer(run: Run, summary: Summary) -> RunAnswer:
         images_seen=run.images_seen, images_of_epoch=run.spec["samples_per_epoch"]
     )
     error = RunProblem.model_validate(run.error) if run.error else None
-    more = {"progress": progress, "error": error, "summary": summary}
+    reasons = reasons_not_reproducible(run)
+    more: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
+    more |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
     return RunAnswer.model_validate(values | more)
 
 

@@ -26,8 +26,7 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     console = Console()
     spec = _spec(path, changes)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    with services.store.writing() as session:
-        run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
+    run, _ = training.queue_run(services.store, services.executor, spec)
     console.print(f"Run {run.id} in {services.store.label}", soft_wrap=True)
     _train_here(services, console, run)
 
@@ -56,7 +55,7 @@ def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     """Train a run that has ended on from its last epoch, here."""
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    run = training.extend_run(services.store, run_id, epochs_total)
+    run = training.extend_run(services.store, run_id, epochs_total, executor=services.executor)
     _train_here(services, Console(), run)
 
 

@@ -67,11 +67,12 @@ class RunSpec(Parameters):
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Images a step of the optimiser sees."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """The same spec on the same machine gives the same bits."""
+    """The same spec gives the same bits in the same `environment`, on a CPU: on one machine, and
+    however many runs train at once. On a GPU it need not."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of training; weights are kept, and maps computed, in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it trains; `auto` takes the GPU if there is one."""
+    """Where it trains; `auto` takes the GPU if there is one, and `cuda` is refused without one."""
     probes: Probes = Field(default_factory=Probes)
     """The images watched."""
 

@@ -8,6 +8,7 @@ from service.core.processor import is_out_of_memory
 from service.errors import (
     CheckpointCorrupt,
     DatasetUnavailable,
+    DeviceUnavailable,
     ImageNotFound,
     RunDiverged,
     StoreBusy,
@@ -20,6 +21,7 @@ from service.store.runs import RunError
 FAILURES: dict[type[Exception], str] = {
     RunDiverged: "diverged",
     DatasetUnavailable: "dataset_unavailable",
+    DeviceUnavailable: "device_unavailable",
     ImageNotFound: "image_gone",
     StoreFull: "disk_full",
     StoreBusy: "store_busy",

@@ -16,7 +16,6 @@ from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import Dataset, is_upload
 from service.core.images import ProbeImage, probe_images, to_png
-from service.core.processor import share_cores
 from service.core.spec import MAX_EPOCHS, RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
@@ -30,6 +29,7 @@ from service.errors import (
     StoreBusy,
     StoreFull,
 )
+from service.flows import environment
 from service.flows.endings import EXIT_CODES, cause_of, described
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
@@ -73,12 +73,29 @@ def start_run_once(
 ) -> tuple[Run, bool]:
     """The same, once for each key: a run that was started under `asked` is returned with True.
 
-    Raises QueueFull, KeyReused, and RunNotFound where that run was deleted meanwhile, too.
+    Raises QueueFull, KeyReused, InvalidValue for a device that no worker has, and RunNotFound where
+    that run was deleted meanwhile, too.
     """
+    run, replayed = queue_run(store, executor, spec, max_queued, asked)
+    if not replayed:
+        # After the commit: a worker that starts sooner would not find its run.
+        submit(store, executor, workspace, run)
+    return run, replayed
+
+
+def queue_run(
+    store: Store,
+    executor: Executor,
+    spec: RunSpec,
+    max_queued: int | None = None,
+    asked: RequestKey | None = None,
+) -> tuple[Run, bool]:
+    """What `start_run_once` does, but for handing the run to a worker."""
     with store.writing() as session:
         earlier = request_keys.earlier_answer(session, asked) if asked else None
         if earlier is not None:
             return runs.get(session, int(earlier)), True
+        environment.check_device(spec, executor)
         store.room.check(session)
         if max_queued is not None:
             runs.check_queue(session, max_queued)
@@ -88,8 +105,6 @@ def start_run_once(
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
         if asked:
             request_keys.answered(session, asked, str(run.id))
-    # After the commit: a worker that starts sooner would not find its run.
-    submit(store, executor, workspace, run)
     return run, False
 
 
@@ -117,19 +132,23 @@ def resume_run(
 ) -> Run:
     """Let a run that has ended go on from its last epoch, to `epochs_total` or what it was asked.
 
-    Raises RunNotFound, RunConflict if it has not ended or its training state is not kept, QueueFull
-    where `max_queued` runs wait, and InvalidValue for a total that it has reached already or that
-    no run may have.
+    Raises RunNotFound, RunConflict if it has not ended, its training state is not kept or no worker
+    has its device, QueueFull where `max_queued` runs wait, and InvalidValue for a total that it has
+    reached already or that no run may have.
     """
-    run = extend_run(store, run_id, epochs_total, max_queued)
+    run = extend_run(store, run_id, epochs_total, max_queued, executor)
     submit(store, executor, workspace, run)
     return run
 
 
 def extend_run(
-    store: Store, run_id: int, epochs_total: int | None, max_queued: int | None = None
+    store: Store,
+    run_id: int,
+    epochs_total: int | None,
+    max_queued: int | None = None,
+    executor: Executor | None = None,
 ) -> Run:
-    """What `resume_run` does, but for handing it to a worker."""
+    """What `resume_run` does, but for handing it to a worker. No device is checked without one."""
     with store.writing() as session:
         run = runs.hold(session, run_id)
         if run.status not in runs.TERMINAL:
@@ -137,6 +156,8 @@ def extend_run(
         total = run.epochs_total if epochs_total is None else epochs_total
         if epochs_total is not None or run.status == runs.SUCCEEDED:
             _require_more(run, total)
+        if executor is not None:
+            environment.check_resumable(run, executor)
         state = training_states.find(session, run_id)
         if run.epochs_done >= 0 and (state is None or state.epoch != run.epochs_done):
             raise RunConflict(f"Run {run_id} cannot go on: its training state was not kept.")
@@ -203,10 +224,12 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             lease = runs.claim(session, run_id, owner or new_owner())
             if lease is None:
                 return
-            spec = RunSpec.model_validate(runs.get(session, run_id).spec)
+            run = runs.get(session, run_id)
+            spec = RunSpec.model_validate(run.spec)
         status, error = runs.SUCCEEDED, None
         try:
             with _heartbeats(store, lease, workspace.lease_seconds / BEATS_A_LEASE):
+                environment.enter(store, lease, run, spec)
                 _train(store, workspace, lease, spec)
         except RunCancelled:
             status = runs.CANCELLED
@@ -257,7 +280,6 @@ def _later() -> suppress:
 
 def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> None:
     keep_freed_memory()
-    share_cores(workspace.parallel_runs)
     data = spec.source.load(workspace.data_dir, True)
     probes = probe_images(data, spec.probes, _uploaded(store, spec))
     with store.writing() as session:

@@ -9,7 +9,7 @@ from service.store.store import UNBOUNDED
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where runs are kept, where datasets are, and how many runs share the machine.
+    """Where runs are kept, and where datasets are.
 
     A worker that was not heard of for `lease_seconds` is lost; a run that lost `max_attempts`
     workers has failed.
@@ -18,7 +18,6 @@ class Workspace:
     database: Path | str  # a SQLite file, or a SQLAlchemy URL
     blobs: str
     data_dir: Path
-    parallel_runs: int = 1
     lease_seconds: float = 30.0
     max_attempts: int = 3
     bounds: Bounds = UNBOUNDED

@@ -1,6 +1,6 @@
 """What an executor does: calls functions somewhere, and says how the call ended."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,15 @@ class Job:
     wanted: Callable[[], bool] = lambda: True  # asked when its turn comes; if not, it is dropped
 
 
+Devices = Callable[[], Sequence[str]]
+"""Returns the devices that jobs can use now."""
+
+
+def cpu_only() -> Sequence[str]:
+    """The devices of an executor that was given none."""
+    return ("cpu",)
+
+
 class Executor(Protocol):
     """Takes jobs and runs them, some at once, the others in their order."""
 
@@ -33,6 +42,9 @@ class Executor(Protocol):
 
     def takes_jobs(self) -> bool:
         """Whether it still does."""
+
+    def devices(self) -> Sequence[str]:
+        """Devices that its jobs can use now: `cpu`, `cuda`."""
 
     def has(self, name: str) -> bool:
         """Whether a job of that name waits or runs here."""

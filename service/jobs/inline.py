@@ -1,10 +1,15 @@
 """Jobs called at once, here: for the command line and for tests."""
 
-from service.jobs.executor import Ending, Job
+from collections.abc import Sequence
+
+from service.jobs.executor import Devices, Ending, Job, cpu_only
 
 
 class InlineExecutor:
     """Calls the job before `submit` returns; what it raises goes to the caller."""
+
+    def __init__(self, devices: Devices = cpu_only) -> None:
+        self._devices = devices
 
     def submit(self, job: Job) -> None:
         """Call it. A job that exits has ended with that code; this process goes on."""
@@ -18,6 +23,10 @@ class InlineExecutor:
     def takes_jobs(self) -> bool:
         """Always."""
         return True
+
+    def devices(self) -> Sequence[str]:
+        """Those of this process."""
+        return self._devices()
 
     def has(self, name: str) -> bool:  # noqa: ARG002
         """Never: whoever could ask waits for the job's end."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
-from service.jobs.executor import Ending, Job
+from service.jobs.executor import Devices, Ending, Job, cpu_only
 from service.jobs.kernel_kills import oom_kills
 
 TERMINATION_GRACE_SECONDS = 2.0
@@ -29,7 +29,14 @@ class ProcessExecutor:
     milliseconds. It starts with the first job, and ends with this process.
     """
 
-    def __init__(self, parallel: int, preload: Sequence[str] = ()) -> None:
+    def __init__(
+        self, parallel: int, preload: Sequence[str] = (), devices: Devices = cpu_only
+    ) -> None:
+        self._devices = devices
+        if parallel > 1:
+            # For processes that start from now on: together their threads are more than the cores,
+            # and one that waits actively keeps a core from the others.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # macOS' own libraries do not bear a fork once they are loaded.
         self._context = (
             multiprocessing.get_context("forkserver")
@@ -56,6 +63,10 @@ class ProcessExecutor:
     def takes_jobs(self) -> bool:
         """Until it is closed."""
         return not self._closed
+
+    def devices(self) -> Sequence[str]:
+        """Those of this machine."""
+        return self._devices()
 
     def has(self, name: str) -> bool:
         """Whether a job of that name waits or runs here."""

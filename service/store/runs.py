@@ -1,5 +1,6 @@
 """Queries on runs. A change of state names the state it starts from, so that it happens once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
@@ -68,6 +69,8 @@ class Run:
     started_at: datetime | None
     finished_at: datetime | None
     origin: dict[str, Any] | None = None  # of an imported run: what it was where it was trained
+    environment: dict[str, Any] | None = None  # that its training began in; None before it began
+    environment_changes: Sequence[str] = ()  # since then, a phrase each
     last_event: int = 0  # the number of its newest event
 
 
@@ -122,6 +125,8 @@ def restore(session: Session, run: Run, attempt: int = 0) -> int:
         started_at=run.started_at,
         finished_at=run.finished_at,
         origin=run.origin,
+        environment=run.environment,
+        environment_changes=list(run.environment_changes) or None,
     )
     session.add(row)
     session.flush()
@@ -255,6 +260,18 @@ def heartbeat(
         heartbeats=RunRow.heartbeats + 1,
         heartbeat_at=datetime.now(UTC),
         **seen,
+    )
+
+
+def record_environment(
+    session: Session, lease: Lease, environment: dict[str, Any], changes: Sequence[str]
+) -> bool:
+    """What the run's training began in, and how that changed; False under another lease."""
+    return _change(
+        session,
+        _running(lease.run_id, lease),
+        environment=environment,
+        environment_changes=list(changes) or None,
     )
 
 
@@ -420,5 +437,7 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         started_at=row.started_at,
         finished_at=row.finished_at,
         origin=row.origin,
+        environment=row.environment,
+        environment_changes=row.environment_changes or [],
         last_event=row.last_event,
     )

@@ -103,6 +103,9 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Of an imported run: what it was where it was trained. NULL, not JSON's null, where it was not.
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # What decides the bits of its training, as of its first start, and how that changed since.
+    environment: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    environment_changes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     # Of its events; in the same statement, so that it is of the same moment as the rest.
     last_event: Mapped[int] = column_property(
         select(func.coalesce(func.max(EventRow.number), 0))

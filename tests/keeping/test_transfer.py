@@ -304,7 +304,7 @@ MANIFESTS = {
     "true-for-a-number": (set_at("epochs", 0, "epoch", True), "epoch"),
     "nan": (set_at("epochs", 1, "test_loss", float("nan")), "test_loss"),
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
-    "a-newer-format": (set_at("format", 3), "newer Camreel"),
+    "a-newer-format": (set_at("format", 4), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "a-status-that-is-not-an-end": (set_at("run", "status", "running"), "status"),
     "a-spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),

@@ -186,6 +186,8 @@ def _run(run: Run) -> dict[str, Any]:
         "created_at": moment(run.created_at),
         "started_at": moment(run.started_at) if run.started_at else None,
         "finished_at": moment(run.finished_at) if run.finished_at else None,
+        "environment": run.environment,
+        "environment_changes": list(run.environment_changes),
     }
 
 

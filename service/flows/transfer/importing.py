@@ -289,6 +289,8 @@ def _run(manifest: Manifest, spec: RunSpec) -> Run:
         started_at=run.started_at,
         finished_at=run.finished_at,
         origin=origin,
+        environment=run.environment.model_dump() if run.environment else None,
+        environment_changes=run.environment_changes,
     )
 
 

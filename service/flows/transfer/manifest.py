@@ -4,7 +4,7 @@ The file is a zip whose members are all stored, none deflated: what it says it h
 as large as. `manifest.json` comes first, then the images, then for each epoch its rows (JSON) and
 its checkpoint (safetensors), in the manifest's order, then the last epoch's training state
 (safetensors). The zip's comment is the manifest's sha256. Format 1 had neither training state nor
-uploads.
+uploads, format 2 no environment.
 """
 
 from datetime import datetime
@@ -16,7 +16,7 @@ from service.core.parameters import Parameters
 from service.core.uploads import Choices
 from service.names import check_line, check_paragraphs
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -41,6 +41,20 @@ class Failure(Parameters):
     detail: Annotated[str, Field(max_length=2000), AfterValidator(check_paragraphs)]
 
 
+class ExportedEnvironment(Parameters):
+    """What its training began in: `core/environment.py`."""
+
+    torch: Text
+    numpy: Text
+    threads: Annotated[int, Field(ge=1, le=1024)]
+    device: Text
+    cpu_capability: Text
+    processor: Text
+    machine: Text
+    deterministic: bool
+    math_variables: dict[Text, Text]
+
+
 class ExportedRun(Parameters):
     """The run as it stood."""
 
@@ -53,6 +67,11 @@ class ExportedRun(Parameters):
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
+    environment: ExportedEnvironment | None = None
+    environment_changes: Annotated[
+        list[Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]*$")]],
+        Field(max_length=10_001),
+    ] = Field(default_factory=list)
 
 
 class ExportedEpoch(Parameters):
@@ -98,7 +117,7 @@ class ExportedImage(Parameters):
 class Manifest(Parameters):
     """The first member."""
 
-    format: Literal[1, 2]
+    format: Literal[1, 2, 3]
     camreel: Text
     engine: int
     exported_at: Moment
