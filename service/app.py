@@ -33,13 +33,13 @@ from service.api import runs as runs_api
 from service.api.body_limits import BodyLimits
 from service.api.caching import ContentETags
 from service.api.departures import Departures
+from service.api.event_hub import EventHub, StreamSlots
 from service.api.first_asked import first_asked
 from service.api.methods import Methods
 from service.api.metrics import Metrics
 from service.api.protection import Protection
 from service.api.ranges import Ranges
 from service.api.services import ServiceSet
-from service.api.watching import Watches
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
 from service.core.devices import available_devices
@@ -175,6 +175,7 @@ def open_services(settings: Settings) -> ServiceSet:
     viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
 
     pictures = Pictures(viewer)
+    slots = StreamSlots(settings.max_streams, settings.max_client_streams)
     caches = viewer.caches | {"pictures": pictures.cache}
     return ServiceSet(
         store,
@@ -186,8 +187,9 @@ def open_services(settings: Settings) -> ServiceSet:
         pictures,
         Atlases(viewer),
         Summaries(viewer),
-        Watches(store),
-        Metrics(lambda: vitals(store), caches),
+        EventHub(),
+        slots,
+        Metrics(lambda: vitals(store), caches, lambda: slots.count),
         Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
         Uploads(
             store,

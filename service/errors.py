@@ -68,6 +68,16 @@ class QueueFull(CamreelError):
         super().__init__(f"As many runs wait as may: {limit}. Try again when one has ended.")
 
 
+class TooManyStreams(CamreelError):
+    """As many event streams are open as may be; `setting` names the limit."""
+
+    def __init__(self, limit: int, clients: str, setting: str) -> None:
+        super().__init__(
+            f"The limit of open event streams of {clients} is reached: {limit} ({setting}). One "
+            "stream can follow several runs: GET /events?runs=1,2,3."
+        )
+
+
 class KeyReused(InvalidValue):
     """An idempotency key that came with another request before."""
 

@@ -115,6 +115,14 @@ class Settings(BaseSettings):
     max_connections: PositiveInt = Field(
         4096, le=1_000_000, description="Connections open at once; others are closed at once."
     )
+    max_streams: PositiveInt = Field(
+        1000, le=100_000, description="Event streams open at once; beyond it they answer 429."
+    )
+    max_client_streams: PositiveInt = Field(
+        100,
+        le=100_000,
+        description="Event streams open at once of one token, or of an address without one.",
+    )
     memory_bytes: int = Field(
         2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
     )

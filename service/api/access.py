@@ -34,7 +34,7 @@ from service.store.tokens import READ
 COOKIE = "camreel_session"
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN = ("POST", "/session")
-STREAMS = {"/runs/{run_id}/events"}
+STREAMS = {"/events", "/runs/{run_id}/events"}
 ADMITTED_SECONDS = 2.0
 """How often a stream's credential is looked at again."""
 

@@ -1,62 +1,105 @@
-"""A run as it happens: server-sent events."""
+"""What happens to runs, as it happens: server-sent events."""
 
-import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from functools import partial
-from typing import Annotated
+import re
+from collections.abc import AsyncIterator, Collection
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
-from pydantic import BaseModel, BeforeValidator
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BeforeValidator
 
-from service.api import epochs as epochs_api
-from service.api import runs as runs_api
+from service.api.asked import asked, client_of
+from service.api.event_stream import stream
+from service.api.event_topics import Topic
 from service.api.pages import RunId, digits
-from service.api.services import Services
-from service.errors import InvalidValue
-from service.flows.news import News, news_after
-from service.store import events, runs
-from service.store.epochs import Epoch
-from service.store.runs import RUNNING, TERMINAL, Pulse
+from service.api.run_events import RunSource, RunTopic
+from service.api.services import Services, ServiceSet
+from service.errors import InvalidValue, RunNotFound
+from service.flows.access import ANYONE
+from service.store import runs
+from service.store.runs import Run
 
 router = APIRouter(tags=["runs"])
 
-PROGRESS_SECONDS = 0.25
 MAX_NUMBER = 2**31 - 1
+MAX_RUN_ID = 2**63 - 1
+MAX_RUNS = 200
+RUN_IDS = re.compile(r"\d{1,19}(,\d{1,19})*", re.ASCII)
+CURSOR = re.compile(r"\d{1,19}:\d{1,10}(,\d{1,19}:\d{1,10})*", re.ASCII)
 
-DESCRIPTION = """
-`status`: the run as `GET /runs/{run_id}` has it; `epoch`: the epoch as
-`GET /runs/{run_id}/epochs/{epoch}` has it; both numbered by `id` 1, 2, 3 ... of the run.
-`progress`, at most four a second and without an `id`: `{"epoch", "images_seen", "images_total"}` of
-the epoch in work. The stream begins with the run's first event, or after the one named by
-`Last-Event-ID` or `after`, and ends when the run has ended and all is told. A status that is the
-run's no more is told with the run as it was then. A run that was trained on has ended before:
-follow it from its `last_event` on, as it was read.
+LIMITS = (
+    "At most CAMREEL_MAX_CLIENT_STREAMS streams of one token, or address without one, and "
+    "CAMREEL_MAX_STREAMS in all are open at once; beyond it the answer is 429."
+)
+
+RUN_DESCRIPTION = f"""
+`status`: the run as `GET /runs/{{run_id}}` has it; `epoch`: the epoch as
+`GET /runs/{{run_id}}/epochs/{{epoch}}` has it; both numbered by `id` 1, 2, 3 ... of the run.
+`progress`, at most four a second and without an `id`: `{{"epoch", "images_seen",
+"images_total"}}` of the epoch in work. The stream begins with the run's first event, or after the
+one named by `Last-Event-ID` or `after`, and ends when the run has ended and all is told. A status
+that is the run's no more is told with the run as it was then. A run that was trained on has ended
+before: follow it from its `last_event` on, as it was read.
+
+{LIMITS}
 """
 
+DESCRIPTION = f"""
+One stream for at most {MAX_RUNS} runs: the events of `GET /runs/{{run_id}}/events`, each with the
+run's id as `run_id` in its `data`. The events of a run are in order; those of different runs are
+in no particular order. `gone`, `{{"run_id"}}` without an `id`: there is no such run, or it was
+deleted; the others go on. A run that has ended stays in the stream and costs nothing; the stream
+ends when all runs have ended or are gone and all is sent. Nothing is sent of a run that is resumed
+after its end: ask for a new stream.
 
-class ProgressData(BaseModel):
-    """How far the epoch in work is."""
+Each `id` is a cursor: `run:number` for each run of which an event has been sent, by ascending run,
+as in `1:12,7:3`. With it as `Last-Event-ID` or `after` the stream goes on without gap or repeat;
+a run that the cursor leaves out begins with its first event. To follow runs as they were read, take
+their `last_event`.
 
-    epoch: int
-    images_seen: int
-    images_total: int
+{LIMITS}
+"""
+
+EVENT_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            "text/event-stream": {
+                "itemSchema": {
+                    "type": "object",
+                    "properties": {
+                        "event": {"type": "string"},
+                        "data": {"type": "string"},
+                        "id": {"type": "string"},
+                    },
+                }
+            }
+        }
+    }
+}
 
 
-@dataclass(frozen=True)
-class Start:
-    """Where a stream begins."""
+class EventStreamResponse(StreamingResponse):
+    """Chunks of events that neither a browser stores nor nginx holds back."""
 
-    run_id: int
-    number: int  # of the last event that the client has
-    images_of_epoch: int
+    media_type = "text/event-stream"
+
+    def __init__(self, chunks: AsyncIterator[bytes], status_code: int = 200) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(chunks, status_code, headers)
 
 
 Number = Annotated[int | None, BeforeValidator(digits)]
 
 
-def _start(
+async def _slot(request: Request, services: Services) -> AsyncIterator[None]:
+    """Holds one of the streams that may be open, until the response has ended."""
+    who = asked(request.scope).who
+    client = client_of(request.scope) if who is None or who is ANYONE else who.key
+    with services.stream_slots.acquired(client):
+        yield
+
+
+async def _run_topic(
     services: Services,
     run_id: RunId,
     after: Annotated[
@@ -68,92 +111,118 @@ def _start(
             alias="Last-Event-ID", ge=0, le=MAX_NUMBER, description="The same, and goes before it."
         ),
     ] = None,
-) -> Start:
-    """Before the stream begins, so that what is wrong can still be answered as a problem."""
+) -> RunTopic:
     # A client that comes back has the address that it first came with, and a later number.
     number = (after or 0) if last_event_id is None else last_event_id
-    with services.store.reading() as session:
-        run = runs.get(session, run_id)
-    if number > run.last_event:
-        field = "after" if last_event_id is None else "Last-Event-ID"
-        raise InvalidValue(
-            field,
-            f"the run has told {run.last_event} events so far",
-            {"minimum": 0, "maximum": run.last_event},
-        )
-    return Start(run_id, number, run.spec["samples_per_epoch"])
+    field = "after" if last_event_id is None else "Last-Event-ID"
+    run = (await _read_runs(services, [run_id])).get(run_id)
+    if run is None:
+        raise RunNotFound(run_id)
+    return _topic(services, run_id, run, number, field, sends_gone=False)
+
+
+async def _topics(
+    services: Services,
+    run_ids: Annotated[
+        list[str] | None,
+        Query(
+            alias="runs",
+            description=f"Ids of 1 to {MAX_RUNS} runs, separated by commas.",
+            examples=["1,2,3"],
+        ),
+    ] = None,
+    after: Annotated[
+        str | None, Query(description="A cursor: what the client has.", examples=["1:12,3:7"])
+    ] = None,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", description="The same, and goes before it.")
+    ] = None,
+) -> list[Topic]:
+    """Before the stream begins, so that what is wrong can still be answered as a problem."""
+    ids = _parse_ids(",".join(run_ids or []))
+    field, cursor = ("after", after) if last_event_id is None else ("Last-Event-ID", last_event_id)
+    numbers = {} if cursor is None else _parse_cursor(field, cursor, ids)
+    found = await _read_runs(services, ids)
+    return [
+        _topic(services, run_id, found.get(run_id), numbers.get(run_id, 0), field, sends_gone=True)
+        for run_id in ids
+    ]
 
 
 @router.get(
     "/runs/{run_id}/events",
     summary="A run as it happens",
-    description=DESCRIPTION,
-    response_class=EventSourceResponse,
+    description=RUN_DESCRIPTION,
+    response_class=EventStreamResponse,
+    responses=EVENT_STREAM,
+    dependencies=[Depends(_slot)],
 )
 async def read_events(
-    services: Services, start: Annotated[Start, Depends(_start)]
-) -> AsyncIterator[ServerSentEvent]:
-    """See DESCRIPTION. A silent stream has a comment every 15 seconds."""
-    number, progress = start.number, _Progress(start.images_of_epoch)
-    async with services.watches.of(start.run_id) as watch:
-        looks = 0
-        while not watch.closed:
-            await watch.newer_than(looks, progress.seconds_left)
-            looks, pulse = watch.looks, watch.pulse
-            if pulse is None:
-                return
-            while number < pulse.last_event:
-                query = partial(_rendered, services, start.run_id, number)
-                news = await services.watches.read(query)
-                if not news:
-                    return
-                for number, event in news:  # noqa: B007  it is the stream's own
-                    yield event
-            if pulse.status in TERMINAL:
-                return
-            if (moved := progress.due(pulse)) is not None:
-                yield moved
+    services: Services, topic: Annotated[RunTopic, Depends(_run_topic)]
+) -> EventStreamResponse:
+    """See RUN_DESCRIPTION."""
+    return EventStreamResponse(stream(services.event_hub, [topic], several=False))
 
 
-class _Progress:
-    """What was last told of an epoch in work, and when."""
+@router.get(
+    "/events",
+    summary="Several runs as they happen",
+    description=DESCRIPTION,
+    response_class=EventStreamResponse,
+    responses=EVENT_STREAM,
+    dependencies=[Depends(_slot)],
+)
+async def read_all_events(
+    services: Services, topics: Annotated[list[Topic], Depends(_topics)]
+) -> EventStreamResponse:
+    """See DESCRIPTION."""
+    return EventStreamResponse(stream(services.event_hub, topics, several=True))
 
-    def __init__(self, images_of_epoch: int) -> None:
-        self._images_of_epoch = images_of_epoch
-        self._told: ProgressData | None = None
-        self._told_at = float("-inf")
-        self._waits = False
 
-    @property
-    def seconds_left(self) -> float | None:
-        """Until what waits may be told; None where nothing does."""
-        if not self._waits:
-            return None
-        return max(0.0, self._told_at + PROGRESS_SECONDS - time.monotonic())
+async def _read_runs(services: ServiceSet, ids: Collection[int]) -> dict[int, Run]:
+    def query() -> dict[int, Run]:
+        with services.store.reading() as session:
+            return runs.with_ids(session, ids)
 
-    def due(self, pulse: Pulse) -> ServerSentEvent | None:
-        """The event, if there is something new and it is time."""
-        now = ProgressData(
-            epoch=pulse.epochs_done + 1,
-            images_seen=pulse.images_seen,
-            images_total=self._images_of_epoch,
+    return await services.event_hub.read(query)
+
+
+def _topic(
+    services: ServiceSet, run_id: int, run: Run | None, number: int, field: str, *, sends_gone: bool
+) -> RunTopic:
+    """A run from the event after `number` on. Raises InvalidValue for one beyond its last."""
+    if run is not None and number > run.last_event:
+        raise InvalidValue(
+            field,
+            f"run {run_id} has told {run.last_event} events so far",
+            {"minimum": 0, "maximum": run.last_event},
         )
-        self._waits = pulse.status == RUNNING and now != self._told
-        if not self._waits or self.seconds_left:
-            return None
-        self._waits, self._told, self._told_at = False, now, time.monotonic()
-        return ServerSentEvent(event="progress", raw_data=now.model_dump_json())
+    source = services.event_hub.source(RunSource, lambda: RunSource(services))
+    return RunTopic(source, run_id, run, number, sends_gone=sends_gone)
 
 
-def _rendered(services: Services, run_id: int, number: int) -> list[tuple[int, ServerSentEvent]]:
-    found = news_after(services.store, run_id, number)
-    return [(news.number, _event(services, news)) for news in found]
+def _parse_ids(text: str) -> list[int]:
+    """Distinct ids in ascending order. Raises InvalidValue."""
+    parts = text.split(",")
+    ids = sorted({int(part) for part in parts}) if RUN_IDS.fullmatch(text) else []
+    if not ids or len(parts) > MAX_RUNS or not 1 <= ids[0] <= ids[-1] <= MAX_RUN_ID:
+        raise InvalidValue(
+            "runs",
+            f"ids of 1 to {MAX_RUNS} runs, separated by commas",
+            {"min_items": 1, "max_items": MAX_RUNS, "minimum": 1, "maximum": MAX_RUN_ID},
+        )
+    return ids
 
 
-def _event(services: Services, news: News) -> ServerSentEvent:
-    kind, answer = (
-        (events.EPOCH, epochs_api.answer(news.tells))
-        if isinstance(news.tells, Epoch)
-        else (events.STATUS, runs_api.answer(services, news.tells))
-    )
-    return ServerSentEvent(event=kind, id=str(news.number), raw_data=answer.model_dump_json())
+def _parse_cursor(field: str, text: str, ids: list[int]) -> dict[int, int]:
+    """Event numbers by run. Raises InvalidValue, also for a run that is not one of `ids`."""
+    pairs = [part.split(":") for part in text.split(",")] if CURSOR.fullmatch(text) else []
+    numbers = {int(run_id): int(number) for run_id, number in pairs}
+    distinct = len(numbers) == len(pairs)
+    if not numbers or not distinct or not numbers.keys() <= set(ids):
+        raise InvalidValue(
+            field,
+            "run:number for runs of this stream, each at most once, separated by commas",
+            {"pattern": f"^{CURSOR.pattern}$", "max_items": MAX_RUNS},
+        )
+    return numbers

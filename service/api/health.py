@@ -17,8 +17,8 @@ class HealthAnswer(BaseModel):
 
 
 @router.get("/healthz", summary="The process answers")
-def read_health() -> HealthAnswer:
-    """Liveness: asks nothing of the database."""
+async def read_health() -> HealthAnswer:
+    """Liveness: asks nothing of the database, and waits for no thread."""
     return HealthAnswer(status="ok")
 
 

@@ -39,9 +39,15 @@ class Counted(Protocol):
 class Metrics(Collector):
     """Metrics of one application: a registry of its own, so that tests can have several."""
 
-    def __init__(self, vitals: Callable[[], Vitals], caches: Mapping[str, Counted]) -> None:
+    def __init__(
+        self,
+        vitals: Callable[[], Vitals],
+        caches: Mapping[str, Counted],
+        stream_count: Callable[[], int],
+    ) -> None:
         self._vitals = vitals
         self._caches = caches
+        self._stream_count = stream_count
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self.picture_seconds = Histogram(
@@ -67,6 +73,9 @@ class Metrics(Collector):
             found = value(now)
             if found is not None:
                 yield GaugeMetricFamily(name, words, value=found)
+        yield GaugeMetricFamily(
+            "camreel_event_streams", "Event streams open now.", value=self._stream_count()
+        )
         looks = CounterMetricFamily(
             "camreel_cache_looks", "Looks into a cache.", labels=["cache", "result"]
         )

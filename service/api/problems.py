@@ -34,6 +34,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.RateLimited: 429,
     errors.KeyReused: 422,
     errors.QueueFull: 429,
+    errors.TooManyStreams: 429,
     errors.UnsupportedImage: 415,
     errors.ImageTooLarge: 413,
     errors.UploadsBusy: 503,
@@ -103,7 +104,7 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
     headers = {"cache-control": "no-store"}
     if status == 503:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    if isinstance(error, errors.QueueFull):
+    if isinstance(error, errors.QueueFull | errors.TooManyStreams):
         headers["retry-after"] = str(QUEUE_RETRY_AFTER_SECONDS)
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="camreel"'

@@ -34,6 +34,7 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/methods"): READ,
     ("GET", "/optimizers"): READ,
     ("GET", "/targets"): READ,
+    ("GET", "/events"): READ,
     ("GET", "/images/{reference}"): READ,
     ("POST", "/images"): RUN,
     ("GET", "/runs"): READ,

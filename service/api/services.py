@@ -6,8 +6,8 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
+from service.api.event_hub import EventHub, StreamSlots
 from service.api.metrics import Metrics
-from service.api.watching import Watches
 from service.background import BackgroundTasks
 from service.flows.atlas import Atlases
 from service.flows.gate import Gate
@@ -31,7 +31,8 @@ class ServiceSet:
     pictures: Pictures
     atlases: Atlases
     summaries: Summaries
-    watches: Watches
+    event_hub: EventHub
+    stream_slots: StreamSlots
     metrics: Metrics
     gate: Gate
     uploads: Uploads

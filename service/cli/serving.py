@@ -119,7 +119,7 @@ def _server(settings: Settings, answers: Callable[[], None]) -> Server:
     def end_streams() -> None:
         # Not there if the application did not start.
         if services := getattr(app.state, "services", None):
-            services.watches.close()
+            services.event_hub.close()
 
     config = uvicorn.Config(
         app,

@@ -1,6 +1,6 @@
 """Queries on runs. A change of state names the state it starts from, so that it happens once."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
@@ -35,6 +35,7 @@ from service.store.tables import RunRow, TagRow, UtcDateTime
 __all__ = ["CANCELLED", "FAILED", "QUEUED", "RUNNING", "STATUSES", "SUCCEEDED", "TERMINAL"]
 
 NOBODY = ""  # owner of the lease of a run that waits
+MAX_IDS_PER_QUERY = 500
 QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
 
 
@@ -174,14 +175,38 @@ class Pulse(NamedTuple):
     images_seen: int
     last_event: int
 
+    @classmethod
+    def of(cls, run: Run) -> "Pulse":
+        """As the run was read."""
+        return cls(run.status, run.epochs_done, run.images_seen, run.last_event)
+
 
 def pulse(session: Session, run_id: int) -> Pulse | None:
     """The run's, in one cheap query; None if there is no such run."""
-    query = select(RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event).where(
-        RunRow.id == run_id, RunRow.status != DELETING
-    )
-    row = session.execute(query).one_or_none()
-    return Pulse(*row) if row else None
+    return pulses(session, [run_id]).get(run_id)
+
+
+def pulses(session: Session, run_ids: Sequence[int]) -> dict[int, Pulse]:
+    """Of those that exist, by id, in one cheap query for each MAX_IDS_PER_QUERY."""
+    columns = (RunRow.id, RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event)
+    return {
+        row[0]: Pulse(*row[1:])
+        for start in range(0, len(run_ids), MAX_IDS_PER_QUERY)
+        for row in session.execute(
+            select(*columns).where(
+                RunRow.id.in_(run_ids[start : start + MAX_IDS_PER_QUERY]),
+                RunRow.status != DELETING,
+            )
+        )
+    }
+
+
+def with_ids(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
+    """The runs that exist, at most MAX_IDS_PER_QUERY, by id."""
+    query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status != DELETING)
+    rows = list(session.scalars(query))
+    tags = _tags(session, [row.id for row in rows])
+    return {row.id: _value(row, tags.get(row.id, [])) for row in rows}
 
 
 def newest(

@@ -145,3 +145,18 @@ def test_moments_are_utc(store, new_run):
         assert moment.utcoffset() == timedelta(0)
         assert abs(datetime.now(UTC) - moment) < timedelta(minutes=5)
     assert run.created_at <= run.started_at <= run.finished_at
+
+
+def test_progress_of_many_runs_is_read_at_once_and_missing_runs_are_left_out(store, new_run):
+    ids = [new_run().id for _ in range(3)]
+    with store.writing() as session:
+        runs.claim(session, ids[1])
+    missing = [ids[-1] + 1 + n for n in range(2 * runs.MAX_IDS_PER_QUERY)]
+    with store.reading() as session:
+        progress = runs.pulses(session, missing + ids)
+        assert sorted(progress) == ids
+        assert [progress[run_id].last_event for run_id in ids] == [1, 2, 1]
+        assert progress == {run_id: runs.pulse(session, run_id) for run_id in ids}
+        assert runs.with_ids(session, [*ids, missing[0]]) == {
+            run_id: runs.get(session, run_id) for run_id in ids
+        }

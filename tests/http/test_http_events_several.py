@@ -1,0 +1,317 @@
+"""One stream for several runs, and how many streams there may be."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from service.api import run_events
+from service.app import create_app
+from service.core.spec import RunSpec
+from service.settings import Settings
+from service.store import epochs, runs
+from service.store.epochs import Checkpoint, Measures
+from service.store.store import Store
+from tests.conftest import Service
+from tests.http.test_http_events import events
+from tests.http.test_http_refusals import problem
+
+MEASURES = Measures(0.5, 0.8, 0.4, 0.9, [0.25, 1.0], 1.0, 1.5)
+LONG_SPEC = {"dataset": "digits", "epochs": 50, "batch_size": 1}
+
+
+def stream(http: httpx.Client, **request: Any) -> Any:
+    return http.stream("GET", "/events", timeout=60, **request)
+
+
+def all_events(http: httpx.Client, run_ids: str, **request: Any) -> list[dict[str, Any]]:
+    params = {"runs": run_ids, **request.pop("params", {})}
+    with stream(http, params=params, **request) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-cache"
+        return list(events(answer))
+
+
+def events_of(run_id: int, sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [one for one in sent if one["data"]["run_id"] == run_id]
+
+
+@pytest.fixture(scope="module")
+def brief(service: Service) -> int:
+    """A finished run beside the shared one."""
+    run_id = service.post_run(dataset="digits", epochs=1, samples_per_epoch=200, name="brief")
+    service.wait(run_id)
+    return run_id
+
+
+def test_several_runs_are_sent_in_one_stream_that_ends_with_the_last(
+    http: httpx.Client, finished: dict[str, Any], brief: int
+) -> None:
+    sent = all_events(http, f"{brief},{finished['id']},{brief}")
+    for run_id in (brief, finished["id"]):
+        with http.stream("GET", f"/runs/{run_id}/events") as answer:
+            alone = list(events(answer))
+        ours = events_of(run_id, sent)
+        assert [one["event"] for one in ours] == [one["event"] for one in alone]
+        assert [one["data"] for one in ours] == [{"run_id": run_id, **one["data"]} for one in alone]
+    last = {finished["id"]: finished["last_event"], brief: 5}
+    assert sent[-1]["id"] == ",".join(f"{run_id}:{last[run_id]}" for run_id in sorted(last))
+
+
+def test_a_stream_of_several_resumes_at_every_cursor_without_gap_or_repeat(
+    http: httpx.Client, finished: dict[str, Any], brief: int
+) -> None:
+    run_ids = f"{finished['id']},{brief}"
+    everything = all_events(http, run_ids)
+    for number, one in enumerate(everything):
+        rest = all_events(http, run_ids, headers={"Last-Event-ID": one["id"]})
+        assert rest == everything[number + 1 :]
+        assert rest == all_events(http, run_ids, params={"after": one["id"]})
+    both = {"headers": {"Last-Event-ID": everything[4]["id"]}, "params": {"after": "1:0"}}
+    assert all_events(http, run_ids, **both) == everything[5:]
+
+
+def test_a_run_that_is_gone_is_told_and_the_others_go_on(
+    service: Service, finished: dict[str, Any]
+) -> None:
+    training = service.post_run(**LONG_SPEC)
+    waiting = service.post_run(dataset="digits", epochs=1)
+    runs_followed = f"{waiting},999999,{training},{finished['id']}"
+    try:
+        with stream(service.http, params={"runs": runs_followed}) as answer:
+            sent = events(answer)
+            first = next(one for one in sent if one["event"] == "gone")
+            assert first["data"] == {"run_id": 999999}
+            assert service.http.delete(f"/runs/{waiting}").status_code == 204
+            second = next(one for one in sent if one["event"] == "gone")
+            assert second["data"] == {"run_id": waiting}
+            assert "id" not in first
+            assert "id" not in second
+            progress = next(one for one in sent if one["event"] == "progress")
+            assert progress["data"]["run_id"] == training
+            service.http.post(f"/runs/{training}/cancel")
+            assert list(sent)[-1]["data"]["status"] == "cancelled"
+    finally:
+        service.http.post(f"/runs/{training}/cancel")
+
+
+@pytest.mark.parametrize(
+    "run_ids",
+    ["", ",", "0", "x", "1,", "1,,2", "-1", "1_0", "1.5", "1 ", "99999999999999999999",
+     str(2**63), ",".join(map(str, range(1, 202)))],
+)  # fmt: skip
+def test_runs_that_are_no_list_of_ids_are_refused_with_the_bound(
+    http: httpx.Client, run_ids: str
+) -> None:
+    body = problem(http.get("/events", params={"runs": run_ids}), 422)
+    (error,) = body["errors"]
+    assert error["field"] == "runs"
+    assert error["allowed"]["max_items"] == 200
+
+
+def test_without_runs_a_stream_is_refused(http: httpx.Client) -> None:
+    body = problem(http.get("/events"), 422)
+    assert [error["field"] for error in body["errors"]] == ["runs"]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "{0}", "{0}:", "{0}:-1", "{0}:1,", "{0}:1,{0}:2", "999:1", "{0}:8",
+               "{0}:99999999999", "{0}:1_0", "{0}: 1"],
+)  # fmt: skip
+def test_a_cursor_that_no_event_had_is_refused(
+    http: httpx.Client, finished: dict[str, Any], cursor: str
+) -> None:
+    cursor = cursor.format(finished["id"])
+    params = {"runs": finished["id"], "after": cursor}
+    body = problem(http.get("/events", params=params), 422)
+    assert [error["field"] for error in body["errors"]] == ["after"]
+    headers = {"Last-Event-ID": cursor}
+    body = problem(http.get("/events", params=params, headers=headers), 422)
+    assert [error["field"] for error in body["errors"]] == ["Last-Event-ID"]
+
+
+class App:
+    """The application in this process, without a socket; its runs are rows that nobody trains."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.app = create_app(
+            Settings(state_dir=folder, executor="inline", log_requests=False, **settings)
+        )
+
+    async def __aenter__(self) -> "App":
+        self._lifespan = self.app.router.lifespan_context(self.app)
+        await self._lifespan.__aenter__()
+        self.services = self.app.state.services
+        self.store: Store = self.services.store
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._lifespan.__aexit__(None, None, None)
+
+    def new_run(self) -> int:
+        """A run that trains, as far as the database knows."""
+        spec = RunSpec(dataset="digits").model_dump(mode="json")
+        with self.store.writing() as session:
+            run_id = runs.create(session, "", [], spec, 3).id
+            runs.claim(session, run_id, "somebody")
+        return run_id
+
+    def add_epoch(self, run_id: int, epoch: int) -> None:
+        key = f"runs/{run_id}/epochs/{epoch}.safetensors"
+        with self.store.writing() as session:
+            self.store.blobs.put(session, key, b"bytes")
+            epochs.add(session, run_id, epoch, MEASURES, Checkpoint(f"{epoch:064x}", 5, key))
+
+    def end(self, run_id: int) -> None:
+        with self.store.writing() as session:
+            runs.finish(session, run_id, runs.SUCCEEDED)
+
+
+class Client:
+    """A request of the application as a server makes it; its response is read or left unread."""
+
+    def __init__(self, app: App, path: str, *, reads: bool = True) -> None:
+        self.status = 0
+        self.body = b""
+        self.unread = asyncio.Event()
+        self._reads = reads
+        self._gone = asyncio.Event()
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "method": "GET",
+            "path": path, "raw_path": path.encode(), "query_string": query.encode(),
+            "headers": [(b"host", b"127.0.0.1")], "scheme": "http", "root_path": "",
+            "http_version": "1.1", "server": ("127.0.0.1", 80), "client": ("127.0.0.1", 5000),
+        }  # fmt: skip
+        self.task = asyncio.create_task(app.app(scope, self._receive, self._send))
+
+    async def leave(self) -> None:
+        self._gone.set()
+        await asyncio.wait_for(self.task, 20)
+
+    async def _receive(self) -> dict[str, Any]:
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            return
+        self.body += message["body"]
+        if not self._reads:
+            self.unread.set()
+            await self._gone.wait()
+
+
+async def until(holds: Any) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def test_all_streams_share_one_poll_and_each_event_is_rendered_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[tuple[int, int]] = []
+    original = run_events.news_after
+
+    def counted(store: Store, run_id: int, number: int) -> Any:
+        rendered.append((run_id, number))
+        return original(store, run_id, number)
+
+    monkeypatch.setattr(run_events, "news_after", counted)
+
+    async def scenario() -> None:
+        async with App(tmp_path) as app:
+            run_ids = [app.new_run() for _ in range(3)]
+            path = f"/events?runs={','.join(map(str, run_ids))}"
+            clients = [Client(app, path) for _ in range(40)]
+            await until(lambda: all(one.body.count(b"event: status") == 6 for one in clients))
+            assert sorted(rendered) == [(run_id, 0) for run_id in run_ids]
+            queries: list[str] = []
+            event.listen(
+                app.store.engine, "before_cursor_execute", lambda *told: queries.append(told[2])
+            )
+            await asyncio.sleep(1)
+            # One a poll, of which there are ten a second; far from one for each run or stream.
+            assert 1 <= len([one for one in queries if "FROM runs" in one]) <= 12
+            app.add_epoch(run_ids[0], 0)
+            await until(lambda: all(one.body.count(b"event: epoch") == 1 for one in clients))
+            assert rendered[3:] == [(run_ids[0], 2)]
+            for run_id in run_ids:
+                app.end(run_id)
+            await asyncio.gather(*(one.task for one in clients))
+            assert len(rendered) == 7
+            assert app.services.stream_slots.count == 0
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_rendered_for_a_client_that_does_not_read(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with App(tmp_path) as app:
+            run_id = app.new_run()
+            for epoch in range(300):
+                app.add_epoch(run_id, epoch)
+            app.end(run_id)
+            clients = [Client(app, f"/events?runs={run_id}", reads=False) for _ in range(20)]
+            for one in clients:
+                await asyncio.wait_for(one.unread.wait(), 20)
+            whole = Client(app, f"/events?runs={run_id}")
+            await asyncio.wait_for(whole.task, 20)
+            assert len(whole.body) > 100_000
+            for one in clients:
+                assert len(one.body) < 20_000
+                await one.leave()
+            assert app.services.stream_slots.count == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("setting", ["max_streams", "max_client_streams"])
+def test_one_stream_too_many_is_429_until_another_ends(tmp_path: Path, setting: str) -> None:
+    async def scenario() -> None:
+        async with App(tmp_path, **{setting: 2}) as app:
+            run_id = app.new_run()
+            clients = [Client(app, f"/runs/{run_id}/events"), Client(app, f"/events?runs={run_id}")]
+            await until(lambda: all(one.body for one in clients))
+            refused = Client(app, f"/events?runs={run_id}")
+            await asyncio.wait_for(refused.task, 20)
+            assert refused.status == 429
+            assert f"CAMREEL_{setting.upper()}".encode() in refused.body
+            await clients[0].leave()
+            admitted = Client(app, f"/events?runs={run_id}")
+            await until(lambda: admitted.body)
+            assert admitted.status == 200
+            for one in (clients[1], admitted):
+                await one.leave()
+
+    asyncio.run(scenario())
+
+
+def test_streams_go_on_after_the_database_could_not_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with App(tmp_path) as app:
+            run_id = app.new_run()
+            client = Client(app, f"/events?runs={run_id}")
+            await until(lambda: client.body)
+            failures: list[int] = []
+
+            def fail(*_: object) -> None:
+                failures.append(1)
+                raise RuntimeError("the driver's own")
+
+            with monkeypatch.context() as broken:
+                broken.setattr(run_events.runs, "pulses", fail)
+                await until(lambda: failures)
+            app.add_epoch(run_id, 0)
+            await until(lambda: b"event: epoch" in client.body)
+            await client.leave()
+
+    asyncio.run(scenario())
