@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import KeyReused
@@ -11,6 +11,7 @@ from service.store.insert_missing import insert_missing
 from service.store.tables import RequestKeyRow
 
 KEPT = timedelta(hours=24)
+REMOVED_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,14 @@ def earlier_answer(session: Session, asked: RequestKey) -> str | None:
     KeyReused where the key came with another digest.
     """
     now = datetime.now(UTC)
-    session.execute(delete(RequestKeyRow).where(RequestKeyRow.created_at < now - KEPT))
+    # A few at a time: after a busy day the first request would wait for all of them.
+    expired = select(RequestKeyRow.key).where(RequestKeyRow.created_at < now - KEPT)
+    batch = expired.where(RequestKeyRow.key != asked.key).limit(REMOVED_AT_ONCE)
+    old = or_(
+        RequestKeyRow.key.in_(batch),
+        (RequestKeyRow.key == asked.key) & (RequestKeyRow.created_at < now - KEPT),
+    )
+    session.execute(delete(RequestKeyRow).where(old).execution_options(synchronize_session=False))
     insert_missing(session, RequestKeyRow, [{**vars(asked), "created_at": now}])
     found = select(RequestKeyRow.digest, RequestKeyRow.answer).where(RequestKeyRow.key == asked.key)
     digest, answer = session.execute(found).one()

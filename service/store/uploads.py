@@ -16,6 +16,8 @@ from service.store.tables import ImageRow, ProbeRow, RunRow, UploadRow
 TOLD_EVERY = timedelta(days=1)
 """How exact the moment of last use is: not every look at a heatmap is a write."""
 
+REMOVED_AT_ONCE = 500
+
 
 @dataclass(frozen=True)
 class Upload:
@@ -92,7 +94,8 @@ def used_lately(session: Session, reference: str) -> bool:
 def remove_unused(session: Session, unused: timedelta) -> int:
     """Remove those that nothing used for so long and no run watches; returns how many.
 
-    A run that waits watches nothing yet: what its spec names is kept too.
+    At most REMOVED_AT_ONCE, so that no request waits for the removal of months. A run that waits
+    watches nothing yet: what its spec names is kept too.
     """
     watched = select(ImageRow.reference).join(ProbeRow, ProbeRow.image_id == ImageRow.id)
     old = (
@@ -100,9 +103,10 @@ def remove_unused(session: Session, unused: timedelta) -> int:
         UploadRow.reference.not_in(watched),
         UploadRow.reference.not_in(_waited_for(session)),
     )
+    batch = select(UploadRow.reference).where(*old).limit(REMOVED_AT_ONCE)
     removed = (
         delete(UploadRow)
-        .where(*old)
+        .where(UploadRow.reference.in_(batch))
         .returning(UploadRow.reference)
         .execution_options(synchronize_session=False)
     )

@@ -17,7 +17,7 @@ from service.core.spec import RunSpec
 from service.errors import KeyReused, QueueFull, RunNotFound
 from service.flows import deletion, training
 from service.flows.workspace import Workspace
-from service.store import runs
+from service.store import request_keys, runs
 from service.store.request_keys import RequestKey
 from service.store.store import Store
 from tests.nobody import Nobody
@@ -105,6 +105,23 @@ def test_a_key_is_forgotten_after_a_day(store: Store, start: Start) -> None:
     _, replayed = start(RequestKey(ASKED.key, "b" * 64))
     assert not replayed
     assert (count(store, "runs"), count(store, "request_keys")) == (2, 1)
+
+
+def test_expired_keys_are_removed_a_few_at_a_time_and_the_one_that_is_used_at_once(
+    store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(request_keys, "REMOVED_AT_ONCE", 2)
+    for number in range(7):
+        start(RequestKey(f"{number:064}", "a" * 64))
+    then = datetime.now(UTC) - timedelta(hours=24, seconds=1)
+    with store.writing() as session:
+        session.execute(text("UPDATE request_keys SET created_at = :then"), {"then": then})
+    _, replayed = start(RequestKey(f"{6:064}", "b" * 64))
+    assert not replayed
+    assert count(store, "request_keys") == 7 - 2  # two others and its own, which is new
+    for _ in range(2):
+        start(RequestKey(f"{6:064}", "b" * 64))
+    assert count(store, "request_keys") == 1
 
 
 def test_a_key_of_a_deleted_run_starts_no_other(store: Store, start: Start) -> None:

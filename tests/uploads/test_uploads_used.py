@@ -250,6 +250,20 @@ def test_removing_is_told_by_its_count(application: Callable[..., Asked]) -> Non
         assert uploads.remove_unused(session, timedelta(0)) == 1
 
 
+def test_unused_uploads_are_removed_a_few_at_a_time(
+    application: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = application()
+    for number in range(3):
+        one.upload(png(slope() // (number + 2)))
+    monkeypatch.setattr(uploads, "REMOVED_AT_ONCE", 2)
+    counts = []
+    for _ in range(3):
+        with one.services.store.writing() as session:
+            counts.append(uploads.remove_unused(session, timedelta(0)))
+    assert counts == [2, 1, 0]
+
+
 def test_the_kept_png_is_the_same_on_every_look(shared: Asked, watched: str) -> None:
     looks = {
         hashlib.sha256(get(shared, f"/images/{watched}", dataset="digits").content).hexdigest()
