@@ -63,10 +63,10 @@ def output_file(path: Path) -> Iterator[IO[bytes]]:
     real = Path(os.path.realpath(path))
     mode = _mode(real)
     if mode is not None and not stat.S_ISREG(mode):
-        with _open_stream(real, mode) as file, _errors_of(path):
+        with errors_of(path), _open_stream(real, mode) as file:
             yield file
         return
-    with _errors_of(path), unfinished_file(real.parent, 0o666) as (file, unfinished):
+    with errors_of(path), unfinished_file(real.parent, 0o666) as (file, unfinished):
         if mode is not None:
             os.fchmod(file.fileno(), stat.S_IMODE(mode))
         yield file
@@ -83,7 +83,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     """
     check_new(path)
     folder = path.absolute().parent
-    with _errors_of(path), unfinished_file(folder, 0o600) as (file, unfinished):
+    with errors_of(path), unfinished_file(folder, 0o600) as (file, unfinished):
         yield file
         _settle(file)
         link(unfinished, path)
@@ -102,7 +102,7 @@ def check_output(path: Path) -> None:
     real = Path(os.path.realpath(path))
     mode = _mode(real)
     if mode is None or stat.S_ISREG(mode):
-        with _errors_of(path), unfinished_file(real.parent, 0o600):
+        with errors_of(path), unfinished_file(real.parent, 0o600):
             return
     if not _is_stream(mode):
         raise FileRefused(f"{path} is {_kind(mode)}, not a file")
@@ -193,6 +193,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def errors_of(path: Path) -> Iterator[None]:
+    """What the system raises in the block, as FileRefused that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise _refused(path, "cannot be written", error) from error
+
+
 def _lock(descriptor: int) -> None:
     with suppress(OSError):  # a file system without locks: nothing is swept there either
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -241,14 +250,6 @@ def _mode(path: Path, *, follow: bool = True) -> int | None:
         return None
     except (OSError, ValueError) as error:
         raise _refused(path, "cannot be used", error) from error
-
-
-@contextmanager
-def _errors_of(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _refused(path, "cannot be written", error) from error
 
 
 def _kind(mode: int) -> str:

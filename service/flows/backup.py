@@ -1,15 +1,15 @@
 """A backup of the whole store, taken while it is served, and verified before it gets its name."""
 
 import os
-import tempfile
 from pathlib import Path
 
 from service.errors import BackupRefused
+from service.files import check_new, errors_of, link, sync_folder, unfinished_folder
 from service.flows.doctor.checks import QUICK
 from service.flows.doctor.examination import examine
-from service.flows.transfer.exporting import settle_as
 from service.store import deleted_runs, run_blobs
 from service.store.copies import copy_sqlite
+from service.store.sqlite_file import prepare
 from service.store.store import Store, opened
 
 DATABASE = "camreel.db"
@@ -21,19 +21,17 @@ def back_up(store: Store, out: Path) -> None:
     `camreel.db` and `blobs`.
 
     It appears whole, on the disk and verified, or not at all. Quarantined epochs are copied as they
-    are. Raises BackupRefused, StoreBusy, StoreFull.
+    are. Raises BackupRefused, FileRefused, StoreBusy, StoreFull.
     """
     if store.file is None:
         raise BackupRefused(
             "This database is no SQLite file. For PostgreSQL run: pg_dump --format=custom"
         )
-    if out.exists():
-        raise BackupRefused(f"{out.name} is there already; nothing is written over.")
-    if not out.absolute().parent.is_dir():
-        raise BackupRefused(f"The folder of {out.name} is not there.")
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.absolute().parent) as name:
-        unfinished = Path(name) / "backup"
-        unfinished.mkdir()
+    check_new(out)
+    with errors_of(out), unfinished_folder(out.absolute().parent) as folder:
+        unfinished = folder / "backup"
+        unfinished.mkdir(mode=0o700)
+        prepare(unfinished / DATABASE, "OUT")
         copy_sqlite(store.file, unfinished / DATABASE)
         outside = bool(store.blobs.folders())
         blobs = f"file:{unfinished / BLOBS}" if outside else "sql"
@@ -44,8 +42,9 @@ def back_up(store: Store, out: Path) -> None:
         _settle(unfinished / DATABASE)
         if outside:
             unfinished.rename(out)
+            sync_folder(out.absolute().parent)
         else:
-            settle_as(unfinished / DATABASE, out)
+            link(unfinished / DATABASE, out)
 
 
 def _copy_blobs(store: Store, copy: Store) -> None:

@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from service.errors import BackupRefused
+from service.errors import BackupRefused, FileRefused
 from service.flows.backup import back_up
 from service.flows.doctor.examination import examine
 from service.flows.quarantine import Damage
@@ -139,7 +139,7 @@ def test_a_backup_writes_over_nothing_and_takes_nothing_bad(place, tmp_path):
         with pytest.raises(BackupRefused, match="run 1, epoch 2"):
             back_up(store, out)
         out.write_text("mine")
-        with pytest.raises(BackupRefused, match="there already"):
+        with pytest.raises(FileRefused, match="exists already"):
             back_up(store, out)
     assert out.read_text() == "mine"
     assert {path.name for path in tmp_path.iterdir()} == {"backup", "state"}

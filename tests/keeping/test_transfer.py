@@ -1,9 +1,14 @@
 """A run moves as one file: bit for bit, or not at all."""
 
 import hashlib
+import io
 import json
+import os
 import shutil
+import socket
 import zipfile
+import zlib
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,13 +20,16 @@ from hypothesis import strategies as st
 
 from service.core.images import to_png
 from service.core.spec import Probes, RunSpec
-from service.errors import BackupRefused, EpochQuarantined, ImportRefused, RunConflict, StoreFull
+from service.errors import EpochQuarantined, FileRefused, ImportRefused, RunConflict, StoreFull
 from service.flows.deletion import Deletion, delete_run
 from service.flows.heatmaps import Pictures, Rendering
 from service.flows.training import resume_run, start_run
 from service.flows.transfer import archive as archive_module
+from service.flows.transfer import layout as layout_module
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
+from service.flows.transfer.layout import Layout
+from service.flows.transfer.manifest import to_json
 from service.flows.uploads import Uploads
 from service.flows.viewing import Query, Viewer
 from service.jobs.inline import InlineExecutor
@@ -203,7 +211,7 @@ def test_the_same_run_exports_to_the_same_parts(trained, exported, elsewhere, tm
 def test_an_export_writes_over_nothing_and_leaves_nothing_half(trained, tmp_path):
     out = tmp_path / "run"
     out.write_text("mine")
-    with trained["sql"].opened() as store, pytest.raises(BackupRefused, match="run is there"):
+    with trained["sql"].opened() as store, pytest.raises(FileRefused, match="run exists"):
         export_run(store, 1, out)
     assert out.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
@@ -249,7 +257,8 @@ def changed(exported: Path, out: Path, change) -> Path:
     members = parts(exported)
     manifest = json.loads(members["manifest.json"])
     change(manifest)
-    return written(out, members | {"manifest.json": json.dumps(manifest).encode()})
+    text = json.dumps(manifest, separators=(",", ":"))  # NaN, too
+    return written(out, members | {"manifest.json": text.encode()})
 
 
 def with_member(exported: Path, out: Path, name: str, data: bytes) -> Path:
@@ -265,7 +274,7 @@ def with_member(exported: Path, out: Path, name: str, data: bytes) -> Path:
     members = parts(exported)
     manifest = json.loads(members["manifest.json"])
     resign(manifest)
-    return written(out, members | {name: data, "manifest.json": json.dumps(manifest).encode()})
+    return written(out, members | {name: data, "manifest.json": to_json(manifest)})
 
 
 def refused(file: Path, elsewhere: Place) -> str:
@@ -304,6 +313,8 @@ MANIFESTS = {
     "true-for-a-number": (set_at("epochs", 0, "epoch", True), "epoch"),
     "nan": (set_at("epochs", 1, "test_loss", float("nan")), "test_loss"),
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
+    "true-for-a-format": (set_at("format", True), "format"),
+    "a-number-with-a-point-for-a-format": (set_at("format", 2.0), "format"),
     "a-newer-format": (set_at("format", 4), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "a-status-that-is-not-an-end": (set_at("run", "status", "running"), "status"),
@@ -352,6 +363,138 @@ def test_a_manifest_that_does_not_hold_is_refused(exported, elsewhere, tmp_path,
     assert any(word in said for word in words.split("|")), said
 
 
+def with_comment(data: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        assert len(archive.comment) == 64
+    return data[:-66] + (70).to_bytes(2, "little") + data[-64:] + b"camera"
+
+
+def changed_at(offset: int, value: bytes) -> Callable[[bytes], bytes]:
+    return lambda data: data[:offset] + value + data[offset + len(value) :]
+
+
+def with_a_gap(data: bytes) -> bytes:
+    """Bytes that no member has, between the last member and the directory."""
+    directory = data.index(b"PK\1\2")
+    end = data.rindex(b"PK\5\6")
+    moved = (directory + 9).to_bytes(4, "little")
+    return (
+        data[:directory]
+        + b"in a gap."
+        + data[directory:end]
+        + data[end : end + 16]
+        + moved
+        + data[end + 20 :]
+    )
+
+
+def with_a_hidden_member(data: bytes) -> bytes:
+    """A member that the directory does not name, in the gap before it."""
+    hidden = Layout().header("secret", 0, 0)
+    return with_a_gap(data).replace(b"in a gap.", hidden[:9])
+
+
+DISGUISES = {
+    "a byte appended": lambda data: data + b"x",
+    "a line break appended": lambda data: data + b"\n",
+    "another zip appended": lambda data: data + data,
+    "a byte put before": lambda data: b"x" + data,
+    "a script put before": lambda data: b"#!/bin/sh\n" + data,
+    "a longer comment": with_comment,
+    "a gap before the directory": with_a_gap,
+    "a hidden member": with_a_hidden_member,
+    "another time in the local header": changed_at(10, b"\x01"),
+    "another name in the local header": changed_at(30, b"M"),
+    "another checksum in the local header": changed_at(14, b"\0"),
+    "flags in the local header": changed_at(6, b"\x02"),
+    "another version in the local header": changed_at(4, b"\x0a"),
+    "attributes in the directory": lambda data: data.replace(
+        (0o600 << 16).to_bytes(4, "little"), (0o777 << 16).to_bytes(4, "little"), 1
+    ),
+    "a moment in the directory": lambda data: changed_at(data.index(b"PK\1\2") + 12, b"\1")(data),
+    "a disk number at the end": lambda data: changed_at(data.rindex(b"PK\5\6") + 4, b"\1")(data),
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_file_with_any_other_byte_around_its_members_is_refused(
+    exported, elsewhere, tmp_path, disguise
+):
+    data = exported.read_bytes()
+    file = tmp_path / "file"
+    file.write_bytes(DISGUISES[disguise](data))
+    assert file.read_bytes() != data
+    refused(file, elsewhere)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", ROWS])
+@pytest.mark.parametrize(
+    "rewrite",
+    [
+        lambda data: data + b" ",
+        lambda data: b"{" + b'"format":2,' + data[1:],
+        lambda data: data.replace(b":", b": ", 1),
+        lambda data: data.replace(b'"seconds":', b'"seconds":0', 1).replace(
+            b'"peak":', b'"peak": '
+        ),
+    ],
+    ids=["a space", "a name twice", "a space within", "other numbers"],
+)
+def test_json_that_no_export_writes_is_refused(exported, elsewhere, tmp_path, name, rewrite):
+    members = parts(exported)
+    data = rewrite(members[name])
+    if name == ROWS:
+        file = with_member(exported, tmp_path / "file", name, data)
+    else:
+        file = written(tmp_path / "file", members | {name: data})
+    refused(file, elsewhere)
+
+
+@pytest.mark.parametrize("limit", [60, 300, 2**31 - 1])
+def test_the_layout_is_the_one_that_zipfile_writes(monkeypatch, limit):
+    # Exports of earlier versions were written by it. A low limit makes small files wide ones.
+    monkeypatch.setattr(layout_module, "ZIP64_LIMIT", limit)
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", limit)
+    members = [(f"parts/{size:05d}.bin", bytes(size)) for size in (0, 50, 58, 59, 290, 301, 500)]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.comment = b"comment"
+        for name, data in members:
+            archive.writestr(zipfile.ZipInfo(name), data)
+    layout = Layout()
+    written = [layout.header(name, zlib.crc32(data), len(data)) + data for name, data in members]
+    assert b"".join([*written, layout.end(b"comment")]) == file.getvalue()
+
+
+def endless(path: Path) -> Path:
+    path.symlink_to("/dev/zero")
+    return path
+
+
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
+def folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def socket_file(path: Path) -> Path:
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+    return path
+
+
+@pytest.mark.parametrize("make", [endless, pipe, folder, socket_file, lambda path: path])
+def test_what_is_no_regular_file_is_refused_at_once(elsewhere, tmp_path, make):
+    with elsewhere.opened() as store, pytest.raises(FileRefused) as refusal:
+        import_run(store, make(tmp_path / "named"))
+    assert "\n" not in str(refusal.value)
+    assert nothing_is_left(elsewhere)
+
+
 def test_swapped_epochs_are_refused(exported, elsewhere, tmp_path):
     def swap(manifest):
         one, other = manifest["epochs"][1], manifest["epochs"][2]
@@ -364,7 +507,7 @@ def test_swapped_epochs_are_refused(exported, elsewhere, tmp_path):
     names += [image["png"]["name"] for image in manifest["images"]]
     names += [e[part]["name"] for e in manifest["epochs"] for part in ("rows", "checkpoint")]
     names.append(STATE)
-    members["manifest.json"] = json.dumps(manifest).encode()
+    members["manifest.json"] = to_json(manifest)
     file = written(tmp_path / "file", [(name, members[name]) for name in names])
     assert "another" in refused(file, elsewhere)
 

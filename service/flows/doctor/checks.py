@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from service.core import checkpoints
 from service.core.datasets import DATASETS
 from service.core.images import is_png_of
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, SchemaMismatch
+from service.files import leftovers, remove
 from service.flows.doctor.finding import Finding, Severity
 from service.flows.quarantine import Damage, damage
 from service.store import deleted_runs, epochs, inspection, run_blobs, runs, schema, space
@@ -116,6 +118,17 @@ def _blobs(store: Store) -> Iterator[Finding]:
             yield Finding(Severity.WARNING, words, mend=mend)
 
 
+def _unfinished(store: Store) -> Iterator[Finding]:
+    """What killed exports and backups left in the folder of the database."""
+    for path in leftovers(store.file.parent) if store.file is not None else []:
+        words = f"{path.name} was left unfinished by a process that was killed"
+        yield Finding(Severity.WARNING, words, mend=partial(_remove, path=path))
+
+
+def _remove(_session: object, path: Path) -> None:
+    remove(path)
+
+
 def _derived(store: Store) -> Iterator[Finding]:
     with store.reading() as session:
         count = inspection.derived_without_epoch(session)
@@ -167,6 +180,7 @@ CHECKS: dict[str, Check] = {
     "epochs": _epoch_rows,
     "checkpoints": _checkpoints,
     "blobs": _blobs,
+    "unfinished": _unfinished,
     "derived": _derived,
     "images": _images,
 }

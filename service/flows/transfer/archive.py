@@ -2,19 +2,22 @@
 
 import hashlib
 import json
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from pydantic import ValidationError
 
 from service.core.parameters import Parameters
 from service.errors import ImportRefused
-from service.flows.transfer.manifest import FORMAT, MANIFEST, Manifest, Member
+from service.files import open_regular
+from service.flows.transfer.layout import Layout
+from service.flows.transfer.manifest import FORMAT, MANIFEST, Manifest, Member, to_json
 
 MAX_MANIFEST_BYTES = 64 * 2**20
 MAX_ROWS_BYTES = 256 * 2**20  # of one epoch
@@ -69,30 +72,34 @@ class Archive:
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[Archive]:
-    """An exported file, for the time of a block. Raises ImportRefused."""
-    try:
-        size = path.stat().st_size
-        file = zipfile.ZipFile(path)
-    except FileNotFoundError as error:
-        raise ImportRefused(f"{path.name} is not there") from error
-    except UNREADABLE as error:
-        raise ImportRefused(f"{path.name} is no file that was exported") from error
-    with file:
-        manifest = _manifest(file, size)
-        _check_members(file, manifest)
-        yield Archive(file, manifest)
+    """An exported file, for the time of a block. Raises ImportRefused and FileRefused."""
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        try:
+            file = zipfile.ZipFile(stream)
+        except UNREADABLE as error:
+            raise ImportRefused(f"{path.name} is no file that was exported") from error
+        with file:
+            manifest = _manifest(file, size)
+            _check_members(file, manifest)
+            _check_layout(file, stream)
+            yield Archive(file, manifest)
 
 
 def parse(data: bytes, name: str, kind: type[Model]) -> Model:
     """JSON as its model, strictly: no NaN, no unknown field, no text for a number."""
     try:
-        return kind.model_validate_json(data)
+        model = kind.model_validate_json(data)
     except (ValidationError, RecursionError) as error:
         where = ""
         if isinstance(error, ValidationError):
             first = error.errors(include_input=False, include_url=False)[0]
             where = f": {'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise ImportRefused(f"{name} is not what such a file holds{where}"[:500]) from error
+    # A name twice, a space or 1.0 for 1 pass the model, and no export has them.
+    if to_json(json.loads(data)) != data:
+        raise ImportRefused(f"{name} is not as it was exported: it is written in another way")
+    return model
 
 
 def _manifest(file: zipfile.ZipFile, size: int) -> Manifest:
@@ -139,6 +146,26 @@ def _check_members(file: zipfile.ZipFile, manifest: Manifest) -> None:
         bound = BOUNDS.get(member.name.partition("/")[0], 0)
         if member.bytes > bound:
             raise ImportRefused(f"{member.name} has more than {bound:,} bytes")
+
+
+def _check_layout(file: zipfile.ZipFile, stream: IO[bytes]) -> None:
+    """Around the members' bytes it is byte for byte what an export writes."""
+    layout = Layout()
+    for member in file.infolist():
+        start = layout.offset
+        header = layout.header(member.filename, member.CRC, member.file_size)
+        if not _has_at(stream, start, header):
+            raise ImportRefused(f"it was changed before {member.filename}")
+    end = layout.end(file.comment)
+    # A byte more than it is long: nothing follows.
+    stream.seek(layout.offset)
+    if stream.read(len(end) + 1) != end:
+        raise ImportRefused("it was changed behind its last part")
+
+
+def _has_at(stream: IO[bytes], offset: int, expected: bytes) -> bool:
+    stream.seek(offset)
+    return stream.read(len(expected)) == expected
 
 
 def _read(file: zipfile.ZipFile, name: str, size: int) -> bytes:

@@ -2,13 +2,11 @@
 
 import base64
 import hashlib
-import json
 import math
 import os
 import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +14,12 @@ from typing import IO, Any
 
 from service import __version__
 from service.core.spec import RunSpec
-from service.errors import BackupRefused, RunConflict
+from service.errors import RunConflict
+from service.files import new_file
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import ENGINE_VERSION
-from service.flows.transfer.manifest import FORMAT, MANIFEST, moment
+from service.flows.transfer.layout import Layout
+from service.flows.transfer.manifest import FORMAT, MANIFEST, moment, to_json
 from service.store import (
     epochs,
     events,
@@ -35,8 +35,6 @@ from service.store.heatmaps import EXTREMES, Heatmap
 from service.store.images import StoredImage
 from service.store.runs import Run
 from service.store.store import Store
-
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip's moments: the same run gives the same bytes
 
 
 @dataclass
@@ -67,7 +65,7 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
     """Write a run that has ended to a new file; its size in bytes.
 
     The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
-    ended, EpochQuarantined where a checkpoint is bad, BackupRefused where the file is there.
+    ended, EpochQuarantined where a checkpoint is bad, FileRefused where the file exists.
     """
     with store.reading() as session:
         run = runs.get(session, run_id)
@@ -76,56 +74,15 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
         raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
     with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
         members = _Members(spool)
-        manifest = _manifest(store, run, there, members)
-        text = json.dumps(manifest, allow_nan=False, separators=(",", ":")).encode()
-        with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
-            archive.comment = hashlib.sha256(text).hexdigest().encode()
-            _write(archive, MANIFEST, text)
-            for name, get in members.parts:
-                _write(archive, name, get())
-    return out.stat().st_size
-
-
-@contextmanager
-def new_file(out: Path) -> Iterator[IO[bytes]]:
-    """A file under another name, brought to the disk and renamed at the end of the block.
-
-    Raises BackupRefused where the name is taken: nothing is written over.
-    """
-    if out.exists():
-        raise BackupRefused(f"{out.name} is there already; nothing is written over.")
-    if not out.absolute().parent.is_dir():
-        raise BackupRefused(f"The folder of {out.name} is not there.")
-    descriptor, name = tempfile.mkstemp(prefix=f".{out.name}-", dir=out.absolute().parent)
-    unfinished = Path(name)
-    try:
-        with os.fdopen(descriptor, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        settle_as(unfinished, out)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def settle_as(unfinished: Path, out: Path) -> None:
-    """Give a finished file its name, for good. Raises BackupRefused where the name is taken."""
-    try:
-        # A link, not a rename: it never takes the place of a file that came meanwhile.
-        out.hardlink_to(unfinished)
-    except FileExistsError as error:
-        raise BackupRefused(f"{out.name} is there already; nothing is written over.") from error
-    except OSError:
-        unfinished.rename(out)  # a file system without links
-    folder = os.open(out.absolute().parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _write(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(name, EARLIEST), data)
+        text = to_json(_manifest(store, run, there, members))
+        layout = Layout()
+        first: tuple[str, Callable[[], bytes]] = (MANIFEST, lambda: text)
+        for name, read in [first, *members.parts]:
+            data = read()
+            unfinished.write(layout.header(name, zlib.crc32(data), len(data)))
+            unfinished.write(data)
+        unfinished.write(layout.end(hashlib.sha256(text).hexdigest().encode()))
+        return unfinished.tell()
 
 
 def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> dict[str, Any]:
@@ -200,7 +157,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
                 for one in predictions.of_epoch(session, *_place(epoch))
             ],
         }
-    text = json.dumps(rows, allow_nan=False, separators=(",", ":")).encode()
+    text = to_json(rows)
     checkpoint = epoch.checkpoint
     return {
         "epoch": epoch.epoch,

@@ -1,12 +1,14 @@
 """What a file says of the run in it. Strict, closed: what is not written here is refused.
 
 The file is a zip whose members are all stored, none deflated: what it says it holds it has to be
-as large as. `manifest.json` comes first, then the images, then for each epoch its rows (JSON) and
-its checkpoint (safetensors), in the manifest's order, then the last epoch's training state
-(safetensors). The zip's comment is the manifest's sha256. Format 1 had neither training state nor
-uploads, format 2 no environment.
+as large as. Around them it has the bytes of `layout.py`, and no other. `manifest.json` comes
+first, then the images, then for each epoch its rows (JSON) and its checkpoint (safetensors), in the
+manifest's order, then the last epoch's training state (safetensors). The zip's comment is the
+manifest's sha256. Format 1 had neither training state nor uploads, format 2 no
+environment.
 """
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -117,7 +119,7 @@ class ExportedImage(Parameters):
 class Manifest(Parameters):
     """The first member."""
 
-    format: Literal[1, 2, 3]
+    format: Annotated[int, Field(ge=1, le=FORMAT)]  # not Literal, which takes true for 1
     camreel: Text
     engine: int
     exported_at: Moment
@@ -163,6 +165,11 @@ class EpochRows(Parameters):
 
     heatmaps: list[ExportedHeatmap]
     predictions: list[ExportedPrediction]
+
+
+def to_json(values: object) -> bytes:
+    """A JSON member's bytes. Of one value there is one text: any other was not exported."""
+    return json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
 
 
 def moment(value: datetime) -> str:
