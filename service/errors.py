@@ -158,8 +158,36 @@ class RunCancelled(CamreelError):
     """Raised inside training when its run was cancelled."""
 
 
-class StoreBusy(CamreelError):
+class StoreUnavailable(CamreelError):
+    """Base of errors of a database that cannot be used now, and may be later."""
+
+
+class StoreBusy(StoreUnavailable):
     """The database did not answer, or stayed locked, for longer than its timeout."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The database, its file or a folder of the store accepts no writes."""
+
+
+class StoreMissing(StoreUnavailable):
+    """The database's file, or the database on its server, does not exist any more."""
+
+
+class StoreAccessDenied(StoreUnavailable):
+    """The database does not let its user in, or not do this."""
+
+
+class StoreInputOutput(StoreUnavailable):
+    """The disk of the database or of the blobs failed to read or write."""
+
+
+class SchemaMismatch(StoreUnavailable):
+    """The database's schema is not this program's."""
+
+
+class UnsupportedEncoding(StoreUnavailable):
+    """The database stores text in an encoding other than UTF-8."""
 
 
 class StoreFull(CamreelError):
@@ -170,8 +198,8 @@ class StoreDamaged(CamreelError):
     """The database's file is not what the database wrote."""
 
 
-class SchemaMismatch(CamreelError):
-    """The database's schema is not this program's."""
+class StatementRefused(CamreelError):
+    """The database refused a statement for a reason that nobody foresaw: a bug."""
 
 
 class TokenNotFound(NotFound):

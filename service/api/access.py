@@ -23,7 +23,7 @@ from service.errors import (
     RateLimited,
     ScopeMissing,
     SecretInAddress,
-    StoreBusy,
+    StoreUnavailable,
     Unauthenticated,
 )
 from service.flows.access import ANYONE, Principal, is_loopback
@@ -85,7 +85,7 @@ class Access:
         answering = asyncio.create_task(answer())
         try:
             while not (await asyncio.wait([answering], timeout=ADMITTED_SECONDS))[0]:
-                with suppress(StoreBusy):  # asked again
+                with suppress(StoreUnavailable):  # asked again
                     await _principal(gate, headers)
         except Unauthenticated:
             answering.cancel()
@@ -165,7 +165,7 @@ def _remembered_unclaimed(gate: Gate, scope: Scope) -> bool | None:
 def may_read(gate: Gate, scope: Scope) -> bool:
     """Whether a browser that asks for a public page would be answered what needs `read`.
 
-    Looks it up, and is for threads. Raises StoreBusy.
+    Looks it up, and is for threads. Raises StoreUnavailable.
     """
     unclaimed = _remembered_unclaimed(gate, scope)
     if unclaimed is None:

@@ -10,7 +10,7 @@ import structlog
 from anyio import CapacityLimiter, to_thread
 
 from service.api.event_topics import Feed, Inbox, Source, Topic
-from service.errors import CamreelError, StoreBusy, TooManyStreams
+from service.errors import CamreelError, StoreUnavailable, TooManyStreams
 
 POLL_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
@@ -105,7 +105,7 @@ class EventHub:
         while True:
             try:
                 return await to_thread.run_sync(query, limiter=self._threads)
-            except StoreBusy:
+            except StoreUnavailable:
                 await asyncio.sleep(POLL_SECONDS)
 
     def close(self) -> None:

@@ -49,10 +49,17 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.BackupRefused: 409,
     errors.FileRefused: 422,
     errors.NotReady: 503,
+    errors.StoreUnavailable: 503,
     errors.StoreBusy: 503,
+    errors.StoreReadOnly: 503,
+    errors.StoreMissing: 503,
+    errors.StoreAccessDenied: 503,
+    errors.StoreInputOutput: 503,
     errors.SchemaMismatch: 503,
+    errors.UnsupportedEncoding: 503,
     errors.StoreFull: 507,
     errors.StoreDamaged: 500,  # nothing that a client could do, or wait for
+    errors.StatementRefused: 500,
 }
 
 RETRY_AFTER_SECONDS = 2

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from service.errors import InvalidValue, StoreBusy, StoreFull, Unauthenticated, UnknownName
+from service.errors import InvalidValue, StoreFull, StoreUnavailable, Unauthenticated, UnknownName
 from service.flows.credentials import (
     TOKEN,
     csrf_of,
@@ -153,7 +153,7 @@ def by_cookie(store: Store, secret: str) -> Principal:
     if not found.token.live(now):
         raise Unauthenticated
     if now - found.seen_at > USE_IS_NOTED_EVERY:
-        with suppress(StoreBusy, StoreFull), store.writing() as session:
+        with suppress(StoreUnavailable, StoreFull), store.writing() as session:
             sessions.seen(session, hashed, now)
     _note_use(store, found.token, now)
     return _principal(found.token, _end(found), csrf_of(secret))
@@ -194,5 +194,5 @@ def _end(found: SignIn) -> datetime:
 def _note_use(store: Store, token: Token, now: datetime) -> None:
     """Coarsely, so that reading does not write; a store that is busy now is told next time."""
     if token.last_used_at is None or now - token.last_used_at > USE_IS_NOTED_EVERY:
-        with suppress(StoreBusy, StoreFull), store.writing() as session:
+        with suppress(StoreUnavailable, StoreFull), store.writing() as session:
             tokens.used(session, token.id, now)

@@ -11,9 +11,9 @@ from service.errors import (
     DeviceUnavailable,
     ImageNotFound,
     RunDiverged,
-    StoreBusy,
     StoreDamaged,
     StoreFull,
+    StoreUnavailable,
 )
 from service.jobs import Ending
 from service.store.runs import RunError
@@ -24,19 +24,27 @@ FAILURES: dict[type[Exception], str] = {
     DeviceUnavailable: "device_unavailable",
     ImageNotFound: "image_gone",
     StoreFull: "disk_full",
-    StoreBusy: "store_busy",
+    StoreUnavailable: "store_busy",
     StoreDamaged: "store_damaged",
     CheckpointCorrupt: "checkpoint_corrupt",
 }
 """Errors of our own that end a run, and the word that the run's `error.type` has for them."""
 
-EXIT_CODES: dict[type[Exception], int] = {StoreBusy: os.EX_TEMPFAIL, StoreFull: os.EX_CANTCREAT}
+EXIT_CODES: dict[type[Exception], int] = {
+    StoreUnavailable: os.EX_TEMPFAIL,
+    StoreFull: os.EX_CANTCREAT,
+}
 """What a worker exits with that could not write how its run ended."""
 
 EXITS = {
     os.EX_TEMPFAIL: RunError("store_busy", "The database did not answer the worker in time."),
     os.EX_CANTCREAT: RunError("disk_full", "The database had no room for the run's end."),
 }
+
+
+def exit_code_of(error: Exception) -> int:
+    """What a worker exits with that ends by such an error."""
+    return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
 
 def cause_of(ending: Ending) -> RunError:

@@ -8,7 +8,7 @@ import structlog
 from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
 from service.core.spec import RunSpec
-from service.errors import CheckpointCorrupt, EpochQuarantined, StoreBusy, StoreFull
+from service.errors import CheckpointCorrupt, EpochQuarantined, StoreFull, StoreUnavailable
 from service.store import epochs, runs
 from service.store.epochs import Epoch
 from service.store.store import Store
@@ -74,7 +74,7 @@ def quarantined(store: Store, epoch: Epoch, reason: Damage) -> EpochQuarantined:
     """
     aside = False
     # A database that takes no writes now is told the next time the checkpoint is loaded.
-    with suppress(StoreBusy, StoreFull), store.writing() as session:
+    with suppress(StoreUnavailable, StoreFull), store.writing() as session:
         if epochs.quarantine(session, epoch.run_id, epoch.epoch, reason):
             log.error(
                 "checkpoint quarantined", run=epoch.run_id, epoch=epoch.epoch, reason=str(reason)

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass, field
 
-from service.errors import StoreBusy
+from service.errors import StoreUnavailable
 from service.flows import training
 from service.flows.workspace import Workspace
 from service.jobs import Executor
@@ -34,14 +34,14 @@ class Rescuer:
     def look(self, now_seconds: float | None = None) -> list[int]:
         """Give runs that nobody trains to a worker, or end them; returns their ids.
 
-        `now_seconds` is a monotonic clock's. Raises StoreBusy, StoreFull.
+        `now_seconds` is a monotonic clock's. Raises StoreUnavailable, StoreFull.
         """
         now = time.monotonic() if now_seconds is None else now_seconds
         try:
             with self.store.reading() as session:
                 running = runs.with_status(session, runs.RUNNING)
                 waiting = runs.with_status(session, runs.QUEUED)
-        except StoreBusy:
+        except StoreUnavailable:
             # Who keeps all from reading may be a worker of ours that was stopped in its commit.
             for run_id in self._still(now, runs.RUNNING):
                 self.executor.kill(training.job_name(run_id))

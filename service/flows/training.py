@@ -26,11 +26,11 @@ from service.errors import (
     RunCancelled,
     RunConflict,
     RunNotFound,
-    StoreBusy,
     StoreFull,
+    StoreUnavailable,
 )
 from service.flows import environment
-from service.flows.endings import EXIT_CODES, cause_of, described
+from service.flows.endings import cause_of, described, exit_code_of
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
@@ -206,17 +206,17 @@ def work(workspace: Workspace, run_id: int, owner: str) -> None:
     """A worker's job: `train_run`, and an exit code for what the database did not take."""
     try:
         train_run(workspace, run_id, owner)
-    except (StoreBusy, StoreFull) as error:
-        if isinstance(error, StoreBusy):
+    except (StoreUnavailable, StoreFull) as error:
+        if isinstance(error, StoreUnavailable):
             time.sleep(BUSY_PAUSE_SECONDS)
-        sys.exit(EXIT_CODES[type(error)])
+        sys.exit(exit_code_of(error))
 
 
 def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> None:
     """What a worker does: take the run, train on from its last epoch, record each, and end it.
 
-    Raises StoreBusy where the database did not answer, and StoreFull where it had no room for how
-    the run ended: the run is then to be abandoned.
+    Raises StoreUnavailable where the database cannot be used, and StoreFull where it has no room
+    for how the run ended: the run is then to be abandoned.
     """
     logs.configure()
     with opened(workspace.database, workspace.blobs, workspace.bounds) as store:
@@ -233,7 +233,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
                 _train(store, workspace, lease, spec)
         except RunCancelled:
             status = runs.CANCELLED
-        except StoreBusy:
+        except StoreUnavailable:
             # Not the run's fault, and another worker may have better luck.
             raise
         except Exception as cause:
@@ -275,7 +275,7 @@ def _heartbeats(store: Store, lease: Lease, every_seconds: float) -> Iterator[No
 
 def _later() -> suppress:
     """What a database cannot take now is told at the next beat."""
-    return suppress(StoreBusy, StoreFull)
+    return suppress(StoreUnavailable, StoreFull)
 
 
 def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> None:
@@ -369,7 +369,7 @@ def submit(store: Store, executor: Executor, workspace: Workspace, run: Run) -> 
 
 def _waits(store: Store, run_id: int) -> bool:
     """Whether a worker is worth starting: for a run that was ended or deleted it is not."""
-    with suppress(StoreBusy), store.reading() as session:
+    with suppress(StoreUnavailable), store.reading() as session:
         pulse = runs.pulse(session, run_id)
         return pulse is not None and pulse.status == runs.QUEUED
     return True

@@ -27,8 +27,8 @@ from service.errors import (
     CheckpointCorrupt,
     EpochQuarantined,
     ImageNotFound,
-    StoreBusy,
     StoreFull,
+    StoreUnavailable,
     UnknownName,
 )
 from service.flows.cache import Cache
@@ -170,7 +170,7 @@ class Viewer:
             raise ImageNotFound(reference, f"nothing was uploaded for {dataset} under that name")
         if not told:
             # A busy or full database is told by the next look.
-            with suppress(StoreBusy, StoreFull), self.store.writing() as session:
+            with suppress(StoreUnavailable, StoreFull), self.store.writing() as session:
                 uploads.use(session, dataset, [reference])
         return kept
 
@@ -319,7 +319,7 @@ class Viewer:
                 self.store.room.check(session)
                 heatmaps.complete(session, rows)
                 predictions.keep(session, sure)
-        except (StoreBusy, StoreFull) as error:
+        except (StoreUnavailable, StoreFull) as error:
             # Whoever asked for a picture gets it: the rows can be computed again.
             log.warning("what was computed is not kept", error=type(error).__name__)
 

@@ -1,27 +1,32 @@
 """The engine and its sessions: short transactions, readers and writers told apart."""
 
-import errno
-import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Engine, NullPool, create_engine, event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.errors import InvalidValue, SchemaMismatch, StoreBusy, StoreDamaged, StoreFull
-from service.store import sqlite_file
-from service.store.sqlite_file import Mode
+from service.errors import InvalidValue, SchemaMismatch, UnsupportedEncoding
+from service.store import driver_errors, sqlite_file, sqlite_identity
+from service.store.sqlite_file import Mode, file_of
 
 BUSY_TIMEOUT_SECONDS = 15
 IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was stopped
+POSTGRESQL_OPTIONS = {
+    "connect_timeout": 10,  # seconds
+    "tcp_user_timeout": 30_000,  # milliseconds until a host that does not answer counts as lost
+    "keepalives_idle": 30,  # seconds
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+}
+"""libpq's: without them a query to a host that is gone waits for a quarter of an hour."""
+
 # Older ones can lose a commit when two connections reset the write-ahead log at once.
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
@@ -36,24 +41,30 @@ def open_engine(database: Path | str) -> Engine:
         # The driver that we depend on, whatever the URL left open.
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
-        engine = create_engine(parsed, pool_pre_ping=True, pool_recycle=1800)
+        options = {
+            name: POSTGRESQL_OPTIONS[name] for name in POSTGRESQL_OPTIONS.keys() - parsed.query
+        }
+        engine = create_engine(
+            parsed,
+            pool_pre_ping=True,
+            pool_recycle=1800,
+            hide_parameters=True,
+            connect_args={**options, "client_encoding": "UTF8"},
+        )
+        # Before SQLAlchemy's own first statements: in another encoding their answers are bytes.
+        event.listen(engine, "connect", _check_encoding, insert=True)
         event.listen(engine, "connect", _prepare_postgresql)
         return engine
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_TIMEOUT_SECONDS})
+    # Values of statements may be secrets: they stand in no error, and so in no log.
+    engine = create_engine(
+        parsed, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+    )
     if parsed.get_backend_name() == "sqlite":
         if (file := file_of(engine)) is not None:
-            event.listen(engine, "do_connect", partial(_open_sqlite, file))
+            sqlite_identity.bind_connections(engine, file)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def file_of(engine: Engine) -> Path | None:
-    """The SQLite file of an engine; None for a server, a database in memory and a `file:` URI."""
-    name = engine.url.database
-    if engine.dialect.name != "sqlite" or not name or name.startswith((":memory:", "file:")):
-        return None
-    return Path(name)
 
 
 def _url(database: Path | str) -> URL:
@@ -74,19 +85,20 @@ def _url(database: Path | str) -> URL:
     return parsed
 
 
+def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:
+    for name in ("server_encoding", "client_encoding"):
+        if (encoding := connection.info.parameter_status(name)) != "UTF8":
+            raise UnsupportedEncoding(
+                f"The PostgreSQL database has {name} {encoding}, and Camreel needs UTF8: "
+                "create it with ENCODING 'UTF8' TEMPLATE template0."
+            )
+
+
 def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
     # Without them, who waits for the row of a run whose worker was stopped waits for ever.
     connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'")
     connection.commit()
-
-
-def _open_sqlite(
-    file: Path, _dialect: Any, _entry: ConnectionPoolEntry, arguments: list[Any], named: Any
-) -> None:
-    # A file that was moved away is not replaced by an empty one: it may come back.
-    arguments[:] = [sqlite_file.uri(file, "rw")]
-    named["uri"] = True
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -113,26 +125,25 @@ def _begin_sqlite(connection: Connection) -> None:
 def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
     """One transaction: committed at the end of the block, rolled back when it raises.
 
-    Raises StoreBusy and StoreFull in place of the driver's errors of that meaning.
+    Raises errors of ours alone, in place of SQLAlchemy's (`driver_errors.py`).
     """
     bound = engine.execution_options(camreel_writes=writes)
-    try:
-        with Session(bound, expire_on_commit=False) as session, session.begin():
-            yield session
-    except DBAPIError as error:
-        raise _translated(error) from error
-    except PoolTimeout as error:
-        raise StoreBusy("All connections to the database are in use.") from error
+    with (
+        driver_errors.translated(engine),
+        Session(bound, expire_on_commit=False) as session,
+        session.begin(),
+    ):
+        yield session
 
 
 @contextmanager
 def outside_transactions(engine: Engine) -> Iterator[Connection]:
     """A connection on which each statement stands alone: some of SQLite's take no transaction."""
-    try:
-        with engine.execution_options(camreel_writes=None).connect() as connection:
-            yield connection
-    except DBAPIError as error:
-        raise _translated(error) from error
+    with (
+        driver_errors.translated(engine),
+        engine.execution_options(camreel_writes=None).connect() as connection,
+    ):
+        yield connection
 
 
 @contextmanager
@@ -142,15 +153,13 @@ def untouched(engine: Engine) -> Iterator[Connection]:
     To open it for writing would set its journal's mode, and might merge another program's log.
     """
     file = file_of(engine)
-    try:
+    with driver_errors.translated(engine):
         if file is None or file.stat().st_size == 0:
             with engine.execution_options(camreel_writes=False).connect() as connection:
                 yield connection
         else:
             with _read_only(file) as connection:
                 yield connection
-    except DBAPIError as error:
-        raise _translated(error) from error
 
 
 @contextmanager
@@ -175,21 +184,8 @@ def _read_only(file: Path) -> Iterator[Connection]:
         yield connection
 
 
-def _translated(error: DBAPIError) -> Exception:
-    text = str(error.orig)
-    full = getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-    if full or re.search(r"disk is full|No space left", text):
-        return StoreFull("The disk that holds the database is full.")
-    if isinstance(error.orig, OSError) and error.orig.errno == errno.ENOSPC:
-        return StoreFull("The disk that holds the database is full.")
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_NOTADB:
-        return SchemaMismatch("The database's file is no SQLite database.")
-    if code is not None and code & 0xFF == sqlite3.SQLITE_CORRUPT:
-        return StoreDamaged("The database's file is damaged: see `camreel doctor`.")
-    if code is not None:
-        # The low byte is the kind, the rest says more of it.
-        busy = code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_CANTOPEN)
-    else:
-        busy = isinstance(error, OperationalError) or error.connection_invalidated
-    return StoreBusy("The database did not answer in time.") if busy else error
+@contextmanager
+def schema_transaction(engine: Engine) -> Iterator[Connection]:
+    """A connection in one transaction, for statements that change the schema."""
+    with driver_errors.translated(engine), engine.begin() as connection:
+        yield connection

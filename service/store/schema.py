@@ -14,8 +14,8 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from service.errors import SchemaMismatch
-from service.store.database import untouched
+from service.errors import SchemaMismatch, StatementRefused
+from service.store.database import schema_transaction, untouched
 from service.store.store import Store
 from service.store.tables import Base
 
@@ -79,6 +79,14 @@ def ensure(store: Store) -> None:
     _refuse(differences)
 
 
+def check(store: Store) -> None:
+    """Raises SchemaMismatch for a database that has another schema, or none; nothing is made."""
+    with untouched(store.engine) as connection:
+        if _version(connection) is not Version.CURRENT:
+            raise SchemaMismatch("The database has another schema than this program.")
+        _refuse(_differences(connection))
+
+
 def missing_indexes(store: Store) -> list[str]:
     """Names of indexes that make queries fast, and that the database lost."""
     with untouched(store.engine) as connection:
@@ -92,7 +100,7 @@ def missing_indexes(store: Store) -> list[str]:
 def _migrate(store: Store) -> None:
     config = _config()
     try:
-        with store.engine.begin() as connection:
+        with schema_transaction(store.engine) as connection:
             if connection.dialect.name == "postgresql":
                 # Programs that start at once upgrade in turn, as SQLite's own lock has them do.
                 connection.execute(
@@ -101,10 +109,12 @@ def _migrate(store: Store) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             _refuse(_differences(connection))
-    except DBAPIError as error:
+    except (StatementRefused, SchemaMismatch) as error:
+        if not isinstance(error.__cause__, DBAPIError):
+            raise
         raise SchemaMismatch(
             "The database could not be brought to this program's schema, and is as it was: "
-            + str(error.orig).partition("\n")[0]
+            + str(error.__cause__.orig).partition("\n")[0]
         ) from error
 
 

@@ -6,7 +6,6 @@ from contextlib import closing
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from service.errors import StoreBusy, StoreFull
 from service.store import run_blobs
 from service.store.database import WAL_IS_SAFE, outside_transactions
 
@@ -40,17 +39,12 @@ def incremental_vacuum(engine: Engine, pages: int) -> int:
     with outside_transactions(engine) as connection:
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  for mypy
-        try:
-            with closing(driver.cursor()) as cursor:
-                before = _number(cursor, "PRAGMA freelist_count")
-                # As a script: of a statement without columns the driver takes one step, which here
-                # is one page.
-                cursor.executescript(f"PRAGMA incremental_vacuum({pages})")
-                left = _number(cursor, "PRAGMA freelist_count")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                raise StoreFull("The disk that holds the database is full.") from error
-            raise StoreBusy("The database did not answer in time.") from error
+        with closing(driver.cursor()) as cursor:
+            before = _number(cursor, "PRAGMA freelist_count")
+            # As a script: of a statement without columns the driver takes one step, which here is
+            # one page.
+            cursor.executescript(f"PRAGMA incremental_vacuum({pages})")
+            left = _number(cursor, "PRAGMA freelist_count")
     return left if left < before else 0
 
 

@@ -6,6 +6,8 @@ import stat
 from pathlib import Path
 from typing import Literal
 
+from sqlalchemy import Engine
+
 from service.errors import InvalidValue
 from service.folders import make_private_folder, unusable
 
@@ -40,6 +42,14 @@ def prepare(file: Path, setting: str) -> None:
         _check_existing(real, setting)
     except OSError as error:
         raise unusable(setting, real, "cannot be created", error) from error
+
+
+def file_of(engine: Engine) -> Path | None:
+    """The SQLite file of an engine; None for a server, a database in memory and a `file:` URI."""
+    name = engine.url.database
+    if engine.dialect.name != "sqlite" or not name or name.startswith((":memory:", "file:")):
+        return None
+    return Path(name)
 
 
 def uri(file: Path, mode: Mode) -> str:

@@ -12,8 +12,9 @@ from service.folders import check_folder
 from service.store import sqlite_file
 from service.store.blobs import Blobs, open_blobs
 from service.store.blobs.bounded import BoundedBlobs
-from service.store.database import file_of, open_engine, transaction
+from service.store.database import open_engine, transaction
 from service.store.room import Bounds, Room
+from service.store.sqlite_file import file_of
 
 UNBOUNDED = Bounds()
 BOUNDLESS = Room()

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy.exc import IntegrityError
 
-from service.errors import EpochNotFound, RunNotFound
+from service.errors import EpochNotFound, RunNotFound, StatementRefused
 from service.store import epochs, runs
 from service.store.epochs import Checkpoint, Measures
 
@@ -78,12 +77,12 @@ def test_a_thousand_epochs_can_be_chosen_at_once(store, new_run, add_epoch):
 def test_an_epoch_is_added_once(store, new_run, add_epoch):
     run = new_run()
     add_epoch(run, 0, UNTRAINED)
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StatementRefused):
         add_epoch(run, 0, EXACT)
     with store.reading() as session:
         assert epochs.get(session, run.id, 0).measures == UNTRAINED
 
 
 def test_an_epoch_needs_its_run(store):
-    with pytest.raises(IntegrityError), store.writing() as session:
+    with pytest.raises(StatementRefused), store.writing() as session:
         epochs.add(session, 0, 0, UNTRAINED, Checkpoint("0" * 64, 1, "key"))

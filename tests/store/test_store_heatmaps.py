@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import func, select
-from sqlalchemy.exc import IntegrityError
 
+from service.errors import StatementRefused
 from service.store import heatmaps, images
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
@@ -127,7 +127,7 @@ def test_probes_maps_are_the_runs_own(store, run, heatmap, new_run, add_epoch):
 
 
 def test_a_map_needs_its_epoch(store, run, heatmap):
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StatementRefused):
         keep(store, heatmap(epoch=9))
     assert count(store) == 0
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from sqlalchemy.exc import IntegrityError
 
+from service.errors import StatementRefused
 from service.store import predictions
 from service.store.predictions import Prediction
 
@@ -34,5 +34,5 @@ def test_predictions_come_by_epoch_and_are_kept_once(store, run):
 
 
 def test_a_prediction_needs_its_epoch(store, run):
-    with pytest.raises(IntegrityError):
+    with pytest.raises(StatementRefused):
         keep(store, Prediction(run.id, 9, "test:7", [1.0]))

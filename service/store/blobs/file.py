@@ -8,15 +8,20 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import structlog
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from service import failpoints
-from service.errors import StoreBusy, StoreFull
+from service.errors import StoreInputOutput, StoreMissing
+from service.store import driver_errors
 from service.store.blobs.blobs import StoredBlob
 
 TEMPORARY = ".new-"
 TEMPORARIES = (TEMPORARY, "tmp")  # the latter were made by versions before this one
+
+
+log = structlog.get_logger()
 
 
 class FileBlobs:
@@ -50,19 +55,19 @@ class FileBlobs:
             failpoints.reach("blob-renamed")
             _settle(path.parent)
         except OSError as error:
-            raise StoreFull("The checkpoint could not be written to the blob folder.") from error
+            raise driver_errors.translation_of_os_error(error) from error
 
     def get(self, session: Session, key: str) -> bytes:  # noqa: ARG002
-        """The bytes. Raises KeyError if there are none, and StoreBusy where they cannot be read."""
+        """The bytes. Raises KeyError if there are none, StoreUnavailable if unreadable."""
         try:
             return self._path(key).read_bytes()
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
             # A folder that is not mounted now says nothing of the files in it.
             if self.folder.is_dir():
                 raise KeyError(key) from error
-            raise StoreBusy("The folder of checkpoints is not there.") from error
+            raise StoreMissing("The folder of blobs does not exist.") from error
         except OSError as error:
-            raise StoreBusy("The folder of checkpoints cannot be read.") from error
+            raise StoreInputOutput("The folder of blobs cannot be read.") from error
 
     def delete(self, session: Session | None, keys: list[str]) -> None:
         """Forget those keys, and folders that are empty then.
@@ -72,9 +77,9 @@ class FileBlobs:
         """
         paths = list(map(self._path, keys))
         if session is None:
-            self._unlink(paths)
+            self._unlink_or_log(paths)
         else:
-            event.listen(session, "after_commit", lambda _: self._unlink(paths), once=True)
+            event.listen(session, "after_commit", lambda _: self._unlink_or_log(paths), once=True)
 
     def stored(self, session: Session) -> Iterator[StoredBlob]:  # noqa: ARG002
         """All files of the folder, by name."""
@@ -91,11 +96,21 @@ class FileBlobs:
 
     def sweep(self, session: Session, names: list[str]) -> None:  # noqa: ARG002
         """Delete files that `stored` named."""
-        self._unlink([self.folder / name for name in names])
+        try:
+            self._unlink([self.folder / name for name in names])
+        except OSError as error:
+            raise driver_errors.translation_of_os_error(error) from error
 
     def folders(self) -> list[Path]:
         """The one folder."""
         return [self.folder]
+
+    def _unlink_or_log(self, paths: list[Path]) -> None:
+        # The rows are gone: whatever keeps the files cannot undo that, and the doctor sweeps them.
+        try:
+            self._unlink(paths)
+        except OSError as error:
+            log.warning("blob files left behind", files=len(paths), error=error.strerror)
 
     def _unlink(self, paths: list[Path]) -> None:
         for path in paths:

@@ -1,0 +1,42 @@
+"""Files and folders that accept no writes, not even root's."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def read_only(*paths: Path) -> Iterator[None]:
+    """Takes the right to write away for the time of a block.
+
+    A user's by their modes; root's, who is not held by modes, by the immutable attribute or, where
+    the file system has none, by a read-only bind mount. Skips the test where none of it works.
+    """
+    with ExitStack() as stack:
+        for path in paths:
+            stack.callback(_lock_by_mode(path) if os.geteuid() else _lock_for_root(path))
+        yield
+
+
+def _lock_by_mode(path: Path) -> Callable[[], object]:
+    mode = path.stat().st_mode & 0o777
+    path.chmod(mode & ~0o222)
+    return partial(path.chmod, mode)
+
+
+def _lock_for_root(path: Path) -> Callable[[], object]:
+    if shutil.which("chattr") and _runs("chattr", "+i", str(path)):
+        return partial(_runs, "chattr", "-i", str(path))
+    if shutil.which("mount") and _runs("mount", "--bind", "-o", "ro", str(path), str(path)):
+        return partial(_runs, "umount", str(path))
+    pytest.skip("root is kept from writing neither by chattr +i nor by a read-only bind mount here")
+
+
+def _runs(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,292 @@
+"""A database that cannot be used: an error of ours that says why, and all is well afterwards."""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy import NullPool, create_engine, make_url, text
+from sqlalchemy.exc import DatabaseError, OperationalError
+
+from service.errors import (
+    SchemaMismatch,
+    StatementRefused,
+    StoreAccessDenied,
+    StoreBusy,
+    StoreDamaged,
+    StoreFull,
+    StoreInputOutput,
+    StoreMissing,
+    StoreReadOnly,
+    UnsupportedEncoding,
+)
+from service.store import runs, schema
+from service.store.copies import copy_sqlite
+from service.store.driver_errors import translation
+from service.store.store import Store, opened
+from tests.read_only import read_only
+
+
+def write(store: Store, name: str = "written") -> None:
+    with store.writing() as session:
+        runs.create(session, name, [], {"epochs": 1}, 1)
+
+
+def names(store: Store) -> list[str]:
+    with store.reading() as session:
+        return [run.name for run in runs.newest(session, limit=10)]
+
+
+@pytest.fixture
+def administer(postgres_url: str) -> Iterator[Callable[[str], None]]:
+    """Executes statements on the PostgreSQL server, beside the store."""
+    url = make_url(postgres_url).set(drivername="postgresql+psycopg", database="postgres")
+    server = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    name = make_url(postgres_url).database
+
+    def execute(statement: str) -> None:
+        with server.connect() as connection:
+            connection.execute(text(statement.format(database=name)))
+
+    yield execute
+    server.dispose()
+
+
+@pytest.fixture
+def postgres_store(postgres_url: str) -> Iterator[Store]:
+    with opened(postgres_url) as store:
+        schema.ensure(store)
+        yield store
+
+
+@pytest.fixture
+def sqlite_store(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
+    shutil.copyfile(migrated_sqlite, tmp_path / "camreel.db")
+    with opened(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
+        write(store, "before")
+        yield store
+
+
+SQLITE_ERRORS = [
+    ("SQLITE_BUSY", StoreBusy),
+    ("SQLITE_BUSY_SNAPSHOT", StoreBusy),
+    ("SQLITE_LOCKED_SHAREDCACHE", StoreBusy),
+    ("SQLITE_NOMEM", StoreBusy),
+    ("SQLITE_IOERR_NOMEM", StoreBusy),
+    ("SQLITE_READONLY", StoreReadOnly),
+    ("SQLITE_READONLY_DIRECTORY", StoreReadOnly),
+    ("SQLITE_READONLY_RECOVERY", StoreReadOnly),
+    ("SQLITE_READONLY_DBMOVED", StoreMissing),
+    ("SQLITE_IOERR", StoreInputOutput),
+    ("SQLITE_IOERR_SHORT_READ", StoreInputOutput),
+    ("SQLITE_IOERR_FSYNC", StoreInputOutput),
+    ("SQLITE_FULL", StoreFull),
+    ("SQLITE_PERM", StoreAccessDenied),
+    ("SQLITE_AUTH", StoreAccessDenied),
+    ("SQLITE_NOTADB", SchemaMismatch),
+    ("SQLITE_CORRUPT", StoreDamaged),
+    ("SQLITE_CORRUPT_INDEX", StoreDamaged),
+    ("SQLITE_CONSTRAINT_NOTNULL", StatementRefused),
+]
+
+SQLSTATES = [
+    ("08006", StoreBusy),
+    ("08P01", StoreBusy),
+    ("25006", StoreReadOnly),
+    ("25P03", StoreBusy),
+    ("28P01", StoreAccessDenied),
+    ("3D000", StoreMissing),
+    ("40001", StoreBusy),
+    ("40P01", StoreBusy),
+    ("42501", StoreAccessDenied),
+    ("42703", SchemaMismatch),
+    ("42P01", SchemaMismatch),
+    ("53100", StoreFull),
+    ("53200", StoreBusy),
+    ("53300", StoreBusy),
+    ("55P03", StoreBusy),
+    ("57014", StoreBusy),
+    ("57P01", StoreBusy),
+    ("57P02", StoreBusy),
+    ("57P03", StoreBusy),
+    ("57P04", StoreMissing),
+    ("58030", StoreInputOutput),
+    ("XX001", StoreDamaged),
+    ("23502", StatementRefused),
+]
+
+
+@pytest.mark.parametrize(("name", "expected"), SQLITE_ERRORS)
+def test_each_result_code_of_sqlite_has_an_error_of_ours(name: str, expected, capsys) -> None:
+    original = sqlite3.OperationalError("disk I/O error at /var/lib/secret")
+    original.sqlite_errorcode = getattr(sqlite3, name)
+    for error in (original, OperationalError("INSERT secret", {}, original)):
+        ours = translation(error)
+        assert type(ours) is expected
+        assert "secret" not in str(ours)
+
+
+@pytest.mark.parametrize(("state", "expected"), SQLSTATES)
+def test_each_sqlstate_of_postgresql_has_an_error_of_ours(state: str, expected, capsys) -> None:
+    original = psycopg.errors.lookup(state)("secret")
+    ours = translation(DatabaseError("INSERT secret", {}, original))
+    assert type(ours) is expected
+    assert "secret" not in str(ours)
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_read_only_for_a_while_accepts_writes_afterwards(
+    postgres_store: Store, administer
+) -> None:
+    write(postgres_store, "before")
+    terminate = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    )
+    administer("ALTER DATABASE {database} SET default_transaction_read_only = on")
+    administer(terminate)
+    with pytest.raises(StoreReadOnly):
+        write(postgres_store)
+    assert names(postgres_store) == ["before"]
+    # This session began read-only, and would be so for as long as it is in the pool.
+    administer("ALTER DATABASE {database} RESET default_transaction_read_only")
+    with pytest.raises(StoreReadOnly):
+        write(postgres_store)
+    write(postgres_store, "after")
+    assert names(postgres_store) == ["after", "before"]
+
+
+@pytest.mark.postgres
+def test_a_connection_that_is_lost_before_the_commit_is_told_as_a_busy_database(
+    postgres_store: Store, administer
+) -> None:
+    def write_and_lose_the_connection() -> None:
+        with postgres_store.writing() as session:
+            runs.create(session, "lost", [], {"epochs": 1}, 1)
+            administer(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = '{database}'"
+            )
+
+    with pytest.raises(StoreBusy):
+        write_and_lose_the_connection()
+    write(postgres_store, "after")
+    assert names(postgres_store) == ["after"]
+
+
+@pytest.mark.parametrize(
+    ("change", "back"),
+    [
+        ("ALTER TABLE runs RENAME TO runs_", "ALTER TABLE runs_ RENAME TO runs"),
+        (
+            "ALTER TABLE runs RENAME COLUMN heartbeats TO beats",
+            "ALTER TABLE runs RENAME COLUMN beats TO heartbeats",
+        ),
+    ],
+    ids=["table", "column"],
+)
+def test_a_table_or_column_that_is_missing_is_a_schema_mismatch(store: Store, change, back) -> None:
+    write(store, "before")
+    with store.writing() as session:
+        session.execute(text(change))
+    for call in (names, write):
+        with pytest.raises(SchemaMismatch):
+            call(store)
+    with store.writing() as session:
+        session.execute(text(back))
+    write(store, "after")
+    assert names(store) == ["after", "before"]
+
+
+def test_a_sqlite_file_that_is_moved_away_is_missing_and_not_created_anew(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    file = tmp_path / "camreel.db"
+    file.rename(tmp_path / "moved.db")
+    for call in (names, write):
+        with pytest.raises(StoreMissing) as missing:
+            call(sqlite_store)
+        assert str(tmp_path) not in str(missing.value)
+    assert not file.exists()
+    (tmp_path / "moved.db").rename(file)
+    write(sqlite_store, "after")
+    assert names(sqlite_store) == ["after", "before"]
+
+
+def test_a_sqlite_file_that_is_replaced_is_read_and_written_at_once(
+    sqlite_store: Store, migrated_sqlite: Path, tmp_path: Path
+) -> None:
+    restored = tmp_path / "restored.db"
+    shutil.copyfile(migrated_sqlite, restored)
+    with opened(f"sqlite:///{restored}") as store:
+        write(store, "restored")
+    assert names(sqlite_store) == ["before"]
+    restored.rename(tmp_path / "camreel.db")
+    assert names(sqlite_store) == ["restored"]
+    write(sqlite_store, "after")
+    with closing(sqlite3.connect(tmp_path / "camreel.db")) as other:
+        assert other.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "both"])
+def test_a_read_only_sqlite_file_or_folder_is_read_and_says_that_it_is_read_only(
+    sqlite_store: Store, tmp_path: Path, what: str
+) -> None:
+    file = tmp_path / "camreel.db"
+    with read_only(*{"file": [file], "folder": [tmp_path], "both": [file, tmp_path]}[what]):
+        sqlite_store.engine.dispose()
+        assert names(sqlite_store) == ["before"]
+        with pytest.raises(StoreReadOnly):
+            write(sqlite_store)
+    write(sqlite_store, "after")
+    assert names(sqlite_store) == ["after", "before"]
+
+
+def test_a_copy_of_what_cannot_be_copied_raises_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "none.db").write_bytes(b"no database" * 1000)
+    with pytest.raises(SchemaMismatch):
+        copy_sqlite(tmp_path / "none.db", tmp_path / "copy.db")
+    with pytest.raises(StoreMissing):
+        copy_sqlite(tmp_path / "missing.db", tmp_path / "copy.db")
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_a_server_that_stores_another_encoding_than_utf8_is_refused(
+    postgres_url: str, administer, encoding: str
+) -> None:
+    administer("DROP DATABASE {database}")
+    administer(
+        f"CREATE DATABASE {{database}} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' "
+        "TEMPLATE template0"
+    )
+    with (
+        opened(postgres_url) as store,
+        pytest.raises(UnsupportedEncoding, match=f"{encoding}.*UTF8"),
+    ):
+        schema.ensure(store)
+
+
+@pytest.mark.postgres
+def test_text_is_sent_to_a_server_as_utf8_whatever_its_users_default(postgres_url: str) -> None:
+    url = make_url(postgres_url).update_query_dict({"client_encoding": "latin1"})
+    with opened(url.render_as_string(hide_password=False)) as store:
+        schema.ensure(store)
+        write(store, "学習")
+        assert names(store) == ["学習"]
+
+
+def test_a_sqlite_file_in_utf16_keeps_every_name(tmp_path: Path) -> None:
+    file = tmp_path / "camreel.db"
+    with closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA encoding = 'UTF-16le'")
+        connection.execute("CREATE TABLE first (id INTEGER)")
+        connection.execute("DROP TABLE first")
+    with opened(f"sqlite:///{file}") as store:
+        schema.ensure(store)
+        write(store, "学習 🧠")
+        assert names(store) == ["学習 🧠"]
+    with closing(sqlite3.connect(file)) as connection:
+        assert connection.execute("PRAGMA encoding").fetchone() == ("UTF-16le",)
