@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InvalidValue, StoreBusy
+from service.errors import InvalidValue, StoreMissing
 from service.store import runs, schema
 from service.store.store import Store, opened
 
@@ -192,7 +192,7 @@ def test_a_file_that_is_moved_away_is_not_replaced_by_an_empty_one(tmp_path: Pat
         use(store)
     file.rename(tmp_path / "away")
     with opened(file) as store:
-        with pytest.raises(StoreBusy), store.reading() as session:
+        with pytest.raises(StoreMissing), store.reading() as session:
             runs.get(session, 1)
         assert not file.exists()
         (tmp_path / "away").rename(file)
