@@ -37,7 +37,7 @@ class Source(Protocol):
     """A kind of resource."""
 
     def states(self, ids: Sequence[Any]) -> Mapping[Any, Any]:
-        """The states of those that exist, by one query. A thread calls it. Raises StoreUnavailable."""
+        """The states of those that exist, by one query, in a thread. Raises StoreUnavailable."""
         ...
 
 
