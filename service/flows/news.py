@@ -35,7 +35,7 @@ def news_after(store: Store, run_id: int, number: int) -> list[News]:
                 told += 1
                 news.append(News(event.number, reached[event.data["epoch"]]))
             else:
-                then = _as_it_was(run, event.data["status"], told - 1)
+                then = _before_its_environment(_as_it_was(run, event.data["status"], told - 1))
                 news.append(News(event.number, replace(then, last_event=event.number)))
     return news
 
@@ -53,3 +53,14 @@ def _as_it_was(run: Run, status: str, epochs_done: int) -> Run:
         started_at=None if status == runs.QUEUED else run.started_at,
         finished_at=None,
     )
+
+
+def _before_its_environment(run: Run) -> Run:
+    """The run without its environment, if it has not trained or ended yet.
+
+    Its worker records it at some moment after the run has the status: the same event would have it
+    for one reader and not for another.
+    """
+    if run.epochs_done >= 0 or run.status in runs.TERMINAL:
+        return run
+    return replace(run, environment=None, environment_changes=())
