@@ -3,11 +3,11 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from service.errors import RunConflict, StoreFull
-from service.store import deleted_runs, runs, space
+from service.store import deleted_runs, imports, runs, space
 from service.store.store import Store
 
 BATCH_SECONDS = 0.05
@@ -15,6 +15,9 @@ BATCH_SECONDS = 0.05
 
 MIN_PAGES, MAX_PAGES = 16, 2048
 """Of a batch: 64 KiB to 8 MiB."""
+
+IMPORT_TIMEOUT_SECONDS = 600.0
+"""An import that wrote nothing for so long was interrupted."""
 
 PAUSES_PER_BATCH = 2.0
 """SQLite does not queue its writers, they ask again and again: most of the time nobody writes."""
@@ -41,6 +44,8 @@ class Deletion:
 
     store: Store
     _pages: int = MIN_PAGES  # of the next batch, adapted to the disk's speed
+    # By run: the heartbeats of an import when they last changed, and when that was seen.
+    _imports: dict[int, tuple[int, float]] = field(default_factory=dict)
 
     def free(self, seconds: float = math.inf) -> bool:
         """Free all, or what can be freed in about so many seconds; whether all is freed.
@@ -48,6 +53,7 @@ class Deletion:
         Raises StoreBusy, StoreFull.
         """
         deadline = time.monotonic() + seconds
+        self._abandon_interrupted_imports()
         with self.store.reading() as session:
             run_ids = deleted_runs.ids(session)
         # A phase for all runs after the other: pages moved into holes are not freed soon after.
@@ -61,6 +67,23 @@ class Deletion:
                 if time.monotonic() > deadline:
                     return False
         return True
+
+    def _abandon_interrupted_imports(self) -> None:
+        """Delete what imports left whose heartbeats, by this process's clock, have stopped."""
+        now = time.monotonic()
+        with self.store.reading() as session:
+            heartbeats = imports.get_heartbeats(session)
+        previous = self._imports
+        self._imports = {
+            run_id: previous[run_id]
+            if previous.get(run_id, (-1, now))[0] == count
+            else (count, now)
+            for run_id, count in heartbeats.items()
+        }
+        for run_id, (count, since) in self._imports.items():
+            if now - since > IMPORT_TIMEOUT_SECONDS:
+                with self.store.writing() as session:
+                    imports.abandon(session, run_id, count)
 
     def _timed(self, batch: Callable[[], bool]) -> bool:
         """One batch and a pause; whether there are more of its kind."""

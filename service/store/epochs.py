@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
 from service.store import events, runs
-from service.store.run_status import not_deleted
+from service.store.run_status import is_visible
 from service.store.tables import CheckpointRow, EpochRow
 
 
@@ -123,7 +123,7 @@ def count(session: Session) -> tuple[int, int, int]:
         func.count(),
         func.count(CheckpointRow.quarantined),
         func.coalesce(func.sum(CheckpointRow.bytes), 0),
-    ).where(not_deleted(CheckpointRow.run_id))
+    ).where(is_visible(CheckpointRow.run_id))
     total, quarantined, size = session.execute(query).one()
     return total, quarantined, int(size)
 
@@ -137,7 +137,7 @@ def _change(
         .where(
             CheckpointRow.run_id == run_id,
             CheckpointRow.epoch == epoch,
-            not_deleted(run_id),
+            is_visible(run_id),
             *where,
         )
         .values(**values)
@@ -166,7 +166,7 @@ def _with_checkpoints(run_id: int) -> Select[*tuple[Any, ...]]:
             CheckpointRow,
             (CheckpointRow.run_id == EpochRow.run_id) & (CheckpointRow.epoch == EpochRow.epoch),
         )
-        .where(EpochRow.run_id == run_id, not_deleted(run_id))
+        .where(EpochRow.run_id == run_id, is_visible(run_id))
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
-from service.store.run_status import not_deleted
+from service.store.run_status import is_visible
 from service.store.tables import EventRow
 
 EPOCH, STATUS = "epoch", "status"
@@ -45,7 +45,7 @@ def after(session: Session, run_id: int, number: int, limit: int | None = None) 
     """The next `limit` events after that number, in order."""
     query = (
         select(EventRow.number, EventRow.kind, EventRow.data)
-        .where(EventRow.run_id == run_id, EventRow.number > number, not_deleted(run_id))
+        .where(EventRow.run_id == run_id, EventRow.number > number, is_visible(run_id))
         .order_by(EventRow.number)
         .limit(limit)
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Row, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
-from service.store.run_status import not_deleted
+from service.store.run_status import is_visible
 from service.store.tables import HeatmapRow, ImageRow, ProbeRow
 
 
@@ -110,7 +110,7 @@ def levels_of(
     """Maps of those methods, images and classes from the first to the last of two epochs."""
     query = select(*(getattr(HeatmapRow, name) for name in MapLevels._fields)).where(
         HeatmapRow.run_id == run_id,
-        not_deleted(run_id),
+        is_visible(run_id),
         HeatmapRow.layer == layer,
         HeatmapRow.method.in_(methods),
         HeatmapRow.image.in_(images),
@@ -129,7 +129,7 @@ def of_image(
         select(*_COLUMNS)
         .where(
             HeatmapRow.run_id == run_id,
-            not_deleted(run_id),
+            is_visible(run_id),
             HeatmapRow.image == image,
             HeatmapRow.method == method,
             HeatmapRow.layer == layer,
@@ -145,7 +145,7 @@ def of_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
     """All of an epoch's, with their levels, by image, class, method and layer."""
     query = (
         select(*_COLUMNS, HeatmapRow.levels)
-        .where(HeatmapRow.run_id == run_id, HeatmapRow.epoch == epoch, not_deleted(run_id))
+        .where(HeatmapRow.run_id == run_id, HeatmapRow.epoch == epoch, is_visible(run_id))
         .order_by(HeatmapRow.image, HeatmapRow.class_index, HeatmapRow.method, HeatmapRow.layer)
     )
     return [replace(_value(row), levels=row.levels) for row in session.execute(query)]
@@ -164,7 +164,7 @@ def of_probes(
             & (ImageRow.reference == HeatmapRow.image)
             & (ImageRow.label == HeatmapRow.class_index),
         )
-        .where(HeatmapRow.run_id == run_id, HeatmapRow.layer == layer, not_deleted(run_id))
+        .where(HeatmapRow.run_id == run_id, HeatmapRow.layer == layer, is_visible(run_id))
         .order_by(HeatmapRow.epoch, HeatmapRow.method, ProbeRow.position)
     )
     if method is not None:

@@ -7,7 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
-from service.store.run_status import not_deleted
+from service.store.run_status import is_visible
 from service.store.tables import ImageRow, ProbeRow
 
 
@@ -37,7 +37,7 @@ def probes(session: Session, run_id: int) -> list[StoredImage]:
     query = (
         select(ImageRow)
         .join(ProbeRow, ProbeRow.image_id == ImageRow.id)
-        .where(ProbeRow.run_id == run_id, not_deleted(run_id))
+        .where(ProbeRow.run_id == run_id, is_visible(run_id))
         .order_by(ProbeRow.position)
     )
     return [_value(row) for row in session.scalars(query)]
@@ -46,7 +46,7 @@ def probes(session: Session, run_id: int) -> list[StoredImage]:
 def count_probes(session: Session, run_id: int) -> int:
     """How many images a run watches."""
     query = select(func.count()).select_from(ProbeRow)
-    query = query.where(ProbeRow.run_id == run_id, not_deleted(run_id))
+    query = query.where(ProbeRow.run_id == run_id, is_visible(run_id))
     return session.execute(query).scalar_one()
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
-from service.store.run_status import not_deleted
+from service.store.run_status import is_visible
 from service.store.tables import PredictionRow
 
 LITTLE_FLOATS = np.dtype("<f4")
@@ -40,7 +40,7 @@ def of_image(
     """Those of one image, by epoch: all, or from the first to the last of two epochs."""
     query = (
         select(PredictionRow.epoch, PredictionRow.probabilities)
-        .where(PredictionRow.run_id == run_id, PredictionRow.image == image, not_deleted(run_id))
+        .where(PredictionRow.run_id == run_id, PredictionRow.image == image, is_visible(run_id))
         .order_by(PredictionRow.epoch)
     )
     if between is not None:
@@ -57,7 +57,7 @@ def of_epoch(session: Session, run_id: int, epoch: int) -> list[Prediction]:
     """Those of one epoch, by image."""
     query = (
         select(PredictionRow.image, PredictionRow.probabilities)
-        .where(PredictionRow.run_id == run_id, PredictionRow.epoch == epoch, not_deleted(run_id))
+        .where(PredictionRow.run_id == run_id, PredictionRow.epoch == epoch, is_visible(run_id))
         .order_by(PredictionRow.image)
     )
     return [

@@ -1,4 +1,4 @@
-"""The statuses of runs, and the condition that hides deleted ones."""
+"""The statuses of runs, and the condition that hides some runs."""
 
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
@@ -15,10 +15,16 @@ QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
 TERMINAL = (SUCCEEDED, FAILED, CANCELLED)
 
 DELETING = "deleting"
-"""Of a run that was deleted and whose rows and blobs are not freed yet. No client sees it."""
+"""Of a run that was deleted and whose rows and blobs are not freed yet."""
+
+IMPORTING = "importing"
+"""Of a run whose rows and blobs are still being stored by an import."""
+
+HIDDEN = (DELETING, IMPORTING)
+"""What no client sees: such runs are outside STATUSES, and no change of status applies to them."""
 
 
-def not_deleted(run_id: int | InstrumentedAttribute[int]) -> ColumnElement[bool]:
-    """Whether the run exists and is not deleted: a condition for every query on a run's rows."""
+def is_visible(run_id: int | InstrumentedAttribute[int]) -> ColumnElement[bool]:
+    """Whether the run exists and is not hidden: a condition for every query on a run's rows."""
     run = aliased(RunRow)
-    return select(run.id).where(run.id == run_id, run.status != DELETING).exists()
+    return select(run.id).where(run.id == run_id, run.status.not_in(HIDDEN)).exists()

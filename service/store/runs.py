@@ -24,6 +24,7 @@ from service.store.run_status import (
     CANCELLED,
     DELETING,
     FAILED,
+    HIDDEN,
     QUEUED,
     RUNNING,
     STATUSES,
@@ -149,7 +150,7 @@ def check_queue(session: Session, limit: int) -> None:
 def get(session: Session, run_id: int) -> Run:
     """The run. Raises RunNotFound."""
     row = session.get(RunRow, run_id)
-    if row is None or row.status == DELETING:
+    if row is None or row.status in HIDDEN:
         raise RunNotFound(run_id)
     return _value(row, _tags(session, [run_id]).get(run_id, []))
 
@@ -163,7 +164,7 @@ def hold(session: Session, run_id: int) -> Run:
 
 def stays(session: Session, run_id: int) -> bool:
     """Whether the run is there; if so, it is not deleted before the transaction ends."""
-    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status != DELETING)
+    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN))
     return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
 
 
@@ -195,7 +196,7 @@ def pulses(session: Session, run_ids: Sequence[int]) -> dict[int, Pulse]:
         for row in session.execute(
             select(*columns).where(
                 RunRow.id.in_(run_ids[start : start + MAX_IDS_PER_QUERY]),
-                RunRow.status != DELETING,
+                RunRow.status.not_in(HIDDEN),
             )
         )
     }
@@ -203,7 +204,7 @@ def pulses(session: Session, run_ids: Sequence[int]) -> dict[int, Pulse]:
 
 def with_ids(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
     """The runs that exist, at most MAX_IDS_PER_QUERY, by id."""
-    query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status != DELETING)
+    query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.not_in(HIDDEN))
     rows = list(session.scalars(query))
     tags = _tags(session, [row.id for row in rows])
     return {row.id: _value(row, tags.get(row.id, [])) for row in rows}
@@ -222,7 +223,7 @@ def newest(
 
     `search` is a part of the name, in whatever case.
     """
-    query = select(RunRow).where(RunRow.status != DELETING)
+    query = select(RunRow).where(RunRow.status.not_in(HIDDEN))
     query = query.order_by(RunRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(RunRow.id < before)
@@ -302,7 +303,7 @@ def record_environment(
 
 def cancel_requested(session: Session, run_id: int) -> bool:
     """Whether somebody asked for the run's end; a run that was deleted counts as cancelled."""
-    query = select(RunRow.cancel_requested).where(RunRow.id == run_id, RunRow.status != DELETING)
+    query = select(RunRow.cancel_requested).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN))
     return session.scalar(query) is not False
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
-from service.store.run_status import DELETING, not_deleted
+from service.store.run_status import HIDDEN, is_visible
 from service.store.tables import EpochRow, HeatmapRow, ImageRow, ProbeRow, RunRow
 
 
@@ -16,7 +16,7 @@ def accuracies(session: Session, run_ids: Sequence[int], most: int) -> dict[int,
     query = (
         select(EpochRow.run_id, EpochRow.test_accuracy)
         .join(RunRow, RunRow.id == EpochRow.run_id)
-        .where(RunRow.status != DELETING)
+        .where(RunRow.status.not_in(HIDDEN))
         .where(EpochRow.run_id.in_(run_ids), (done - EpochRow.epoch) % step == 0)
         .order_by(EpochRow.run_id, EpochRow.epoch)
     )
@@ -43,7 +43,7 @@ def blank_counts(
             & (HeatmapRow.image == ImageRow.reference)
             & (HeatmapRow.class_index == ImageRow.label),
         )
-        .where(not_deleted(ProbeRow.run_id))
+        .where(is_visible(ProbeRow.run_id))
         .where(ProbeRow.run_id.in_(run_ids), HeatmapRow.method.in_(methods), HeatmapRow.epoch >= 1)
         .group_by(HeatmapRow.run_id, HeatmapRow.layer, HeatmapRow.method)
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.store.run_status import not_deleted
+from service.store.run_status import is_visible
 from service.store.tables import TrainingStateRow
 
 
@@ -37,6 +37,6 @@ def keep(session: Session, run_id: int, state: StoredState) -> str | None:
 
 def find(session: Session, run_id: int) -> StoredState | None:
     """The run's state, if it has one."""
-    query = select(TrainingStateRow).where(TrainingStateRow.run_id == run_id, not_deleted(run_id))
+    query = select(TrainingStateRow).where(TrainingStateRow.run_id == run_id, is_visible(run_id))
     row = session.scalar(query)
     return StoredState(row.epoch, row.sha256, row.bytes, row.blob_key) if row else None

@@ -9,6 +9,7 @@ import socket
 import zipfile
 import zlib
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,17 +28,19 @@ from service.flows.training import resume_run, start_run
 from service.flows.transfer import archive as archive_module
 from service.flows.transfer import layout as layout_module
 from service.flows.transfer.exporting import export_run
-from service.flows.transfer.importing import import_run
+from service.flows.transfer.importing import _Import, import_run
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import to_json
-from service.flows.uploads import Uploads
+from service.flows.uploads import Uploads, upload_decoder
 from service.flows.viewing import Query, Viewer
 from service.jobs.inline import InlineExecutor
 from service.store import (
+    deleted_runs,
     epochs,
     events,
     heatmaps,
     images,
+    imports,
     predictions,
     runs,
     schema,
@@ -173,7 +176,8 @@ def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
     with here.opened() as store:
         schema.ensure(store)
         drawn = to_png(torch.arange(28 * 28, dtype=torch.uint8).view(1, 28, 28))
-        upload, _ = Uploads(store, 10**6, timedelta(days=1)).take("digits", drawn)
+        with closing(upload_decoder(10**6, 10**6)) as decoder:
+            upload, _ = Uploads(store, decoder, 10**6, timedelta(days=1)).take("digits", drawn)
         reference = upload.image.reference
         probes = {"per_class": 0, "images": [reference, "test:1"]}
         spec = SPEC.model_copy(update={"probes": Probes.model_validate(probes), "epochs": 1})
@@ -613,6 +617,62 @@ def test_an_import_that_fails_in_its_midst_leaves_nothing(exported, elsewhere, m
     monkeypatch.setattr(epochs, "restore", fails)
     with elsewhere.opened() as store, pytest.raises(OSError):
         import_run(store, exported)
+    assert nothing_is_left(elsewhere)
+
+
+def test_others_write_while_a_run_is_imported_and_see_it_when_it_is_whole(
+    exported, elsewhere, monkeypatch
+):
+    """A second connection writes between any two batches, without waiting."""
+    monkeypatch.setattr("service.flows.transfer.importing.BATCH_BYTES", 1)
+    real, visible = _Import._batches, []
+
+    with elsewhere.opened() as store, elsewhere.opened() as other:
+
+        def batches_between_writes(self):
+            for batch in real(self):
+                yield batch
+                with other.writing() as session:
+                    created = runs.create(session, "other", [], SPEC.model_dump(mode="json"), 1)
+                    visible.extend({run.id for run in runs.newest(session, limit=9)} - {created.id})
+                    runs.mark_deleted(session, created.id)
+
+        monkeypatch.setattr(_Import, "_batches", batches_between_writes)
+        run = import_run(store, exported)
+        assert visible == []
+        with store.reading() as session:
+            assert [one.id for one in runs.newest(session, limit=9)] == [run.id]
+            # One between any two epochs.
+            assert len(deleted_runs.ids(session)) == EPOCHS + 1
+
+
+def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
+    exported, elsewhere, monkeypatch
+):
+    with elsewhere.opened() as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(_Import, "_undo", lambda *_: None)
+            patched.setattr(_Import, "_write_training_state", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                import_run(store, exported)
+        with store.reading() as session:
+            (hidden,) = imports.get_heartbeats(session)
+            assert runs.newest(session, limit=5) == []
+        clock = [1000.0]
+        monkeypatch.setattr("service.flows.deletion.time.monotonic", lambda: clock[0])
+        deletion = Deletion(store)
+        for seconds, heartbeat in ((0, False), (599, True), (599, False)):
+            clock[0] += seconds
+            deletion.free()
+            with store.writing() as session:
+                assert hidden in imports.get_heartbeats(session)
+                if heartbeat:
+                    imports.update_heartbeat(session, hidden)
+        clock[0] += 601
+        deletion.free()
+        with store.writing() as session:
+            assert imports.get_heartbeats(session) == {}
+            assert not imports.update_heartbeat(session, hidden)
     assert nothing_is_left(elsewhere)
 
 

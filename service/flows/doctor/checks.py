@@ -13,7 +13,7 @@ from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.files import leftovers, remove
 from service.flows.doctor.finding import Finding, Severity
 from service.flows.quarantine import Damage, damage
-from service.store import deleted_runs, epochs, inspection, run_blobs, runs, schema, space
+from service.store import deleted_runs, epochs, imports, inspection, run_blobs, runs, schema, space
 from service.store.runs import Lease, Run
 from service.store.store import Store
 
@@ -142,6 +142,9 @@ def _deletions(store: Store) -> Iterator[Finding]:
     with store.reading() as session:
         for run_id in deleted_runs.ids(session):
             words = "is deleted and not freed yet: a service does so; at once: camreel compact"
+            yield Finding(Severity.WARNING, words, run_id)
+        for run_id in imports.get_heartbeats(session):
+            words = "is being imported, or its import was interrupted: a service then deletes it"
             yield Finding(Severity.WARNING, words, run_id)
 
 

@@ -1,7 +1,9 @@
-"""A run from a file: looked at whole, then taken in by one transaction, or not at all."""
+"""A run from a file: checked as a whole, then stored in small transactions, shown by the last."""
 
 import math
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +17,8 @@ from service.core.images import is_png_of
 from service.core.spec import RunSpec
 from service.core.training import check_state
 from service.core.training_state import TrainingState
-from service.errors import CamreelError, CheckpointCorrupt, ImportRefused
+from service.errors import CamreelError, CheckpointCorrupt, ImportRefused, StoreBusy, StoreFull
+from service.flows.deletion import Deletion
 from service.flows.quarantine import expected_header
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, opened_archive
@@ -32,6 +35,7 @@ from service.store import (
     events,
     heatmaps,
     images,
+    imports,
     predictions,
     runs,
     training_states,
@@ -45,6 +49,9 @@ from service.store.predictions import Prediction
 from service.store.runs import Run, RunError
 from service.store.store import Store
 from service.store.training_states import StoredState
+
+BATCH_BYTES = 4 * 2**20
+"""What a transaction of an import writes, where an epoch is not larger."""
 
 
 def import_run(store: Store, path: Path) -> Run:
@@ -65,61 +72,110 @@ def import_run(store: Store, path: Path) -> Run:
             _rows(archive, spec, epoch)
             _check_checkpoint(archive.read(epoch.checkpoint), spec, epoch)
         _check_training_state(archive, spec)
-        taken = _Taken(store, archive, spec, f"imports/{uuid.uuid4().hex}")
-        try:
-            with store.writing() as session:
-                total = sum(member.bytes for member in archive.manifest.members())
-                store.room.check(session, total)
-                run_id = taken.write(session)
-        except BaseException:
-            # A store outside the database keeps what was put, whatever became of the transaction.
-            with store.writing() as session:
-                store.blobs.delete(session, taken.keys)
-            raise
+        run_id = _Import(store, archive, spec).run()
     with store.reading() as session:
         return runs.get(session, run_id)
 
 
-class _Taken:
-    """An archive on its way into the store."""
+class _Import:
+    """An archive on its way into the store, in transactions that keep no writer waiting.
 
-    def __init__(self, store: Store, archive: Archive, spec: RunSpec, place: str) -> None:
+    The run is hidden until the last of them. What an import that was killed left behind is
+    deleted by a service, as its heartbeats stop.
+    """
+
+    def __init__(self, store: Store, archive: Archive, spec: RunSpec) -> None:
         self._store = store
         self._archive = archive
         self._spec = spec
         # A name of its own: the id that a transaction gave is given again once it was rolled back.
-        self._place = place
-        self._state_key = f"{place}/state.safetensors"
-        self.keys = [*(self._key(epoch) for epoch in archive.manifest.epochs), self._state_key]
+        self._folder = f"imports/{uuid.uuid4().hex}"
+        self._state_key = f"{self._folder}/state.safetensors"
 
-    def write(self, session: Any) -> int:
-        """All of it; the run's id here."""
+    def run(self) -> int:
+        """Store all of it; the run's id here. Nothing is left of an import that fails."""
         manifest = self._archive.manifest
-        run_id = runs.restore(session, _run(manifest, self._spec))
-        watched = [_image(self._archive, self._spec, image) for image in manifest.images]
-        for image in watched:
-            kept = images.get(session, image.dataset, image.reference)
-            if kept is not None and (kept.png, kept.label) != (image.png, image.label):
-                raise ImportRefused(f"another image is kept here as {image.reference}")
-        images.watch(session, run_id, watched)
-        for one in manifest.images:
-            if one.upload is not None:
-                choices = asdict(one.upload.choices)
-                dataset, digest = self._spec.dataset, one.upload.digest
-                uploads.restore(session, dataset, one.reference, digest, choices)
-        for epoch in manifest.epochs:
-            self._write_epoch(session, run_id, epoch)
-        told = [Event(event.number, event.kind, event.data) for event in manifest.events]
-        events.restore(session, run_id, told)
-        if manifest.training_state is not None:
-            data = self._archive.read(manifest.training_state)
-            state = manifest.training_state
-            self._store.blobs.put(session, self._state_key, data)
-            stored = StoredState(
-                manifest.run.epochs_done, state.sha256, state.bytes, self._state_key
-            )
-            training_states.keep(session, run_id, stored)
+        with self._store.writing() as session:
+            total = sum(member.bytes for member in manifest.members())
+            self._store.room.check(session, total)
+            self._read_probes(session)
+            run_id = imports.begin(session, _run(manifest, self._spec))
+        try:
+            for batch in self._batches():
+                with self._continuing(run_id) as session:
+                    for epoch in batch:
+                        self._write_epoch(session, run_id, epoch)
+            with self._continuing(run_id) as session:
+                self._write_training_state(session, run_id)
+                self._write_images_and_events(session, run_id)
+                imports.finish(session, run_id, manifest.run.status)
+        except BaseException:
+            self._undo(run_id)
+            raise
         return run_id
+
+    def _read_probes(self, session: Any) -> list[StoredImage]:
+        """The images that the run watches. Raises ImportRefused where others have their names."""
+        probes = [_image(self._archive, self._spec, one) for one in self._archive.manifest.images]
+        for image in probes:
+            stored = images.get(session, image.dataset, image.reference)
+            if stored is not None and (stored.png, stored.label) != (image.png, image.label):
+                raise ImportRefused(f"another image is kept here as {image.reference}")
+        return probes
+
+    def _write_images_and_events(self, session: Any, run_id: int) -> None:
+        """What is small: images are shared with other runs, and no deletion would remove them."""
+        images.watch(session, run_id, self._read_probes(session))
+        for exported in self._archive.manifest.images:
+            if exported.upload is not None:
+                choices = asdict(exported.upload.choices)
+                dataset, digest = self._spec.dataset, exported.upload.digest
+                uploads.restore(session, dataset, exported.reference, digest, choices)
+        history = [
+            Event(event.number, event.kind, event.data) for event in self._archive.manifest.events
+        ]
+        events.restore(session, run_id, history)
+
+    @contextmanager
+    def _continuing(self, run_id: int) -> Iterator[Any]:
+        """A transaction of this import. Raises StoreBusy where it was taken for interrupted."""
+        with self._store.writing() as session:
+            if not imports.update_heartbeat(session, run_id):
+                raise StoreBusy("The import stood still for too long, and was given up.")
+            yield session
+
+    def _batches(self) -> Iterator[list[ExportedEpoch]]:
+        """All epochs, in lists of up to BATCH_BYTES, at least one epoch each."""
+        batch: list[ExportedEpoch] = []
+        size = 0
+        for epoch in self._archive.manifest.epochs:
+            epoch_bytes = epoch.checkpoint.bytes + epoch.rows.bytes
+            if batch and size + epoch_bytes > BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+            batch.append(epoch)
+            size += epoch_bytes
+        if batch:
+            yield batch
+
+    def _write_training_state(self, session: Any, run_id: int) -> None:
+        state = self._archive.manifest.training_state
+        if state is None:
+            return
+        self._store.blobs.put(session, self._state_key, self._archive.read(state))
+        epoch = self._archive.manifest.run.epochs_done
+        stored = StoredState(epoch, state.sha256, state.bytes, self._state_key)
+        training_states.keep(session, run_id, stored)
+
+    def _undo(self, run_id: int) -> None:
+        """Hand the run to the deletion, and free what can be freed at once."""
+        with suppress(StoreBusy, StoreFull):
+            with self._store.writing() as session:
+                imports.abandon(session, run_id)
+                # A store outside the database keeps what a failed transaction put.
+                keys = [*map(self._key, self._archive.manifest.epochs), self._state_key]
+                self._store.blobs.delete(session, keys)
+            Deletion(self._store).free()
 
     def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
         data = self._archive.read(epoch.checkpoint)
@@ -140,7 +196,7 @@ class _Taken:
         predictions.keep(session, restored_scores)
 
     def _key(self, epoch: ExportedEpoch) -> str:
-        return f"{self._place}/{epoch.epoch}.safetensors"
+        return f"{self._folder}/{epoch.epoch}.safetensors"
 
 
 def _spec(manifest: Manifest) -> RunSpec:
