@@ -20,6 +20,7 @@ from service.api import (
     events,
     health,
     images,
+    jobs,
     pictures,
     problems,
     protection,
@@ -49,6 +50,8 @@ from service.flows.atlas import Atlases
 from service.flows.deletion import Deletion
 from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
+from service.flows.jobs import FOLLOW_SECONDS, JobBounds, Jobs
+from service.flows.lanes import LaneName, Lanes
 from service.flows.rescue import Rescuer
 from service.flows.summaries import Summaries
 from service.flows.uploads import Uploads, upload_decoder
@@ -74,6 +77,7 @@ RESOURCES = (
     pictures,
     report,
     evaluation,
+    jobs,
     images,
     uploads,
     catalogue,
@@ -84,6 +88,8 @@ RESOURCES = (
 )
 MAX_BODY_BYTES = 1 * 2**20
 MAX_CONCURRENT_UPLOADS = 32  # one is decoded, the others are received or wait; beyond it 503
+READING_THREADS, CHANGING_THREADS, HEALTH_THREADS = 8, 8, 2
+MAX_WAITING_READS = 1_000
 RESCUE_SECONDS = 10.0
 DELETION_SECONDS = 1.0
 DELETION_CALL_SECONDS = 1.0
@@ -110,10 +116,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         training.pick_up(services.store, services.executor, services.workspace)
         services.background.add(_lease_monitor(services))
         services.background.add(_deletion(services))
+        services.background.add(_job_monitor(services))
         services.background.start()
         yield
         services.background.request_stop()
         services.uploads.close()
+        services.lanes.close()
+        services.jobs.close()
         services.executor.close()
         services.background.join()
         services.store.close()
@@ -176,6 +185,9 @@ def open_services(settings: Settings) -> ServiceSet:
 
     pictures = Pictures(viewer)
     slots = StreamSlots(settings.max_streams, settings.max_client_streams)
+    lanes = _lanes(settings)
+    job_bounds = JobBounds(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
+    jobs_of_store = Jobs(store, lanes[LaneName.BATCH], job_bounds)
     caches = viewer.caches | {"pictures": pictures.cache}
     return ServiceSet(
         store,
@@ -189,7 +201,7 @@ def open_services(settings: Settings) -> ServiceSet:
         Summaries(viewer),
         EventHub(),
         slots,
-        Metrics(lambda: vitals(store), caches, lambda: slots.count),
+        Metrics(lambda: vitals(store), caches, lambda: slots.count, lanes.loads),
         Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
         Uploads(
             store,
@@ -198,6 +210,9 @@ def open_services(settings: Settings) -> ServiceSet:
             timedelta(days=settings.upload_days),
         ),
         CapacityLimiter(MAX_CONCURRENT_UPLOADS),
+        lanes,
+        jobs_of_store,
+        CapacityLimiter(HEALTH_THREADS),
         settings.max_queued_runs,
         BackgroundTasks(),
     )
@@ -220,3 +235,19 @@ def _deletion(services: ServiceSet) -> BackgroundTask:
 
     task = BackgroundTask("deletion", free_some, interval_seconds=DELETION_SECONDS)
     return task
+
+
+def _lanes(settings: Settings) -> Lanes:
+    waiting = settings.max_waiting_requests
+    return Lanes(
+        {
+            LaneName.READING: (READING_THREADS, MAX_WAITING_READS),
+            LaneName.CHANGES: (CHANGING_THREADS, MAX_WAITING_READS),
+            LaneName.INTERACTIVE: (settings.interactive_threads, waiting),
+            LaneName.BATCH: (settings.batch_threads, waiting),
+        }
+    )
+
+
+def _job_monitor(services: ServiceSet) -> BackgroundTask:
+    return BackgroundTask("jobs", services.jobs.scan, interval_seconds=FOLLOW_SECONDS)

@@ -1,5 +1,6 @@
 """What can go wrong, in the field's words. No HTTP: `api/problems.py` gives each its status."""
 
+import re
 from collections.abc import Iterable
 
 
@@ -76,6 +77,51 @@ class TooManyStreams(CamreelError):
             f"The limit of open event streams of {clients} is reached: {limit} ({setting}). One "
             "stream can follow several runs: GET /events?runs=1,2,3."
         )
+
+
+class PoolFull(CamreelError):
+    """As much expensive work waits as may wait."""
+
+    def __init__(self, lane: str) -> None:
+        super().__init__(
+            f"As many requests wait for {lane} work as may. Try again later, or ask for a job: "
+            "Prefer: respond-async."
+        )
+
+
+class JobsFull(CamreelError):
+    """As many jobs wait or run as may."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"There are {limit} unfinished jobs, which is the most. Try again later.")
+
+
+class JobNotFound(NotFound):
+    """No job has this id; an ended one is removed after a while."""
+
+    def __init__(self, job_id: int) -> None:
+        super().__init__(f"There is no job {job_id}.")
+
+
+class JobNotDone(NotFound):
+    """A job that has no result, at least not yet."""
+
+    def __init__(self, job_id: int, status: str) -> None:
+        super().__init__(f"Job {job_id} has no result: it is {status}.")
+
+
+class JobNotOwned(CamreelError):
+    """A job that somebody else asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("Only whoever asked for a job may end it, or a token of scope admin.")
+
+
+class Interrupted(CamreelError):
+    """The server that did the work ended before it was done."""
+
+    def __init__(self) -> None:
+        super().__init__("The server that did the work ended. Send the request again.")
 
 
 class KeyReused(InvalidValue):
@@ -277,3 +323,8 @@ class RateLimited(CamreelError):
     def __init__(self, seconds: int) -> None:
         super().__init__(f"Too many requests; the next one is answered in {seconds} seconds.")
         self.seconds = seconds
+
+
+def error_type(kind: type[Exception], separator: str = "-") -> str:
+    """The word for programs of a kind of error, as in `run-not-found`."""
+    return separator.join(re.findall(r"[A-Z][a-z]*", kind.__name__)).lower()

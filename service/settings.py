@@ -126,6 +126,21 @@ class Settings(BaseSettings):
     memory_bytes: int = Field(
         2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
     )
+    interactive_threads: PositiveInt = Field(
+        4, le=64, description="Single maps and small atlases computed at once."
+    )
+    batch_threads: PositiveInt = Field(
+        2, le=64, description="Evaluations, sheets, reports and other long work done at once."
+    )
+    max_waiting_requests: int = Field(
+        32, ge=0, le=10_000, description="Requests that wait for either; beyond it 503."
+    )
+    max_jobs: PositiveInt = Field(
+        200, le=100_000, description="Jobs kept; the oldest ended one makes room for a new one."
+    )
+    job_seconds: PositiveInt = Field(
+        3600, le=31_536_000, description="Time that an ended job and its result are kept."
+    )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
 

@@ -4,11 +4,11 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import unquote
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -35,6 +35,9 @@ COOKIE = "camreel_session"
 CSRF_HEADER = "x-csrf-token"
 SIGN_IN = ("POST", "/session")
 STREAMS = {"/events", "/runs/{run_id}/events"}
+THREADS = 8
+"""Threads that look credentials up: not those that endpoints wait in for the database."""
+
 ADMITTED_SECONDS = 2.0
 """How often a stream's credential is looked at again."""
 
@@ -50,6 +53,7 @@ class Access:
     app: ASGIApp
     requests: Limit
     sign_ins: Limit
+    _threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS), repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -86,7 +90,7 @@ class Access:
         try:
             while not (await asyncio.wait([answering], timeout=ADMITTED_SECONDS))[0]:
                 with suppress(StoreUnavailable):  # asked again
-                    await _principal(gate, headers)
+                    await self._principal(gate, headers)
         except Unauthenticated:
             answering.cancel()
             with suppress(asyncio.CancelledError):
@@ -116,7 +120,7 @@ class Access:
             return
         headers = Headers(scope=scope)
         try:
-            known.who = who = await _principal(gate, headers)
+            known.who = who = await self._principal(gate, headers)
         except Unauthenticated:
             _count(self.requests, client_of(scope), told)
             raise
@@ -130,16 +134,18 @@ class Access:
         remembered = _remembered_unclaimed(gate, scope)
         if remembered is not None:
             return remembered
-        return await _in_thread(gate.look_up_unclaimed)
+        return await self._in_thread(gate.look_up_unclaimed)
 
+    async def _principal(self, gate: Gate, headers: Headers) -> Principal:
+        """Whom the header's token, or else the cookie, stands for. Raises Unauthenticated."""
+        kind, secret = _credential(headers)
+        remembered = gate.remembered(kind, secret)
+        if remembered is not None:
+            return remembered
+        return await self._in_thread(lambda: gate.look_up(kind, secret))
 
-async def _principal(gate: Gate, headers: Headers) -> Principal:
-    """Whom the header's token, or else the cookie, stands for. Raises Unauthenticated."""
-    kind, secret = _credential(headers)
-    remembered = gate.remembered(kind, secret)
-    if remembered is not None:
-        return remembered
-    return await _in_thread(lambda: gate.look_up(kind, secret))
+    async def _in_thread(self, look_up: Callable[[], Found]) -> Found:
+        return await to_thread.run_sync(look_up, limiter=self._threads)
 
 
 def _credential(headers: Headers) -> tuple[Kind, str]:
@@ -196,7 +202,3 @@ def _count(limit: Limit, key: str, told: dict[str, str]) -> None:
     except RateLimited:
         told.update(limit.headers(key))
         raise
-
-
-async def _in_thread(look_up: Callable[[], Found]) -> Found:
-    return await to_thread.run_sync(look_up)

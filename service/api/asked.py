@@ -45,7 +45,7 @@ def client_of(scope: Scope) -> str:
         return "unknown"
 
 
-def _who(request: Request) -> Principal:
+async def _who(request: Request) -> Principal:
     found = asked(request.scope).who
     assert found is not None, "the gate lets nobody by unknown"  # noqa: S101  for mypy
     return found

@@ -1,18 +1,19 @@
 """Hundreds of maps from one request: a picture of levels, and a layout that tells what they are."""
 
 import gzip
+import math
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.accept import preferred, takes_gzip
-from service.api.caching import conditional
+from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
 from service.api.pages import RunId
-from service.api.quarantine import quarantine_header, without_bad_epochs
-from service.api.services import Services, ServiceSet
+from service.api.quarantine import quarantine_header
+from service.api.work import Description, Work, cached_in
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.atlas import MAX_SIDE, atlas_png
@@ -139,33 +140,27 @@ class AtlasLayout(BaseModel):
                 "Vary": {"schema": {"type": "string", "const": "Accept"}},
             },
         },
-        304: {"description": "The client has it already."},
+        **RESPONSES,
     },
 )
-@without_bad_epochs
-def read_atlas(
-    services: Services,
-    request: Request,
+async def read_atlas(
+    respond: Respond,
     run_id: RunId,
     asked: Annotated[AtlasParameters, Query()],
 ) -> Response:
     """See RULE."""
-    kind = preferred(request.headers.get("accept", ""), (PNG, JSON))
-    reply = _reply(services, request, run_id, asked, kind)
-    reply.headers["Vary"] = "Accept"
-    return reply
+    kind = preferred(respond.request.headers.get("accept", ""), (PNG, JSON))
+    return await _reply(respond, run_id, asked, kind, {"Vary": "Accept"})
 
 
 @router.get(
     "/atlas.json",
     summary="The layout of an atlas, by a URL of its own",
-    responses={304: {"description": "The client has it already."}},
+    responses=RESPONSES,
     response_model=AtlasLayout,
 )
-@without_bad_epochs
-def read_atlas_layout(
-    services: Services,
-    request: Request,
+async def read_atlas_layout(
+    respond: Respond,
     run_id: RunId,
     asked: Annotated[AtlasParameters, Query()],
 ) -> Response:
@@ -174,7 +169,7 @@ def read_atlas_layout(
     Browsers keep one answer a URL, and ask for no second one before they have the first: with this,
     picture and layout come at once and are both kept.
     """
-    return _reply(services, request, run_id, asked, JSON)
+    return await _reply(respond, run_id, asked, JSON, {})
 
 
 @router.get(
@@ -183,13 +178,11 @@ def read_atlas_layout(
     response_class=Response,
     responses={
         200: {"content": {LEVELS: {"schema": {"type": "string", "format": "binary"}}}},
-        304: {"description": "The client has it already."},
+        **RESPONSES,
     },
 )
-@without_bad_epochs
-def read_atlas_levels(
-    services: Services,
-    request: Request,
+async def read_atlas_levels(
+    respond: Respond,
     run_id: RunId,
     asked: Annotated[AtlasParameters, Query()],
 ) -> Response:
@@ -198,35 +191,36 @@ def read_atlas_levels(
     The same levels as in the picture, for those who would only take it apart: nothing has to be
     decoded. Compressed for those who take gzip.
     """
-    reply = _reply(services, request, run_id, asked, LEVELS)
-    reply.headers["Vary"] = "Accept-Encoding"
-    return reply
+    return await _reply(respond, run_id, asked, LEVELS, {"Vary": "Accept-Encoding"})
 
 
-def _reply(
-    services: ServiceSet, request: Request, run_id: int, asked: AtlasParameters, kind: str
+async def _reply(
+    respond: Responder, run_id: int, asked: AtlasParameters, kind: str, fixed: dict[str, str]
 ) -> Response:
-    plan = services.atlases.plan(asked.query(run_id))
-
+    services = respond.services
     # Levels are half of what they could be; PNG is compressed by itself, and a layout is small.
-    coding = "gzip" if kind == LEVELS and takes_gzip(request) else "identity"
-    etag = f"{plan.etag}-{kind.split('/')[1]}-{coding}"
+    coding = "gzip" if kind == LEVELS and takes_gzip(respond.request) else "identity"
 
-    def draw() -> bytes:
-        with services.metrics.picture_seconds.labels("atlas", plan.methods[0]).time():
+    def describe() -> Description:
+        plan = services.atlases.plan(asked.query(run_id))
+        etag = f"{plan.etag}-{kind.split('/')[1]}-{coding}"
+
+        def draw() -> bytes:
             content = DRAWN[kind](plan, services.atlases.atlas(plan))
             return gzip.compress(content, GZIP_LEVEL, mtime=0) if coding == "gzip" else content
 
-    told = quarantine_header(plan.quarantined)
-    if coding == "gzip":
-        told["Content-Encoding"] = coding
-    return conditional(
-        request,
-        etag,
-        lambda: services.pictures.cache.get_or_make(f"atlas {etag}", draw),
-        kind,
-        extra=lambda: told,
-    )
+        headers = quarantine_header(plan.quarantined)
+        if coding == "gzip":
+            headers["Content-Encoding"] = coding
+        return cached_in(
+            services.pictures.cache,
+            f"atlas {etag}",
+            Description(
+                kind, draw, etag, fixed=fixed, headers=lambda: headers, maps=math.prod(plan.shape)
+            ),
+        )
+
+    return await respond(Work("atlas", describe, asked.method[0], asked.method))
 
 
 def _png(_: Plan, atlas: Atlas) -> bytes:

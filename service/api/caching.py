@@ -35,7 +35,7 @@ def conditional(
         "Cache-Control": REVALIDATE,
         "X-Content-Type-Options": "nosniff",
     }
-    if _matches(request.headers.get("if-none-match", ""), etag):
+    if has_etag(request, etag):
         return Response(status_code=304, headers=headers)
     content = draw()
     return Response(content, media_type=media_type, headers=headers | extra())
@@ -90,6 +90,11 @@ def _is_untagged(start: Message) -> bool:
         and "etag" not in headers
         and "no-store" not in headers.get("cache-control", "")
     )
+
+
+def has_etag(request: Request, etag: str) -> bool:
+    """Whether `If-None-Match` names the etag, which is given without quotes."""
+    return _matches(request.headers.get("if-none-match", ""), etag)
 
 
 def _matches(header: str, etag: str) -> bool:

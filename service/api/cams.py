@@ -4,17 +4,17 @@ import io
 import math
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from service.api.caching import conditional
+from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import CamQuery
 from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, RunId
-from service.api.services import Services
+from service.api.work import ALL_EPOCHS, Description, Work, described_picture
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.render.cells import Style
-from service.flows.heatmaps import CamPicture, CamValues
+from service.flows.heatmaps import CamPicture, CamValues, ScaleName
 
 router = APIRouter(prefix="/runs/{run_id}/epochs/{epoch}", tags=["heatmaps"])
 
@@ -64,45 +64,45 @@ class CamAnswer(BaseModel):
                 },
             },
         },
-        304: {"description": "The client has it already."},
+        **RESPONSES,
     },
 )
-def read_cam(
-    services: Services, request: Request, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+async def read_cam(
+    respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
     """Where the network of this epoch looks for a class: Grad-CAM over the image."""
-    picture = services.pictures.cam(asked.query(run_id), epoch, asked.rendering(asked.size))
+    pictures = respond.services.pictures
 
-    def draw() -> bytes:
-        with services.metrics.picture_seconds.labels("cam", asked.method).time():
-            return picture.draw()
+    def describe() -> Description:
+        picture = pictures.cam(asked.query(run_id), epoch, asked.rendering(asked.size))
+        return described_picture(
+            pictures, picture, "image/png", headers=lambda: _map_headers(picture)
+        )
 
-    return conditional(
-        request,
-        picture.etag,
-        draw,
-        "image/png",
-        extra=lambda: _map_headers(picture),
-    )
+    scale_maps = 1 if asked.scale is ScaleName.MAP else ALL_EPOCHS
+    return await respond(Work("cam", describe, asked.method, [asked.method], scale_maps))
 
 
 @router.get(
     "/cam.json",
     summary="A heatmap, as JSON",
-    responses={304: {"description": "The client has it already."}},
+    responses=RESPONSES,
     response_model=CamAnswer,
 )
-def read_cam_json(
-    services: Services, request: Request, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+async def read_cam_json(
+    respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
     """The same query's numbers: values, peak, minimum, blank cause, class scores."""
-    numbers = services.pictures.cam_numbers(asked.query(run_id), epoch)
-    return conditional(
-        request,
-        f"{numbers.etag}-json-{asked.style}",
-        lambda: _numbers(numbers.compute(), asked.style).model_dump_json().encode(),
-        "application/json",
-    )
+
+    def describe() -> Description:
+        numbers = respond.services.pictures.cam_numbers(asked.query(run_id), epoch)
+        return Description(
+            "application/json",
+            lambda: _numbers(numbers.compute(), asked.style).model_dump_json().encode(),
+            f"{numbers.etag}-json-{asked.style}",
+        )
+
+    return await respond(Work("cam.json", describe, asked.method, [asked.method]))
 
 
 def _numbers(values: CamValues, style: Style) -> CamAnswer:
@@ -131,22 +131,26 @@ def _numbers(values: CamValues, style: Style) -> CamAnswer:
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}},
-        304: {"description": "The client has it already."},
+        **RESPONSES,
     },
 )
-def read_cam_npy(
-    services: Services, request: Request, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+async def read_cam_npy(
+    respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
     """float32 (H, W), unscaled; NaN and infinities stay where the map is not finite."""
-    numbers = services.pictures.cam_numbers(asked.query(run_id), epoch)
 
-    def save() -> bytes:
-        out = io.BytesIO()
-        np.save(out, _values(numbers.compute(), asked.style))
-        return out.getvalue()
+    def describe() -> Description:
+        numbers = respond.services.pictures.cam_numbers(asked.query(run_id), epoch)
 
-    etag = f"{numbers.etag}-npy-{asked.style}"
-    return conditional(request, etag, save, "application/octet-stream")
+        def save() -> bytes:
+            out = io.BytesIO()
+            np.save(out, _values(numbers.compute(), asked.style))
+            return out.getvalue()
+
+        etag = f"{numbers.etag}-npy-{asked.style}"
+        return Description("application/octet-stream", save, etag)
+
+    return await respond(Work("cam.npy", describe, asked.method, [asked.method]))
 
 
 def _values(values: CamValues, style: Style) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:

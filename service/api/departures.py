@@ -2,11 +2,45 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.core.cancellation import while_wanted
+
+_KEY = "camreel.departure"
+
+
+class Departure:
+    """Whether the client of a request has gone. Belongs to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._gone = threading.Event()
+        self._callback: Callable[[], None] | None = None
+
+    @property
+    def has_happened(self) -> bool:
+        """Whether the client has gone; for any thread."""
+        return self._gone.is_set()
+
+    def notify(self, callback: Callable[[], None]) -> None:
+        """Call it when the client goes, or now if it has gone; replaces the one before."""
+        self._callback = callback
+        if self.has_happened:
+            callback()
+
+    def happen(self) -> None:
+        """The client has gone."""
+        self._gone.set()
+        if self._callback is not None:
+            self._callback()
+
+
+def departure_of(scope: Scope) -> Departure:
+    """That of a request's client; one that never happens where nobody listens for it."""
+    departure: Departure = scope.get(_KEY) or Departure()
+    return departure
 
 
 class Departures:
@@ -22,16 +56,18 @@ class Departures:
         """Answer, and listen meanwhile."""
         if scope["type"] != "http" or scope["method"] != "GET":
             return await self._app(scope, receive, send)
-        gone = threading.Event()
-        # One at a time: a body that nobody reads stays with the server.
+        departure = scope[_KEY] = Departure()
         messages: asyncio.Queue[Message] = asyncio.Queue(1)
 
         async def listen() -> None:
-            while not gone.is_set():
+            while not departure.has_happened:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    gone.set()
-                await messages.put(message)
+                    departure.happen()
+                    await messages.put(message)
+                elif messages.empty():
+                    messages.put_nowait(message)
+                # Else more of a body that no GET reads: dropped, or its end would not be seen.
 
         async def next_message() -> Message:
             message = await messages.get()
@@ -41,7 +77,7 @@ class Departures:
 
         listener = asyncio.create_task(listen())
         try:
-            with while_wanted(lambda: not gone.is_set()):
+            with while_wanted(lambda: not departure.has_happened):
                 await self._app(scope, next_message, send)
         finally:
             listener.cancel()

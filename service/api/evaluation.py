@@ -3,13 +3,13 @@
 import math
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.caching import conditional
+from service.api.expensive import RESPONSES, Respond
 from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, Page, RunId
-from service.api.services import Services
+from service.api.work import Description, Work, cached_in
 from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, Score
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
@@ -131,28 +131,31 @@ def list_measures() -> Page[MeasureAnswer]:
 @router.get(
     "/runs/{run_id}/epochs/{epoch}/evaluation",
     summary="What the maps are worth",
-    responses={304: {"description": "The client has it already."}},
+    responses=RESPONSES,
     response_model=EvaluationAnswer,
 )
-def read_evaluation(
-    services: Services,
-    request: Request,
+async def read_evaluation(
+    respond: Respond,
     run_id: RunId,
     epoch: EpochNumber,
     asked: Annotated[EvaluationParameters, Query()],
 ) -> Response:
     """Each method by each measure, beside the random map. Computed when it is asked for."""
-    described = asked.evaluation(services.viewer, run_id, epoch)
+    services = respond.services
 
-    def judge() -> bytes:
-        return evaluation_answer(described.judge()).model_dump_json().encode()
+    def describe() -> Description:
+        described = asked.evaluation(services.viewer, run_id, epoch)
 
-    return conditional(
-        request,
-        described.etag,
-        lambda: services.pictures.cache.get_or_make(f"evaluation {described.etag}", judge),
-        "application/json",
-    )
+        def judge() -> bytes:
+            return evaluation_answer(described.judge()).model_dump_json().encode()
+
+        return cached_in(
+            services.pictures.cache,
+            f"evaluation {described.etag}",
+            Description("application/json", judge, described.etag),
+        )
+
+    return await respond(Work("evaluation", describe, methods=asked.method))
 
 
 def evaluation_answer(judged: Judged) -> EvaluationAnswer:

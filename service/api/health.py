@@ -1,5 +1,6 @@
 """Whether the service lives, whether it can work, and what it counts."""
 
+from anyio import to_thread
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
@@ -23,9 +24,13 @@ async def read_health() -> HealthAnswer:
 
 
 @router.get("/readyz", summary="The service can store and train")
-def read_readiness(services: Services) -> HealthAnswer:
+async def read_readiness(services: Services) -> HealthAnswer:
     """Readiness: 503 with the reasons while nothing could be stored or no run could be trained."""
-    if reasons := reasons_not_ready(services.store, services.executor, services.background):
+
+    def find_reasons() -> list[str]:
+        return reasons_not_ready(services.store, services.executor, services.background)
+
+    if reasons := await to_thread.run_sync(find_reasons, limiter=services.health_threads):
         raise NotReady(" ".join(reasons))
     return HealthAnswer(status="ready")
 
@@ -36,6 +41,7 @@ def read_readiness(services: Services) -> HealthAnswer:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
-def read_metrics(services: Services) -> Response:
+async def read_metrics(services: Services) -> Response:
     """Prometheus' text format."""
-    return Response(services.metrics.exposition(), media_type="text/plain; version=0.0.4")
+    text = await to_thread.run_sync(services.metrics.exposition, limiter=services.health_threads)
+    return Response(text, media_type="text/plain; version=0.0.4")

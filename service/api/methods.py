@@ -11,8 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.asked import asked
 from service.api.scopes import allowed_methods
 
-# RFC 9110, 14.2: Range has a meaning for GET alone.
-_GET_ONLY = {b"range", b"if-range"}
+# RFC 9110, 14.2: Range has a meaning for GET alone. And HEAD creates no job.
+_GET_ONLY = {b"range", b"if-range", b"prefer"}
 
 
 @dataclass(frozen=True)

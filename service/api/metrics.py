@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from service import __version__
+from service.flows.lanes import LaneLoad, LaneName
 from service.flows.vitals import Vitals
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -44,10 +45,12 @@ class Metrics(Collector):
         vitals: Callable[[], Vitals],
         caches: Mapping[str, Counted],
         stream_count: Callable[[], int],
+        lanes: Callable[[], Mapping[LaneName, LaneLoad]],
     ) -> None:
         self._vitals = vitals
         self._caches = caches
         self._stream_count = stream_count
+        self._lanes = lanes
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self.picture_seconds = Histogram(
@@ -69,6 +72,7 @@ class Metrics(Collector):
         for status, count in now.runs.items():
             family.add_metric([status], count)
         yield family
+        yield from self._work(now)
         for name, (words, value) in GAUGES.items():
             found = value(now)
             if found is not None:
@@ -86,6 +90,21 @@ class Metrics(Collector):
         build = GaugeMetricFamily("camreel_build_info", "Always 1.", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
+
+    def _work(self, now: Vitals) -> Iterator[Metric]:
+        running = GaugeMetricFamily(
+            "camreel_lane_running", "Computations that run, by lane.", labels=["lane"]
+        )
+        waiting = GaugeMetricFamily(
+            "camreel_lane_waiting", "Computations that wait for a thread.", labels=["lane"]
+        )
+        for lane, load in self._lanes().items():
+            running.add_metric([lane], load.running)
+            waiting.add_metric([lane], load.waiting)
+        jobs = GaugeMetricFamily("camreel_jobs", "Jobs by status.", labels=["status"])
+        for status, count in now.jobs.items():
+            jobs.add_metric([status], count)
+        yield from (running, waiting, jobs)
 
     def exposition(self) -> bytes:
         """Prometheus' text format."""

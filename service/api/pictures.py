@@ -1,15 +1,17 @@
 """Pictures of many maps: strips and sheets. And the table of blank ones."""
 
+from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
-from service.api.caching import conditional
+from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
 from service.api.pages import RunId
-from service.api.quarantine import quarantine_header, without_bad_epochs
-from service.api.services import Services, ServiceSet
+from service.api.quarantine import quarantine_header
+from service.api.work import Description, Work, cached_in, described_picture
 from service.core.cams.methods import PAPER_METHODS
 from service.flows.blanks import BlankTable, blanks
 from service.flows.heatmaps import Picture
@@ -43,19 +45,32 @@ class BlanksAnswer(BaseModel):
     )
 
 
-def _binary(media_type: str) -> dict[int | str, dict[str, object]]:
-    return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
+def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
+    schema = {"schema": {"type": "string", "format": "binary"}}
+    return {200: {"content": {media_type: schema}}, **RESPONSES}
 
 
-def _answer(
-    services: ServiceSet, request: Request, picture: Picture, kind: str, method: str, media: str
+async def _answer(
+    respond: Responder, kind: str, method: str, media_type: str, picture: Callable[[], Picture]
 ) -> Response:
-    def draw() -> bytes:
-        with services.metrics.picture_seconds.labels(kind, method).time():
-            return picture.draw()
+    def describe() -> Description:
+        made = picture()
+        quarantined = quarantine_header(made.quarantined)
+        pictures = respond.services.pictures
+        return described_picture(pictures, made, media_type, headers=lambda: quarantined)
 
-    told = quarantine_header(picture.quarantined)
-    return conditional(request, picture.etag, draw, media, extra=lambda: told)
+    return await respond(Work(kind, describe, method))
+
+
+async def _strip(
+    respond: Responder, run_id: int, asked: StripQuery, form: str, media_type: str
+) -> Response:
+    def picture() -> Picture:
+        rendering = asked.rendering(asked.size)
+        return respond.services.pictures.strip(asked.query(run_id), asked.epochs, rendering, form)
+
+    kind = "strip" if form == "png" else f"strip.{form}"
+    return await _answer(respond, kind, asked.method, media_type, picture)
 
 
 @router.get(
@@ -64,10 +79,9 @@ def _answer(
     response_class=Response,
     responses=_binary("image/png"),
 )
-@without_bad_epochs
-def read_strip(services: Services, request: Request, run_id: RunId, asked: StripQuery) -> Response:
+async def read_strip(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """One cell an epoch."""
-    return _strip(services, request, run_id, asked, "png", "image/png")
+    return await _strip(respond, run_id, asked, "png", "image/png")
 
 
 @router.get(
@@ -76,12 +90,9 @@ def read_strip(services: Services, request: Request, run_id: RunId, asked: Strip
     response_class=Response,
     responses=_binary("image/webp"),
 )
-@without_bad_epochs
-def read_strip_webp(
-    services: Services, request: Request, run_id: RunId, asked: StripQuery
-) -> Response:
+async def read_strip_webp(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """One frame an epoch."""
-    return _strip(services, request, run_id, asked, "webp", "image/webp")
+    return await _strip(respond, run_id, asked, "webp", "image/webp")
 
 
 @router.get(
@@ -90,12 +101,9 @@ def read_strip_webp(
     response_class=Response,
     responses=_binary("image/gif"),
 )
-@without_bad_epochs
-def read_strip_gif(
-    services: Services, request: Request, run_id: RunId, asked: StripQuery
-) -> Response:
+async def read_strip_gif(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """One frame an epoch."""
-    return _strip(services, request, run_id, asked, "gif", "image/gif")
+    return await _strip(respond, run_id, asked, "gif", "image/gif")
 
 
 @router.get(
@@ -104,14 +112,13 @@ def read_strip_gif(
     response_class=Response,
     responses=_binary("application/octet-stream"),
 )
-@without_bad_epochs
-def read_strip_npz(
-    services: Services, request: Request, run_id: RunId, asked: StripQuery
-) -> Response:
+async def read_strip_npz(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """`maps` and `signed` (before ReLU), float32 (E, H, W), unscaled; `epochs` int (E,)."""
-    picture = services.pictures.strip_npz(asked.query(run_id), asked.epochs)
-    media = "application/octet-stream"
-    return _answer(services, request, picture, "strip.npz", asked.method, media)
+
+    def picture() -> Picture:
+        return respond.services.pictures.strip_npz(asked.query(run_id), asked.epochs)
+
+    return await _answer(respond, "strip.npz", asked.method, "application/octet-stream", picture)
 
 
 @router.get(
@@ -120,35 +127,37 @@ def read_strip_npz(
     response_class=Response,
     responses=_binary("image/png"),
 )
-@without_bad_epochs
-def read_sheet(services: Services, request: Request, run_id: RunId, asked: SheetQuery) -> Response:
+async def read_sheet(respond: Respond, run_id: RunId, asked: SheetQuery) -> Response:
     """The paper's figures 6 and 7: rows probes, columns epochs, blank cells hatched."""
-    rendering = asked.rendering(asked.size)
-    picture = services.pictures.sheet(asked.query(run_id), asked.epochs, rendering)
-    return _answer(services, request, picture, "sheet", asked.method, "image/png")
+
+    def picture() -> Picture:
+        rendering = asked.rendering(asked.size)
+        return respond.services.pictures.sheet(asked.query(run_id), asked.epochs, rendering)
+
+    return await _answer(respond, "sheet", asked.method, "image/png", picture)
 
 
 @router.get(
     "/blanks",
     summary="How many maps show nothing, and why",
-    responses={304: {"description": "The client has it already."}},
+    responses=RESPONSES,
     response_model=BlanksAnswer,
 )
-@without_bad_epochs
-def read_blanks(services: Services, request: Request, run_id: RunId, asked: BlankQuery) -> Response:
+async def read_blanks(respond: Respond, run_id: RunId, asked: BlankQuery) -> Response:
     """Counted from what was recorded while the run trained; other methods are computed once."""
+    services = respond.services
     methods = asked.method or PAPER_METHODS
-    counting = blanks(services.viewer, run_id, asked.epochs, asked.epsilon, methods)
 
-    def count() -> bytes:
-        return _blanks(counting.table()).model_dump_json().encode()
+    def describe() -> Description:
+        counting = blanks(services.viewer, run_id, asked.epochs, asked.epsilon, methods)
 
-    return conditional(
-        request,
-        counting.etag,
-        lambda: services.pictures.cache.get_or_make(f"blanks {counting.etag}", count),
-        "application/json",
-    )
+        def count() -> bytes:
+            return _blanks(counting.table()).model_dump_json().encode()
+
+        described = Description("application/json", count, counting.etag, maps=counting.maps)
+        return cached_in(services.pictures.cache, f"blanks {counting.etag}", described)
+
+    return await respond(Work("blanks", describe, methods=methods))
 
 
 def _blanks(table: BlankTable) -> BlanksAnswer:
@@ -164,11 +173,3 @@ def _blanks(table: BlankTable) -> BlanksAnswer:
             "quarantined": table.quarantined,
         }
     )
-
-
-def _strip(
-    services: ServiceSet, request: Request, run_id: int, asked: StripQuery, kind: str, media: str
-) -> Response:
-    rendering = asked.rendering(asked.size)
-    picture = services.pictures.strip(asked.query(run_id), asked.epochs, rendering, kind)
-    return _answer(services, request, picture, f"strip.{kind}", asked.method, media)

@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from service import errors
 from service.api.bounds import allowed_values
-from service.errors import CamreelError, InvalidValue
+from service.errors import CamreelError, InvalidValue, error_type
 
 STATUSES: dict[type[CamreelError], int] = {
     errors.InvalidValue: 422,
@@ -35,6 +35,12 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.KeyReused: 422,
     errors.QueueFull: 429,
     errors.TooManyStreams: 429,
+    errors.PoolFull: 503,
+    errors.JobsFull: 503,
+    errors.JobNotFound: 404,
+    errors.JobNotDone: 404,
+    errors.JobNotOwned: 403,
+    errors.Interrupted: 409,
     errors.UnsupportedImage: 415,
     errors.ImageTooLarge: 413,
     errors.UploadsBusy: 503,
@@ -63,8 +69,14 @@ STATUSES: dict[type[CamreelError], int] = {
 }
 
 RETRY_AFTER_SECONDS = 2
-QUEUE_RETRY_AFTER_SECONDS = 30
-"""A queue moves when a run ends, which takes longer than a lock."""
+
+LONGER_RETRY_AFTER_SECONDS: dict[type[CamreelError], int] = {
+    errors.QueueFull: 30,
+    errors.TooManyStreams: 30,
+    errors.PoolFull: 10,
+    errors.JobsFull: 30,
+}
+"""Queues move when a run or a computation ends, which takes longer than a lock."""
 
 # Noise beside the error that caused it: a default that depends on a field which was refused.
 _CONSEQUENCES = {"default_factory_not_called"}
@@ -95,6 +107,18 @@ def _handler() -> ExceptionHandler:
     )
 
 
+def recorded_problem(kind: str, detail: str) -> Problem:
+    """The problem of an error that was recorded by its type, as `error_type` names it."""
+    statuses = {error_type(known): status for known, status in STATUSES.items()}
+    return Problem(
+        kind.replace("-", " ").capitalize(),
+        type_=kind,
+        detail=detail,
+        status=statuses.get(kind, 500),
+        headers={"cache-control": "no-store"},
+    )
+
+
 class InternalError(StatusProblem):
     """Something unforeseen. Its own words are for the log: they may hold a path."""
 
@@ -111,8 +135,8 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
     headers = {"cache-control": "no-store"}
     if status == 503:
         headers["retry-after"] = str(RETRY_AFTER_SECONDS)
-    if isinstance(error, errors.QueueFull | errors.TooManyStreams):
-        headers["retry-after"] = str(QUEUE_RETRY_AFTER_SECONDS)
+    if (seconds := LONGER_RETRY_AFTER_SECONDS.get(type(error))) is not None:
+        headers["retry-after"] = str(seconds)
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="camreel"'
     if isinstance(error, errors.RateLimited):
@@ -125,8 +149,8 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
             {"field": error.field, "message": error.message, "allowed": error.allowed}
         ]
     return Problem(
-        _words(type(error)),
-        type_=_words(type(error), "-").lower(),
+        error_type(type(error), " ").capitalize(),
+        type_=error_type(type(error)),
         detail=str(error),
         status=status,
         headers=headers,
@@ -173,7 +197,3 @@ def _tags(error: dict[str, Any]) -> set[str]:
 
 def _spoken(allowed: dict[str, object]) -> str:
     return ", ".join(f"{key} {value}" for key, value in allowed.items())
-
-
-def _words(kind: type[Exception], between: str = " ") -> str:
-    return between.join(re.findall(r"[A-Z][a-z]*", kind.__name__)).capitalize()

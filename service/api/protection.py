@@ -22,6 +22,7 @@ CORS_REQUEST_HEADERS = [
     "If-None-Match",
     "If-Range",
     "Last-Event-ID",
+    "Prefer",
     "Range",
     "X-Request-ID",
 ]
@@ -30,6 +31,7 @@ CORS_ANSWER_HEADERS = [
     "Content-Range",
     "ETag",
     "Location",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",

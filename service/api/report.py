@@ -2,14 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.caching import conditional
+from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
 from service.api.pages import RunId
-from service.api.quarantine import quarantine_header, without_bad_epochs
-from service.api.services import Services
+from service.api.quarantine import quarantine_header
+from service.api.work import Description, Work
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.report.languages import Language
 from service.flows.report import ReportQuery, run_report
@@ -37,12 +37,10 @@ class ReportParameters(BaseModel):
     "/report.html",
     summary="A run's report as one HTML file",
     response_class=Response,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}},
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
-@without_bad_epochs
-def read_report(
-    services: Services,
-    request: Request,
+async def read_report(
+    respond: Respond,
     run_id: RunId,
     asked: Annotated[ReportParameters, Query()],
 ) -> Response:
@@ -51,12 +49,11 @@ def read_report(
     Of more than about 50 epochs, sheets and the table of epochs show an even sample, and say so.
     """
     query = ReportQuery(run_id, asked.method, asked.epochs, asked.language)
-    report = run_report(services.pictures, query)
 
-    def draw() -> bytes:
-        with services.metrics.picture_seconds.labels("report", "").time():
-            return report.draw()
+    def describe() -> Description:
+        report = run_report(respond.services.pictures, query)
+        headers = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
+        headers |= quarantine_header(report.quarantined)
+        return Description("text/html", report.draw, report.etag, headers=lambda: headers)
 
-    name = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
-    name |= quarantine_header(report.quarantined)
-    return conditional(request, report.etag, draw, "text/html", extra=lambda: name)
+    return await respond(Work("report", describe))

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.idempotency import REPLAYED, BodyKey, tell_replayed
 from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
+from service.api.running import changing
 from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
 from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
@@ -152,6 +153,7 @@ def _answer(run: Run, summary: Summary) -> RunAnswer:
     summary="Start a run",
     responses={201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}}},
 )
+@changing
 def create_run(
     services: Services,
     response: Response,
@@ -217,6 +219,7 @@ def read_run(services: Services, run_id: RunId) -> RunAnswer:
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
+@changing
 def cancel_run(services: Services, run_id: RunId) -> RunAnswer:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
     return answer(services, training.cancel_run(services.store, run_id))
@@ -237,6 +240,7 @@ class Resumption(BaseModel):
 
 
 @router.post("/runs/{run_id}/resume", status_code=202, summary="Resume or extend a run")
+@changing
 def resume_run(
     services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
 ) -> RunAnswer:
@@ -253,6 +257,7 @@ def resume_run(
 
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
+@changing
 def delete_run(services: Services, run_id: RunId) -> None:
     """Delete it with its checkpoints and maps; a running one is refused.
 

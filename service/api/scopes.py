@@ -36,6 +36,10 @@ SCOPES: dict[tuple[str, str], str | None] = {
     ("GET", "/targets"): READ,
     ("GET", "/events"): READ,
     ("GET", "/images/{reference}"): READ,
+    ("GET", "/jobs"): READ,
+    ("GET", "/jobs/{job_id}"): READ,
+    ("DELETE", "/jobs/{job_id}"): READ,  # whose job it is is looked at by the route
+    ("GET", "/jobs/{job_id}/result"): READ,
     ("POST", "/images"): RUN,
     ("GET", "/runs"): READ,
     ("POST", "/runs"): RUN,

@@ -2,15 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
 from service.api.pages import RunId
-from service.api.quarantine import without_bad_epochs
-from service.api.services import Services
-from service.flows.scores import image_scores
+from service.api.work import Description, Work
+from service.flows.scores import Scores, score_request
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["epochs"])
 
@@ -41,12 +41,29 @@ class ScoresAnswer(BaseModel):
     )
 
 
-@router.get("/scores", summary="How sure the network is of each class, over the epochs")
-@without_bad_epochs
-def read_scores(
-    services: Services, run_id: RunId, asked: Annotated[ScoreParameters, Query()]
-) -> ScoresAnswer:
+@router.get(
+    "/scores",
+    summary="How sure the network is of each class, over the epochs",
+    responses=RESPONSES,
+    response_model=ScoresAnswer,
+)
+async def read_scores(
+    respond: Respond, run_id: RunId, asked: Annotated[ScoreParameters, Query()]
+) -> Response:
     """Recorded for probes while the run trains; computed for other images, once."""
-    scores = image_scores(services.viewer, run_id, asked.image, asked.epochs)
+
+    def describe() -> Description:
+        request = score_request(respond.services.viewer, run_id, asked.image, asked.epochs)
+        return Description(
+            "application/json",
+            lambda: _answer(request.scores()).model_dump_json().encode(),
+            request.etag,
+            maps=len(request.chosen.epochs),
+        )
+
+    return await respond(Work("scores", describe))
+
+
+def _answer(scores: Scores) -> ScoresAnswer:
     probabilities = [finite_or_none(values) for values in scores.probabilities]
     return ScoresAnswer.model_validate(vars(scores) | {"probabilities": probabilities})

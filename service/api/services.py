@@ -12,6 +12,8 @@ from service.background import BackgroundTasks
 from service.flows.atlas import Atlases
 from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
+from service.flows.jobs import Jobs
+from service.flows.lanes import Lanes
 from service.flows.summaries import Summaries
 from service.flows.uploads import Uploads
 from service.flows.viewing import Viewer
@@ -37,11 +39,14 @@ class ServiceSet:
     gate: Gate
     uploads: Uploads
     upload_places: CapacityLimiter  # of requests that upload an image
+    lanes: Lanes
+    jobs: Jobs
+    health_threads: CapacityLimiter  # of /readyz and /metrics
     max_queued_runs: int
     background: BackgroundTasks
 
 
-def _services(request: Request) -> ServiceSet:
+async def _services(request: Request) -> ServiceSet:
     services: ServiceSet = request.app.state.services
     return services
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.access import COOKIE, cookie_of
 from service.api.asked import Who, asked
 from service.api.root_path import root_path_of
+from service.api.running import changing
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute
 from service.flows import access
@@ -41,6 +42,7 @@ class SessionAnswer(BaseModel):
 
 
 @router.post("/session", summary="Sign in with a token")
+@changing
 def sign_in(
     services: Services, request: Request, response: Response, body: SignInBody
 ) -> SessionAnswer:
@@ -69,6 +71,7 @@ def read_session(response: Response, who: Who) -> SessionAnswer:
 
 
 @router.delete("/session", status_code=204, summary="Sign out")
+@changing
 def sign_out(services: Services, request: Request, response: Response) -> None:
     """The cookie is good for nothing from now on."""
     secret = cookie_of(request.headers)

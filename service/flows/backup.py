@@ -7,7 +7,7 @@ from service.errors import BackupRefused
 from service.files import check_new, errors_of, link, sync_folder, unfinished_folder
 from service.flows.doctor.checks import QUICK
 from service.flows.doctor.examination import examine
-from service.store import deleted_runs, run_blobs
+from service.store import deleted_runs, jobs, run_blobs
 from service.store.copies import copy_sqlite
 from service.store.sqlite_file import prepare
 from service.store.store import Store, opened
@@ -50,15 +50,17 @@ def back_up(store: Store, out: Path) -> None:
 def _copy_blobs(store: Store, copy: Store) -> None:
     with copy.reading() as session:
         deleted = set(deleted_runs.ids(session))
-        named = [blob for blob in run_blobs.of(session) if blob.run_id not in deleted]
-    for blob in named:
+        named = [blob.key for blob in run_blobs.of(session) if blob.run_id not in deleted]
+        named += jobs.blob_keys(session).values()
+    for key in named:
         try:
             with store.reading() as session:
-                data = store.blobs.get(session, blob.key)
+                data = store.blobs.get(session, key)
         except KeyError:
-            continue  # verified below: it is quarantined, or the backup is refused
+            # Verified below, if it is a run's: it is quarantined, or the backup is refused.
+            continue
         with copy.reading() as session:
-            copy.blobs.put(session, blob.key, data)
+            copy.blobs.put(session, key, data)
 
 
 def _verify(copy: Store) -> None:

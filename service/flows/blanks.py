@@ -55,6 +55,11 @@ class Counting:
     chosen: Chosen
     epsilon: float
 
+    @property
+    def maps(self) -> int:
+        """How many are counted."""
+        return sum(map(len, self.subjects.values())) * len(self.chosen.epochs)
+
     def table(self) -> BlankTable:
         """Count. What was not recorded is computed, and kept. Raises CheckpointCorrupt."""
         counted: dict[int, dict[str, list[Heatmap]]] = {

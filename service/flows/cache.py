@@ -10,6 +10,7 @@ from cachetools import LRUCache
 
 from service.core import cancellation
 from service.core.cancellation import Wanted
+from service.flows import computing
 
 T = TypeVar("T")
 
@@ -29,6 +30,8 @@ class _Making(Generic[T]):
 
     def wait(self) -> T | None:
         """What became of it. Raises RequestCancelled where nobody waits for who waits here."""
+        if not self.result.done():
+            computing.require_permission()
         while True:
             try:
                 return self.result.result(LOOK_SECONDS)
@@ -50,6 +53,13 @@ class Cache(Generic[T]):
         """The thing, if it is kept."""
         with self._lock:
             return self._counted(key)
+
+    def peek(self, key: Hashable) -> T | None:
+        """The same, where a miss does not count: whoever asks makes it by another call."""
+        with self._lock:
+            thing = self._kept.get(key)
+            self.hits += thing is not None
+            return thing
 
     def put(self, key: Hashable, thing: T) -> None:
         """Keep it, if it is not larger than the whole cache."""

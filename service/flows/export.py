@@ -10,6 +10,7 @@ from service.core.cams.explanation import Explanation
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import look
 from service.core.images import from_png
+from service.core.progress import steps
 from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
 from service.flows.selection import choose_epochs
@@ -57,7 +58,7 @@ def export_maps(
         _write(archive, "epochs", np.array(chosen))
         _write(archive, "images", np.array([image.reference for image in watched]))
         _write(archive, "classes", np.array(names))
-        for epoch in there:
+        for epoch in steps(there):
             number = epoch.epoch
             # Not from the cache: each network is needed once.
             network = viewer.decoded(viewer.checkpoint(epoch), epoch)

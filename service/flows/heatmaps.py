@@ -15,6 +15,7 @@ from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.maps import ClassMap
 from service.core.cams.method import Place
 from service.core.images import from_png
+from service.core.progress import part, steps
 from service.core.render.animation import animate
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
@@ -32,6 +33,9 @@ RENDER_VERSION = 1
 """Part of every picture's etag: raised when the same request would draw other pixels."""
 
 MAX_CELLS = 5_000
+COMPUTING_SHARE = 0.8
+"""Of the time that a page takes: the rest is drawing."""
+
 PICTURES_BYTES = 64 * 2**20
 
 
@@ -158,7 +162,8 @@ class Pictures:
         etag = _etag(f"strip.{kind}", identities, look, scale, numbers, title)
 
         def draw() -> bytes:
-            cells = self._cells([subject], chosen, [scale])[0]
+            with part(0, COMPUTING_SHARE):
+                cells = self._cells([subject], chosen, [scale])[0]
             if kind != "png":
                 return animate(cells, [f"epoch {number}" for number in numbers], look, kind)
             return strip(cells, numbers, look, title)
@@ -173,7 +178,7 @@ class Pictures:
         etag = _etag("strip.npz", identities)
 
         def draw() -> bytes:
-            seen = np.stack([self.viewer.map(subject, epoch).signed for epoch in chosen])
+            seen = np.stack([self.viewer.map(subject, epoch).signed for epoch in steps(chosen)])
             out = io.BytesIO()
             np.savez_compressed(
                 out,
@@ -207,7 +212,8 @@ class Pictures:
         )
 
         def draw() -> bytes:
-            rows = self._cells(subjects, chosen, scales)
+            with part(0, COMPUTING_SHARE):
+                rows = self._cells(subjects, chosen, scales)
             legend = _legend([cell.blank for row in rows for cell in row], rendering.scale)
             return contact_sheet(rows, heads, numbers, look, title, legend + left_out)
 
@@ -237,7 +243,8 @@ class Pictures:
         place = self.viewer.placement(subjects[0])
         pixels = [from_png(subject.image.png) for subject in subjects]
         resolved = [self.viewer.at_each(subject, chosen) for subject in subjects]
-        for epoch, there in zip(chosen, zip(*resolved, strict=True), strict=True):
+        at_epochs = list(zip(chosen, zip(*resolved, strict=True), strict=True))
+        for epoch, there in steps(at_epochs):
             maps = self.viewer.maps(epoch, there)
             for i, subject in enumerate(there):
                 seen = maps[i].one(subject.method, 0, subject.class_index)

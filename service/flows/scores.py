@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.cams.methods import PAPER_METHODS
-from service.flows.selection import choose_epochs
+from service.core.progress import steps
+from service.flows.etags import etag_of
+from service.flows.recording import ENGINE_VERSION
+from service.flows.selection import Chosen, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
 from service.store import predictions
 from service.store.predictions import Prediction
@@ -22,35 +25,53 @@ class Scores:
     quarantined: list[int]  # epochs that were asked for and are left out
 
 
-def image_scores(viewer: Viewer, run_id: int, image: str | None, text: str) -> Scores:
+@dataclass(frozen=True)
+class ScoreRequest:
+    """Scores described; `etag` stands for everything that they depend on."""
+
+    etag: str
+    viewer: Viewer
+    subject: Subject
+    chosen: Chosen
+
+    def scores(self) -> Scores:
+        """What was recorded is read; the rest is computed, and kept. Raises CheckpointCorrupt."""
+        subject, run_id = self.subject, self.subject.run.id
+        with self.viewer.store.reading() as session:
+            kept = predictions.of_image(session, run_id, subject.image.reference)
+        epochs = [epoch.epoch for epoch in self.chosen.epochs]
+        found = {one.epoch: list(one.probabilities) for one in kept}
+        missing = [epoch for epoch in epochs if epoch not in found]
+        found |= _computed(self.viewer, subject, missing) if missing else {}
+        return Scores(
+            subject.image.reference,
+            subject.image.label,
+            subject.spec.source.class_names,
+            epochs,
+            [found[epoch] for epoch in epochs],
+            self.chosen.quarantined,
+        )
+
+
+def score_request(viewer: Viewer, run_id: int, image: str | None, text: str) -> ScoreRequest:
     """Of an image of the run's dataset, or its first probe, at the epochs that `text` names.
 
-    What was recorded is read; the rest is computed, and kept. Raises RunNotFound, EpochNotFound,
-    ImageNotFound, InvalidValue, CheckpointCorrupt, DatasetUnavailable.
+    Raises RunNotFound, EpochNotFound, ImageNotFound, InvalidValue, DatasetUnavailable.
     """
     # Any method and class would do: one pass gives all scores.
     subject = viewer.subject(Query(run_id, PAPER_METHODS[0], image, class_name="0"))
-    reference = subject.image.reference
-    with viewer.store.reading() as session:
-        kept = predictions.of_image(session, run_id, reference)
-    asked = choose_epochs(text, run_id, viewer.epochs(run_id))
-    chosen = [epoch.epoch for epoch in asked.epochs]
-    found = {one.epoch: list(one.probabilities) for one in kept}
-    missing = [epoch for epoch in chosen if epoch not in found]
-    found |= _computed(viewer, subject, missing) if missing else {}
-    return Scores(
-        reference,
-        subject.image.label,
-        subject.spec.source.class_names,
-        chosen,
-        [found[epoch] for epoch in chosen],
-        asked.quarantined,
+    chosen = choose_epochs(text, run_id, viewer.epochs(run_id))
+    etag = etag_of(
+        *("scores", ENGINE_VERSION, subject.image.sha256, *subject.drawn_names),
+        [(epoch.epoch, epoch.checkpoint.sha256) for epoch in chosen.epochs],
+        chosen.quarantined,
     )
+    return ScoreRequest(etag, viewer, subject, chosen)
 
 
 def _computed(viewer: Viewer, subject: Subject, missing: list[int]) -> dict[int, list[float]]:
     found = {}
-    for epoch in viewer.epochs(subject.run.id, missing):
+    for epoch in steps(viewer.epochs(subject.run.id, missing)):
         (maps,) = viewer.maps(epoch, [subject])
         found[epoch.epoch] = maps.probabilities[0].tolist()
         made = Prediction(

@@ -22,6 +22,7 @@ from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, ImageReference, is_upload
 from service.core.images import from_png, pick, to_png
 from service.core.models import Layers, Placement, StagedNetwork, layers
+from service.core.progress import steps
 from service.core.spec import RunSpec
 from service.errors import (
     CheckpointCorrupt,
@@ -31,6 +32,7 @@ from service.errors import (
     StoreUnavailable,
     UnknownName,
 )
+from service.flows import computing
 from service.flows.cache import Cache
 from service.flows.quarantine import Damage, quarantined, sound_checkpoint
 from service.flows.subjects import (
@@ -240,6 +242,7 @@ class Viewer:
 
     def _looked(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
         """Maps by the engine: one call for all classes, and one for each class that is alone."""
+        computing.require_permission()
         together: dict[int | None, list[int]] = {}
         for place, subject in enumerate(subjects):
             together.setdefault(subject.alone, []).append(place)
@@ -285,7 +288,7 @@ class Viewer:
         found = {(row.epoch, row.image, row.class_index): row for row in kept}
         wanted = []
         resolved = [self._at_each(one, chosen) for one in subjects]
-        for epoch, there in zip(chosen, zip(*resolved, strict=True), strict=True):
+        for epoch, there in steps(list(zip(chosen, zip(*resolved, strict=True), strict=True))):
             missing = [one for one in there if one.place_at(epoch) not in found]
             rows = self.computed(missing, epoch)
             self.keep(rows)
@@ -344,6 +347,9 @@ class Viewer:
         return Subject(run, spec, image, class_index or 0, explanation, layer, predicted)
 
     def _dataset(self, name: str) -> Dataset:
+        if name in self._datasets:
+            return self._datasets[name]
+        computing.require_permission()
         with self._loading:
             if name not in self._datasets:
                 # A request for a picture never starts a download.

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from service.background import BackgroundTasks
 from service.errors import CamreelError
 from service.jobs import Executor
-from service.store import epochs, readiness, runs, schema
+from service.store import epochs, jobs, readiness, runs, schema
 from service.store.store import Store
 
 
@@ -15,6 +15,7 @@ class Vitals:
     """Counts, bytes, and seconds."""
 
     runs: dict[str, int]  # by status
+    jobs: dict[str, int]  # by status
     epochs: int
     quarantined: int
     blob_bytes: int
@@ -29,11 +30,12 @@ def vitals(store: Store) -> Vitals:
         total, quarantined, size = epochs.count(session)
         beats = [run.heartbeat_at for run in runs.with_status(session, runs.RUNNING)]
         by_status = runs.count_by_status(session)
+        jobs_by_status = jobs.count_by_status(session)
         used = store.room.used_bytes(session)
     oldest = min((beat for beat in beats if beat), default=None)
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
     free = store.room.free_bytes()
-    return Vitals(by_status, total, quarantined, size, used, free, max(0.0, age))
+    return Vitals(by_status, jobs_by_status, total, quarantined, size, used, free, max(0.0, age))
 
 
 def reasons_not_ready(store: Store, executor: Executor, background: BackgroundTasks) -> list[str]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from service.store import run_blobs
+from service.store import jobs, run_blobs
 from service.store.database import WAL_IS_SAFE, outside_transactions
 
 
@@ -23,9 +23,10 @@ def used_bytes(session: Session) -> int:
 
 def blob_bytes(session: Session) -> int:
     """Bytes of all blobs by their rows, wherever they are kept."""
-    return sum(
+    of_runs = sum(
         session.scalar(select(run_blobs.total(kind))) or 0 for kind in run_blobs.KINDS.values()
     )
+    return of_runs + jobs.blob_bytes(session)
 
 
 def incremental_vacuum(engine: Engine, pages: int) -> int:

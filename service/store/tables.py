@@ -330,3 +330,35 @@ class AuditRow(Base):
     target: Mapped[str] = mapped_column(String(200))
     outcome: Mapped[str] = mapped_column(String(16))
     request_id: Mapped[str | None] = mapped_column(String(40))
+
+
+class JobRow(Base):
+    """Long work that a client asked for: how far it is, and what it gave."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        UniqueConstraint("active_identity"),
+        Index(None, "status"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(64))
+    owner: Mapped[str] = mapped_column(String(120))
+    request: Mapped[str] = mapped_column(Text)  # the address that was asked for
+    # Of who asks for what; null once the job has ended, so that the same can be asked for again.
+    active_identity: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    progress: Mapped[float | None] = mapped_column(Float(53))  # 0..1
+    error_type: Mapped[str | None] = mapped_column(String(64))
+    error_detail: Mapped[str | None] = mapped_column(Text)
+    server: Mapped[str] = mapped_column(String(64))  # the process that computes it
+    heartbeats: Mapped[int]  # counted, as of runs
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    result_media_type: Mapped[str | None] = mapped_column(String(100))
+    result_headers: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    sha256: Mapped[str | None] = mapped_column(String(64))  # of the result, as are the next two
+    bytes: Mapped[int | None] = mapped_column(BigInteger)
+    blob_key: Mapped[str | None] = mapped_column(String(200))

@@ -8,6 +8,7 @@ from starlette.routing import Mount
 VALUES = {
     "{run_id}": "1",
     "{epoch}": "0",
+    "{job_id}": "1",
     "{reference}": "test:0",
     "{path:path}": "swagger-ui.css",
 }

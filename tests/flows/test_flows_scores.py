@@ -7,7 +7,7 @@ from sqlalchemy import text
 from service.core.images import as_input, from_png
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, EpochNotFound, ImageNotFound, RunNotFound
-from service.flows.scores import image_scores
+from service.flows.scores import score_request
 from service.flows.training import start_run
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
@@ -35,7 +35,7 @@ def forget_the_checkpoints(viewer: Viewer) -> Viewer:
 
 def test_scores_are_the_networks_and_are_computed_once(viewer: Viewer):
     for image in ("test:0", "test:40"):
-        scores = image_scores(viewer, 1, image, "0:")
+        scores = score_request(viewer, 1, image, "0:").scores()
         assert (scores.image, scores.epochs) == (image, [0, 1, 2])
         assert scores.classes == tuple(str(digit) for digit in range(10))
         assert scores.label == viewer.image("digits", image).label
@@ -44,20 +44,20 @@ def test_scores_are_the_networks_and_are_computed_once(viewer: Viewer):
             network = viewer.network(viewer.epoch(1, epoch))
             expected = network(pixels).softmax(1)[0].tolist()
             np.testing.assert_allclose(probabilities, expected, atol=1e-5)
-    some = image_scores(viewer, 1, "test:40", "1:2")
+    some = score_request(viewer, 1, "test:40", "1:2").scores()
     assert some.probabilities == scores.probabilities[1:]
     started_again = forget_the_checkpoints(viewer)
-    assert image_scores(started_again, 1, "test:40", "0:") == scores
+    assert score_request(started_again, 1, "test:40", "0:").scores() == scores
     # The run's own probes were recorded while it trained.
-    assert len(image_scores(started_again, 1, None, "0:").probabilities) == 3
+    assert len(score_request(started_again, 1, None, "0:").scores().probabilities) == 3
     with pytest.raises(CheckpointCorrupt):
-        image_scores(started_again, 1, "test:41", "0:")
+        score_request(started_again, 1, "test:41", "0:").scores()
 
 
 def test_what_is_not_there_is_told(viewer: Viewer):
     with pytest.raises(EpochNotFound):
-        image_scores(viewer, 1, None, "9")
+        score_request(viewer, 1, None, "9").scores()
     with pytest.raises(ImageNotFound):
-        image_scores(viewer, 1, "test:99999", "0:")
+        score_request(viewer, 1, "test:99999", "0:").scores()
     with pytest.raises(RunNotFound):
-        image_scores(viewer, 7, None, "0:")
+        score_request(viewer, 7, None, "0:").scores()

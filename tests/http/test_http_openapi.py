@@ -41,7 +41,8 @@ def test_the_paths_are_those_of_the_contract() -> None:
         "/runs/{run_id}/epochs.csv", "/runs/{run_id}/blanks.csv", "/runs/{run_id}/report.html",
         "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
         "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",
-        "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit",
+        "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit", "/jobs",
+        "/jobs/{job_id}", "/jobs/{job_id}/result",
     }  # fmt: skip
 
 

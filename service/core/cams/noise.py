@@ -8,6 +8,8 @@ import hashlib
 import torch
 from torch import Tensor
 
+from service.core.cancellation import check
+
 
 def generator(seed: int, image: Tensor) -> torch.Generator:
     """A generator for one image float32 (D, h, w)."""
@@ -18,8 +20,9 @@ def generator(seed: int, image: Tensor) -> torch.Generator:
 
 def normal(images: Tensor, samples: int, shape: tuple[int, ...], seed: int) -> Tensor:
     """Standard normal numbers (samples, N, *shape), each image's its own."""
-    drawn = [
-        torch.randn((samples, *shape), generator=generator(seed, image)).to(image.device)
-        for image in images
-    ]
+    drawn = []
+    for image in images:
+        check()
+        numbers = torch.randn((samples, *shape), generator=generator(seed, image))
+        drawn.append(numbers.to(image.device))
     return torch.stack(drawn, dim=1)

@@ -16,6 +16,7 @@ from service.core.measures.measure import Measure, Subject, batch_size, in_parts
 from service.core.measures.measures import MEASURES
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
+from service.core.progress import part, steps
 from service.errors import UnknownName
 
 RANDOM_MAPS = 3
@@ -79,8 +80,11 @@ def evaluate(
     chosen = [find_measure(name) for name in dict.fromkeys(measures)]
     judge = _Judge(network, untrained, pixels, classes, chosen, seed)
     scores = []
-    for method in dict.fromkeys(methods):
-        values, random = judge(method), judge.random(method)
+    for method in steps(list(dict.fromkeys(methods))):
+        with part(0, 0.5):
+            values = judge(method)
+        with part(0.5, 0.5):
+            random = judge.random(method)
         for measure in chosen:
             own, control = values[measure.name], random[measure.name]
             scores.append(Score.of(method, measure, own, control))
@@ -113,7 +117,7 @@ class _Judge:
         layer = self._network.last_convolution if beside.layer == INPUT else beside.layer
         if layer not in self._random:
             seeds = range(self._seed + 1, self._seed + 1 + RANDOM_MAPS)
-            drawn = [self(Explainer(f"random?seed={seed}", layer)) for seed in seeds]
+            drawn = [self(Explainer(f"random?seed={seed}", layer)) for seed in steps(seeds)]
             self._random[layer] = {
                 measure.name: np.mean([values[measure.name] for values in drawn], axis=0)
                 for measure in self._measures
@@ -126,14 +130,14 @@ class _Judge:
         found: dict[str, list[Values]] = {measure.name: [] for measure in self._measures}
         for subject in self._subjects(explain):
             finite = subject.maps.flatten(1).isfinite().all(1)
-            for measure in self._measures:
+            for measure in steps(self._measures):
                 values = torch.where(finite, subject.once(measure.compute), torch.nan)
                 found[measure.name].append(values.double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _subjects(self, explain: Explainer) -> Iterator[Subject]:
         at_once = batch_size(self._network, self._images)
-        for images, classes in in_parts(at_once, self._images, self._classes):
+        for images, classes in steps(list(in_parts(at_once, self._images, self._classes))):
             maps = explain(self._network, images, classes)
             yield Subject(
                 self._network, images, classes, maps, explain, self._untrained, seed=self._seed

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from service.core.cams.noise import normal
+from service.core.cancellation import check
 from service.core.measures.measure import Subject
 
 PERCENTILES = (20, 40, 60, 80)
@@ -116,6 +117,7 @@ def _conjugate_gradients(system: Callable[[Tensor], Tensor], right: Tensor) -> T
     left = _dot(residual, residual)
     enough = TOLERANCE**2 * left
     for _ in range(MOST_ITERATIONS):
+        check()
         if not (left > enough).any():
             break
         along = system(direction)

@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from service.core.cancellation import check
 from service.core.render.cells import Cell
 from service.core.render.sheet import Look, frames
 
@@ -20,8 +21,18 @@ def animate(cells: Sequence[Cell], captions: Sequence[str], look: Look, kind: st
     """An endless animation, `webp` or `gif`, that rests on its last frame."""
     drawn = frames(cells, captions, look)
     times = [FRAME_MILLISECONDS] * (len(drawn) - 1) + [LAST_FRAME_MILLISECONDS]
+    for frame in drawn:
+        # What Pillow calls before it encodes a frame.
+        frame.seek = _checked_seek  # type: ignore[method-assign]
     out = io.BytesIO()
     drawn[0].save(
         out, save_all=True, append_images=drawn[1:], duration=times, loop=0, **ANIMATIONS[kind]
     )
     return out.getvalue()
+
+
+def _checked_seek(frame: int) -> None:
+    """That of a picture of one frame. Raises RequestCancelled once nobody waits."""
+    check()
+    if frame != 0:
+        raise EOFError

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from service.core.cams.blank import Blank
+from service.core.cancellation import check
 from service.core.render.cells import Cell, Style, colours, hatched, picture
 from service.core.render.png import encode_png
 from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
@@ -53,10 +54,12 @@ def contact_sheet(
     draw.text((MARGIN, MARGIN - 2), title, INK, font(18))
     _column_heads(draw, column_heads, left, top, step, text)
     for r, (head, cells) in enumerate(zip(row_heads, rows, strict=True)):
+        check()
         y = top + r * step
         draw.text((MARGIN, y + size / 2), head, INK, text, anchor="lm")
         _paste(page, picture(cells[0].image, size), MARGIN + head_pixels, y)
         for c, cell in enumerate(cells):
+            check()
             _paste(page, colours(cell, look.style, look.colormap, size), left + c * step, y)
     _footer(page, draw, footer, causes, height - MARGIN - 18)
     return encode_png(np.asarray(page))
@@ -75,6 +78,7 @@ def strip(cells: Sequence[Cell], heads: Sequence[str], look: Look, title: str) -
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 2), title, INK, font(16))
     for i, (cell, head) in enumerate(zip(cells, heads, strict=True)):
+        check()
         x, y = MARGIN + i % columns * step, MARGIN + 28 + i // columns * line
         if i % columns % _every(text, heads, step) == 0:
             draw.text((x + size / 2, y), head, FAINT, text, anchor="ma")
@@ -89,6 +93,7 @@ def frames(cells: Sequence[Cell], captions: Sequence[str], look: Look) -> list[I
     width = max(size, *(text_width(text, caption) + 4 for caption in captions))
     pages = []
     for cell, caption in zip(cells, captions, strict=True):
+        check()
         page = Image.new("RGB", (width, size + text_height(text) + 8), PAPER)
         _paste(page, colours(cell, look.style, look.colormap, size), (width - size) // 2, 0)
         ImageDraw.Draw(page).text((width / 2, size + 3), caption, INK, text, anchor="ma")

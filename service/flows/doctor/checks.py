@@ -13,7 +13,17 @@ from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.files import leftovers, remove
 from service.flows.doctor.finding import Finding, Severity
 from service.flows.quarantine import Damage, damage
-from service.store import deleted_runs, epochs, imports, inspection, run_blobs, runs, schema, space
+from service.store import (
+    deleted_runs,
+    epochs,
+    imports,
+    inspection,
+    jobs,
+    run_blobs,
+    runs,
+    schema,
+    space,
+)
 from service.store.runs import Lease, Run
 from service.store.store import Store
 
@@ -110,6 +120,7 @@ def _blobs(store: Store) -> Iterator[Finding]:
         ]
     with store.reading() as session:  # after: a row is written behind its bytes
         named = {blob.key for blob in run_blobs.of(session)}
+        named.update(jobs.blob_keys(session).values())
     for blob in stored:
         if blob.name not in named:
             kind = "a write that was broken off" if blob.temporary else "no row names it"
@@ -127,6 +138,20 @@ def _unfinished(store: Store) -> Iterator[Finding]:
 
 def _remove(_session: object, path: Path) -> None:
     remove(path)
+
+
+def _jobs(store: Store) -> Iterator[Finding]:
+    """Results that are gone or damaged: they can be computed again."""
+    with store.reading() as session:
+        job_ids = list(jobs.blob_keys(session))
+    for job_id in job_ids:
+        with store.reading() as session:
+            gone = jobs.exists(session, job_id) and not jobs.result(session, store.blobs, job_id)
+        if gone:
+            mend = partial(jobs.remove, blobs=store.blobs, job_ids=[job_id])
+            yield Finding(
+                Severity.WARNING, f"the result of job {job_id} is gone or damaged", mend=mend
+            )
 
 
 def _derived(store: Store) -> Iterator[Finding]:
@@ -184,6 +209,7 @@ CHECKS: dict[str, Check] = {
     "checkpoints": _checkpoints,
     "blobs": _blobs,
     "unfinished": _unfinished,
+    "jobs": _jobs,
     "derived": _derived,
     "images": _images,
 }

@@ -1,0 +1,261 @@
+"""Jobs: long work that is started by one request, followed by others, and kept for a while.
+
+A job is computed by the process that it was created in. What its database row says is what counts:
+whoever ends the row, from whatever process, ends the work.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from service.errors import (
+    CamreelError,
+    Interrupted,
+    JobNotDone,
+    JobNotOwned,
+    JobsFull,
+    NotFound,
+    RequestCancelled,
+    StoreUnavailable,
+    error_type,
+)
+from service.flows.lanes import Computation, Lane
+from service.store import jobs
+from service.store.jobs import Job, JobError, JobResult, NewJob
+from service.store.store import Store
+
+FOLLOW_SECONDS = 0.25
+"""How often the rows of own jobs are read: a job that was cancelled ends within a second."""
+
+PROGRESS_SECONDS = 1.0
+EXPIRY_SECONDS = 60.0
+BEATS_PER_LEASE = 3
+REMOVED_AT_ONCE = 20
+
+Compute = Callable[[], JobResult]
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class JobBounds:
+    """How many jobs are kept, for how long after their end, and when one's server is lost."""
+
+    max_jobs: int
+    result_seconds: int
+    lease_seconds: float
+
+
+@dataclass
+class _Own:
+    """A job of this process."""
+
+    computation: Computation[None]
+    written: float | None = None  # the progress that its row has
+
+
+@dataclass
+class Jobs:
+    """The jobs of one database, and those that this process computes."""
+
+    store: Store
+    lane: Lane
+    bounds: JobBounds
+    server: str = field(default_factory=lambda: secrets.token_hex(16))
+    _own: dict[int, _Own] = field(default_factory=dict)
+    _starting: threading.Lock = field(default_factory=threading.Lock)
+    _others: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """Of jobs of other processes: the heartbeats seen, and since when, by our own clock."""
+    _due: dict[str, float] = field(default_factory=dict)
+
+    def start(self, kind: str, identity: str, owner: str, request: str, compute: Compute) -> Job:
+        """A new job, or the unfinished one of the same identity.
+
+        Raises JobsFull, StoreBusy, StoreFull.
+        """
+        new = NewJob(kind, identity, owner, request, self.server)
+        with self._starting:
+            with self.store.writing() as session:
+                self.store.room.check(session)
+                job, is_new = jobs.create(session, new)
+                if is_new and (surplus := jobs.count(session) - self.bounds.max_jobs) > 0:
+                    ended = jobs.ended_ids(session, limit=surplus)
+                    if len(ended) < surplus:
+                        raise JobsFull(self.bounds.max_jobs)
+                    jobs.remove(session, self.store.blobs, ended)
+            if is_new:
+                # After the commit: what starts sooner would not find its row.
+                function = lambda: self._run(job.id, compute)  # noqa: E731
+                self._own[job.id] = _Own(self.lane.submit(function, job=True))
+        return job
+
+    def get(self, job_id: int) -> Job:
+        """The job, with the progress of this moment where it is computed here.
+
+        Raises JobNotFound.
+        """
+        with self.store.reading() as session:
+            return self._current(jobs.get(session, job_id))
+
+    def newest(self, *, limit: int, before: int | None, status: str | None) -> list[Job]:
+        """Jobs, newest first."""
+        with self.store.reading() as session:
+            found = jobs.newest(session, limit=limit, before=before, status=status)
+        return [self._current(job) for job in found]
+
+    def result(self, job_id: int) -> JobResult:
+        """What the job gave. Raises JobNotFound, and JobNotDone where it has no result."""
+        with self.store.reading() as session:
+            job = jobs.get(session, job_id)
+            if job.status != jobs.JobStatus.SUCCEEDED:
+                raise JobNotDone(job_id, job.status)
+            found = jobs.result(session, self.store.blobs, job_id)
+        if found is None:
+            raise NotFound(f"The result of job {job_id} is gone or damaged.")
+        return found
+
+    def end(self, job_id: int, owner: str, *, any_owner: bool) -> Job | None:
+        """Cancel an unfinished job, which is returned; or remove one that has ended.
+
+        Raises JobNotFound, JobNotOwned.
+        """
+        with self.store.writing() as session:
+            job = jobs.get(session, job_id)
+            if not any_owner and job.owner != owner:
+                raise JobNotOwned
+            cancelled = jobs.cancel(session, job_id)
+            if cancelled:
+                job = jobs.get(session, job_id)
+            else:
+                jobs.remove(session, self.store.blobs, [job_id])
+        self._abandon(job_id)
+        return job if cancelled else None
+
+    def scan(self) -> None:
+        """Follow own jobs, end those of processes that died, remove expired ones.
+
+        To be called every FOLLOW_SECONDS from one thread. Raises StoreBusy, StoreFull.
+        """
+        self._settle()
+        if self._is_due("beat", self._beat_seconds) or (
+            self._has_news() and self._is_due("progress", PROGRESS_SECONDS)
+        ):
+            self._beat()
+        if self._is_due("others", self._beat_seconds):
+            self._interrupt_lost()
+        if self._is_due("expiry", min(EXPIRY_SECONDS, self.bounds.result_seconds / 4)):
+            self.remove_expired()
+
+    def remove_expired(self) -> None:
+        """Remove jobs that ended too long ago."""
+        before = datetime.now(UTC) - timedelta(seconds=self.bounds.result_seconds)
+        while True:
+            with self.store.reading() as session:
+                expired = jobs.ended_ids(session, before=before, limit=REMOVED_AT_ONCE)
+            if not expired:
+                return
+            with self.store.writing() as session:
+                jobs.remove(session, self.store.blobs, expired)
+
+    def close(self) -> None:
+        """End own jobs as interrupted: nobody computes them any more."""
+        with self._starting:
+            own, self._own = list(self._own), {}
+        for job_id in own:
+            try:
+                self._fail(job_id, Interrupted())
+            except StoreUnavailable:
+                return  # another process finds them later
+
+    def _run(self, job_id: int, compute: Compute) -> None:
+        """In a thread of the lane."""
+        with self.store.writing() as session:
+            if not jobs.begin(session, job_id):
+                return
+        try:
+            result = compute()
+            with self.store.writing() as session:
+                jobs.succeed(session, self.store.blobs, job_id, result)
+        except RequestCancelled:
+            return  # its row has ended
+        except Exception as error:
+            if not isinstance(error, CamreelError):
+                log.exception("job failed", job=job_id)
+            self._fail(job_id, error)
+
+    def _fail(self, job_id: int, error: Exception) -> None:
+        cause = JobError("internal-error", "Something went wrong that Camreel did not foresee.")
+        if isinstance(error, CamreelError):
+            cause = JobError(error_type(type(error)), str(error))
+        with self.store.writing() as session:
+            jobs.fail(session, job_id, cause)
+
+    def _current(self, job: Job) -> Job:
+        own = self._own.get(job.id)
+        if own is None or not job.is_unfinished:
+            return job
+        return replace(job, progress=own.computation.progress)
+
+    def _abandon(self, job_id: int) -> None:
+        own = self._own.pop(job_id, None)
+        if own is not None:
+            self.lane.leave(own.computation)
+
+    def _settle(self) -> None:
+        """Stop the work of own jobs whose rows have ended, and end rows that nothing works for."""
+        if not self._own:
+            return
+        with self._starting:
+            own = dict(self._own)
+            with self.store.reading() as session:
+                unfinished = {job.id for job in jobs.unfinished(session)}
+        for job_id, one in own.items():
+            if job_id not in unfinished:
+                self._abandon(job_id)
+            elif one.computation.result.done():
+                # Its outcome could not be written, the database being busy.
+                self._fail(job_id, Interrupted())
+                self._abandon(job_id)
+
+    def _has_news(self) -> bool:
+        return any(one.computation.progress != one.written for one in self._own.values())
+
+    def _beat(self) -> None:
+        own = dict(self._own)
+        if not own:
+            return
+        with self.store.writing() as session:
+            for job_id, one in own.items():
+                one.written = one.computation.progress
+                jobs.beat(session, job_id, one.written)
+
+    def _interrupt_lost(self) -> None:
+        """End jobs of other processes whose heartbeats stood still for the length of a lease."""
+        now = time.monotonic()
+        with self.store.reading() as session:
+            found = [job for job in jobs.unfinished(session) if job.id not in self._own]
+        seen, self._others = self._others, {}
+        for job in found:
+            beats, since = seen.get(job.id, (job.heartbeats, now))
+            if beats != job.heartbeats:
+                since = now
+            if now - since > self.bounds.lease_seconds:
+                self._fail(job.id, Interrupted())
+            else:
+                self._others[job.id] = (job.heartbeats, since)
+
+    @property
+    def _beat_seconds(self) -> float:
+        return self.bounds.lease_seconds / BEATS_PER_LEASE
+
+    def _is_due(self, what: str, every_seconds: float) -> bool:
+        now = time.monotonic()
+        if now < self._due.get(what, 0.0):
+            return False
+        self._due[what] = now + every_seconds
+        return True

@@ -1,0 +1,274 @@
+"""Queries on jobs. A job ends once: what is written of one that has ended changes nothing."""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, cast
+
+from sqlalchemy import CursorResult, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from service.errors import JobNotFound
+from service.store.blobs import Blobs
+from service.store.insert_missing import insert_missing
+from service.store.tables import JobRow
+
+
+class JobStatus(StrEnum):
+    """How far a job is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+
+
+@dataclass(frozen=True)
+class JobError:
+    """Why a job failed: a word for programs, a sentence for people."""
+
+    type: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a job gives: bytes, and what a client is told of them."""
+
+    content: bytes
+    media_type: str
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands."""
+
+    id: int
+    kind: str
+    owner: str
+    request: str
+    status: JobStatus
+    progress: float | None
+    error: JobError | None
+    server: str
+    heartbeats: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    result_media_type: str | None
+    result_bytes: int | None
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it is queued or running."""
+        return self.status in UNFINISHED
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What a job begins as."""
+
+    kind: str
+    identity: str  # of who asks for what: 64 characters
+    owner: str
+    request: str
+    server: str
+
+
+def create(session: Session, new: NewJob) -> tuple[Job, bool]:
+    """A queued job and True; or the unfinished one of the same identity, and False."""
+    row = {
+        "kind": new.kind,
+        "owner": new.owner,
+        "request": new.request,
+        "active_identity": new.identity,
+        "status": JobStatus.QUEUED,
+        "server": new.server,
+        "heartbeats": 0,
+        "created_at": datetime.now(UTC),
+    }
+    query = select(JobRow).where(JobRow.active_identity == new.identity)
+    found = session.scalar(query)
+    if found is None:
+        # Another server may insert the same at once: the constraint lets one of them.
+        last = session.scalar(select(func.max(JobRow.id))) or 0
+        insert_missing(session, JobRow, [row])
+        found = session.scalars(query).one()
+        return _value(found), found.id > last and found.server == new.server
+    return _value(found), False
+
+
+def get(session: Session, job_id: int) -> Job:
+    """The job. Raises JobNotFound."""
+    return _value(_row(session, job_id))
+
+
+def exists(session: Session, job_id: int) -> bool:
+    """Whether there is such a job."""
+    return session.get(JobRow, job_id, populate_existing=True) is not None
+
+
+def newest(
+    session: Session, *, limit: int, before: int | None = None, status: str | None = None
+) -> list[Job]:
+    """Jobs, newest first; `before` is the id that the previous page ended with."""
+    query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(JobRow.id < before)
+    if status is not None:
+        query = query.where(JobRow.status == status)
+    return [_value(row) for row in session.scalars(query)]
+
+
+def unfinished(session: Session) -> list[Job]:
+    """All that are queued or running, on whatever server."""
+    query = select(JobRow).where(JobRow.status.in_(UNFINISHED)).order_by(JobRow.id)
+    return [_value(row) for row in session.scalars(query)]
+
+
+def count_by_status(session: Session) -> dict[str, int]:
+    """How many jobs there are of each status, 0 included."""
+    query = select(JobRow.status, func.count()).group_by(JobRow.status)
+    counts = {row[0]: int(row[1]) for row in session.execute(query)}
+    return {status.value: counts.get(status, 0) for status in JobStatus}
+
+
+def begin(session: Session, job_id: int) -> bool:
+    """From queued to running; False where it has ended."""
+    return _change(
+        session,
+        job_id,
+        (JobStatus.QUEUED,),
+        {"status": JobStatus.RUNNING, "started_at": datetime.now(UTC)},
+    )
+
+
+def beat(session: Session, job_id: int, progress: float | None) -> None:
+    """A sign of life of an unfinished job."""
+    changes = {"heartbeats": JobRow.heartbeats + 1, "progress": progress}
+    _change(session, job_id, UNFINISHED, changes)
+
+
+def succeed(session: Session, blobs: Blobs, job_id: int, result: JobResult) -> bool:
+    """Keep the result; False where the job has ended. Raises StoreFull."""
+    row = session.get(JobRow, job_id, with_for_update=True, populate_existing=True)
+    if row is None or row.status != JobStatus.RUNNING:
+        return False
+    key = f"jobs/{job_id}/result"
+    blobs.put(session, key, result.content)
+    values = {
+        "result_media_type": result.media_type,
+        "result_headers": dict(result.headers),
+        "sha256": hashlib.sha256(result.content).hexdigest(),
+        "bytes": len(result.content),
+        "blob_key": key,
+        "progress": 1.0,
+    }
+    return _end(session, job_id, JobStatus.SUCCEEDED, values)
+
+
+def fail(session: Session, job_id: int, error: JobError) -> bool:
+    """End an unfinished job by an error; False where it has ended."""
+    values = {"error_type": error.type, "error_detail": error.detail}
+    return _end(session, job_id, JobStatus.FAILED, values)
+
+
+def cancel(session: Session, job_id: int) -> bool:
+    """End an unfinished job; False where it has ended."""
+    return _end(session, job_id, JobStatus.CANCELLED, {})
+
+
+def result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
+    """That of a job that succeeded; None where it has none, or its bytes are gone or damaged.
+
+    Raises JobNotFound.
+    """
+    row = _row(session, job_id)
+    if row.blob_key is None:
+        return None
+    try:
+        content = blobs.get(session, row.blob_key)
+    except KeyError:
+        return None
+    if hashlib.sha256(content).hexdigest() != row.sha256:
+        return None
+    return JobResult(content, row.result_media_type or "", row.result_headers or {})
+
+
+def ended_ids(session: Session, *, before: datetime | None = None, limit: int) -> list[int]:
+    """Ids of ended jobs, those that ended first first; `before` is when at the latest."""
+    query = select(JobRow.id).where(JobRow.status.not_in(UNFINISHED))
+    if before is not None:
+        query = query.where(JobRow.finished_at < before)
+    return list(session.scalars(query.order_by(JobRow.finished_at, JobRow.id).limit(limit)))
+
+
+def count(session: Session) -> int:
+    """How many jobs there are."""
+    return session.scalar(select(func.count()).select_from(JobRow)) or 0
+
+
+def remove(session: Session, blobs: Blobs, job_ids: Sequence[int]) -> None:
+    """Delete jobs with their results."""
+    query = select(JobRow.blob_key).where(JobRow.id.in_(job_ids), JobRow.blob_key.is_not(None))
+    if keys := [key for key in session.scalars(query) if key]:
+        blobs.delete(session, keys)
+    session.execute(delete(JobRow).where(JobRow.id.in_(job_ids)))
+
+
+def blob_keys(session: Session) -> dict[int, str]:
+    """The keys of all results, by the jobs' ids."""
+    query = select(JobRow.id, JobRow.blob_key).where(JobRow.blob_key.is_not(None))
+    return {job_id: str(key) for job_id, key in session.execute(query.order_by(JobRow.id))}
+
+
+def blob_bytes(session: Session) -> int:
+    """Bytes of all results."""
+    return session.scalar(select(func.coalesce(func.sum(JobRow.bytes), 0))) or 0
+
+
+def _end(session: Session, job_id: int, status: JobStatus, values: Mapping[str, Any]) -> bool:
+    ended = {"status": status, "finished_at": datetime.now(UTC), "active_identity": None}
+    return _change(session, job_id, UNFINISHED, {**ended, **values})
+
+
+def _change(
+    session: Session, job_id: int, since: Collection[JobStatus], values: Mapping[str, Any]
+) -> bool:
+    change = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(since))
+    result = session.execute(change.values(**values).execution_options(synchronize_session=False))
+    return cast("CursorResult[Any]", result).rowcount > 0
+
+
+def _row(session: Session, job_id: int) -> JobRow:
+    row = session.get(JobRow, job_id, populate_existing=True)
+    if row is None:
+        raise JobNotFound(job_id)
+    return row
+
+
+def _value(row: JobRow) -> Job:
+    error = JobError(row.error_type, row.error_detail or "") if row.error_type else None
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        owner=row.owner,
+        request=row.request,
+        status=JobStatus(row.status),
+        progress=row.progress,
+        error=error,
+        server=row.server,
+        heartbeats=row.heartbeats,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        result_media_type=row.result_media_type,
+        result_bytes=row.bytes,
+    )

@@ -1,0 +1,322 @@
+"""Jobs: expensive work that is asked for, followed, fetched and cancelled."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from service.core.progress import steps
+from service.errors import CheckpointCorrupt, StoreFull
+from service.flows import evaluation
+from service.flows.doctor.checks import CHECKS
+from service.store import jobs, space
+from tests.lanes.conftest import Application, Blockade, wait_until
+
+EVALUATION = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"
+
+
+def test_a_job_gives_the_bytes_and_headers_of_the_synchronous_answer(application) -> None:
+    service = application()
+    accepted = service.get(EVALUATION, prefer="respond-async")
+    assert accepted.status == 202, accepted.body
+    assert accepted.headers["preference-applied"] == "respond-async"
+    job = accepted.json()
+    assert accepted.headers["location"] == f"/jobs/{job['id']}"
+    assert job["kind"] == "evaluation"
+    wait_until(lambda: service.job(job["id"])["status"] == "succeeded")
+    ended = service.job(job["id"])
+    assert ended["progress"] == 1
+    assert ended["started_at"] <= ended["finished_at"]
+    direct = service.get(EVALUATION)
+    result = service.get(ended["result"]["href"])
+    assert (result.status, result.body) == (200, direct.body)
+    assert ended["result"]["bytes"] == len(direct.body)
+    assert ended["result"]["media_type"] == "application/json"
+    for headers in (result.headers, direct.headers):
+        headers.pop("x-request-id")
+    assert result.headers == direct.headers
+
+
+def start(service: Application, url: str = EVALUATION) -> int:
+    accepted = service.get(url, prefer="respond-async")
+    assert accepted.status == 202, accepted.body
+    return int(accepted.json()["id"])
+
+
+def recorded(service: Application, job_id: int) -> jobs.Job:
+    with service.services.store.reading() as session:
+        return jobs.get(session, job_id)
+
+
+def status_of(service: Application, job_id: int) -> str:
+    return str(service.job(job_id)["status"])
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "/runs/1/epochs/1/cam?method=lime",
+        "/runs/1/epochs/1/cam.npy",
+        "/runs/1/atlas.bin?method=layer-cam",
+        "/runs/1/blanks.csv",
+        "/runs/1/epochs.csv",
+        "/runs/1/scores",
+        "/runs/1/strip.webp?epochs=1:2",
+        "/runs/1/strip.npz",
+        "/runs/1/sheet",
+        "/runs/1/report.html",
+    ],
+)
+def test_every_kind_of_expensive_answer_can_be_a_job(application, url: str) -> None:
+    service = application()
+    job_id = start(service, url)
+    wait_until(lambda: status_of(service, job_id) == "succeeded")
+    result, direct = service.get(f"/jobs/{job_id}/result"), service.get(url)
+    assert result.body == direct.body
+    for headers in (result.headers, direct.headers):
+        for own in ("x-request-id", "content-security-policy"):
+            headers.pop(own)
+    assert result.headers == direct.headers
+
+
+def test_a_request_that_cannot_be_answered_is_refused_at_once(application) -> None:
+    service = application()
+    for url, status in [
+        ("/runs/9/sheet", 404),
+        ("/runs/9/epochs.csv", 404),
+        ("/runs/1/epochs/7/evaluation", 404),
+        ("/runs/1/sheet?method=beauty", 422),
+    ]:
+        assert service.get(url, prefer="respond-async").status == status
+    assert service.get("/jobs").json()["items"] == []
+
+
+def test_what_the_client_has_already_needs_no_job(application) -> None:
+    service = application()
+    etag = service.get("/runs/1/sheet").headers["etag"]
+    answer = service.get("/runs/1/sheet", prefer="respond-async", if_none_match=etag)
+    assert answer.status == 304
+
+
+def test_head_creates_no_job(application) -> None:
+    service = application()
+    answer = service.ask("/runs/1/sheet", "HEAD", prefer="respond-async").answer()
+    assert answer.status == 200
+    assert service.get("/jobs").json()["items"] == []
+
+
+def test_a_running_job_has_no_result_and_tells_its_progress(
+    application, blockade: Blockade, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = application()
+    reported = threading.Event()
+
+    def evaluate(*_: object) -> list[object]:
+        for step in steps(range(4)):
+            if step == 2:
+                reported.set()
+                blockade()
+        return []
+
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    job_id = start(service)
+    assert reported.wait(30)
+    job = service.job(job_id)
+    assert (job["status"], job["progress"], job["finished_at"]) == ("running", 0.5, None)
+    assert service.get(f"/jobs/{job_id}/result").status == 404
+    # Written, too, for other servers.
+    wait_until(lambda: recorded(service, job_id).progress == 0.5)
+    blockade.lifted.set()
+    wait_until(lambda: status_of(service, job_id) == "succeeded")
+    assert service.job(job_id)["progress"] == 1
+
+
+def test_the_same_request_while_its_job_is_unfinished_gets_that_job(
+    application, blockade: Blockade
+) -> None:
+    service = application()
+    first = start(service)
+    assert start(service) == first
+    assert start(service, EVALUATION + "&seed=1") != first
+    blockade.lifted.set()
+    wait_until(lambda: status_of(service, first) == "succeeded")
+    assert start(service) != first
+
+
+def test_a_cancelled_job_frees_its_thread(application, blockade: Blockade) -> None:
+    service = application(batch_threads=1)
+    running, queued = start(service), start(service, EVALUATION + "&seed=1")
+    wait_until(lambda: status_of(service, running) == "running")
+    assert status_of(service, queued) == "queued"
+    for job_id in (queued, running):
+        answer = service.ask(f"/jobs/{job_id}", "DELETE").answer()
+        assert answer.status == 202
+        assert answer.json()["status"] == "cancelled"
+    wait_until(lambda: service.loads()["batch"] == (0, 0))
+    assert (blockade.begun, blockade.ended) == (1, 1)
+    assert status_of(service, running) == status_of(service, queued) == "cancelled"
+    assert service.get(f"/jobs/{running}/result").status == 404
+    assert start(service) not in (running, queued)
+
+
+def test_deleting_an_ended_job_removes_it_with_its_result(application) -> None:
+    service = application()
+    job_id = start(service)
+    wait_until(lambda: status_of(service, job_id) == "succeeded")
+    assert service.ask(f"/jobs/{job_id}", "DELETE").answer().status == 204
+    for url in (f"/jobs/{job_id}", f"/jobs/{job_id}/result"):
+        assert service.get(url).status == 404
+    assert service.ask(f"/jobs/{job_id}", "DELETE").answer().status == 404
+    assert blob_names(service) == set()
+
+
+def blob_names(service: Application) -> set[str]:
+    store = service.services.store
+    with store.reading() as session:
+        return {blob.name for blob in store.blobs.stored(session) if "jobs" in blob.name}
+
+
+def test_a_failed_job_tells_why_as_a_problem(application, monkeypatch: pytest.MonkeyPatch) -> None:
+    def evaluate(*_: object) -> None:
+        raise CheckpointCorrupt("The checkpoint is not what was written.")
+
+    service = application()
+    monkeypatch.setattr(evaluation, "evaluate", evaluate)
+    job_id = start(service)
+    wait_until(lambda: status_of(service, job_id) == "failed")
+    error = service.job(job_id)["error"]
+    assert (error["type"], error["status"]) == ("checkpoint-corrupt", 410)
+    result = service.get(f"/jobs/{job_id}/result")
+    assert result.status == 410
+    assert result.headers["content-type"] == "application/problem+json"
+
+
+def test_an_unforeseen_failure_shows_nothing_of_the_program(
+    application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = application()
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: 1 / 0)
+    job_id = start(service)
+    wait_until(lambda: status_of(service, job_id) == "failed")
+    assert service.job(job_id)["error"]["type"] == "internal-error"
+    assert b"zero" not in service.get(f"/jobs/{job_id}/result").body
+
+
+def test_a_result_beyond_the_quota_fails_the_job(
+    application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = application()
+    job_id = start(service)
+    wait_until(lambda: status_of(service, job_id) == "succeeded")
+
+    def refuse(*_: object) -> None:
+        raise StoreFull("The store is full.")
+
+    monkeypatch.setattr(type(service.services.store.blobs), "put", refuse)
+    job_id = start(service, EVALUATION + "&seed=1")
+    wait_until(lambda: status_of(service, job_id) == "failed")
+    assert service.job(job_id)["error"]["status"] == 507
+
+
+def test_ended_jobs_are_removed_after_their_time(application) -> None:
+    service = application(job_seconds=1)
+    job_id = start(service)
+    wait_until(lambda: status_of(service, job_id) == "succeeded")
+    wait_until(lambda: service.get(f"/jobs/{job_id}").status == 404)
+    assert blob_names(service) == set()
+
+
+def test_the_oldest_ended_job_makes_room_and_unfinished_ones_do_not(
+    application, blockade: Blockade
+) -> None:
+    service = application(max_jobs=2)
+    blockade.lifted.set()
+    ended = start(service)
+    wait_until(lambda: status_of(service, ended) == "succeeded")
+    blockade.lifted.clear()
+    kept = [start(service, f"{EVALUATION}&seed={seed}") for seed in (1, 2)]
+    assert service.get(f"/jobs/{ended}").status == 404
+    refused = service.get(EVALUATION + "&seed=3", prefer="respond-async")
+    assert (refused.status, refused.json()["type"]) == (503, "jobs-full")
+    assert "retry-after" in refused.headers
+    assert [job["id"] for job in service.get("/jobs").json()["items"]] == kept[::-1]
+
+
+def test_jobs_are_listed_in_pages_newest_first(application) -> None:
+    service = application()
+    made = [start(service, f"{EVALUATION}&seed={seed}") for seed in range(3)]
+    first = service.get("/jobs?limit=2").json()
+    assert [job["id"] for job in first["items"]] == made[:0:-1]
+    second = service.get(f"/jobs?limit=2&cursor={first['next']}").json()
+    assert [job["id"] for job in second["items"]] == made[:1]
+    wait_until(lambda: not service.get("/jobs?status=running").json()["items"])
+
+
+def test_jobs_of_a_service_that_stops_are_interrupted(application, blockade: Blockade) -> None:
+    service = application()
+    job_id = start(service)
+    wait_until(lambda: blockade.begun == 1)
+    service.services.lanes.close()
+    service.services.jobs.close()
+    error = service.job(job_id)["error"]
+    assert error["type"] == "interrupted"
+    assert service.get(f"/jobs/{job_id}/result").status == error["status"] == 409
+
+
+def test_jobs_of_a_server_that_died_are_interrupted_by_the_next(
+    application, blockade: Blockade
+) -> None:
+    dead, living = application(lease_seconds=1), application(lease_seconds=1)
+    job_id = start(dead)
+    wait_until(lambda: blockade.begun == 1)
+    # Alive: its heartbeats keep the job, whatever the other server sees.
+    with pytest.raises(AssertionError):
+        wait_until(lambda: status_of(living, job_id) != "running", seconds=3)
+    dead.services.background.request_stop()  # as a killed process
+    wait_until(lambda: status_of(living, job_id) == "failed")
+    assert living.job(job_id)["error"]["type"] == "interrupted"
+    # What the lost server computes after all changes nothing.
+    blockade.lifted.set()
+    wait_until(lambda: blockade.ended == 1)
+    wait_until(lambda: dead.loads()["batch"] == (0, 0))
+    assert status_of(living, job_id) == "failed"
+    assert blob_names(living) == set()
+
+
+def test_a_job_is_cancelled_and_fetched_through_another_server(
+    application, blockade: Blockade
+) -> None:
+    one, other = application(), application()
+    job_id = start(one)
+    assert start(other) == job_id
+    wait_until(lambda: blockade.begun == 1)
+    assert other.ask(f"/jobs/{job_id}", "DELETE").answer().status == 202
+    wait_until(lambda: blockade.ended == 1)
+    wait_until(lambda: one.loads()["batch"] == (0, 0))
+    blockade.lifted.set()
+    job_id = start(one)
+    wait_until(lambda: status_of(other, job_id) == "succeeded")
+    assert other.get(f"/jobs/{job_id}/result").body == one.get(EVALUATION).body
+
+
+def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_path: Path) -> None:
+    service = application(blobs=f"file:{tmp_path / 'blobs'}", job_seconds=1000)
+    # Its checkpoints are in the database: what is recorded needs none.
+    job_id = start(service, "/runs/1/epochs.csv")
+    wait_until(lambda: status_of(service, job_id) == "succeeded")
+    store = service.services.store
+    with store.reading() as session:
+        assert jobs.blob_bytes(session) == service.job(job_id)["result"]["bytes"]
+        assert space.blob_bytes(session) > jobs.blob_bytes(session)
+    assert blob_names(service) == {f"jobs/{job_id}/result"}
+    assert not list(CHECKS["jobs"](store))
+    os.utime(tmp_path / "blobs" / "jobs" / str(job_id) / "result", (0, 0))
+    assert not [found for found in CHECKS["blobs"](store) if "jobs" in found.words]
+    (tmp_path / "blobs" / "jobs" / str(job_id) / "result").write_bytes(b"other")
+    (finding,) = CHECKS["jobs"](store)
+    assert service.get(f"/jobs/{job_id}/result").status == 404
+    assert finding.mend is not None
+    with store.writing() as session:
+        finding.mend(session)
+    assert service.get(f"/jobs/{job_id}").status == 404
