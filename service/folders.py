@@ -18,15 +18,27 @@ def check_folder(folder: Path, setting: str) -> bool:
     return True
 
 
-def make_private_folder(folder: Path, setting: str) -> None:
-    """Create a folder, and those above it, where it is missing: for its owner alone.
+def make_folder(folder: Path, setting: str) -> bool:
+    """Create a folder, and those above it, where it is missing; whether it was.
 
-    One that exists keeps its mode. Raises InvalidValue, for the setting, where it cannot be made.
+    Raises InvalidValue, for the setting or option, where it cannot be made.
     """
     if check_folder(folder, setting):
-        return
+        return False
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unusable(setting, folder, "cannot be created", error) from error
+    return True
+
+
+def make_private_folder(folder: Path, setting: str) -> None:
+    """As `make_folder`: for its owner alone, whatever the umask. One that exists keeps its mode."""
+    if check_folder(folder, setting):
+        return
+    make_folder(folder.parent, setting)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)  # whatever the umask left of it
     except OSError as error:
         raise unusable(setting, folder, "cannot be created", error) from error

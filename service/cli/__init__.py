@@ -11,10 +11,13 @@ import typer
 from service import __version__
 from service.cli import administration
 from service.cli.options import Data, Epochs, Port, RunArgument, State, settings_with
+from service.cli.terminal import print_any_character
 from service.errors import CamreelError
+from service.names import shown_line
 
 app = typer.Typer(
     help="Watch a convolutional network learn.",
+    rich_markup_mode=None,  # 1:100:2 would be printed with an emoji in it
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -25,10 +28,11 @@ app.add_typer(administration.token, name="token")
 
 def main() -> None:
     """Entry point: an error of ours is a line on standard error, and exit status 1."""
+    print_any_character()
     try:
         app()
     except CamreelError as error:
-        sys.exit(f"camreel: {error}")
+        sys.exit(f"camreel: {shown_line(str(error))}")
 
 
 def _print_version(value: bool) -> None:

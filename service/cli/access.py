@@ -3,9 +3,7 @@
 import getpass
 from datetime import UTC, datetime
 
-from rich.console import Console
-from rich.table import Table
-
+from service.cli.terminal import ValueTable, new_console, print_line, print_table
 from service.flows import access
 from service.settings import Settings
 from service.store import audit, schema, tokens
@@ -18,9 +16,10 @@ def create(settings: Settings, name: str, scope: str, expires_days: int | None) 
         schema.ensure(store)
         secret, token = access.create_token(store, name, scope, expires_days, actor())
     until = f"until {_moment(token.expires_at)}" if token.expires_at else "until it is revoked"
-    Console(stderr=True, soft_wrap=True).print(
+    print_line(
         f"Token {token.id} ({token.name}, scope {token.scope}) is good {until}. It is shown only "
-        "now; the database has its hash."
+        "now; the database has its hash.",
+        console=new_console(stderr=True),
     )
     # Alone on standard output, to be piped to where it is kept.
     print(secret)  # noqa: T201
@@ -32,15 +31,15 @@ def show(settings: Settings) -> None:
         schema.ensure(store)
         with store.reading() as session:
             found = tokens.all_of(session)
-    table = Table("id", "name", "scope", "state", "created", "last used", "expires")
+    table = ValueTable("id", "name", "scope", "state", "created", "last used", "expires")
     now = datetime.now(UTC)
     for token in found:
         state = "live" if token.live(now) else "revoked" if token.revoked_at else "expired"
         moments = (token.created_at, token.last_used_at, token.expires_at)
-        table.add_row(
+        table.add_values(
             str(token.id), token.name, token.scope, state, *(_moment(one) for one in moments)
         )
-    Console().print(table)
+    print_table(table)
 
 
 def revoke(settings: Settings, token_id: int) -> None:
@@ -49,10 +48,9 @@ def revoke(settings: Settings, token_id: int) -> None:
         schema.ensure(store)
         token = access.revoke_token(store, token_id, actor())
         unclaimed = access.is_unclaimed(store)
-    console = Console(soft_wrap=True)
-    console.print(f"Token {token.id} ({token.name}) is revoked, with every sign-in by it.")
+    print_line(f"Token {token.id} ({token.name}) is revoked, with every sign-in by it.")
     if unclaimed:
-        console.print("No token is left: on loopback the service asks nobody who they are again.")
+        print_line("No token is left: on loopback the service asks nobody who they are again.")
 
 
 def show_audit(settings: Settings, limit: int) -> None:
@@ -61,9 +59,9 @@ def show_audit(settings: Settings, limit: int) -> None:
         schema.ensure(store)
         with store.reading() as session:
             found = audit.newest(session, limit=limit)
-    table = Table("when", "who", "what", "on", "outcome", "request")
+    table = ValueTable("when", "who", "what", "on", "outcome", "request")
     for entry in found:
-        table.add_row(
+        table.add_values(
             _moment(entry.at),
             entry.actor,
             entry.action,
@@ -71,7 +69,7 @@ def show_audit(settings: Settings, limit: int) -> None:
             entry.outcome,
             entry.request_id or "",
         )
-    Console().print(table)
+    print_table(table)
 
 
 def actor() -> str:

@@ -6,9 +6,13 @@ import typer
 
 from service.cli.options import State, settings_with
 
-db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+db = typer.Typer(help="The database's schema.", no_args_is_help=True, rich_markup_mode=None)
 
-token = typer.Typer(help="Tokens: who may ask the service, and for what.", no_args_is_help=True)
+token = typer.Typer(
+    help="Tokens: who may ask the service, and for what.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @db.command("upgrade")

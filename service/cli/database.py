@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from service.app import create_app
+from service.cli.terminal import print_line
+from service.files import check_output, write_file
 from service.settings import Settings
 from service.store import schema
 from service.store.store import opened
@@ -15,10 +15,11 @@ def upgrade(settings: Settings) -> None:
     """Bring the database to this version's schema."""
     with opened(settings.database, settings.blobs) as store:
         schema.upgrade(store)
-    Console().print("The database has this version's schema.")
+    print_line("The database has this version's schema.")
 
 
 def write_openapi(out: Path) -> None:
     """Write the API's schema as it is served."""
+    check_output(out)
     text = json.dumps(create_app(Settings()).openapi(), indent=2, ensure_ascii=False)
-    out.write_text(text + "\n")
+    write_file(out, f"{text}\n".encode())

@@ -14,10 +14,13 @@ from rich.console import Console
 from service.cli.access import actor
 from service.cli.following import Snapshot, follow
 from service.cli.serving import listen, serving
+from service.cli.terminal import new_console, print_line
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
+from service.files import write_file
 from service.flows import access
+from service.folders import check_folder, make_folder
 from service.settings import Settings
 from service.store.store import opened
 
@@ -36,12 +39,19 @@ def demo(
     leave: bool,
 ) -> None:
     """Serve, train, draw; then stay until Ctrl-C, unless told to leave."""
-    console = Console()
+    console = new_console()
+    # Before the work is done.
+    check_folder(settings.state_dir, "CAMREEL_STATE_DIR")
+    check_folder(settings.resolved_data_dir, "CAMREEL_DATA_DIR")
+    if out is not None:
+        make_folder(out, "--out")
     wanted, dataset = dataset, _dataset(console, dataset, settings)
     fallen_back = wanted == "auto" and dataset == "digits"
     there_are = DATASETS[dataset].train_size
     if fallen_back and samples is not None and samples > there_are:
-        console.print(f"It has {there_are:,} images to train: an epoch is all of them.")
+        print_line(
+            f"It has {there_are:,} images to train: an epoch is all of them.", console=console
+        )
         samples = there_are
     folder = out or settings.state_dir / "demo"
     spec: dict[str, Any] = {
@@ -70,22 +80,23 @@ def demo(
             base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False, headers=headers
         ) as api,
     ):
-        console.print(f"Camreel answers at {address}")
+        print_line(f"Camreel answers at {address}", console=console)
         run_id = _json(api.post("/runs", json=spec))["id"]
-        console.print(
-            f"Run {run_id}: the paper's network on {DATASETS[dataset].title}, {epochs} epochs"
+        print_line(
+            f"Run {run_id}: the paper's network on {DATASETS[dataset].title}, {epochs} epochs",
+            console=console,
         )
         ended = follow(console, lambda: _snapshot(api, run_id))
         if ended.status != "succeeded":
             error = _json(api.get(f"/runs/{run_id}"))["error"] or {"detail": ""}
             raise CamreelError(f"Run {run_id} {ended.status}: {error['detail']}")
         for path in _write_sheets(api, run_id, dataset, folder):
-            console.print(f"Sheet: {path}")
+            print_line(f"Sheet: {path}", console=console)
         heatmap = f"{address}/runs/{run_id}/epochs/{epochs}/cam?method=proposed"
-        console.print(f"Heatmap: {heatmap}", soft_wrap=True)
-        console.print(f"API: {address}/docs")
+        print_line(f"Heatmap: {heatmap}", console=console)
+        print_line(f"API: {address}/docs", console=console)
         if not leave:
-            console.print("Serving until Ctrl-C.")
+            print_line("Serving until Ctrl-C.", console=console)
             _wait_for_interrupt()
 
 
@@ -113,10 +124,12 @@ def _dataset(console: Console, wanted: str, settings: Settings) -> str:
     try:
         DATASETS["mnist"].load(settings.resolved_data_dir, True)
     except DatasetUnavailable:
-        console.print(
-            "[bold yellow]MNIST is neither in the data directory nor to be downloaded: this run "
+        print_line(
+            "MNIST is neither in the data directory nor to be downloaded: this run "
             "learns the embedded UCI digits instead (1,797 real digits of 8 x 8 pixels, resized "
-            "to 28 x 28).[/]"
+            "to 28 x 28).",
+            console=console,
+            style="bold yellow",
         )
         return "digits"
     return "mnist"
@@ -140,14 +153,14 @@ def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
 
 
 def _write_sheets(api: httpx.Client, run_id: int, dataset: str, folder: Path) -> list[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "--out")
     paths = []
     for method in PAPER_METHODS:
         picture = api.get(f"/runs/{run_id}/sheet", params={"method": method})
         if picture.is_error:
             _json(picture)
         path = folder / f"run-{run_id}-{dataset}-{method}.png"
-        path.write_bytes(picture.content)
+        write_file(path, picture.content)
         paths.append(path)
     return paths
 

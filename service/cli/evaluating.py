@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from service.api.evaluation import (
     EvaluationAnswer,
@@ -14,7 +12,9 @@ from service.api.evaluation import (
     evaluation_answer,
 )
 from service.app import open_services
+from service.cli.terminal import ValueTable, print_table
 from service.errors import CamreelError
+from service.files import check_output, write_file
 from service.settings import Settings
 
 
@@ -28,21 +28,23 @@ def evaluate(
     except ValidationError as error:
         first = error.errors()[0]
         raise CamreelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    if out is not None:
+        check_output(out)
     viewer = open_services(settings).viewer
     answer = evaluation_answer(parameters.evaluation(viewer, run, epoch).judge())
-    Console().print(_table(answer))
+    print_table(_table(answer))
     if out is not None:
-        out.write_text(answer.model_dump_json(indent=1) + "\n")
+        write_file(out, f"{answer.model_dump_json(indent=1)}\n".encode())
 
 
-def _table(answer: EvaluationAnswer) -> Table:
+def _table(answer: EvaluationAnswer) -> ValueTable:
     which = f"run {answer.run}, epoch {answer.epoch}, {len(answer.images)} images"
-    shown = Table(title=f"Maps of {which}: mean ± standard error")
+    shown = ValueTable(title=f"Maps of {which}: mean ± standard error")
     for head in ("measure", "better", "method", "layer", "value", "random", "difference"):
         numeric = head in ("value", "random", "difference")
         shown.add_column(head, justify="right" if numeric else "left")
     for score in sorted(answer.scores, key=lambda score: score.measure):
-        shown.add_row(
+        shown.add_values(
             score.measure,
             score.better,
             score.method,

@@ -9,6 +9,8 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from service.cli.terminal import print_line
+
 POLL_SECONDS = 0.25
 
 
@@ -74,7 +76,7 @@ class _Bars:
 
     def __init__(self, console: Console, labels: Iterable[str]) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}epoch"),
+            TextColumn("{task.description}epoch", markup=False),
             MofNCompleteColumn(),
             BarColumn(),
             TimeRemainingColumn(),
@@ -123,7 +125,7 @@ class _Lines:
                 line = f"{_prefix(label)}{epoch}  {snapshot.status}"
                 if snapshot.measures != snapshot.status:
                     line += f"  {snapshot.measures}"
-                self._console.print(Text(line), soft_wrap=True)
+                print_line(line, console=self._console)
 
 
 def _prefix(label: str) -> str:

@@ -3,8 +3,7 @@
 import json
 from pathlib import Path
 
-from rich.console import Console
-
+from service.cli.terminal import print_line
 from service.flows.backup import back_up
 from service.flows.deletion import Deletion
 from service.flows.doctor.examination import examine
@@ -20,14 +19,14 @@ def export(settings: Settings, run: int, out: Path) -> None:
     """Write a run to a file."""
     store = _store(settings)
     size = export_run(store, run, out)
-    Console().print(f"{out}: run {run}, {size:,} bytes")
+    print_line(f"{out}: run {run}, {size:,} bytes")
 
 
 def import_(settings: Settings, file: Path) -> None:
     """Take a run in from a file."""
     run = import_run(_store(settings), file)
     assert run.origin is not None  # noqa: S101  it was just given one
-    Console().print(f"Run {run.id} is run {run.origin['run_id']} of {file}")
+    print_line(f"Run {run.id} is run {run.origin['run_id']} of {file}")
 
 
 def backup(settings: Settings, out: Path) -> None:
@@ -35,7 +34,7 @@ def backup(settings: Settings, out: Path) -> None:
     store = _store(settings)
     back_up(store, out)
     kind = "a folder: database and blobs" if store.blobs.folders() else "a database"
-    Console().print(f"{out}: {kind}, verified")
+    print_line(f"{out}: {kind}, verified")
 
 
 def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
@@ -59,9 +58,9 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
         where = [f"{key} {line[key]}" for key in ("run", "epoch") if line[key] is not None]
         place = f"{', '.join(where)}: " if where else ""
         mended = " [repaired]" if line["repaired"] else ""
-        print(f"{line['severity']}: {line['check']}: {place}{line['finding']}{mended}")  # noqa: T201
+        print_line(f"{line['severity']}: {line['check']}: {place}{line['finding']}{mended}")
     if not lines:
-        print("Nothing is wrong.")  # noqa: T201
+        print_line("Nothing is wrong.")
     return examined.status
 
 
@@ -70,7 +69,7 @@ def compact(settings: Settings) -> None:
     store = _store(settings)
     Deletion(store).free()
     space.compact(store.engine)
-    Console().print("The database is compact; from now on deleted runs give their space back.")
+    print_line("The database is compact; from now on deleted runs give their space back.")
 
 
 def _store(settings: Settings) -> Store:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from rich.console import Console
-from rich.table import Table
 
 from service.api.map_parameters import CamParameters
 from service.app import open_services
+from service.cli.terminal import ValueTable, print_line, print_table
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.report.languages import LANGUAGES, Language
 from service.errors import CamreelError, UnknownName
+from service.files import check_output, write_file
 from service.flows.blanks import count_blanks
 from service.flows.export import export_maps
 from service.flows.report import ReportQuery, run_report
@@ -27,13 +27,14 @@ def cam(settings: Settings, run: int, epoch: int, asked: dict[str, Any], out: Pa
     except ValidationError as error:
         first = error.errors()[0]
         raise CamreelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    check_output(out)
     pictures = open_services(settings).pictures
     rendering = parameters.rendering(parameters.size)
     picture = pictures.cam(parameters.query(run), epoch, rendering)
-    out.write_bytes(picture.draw())
+    write_file(out, picture.draw())
     row = picture.row()
     peak = f"peak {row.peak:.3g}, " if math.isfinite(row.peak) else ""
-    Console().print(f"{out}: {peak}blank: {row.blank}")
+    print_line(f"{out}: {peak}blank: {row.blank}")
 
 
 def maps(
@@ -48,7 +49,7 @@ def maps(
     """Write maps as npz."""
     viewer = open_services(settings).viewer
     written = export_maps(viewer, run, epochs, method, out, layer=layer, count=images)
-    Console().print(f"{out}: {written:,} maps")
+    print_line(f"{out}: {written:,} maps")
 
 
 def blanks(
@@ -57,14 +58,14 @@ def blanks(
     """Print the count of a run's blank maps."""
     viewer = open_services(settings).viewer
     table = count_blanks(viewer, run, epochs, epsilon, methods or PAPER_METHODS)
-    shown = Table(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
+    shown = ValueTable(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
     causes = list(next(iter(table.methods.values())).by_cause)
     for head in ("method", "maps", "blank", *causes):
         shown.add_column(head, justify="left" if head == "method" else "right")
     for method, count in table.methods.items():
         cells = (count.total, count.blank, *(count.by_cause[cause] for cause in causes))
-        shown.add_row(method, *map(str, cells))
-    Console().print(shown)
+        shown.add_values(method, *map(str, cells))
+    print_table(shown)
 
 
 def report(
@@ -77,10 +78,11 @@ def report(
 ) -> None:
     """Write a run's report."""
     asked = ReportQuery(run, methods or PAPER_METHODS, epochs, _language(language))
-    content = run_report(open_services(settings).pictures, asked).draw()
     path = out or Path(f"run-{run}-report.html")
-    path.write_bytes(content)
-    Console().print(f"{path}: {len(content):,} bytes")
+    check_output(path)
+    content = run_report(open_services(settings).pictures, asked).draw()
+    write_file(path, content)
+    print_line(f"{path}: {len(content):,} bytes")
 
 
 def _language(text: str) -> Language:

@@ -19,6 +19,7 @@ def settings_with(**given: Any) -> Any:
     """The settings, with the options given on the command line in place of the environment's."""
     from pydantic import ValidationError
 
+    from service.names import shown_line
     from service.settings import Settings
 
     try:
@@ -26,4 +27,8 @@ def settings_with(**given: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(f"camreel: CAMREEL_{name}: {first['msg']}")
+        sys.exit(f"camreel: CAMREEL_{name}: {shown_line(first['msg'])}")
+    except UnicodeDecodeError:
+        sys.exit("camreel: .env: it is not text in UTF-8")
+    except OSError as error:
+        sys.exit(f"camreel: .env: {error.strerror}")

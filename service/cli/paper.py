@@ -10,6 +10,7 @@ from rich.console import Console
 from service.api.services import ServiceSet
 from service.app import open_services
 from service.cli.following import follow_all
+from service.cli.terminal import new_console, print_line
 from service.cli.training import snapshot
 from service.core.cams.blank import CAUSES
 from service.core.images import from_png
@@ -17,6 +18,7 @@ from service.core.render.cells import picture
 from service.core.render.png import encode_png
 from service.core.render.table import Panel, side_by_side, table_png
 from service.errors import CamreelError, UnknownName
+from service.files import write_file
 from service.flows.blanks import BlankCount
 from service.flows.heatmaps import Rendering
 from service.flows.paper import (
@@ -29,6 +31,7 @@ from service.flows.paper import (
     paper_spec,
 )
 from service.flows.viewing import Query
+from service.folders import make_folder
 from service.settings import Settings
 from service.store import runs
 
@@ -40,7 +43,7 @@ PRINTED = "The paper prints 217 (conventional) and 0 (proposed) of 500, and no t
 
 def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int, out: Path) -> None:
     """Train what is not trained yet in the folder's database, then write all that it shows."""
-    console = Console()
+    console = new_console()
     for recipe in recipes:
         if recipe not in RECIPES:
             raise UnknownName("recipe", recipe, RECIPES)
@@ -55,12 +58,12 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
     blocks: list[BlankBlock] = []
     for (recipe, seed), run_id in zip(asked, ids, strict=True):
         folder = out / f"{recipe}-seed{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder, "--out")
         write_pictures(services, run_id, folder)
         blocks += blank_blocks(services.viewer, run_id, recipe, seed)
-        console.print(f"{recipe}, seed {seed}: {folder}")
+        print_line(f"{recipe}, seed {seed}: {folder}", console=console)
     write_table(blocks, out)
-    console.print(f"Table: {out / 'blanks.md'}")
+    print_line(f"Table: {out / 'blanks.md'}", console=console)
 
 
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
@@ -80,7 +83,7 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
     pictures = services.pictures
     for method in METHODS:
         sheet = pictures.sheet(Query(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
-        (folder / f"{method}.png").write_bytes(sheet.draw())
+        write_file(folder / f"{method}.png", sheet.draw())
     cell = example(services.viewer, run_id)
     if cell is None:
         return
@@ -91,7 +94,7 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
         query, rendering = Query(run_id, method, cell.image), Rendering(size=FIGURE_PIXELS)
         heatmap = pictures.cam(query, cell.epoch, rendering)
         panels.append(Panel(heatmap.draw(), f"{method}: peak {heatmap.row().peak:.1e}"))
-    (folder / "figure4.png").write_bytes(side_by_side(panels))
+    write_file(folder / "figure4.png", side_by_side(panels))
 
 
 def write_table(blocks: list[BlankBlock], out: Path) -> None:
@@ -101,12 +104,11 @@ def write_table(blocks: list[BlankBlock], out: Path) -> None:
         heads += [f"{method}: blank", " / ".join(CAUSES)]
     rows = [row for block in blocks for row in _rows(block)]
     lines = [_markdown(heads), _markdown(["---"] * len(heads)), *map(_markdown, rows)]
-    (out / "blanks.md").write_text("\n".join([*lines, "", PRINTED, ""]))
-    (out / "blanks.json").write_text(
-        json.dumps([asdict(block) for block in blocks], indent=1) + "\n"
-    )
+    write_file(out / "blanks.md", "\n".join([*lines, "", PRINTED, ""]).encode())
+    text = json.dumps([asdict(block) for block in blocks], indent=1)
+    write_file(out / "blanks.json", f"{text}\n".encode())
     title = "Blank maps by threshold (peak of equation 2 at most so much) and cause"
-    (out / "blanks.png").write_bytes(table_png(title, heads, rows))
+    write_file(out / "blanks.png", table_png(title, heads, rows))
 
 
 def _rows(block: BlankBlock) -> list[list[str]]:

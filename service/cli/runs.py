@@ -5,12 +5,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from service.cli.terminal import ValueTable, print_line, print_table
 from service.errors import CamreelError, RunConflict, UnknownName
 from service.flows.deletion import Deletion, delete_run
+from service.names import shown_line
 from service.settings import Settings
 from service.store import runs, schema, summaries
 from service.store.runs import STATUSES, Run
@@ -33,18 +31,18 @@ def list_runs(
         documents = [_document(run, accuracies[run.id]) for run in newest]
         print(json.dumps(documents, ensure_ascii=False))  # noqa: T201
         return
-    table = Table("id", "name", "status", "epochs", "test accuracy", "created")
+    table = ValueTable("id", "name", "status", "epochs", "test accuracy", "created")
     for run in newest:
         accuracy = accuracies[run.id]
-        table.add_row(
+        table.add_values(
             str(run.id),
-            Text(run.name),
+            run.name,
             run.status,
             f"{max(0, run.epochs_done)}/{run.epochs_total}",
             "-" if accuracy is None else f"{accuracy:.2%}",
             run.created_at.strftime("%Y-%m-%d %H:%M:%SZ"),
         )
-    Console().print(table)
+    print_table(table)
 
 
 def _document(run: Run, accuracy: float | None) -> dict[str, object]:
@@ -69,7 +67,7 @@ def cancel(settings: Settings, run_id: int) -> None:
         schema.ensure(store)
         run = training.cancel_run(store, run_id)
     ends = "is cancelled" if run.status == runs.CANCELLED else "ends after its current batch"
-    print(f"Run {run_id} {ends}; its epochs stay.")  # noqa: T201
+    print_line(f"Run {run_id} {ends}; its epochs stay.")
 
 
 def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> None:
@@ -88,7 +86,7 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
             _confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])
         for run_id in targets:
             delete_run(store, run_id)
-            print(f"Run {run_id} is deleted.")  # noqa: T201
+            print_line(f"Run {run_id} is deleted.")
         # No service may be there to free their space in the background.
         Deletion(store).free()
 
@@ -97,6 +95,6 @@ def _confirm(labels: Sequence[str]) -> None:
     """Raises CamreelError unless the person at the terminal agrees."""
     if not sys.stdin.isatty():
         raise CamreelError("Deleting cannot be undone: confirm it with --yes.")
-    answer = input(f"Delete {', '.join(labels)} with all checkpoints and maps? [y/N] ")
+    answer = input(f"Delete {shown_line(', '.join(labels))} with all checkpoints and maps? [y/N] ")
     if answer.strip().lower() not in ("y", "yes"):
         raise CamreelError("Nothing was deleted.")

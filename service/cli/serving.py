@@ -11,12 +11,14 @@ import uvicorn
 
 from service.app import create_app
 from service.cli.connections import Patience, open_many_files, protocol_with
-from service.errors import CamreelError, InvalidValue
+from service.errors import CamreelError, FileRefused, InvalidValue
+from service.files import read_file
 from service.flows import access
 from service.settings import Settings
 from service.store import schema
 from service.store.store import opened
 
+MAX_TOKEN_BYTES = 4096
 GRACE_SECONDS = 2
 
 
@@ -108,8 +110,8 @@ def _look_before(settings: Settings) -> None:
 
 def _secret_of(file: Path) -> str:
     try:
-        return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_file(file, MAX_TOKEN_BYTES).decode().strip()
+    except (FileRefused, UnicodeDecodeError) as error:
         raise InvalidValue("bootstrap_token_file", "it is not there, or not to be read") from error
 
 

@@ -11,8 +11,10 @@ from rich.console import Console
 from service.api.services import ServiceSet
 from service.app import open_services
 from service.cli.following import Snapshot, follow
+from service.cli.terminal import new_console, print_line
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
+from service.files import read_file
 from service.flows import training
 from service.flows.blanks import count_blanks
 from service.flows.viewing import Viewer
@@ -20,14 +22,16 @@ from service.settings import Settings
 from service.store import epochs, runs
 from service.store.runs import Run
 
+MAX_SPEC_BYTES = 2**20
+
 
 def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     """Train the spec of a JSON file, or the paper's, with changes such as `epochs=5`."""
-    console = Console()
+    console = new_console()
     spec = _spec(path, changes)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
     run, _ = training.queue_run(services.store, services.executor, spec)
-    console.print(f"Run {run.id} in {services.store.label}", soft_wrap=True)
+    print_line(f"Run {run.id} in {services.store.label}", console=console)
     _train_here(services, console, run)
 
 
@@ -39,24 +43,24 @@ def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
     try:
         follow(console, lambda: snapshot(services.viewer, run_id))
     except KeyboardInterrupt:
-        console.print("Cancelling; the epochs so far stay.")
+        print_line("Cancelling; the epochs so far stay.", console=console)
         try:
             training.cancel_run(services.store, run_id)
         except RunConflict:
-            console.print("It had ended already.")
+            print_line("It had ended already.", console=console)
     worker.join()
     with services.store.reading() as session:
         ended = runs.get(session, run_id)
     if ended.error:
         raise CamreelError(f"Run {run_id} failed ({ended.error.type}): {ended.error.detail}")
-    console.print(f"Run {run_id} {ended.status} with {ended.epochs_done} epochs.")
+    print_line(f"Run {run_id} {ended.status} with {ended.epochs_done} epochs.", console=console)
 
 
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     """Train a run that has ended on from its last epoch, here."""
     services = open_services(settings.model_copy(update={"executor": "inline"}))
     run = training.extend_run(services.store, run_id, epochs_total, executor=services.executor)
-    _train_here(services, Console(), run)
+    _train_here(services, new_console(), run)
 
 
 def snapshot(viewer: Viewer, run_id: int) -> Snapshot:
@@ -79,8 +83,8 @@ def snapshot(viewer: Viewer, run_id: int) -> Snapshot:
 
 def _spec(path: Path | None, changes: list[str]) -> RunSpec:
     try:
-        values: dict[str, Any] = json.loads(path.read_text()) if path else {}
-    except (OSError, ValueError) as error:
+        values: dict[str, Any] = json.loads(read_file(path, MAX_SPEC_BYTES)) if path else {}
+    except ValueError as error:
         raise CamreelError(f"{path} cannot be read as JSON: {error}") from error
     for change in changes:
         name, _, text = change.partition("=")

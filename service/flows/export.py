@@ -13,6 +13,7 @@ from service.core.images import from_png
 from service.core.progress import steps
 from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
+from service.files import output_file
 from service.flows.selection import choose_epochs
 from service.flows.viewing import Viewer
 from service.store import images, runs
@@ -36,7 +37,7 @@ def export_maps(
     `epoch-00001/probabilities` (N, C). Quarantined epochs are left out.
 
     Raises RunNotFound, EpochNotFound, EpochQuarantined, ImageNotFound, InvalidValue,
-    DatasetUnavailable.
+    DatasetUnavailable, FileRefused.
     """
     with viewer.store.reading() as session:
         run = runs.get(session, run_id)
@@ -54,7 +55,7 @@ def export_maps(
     chosen = [epoch.epoch for epoch in there]
     pixels = [from_png(image.png) for image in watched]
     names = spec.source.class_names
-    with zipfile.ZipFile(out, "w") as archive:
+    with output_file(out) as file, zipfile.ZipFile(file, "w") as archive:
         _write(archive, "epochs", np.array(chosen))
         _write(archive, "images", np.array([image.reference for image in watched]))
         _write(archive, "classes", np.array(names))

@@ -52,10 +52,10 @@ class Place:
 
     @property
     def workspace(self) -> Workspace:
-        return Workspace(self.url, self.blobs, self.folder)
+        return Workspace(self.file, self.blobs, self.folder)
 
     def opened(self):
-        return opened(self.url, self.blobs)
+        return opened(self.file, self.blobs)
 
     @contextmanager
     def client(self, **settings) -> Iterator[TestClient]:
@@ -64,7 +64,6 @@ class Place:
             Settings(
                 _env_file=None,
                 state_dir=self.folder,
-                database_url=self.url,
                 blobs=self.blobs,
                 executor="inline",
                 **({"min_free_bytes": 0} | settings),

@@ -1,0 +1,203 @@
+"""What a person names comes back as it was named, and what cannot work is one line."""
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from service.cli import app, main
+from service.flows import access
+from tests.keeping.conftest import Place, train
+from tests.store.test_store_sqlite_file import IMPOSSIBLE
+
+NAMES = ["x[b]", "[red]x", "x[/b]", "a:smile:b", "1:100:2", "%41", "what?x", "[link=x]y", "{x}"]
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A state folder whose name is markup, with a run of such a name and such a token."""
+    place = Place(tmp_path_factory.mktemp("values") / "data[red]?x%41" / "r", "sql")
+    train(place)
+    with place.opened() as store:
+        access.create_token(store, "me", "read", None, "[i]somebody")
+    place.execute("UPDATE runs SET name = :name", name="[red]run[/b] :cat: \x1b[31m")
+    place.execute("UPDATE tokens SET name = :name", name="[b]me:smile:")
+    return place
+
+
+@pytest.fixture
+def call(monkeypatch, capfd) -> Callable[..., tuple[int, str, str]]:
+    """Calls a command; its exit status, standard output and standard error."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["camreel", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        out, error = capfd.readouterr()
+        return (code or 0, out, error) if isinstance(code, int | None) else (1, out, error + code)
+
+    return call
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_path_is_printed_as_it_was_named(state, call, tmp_path, name):
+    out = tmp_path / name / name if "/" not in name else tmp_path / name
+    out.parent.mkdir(exist_ok=True)
+    options = ("--state-dir", str(state.folder))
+    for command in ("export", "maps", "cam", "report"):
+        path = out.with_name(f"{out.name}.{command}")
+        arguments = {
+            "export": ["export", "1", str(path)],
+            "maps": ["maps", "1", str(path), "--epochs", "1"],
+            "cam": ["cam", "1", "1", "--out", str(path)],
+            "report": ["report", "1", "--epochs", "1", "--out", str(path)],
+        }[command]
+        if command == "report" and name != NAMES[0]:
+            continue  # it takes longest, and prints as the others do
+        code, said, error = call(*arguments, *options)
+        assert code == 0, error
+        assert str(path) in said
+        assert path.stat().st_size > 0
+    code, said, _ = call("import", str(out.with_name(f"{out.name}.export")), *options)
+    assert code == 0
+    assert str(out) in said
+
+
+def test_names_of_runs_and_tokens_are_printed_as_they_are_without_control_characters(state, call):
+    options = ("--state-dir", str(state.folder))
+    listed = call("runs", *options)[1] + call("token", "list", *options)[1]
+    audited = call("audit", *options)[1]
+    assert ":cat:" in listed
+    assert "[b]me:smile:" in listed
+    assert "[i]somebody" in audited
+    assert "\x1b" not in listed
+    assert json.loads(call("runs", "--json", *options)[1])[0]["id"] >= 1
+
+
+@pytest.mark.parametrize(
+    "command", [["blanks"], ["maps"], ["report"], [], ["db"], ["token"], ["token", "create"]]
+)
+def test_help_is_printed_without_an_emoji(command):
+    text = CliRunner().invoke(app, [*command, "--help"]).output
+    assert all(ord(character) < 0x2000 for character in text), text
+    if command in (["blanks"], ["maps"], ["report"]):
+        assert "1:100:2" in text
+
+
+COMMANDS = {
+    "serve": ["serve", "--port", "0"],
+    "demo": ["demo", "--exit", "--dataset", "digits"],
+    "train": ["train", "--set", "dataset=digits"],
+    "resume": ["resume", "1"],
+    "cam": ["cam", "1", "0"],
+    "blanks": ["blanks", "1"],
+    "maps": ["maps", "1", "out.npz"],
+    "report": ["report", "1"],
+    "evaluate": ["evaluate", "1", "0"],
+    "doctor": ["doctor"],
+    "backup": ["backup", "out"],
+    "compact": ["compact"],
+    "export": ["export", "1", "out"],
+    "import": ["import", "/dev/null"],
+    "upgrade": ["db", "upgrade"],
+    "create": ["token", "create", "me"],
+    "list": ["token", "list"],
+    "revoke": ["token", "revoke", "1"],
+    "audit": ["audit"],
+    "runs": ["runs"],
+    "cancel": ["cancel", "1"],
+    "delete": ["delete", "1", "--yes"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("kind", IMPOSSIBLE)
+def test_a_state_folder_that_cannot_work_is_one_line_of_every_command(
+    tmp_path, monkeypatch, call, command, kind
+):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("CAMREEL_STATE_DIR", str(IMPOSSIBLE[kind](tmp_path)))
+    code, out, error = call(*COMMANDS[command])
+    said = (error or out).strip()
+    if command == "doctor":
+        assert code == 2 or said.startswith("camreel: CAMREEL_STATE_DIR: ")
+    else:
+        assert code == 1
+        assert said.startswith("camreel: CAMREEL_STATE_DIR: ")
+    assert "\n" not in said
+    assert "Traceback" not in said
+    assert [path.name for path in (tmp_path / "work").iterdir()] == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["a symlink loop", "below a symlink loop", "a file in its place", "below a file",
+     "a name over 255 bytes", "a path of 4,200", "a device", "below a device"],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["train", "cam", "report"])
+def test_a_data_folder_that_cannot_work_is_one_line(
+    tmp_path, monkeypatch, call, state, command, kind
+):
+    monkeypatch.chdir(tmp_path)
+    folder = str(IMPOSSIBLE[kind](tmp_path))
+    options = ["--state-dir", str(state.folder), "--data-dir", folder]
+    code, _, error = call(*COMMANDS[command], *options)
+    assert code == 1
+    assert error.startswith("camreel: CAMREEL_DATA_DIR: ")
+    assert "\n" not in error.strip()
+
+
+OUTPUTS = {
+    "cam": lambda path: ["cam", "1", "0", "--out", path],
+    "maps": lambda path: ["maps", "1", path, "--epochs", "1"],
+    "report": lambda path: ["report", "1", "--out", path],
+    "evaluate": lambda path: ["evaluate", "1", "1", "--json", path],
+    "export": lambda path: ["export", "1", path],
+    "backup": lambda path: ["backup", path],
+    "openapi": lambda path: ["openapi", path],
+}
+
+
+@pytest.mark.parametrize("command", OUTPUTS)
+@pytest.mark.parametrize("place", [".", "/dev/null/x", "missing/x", "/proc/x", "y" * 256])
+def test_an_output_that_cannot_be_written_is_one_line(
+    tmp_path, monkeypatch, call, state, command, place
+):
+    monkeypatch.chdir(tmp_path)
+    options = [] if command == "openapi" else ["--state-dir", str(state.folder)]
+    code, _, error = call(*OUTPUTS[command](place), *options)
+    assert code == 1
+    assert error.startswith("camreel: ")
+    assert "\n" not in error.strip()
+    assert list(tmp_path.iterdir()) == []
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [pipe, lambda path: path.symlink_to("/dev/zero"), Path.mkdir, lambda path: None,
+     lambda path: path.write_bytes(b"[" * 2_000_000), lambda path: path.write_bytes(b"\xff")],
+    ids=["a pipe", "an endless device", "a folder", "missing", "too large", "no text"],
+)  # fmt: skip
+@pytest.mark.parametrize("use", ["train", "import", "bootstrap"])
+def test_an_input_that_is_no_regular_file_of_a_fit_size_is_one_line(
+    tmp_path, monkeypatch, call, use, make
+):
+    make(tmp_path / "named")
+    monkeypatch.setenv("CAMREEL_STATE_DIR", str(tmp_path / "state"))
+    if use == "bootstrap":
+        monkeypatch.setenv("CAMREEL_BOOTSTRAP_TOKEN_FILE", str(tmp_path / "named"))
+    arguments = {"bootstrap": ["serve", "--port", "0"]}.get(use, [use, str(tmp_path / "named")])
+    code, _, error = call(*arguments)
+    assert code == 1
+    assert error.startswith("camreel: ")
+    assert "\n" not in error.strip()
