@@ -43,8 +43,8 @@ class Place:
         return self.folder / "camreel.db"
 
     @property
-    def url(self) -> str:
-        return f"sqlite:///{self.file}"
+    def database(self) -> Path | str:
+        return self.file
 
     @property
     def blobs(self) -> str:
@@ -52,10 +52,10 @@ class Place:
 
     @property
     def workspace(self) -> Workspace:
-        return Workspace(self.file, self.blobs, self.folder)
+        return Workspace(self.database, self.blobs, self.folder)
 
     def opened(self):
-        return opened(self.file, self.blobs)
+        return opened(self.database, self.blobs)
 
     @contextmanager
     def client(self, **settings) -> Iterator[TestClient]:
@@ -64,6 +64,7 @@ class Place:
             Settings(
                 _env_file=None,
                 state_dir=self.folder,
+                database_url=None if self.database == self.file else self.database,
                 blobs=self.blobs,
                 executor="inline",
                 **({"min_free_bytes": 0} | settings),

@@ -172,7 +172,7 @@ def test_a_quota_has_room_as_soon_as_a_run_is_deleted(place):
     run_id = train(place, large)
     with place.opened() as store, store.reading() as session:
         used = store.room.used_bytes(session)
-    with opened(place.url, place.blobs, Bounds(quota_bytes=used - 1)) as store:
+    with opened(place.database, place.blobs, Bounds(quota_bytes=used - 1)) as store:
         with pytest.raises(StoreFull):
             start_run(store, InlineExecutor(), place.workspace, SPEC)
         delete_run(store, run_id)

@@ -194,7 +194,7 @@ def test_a_run_with_such_maps_is_exported_and_imported(client, place, tmp_path) 
         export_run(store, 1, tmp_path / "run.camreel")
     other = Place(tmp_path / "other", "sql")
     other.folder.mkdir()
-    with opened(other.url) as store:
+    with opened(other.database) as store:
         schema.ensure(store)
         import_run(store, tmp_path / "run.camreel")
     with other.client() as copy:
@@ -226,5 +226,5 @@ class PostgresPlace(Place):
         object.__setattr__(self, "server", url)
 
     @property
-    def url(self) -> str:
+    def database(self) -> str:
         return self.server

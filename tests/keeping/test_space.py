@@ -65,7 +65,7 @@ def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(traine
 
 
 def bounded(place: Place, **bounds: int):
-    return opened(place.url, place.blobs, Bounds(**bounds))
+    return opened(place.database, place.blobs, Bounds(**bounds))
 
 
 def used(place: Place) -> int:
@@ -99,8 +99,8 @@ def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(place, bound):
 def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(place):
     spec = LARGE.model_copy(update={"epochs": 50})
     bounds = Bounds(quota_bytes=used(place) + 2_500_000)
-    workspace = type(place.workspace)(place.url, place.blobs, place.folder, bounds=bounds)
-    with opened(place.url, place.blobs, bounds) as store:
+    workspace = type(place.workspace)(place.database, place.blobs, place.folder, bounds=bounds)
+    with opened(place.database, place.blobs, bounds) as store:
         run = start_run(store, InlineExecutor(), workspace, spec)
         with store.reading() as session:
             run = runs.get(session, run.id)

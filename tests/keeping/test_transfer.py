@@ -598,7 +598,7 @@ def test_another_image_under_a_known_name_is_refused(exported, place, tmp_path):
 def test_an_import_beyond_the_quota_leaves_nothing(exported, elsewhere):
     bounds = Bounds(quota_bytes=elsewhere.file.stat().st_size + 1000)
     with (
-        opened(elsewhere.url, elsewhere.blobs, bounds) as store,
+        opened(elsewhere.database, elsewhere.blobs, bounds) as store,
         pytest.raises(StoreFull),
     ):
         import_run(store, exported)
