@@ -2,7 +2,7 @@ import { defineConfig, type Plugin } from "vite";
 
 const service = "http://127.0.0.1:8000"; // `camreel serve`
 const api = ["/runs", "/images", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
-  "/measures", "/colormaps", "/openapi.json", "/healthz", "/docs",
+  "/measures", "/colormaps", "/events", "/openapi.json", "/healthz", "/docs",
   "/session"];
 
 // uPlot makes a number format and looks up the time zone as it is loaded. The first use of Intl takes

@@ -52,7 +52,7 @@ def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:
             status=status, json={"status": status, "title": "Refused", "detail": "None is left."}
         )
 
-    tab.route(re.compile(rf"(?<!/app)/runs/{run_id}(/events\?.*)?$"), answer)
+    tab.route(re.compile(rf"(?<!/app)/runs/{run_id}$|/events\?runs={run_id}(&.*)?$"), answer)
     return refused
 
 

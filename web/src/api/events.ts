@@ -1,4 +1,4 @@
-import { address } from "./address";
+import { subscribe } from "../events/subscriptions";
 import type { Epoch, Run } from "./types";
 
 export interface Progress {
@@ -11,28 +11,32 @@ interface Listeners {
   status: (run: Run) => void;
   epoch: (epoch: Epoch) => void;
   progress: (progress: Progress) => void;
-  /** Whether the stream is open; the second tells that the browser has given it up. */
-  connection: (open: boolean, over: boolean) => void;
+  /** Whether the stream is open; `lost`: nothing more comes, unless the run is read and followed anew. */
+  connection: (open: boolean, lost: boolean) => void;
 }
 
 /** Whether nothing will happen to it any more, unless it is trained on. */
 export const hasEnded = (run: Run): boolean => ["succeeded", "failed", "cancelled"].includes(run.status);
 
 /**
- * Follow a run, as it was read, until it ends; the browser reconnects by itself, and goes on where
- * it was. What was told before is not told again: a run that was trained on has ended before.
+ * Follow a run, as it was read, until it ends or is gone. What was told before is not told again: a
+ * run that was trained on has ended before.
  */
 export function follow(run: Run, listeners: Listeners): () => void {
-  const source = new EventSource(address(`/runs/${run.id}/events`, { after: run.last_event }));
-  const on = <T>(name: string, listener: (value: T) => void) =>
-    source.addEventListener(name, (event) => listener(JSON.parse((event as MessageEvent<string>).data) as T));
-  on<Run>("status", (run) => {
-    listeners.status(run);
-    if (hasEnded(run)) source.close();
+  const stop = subscribe(run.id, run.last_event, {
+    connection: listeners.connection,
+    event: ({ kind, data }) => {
+      if (kind === "epoch") listeners.epoch(data as Epoch);
+      if (kind === "progress") listeners.progress(data as Progress);
+      if (kind === "status") {
+        if (hasEnded(data as Run)) stop();
+        listeners.status(data as Run);
+      }
+      if (kind === "gone") {
+        stop();
+        listeners.connection(false, true);
+      }
+    },
   });
-  on<Epoch>("epoch", listeners.epoch);
-  on<Progress>("progress", listeners.progress);
-  source.onopen = () => listeners.connection(true, false);
-  source.onerror = () => listeners.connection(false, source.readyState === EventSource.CLOSED);
-  return () => source.close();
+  return stop;
 }

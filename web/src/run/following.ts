@@ -64,9 +64,9 @@ export function followRun(id: number): Following {
           void readProbes().then((images) => (probes.value = images), () => {});
         },
         progress: (next) => (progress.value = next),
-        connection: (open, over) => {
+        connection: (open, lost) => {
           connected.value = open;
-          if (over) later();
+          if (lost) later();
         },
       });
     } catch (error) {

@@ -25,6 +25,7 @@ interface Answer extends Found {
   key: string;
 }
 
+const MAX_FOLLOWED = 50;
 const REFRESH = 5000; // ms: runs that others started appear
 
 export function StartPage() {
@@ -60,16 +61,23 @@ export function StartPage() {
     return () => clearInterval(timer);
   }, [key]);
 
-  const live = found.value?.items.filter((run) => !hasEnded(run)).slice(0, 4) ?? [];
+  const live = found.value?.items.filter((run) => !hasEnded(run)).slice(0, MAX_FOLLOWED) ?? [];
+  const renewals = useSignal(0);
   useEffect(() => {
+    let renew = 0;
     const stops = live.map((one) => follow(one, {
       status: put,
       epoch: () => {},
       progress: (progress) => change(one.id, (run) => ({ ...run, progress: { ...run.progress, images_seen: progress.images_seen } })),
-      connection: () => {},
+      connection: (_, lost) => {
+        if (lost) renew = window.setTimeout(() => renewals.value++, REFRESH);
+      },
     }));
-    return () => stops.forEach((stop) => stop());
-  }, [live.map((run) => run.id).join()]);
+    return () => {
+      clearTimeout(renew);
+      stops.forEach((stop) => stop());
+    };
+  }, [live.map((run) => run.id).join(), renewals.value]);
   const change = (id: number, by: (run: Run) => Run) => {
     if (found.value) found.value = { ...found.value, items: found.value.items.map((run) => (run.id === id ? by(run) : run)) };
   };
