@@ -1,6 +1,8 @@
 """One stream for several runs, and how many streams there may be."""
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +209,12 @@ class Client:
             await self._gone.wait()
 
 
+def run(scenario: Coroutine[Any, Any, None]) -> None:
+    """In a thread of its own: this one's event loop may be a browser's."""
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(asyncio.run, scenario).result()
+
+
 async def until(holds: Any) -> None:
     async with asyncio.timeout(30):
         while not holds():
@@ -248,7 +256,7 @@ def test_all_streams_share_one_poll_and_each_event_is_rendered_once(
             assert len(rendered) == 7
             assert app.services.stream_slots.count == 0
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_nothing_is_rendered_for_a_client_that_does_not_read(tmp_path: Path) -> None:
@@ -269,7 +277,7 @@ def test_nothing_is_rendered_for_a_client_that_does_not_read(tmp_path: Path) -> 
                 await one.leave()
             assert app.services.stream_slots.count == 0
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 @pytest.mark.parametrize("setting", ["max_streams", "max_client_streams"])
@@ -290,7 +298,7 @@ def test_one_stream_too_many_is_429_until_another_ends(tmp_path: Path, setting: 
             for one in (clients[1], admitted):
                 await one.leave()
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_streams_go_on_after_the_database_could_not_be_read(
@@ -314,4 +322,4 @@ def test_streams_go_on_after_the_database_could_not_be_read(
             await until(lambda: b"event: epoch" in client.body)
             await client.leave()
 
-    asyncio.run(scenario())
+    run(scenario())
