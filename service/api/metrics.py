@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from service import __version__
+from service.detached_stream import dropped_writes
 from service.flows.lanes import LaneLoad, LaneName
 from service.flows.vitals import Vitals
 
@@ -87,6 +88,11 @@ class Metrics(Collector):
             looks.add_metric([cache, "hit"], counted.hits)
             looks.add_metric([cache, "miss"], counted.misses)
         yield looks
+        yield CounterMetricFamily(
+            "camreel_log_lines_dropped",
+            "Lines for standard error that nobody read.",
+            value=dropped_writes(),
+        )
         build = GaugeMetricFamily("camreel_build_info", "Always 1.", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)
         yield build

@@ -1,32 +1,32 @@
 """Connections that neither stay open for nothing nor wait for a request that never comes whole."""
 
 import asyncio
-import resource
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from service.cli.listening import TOO_MANY, Listener
 from service.settings import Settings
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a connection may take, and how many there may be."""
+    """How long a connection may take."""
 
     header_seconds: float  # for a request's head, from its first byte to its last
     idle_seconds: float  # for its body; for the first byte on a connection; for an unread answer
-    connections: int
 
     @classmethod
     def of(cls, settings: Settings) -> "Patience":
         """As the settings say."""
-        return cls(settings.header_seconds, settings.idle_seconds, settings.max_connections)
+        return cls(settings.header_seconds, settings.idle_seconds)
 
 
-def protocol_with(patience: Patience) -> type[H11Protocol]:  # noqa: C901  its class is counted in
+def protocol_with(  # noqa: C901  its class is counted in
+    patience: Patience, listener: Listener
+) -> type[H11Protocol]:
     """uvicorn's own protocol, but for connections that take longer than that: they are closed.
 
     uvicorn itself waits without end for a head that has begun, and for a body. Between one answer
@@ -48,8 +48,9 @@ def protocol_with(patience: Patience) -> type[H11Protocol]:  # noqa: C901  its c
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             """Refuse one too many at once; give another time to say something."""
             super().connection_made(transport)
-            if len(self.connections) > patience.connections:
+            if len(self.connections) > listener.max_connections:
                 transport.abort()
+                listener.log_refused(TOO_MANY)
             else:
                 self._wait_for("silent")
 
@@ -69,6 +70,7 @@ def protocol_with(patience: Patience) -> type[H11Protocol]:  # noqa: C901  its c
             self._wait_for(None)
             self._read()
             super().connection_lost(exc)
+            listener.connection_lost()
 
         def pause_writing(self) -> None:
             """The client is slow to read."""
@@ -107,12 +109,3 @@ def protocol_with(patience: Patience) -> type[H11Protocol]:  # noqa: C901  its c
                 self._unread = None
 
     return PatientProtocol
-
-
-def open_many_files() -> None:
-    """Let the process hold as many descriptors, a connection each, as the system allows."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        # Some systems name a hard limit that they do not grant.
-        with suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from service.cli.access import actor
 from service.cli.following import Snapshot, follow
-from service.cli.serving import listen, serving
+from service.cli.serving import listen_for, prepare_process, serving
 from service.cli.terminal import new_console, print_line
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
@@ -39,6 +39,7 @@ def demo(
     leave: bool,
 ) -> None:
     """Serve, train, draw; then stay until Ctrl-C, unless told to leave."""
+    prepare_process()
     console = new_console()
     # Before the work is done.
     check_folder(settings.state_dir, "CAMREEL_STATE_DIR")
@@ -66,11 +67,11 @@ def demo(
         # As many steps an epoch as the paper's 10,000 images in batches of 100.
         spec["batch_size"] = 15
     try:
-        listening = listen(settings.host, PREFERRED_PORT if free_port else settings.port)
+        listening = listen_for(settings, PREFERRED_PORT if free_port else settings.port)
     except InvalidValue:
         if not free_port:
             raise
-        listening = listen(settings.host, 0)
+        listening = listen_for(settings, 0)
     with (
         # Without its log of requests, which would run over the bar that shows the run.
         serving(settings.model_copy(update={"log_requests": False}), listening) as address,

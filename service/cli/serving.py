@@ -4,13 +4,16 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
 
+from service import logs
 from service.app import create_app
-from service.cli.connections import Patience, open_many_files, protocol_with
+from service.cli.connections import Patience, protocol_with
+from service.cli.listening import BACKLOG, Listener, connection_bound, listen, open_standard_streams
+from service.detached_stream import detach_stderr
 from service.errors import CamreelError, FileRefused, InvalidValue
 from service.files import read_file
 from service.flows import access
@@ -46,25 +49,28 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
-    open_many_files()
+    prepare_process()
     _look_before(settings)
-    listening = listen(settings.host, settings.port)
+    listening = listen_for(settings, settings.port)
     address = address_of(listening)
-    server = _server(
-        settings,
-        lambda: print(f"Camreel answers at {address}  (API: {address}/docs)", flush=True),  # noqa: T201
-    )
+
+    def print_address() -> None:
+        # Nobody may read it.
+        with suppress(OSError):
+            print(f"Camreel answers at {address}  (API: {address}/docs)", flush=True)  # noqa: T201
+
+    server = _server(settings, listening, print_address)
     server.run(sockets=[listening])
     if not server.started:
         sys.exit(1)
 
 
 @contextmanager
-def serving(settings: Settings, listening: socket.socket) -> Iterator[str]:
+def serving(settings: Settings, listening: Listener) -> Iterator[str]:
     """A server in a thread for the time of a block; gives its address once it answers."""
     _look_before(settings)
     answers = threading.Event()
-    server = _server(settings, answers.set)
+    server = _server(settings, listening, answers.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     while not answers.wait(0.05):
@@ -77,16 +83,17 @@ def serving(settings: Settings, listening: socket.socket) -> Iterator[str]:
         thread.join()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises InvalidValue if the port is taken or the host is not ours."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=2048)
-    except OSError as error:
-        raise InvalidValue("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    # asyncio sets it only on sockets that name their protocol; without it a body waits 40 ms.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listening
+def prepare_process() -> None:
+    """Have neither logs nor files wait for, or be taken for, standard streams."""
+    open_standard_streams()
+    logs.configure()
+    detach_stderr()
+
+
+def listen_for(settings: Settings, port: int) -> Listener:
+    """A socket that listens where the settings say. Raises CamreelError."""
+    bound = connection_bound(settings.max_connections, settings.max_parallel_runs)
+    return listen(settings.host, port, bound)
 
 
 def address_of(listening: socket.socket) -> str:
@@ -115,7 +122,7 @@ def _secret_of(file: Path) -> str:
         raise InvalidValue("bootstrap_token_file", "it is not there, or not to be read") from error
 
 
-def _server(settings: Settings, answers: Callable[[], None]) -> Server:
+def _server(settings: Settings, listening: Listener, answers: Callable[[], None]) -> Server:
     app = create_app(settings)
 
     def end_streams() -> None:
@@ -133,6 +140,8 @@ def _server(settings: Settings, answers: Callable[[], None]) -> Server:
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=settings.idle_seconds,
-        http=protocol_with(Patience.of(settings)),
+        loop="asyncio",  # uvloop accepts by itself, past the listener
+        backlog=BACKLOG,
+        http=protocol_with(Patience.of(settings), listening),
     )
     return Server(config, answers, end_streams)

@@ -7,12 +7,14 @@ import pickle
 import signal
 import sys
 import threading
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
+from service.detached_stream import detach_stderr, drain_stderr
 from service.jobs.executor import Devices, Ending, Job, cpu_only
 from service.jobs.kernel_kills import oom_kills
 
@@ -157,8 +159,17 @@ def _work(packed: bytes) -> None:
     # Ctrl-C reaches the whole group; how a run ends then is the parent's to say.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    function, arguments = pickle.loads(packed)  # noqa: S301  its own parent's bytes
-    function(*arguments)
+    # Standard error is the service's: nobody may read it.
+    detach_stderr()
+    try:
+        function, arguments = pickle.loads(packed)  # noqa: S301  its own parent's bytes
+        function(*arguments)
+    except Exception:
+        # Here, and not by multiprocessing: it ends the process right after.
+        traceback.print_exc()
+        sys.exit(1)
+    finally:
+        drain_stderr()
 
 
 def _end_with_parent() -> None:

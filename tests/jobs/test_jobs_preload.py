@@ -55,7 +55,7 @@ def test_workers_find_all_imported_and_can_still_use_cuda(tmp_path: Path) -> Non
     for file in files:
         assert json.loads(file.read_text()) == {
             "imported": [*WORKER_IMPORTS, "torch._dynamo"],
-            "threads": 2,  # the job's, and the one that watches the parent
+            "threads": 3,  # the job's, one that watches the parent, one that writes the log
             "cuda_is_lost": False,
         }
     first, second = (file.stat().st_mtime for file in files)

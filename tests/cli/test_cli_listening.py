@@ -1,0 +1,164 @@
+"""A service whose standard error nobody reads, and one with few descriptors: both go on."""
+
+import fcntl
+import json
+import os
+import resource
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from service.cli.listening import ACCEPTED_AHEAD, Listener, connection_bound, listen
+from service.errors import CamreelError
+from tests.conftest import CAMREEL, Service
+
+
+class Watched(Service):
+    """A service that is started with a standard error and a limit of its own."""
+
+    def __init__(self, state_dir: Path, stderr: int, before: Callable[[], None]) -> None:
+        super().__init__(state_dir, {})
+        self._stderr, self._before = stderr, before
+
+    def launch(self) -> None:
+        self.process = subprocess.Popen(
+            [CAMREEL, "serve", "--port", "0"],
+            env=self._environment,
+            cwd=self.state_dir,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            preexec_fn=self._before,
+            text=True,
+        )
+
+
+@contextmanager
+def watched(folder: Path, stderr: int, before: Callable[[], None]) -> Iterator[Watched]:
+    service = Watched(folder, stderr, before)
+    service.start()
+    try:
+        yield service
+        service.stop()
+    finally:
+        service.kill()
+
+
+def test_a_service_whose_log_nobody_reads_answers_and_trains(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    try:
+        with watched(tmp_path, write, lambda: None) as service:
+            for _ in range(100):
+                assert service.http.get("/healthz").status_code == 200
+            run = service.wait(service.post_run(dataset="digits", epochs=1, samples_per_epoch=60))
+            assert run["status"] == "succeeded"
+            # What was logged before is there for who comes late.
+            assert json.loads(os.read(read, 4096).splitlines()[0])["event"] == "request"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_service_with_few_descriptors_refuses_in_few_lines_and_recovers(tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
+
+    with (tmp_path / "log").open("w+") as log:
+        with watched(tmp_path, log.fileno(), limit) as service, ExitStack() as stack:
+            url = service.http.base_url
+            address = (url.host, url.port or 80)
+            assert service.http.get("/runs").status_code == 200
+            connected = [
+                stack.enter_context(socket.create_connection(address, 10)) for _ in range(300)
+            ]
+            # The connection from before is served by the database all the while.
+            assert service.http.get("/runs").status_code == 200
+            run = service.post_run(dataset="digits", epochs=1, samples_per_epoch=60)
+            for one in connected:
+                one.close()
+            service.wait(run)
+            with httpx.Client(base_url=url, trust_env=False) as another:
+                assert another.get("/runs").status_code == 200
+        log.seek(0)
+        lines = [json.loads(line) for line in log]
+    refusals = [line for line in lines if line["event"] == "connections refused"]
+    assert 1 <= len(refusals) <= 10
+    assert (
+        len([line for line in lines if line["event"] not in ("request", "connections refused")])
+        == 1
+    )
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    listening = listen("127.0.0.1", 0, 1000)
+    listening.setblocking(False)
+    yield listening
+    listening.close()
+
+
+def soft_limit_above_all() -> int:
+    return max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 5
+
+
+def fill(taken: list[int]) -> None:
+    """Take all descriptors that are left."""
+    with suppress(OSError):
+        while True:
+            taken.append(os.dup(0))
+
+
+def test_who_waits_when_no_descriptor_is_left_is_refused_and_others_are_accepted_later(
+    listener: Listener,
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+            for _ in range(20)
+        ]
+        taken: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit_above_all(), hard))
+        try:
+            fill(taken)
+            with pytest.raises(BlockingIOError):
+                listener.accept()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            for descriptor in taken:
+                os.close(descriptor)
+        assert all(client.recv(1) == b"" for client in clients)
+        stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        connection, _ = listener.accept()
+        connection.close()
+
+
+def test_one_more_is_accepted_as_soon_as_one_has_ended(listener: Listener) -> None:
+    listener.max_connections = 1 - ACCEPTED_AHEAD
+    with ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        connection = stack.enter_context(listener.accept()[0])
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+        connection.close()
+        listener.connection_lost()
+        stack.enter_context(socket.create_connection(listener.getsockname(), 5))
+        stack.enter_context(listener.accept()[0])
+
+
+@pytest.mark.parametrize(
+    ("limit", "bound"), [(100, 32), (1000, 500), (resource.RLIM_INFINITY, 500), (70, None)]
+)
+def test_there_are_as_many_connections_as_descriptors_allow(monkeypatch, limit, bound) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    if bound is None:
+        with pytest.raises(CamreelError, match="open files is 70"):
+            connection_bound(500, 1)
+    else:
+        assert connection_bound(500, 1) == bound
