@@ -78,18 +78,21 @@ class Responder:
             return first.response(self.request)
         if self.respond_async:
             return await self._job(work)
-        lane = self.services.lanes[work.lane(first)]
-        if first is None or first.etag is None:
-            make, key = work.content, (work.kind.name, *self._address)
-        else:
-            make, key = first.content, (work.kind.name, first.etag)
+        known = self.request.headers.get("if-none-match")
+        key = first.etag if first is not None and first.etag else (*self._address, known)
         content = await in_lane(
-            lane,
-            lambda: self._timed(work, make),
-            key=key,
+            self.services.lanes[work.lane(first)],
+            lambda: self._timed(work, lambda: self._content(work, first)),
+            key=(work.kind.name, key),
             departure=departure_of(self.request.scope),
         )
         return content.response(self.request)
+
+    def _content(self, work: Work, described: Description | None) -> Content:
+        described = described or work.describe()
+        if described.etag is not None and has_etag(self.request, described.etag):
+            return described.without_body()
+        return described.content()
 
     def _attempt(self, work: Work) -> Content | Description | None:
         """The answer without computing; else its description, or None if that is to be computed."""

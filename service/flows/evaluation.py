@@ -134,4 +134,4 @@ def _first(viewer: Viewer, spec: RunSpec, count: int) -> list[StoredImage]:
         raise InvalidValue(
             "images", f"{spec.dataset} has {there} test images", {"minimum": 1, "maximum": there}
         )
-    return [viewer.image(spec.dataset, f"test:{index}") for index in range(count)]
+    return viewer.test_images(spec.dataset, count)

@@ -48,7 +48,7 @@ def export_maps(
     if count is not None:
         if not 1 <= count <= spec.source.test_size:
             raise InvalidValue("images", f"{spec.dataset} has 1 to {spec.source.test_size}")
-        watched = [viewer.image(spec.dataset, f"test:{index}") for index in range(count)]
+        watched = viewer.test_images(spec.dataset, count)
     if not watched:
         raise ImageNotFound("by default", "the run has no probes yet")
     there = choose_epochs(epochs, run_id, viewer.epochs(run_id)).epochs

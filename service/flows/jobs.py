@@ -4,7 +4,6 @@ A job is computed by the process that it was created in. What its database row s
 whoever ends the row, from whatever process, ends the work.
 """
 
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from service.errors import (
     error_type,
 )
 from service.flows.lanes import Computation, Lane
+from service.flows.server_names import is_dead, server_name
 from service.store import jobs
 from service.store.jobs import Job, JobError, JobResult, NewJob
 from service.store.store import Store
@@ -66,7 +66,7 @@ class Jobs:
     store: Store
     lane: Lane
     bounds: JobBounds
-    server: str = field(default_factory=lambda: secrets.token_hex(16))
+    server: str = field(default_factory=server_name)
     _own: dict[int, _Own] = field(default_factory=dict)
     _starting: threading.Lock = field(default_factory=threading.Lock)
     _others: dict[int, tuple[int, float]] = field(default_factory=dict)
@@ -235,7 +235,9 @@ class Jobs:
                 jobs.beat(session, job_id, one.written)
 
     def _interrupt_lost(self) -> None:
-        """End jobs of other processes whose heartbeats stood still for the length of a lease."""
+        """End jobs of other processes that are dead, or whose heartbeats stood still for the length
+        of a lease.
+        """
         now = time.monotonic()
         with self.store.reading() as session:
             found = [job for job in jobs.unfinished(session) if job.id not in self._own]
@@ -244,7 +246,7 @@ class Jobs:
             beats, since = seen.get(job.id, (job.heartbeats, now))
             if beats != job.heartbeats:
                 since = now
-            if now - since > self.bounds.lease_seconds:
+            if is_dead(job.server) or now - since > self.bounds.lease_seconds:
                 self._fail(job.id, Interrupted())
             else:
                 self._others[job.id] = (job.heartbeats, since)

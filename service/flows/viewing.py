@@ -55,6 +55,9 @@ __all__ = ["Query", "Subject", "Viewer"]
 NETWORKS_BYTES = 256 * 2**20
 MAPS_BYTES = 128 * 2**20
 CLASSES_KEPT = 100_000
+PNGS_BYTES = 16 * 2**20
+FEW_IMAGES = 50
+"""As many are read from a dataset where requests are resolved."""
 
 log = structlog.get_logger()
 
@@ -71,6 +74,7 @@ class Viewer:
         self._networks: Cache[StagedNetwork] = Cache(
             NETWORKS_BYTES, lambda network: sum(p.nbytes for p in network.parameters())
         )
+        self._pngs: Cache[StoredImage] = Cache(PNGS_BYTES, lambda image: len(image.png))
         self._classes: Cache[int] = Cache(CLASSES_KEPT, lambda _: 1)
         self._maps: Cache[ClassMaps] = Cache(
             MAPS_BYTES, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
@@ -157,12 +161,30 @@ class Viewer:
         if is_upload(reference):
             return self._upload(dataset, reference)
         parsed = ImageReference.parse(reference).within(DATASETS[dataset])
+        return self._images(dataset, [parsed])[0]
+
+    def test_images(self, dataset: str, count: int) -> list[StoredImage]:
+        """The first test images of a dataset. Raises UnknownName, DatasetUnavailable."""
+        _known("dataset", dataset, DATASETS)
+        return self._images(dataset, [ImageReference("test", index) for index in range(count)])
+
+    def _images(self, dataset: str, references: Sequence[ImageReference]) -> list[StoredImage]:
+        texts = [str(reference) for reference in references]
         with self.store.reading() as session:
-            kept = images.get(session, dataset, str(parsed))
-        if kept is not None:
-            return kept
-        found = pick(self._dataset(dataset), parsed)
-        return StoredImage(dataset, str(parsed), found.label, to_png(found.pixels))
+            found = images.get_all(session, dataset, texts)
+        missing = [one for one in references if str(one) not in found]
+        unread = [one for one in missing if self._pngs.peek((dataset, str(one))) is None]
+        if len(unread) > FEW_IMAGES:
+            computing.require_permission()
+        for one in missing:
+            found[str(one)] = self._pngs.get_or_make(
+                (dataset, str(one)), partial(self._read_image, dataset, one)
+            )
+        return [found[text] for text in texts]
+
+    def _read_image(self, dataset: str, reference: ImageReference) -> StoredImage:
+        found = pick(self._dataset(dataset), reference)
+        return StoredImage(dataset, str(reference), found.label, to_png(found.pixels))
 
     def _upload(self, dataset: str, reference: str) -> StoredImage:
         with self.store.reading() as session:

@@ -1,6 +1,7 @@
 """Queries on images: those that runs watch are kept with their pixels."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import func, select
@@ -9,6 +10,8 @@ from sqlalchemy.orm import Session
 from service.store.insert_missing import insert_missing
 from service.store.run_status import is_visible
 from service.store.tables import ImageRow, ProbeRow
+
+REFERENCES_PER_QUERY = 500
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,16 @@ def get(session: Session, dataset: str, reference: str) -> StoredImage | None:
     """The image of that reference, if it is kept here."""
     row = _find(session, dataset, reference)
     return _value(row) if row else None
+
+
+def get_all(session: Session, dataset: str, references: Sequence[str]) -> dict[str, StoredImage]:
+    """Those images of a dataset that are kept here, by reference."""
+    found: dict[str, StoredImage] = {}
+    for start in range(0, len(references), REFERENCES_PER_QUERY):
+        batch = references[start : start + REFERENCES_PER_QUERY]
+        query = select(ImageRow).where(ImageRow.dataset == dataset, ImageRow.reference.in_(batch))
+        found |= {row.reference: _value(row) for row in session.scalars(query)}
+    return found
 
 
 def probes(session: Session, run_id: int) -> list[StoredImage]:

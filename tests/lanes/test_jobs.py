@@ -1,7 +1,9 @@
 """Jobs: expensive work that is asked for, followed, fetched and cancelled."""
 
 import os
+import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,12 @@ from service.core.progress import steps
 from service.errors import CheckpointCorrupt, StoreFull
 from service.flows import evaluation
 from service.flows.doctor.checks import CHECKS
-from service.store import jobs, space
+from service.flows.jobs import JobBounds, Jobs
+from service.flows.lanes import Lane, LaneName
+from service.flows.server_names import server_name
+from service.store import jobs, schema, space
+from service.store.jobs import JobResult
+from service.store.store import opened
 from tests.lanes.conftest import Application, Blockade, wait_until
 
 EVALUATION = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"
@@ -284,6 +291,21 @@ def test_jobs_of_a_server_that_died_are_interrupted_by_the_next(
     assert blob_names(living) == set()
 
 
+def test_jobs_of_a_process_that_was_killed_are_interrupted_at_the_next_start(
+    application, tmp_path: Path
+) -> None:
+    machine, _, _, unique = server_name().split(":")
+    killed = subprocess.Popen(["/bin/true"])
+    killed.wait()
+    with opened(tmp_path / "state" / "camreel.db") as store, store.writing() as session:
+        name = f"{machine}:{killed.pid}:1:{unique}"
+        new = jobs.NewJob("sheet", "i" * 64, "anyone", "/runs/1/sheet", name)
+        job_id = jobs.create(session, new)[0].id
+    service = application(lease_seconds=600)
+    wait_until(lambda: status_of(service, job_id) == "failed")
+    assert service.job(job_id)["error"]["type"] == "interrupted"
+
+
 def test_a_job_is_cancelled_and_fetched_through_another_server(
     application, blockade: Blockade
 ) -> None:
@@ -320,3 +342,35 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
     with store.writing() as session:
         finding.mend(session)
     assert service.get(f"/jobs/{job_id}").status == 404
+
+
+@pytest.mark.postgres
+def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp_path) -> None:
+    with opened(postgres_url) as store:
+        schema.ensure(store)
+        lanes = [Lane(LaneName.BATCH, 1, 1) for _ in range(2)]
+        bounds = JobBounds(max_jobs=10, result_seconds=100, lease_seconds=30)
+        servers = [Jobs(store, lane, bounds) for lane in lanes]
+        begun, lifted = threading.Event(), threading.Event()
+
+        def compute() -> JobResult:
+            begun.set()
+            lifted.wait(30)
+            return JobResult(b"bytes", "text/plain", {"ETag": '"1"'})
+
+        def start(server: Jobs) -> int:
+            return server.start("sheet", "i" * 64, "anyone", "/runs/1/sheet", compute).id
+
+        with ThreadPoolExecutor(8) as threads:
+            ids = set(threads.map(start, servers * 4))
+        (job_id,) = ids
+        assert begun.wait(30)
+        for server in servers:
+            server.scan()
+            assert server.get(job_id).status == "running"
+        lifted.set()
+        wait_until(lambda: servers[1].get(job_id).finished_at)
+        assert servers[1].result(job_id).content == b"bytes"
+        assert servers[1].end(job_id, "anyone", any_owner=False) is None
+        for lane in lanes:
+            lane.request_stop()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import RequestCancelled
+from service.flows import viewing
 from tests.lanes.conftest import Application, Blockade, Client, wait_until
 
 SLOW: dict[str, Callable[[int], str]] = {
@@ -186,3 +187,30 @@ def test_a_service_that_stops_ends_what_runs_and_waits(application, blockade: Bl
     assert blockade.ended == 1
     with pytest.raises(RequestCancelled):
         service.services.lanes["batch"].submit(lambda: None)
+
+
+def test_resolving_many_images_keeps_no_cached_map_waiting(
+    service: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cached = "/runs/1/epochs/2/cam"
+    assert service.get(cached).status == 200
+    blockade = Blockade()
+    monkeypatch.setattr(viewing, "pick", lambda *_: blockade())
+    clients = [service.ask(SLOW["evaluation"](n)) for n in range(40)]
+    wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
+    assert service.get(cached).status == 200
+    for client in clients:
+        client.leave()
+
+
+def test_a_match_is_304_without_computing_where_only_the_description_has_to_be_computed(
+    application, blockade: Blockade
+) -> None:
+    # The description reads a hundred images: none of them is in the next process's memory.
+    url = "/runs/1/epochs/1/evaluation?images=100&method=proposed&measure=complexity"
+    blockade.lifted.set()
+    etag = application().get(url).headers["etag"]
+    blockade.lifted.clear()
+    begun = blockade.begun
+    assert application().get(url, if_none_match=etag).status == 304
+    assert blockade.begun == begun

@@ -20,6 +20,8 @@ from service.core.progress import part, steps
 from service.errors import UnknownName
 
 RANDOM_MAPS = 3
+EXPLAINING_SHARE = 0.5
+"""Of the time that a method takes, as progress counts it: the rest is measuring."""
 
 Values = npt.NDArray[np.float64]  # (N,), one an image
 
@@ -130,15 +132,17 @@ class _Judge:
         found: dict[str, list[Values]] = {measure.name: [] for measure in self._measures}
         for subject in self._subjects(explain):
             finite = subject.maps.flatten(1).isfinite().all(1)
-            for measure in steps(self._measures):
-                values = torch.where(finite, subject.once(measure.compute), torch.nan)
-                found[measure.name].append(values.double().cpu().numpy())
+            with part(EXPLAINING_SHARE, 1 - EXPLAINING_SHARE):
+                for measure in steps(self._measures):
+                    values = torch.where(finite, subject.once(measure.compute), torch.nan)
+                    found[measure.name].append(values.double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
     def _subjects(self, explain: Explainer) -> Iterator[Subject]:
         at_once = batch_size(self._network, self._images)
         for images, classes in steps(list(in_parts(at_once, self._images, self._classes))):
-            maps = explain(self._network, images, classes)
+            with part(0, EXPLAINING_SHARE):
+                maps = explain(self._network, images, classes)
             yield Subject(
                 self._network, images, classes, maps, explain, self._untrained, seed=self._seed
             )

@@ -12,6 +12,7 @@ from service.core.cams.method import Cost
 from service.core.measures.measure import batch_size
 from service.core.measures.on_pixels import on_pixels, place_of
 from service.core.models import StagedNetwork
+from service.core.progress import steps
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Explainer:
         size = (images.shape[-2], images.shape[-1])
         at_once = batch_size(network, images)
         maps = images.new_zeros(len(images), *size)
-        for labels in self._together(classes):
+        for labels in steps(self._together(classes)):
             own = torch.isin(classes, labels).nonzero().squeeze(1)
-            for some in torch.split(own, at_once):
+            for some in steps(torch.split(own, at_once)):
                 asked = labels.tolist()
                 seen = class_maps(network, images[some], self.layer, [self.text], asked)
                 signed = torch.from_numpy(seen.signed[self.text]).to(maps)
