@@ -52,6 +52,7 @@ from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.jobs import FOLLOW_SECONDS, JobBounds, Jobs
 from service.flows.lanes import LaneName, Lanes
+from service.flows.readiness import ReadinessProbe
 from service.flows.rescue import Rescuer
 from service.flows.summaries import Summaries
 from service.flows.uploads import Uploads, upload_decoder
@@ -189,11 +190,13 @@ def open_services(settings: Settings) -> ServiceSet:
     job_bounds = JobBounds(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
     jobs_of_store = Jobs(store, lanes[LaneName.BATCH], job_bounds)
     caches = viewer.caches | {"pictures": pictures.cache}
+    executor = EXECUTORS[settings.executor](
+        settings.max_parallel_runs, training.WORKER_IMPORTS, available_devices
+    )
+    background = BackgroundTasks()
     return ServiceSet(
         store,
-        EXECUTORS[settings.executor](
-            settings.max_parallel_runs, training.WORKER_IMPORTS, available_devices
-        ),
+        executor,
         workspace,
         viewer,
         pictures,
@@ -214,7 +217,8 @@ def open_services(settings: Settings) -> ServiceSet:
         jobs_of_store,
         CapacityLimiter(HEALTH_THREADS),
         settings.max_queued_runs,
-        BackgroundTasks(),
+        background,
+        ReadinessProbe(store, executor, background),
     )
 
 

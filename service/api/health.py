@@ -1,12 +1,14 @@
 """Whether the service lives, whether it can work, and what it counts."""
 
+import asyncio
+
 from anyio import to_thread
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
 from service.api.services import Services
 from service.errors import NotReady
-from service.flows.vitals import reasons_not_ready
+from service.flows.readiness import ANSWER_SECONDS, NO_ANSWER
 
 router = APIRouter(tags=["health"])
 
@@ -25,12 +27,16 @@ async def read_health() -> HealthAnswer:
 
 @router.get("/readyz", summary="The service can store and train")
 async def read_readiness(services: Services) -> HealthAnswer:
-    """Readiness: 503 with the reasons while nothing could be stored or no run could be trained."""
+    """Readiness: 503 with the reasons while nothing could be stored or no run could be trained.
 
-    def find_reasons() -> list[str]:
-        return reasons_not_ready(services.store, services.executor, services.background)
-
-    if reasons := await to_thread.run_sync(find_reasons, limiter=services.health_threads):
+    Writes to the database, and answers within two seconds whether the database does or not.
+    """
+    reasons = services.readiness.reasons()
+    check = asyncio.wrap_future(services.readiness.start())
+    done, _ = await asyncio.wait([check], timeout=ANSWER_SECONDS)
+    if reason := (check.result() if done else NO_ANSWER):
+        reasons.append(reason)
+    if reasons:
         raise NotReady(" ".join(reasons))
     return HealthAnswer(status="ready")
 

@@ -14,6 +14,7 @@ from service.flows.gate import Gate
 from service.flows.heatmaps import Pictures
 from service.flows.jobs import Jobs
 from service.flows.lanes import Lanes
+from service.flows.readiness import ReadinessProbe
 from service.flows.summaries import Summaries
 from service.flows.uploads import Uploads
 from service.flows.viewing import Viewer
@@ -44,6 +45,7 @@ class ServiceSet:
     health_threads: CapacityLimiter  # of /readyz and /metrics
     max_queued_runs: int
     background: BackgroundTasks
+    readiness: ReadinessProbe
 
 
 async def _services(request: Request) -> ServiceSet:

@@ -1,6 +1,8 @@
 """Runs that nobody trains: found by what stands still, and given to a worker."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from service.errors import StoreUnavailable
@@ -34,7 +36,8 @@ class Rescuer:
     def look(self, now_seconds: float | None = None) -> list[int]:
         """Give runs that nobody trains to a worker, or end them; returns their ids.
 
-        `now_seconds` is a monotonic clock's. Raises StoreUnavailable, StoreFull.
+        `now_seconds` is a monotonic clock's. Raises StoreUnavailable, StoreFull, and whatever
+        else kept a run from being handled, after the others were.
         """
         now = time.monotonic() if now_seconds is None else now_seconds
         try:
@@ -50,12 +53,17 @@ class Rescuer:
         lost = [run for run in running if run.id in self._still(now, runs.RUNNING)]
         still = self._still(now, runs.QUEUED)
         left = [run for run in waiting if run.id in still and not self._is_here(run)]
+        errors: list[Exception] = []
         for run in lost:
-            self._take_away(run)
+            with _collected(errors):
+                self._take_away(run)
         for run in left:
-            training.submit(self.store, self.executor, self.workspace, run)
-            # Not at each look again.
-            del self._seen[run.id]
+            with _collected(errors):
+                training.submit(self.store, self.executor, self.workspace, run)
+                # Not at each look again.
+                del self._seen[run.id]
+        if errors:
+            raise errors[0]
         return [run.id for run in (*lost, *left)]
 
     def _take_away(self, run: Run) -> None:
@@ -80,3 +88,12 @@ class Rescuer:
         beat = (run.status, run.attempt, run.heartbeats)
         before = self._seen.get(run.id)
         return before if before and before[0] == beat else (beat, now)
+
+
+@contextmanager
+def _collected(errors: list[Exception]) -> Iterator[None]:
+    # Of one run: the others are handled all the same.
+    try:
+        yield
+    except Exception as error:
+        errors.append(error)

@@ -3,10 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.background import BackgroundTasks
-from service.errors import CamreelError
-from service.jobs import Executor
-from service.store import epochs, jobs, readiness, runs, schema
+from service.store import epochs, jobs, runs
 from service.store.store import Store
 
 
@@ -36,19 +33,3 @@ def vitals(store: Store) -> Vitals:
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
     free = store.room.free_bytes()
     return Vitals(by_status, jobs_by_status, total, quarantined, size, used, free, max(0.0, age))
-
-
-def reasons_not_ready(store: Store, executor: Executor, background: BackgroundTasks) -> list[str]:
-    """Why the service cannot work now, in sentences without paths; empty where it can."""
-    reasons = []
-    try:
-        schema.ensure(store)
-        readiness.check_writes(store.engine)
-        with store.reading() as session:
-            store.room.check(session)
-    except (CamreelError, OSError) as error:
-        told = str(error) if isinstance(error, CamreelError) else "The disk cannot be read."
-        reasons.append(told)
-    if not executor.takes_jobs():
-        reasons.append("The executor takes no runs any more.")
-    return reasons + background.problems()

@@ -1,23 +1,79 @@
-"""Whether the database takes writes now."""
+"""Whether the store accepts writes now: tried, not inferred."""
 
-from sqlalchemy import Engine, text
+import tempfile
+from pathlib import Path
 
-from service.errors import StoreBusy
-from service.store.database import BUSY_TIMEOUT_SECONDS, outside_transactions
+from sqlalchemy import Connection, Engine, text
+
+from service.errors import StoreFull
+from service.store import database, driver_errors, schema
+from service.store.database import outside_transactions, transaction
+from service.store.store import Store
 
 PATIENCE_SECONDS = 2
+MIN_FREE_BYTES = 2**20
+"""A disk with less free has no room for the next epoch, whatever the settings want to stay free."""
+
+# It changes nothing, and every database has the one row: a real write that needs no table of its
+# own, and that any lock, file system, disk or right refuses which refuses other writes.
+WRITE = "UPDATE alembic_version SET version_num = version_num"
 
 
-def check_writes(engine: Engine) -> None:
-    """Take the right to write, and give it back. Raises StoreBusy where it cannot be had soon."""
-    with outside_transactions(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            if connection.scalar(text("SELECT pg_is_in_recovery()")):
-                raise StoreBusy("The database takes no writes: it is a standby.")
-            return
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={PATIENCE_SECONDS * 1000}")
+def check(store: Store) -> None:
+    """Write to the database and to the folders of blobs, and look at schema and free space.
+
+    Raises StoreUnavailable, StoreFull or StoreDamaged.
+    """
+    _write(store.engine)
+    schema.check(store)
+    for folder in store.blobs.folders():
+        _write_file(folder)
+    free_bytes = store.room.free_bytes()
+    if free_bytes is not None and free_bytes < MIN_FREE_BYTES:
+        raise StoreFull(f"The disk is full: {free_bytes:,} bytes are free.")
+    with store.reading() as session:
+        store.room.check(session)
+
+
+def _write(engine: Engine) -> None:
+    if engine.dialect.name == "sqlite":
+        with outside_transactions(engine) as connection:
+            _write_sqlite(connection)
+        return
+    with transaction(engine, writes=True) as session:
+        session.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
+        session.execute(text(f"SET LOCAL statement_timeout = '{PATIENCE_SECONDS}s'"))
+        session.execute(text(WRITE))
+
+
+def _write_sqlite(connection: Connection) -> None:
+    _set_busy_timeout(connection, PATIENCE_SECONDS)
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-            connection.exec_driver_sql("ROLLBACK")
-        finally:
-            connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000:.0f}")
+            connection.exec_driver_sql(WRITE)
+            connection.exec_driver_sql("COMMIT")
+        except BaseException:
+            # Some errors have ended the transaction already.
+            driver = connection.connection.driver_connection
+            if driver is not None and driver.in_transaction:
+                connection.exec_driver_sql("ROLLBACK")
+            raise
+    finally:
+        _set_busy_timeout(connection, database.BUSY_TIMEOUT_SECONDS)
+
+
+def _set_busy_timeout(connection: Connection, seconds: float) -> None:
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={seconds * 1000:.0f}")
+
+
+def _write_file(folder: Path) -> None:
+    # Its root is made with the first blob.
+    while not folder.exists():
+        folder = folder.parent
+    try:
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".new-ready-") as file:
+            file.write(bytes(4096))
+            file.flush()
+    except OSError as error:
+        raise driver_errors.translation_of_os_error(error) from error

@@ -1,5 +1,6 @@
 """Connections to the SQLite file that is at its path now, not to one that was moved or replaced."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.store import sqlite_file
 
-Identity = tuple[int, int]  # device and inode
+Identity = tuple[int, int, bool]  # device, inode, and whether it can be written
 KEY = "sqlite-identity"
 
 
 def bind_connections(engine: Engine, file: Path) -> None:
     """Have each connection of the engine open `file` without creating it, and give up connections
-    whose file is not at that path any more.
+    whose file is not at that path any more, or was read-only and is not now.
     """
 
     def open_existing(
@@ -30,7 +31,7 @@ def bind_connections(engine: Engine, file: Path) -> None:
 
     def check(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
         if entry.info.get(KEY) != _identity(file):
-            raise DisconnectionError("The SQLite file was moved or replaced.")
+            raise DisconnectionError("The SQLite file is another one now.")
 
     event.listen(engine, "do_connect", open_existing)
     event.listen(engine, "checkout", check)
@@ -41,4 +42,5 @@ def _identity(file: Path) -> Identity | None:
         status = file.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    # A connection that was opened while it could not be written never writes.
+    return status.st_dev, status.st_ino, os.access(file, os.W_OK)

@@ -1,13 +1,25 @@
 """Metrics and readiness: what they count, and when the service says that it cannot work."""
 
 import json
+import os
 import re
+import shutil
 import sqlite3
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
+
+from service.background import BackgroundTask
+from service.flows import readiness
+from service.store.database import BUSY_TIMEOUT_SECONDS
+from tests.keeping.conftest import Place
+from tests.read_only import read_only
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
 RULES = OPERATIONS / "alerts.yml"
@@ -63,6 +75,103 @@ def test_a_service_that_cannot_work_says_why(place, why):
         assert {"locked": "in time", "disk": "MIN_FREE"}.get(why, why) in answer.json()["detail"]
         assert str(place.folder) not in answer.text
         assert client.get("/healthz").status_code == 200
+
+
+def is_ready(client) -> tuple[int, str]:
+    answer = client.get("/readyz")
+    return answer.status_code, answer.json().get("detail", "")
+
+
+@pytest.fixture
+def unhurried(monkeypatch):
+    """Each request gets a check of its own."""
+    monkeypatch.setattr(readiness, "REUSE_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_service_whose_database_is_read_only_is_not_ready(place, what, unhurried):
+    with place.client() as client:
+        with read_only(place.file if what == "file" else place.folder):
+            client.app.state.services.store.engine.dispose()
+            status, why = is_ready(client)
+            assert (status, "read-only" in why) == (503, True), why
+            refused = client.post("/runs", json={"dataset": "digits"})
+            assert (refused.status_code, refused.json()["type"]) == (503, "store-read-only")
+            assert int(refused.headers["retry-after"]) > 0
+            assert client.get("/runs").status_code == 200
+        assert is_ready(client) == (200, "")
+
+
+def test_a_service_whose_blobs_cannot_be_written_is_not_ready(place, kind, unhurried):
+    if kind != "file":
+        pytest.skip("its blobs are in the database")
+    with place.client() as client:
+        with read_only(place.folder / "blobs"):
+            status, why = is_ready(client)
+            assert (status, "blobs" in why) == (503, True), why
+        assert is_ready(client) == (200, "")
+
+
+def test_a_service_whose_disk_is_full_is_not_ready(place, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no small disk can be mounted here")
+    try:
+        shutil.copytree(place.folder, disk / "state")
+        with Place(disk / "state", place.kind).client() as client:
+            (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free))
+            status, why = is_ready(client)
+            assert (status, "full" in why) == (503, True), why
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("statement", ["EXCLUSIVE", "IMMEDIATE"])
+def test_a_locked_database_is_told_in_two_seconds_by_one_thread(place, statement):
+    with (
+        place.client() as client,
+        closing(sqlite3.connect(place.file, isolation_level=None)) as other,
+    ):
+        other.execute(f"BEGIN {statement}")
+        client.app.state.services.store.engine.dispose()  # whoever connects waits for the lock
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: is_ready(client), range(8)))
+        # Far below what a statement waits for a lock.
+        assert time.monotonic() - began < BUSY_TIMEOUT_SECONDS - 3
+        assert {status for status, _ in answers} == {503}
+        assert all("in time" in why for _, why in answers)
+        assert len([one for one in threading.enumerate() if one.name == "readiness"]) <= 1
+        other.execute("ROLLBACK")
+
+
+def test_a_file_that_was_moved_away_is_told_and_back_again_at_once(place, unhurried):
+    with place.client() as client:
+        place.file.rename(place.folder / "moved")
+        assert is_ready(client)[0] == client.get("/runs").status_code == 503
+        assert not place.file.exists()
+        (place.folder / "moved").rename(place.file)
+        assert is_ready(client) == (200, "")
+        assert client.get("/runs").status_code == 200
+
+
+def test_a_missing_table_is_told_and_not_made_again(place, unhurried):
+    with place.client() as client:
+        place.execute("ALTER TABLE runs RENAME TO runs_")
+        assert is_ready(client)[0] == 503
+        assert (answer := client.get("/runs")).status_code == 503, answer.text
+        assert answer.json()["type"] == "schema-mismatch"
+        place.execute("ALTER TABLE runs_ RENAME TO runs")
+        assert is_ready(client) == (200, "")
+
+
+def test_a_background_task_that_does_not_run_is_told(place):
+    with place.client() as client:
+        background = client.app.state.services.background
+        background._tasks.append(BackgroundTask("lost", lambda: None, interval_seconds=60))
+        assert is_ready(client) == (503, "The background task lost does not run.")
 
 
 def test_every_metric_of_rules_and_dashboard_is_exported(place):

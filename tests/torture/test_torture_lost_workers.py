@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.core.spec import RunSpec
+from service.errors import StatementRefused
 from service.flows import training
+from service.flows.rescue import Rescuer
 from service.flows.workspace import Workspace
 from service.jobs import Ending, Job
 from service.jobs.inline import InlineExecutor
@@ -93,3 +95,26 @@ def test_a_run_that_was_cancelled_while_its_worker_began_stays_so(store, executo
     executor.jobs[0].ended(KILLED)
     assert read(store, run).status == runs.CANCELLED
     assert len(executor.jobs) == 1
+
+
+def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
+    store, executor, workspace, monkeypatch
+) -> None:
+    spec = RunSpec(dataset="digits")
+    first, second = (training.start_run(store, executor, workspace, spec) for _ in range(2))
+    with store.writing() as session:
+        for one in (first, second):
+            assert runs.claim(session, one.id, "gone")
+    abandon = training.abandon
+
+    def fail_for_the_first(store, workspace, lease, cause) -> bool:
+        if lease.run_id == first.id:
+            raise StatementRefused("a bug")
+        return abandon(store, workspace, lease, cause)
+
+    monkeypatch.setattr(training, "abandon", fail_for_the_first)
+    rescuer = Rescuer(store, executor, workspace)
+    rescuer.look(0)
+    with pytest.raises(StatementRefused):
+        rescuer.look(workspace.lease_seconds + 1)
+    assert (read(store, first).status, read(store, second).status) == (runs.RUNNING, runs.QUEUED)

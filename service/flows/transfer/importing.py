@@ -17,7 +17,13 @@ from service.core.images import is_png_of
 from service.core.spec import RunSpec
 from service.core.training import check_state
 from service.core.training_state import TrainingState
-from service.errors import CamreelError, CheckpointCorrupt, ImportRefused, StoreBusy, StoreFull
+from service.errors import (
+    CamreelError,
+    CheckpointCorrupt,
+    ImportRefused,
+    StoreFull,
+    StoreUnavailable,
+)
 from service.flows.deletion import Deletion
 from service.flows.quarantine import expected_header
 from service.flows.recording import ENGINE_VERSION, map_identity
@@ -60,7 +66,7 @@ def import_run(store: Store, path: Path) -> Run:
     What the file says is checked against itself: checksums, lengths, the spec against each
     checkpoint's own header and tensors, epochs without a hole, events in step, maps' identities. A
     file made on purpose can still be a run that nobody trained: it is not signed. Raises
-    ImportRefused, with nothing left behind, StoreFull and StoreBusy.
+    ImportRefused, with nothing left behind, StoreFull and StoreUnavailable.
     """
     with opened_archive(path) as archive:
         spec = _spec(archive.manifest)
@@ -138,10 +144,10 @@ class _Import:
 
     @contextmanager
     def _continuing(self, run_id: int) -> Iterator[Any]:
-        """A transaction of this import. Raises StoreBusy where it was taken for interrupted."""
+        """A transaction of this import. Raises StoreUnavailable where it was taken for interrupted."""
         with self._store.writing() as session:
             if not imports.update_heartbeat(session, run_id):
-                raise StoreBusy("The import stood still for too long, and was given up.")
+                raise StoreUnavailable("The import stood still for too long, and was given up.")
             yield session
 
     def _batches(self) -> Iterator[list[ExportedEpoch]]:
@@ -169,7 +175,7 @@ class _Import:
 
     def _undo(self, run_id: int) -> None:
         """Hand the run to the deletion, and free what can be freed at once."""
-        with suppress(StoreBusy, StoreFull):
+        with suppress(StoreUnavailable, StoreFull):
             with self._store.writing() as session:
                 imports.abandon(session, run_id)
                 # A store outside the database keeps what a failed transaction put.
