@@ -21,6 +21,7 @@ from service.errors import (
     CamreelError,
     CheckpointCorrupt,
     ImportRefused,
+    StoreBusy,
     StoreFull,
     StoreUnavailable,
 )
@@ -144,10 +145,10 @@ class _Import:
 
     @contextmanager
     def _continuing(self, run_id: int) -> Iterator[Any]:
-        """A transaction of this import. Raises StoreUnavailable where it was taken for interrupted."""
+        """A transaction of this import. Raises StoreBusy where it was taken for interrupted."""
         with self._store.writing() as session:
             if not imports.update_heartbeat(session, run_id):
-                raise StoreUnavailable("The import stood still for too long, and was given up.")
+                raise StoreBusy("The import stood still for too long, and was given up.")
             yield session
 
     def _batches(self) -> Iterator[list[ExportedEpoch]]:
