@@ -2,10 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 from anyio import CapacityLimiter, to_thread
@@ -43,7 +43,25 @@ ADMITTED_SECONDS = 2.0
 
 SECRET_NAMES = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
+
+
+class Lookups:
+    """Queries in threads; requests that need the same one at the same time share it."""
+
+    def __init__(self) -> None:
+        self._threads = CapacityLimiter(THREADS)
+        self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
+
+    async def run(self, key: Hashable, query: Callable[[], Result]) -> Result:
+        """What the query returns, or raises."""
+        task = self._tasks.get(key)
+        if task is None:
+            task = asyncio.create_task(to_thread.run_sync(query, limiter=self._threads))
+            self._tasks[key] = task
+            task.add_done_callback(lambda _: self._tasks.pop(key))
+        result: Result = await asyncio.shield(task)  # one request that ends leaves it to the others
+        return result
 
 
 @dataclass(frozen=True)
@@ -53,7 +71,7 @@ class Access:
     app: ASGIApp
     requests: Limit
     sign_ins: Limit
-    _threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(THREADS), repr=False)
+    _lookups: Lookups = field(default_factory=Lookups, repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
@@ -134,7 +152,7 @@ class Access:
         remembered = _remembered_unclaimed(gate, scope)
         if remembered is not None:
             return remembered
-        return await self._in_thread(gate.look_up_unclaimed)
+        return await self._lookups.run("unclaimed", gate.look_up_unclaimed)
 
     async def _principal(self, gate: Gate, headers: Headers) -> Principal:
         """Whom the header's token, or else the cookie, stands for. Raises Unauthenticated."""
@@ -142,10 +160,7 @@ class Access:
         remembered = gate.remembered(kind, secret)
         if remembered is not None:
             return remembered
-        return await self._in_thread(lambda: gate.look_up(kind, secret))
-
-    async def _in_thread(self, look_up: Callable[[], Found]) -> Found:
-        return await to_thread.run_sync(look_up, limiter=self._threads)
+        return await self._lookups.run((kind, secret), lambda: gate.look_up(kind, secret))
 
 
 def _credential(headers: Headers) -> tuple[Kind, str]:

@@ -101,10 +101,14 @@ class EventHub:
                 del self._feeds[key]
 
     async def read(self, query: Callable[[], T]) -> T:
-        """Run a query in a thread, again for as long as the database is busy."""
+        """Run a query in a thread. Raises StoreUnavailable."""
+        return await to_thread.run_sync(query, limiter=self._threads)
+
+    async def read_patiently(self, query: Callable[[], T]) -> T:
+        """The same, again for as long as the database is unavailable: for a stream that is open."""
         while True:
             try:
-                return await to_thread.run_sync(query, limiter=self._threads)
+                return await self.read(query)
             except StoreUnavailable:
                 await asyncio.sleep(POLL_SECONDS)
 
@@ -133,7 +137,7 @@ class EventHub:
         for (source, resource_id), feed in self._feeds.items():
             feeds.setdefault(source, {})[resource_id] = feed
         for source, feed_by_id in feeds.items():
-            states = await self.read(partial(source.states, list(feed_by_id)))
+            states = await self.read_patiently(partial(source.states, list(feed_by_id)))
             # Of these feeds alone: what was followed meanwhile, the query knows nothing of.
             for resource_id, feed in feed_by_id.items():
                 feed.update(states.get(resource_id))

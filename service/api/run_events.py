@@ -53,7 +53,7 @@ class RunSource:
         page = self._pages.get(key)
         if page is None:
             query = partial(self._render, run_id, number)
-            page = asyncio.create_task(self._services.event_hub.read(query))
+            page = asyncio.create_task(self._services.event_hub.read_patiently(query))
             self._pages[key] = page
         try:
             # Shielded: it goes on for the others when one stream ends.

@@ -13,6 +13,7 @@ from sqlalchemy import event
 from service.api import run_events
 from service.app import create_app
 from service.core.spec import RunSpec
+from service.errors import StoreBusy
 from service.settings import Settings
 from service.store import epochs, runs
 from service.store.epochs import Checkpoint, Measures
@@ -321,5 +322,26 @@ def test_streams_go_on_after_the_database_could_not_be_read(
             app.add_epoch(run_id, 0)
             await until(lambda: b"event: epoch" in client.body)
             await client.leave()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("path", ["/events?runs=1", "/runs/1/events"])
+def test_a_stream_that_cannot_begin_without_the_database_is_503(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    async def scenario() -> None:
+        async with App(tmp_path) as app:
+            app.new_run()
+
+            def fail(*_: object) -> None:
+                raise StoreBusy("The database is locked.")
+
+            with monkeypatch.context() as locked:
+                locked.setattr(run_events.runs, "with_ids", fail)
+                refused = Client(app, path)
+                await asyncio.wait_for(refused.task, 20)
+            assert refused.status == 503
+            assert app.services.stream_slots.count == 0
 
     run(scenario())
