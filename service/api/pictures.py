@@ -1,7 +1,6 @@
 """Pictures of many maps: strips and sheets. And the table of blank ones."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Response
@@ -162,13 +161,13 @@ async def read_blanks(respond: Respond, run_id: RunId, asked: BlankQuery) -> Res
 
 def _blanks(table: BlankTable) -> BlanksAnswer:
     per_epoch = [
-        {"epoch": epoch, "methods": {name: asdict(count) for name, count in methods.items()}}
+        {"epoch": epoch, "methods": {name: vars(count) for name, count in methods.items()}}
         for epoch, methods in table.per_epoch.items()
     ]
     return BlanksAnswer.model_validate(
         {
             "epsilon": table.epsilon,
-            "methods": {name: asdict(count) for name, count in table.methods.items()},
+            "methods": {name: vars(count) for name, count in table.methods.items()},
             "per_epoch": per_epoch,
             "quarantined": table.quarantined,
         }

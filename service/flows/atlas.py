@@ -16,7 +16,6 @@ from service.core.cams.explanation import Explanation
 from service.core.cams.layers import map_size
 from service.core.cams.methods import PAPER_METHODS
 from service.core.models import Placement
-from service.core.progress import steps
 from service.core.render.atlas import Bytes, cell_placement, cell_size
 from service.errors import InvalidValue
 from service.flows.cache import Cache
@@ -190,12 +189,12 @@ class Atlases:
         """Compute the missing cells, each epoch's at once, and keep their rows."""
         columns = np.flatnonzero(missing.any((0, 1)))
         needed = self.viewer.epochs(plan.run_id, [plan.epochs[column] for column in columns])
-        for column, epoch in steps(list(zip(columns, needed, strict=True))):
-            rows = []
-            for method, subjects in enumerate(plan.subjects):
-                some = [subjects[row] for row in np.flatnonzero(missing[method, :, column])]
-                rows += self.viewer.computed(some, epoch)
-            self.viewer.keep(rows)
+        cells = [
+            (epoch, [subjects[row] for row in np.flatnonzero(missing[method, :, column])])
+            for column, epoch in zip(columns, needed, strict=True)
+            for method, subjects in enumerate(plan.subjects)
+        ]
+        for rows in self.viewer.computed([cell for cell in cells if cell[1]]):
             _fill(plan, atlas, [MapLevels.of(row) for row in rows])
 
 

@@ -6,14 +6,16 @@ A table is first described, which counts nothing, then counted if its etag is ne
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core.cams.blank import CAUSES, blank_cause
+import numpy as np
+import numpy.typing as npt
+
+from service.core.cams.blank import BLANKS, Blank, blank_codes
 from service.core.cams.explanation import Explanation
 from service.core.cams.methods import PAPER_METHODS
 from service.flows.etags import etag_of
 from service.flows.recording import ENGINE_VERSION
 from service.flows.selection import Chosen, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
-from service.store.heatmaps import Heatmap
 
 BLANKS_VERSION = 1
 """Part of every table's etag: raised when the same request would give another answer."""
@@ -28,11 +30,15 @@ class BlankCount:
     by_cause: dict[str, int]
 
     @classmethod
-    def of(cls, rows: Sequence[Heatmap], epsilon: float) -> "BlankCount":
-        """Count the rows whose peak is at most epsilon."""
-        causes = [blank_cause(row.peak, row.minimum, row.activation_peak, epsilon) for row in rows]
-        by_cause = {cause.value: causes.count(cause) for cause in CAUSES}
-        return cls(len(rows), sum(by_cause.values()), by_cause)
+    def of(cls, by_blank: npt.NDArray[np.intp]) -> "BlankCount":
+        """From how many maps there are of each of BLANKS."""
+        numbers: list[int] = by_blank.tolist()
+        by_cause = {
+            blank.value: number
+            for blank, number in zip(BLANKS, numbers, strict=True)
+            if blank is not Blank.NONE
+        }
+        return cls(sum(numbers), sum(by_cause.values()), by_cause)
 
 
 @dataclass(frozen=True)
@@ -62,30 +68,28 @@ class Counting:
 
     def table(self) -> BlankTable:
         """Count. What was not recorded is computed, and kept. Raises CheckpointCorrupt."""
-        counted: dict[int, dict[str, list[Heatmap]]] = {
-            epoch.epoch: {method: [] for method in self.subjects} for epoch in self.chosen.epochs
+        counts = {method: self._counts(subjects) for method, subjects in self.subjects.items()}
+        per_epoch = {
+            epoch.epoch: {method: BlankCount.of(rows[i]) for method, rows in counts.items()}
+            for i, epoch in enumerate(self.chosen.epochs)
         }
-        for method, subjects in self.subjects.items():
-            for row in self.viewer.probe_rows(subjects, self.chosen.epochs):
-                counted[row.epoch][method].append(row)
         return BlankTable(
             self.epsilon,
-            {
-                method: BlankCount.of(
-                    [row for by_method in counted.values() for row in by_method[method]],
-                    self.epsilon,
-                )
-                for method in self.subjects
-            },
-            {
-                epoch: {
-                    method: BlankCount.of(found, self.epsilon)
-                    for method, found in by_method.items()
-                }
-                for epoch, by_method in counted.items()
-            },
+            {method: BlankCount.of(rows.sum(0)) for method, rows in counts.items()},
+            per_epoch,
             self.chosen.quarantined,
         )
+
+    def _counts(self, subjects: Sequence[Subject]) -> npt.NDArray[np.intp]:
+        """How many of the subjects' maps at each epoch are of each of BLANKS, (E, len(BLANKS))."""
+        numbers = [epoch.epoch for epoch in self.chosen.epochs]
+        extremes = self.viewer.probe_extremes(subjects, self.chosen.epochs)
+        codes = blank_codes(
+            extremes.peaks, extremes.minima, extremes.activation_peaks, self.epsilon
+        )
+        cells = np.searchsorted(numbers, extremes.epochs) * len(BLANKS) + codes
+        counts = np.bincount(cells, minlength=len(numbers) * len(BLANKS))
+        return counts.reshape(len(numbers), len(BLANKS))
 
 
 def blanks(

@@ -61,6 +61,11 @@ class Cache(Generic[T]):
             self.hits += thing is not None
             return thing
 
+    def __contains__(self, key: Hashable) -> bool:
+        """Whether it is kept; this counts as no use."""
+        with self._lock:
+            return key in self._kept
+
     def put(self, key: Hashable, thing: T) -> None:
         """Keep it, if it is not larger than the whole cache."""
         with self._lock:

@@ -4,7 +4,6 @@ Each picture is first described, which costs no torch, then drawn if its etag is
 """
 
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,7 +14,7 @@ from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.maps import ClassMap
 from service.core.cams.method import Place
 from service.core.images import from_png
-from service.core.progress import part, steps
+from service.core.progress import part
 from service.core.render.animation import animate
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
@@ -27,7 +26,7 @@ from service.flows.etags import etag_of
 from service.flows.selection import Chosen, check_cells, choose_epochs
 from service.flows.viewing import Query, Subject, Viewer
 from service.store.epochs import Epoch
-from service.store.heatmaps import Heatmap
+from service.store.heatmaps import Extremes, Heatmap
 
 RENDER_VERSION = 1
 """Part of every picture's etag: raised when the same request would draw other pixels."""
@@ -178,7 +177,8 @@ class Pictures:
         etag = _etag("strip.npz", identities)
 
         def draw() -> bytes:
-            seen = np.stack([self.viewer.map(subject, epoch).signed for epoch in steps(chosen)])
+            cells = self._cells([subject], chosen, [None])[0]
+            seen = np.stack([cell.seen.signed for cell in cells])
             out = io.BytesIO()
             np.savez_compressed(
                 out,
@@ -242,12 +242,11 @@ class Pictures:
         rows: list[list[Cell]] = [[] for _ in subjects]
         place = self.viewer.placement(subjects[0])
         pixels = [from_png(subject.image.png) for subject in subjects]
-        resolved = [self.viewer.at_each(subject, chosen) for subject in subjects]
-        at_epochs = list(zip(chosen, zip(*resolved, strict=True), strict=True))
-        for epoch, there in steps(at_epochs):
-            maps = self.viewer.maps(epoch, there)
+        resolved = zip(*(self.viewer.at_each(one, chosen) for one in subjects), strict=True)
+        columns = list(zip(chosen, resolved, strict=True))
+        for (_, there), maps in zip(columns, self.viewer.maps_over(columns), strict=True):
             for i, subject in enumerate(there):
-                seen = maps[i].one(subject.method, 0, subject.class_index)
+                seen = maps[i].one(subject.method, 0, subject.class_index).alone()
                 cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], place)
                 rows[i].append(cell)
         return rows
@@ -258,16 +257,18 @@ class Pictures:
             return None
         # Quarantined epochs have no part in it: their maps could not be checked against anything.
         there = self._chosen(subject.run.id, ":").epochs
-        if name is ScaleName.RUN and (probes := self.viewer.probes_like(subject)):
-            rows = self.viewer.probe_rows([one for one in probes if not one.predicted], there)
-            for one in probes:
-                rows += self.viewer.rows(one, there) if one.predicted else []
-        else:
-            rows = self.viewer.rows(subject, there)
-        finite = [row for row in rows if math.isfinite(row.peak) and math.isfinite(row.minimum)]
+        probes = self.viewer.probes_like(subject) if name is ScaleName.RUN else []
+        labelled = [one for one in probes if not one.predicted]
+        others = [one for one in probes if one.predicted] if probes else [subject]
+        extremes = Extremes.joined(
+            self.viewer.probe_extremes(labelled, there),
+            *(Extremes.of(self.viewer.rows(one, there)) for one in others),
+        )
+        minima, peaks = extremes.minima, extremes.peaks
+        finite = np.isfinite(minima) & np.isfinite(peaks)
         return Scale(
-            min((row.minimum for row in finite), default=0.0),
-            max((row.peak for row in finite), default=0.0),
+            float(minima[finite].min()) if finite.any() else 0.0,
+            float(peaks[finite].max()) if finite.any() else 0.0,
         )
 
 

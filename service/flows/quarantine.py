@@ -53,10 +53,13 @@ def expected_header(spec: RunSpec, epoch: int) -> CheckpointHeader:
     )
 
 
-def sound_checkpoint(store: Store, epoch: Epoch) -> bytes:
-    """The bytes stored for an epoch, verified. Raises EpochQuarantined where they are bad."""
+def sound_checkpoint(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> bytes:
+    """The bytes stored for an epoch, verified. Raises EpochQuarantined where they are bad.
+
+    `spec` is the run's, for callers that have it: reading it takes a query and a validation.
+    """
     with store.reading() as session:
-        spec = RunSpec.model_validate(runs.get(session, epoch.run_id).spec)
+        spec = spec or RunSpec.model_validate(runs.get(session, epoch.run_id).spec)
         try:
             data = store.blobs.get(session, epoch.checkpoint.blob_key)
         except KeyError:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.cams.methods import PAPER_METHODS
-from service.core.progress import steps
 from service.flows.etags import etag_of
 from service.flows.recording import ENGINE_VERSION
 from service.flows.selection import Chosen, choose_epochs
@@ -70,12 +69,14 @@ def score_request(viewer: Viewer, run_id: int, image: str | None, text: str) -> 
 
 
 def _computed(viewer: Viewer, subject: Subject, missing: list[int]) -> dict[int, list[float]]:
-    found = {}
-    for epoch in steps(viewer.epochs(subject.run.id, missing)):
-        (maps,) = viewer.maps(epoch, [subject])
-        found[epoch.epoch] = maps.probabilities[0].tolist()
-        made = Prediction(
-            subject.run.id, epoch.epoch, subject.image.reference, maps.probabilities[0]
-        )
-        viewer.keep([], [made])
-    return found
+    computed: list[Prediction] = []
+    cells = [(epoch, [subject]) for epoch in viewer.epochs(subject.run.id, missing)]
+    try:
+        for (epoch, _), (maps,) in zip(cells, viewer.maps_over(cells), strict=True):
+            number, reference = epoch.epoch, subject.image.reference
+            computed.append(
+                Prediction(subject.run.id, number, reference, maps.probabilities[0].tolist())
+            )
+    finally:
+        viewer.keep([], computed)
+    return {one.epoch: list(one.probabilities) for one in computed}

@@ -4,7 +4,7 @@ Keeps nothing but caches: what is computed depends on stored checkpoints alone.
 """
 
 import threading
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -16,12 +16,13 @@ import structlog
 
 from service.core import checkpoints
 from service.core.cams.layers import map_placement, resolve_layers
-from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, look
+from service.core.cams.maps import MEMORY_BYTES, ClassMaps, look
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, ImageReference, is_upload
 from service.core.images import from_png, pick, to_png
 from service.core.models import Layers, Placement, StagedNetwork, layers
+from service.core.parallel import in_parallel
 from service.core.progress import steps
 from service.core.spec import RunSpec
 from service.errors import (
@@ -34,6 +35,7 @@ from service.errors import (
 )
 from service.flows import computing
 from service.flows.cache import Cache
+from service.flows.predicted_classes import PredictedClasses
 from service.flows.quarantine import Damage, quarantined, sound_checkpoint
 from service.flows.subjects import (
     Query,
@@ -44,7 +46,7 @@ from service.flows.subjects import (
 )
 from service.store import epochs, heatmaps, images, predictions, runs, uploads
 from service.store.epochs import Epoch
-from service.store.heatmaps import Heatmap
+from service.store.heatmaps import Extremes, Heatmap
 from service.store.images import StoredImage
 from service.store.predictions import Prediction
 from service.store.runs import Run
@@ -54,10 +56,11 @@ __all__ = ["Query", "Subject", "Viewer"]
 
 NETWORKS_BYTES = 256 * 2**20
 MAPS_BYTES = 128 * 2**20
-CLASSES_KEPT = 100_000
 PNGS_BYTES = 16 * 2**20
 FEW_IMAGES = 50
 """As many are read from a dataset where requests are resolved."""
+ROWS_AT_ONCE = 100
+"""Computed rows that a transaction keeps: each waits for the disk."""
 
 log = structlog.get_logger()
 
@@ -75,7 +78,7 @@ class Viewer:
             NETWORKS_BYTES, lambda network: sum(p.nbytes for p in network.parameters())
         )
         self._pngs: Cache[StoredImage] = Cache(PNGS_BYTES, lambda image: len(image.png))
-        self._classes: Cache[int] = Cache(CLASSES_KEPT, lambda _: 1)
+        self._classes = PredictedClasses(store, self._scores)
         self._maps: Cache[ClassMaps] = Cache(
             MAPS_BYTES, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
         )
@@ -157,7 +160,8 @@ class Viewer:
 
         Raises InvalidValue, ImageNotFound, UnknownName, DatasetUnavailable.
         """
-        _known("dataset", dataset, DATASETS)
+        if dataset not in DATASETS:
+            raise UnknownName("dataset", dataset, DATASETS)
         if is_upload(reference):
             return self._upload(dataset, reference)
         parsed = ImageReference.parse(reference).within(DATASETS[dataset])
@@ -165,7 +169,8 @@ class Viewer:
 
     def test_images(self, dataset: str, count: int) -> list[StoredImage]:
         """The first test images of a dataset. Raises UnknownName, DatasetUnavailable."""
-        _known("dataset", dataset, DATASETS)
+        if dataset not in DATASETS:
+            raise UnknownName("dataset", dataset, DATASETS)
         return self._images(dataset, [ImageReference("test", index) for index in range(count)])
 
     def _images(self, dataset: str, references: Sequence[ImageReference]) -> list[StoredImage]:
@@ -214,40 +219,21 @@ class Viewer:
             return [subject] * len(chosen)
         return [
             replace(subject, class_index=class_index, predicted=False)
-            for class_index in self._predicted(subject, chosen)
+            for class_index in self._classes.of(subject, chosen)
         ]
 
-    def _predicted(self, subject: Subject, chosen: Sequence[Epoch]) -> list[int]:
-        """The class that each epoch's network is surest of: recorded, or computed and kept."""
-        keys = [(epoch.checkpoint.sha256, subject.image.sha256) for epoch in chosen]
-        recorded: dict[int, int] = {}
-        if any(self._classes.get(key) is None for key in keys):
-            span = chosen[0].epoch, chosen[-1].epoch
-            with self.store.reading() as session:
-                rows = predictions.of_image(
-                    session, subject.run.id, subject.image.reference, between=span
-                )
-            recorded = {row.epoch: int(np.argmax(row.probabilities)) for row in rows}
-        return [
-            self._classes.get_or_make(key, partial(self._class_at, subject, epoch, recorded))
-            for key, epoch in zip(keys, chosen, strict=True)
-        ]
-
-    def _class_at(self, subject: Subject, epoch: Epoch, recorded: Mapping[int, int]) -> int:
-        known = recorded.get(epoch.epoch)
-        return self._surest(subject, epoch) if known is None else known
-
-    def _surest(self, subject: Subject, epoch: Epoch) -> int:
-        """The class that the epoch's network is surest of, computed and kept.
-
-        The first class where the scores are not finite: none is higher than another.
-        """
-        run_id, reference = subject.run.id, subject.image.reference
+    def _scores(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Prediction]:
+        """The scores of the subject's image at those epochs, computed and kept."""
         # Any method and class would do: one pass gives all scores.
-        query = Query(run_id, PAPER_METHODS[0], class_name="0")
-        (maps,) = self.maps(epoch, [self._subject(subject.run, subject.spec, subject.image, query)])
-        self.keep([], [Prediction(run_id, epoch.epoch, reference, maps.probabilities[0])])
-        return maps.predicted(0)
+        query = Query(subject.run.id, PAPER_METHODS[0], class_name="0")
+        any_class = self._subject(subject.run, subject.spec, subject.image, query)
+        cells = [(epoch, [any_class]) for epoch in chosen]
+        computed = [
+            Prediction(subject.run.id, epoch.epoch, subject.image.reference, maps.probabilities[0])
+            for (epoch, _), (maps,) in zip(cells, self.maps_over(cells), strict=True)
+        ]
+        self.keep([], computed)
+        return computed
 
     def maps(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
         """The maps of subjects that differ by image and class alone, at an epoch.
@@ -262,6 +248,18 @@ class Viewer:
         )
         return [found[subject.cache_key(epoch)] for subject in subjects]
 
+    def maps_over(
+        self, cells: Sequence[tuple[Epoch, Sequence[Subject]]]
+    ) -> Iterator[list[ClassMaps]]:
+        """`maps` of each epoch and its subjects in turn, computed for several epochs at once."""
+        if all(one.cache_key(epoch) in self._maps for epoch, some in cells for one in some):
+            found: Iterator[list[ClassMaps]] = (self.maps(*cell) for cell in cells)
+        else:
+            computing.require_permission()
+            found = in_parallel(lambda cell: self.maps(*cell), cells)
+        for _, maps in zip(steps(cells), found, strict=True):
+            yield maps
+
     def _looked(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
         """Maps by the engine: one call for all classes, and one for each class that is alone."""
         computing.require_permission()
@@ -272,7 +270,7 @@ class Viewer:
         for class_index, places in together.items():
             some = [subjects[place] for place in places]
             seen = look(
-                self.network(epoch),
+                self.network(epoch, some[0].spec),
                 [from_png(subject.image.png) for subject in some],
                 some[0].layer,
                 some[0].computed_with,
@@ -304,32 +302,56 @@ class Viewer:
             kept = heatmaps.of_probes(session, one.run.id, one.layer, one.method)
         return self._completed(subjects, chosen, kept)
 
+    def probe_extremes(self, subjects: Sequence[Subject], chosen: Sequence[Epoch]) -> Extremes:
+        """The extremes of labelled probes' maps at those epochs, without a row object for each.
+
+        What is not recorded is computed and kept.
+        """
+        if not subjects:
+            return Extremes.of([])
+        one = subjects[0]
+        with self.store.reading() as session:
+            recorded = heatmaps.extremes_of_probes(session, one.run.id, one.layer, one.method)
+        numbers = [epoch.epoch for epoch in chosen]
+        known = np.bincount(recorded.epochs, minlength=numbers[-1] + 1)
+        missing = [epoch for epoch in chosen if known[epoch.epoch] < len(subjects)]
+        complete = np.setdiff1d(numbers, [epoch.epoch for epoch in missing])
+        computed = Extremes.of(self.probe_rows(subjects, missing) if missing else [])
+        return Extremes.joined(recorded.at(complete), computed)
+
     def _completed(
         self, subjects: Sequence[Subject], chosen: Sequence[Epoch], kept: Sequence[Heatmap]
     ) -> list[Heatmap]:
-        found = {(row.epoch, row.image, row.class_index): row for row in kept}
-        wanted = []
-        resolved = [self._at_each(one, chosen) for one in subjects]
-        for epoch, there in steps(list(zip(chosen, zip(*resolved, strict=True), strict=True))):
-            missing = [one for one in there if one.place_at(epoch) not in found]
-            rows = self.computed(missing, epoch)
-            self.keep(rows)
-            found |= {(row.epoch, row.image, row.class_index): row for row in rows}
-            wanted += [one.place_at(epoch) for one in there]
-        return [found[place] for place in wanted]
-
-    def computed(self, subjects: Sequence[Subject], epoch: Epoch) -> list[Heatmap]:
-        """The rows of subjects that differ by image and class alone, computed at an epoch."""
-        return [
-            subject.heatmap(epoch, maps.one(subject.method, 0, subject.class_index))
-            for subject, maps in zip(subjects, self.maps(epoch, subjects), strict=True)
+        rows = {(row.epoch, row.image, row.class_index): row for row in kept}
+        resolved = zip(*(self._at_each(one, chosen) for one in subjects), strict=True)
+        cells = list(zip(chosen, resolved, strict=True))
+        missing = [
+            (epoch, [one for one in there if one.place_at(epoch) not in rows])
+            for epoch, there in cells
         ]
+        for computed in self.computed([cell for cell in missing if cell[1]]):
+            rows |= {(row.epoch, row.image, row.class_index): row for row in computed}
+        return [rows[one.place_at(epoch)] for epoch, there in cells for one in there]
 
-    def map(self, subject: Subject, epoch: Epoch) -> ClassMap:
-        """The subject's map at an epoch. Raises CheckpointCorrupt and InvalidValue."""
-        subject = self.at(subject, epoch)
-        (maps,) = self.maps(epoch, [subject])
-        return maps.one(subject.method, 0, subject.class_index)
+    def computed(self, cells: Sequence[tuple[Epoch, Sequence[Subject]]]) -> Iterator[list[Heatmap]]:
+        """The rows of each epoch and its subjects, computed and kept, ROWS_AT_ONCE or more at once.
+
+        The subjects of an epoch differ by image and class alone.
+        """
+        pending: list[Heatmap] = []
+        try:
+            for (epoch, subjects), found in zip(cells, self.maps_over(cells), strict=True):
+                rows = [
+                    subject.heatmap(epoch, maps.one(subject.method, 0, subject.class_index))
+                    for subject, maps in zip(subjects, found, strict=True)
+                ]
+                pending += rows
+                if len(pending) >= ROWS_AT_ONCE:
+                    self.keep(pending)
+                    pending = []
+                yield rows
+        finally:
+            self.keep(pending)
 
     def keep(self, rows: Sequence[Heatmap], sure: Sequence[Prediction] = ()) -> None:
         """Keep the rows of maps and predictions just computed, if the database takes them now."""
@@ -378,10 +400,13 @@ class Viewer:
                 self._datasets[name] = DATASETS[name].load(self._data_dir, False)
             return self._datasets[name]
 
-    def network(self, epoch: Epoch) -> StagedNetwork:
-        """The epoch's network, in evaluation mode, shared. Raises EpochQuarantined."""
+    def network(self, epoch: Epoch, spec: RunSpec | None = None) -> StagedNetwork:
+        """The epoch's network, in evaluation mode, shared; `spec` is its run's, if it is at hand.
+
+        Raises EpochQuarantined.
+        """
         return self._networks.get_or_make(
-            epoch.checkpoint.sha256, lambda: self.decoded(self.checkpoint(epoch), epoch)
+            epoch.checkpoint.sha256, lambda: self.decoded(self.checkpoint(epoch, spec), epoch)
         )
 
     def decoded(self, data: bytes, epoch: Epoch) -> StagedNetwork:
@@ -391,16 +416,10 @@ class Viewer:
         except CheckpointCorrupt as error:
             raise quarantined(self.store, epoch, Damage.UNREADABLE) from error
 
-    def checkpoint(self, epoch: Epoch) -> bytes:
+    def checkpoint(self, epoch: Epoch, spec: RunSpec | None = None) -> bytes:
         """The stored bytes, verified on every load.
 
         Where they are gone or not those that were written, the epoch is quarantined: later requests
         read nothing. Raises EpochQuarantined.
         """
-        return sound_checkpoint(self.store, epoch)
-
-
-def _known(field_name: str, name: str, table: Iterable[str]) -> None:
-    names = list(table)
-    if name not in names:
-        raise UnknownName(field_name, name, names)
+        return sound_checkpoint(self.store, epoch, spec)

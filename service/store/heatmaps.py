@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, bindparam, select, update
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Row, Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
@@ -155,9 +157,18 @@ def of_probes(
     session: Session, run_id: int, layer: str, method: str | None = None
 ) -> list[Heatmap]:
     """Those of the run's probes for their own labels, by epoch, method and the probes' order."""
-    query = (
-        select(*_COLUMNS)
-        .join(ProbeRow, ProbeRow.run_id == HeatmapRow.run_id)
+    query = _of_probes(select(*_COLUMNS), run_id, layer)
+    if method is not None:
+        query = query.where(HeatmapRow.method == method)
+    query = query.order_by(HeatmapRow.epoch, HeatmapRow.method, ProbeRow.position)
+    return [_value(row) for row in session.execute(query)]
+
+
+def _of_probes(
+    columns: Select[*tuple[Any, ...]], run_id: int, layer: str
+) -> Select[*tuple[Any, ...]]:
+    return (
+        columns.join(ProbeRow, ProbeRow.run_id == HeatmapRow.run_id)
         .join(
             ImageRow,
             (ImageRow.id == ProbeRow.image_id)
@@ -165,11 +176,51 @@ def of_probes(
             & (ImageRow.label == HeatmapRow.class_index),
         )
         .where(HeatmapRow.run_id == run_id, HeatmapRow.layer == layer, is_visible(run_id))
-        .order_by(HeatmapRow.epoch, HeatmapRow.method, ProbeRow.position)
     )
-    if method is not None:
-        query = query.where(HeatmapRow.method == method)
-    return [_value(row) for row in session.execute(query)]
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """What decides whether maps are blank, as columns (N,)."""
+
+    epochs: npt.NDArray[np.int64]
+    peaks: npt.NDArray[np.float64]
+    minima: npt.NDArray[np.float64]
+    activation_peaks: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, rows: Sequence[Heatmap]) -> "Extremes":
+        """Those of maps whose rows are there."""
+        return cls.of_columns(
+            [(row.epoch, row.peak, row.minimum, row.activation_peak) for row in rows]
+        )
+
+    @classmethod
+    def of_columns(cls, rows: Sequence[Sequence[float]]) -> "Extremes":
+        """From rows of epoch, peak, minimum and activation peak."""
+        table = np.array(rows, np.float64).reshape(-1, 4)
+        return cls(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], table[:, 3])
+
+    @classmethod
+    def joined(cls, *parts: "Extremes") -> "Extremes":
+        """The parts one after another."""
+        columns = zip(*(vars(part).values() for part in parts), strict=True)
+        return cls(*(np.concatenate(column) for column in columns))
+
+    def at(self, epochs: npt.NDArray[np.int64]) -> "Extremes":
+        """Those of some epochs."""
+        chosen = np.isin(self.epochs, epochs)
+        return Extremes(*(column[chosen] for column in vars(self).values()))
+
+
+def extremes_of_probes(session: Session, run_id: int, layer: str, method: str) -> Extremes:
+    """Those of the run's probes for their own labels."""
+    query = _of_probes(
+        select(HeatmapRow.epoch, HeatmapRow.peak, HeatmapRow.minimum, HeatmapRow.activation_peak),
+        run_id,
+        layer,
+    ).where(HeatmapRow.method == method)
+    return Extremes.of_columns([tuple(row) for row in session.execute(query)])
 
 
 def _value(row: Row[*tuple[Any, ...]]) -> Heatmap:

@@ -284,7 +284,7 @@ def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> N
             return len(looks) < until
 
         with while_wanted(wanted):
-            viewer.map(subject, epoch)
+            viewer.maps(epoch, [subject])
         return len(looks)
 
     times = looked(method)

@@ -78,7 +78,8 @@ def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
         return
     for method, blank in (("conventional", True), ("proposed", False)):
         subject = viewer.subject(Query(1, method, found.image))
-        seen = viewer.map(subject, viewer.epoch(1, found.epoch))
+        (maps,) = viewer.maps(viewer.epoch(1, found.epoch), [subject])
+        seen = maps.one(subject.method, 0, subject.class_index)
         assert (seen.blank() is not Blank.NONE) is blank
 
 

@@ -15,7 +15,7 @@ from tests.keeping.conftest import SPEC, Place, train
 
 SCHEMA = Path(__file__).parents[2] / "openapi" / "openapi.json"
 SLOTS = {"{run_id}": "1", "{epoch}": "2", "{job_id}": "1", "{reference}": "test:3?dataset=digits"}
-UNTAGGED = {"/metrics", "/runs/{run_id}/events", "/session"}  # never stored, or a stream
+UNTAGGED = {"/metrics", "/session"}  # never stored
 
 MANY = ["strip", "strip.webp", "strip.gif", "strip.npz", "sheet", "atlas", "atlas.json",
         "atlas.bin", "report.html", "report.html?language=ja", "blanks", "probes.png"]  # fmt: skip

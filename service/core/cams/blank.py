@@ -1,7 +1,9 @@
-"""Blank maps: when a map shows nothing, and why. Arithmetic on three numbers, no tensors."""
+"""Blank maps: when a map shows nothing, and why. Arithmetic on three numbers of a map."""
 
-import math
 from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
 
 DEFAULT_EPSILON = 1e-7
 """A peak up to this counts as blank unless another threshold is asked for: the guard that
@@ -18,7 +20,10 @@ class Blank(StrEnum):
     NOT_FINITE = "not-finite"  # the map, or the activations, are infinite or not a number
 
 
+BLANKS = list(Blank)
 CAUSES = [cause for cause in Blank if cause is not Blank.NONE]
+
+Extremes = npt.NDArray[np.float64]
 
 
 def blank_cause(
@@ -30,13 +35,26 @@ def blank_cause(
     `activation_peak` the largest |A| of the layer; one that is infinite or NaN stands for a map, or
     activations, that are not finite.
     """
-    if not (math.isfinite(peak) and math.isfinite(minimum)):
-        return Blank.NOT_FINITE
-    if peak > epsilon:
-        return Blank.NONE
-    if not math.isfinite(activation_peak):
-        return Blank.NOT_FINITE
-    if activation_peak <= epsilon:
-        return Blank.DEAD
-    # Evidence against the class that is larger than epsilon shows that a gradient was there.
-    return Blank.ALL_NEGATIVE if minimum < -epsilon else Blank.SATURATED
+    peaks, minima, activation_peaks = np.array([[peak], [minimum], [activation_peak]])
+    return BLANKS[int(blank_codes(peaks, minima, activation_peaks, epsilon)[0])]
+
+
+def blank_codes(
+    peaks: Extremes,
+    minima: Extremes,
+    activation_peaks: Extremes,
+    epsilon: float = DEFAULT_EPSILON,
+) -> npt.NDArray[np.intp]:
+    """The same of many maps (N,), as indices into BLANKS."""
+    not_finite = ~(np.isfinite(peaks) & np.isfinite(minima))
+    rules = [
+        (not_finite, Blank.NOT_FINITE),
+        (peaks > epsilon, Blank.NONE),
+        (~np.isfinite(activation_peaks), Blank.NOT_FINITE),
+        (activation_peaks <= epsilon, Blank.DEAD),
+        # Evidence against the class that is larger than epsilon shows that a gradient was there.
+        (minima < -epsilon, Blank.ALL_NEGATIVE),
+    ]
+    conditions = [condition for condition, _ in rules]
+    codes = [BLANKS.index(cause) for _, cause in rules]
+    return np.select(conditions, codes, BLANKS.index(Blank.SATURATED))

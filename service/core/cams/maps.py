@@ -34,6 +34,10 @@ class ClassMap:
     signed: Floats  # (H, W)
     activation_peak: float  # largest |A| of the layer for this image
 
+    def alone(self) -> "ClassMap":
+        """The same map on memory of its own, where `signed` is a part of many maps'."""
+        return ClassMap(self.signed.copy(), self.activation_peak)
+
     @property
     def values(self) -> Floats:
         """Equation 2: the map after its ReLU, (H, W), >= 0."""

