@@ -9,6 +9,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.access.conftest import Guarded
 from tests.access.routes import Route, routes_of
+from tests.lanes.conftest import wait_until
 
 APP = create_app(Settings())
 ROUTES = routes_of(APP)
@@ -31,8 +32,18 @@ def test_the_table_of_scopes_has_the_applications_routes_and_no_others() -> None
     assert {(route.method, route.template) for route in ROUTES} == set(SCOPES)
 
 
+@pytest.fixture(scope="module")
+def with_job(trained: Guarded) -> Guarded:
+    """With an ended job, whose id is 1."""
+    prefer = {"prefer": "respond-async"}
+    assert trained.ask("GET", "/runs/1/sheet", "read", headers=prefer).json()["id"] == 1
+    wait_until(lambda: trained.ask("GET", "/jobs/1", "read").json()["finished_at"])
+    return trained
+
+
 @pytest.mark.parametrize("route", GETS, ids=str)
-def test_head_has_the_head_of_get_and_no_body(trained: Guarded, route: Route) -> None:
+def test_head_has_the_head_of_get_and_no_body(with_job: Guarded, route: Route) -> None:
+    trained = with_job
     query = QUERIES.get(route.template, "")
     token = "admin" if route.template == "/audit" else "read"
     get = trained.ask("GET", route.path + query, token)

@@ -119,16 +119,18 @@ def test_many_that_ask_for_the_same_share_one_computation(
 def test_a_client_that_leaves_while_it_waits_makes_room(
     service: Application, blockade: Blockade
 ) -> None:
-    clients = fill(service, blockade, "sheet", BATCH_THREADS + MAX_WAITING)
+    clients = [service.ask(SLOW["sheet"](80 + n)) for n in range(BATCH_THREADS)]
+    wait_until(lambda: blockade.begun == BATCH_THREADS)
+    waiting = [service.ask(SLOW["sheet"](n)) for n in range(MAX_WAITING)]
+    wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
     assert service.get(SLOW["sheet"](90)).status == 503
-    # The one that came last surely waits.
-    clients[-1].leave()
+    waiting[0].leave()
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING - 1))
     late = service.ask(SLOW["sheet"](91))
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
     assert late.waits
     assert blockade.ended == 0
-    for client in (*clients, late):
+    for client in (*clients, *waiting, late):
         client.leave()
 
 
