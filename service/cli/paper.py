@@ -31,7 +31,7 @@ from service.flows.paper import (
     paper_spec,
 )
 from service.flows.viewing import Query
-from service.folders import make_folder
+from service.folders import make_folder, make_private_folder
 from service.settings import Settings
 from service.store import runs
 
@@ -44,6 +44,7 @@ PRINTED = "The paper prints 217 (conventional) and 0 (proposed) of 500, and no t
 def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int, out: Path) -> None:
     """Train what is not trained yet in the folder's database, then write all that it shows."""
     console = new_console()
+    make_private_folder(out, "--out")
     for recipe in recipes:
         if recipe not in RECIPES:
             raise UnknownName("recipe", recipe, RECIPES)

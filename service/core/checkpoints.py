@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from pydantic import ValidationError
@@ -15,6 +16,8 @@ from service.errors import CheckpointCorrupt
 # One key: safetensors writes several in the order of a hash map, and equal networks would no
 # longer be equal bytes.
 METADATA_KEY = "camreel"
+
+T = TypeVar("T", int, str)
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,13 @@ class CheckpointHeader:
         """Read it back. Raises CheckpointCorrupt."""
         try:
             values = json.loads(text)
-            depth, height, width = values["image_shape"]
+            depth, height, width = (exactly(int, side) for side in values["image_shape"])
             return cls(
                 Architecture.model_validate(values["architecture"]),
-                int(values["epoch"]),
-                str(values["dataset"]),
+                exactly(int, values["epoch"]),
+                exactly(str, values["dataset"]),
                 (depth, height, width),
-                tuple(values["class_names"]),
+                tuple(exactly(str, name) for name in values["class_names"]),
             )
         except (
             ValueError,
@@ -62,6 +65,13 @@ class CheckpointHeader:
             ValidationError,
         ) as error:
             raise CheckpointCorrupt("The checkpoint's header cannot be read.") from error
+
+
+def exactly(kind: type[T], value: object) -> T:
+    """The value, of that type and no other: true is no number. Raises TypeError."""
+    if type(value) is not kind:
+        raise TypeError(f"not of type {kind.__name__}")
+    return value
 
 
 def encode(network: StagedNetwork, header: CheckpointHeader) -> bytes:

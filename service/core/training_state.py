@@ -8,6 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from service.core.checkpoints import exactly
 from service.core.models import StagedNetwork
 from service.errors import CheckpointCorrupt
 
@@ -76,7 +77,7 @@ def _check_shapes(values: dict[int, dict[str, object]], optimizer: torch.optim.O
 
 def _optimizer_values(state: TrainingState) -> dict[int, dict[str, object]]:
     header = _header(state.optimizer)
-    if header["epoch"] != state.epoch:
+    if exactly(int, header["epoch"]) != state.epoch:
         raise ValueError("another epoch's state")
     flat: dict[str, object] = dict(header["scalars"])
     for key, tensor in load(state.optimizer).items():

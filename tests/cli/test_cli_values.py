@@ -178,6 +178,18 @@ def test_an_output_that_cannot_be_written_is_one_line(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", [["demo", "--exit", "--dataset", "digits"], ["paper"]])
+@pytest.mark.parametrize("place", ["/dev/null", "/dev/null/x", "/proc/x", "y" * 256])
+def test_a_folder_for_pictures_that_cannot_be_is_one_line(
+    tmp_path, monkeypatch, call, command, place
+):
+    monkeypatch.chdir(tmp_path)
+    code, _, error = call(*command, "--out", place)
+    assert code == 1
+    assert error.startswith("camreel: --out: ")
+    assert "\n" not in error.strip()
+
+
 def pipe(path: Path) -> None:
     os.mkfifo(path)
 

@@ -215,3 +215,20 @@ def test_the_refusal_shows_nothing_of_the_bytes():
     with pytest.raises(CheckpointCorrupt) as refusal:
         checkpoints.decode(b"/etc/passwd" * 10)
     assert "passwd" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epoch", True),
+        ("epoch", "3"),
+        ("epoch", 3.0),
+        ("dataset", 1),
+        ("image_shape", [True, 28, 28]),
+        ("image_shape", [1.0, 28, 28]),
+        ("class_names", [1, 2]),
+    ],
+)
+def test_a_value_of_another_type_is_refused(key, value):
+    with pytest.raises(CheckpointCorrupt):
+        checkpoints.read_header(with_value(key, value))

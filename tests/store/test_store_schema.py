@@ -228,3 +228,12 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(made, next_step):
     with made.engine.connect() as connection:
         columns = {column["name"] for column in inspect(connection).get_columns("runs")}
     assert "mood" not in columns
+
+
+@pytest.mark.parametrize("name", ["100%", "%(here)s", "a:b c", "what?x"])
+def test_migrations_are_found_in_a_folder_of_any_name(store, tmp_path, monkeypatch, name):
+    folder = tmp_path / name / "migrations"
+    shutil.copytree(Path(__file__).parents[2] / "migrations", folder)
+    monkeypatch.setattr(schema, "_PACKAGED", folder)
+    schema.ensure(store)
+    assert "runs" in tables(store)

@@ -198,3 +198,21 @@ def test_a_file_that_is_moved_away_is_not_replaced_by_an_empty_one(tmp_path: Pat
         (tmp_path / "away").rename(file)
         with store.reading() as session:
             assert runs.get(session, 1).id == 1
+
+
+def test_blobs_in_files_are_their_owners_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        with opened(tmp_path / "state" / "camreel.db", f"file:{tmp_path / 'blobs'}") as store:
+            schema.ensure(store)
+            with store.writing() as session:
+                store.blobs.put(session, "runs/1/epochs/0.safetensors", b"bytes")
+    finally:
+        os.umask(before)
+    modes = {mode(path) for path in (tmp_path / "blobs").rglob("*") if path.is_file()}
+    folders = {
+        mode(path)
+        for path in (tmp_path / "blobs", *(tmp_path / "blobs").rglob("*"))
+        if path.is_dir()
+    }
+    assert (modes, folders) == ({0o600}, {0o700})

@@ -4,7 +4,6 @@ import gzip
 import math
 import re
 import socket
-import tempfile
 import zlib
 from collections.abc import Iterator
 from http.client import HTTPException
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from service.core.datasets.dataset import Dataset, DatasetSource, Split, SplitName
 from service.errors import DatasetUnavailable
+from service.files import unfinished_folder
 
 DOWNLOAD_TIMEOUT_SECONDS = 15.0
 
@@ -132,9 +132,9 @@ def _download(data_dir: Path) -> None:
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         raw.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=data_dir) as folder:
+        with unfinished_folder(data_dir) as folder:
             MNIST(folder, download=True)
-            for file in (Path(folder) / "MNIST" / "raw").glob("*-ubyte"):
+            for file in (folder / "MNIST" / "raw").glob("*-ubyte"):
                 file.replace(raw / file.name)
     except (OSError, RuntimeError, HTTPException) as error:
         raise DatasetUnavailable(_missing_files_message(data_dir)) from error

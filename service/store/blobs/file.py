@@ -124,7 +124,7 @@ class FileBlobs:
     def _make_folder(self, folder: Path) -> None:
         if not folder.is_dir():
             self._make_folder(folder.parent)
-            folder.mkdir(exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             _settle(folder.parent)
 
     def _path(self, key: str) -> Path:
