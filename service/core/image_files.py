@@ -131,7 +131,8 @@ def _alpha(picture: Image.Image, transparent: tuple[int, ...] | list[int]) -> Im
         bottom = min(height, top + rows)
         samples = np.asarray(picture.crop((0, top, width, bottom)))
         samples = samples.reshape(bottom - top, width, -1)
-        alpha[top:bottom] = (samples != transparent).any(axis=-1) * np.uint8(255)
+        different = [samples[..., band] != level for band, level in enumerate(transparent)]
+        alpha[top:bottom] = np.logical_or.reduce(different) * np.uint8(255)
     return Image.fromarray(alpha)
 
 

@@ -1,7 +1,6 @@
 """Single images: uint8 (D, H, W) tensors to PNG and back, and which ones a run watches."""
 
 import io
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from service.core.datasets.dataset import Dataset, ImageReference
+from service.core.png_chunks import GRAY, RGB, PngHeader, read_png
 from service.core.render.png import encode_png
 from service.core.spec import Probes
+from service.errors import CamreelError
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,14 @@ def from_png(png: bytes) -> Tensor:
 
 
 def is_png_of(png: bytes, shape: tuple[int, int, int]) -> bool:
-    """Whether the bytes are a whole 8-bit PNG of that shape (D, H, W); no other is decoded."""
+    """Whether the bytes are what `to_png` writes for pixels of that shape (D, H, W).
+
+    A whole PNG of 8 bits, gray or RGB, without metadata or a trailer. No other is decoded.
+    """
     depth, height, width = shape
-    modes = {1: "L", 3: "RGB"}
+    header = PngHeader(width, height, 8, {1: GRAY, 3: RGB}[depth], interlaced=False)
     try:
-        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
-            # By the header: a picture that claims to be enormous never takes the memory.
-            if image.size != (width, height) or image.mode != modes.get(depth):
-                return False
-            image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, zlib.error, Image.DecompressionBombError):
+        parsed = read_png(png, max_pixels=height * width)
+        return parsed.header == header and parsed.data == png and from_png(png).shape == shape
+    except (CamreelError, OSError, ValueError, SyntaxError):
         return False
-    return True

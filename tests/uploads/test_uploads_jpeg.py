@@ -1,5 +1,6 @@
 """JPEGs: whole ones of every kind are taken, incomplete ones refused, by structure alone."""
 
+import base64
 import io
 import struct
 import time
@@ -72,6 +73,53 @@ def test_a_jpeg_cut_off_with_an_end_appended_is_refused(
     start, end = scan_data(data)
     with pytest.raises(InvalidValue, match="the JPEG is damaged"):
         decode(data[: start + int(share * (end - start))] + EOI)
+
+
+SAMPLED_3_TO_1 = base64.b85decode(
+    "|JeWF01!$>Nk#wx0RR9200961|JwjV02B@n5)Ta&5)cv>6%-gAG9exu93DL^E+jHZKuk+VKt@GST61DhRc%&9Mr4R"
+    "(ZFhTtf`Lw8jhBplmUDiAeE-`3Lje^R7akfOJ0T%Ed{ahKe0+R-e0+R-e0+R-e0+R-e0+R-e0+R-e0+R-e0+R-e0+R"
+    "-e0+R-e0+R-e0+R-e0=}F01*fP5C9kh0Wkmq5di}c0sq7R761VO0RR910000000000000C71^>hV7Z3mg0RR910000"
+    "000000000021Y!Tg02KiN0RR910000000000000051pmYU7ZCsh0RR910000000000000031Tp{G01N{G00I#M5dc2"
+    "`#z}BOOM((y6sg4#HwC1)T_wQ@E(BEI*qev{*#"
+)
+"""24 x 16, with 3 samples of luma a row for each of chroma: rare, and unknown to simplejpeg."""
+
+
+def test_a_jpeg_of_unusual_sampling_is_taken_if_it_is_complete() -> None:
+    picture = np.asarray(Image.open(io.BytesIO(SAMPLED_3_TO_1)))
+    pixels, _ = read_upload(SAMPLED_3_TO_1, (3, 16, 24), 0, max_pixels=MAX_PIXELS)
+    assert np.array_equal(pixels.transpose(1, 2, 0), picture)
+    start, end = scan_data(SAMPLED_3_TO_1)
+    for size in range(1, end - start - 1):
+        with pytest.raises(InvalidValue, match="incomplete"):
+            decode(SAMPLED_3_TO_1[: start + size] + EOI)
+
+
+def test_a_jpeg_of_missing_components_is_refused() -> None:
+    data = jpeg(subsampling=0)
+    header = data.index(b"\xff\xda")
+    luma_alone = b"\xff\xda\0\x08\x01" + data[header + 5 : header + 7] + b"\0\x3f\0"
+    scan = data[header + 14 :]
+    with pytest.raises(InvalidValue, match="scans are missing"):
+        decode(data[:header] + luma_alone + scan)
+
+
+@pytest.mark.parametrize("padding", [b"\xff" * 7, b"\0" * 3, b"\x12\x34"])
+def test_a_scan_filled_up_before_the_end_is_whole(padding: bytes) -> None:
+    data = jpeg()
+    assert np.array_equal(decode(data[:-2] + padding + EOI), decode(data))
+
+
+def test_the_first_of_many_exif_segments_turns_the_picture() -> None:
+    segments = []
+    for orientation in (6, 3, 8):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        payload = exif.tobytes()
+        segments.append(b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload)
+    data = jpeg("L")
+    turned = decode(data[:2] + b"".join(segments) + data[2:])
+    assert np.array_equal(turned, np.rot90(decode(data), -1))
 
 
 def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
