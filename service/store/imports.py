@@ -30,7 +30,7 @@ def finish(session: Session, run_id: int, status: str) -> bool:
 def get_heartbeats(session: Session) -> dict[int, int]:
     """The heartbeat count of each run that is being imported, by id."""
     query = select(RunRow.id, RunRow.heartbeats).where(RunRow.status == IMPORTING)
-    return dict(session.execute(query).tuples().all())
+    return {row.id: row.heartbeats for row in session.execute(query)}
 
 
 def abandon(session: Session, run_id: int, heartbeats: int | None = None) -> bool:
