@@ -1,7 +1,7 @@
 """The application: everything wired, nothing decided."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from datetime import timedelta
 
 from anyio import CapacityLimiter
@@ -120,13 +120,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         services.background.add(_job_monitor(services))
         services.background.start()
         yield
-        services.background.request_stop()
-        services.uploads.close()
-        services.lanes.close()
-        services.jobs.close()
-        services.executor.close()
-        services.background.join()
-        services.store.close()
+        _close(services)
 
     app = FastAPIOffline(
         docs_url=None,
@@ -220,6 +214,18 @@ def open_services(settings: Settings) -> ServiceSet:
         background,
         ReadinessProbe(store, executor, background),
     )
+
+
+def _close(services: ServiceSet) -> None:
+    """End everything, each part whatever became of the others."""
+    with ExitStack() as last_to_first:
+        last_to_first.callback(services.store.close)
+        last_to_first.callback(services.background.join)
+        last_to_first.callback(services.executor.close)
+        last_to_first.callback(services.jobs.close)
+        last_to_first.callback(services.lanes.close)
+        last_to_first.callback(services.uploads.close)
+        services.background.request_stop()
 
 
 def _lease_monitor(services: ServiceSet) -> BackgroundTask:

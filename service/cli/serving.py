@@ -13,6 +13,7 @@ from service import logs
 from service.app import create_app
 from service.cli.connections import Patience, protocol_with
 from service.cli.listening import BACKLOG, Listener, connection_bound, listen, open_standard_streams
+from service.cli.shutdown import ShutdownWatchdog
 from service.detached_stream import detach_stderr
 from service.errors import CamreelError, FileRefused, InvalidValue
 from service.files import read_file
@@ -29,9 +30,14 @@ class Server(uvicorn.Server):
     """Tells when it answers, and when it is about to end."""
 
     def __init__(
-        self, config: uvicorn.Config, answers: Callable[[], None], ends: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        answers: Callable[[], None],
+        ends: Callable[[], None],
+        watchdog: ShutdownWatchdog,
     ) -> None:
         super().__init__(config)
+        self.watchdog = watchdog
         self._answers = answers
         self._ends = ends
 
@@ -45,6 +51,8 @@ class Server(uvicorn.Server):
         """As uvicorn's, after the call: it waits for open answers, and a stream has no end."""
         self._ends()
         await super().shutdown(sockets)
+        # uvicorn raises the signal that ended it once more.
+        self.watchdog.ignore_signals()
 
 
 def serve(settings: Settings) -> None:
@@ -60,6 +68,7 @@ def serve(settings: Settings) -> None:
             print(f"Camreel answers at {address}  (API: {address}/docs)", flush=True)  # noqa: T201
 
     server = _server(settings, listening, print_address)
+    server.watchdog.watch_signals()
     server.run(sockets=[listening])
     if not server.started:
         sys.exit(1)
@@ -79,8 +88,10 @@ def serving(settings: Settings, listening: Listener) -> Iterator[str]:
     try:
         yield address_of(listening)
     finally:
+        server.watchdog.begin()
         server.should_exit = True
         thread.join()
+        server.watchdog.cancel()
 
 
 def prepare_process() -> None:
@@ -130,6 +141,11 @@ def _server(settings: Settings, listening: Listener, answers: Callable[[], None]
         if services := getattr(app.state, "services", None):
             services.event_hub.close()
 
+    def abort() -> None:
+        if services := getattr(app.state, "services", None):
+            services.executor.abort()
+            services.uploads.close()
+
     config = uvicorn.Config(
         app,
         log_level="warning",
@@ -144,4 +160,4 @@ def _server(settings: Settings, listening: Listener, answers: Callable[[], None]
         backlog=BACKLOG,
         http=protocol_with(Patience.of(settings), listening),
     )
-    return Server(config, answers, end_streams)
+    return Server(config, answers, end_streams, ShutdownWatchdog(abort))

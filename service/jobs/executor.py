@@ -53,4 +53,7 @@ class Executor(Protocol):
         """Kill what runs under that name, even if it was stopped; its end is told as any other."""
 
     def close(self) -> None:
-        """End what runs, and take nothing more."""
+        """End what runs, within seconds, and take nothing more."""
+
+    def abort(self) -> None:
+        """Kill what runs, without waiting for anything: the process is about to exit."""

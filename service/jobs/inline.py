@@ -37,3 +37,6 @@ class InlineExecutor:
 
     def close(self) -> None:
         """Nothing runs."""
+
+    def abort(self) -> None:
+        """Nothing runs beside this process."""

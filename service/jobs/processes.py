@@ -8,9 +8,10 @@ import signal
 import sys
 import threading
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
@@ -19,6 +20,8 @@ from service.jobs.executor import Devices, Ending, Job, cpu_only
 from service.jobs.kernel_kills import oom_kills
 
 TERMINATION_GRACE_SECONDS = 2.0
+KILL_SECONDS = 1.0
+ENDED_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,10 @@ class ProcessExecutor:
         )
         self._context.set_forkserver_preload(list(preload))
         # A thread a slot: it starts a process, waits for its end, and takes the next job.
-        self._slots = ThreadPoolExecutor(parallel, thread_name_prefix="worker-slot")
+        self._parallel = parallel
+        self._slots: list[threading.Thread] = []
+        self._queue: deque[Job] = deque()
+        self._busy = 0  # slots that have a job
         self._changed = threading.Condition()
         # Starting a process polls all others, and an exit code can be read but once.
         self._children = threading.Lock()
@@ -57,10 +63,18 @@ class ProcessExecutor:
         self._closed = False
 
     def submit(self, job: Job) -> None:
-        """Take a job; it starts when a slot is free."""
+        """Take a job; it starts when a slot is free. Raises RuntimeError where it is closed."""
         with self._changed:
-            self._slots.submit(self._take, job)
+            if self._closed:
+                raise RuntimeError("The executor is closed.")
+            if len(self._slots) < min(self._parallel, self._busy + len(self._queue) + 1):
+                # Not a thread that the interpreter waits for at its end: it may never return.
+                slot = threading.Thread(target=self._work_off, name="worker-slot", daemon=True)
+                slot.start()
+                self._slots.append(slot)
+            self._queue.append(job)
             self._names[job.name] += 1
+            self._changed.notify_all()
 
     def takes_jobs(self) -> bool:
         """Until it is closed."""
@@ -82,26 +96,74 @@ class ProcessExecutor:
                     process.kill()
 
     def close(self) -> None:
-        """Terminate what runs, drop what queues, and wait for the slots."""
+        """Terminate what runs, drop what queues, and wait for the slots: at most 7 seconds.
+
+        A process that does not end by SIGTERM is killed, and then what processes are forked from:
+        if that was stopped, no process starts and none is known to have ended.
+        """
         # Signals alone: the slots' threads wait for the processes. Of two that waited for one
         # process, only one would learn how it ended.
         with self._changed:
             self._closed = True
-            self._changed.wait_for(lambda: not self._starting)
+            for job in self._queue:
+                self._forget(job)
+            self._queue.clear()
+            self._changed.notify_all()
             for process in self._live:
                 process.terminate()
-            self._changed.wait_for(lambda: not self._live, TERMINATION_GRACE_SECONDS)
-            for process in self._live:
-                process.kill()
-        self._slots.shutdown(cancel_futures=True)
+            if not self._changed.wait_for(self._is_idle, TERMINATION_GRACE_SECONDS):
+                self._kill_live()
+                if (
+                    not self._changed.wait_for(lambda: not self._live, KILL_SECONDS)
+                    or self._starting
+                ):
+                    _kill_fork_server()
+                self._changed.wait_for(self._is_idle, KILL_SECONDS)
+            # What is called at a job's end may wait for the database.
+            self._changed.wait_for(lambda: not self._busy, ENDED_SECONDS)
 
-    def _take(self, job: Job) -> None:
+    def abort(self) -> None:
+        """Kill all processes and return, whatever any thread of this one does."""
+        locked = self._changed.acquire(timeout=KILL_SECONDS)
         try:
-            if job.wanted():
-                self._run(job)
+            self._closed = True
+            self._kill_live()
+            _kill_fork_server()
         finally:
-            with self._changed:
-                self._names -= Counter([job.name])  # and none is kept at zero
+            if locked:
+                self._changed.release()
+
+    def _is_idle(self) -> bool:
+        return not (self._starting or self._live)
+
+    def _kill_live(self) -> None:
+        for process in list(self._live):
+            process.kill()
+
+    def _work_off(self) -> None:
+        while (job := self._next()) is not None:
+            try:
+                if job.wanted():
+                    self._run(job)
+            except BaseException:  # the thread has no caller, and the next job waits for it
+                log.exception("a job could not be run, or its end not be handled")
+            finally:
+                with self._changed:
+                    self._busy -= 1
+                    self._forget(job)
+                    self._changed.notify_all()
+
+    def _next(self) -> Job | None:
+        """The next job; None when the executor is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue or self._closed)
+            if self._closed:
+                return None
+            self._busy += 1
+            return self._queue.popleft()
+
+    def _forget(self, job: Job) -> None:
+        self._names -= Counter([job.name])  # and none is kept at zero
 
     def _run(self, job: Job) -> None:
         kills_before = oom_kills()
@@ -115,9 +177,12 @@ class ProcessExecutor:
             self._starting -= 1
             if process:
                 self._live[process] = job.name
+                if self._closed:
+                    process.terminate()
+            stopped = self._closed
             self._changed.notify_all()
         if not process:
-            job.ended(Ending(1, stopped_by_us=False))
+            job.ended(Ending(1, stopped))
             return
         wait([process.sentinel])
         exit_code = self._exit_code(process)
@@ -138,7 +203,8 @@ class ProcessExecutor:
                 process = self._context.Process(target=_work, args=(packed,), name="camreel-worker")
                 process.start()
         except Exception:  # arguments that cannot be sent, or no memory or process left to be had
-            log.exception("no worker process could be started")
+            if not self._closed:
+                log.exception("no worker process could be started")
             return None
         return process
 
@@ -153,6 +219,22 @@ class ProcessExecutor:
         # Its descriptors: whoever is told that a job has ended finds nothing of it.
         with self._children:
             process.close()
+
+
+def _kill_fork_server() -> None:
+    """Kill what processes are forked from; whoever waits for it, or for a fork of it, goes on.
+
+    It serves all executors of this process, and is started anew with the next job of one.
+    """
+    # Nothing public ends it, or names it.
+    server = forkserver._forkserver  # noqa: SLF001
+    process_id: int | None = getattr(server, "_forkserver_pid", None)
+    if process_id is None:
+        return
+    with suppress(ProcessLookupError, ChildProcessError):
+        os.kill(process_id, signal.SIGKILL)
+        # Dead, and not reaped: whoever starts it anew does that.
+        os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
 
 
 def _work(packed: bytes) -> None:

@@ -1,6 +1,7 @@
 """Jobs in processes of their own: so many at once, in their order, and none left behind."""
 
 import contextlib
+import multiprocessing.forkserver
 import os
 import queue
 import signal
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from service.jobs import EXECUTORS, Ending, Executor, Job, processes
+from tests.processes import until
 from tests.scripts import environment_beside
 
 SECONDS = 30.0  # what a slow machine may take; a fast one waits for nothing
@@ -221,7 +223,7 @@ def test_closing_while_processes_start_leaves_none(executor, endings, lives, del
         while True:
             assert has_ended(lives.accept()[0])
     while not endings.empty():
-        assert endings.get() == Ending(-signal.SIGTERM, stopped_by_us=True)
+        assert endings.get().stopped_by_us
 
 
 def test_a_process_that_does_not_listen_is_killed_after_a_grace(
@@ -234,6 +236,61 @@ def test_a_process_that_does_not_listen_is_killed_after_a_grace(
     one.close()
     assert endings.get(timeout=0) == Ending(-signal.SIGKILL, stopped_by_us=True)
     assert has_ended(life)
+
+
+@pytest.fixture
+def stopped_fork_server(executor, endings, monkeypatch) -> Iterator[int]:
+    """The process id of what workers are forked from, stopped: it forks none and reports none."""
+    monkeypatch.setattr(processes, "TERMINATION_GRACE_SECONDS", 0.2)
+    first = executor(1)
+    first.submit(Job(print, (), endings.put))
+    assert endings.get(timeout=SECONDS).exit_code == 0
+    process_id = multiprocessing.forkserver._forkserver._forkserver_pid
+    yield process_id
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process_id, signal.SIGCONT)
+
+
+def test_closing_is_bounded_while_what_workers_are_forked_from_is_stopped(
+    executor, endings, lives, stopped_fork_server
+):
+    one = executor(2)
+    one.submit(Job(stay_connected, (port_of(lives),), endings.put))
+    life, _ = lives.accept()
+    os.kill(stopped_fork_server, signal.SIGSTOP)
+    one.submit(Job(stay_connected, (port_of(lives),), endings.put))  # it never starts
+    until(lambda: one._starting)
+    began = time.monotonic()
+    one.close()
+    assert time.monotonic() - began < SECONDS
+    assert has_ended(life)
+    ends = [endings.get(timeout=SECONDS) for _ in range(2)]
+    assert all(ending.stopped_by_us for ending in ends)
+    # The next executor starts another.
+    two = executor(1)
+    two.submit(Job(print, (), endings.put))
+    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+
+
+def test_an_abort_waits_for_nothing(executor, endings, lives, stopped_fork_server):
+    one = executor(1)
+    one.submit(Job(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
+    life, _ = lives.accept()
+    os.kill(stopped_fork_server, signal.SIGSTOP)
+    one.abort()
+    assert has_ended(life)
+
+
+def test_a_slot_goes_on_after_a_job_whose_end_cannot_be_handled(executor, endings, caplog):
+    def fail_to_handle(_: Ending) -> None:
+        raise RuntimeError("a bug")
+
+    one = executor(1)
+    one.submit(Job(print, (), fail_to_handle, wanted=lambda: 1 / 0))
+    one.submit(Job(print, (), fail_to_handle))
+    one.submit(Job(print, (), endings.put))
+    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
 def test_a_job_is_known_by_its_name_and_killed_by_it_even_when_it_is_stopped(
