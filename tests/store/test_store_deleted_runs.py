@@ -27,7 +27,7 @@ from service.store.store import Store
 from service.store.tables import Base, RunRow
 from service.store.training_states import StoredState
 
-KEPT_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads"}
+KEPT_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads", "jobs"}
 ONE_BLOB_A_BATCH = 1
 """Pages; each blob here has five bytes, and is still the least that a batch frees."""
 
