@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from service.errors import RunConflict, StoreFull
+from service.flows.heartbeats import HeartbeatMonitor
 from service.store import deleted_runs, imports, runs, space
 from service.store.store import Store
 
@@ -44,8 +45,7 @@ class Deletion:
 
     store: Store
     _pages: int = MIN_PAGES  # of the next batch, adapted to the disk's speed
-    # By run: the heartbeats of an import when they last changed, and when that was seen.
-    _imports: dict[int, tuple[int, float]] = field(default_factory=dict)
+    _imports: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
 
     def free(self, seconds: float = math.inf) -> bool:
         """Free all, or what can be freed in about so many seconds; whether all is freed.
@@ -73,17 +73,10 @@ class Deletion:
         now = time.monotonic()
         with self.store.reading() as session:
             heartbeats = imports.get_heartbeats(session)
-        previous = self._imports
-        self._imports = {
-            run_id: previous[run_id]
-            if previous.get(run_id, (-1, now))[0] == count
-            else (count, now)
-            for run_id, count in heartbeats.items()
-        }
-        for run_id, (count, since) in self._imports.items():
-            if now - since > IMPORT_TIMEOUT_SECONDS:
-                with self.store.writing() as session:
-                    imports.abandon(session, run_id, count)
+        self._imports.observe(heartbeats, now)
+        for run_id, count in self._imports.stopped(now, IMPORT_TIMEOUT_SECONDS).items():
+            with self.store.writing() as session:
+                imports.abandon(session, run_id, count)
 
     def _timed(self, batch: Callable[[], bool]) -> bool:
         """One batch and a pause; whether there are more of its kind."""

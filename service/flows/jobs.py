@@ -23,6 +23,7 @@ from service.errors import (
     StoreUnavailable,
     error_type,
 )
+from service.flows.heartbeats import HeartbeatMonitor
 from service.flows.lanes import Computation, Lane
 from service.flows.server_names import is_dead, server_name
 from service.store import jobs
@@ -69,8 +70,7 @@ class Jobs:
     server: str = field(default_factory=server_name)
     _own: dict[int, _Own] = field(default_factory=dict)
     _starting: threading.Lock = field(default_factory=threading.Lock)
-    _others: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """Of jobs of other processes: the heartbeats seen, and since when, by our own clock."""
+    _others: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
     _due: dict[str, float] = field(default_factory=dict)
 
     def start(self, kind: str, identity: str, owner: str, request: str, compute: Compute) -> Job:
@@ -240,16 +240,12 @@ class Jobs:
         """
         now = time.monotonic()
         with self.store.reading() as session:
-            found = [job for job in jobs.unfinished(session) if job.id not in self._own]
-        seen, self._others = self._others, {}
-        for job in found:
-            beats, since = seen.get(job.id, (job.heartbeats, now))
-            if beats != job.heartbeats:
-                since = now
-            if is_dead(job.server) or now - since > self.bounds.lease_seconds:
+            others = [job for job in jobs.unfinished(session) if job.id not in self._own]
+        self._others.observe({job.id: job.heartbeats for job in others}, now)
+        stopped = self._others.stopped(now, self.bounds.lease_seconds)
+        for job in others:
+            if job.id in stopped or is_dead(job.server):
                 self._fail(job.id, Interrupted())
-            else:
-                self._others[job.id] = (job.heartbeats, since)
 
     @property
     def _beat_seconds(self) -> float:

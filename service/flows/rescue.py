@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from service.errors import StoreUnavailable
 from service.flows import training
+from service.flows.heartbeats import HeartbeatMonitor
 from service.flows.workspace import Workspace
 from service.jobs import Executor
 from service.store import runs
@@ -31,7 +32,7 @@ class Rescuer:
     store: Store
     executor: Executor
     workspace: Workspace
-    _seen: dict[int, tuple[Beat, float]] = field(default_factory=dict)
+    _monitor: HeartbeatMonitor[int, Beat] = field(default_factory=HeartbeatMonitor)
 
     def look(self, now_seconds: float | None = None) -> list[int]:
         """Give runs that nobody trains to a worker, or end them; returns their ids.
@@ -49,7 +50,8 @@ class Rescuer:
             for run_id in self._still(now, runs.RUNNING):
                 self.executor.kill(training.job_name(run_id))
             raise
-        self._seen = {run.id: self._observed(run, now) for run in (*running, *waiting)}
+        beats = {run.id: (run.status, run.attempt, run.heartbeats) for run in (*running, *waiting)}
+        self._monitor.observe(beats, now)
         lost = [run for run in running if run.id in self._still(now, runs.RUNNING)]
         still = self._still(now, runs.QUEUED)
         left = [run for run in waiting if run.id in still and not self._is_here(run)]
@@ -61,7 +63,7 @@ class Rescuer:
             with _collected(errors):
                 training.submit(self.store, self.executor, self.workspace, run)
                 # Not at each look again.
-                del self._seen[run.id]
+                self._monitor.forget(run.id)
         if errors:
             raise errors[0]
         return [run.id for run in (*lost, *left)]
@@ -78,16 +80,8 @@ class Rescuer:
 
     def _still(self, now: float, status: str) -> set[int]:
         """Runs of which nothing was heard for the length of a lease."""
-        return {
-            run_id
-            for run_id, (beat, since) in self._seen.items()
-            if beat[0] == status and now - since > self.workspace.lease_seconds
-        }
-
-    def _observed(self, run: Run, now: float) -> tuple[Beat, float]:
-        beat = (run.status, run.attempt, run.heartbeats)
-        before = self._seen.get(run.id)
-        return before if before and before[0] == beat else (beat, now)
+        stopped = self._monitor.stopped(now, self.workspace.lease_seconds)
+        return {run_id for run_id, beat in stopped.items() if beat[0] == status}
 
 
 @contextmanager
