@@ -9,6 +9,7 @@ import pytest
 
 from service.errors import BackupRefused, FileRefused
 from service.flows.backup import back_up
+from service.flows.doctor import checks
 from service.flows.doctor.examination import examine
 from service.flows.quarantine import Damage
 from service.store import epochs, runs
@@ -57,6 +58,25 @@ def test_what_was_done_is_found_and_mended(place, harm):
     mended, _ = check(place, repair=True)
     assert mended == (2 if after == 2 else 1)
     assert check(place)[0] == after
+
+
+@pytest.fixture(autouse=True)
+def no_watch(monkeypatch) -> None:
+    monkeypatch.setattr(checks, "WATCH_SECONDS", 0)
+
+
+@pytest.mark.parametrize("moment", ["2000-01-01 00:00:00", "2100-01-01 00:00:00"])
+def test_a_run_whose_heartbeats_move_is_not_lost_whatever_the_clock_says(
+    place, monkeypatch, moment
+):
+    lose_worker(place)
+    stored = f"UPDATE runs SET heartbeat_at = '{moment}', attempt = 1 WHERE status = 'running'"
+    place.execute(stored)
+    beats = "UPDATE runs SET heartbeats = heartbeats + 1 WHERE status = 'running'"
+    with monkeypatch.context() as patched:
+        patched.setattr(checks.time, "sleep", lambda _: place.execute(beats))
+        assert check(place, repair=True) == (0, set())
+    assert check(place) == (1, {"lost-runs"})
 
 
 def overwrite(place: Place, table: str) -> None:

@@ -1,5 +1,6 @@
 """The doctor's checks. A new one is a function here and a line in the table."""
 
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -29,6 +30,9 @@ from service.store.store import Store
 
 LOST_AFTER_SECONDS = 60.0
 """Later than a service would have given the run to another worker."""
+
+WATCH_SECONDS = 30.0
+"""How long the doctor waits for a heartbeat: three of them, at the default lease."""
 
 SETTLED_SECONDS = 600.0
 """A file older than this belongs to no commit that is still under way."""
@@ -174,15 +178,31 @@ def _deletions(store: Store) -> Iterator[Finding]:
 
 
 def _lost_runs(store: Store) -> Iterator[Finding]:
-    deadline = datetime.now(UTC) - timedelta(seconds=LOST_AFTER_SECONDS)
-    with store.reading() as session:
-        running = runs.with_status(session, runs.RUNNING)
-    for run in running:
-        if run.heartbeat_at is None or run.heartbeat_at < deadline:
+    """Runs whose heartbeat is not recent and does not move while the doctor watches.
+
+    The machine's clock only selects what is watched: one that was moved makes no live run lost.
+    """
+    now = datetime.now(UTC)
+    oldest = now - timedelta(seconds=LOST_AFTER_SECONDS)
+    before = {
+        run.id: (run.attempt, run.heartbeats)
+        for run in _running(store)
+        if run.heartbeat_at is None or not oldest <= run.heartbeat_at <= now
+    }
+    if not before:
+        return
+    time.sleep(WATCH_SECONDS)
+    for run in _running(store):
+        if before.get(run.id) == (run.attempt, run.heartbeats):
             lease = Lease(run.id, run.attempt, run.lease_owner or "")
             mend = partial(runs.requeue, lease=lease, strikes=0)
-            words = "it says that it trains, and its worker is not heard of: it is to wait again"
+            words = "it is running, but its worker sends no heartbeats: requeue it"
             yield Finding(Severity.WARNING, words, run.id, mend=mend)
+
+
+def _running(store: Store) -> list[Run]:
+    with store.reading() as session:
+        return runs.with_status(session, runs.RUNNING)
 
 
 def _images(store: Store) -> Iterator[Finding]:
