@@ -1,4 +1,4 @@
-"""What happens to runs, as it happens: server-sent events."""
+"""What happens to runs and jobs, as it happens: server-sent events."""
 
 import re
 from collections.abc import AsyncIterator, Collection
@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 from service.api.asked import asked, client_of
 from service.api.event_stream import stream
 from service.api.event_topics import Topic
+from service.api.job_events import JobSource, JobTopic
 from service.api.pages import RunId, digits
 from service.api.run_events import RunSource, RunTopic
 from service.api.services import Services, ServiceSet
@@ -22,9 +23,10 @@ from service.store.runs import Run
 router = APIRouter(tags=["runs"])
 
 MAX_NUMBER = 2**31 - 1
-MAX_RUN_ID = 2**63 - 1
+MAX_ID = 2**63 - 1
 MAX_RUNS = 200
-RUN_IDS = re.compile(r"\d{1,19}(,\d{1,19})*", re.ASCII)
+MAX_JOBS = 200
+IDS = re.compile(r"\d{1,19}(,\d{1,19})*", re.ASCII)
 CURSOR = re.compile(r"\d{1,19}:\d{1,10}(,\d{1,19}:\d{1,10})*", re.ASCII)
 
 LIMITS = (
@@ -51,6 +53,10 @@ in no particular order. `gone`, `{{"run_id"}}` without an `id`: there is no such
 deleted; the others go on. A run that has ended stays in the stream and costs nothing; the stream
 ends when all runs have ended or are gone and all is sent. Nothing is sent of a run that is resumed
 after its end: ask for a new stream.
+
+`jobs=` adds at most {MAX_JOBS} jobs: `job`, without an `id`, is the job as `GET /jobs/{{job_id}}`
+has it with its id as `job_id`, first as it stands and then whenever its status or progress changes;
+`gone`, `{{"job_id"}}`: there is no such job, or it was removed.
 
 Each `id` is a cursor: `run:number` for each run of which an event has been sent, by ascending run,
 as in `1:12,7:3`. With it as `Last-Event-ID` or `after` the stream goes on without gap or repeat;
@@ -131,6 +137,14 @@ async def _topics(
             examples=["1,2,3"],
         ),
     ] = None,
+    job_ids: Annotated[
+        list[str] | None,
+        Query(
+            alias="jobs",
+            description=f"Ids of 1 to {MAX_JOBS} jobs, separated by commas. Either is required.",
+            examples=["1"],
+        ),
+    ] = None,
     after: Annotated[
         str | None, Query(description="A cursor: what the client has.", examples=["1:12,3:7"])
     ] = None,
@@ -139,14 +153,18 @@ async def _topics(
     ] = None,
 ) -> list[Topic]:
     """Before the stream begins, so that what is wrong can still be answered as a problem."""
-    ids = _parse_ids(",".join(run_ids or []))
+    ids = _parse_ids("runs", run_ids, MAX_RUNS) if run_ids or not job_ids else []
+    jobs = _parse_ids("jobs", job_ids, MAX_JOBS) if job_ids else []
     field, cursor = ("after", after) if last_event_id is None else ("Last-Event-ID", last_event_id)
     numbers = {} if cursor is None else _parse_cursor(field, cursor, ids)
-    found = await _read_runs(services, ids)
-    return [
-        _topic(services, run_id, found.get(run_id), numbers.get(run_id, 0), field, sends_gone=True)
+    run_by_id = await _read_runs(services, ids) if ids else {}
+    runs_followed = [
+        _topic(
+            services, run_id, run_by_id.get(run_id), numbers.get(run_id, 0), field, sends_gone=True
+        )
         for run_id in ids
     ]
+    return [*runs_followed, *await _job_topics(services, jobs)]
 
 
 @router.get(
@@ -166,7 +184,7 @@ async def read_events(
 
 @router.get(
     "/events",
-    summary="Several runs as they happen",
+    summary="Several runs and jobs as they happen",
     description=DESCRIPTION,
     response_class=EventStreamResponse,
     responses=EVENT_STREAM,
@@ -201,15 +219,24 @@ def _topic(
     return RunTopic(source, run_id, run, number, sends_gone=sends_gone)
 
 
-def _parse_ids(text: str) -> list[int]:
+async def _job_topics(services: ServiceSet, ids: Collection[int]) -> list[Topic]:
+    if not ids:
+        return []
+    source = services.event_hub.source(JobSource, lambda: JobSource(services))
+    job_by_id = await services.event_hub.read(lambda: source.states(list(ids)))
+    return [JobTopic(source, job_id, job_by_id.get(job_id)) for job_id in ids]
+
+
+def _parse_ids(field: str, texts: list[str] | None, most: int) -> list[int]:
     """Distinct ids in ascending order. Raises InvalidValue."""
+    text = ",".join(texts or [])
     parts = text.split(",")
-    ids = sorted({int(part) for part in parts}) if RUN_IDS.fullmatch(text) else []
-    if not ids or len(parts) > MAX_RUNS or not 1 <= ids[0] <= ids[-1] <= MAX_RUN_ID:
+    ids = sorted({int(part) for part in parts}) if IDS.fullmatch(text) else []
+    if not ids or len(parts) > most or not 1 <= ids[0] <= ids[-1] <= MAX_ID:
         raise InvalidValue(
-            "runs",
-            f"ids of 1 to {MAX_RUNS} runs, separated by commas",
-            {"min_items": 1, "max_items": MAX_RUNS, "minimum": 1, "maximum": MAX_RUN_ID},
+            field,
+            f"ids of 1 to {most} {field}, separated by commas",
+            {"min_items": 1, "max_items": most, "minimum": 1, "maximum": MAX_ID},
         )
     return ids
 

@@ -6,7 +6,7 @@ whoever ends the row, from whatever process, ends the work.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -101,6 +101,12 @@ class Jobs:
         """
         with self.store.reading() as session:
             return self._current(jobs.get(session, job_id))
+
+    def with_ids(self, job_ids: Collection[int]) -> dict[int, Job]:
+        """Those of the jobs that exist, by id, each with the progress of this moment."""
+        with self.store.reading() as session:
+            rows = jobs.with_ids(session, job_ids)
+        return {job.id: self._current(job) for job in rows}
 
     def newest(self, *, limit: int, before: int | None, status: str | None) -> list[Job]:
         """Jobs, newest first."""

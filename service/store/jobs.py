@@ -110,6 +110,11 @@ def get(session: Session, job_id: int) -> Job:
     return _value(_row(session, job_id))
 
 
+def with_ids(session: Session, job_ids: Collection[int]) -> list[Job]:
+    """Those of the jobs that exist."""
+    return [_value(row) for row in session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))]
+
+
 def exists(session: Session, job_id: int) -> bool:
     """Whether there is such a job."""
     return session.get(JobRow, job_id, populate_existing=True) is not None

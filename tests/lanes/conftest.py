@@ -55,6 +55,7 @@ class Client:
         self._loop = application.loop
         self._gone = asyncio.Event()
         self._answered = False
+        self.received = b""
         self.future: Future[Answer] = asyncio.run_coroutine_threadsafe(
             self._ask(application.app, method, url, headers), self._loop
         )
@@ -103,6 +104,7 @@ class Client:
                 answer.headers = {k.decode(): v.decode() for k, v in message["headers"]}
             else:
                 answer.body += message.get("body", b"")
+                self.received = answer.body
 
         await app(scope, receive, send)
         return answer
