@@ -60,14 +60,17 @@ class Departures:
         messages: asyncio.Queue[Message] = asyncio.Queue(1)
 
         async def listen() -> None:
-            while not departure.has_happened:
+            while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
                     departure.happen()
                     await messages.put(message)
-                elif messages.empty():
+                    return
+                if messages.empty():
                     messages.put_nowait(message)
                 # Else more of a body that no GET reads: dropped, or its end would not be seen.
+                # A server may have the next message at once: others have their turn all the same.
+                await asyncio.sleep(0)
 
         async def next_message() -> Message:
             message = await messages.get()
