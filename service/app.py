@@ -169,9 +169,9 @@ def open_services(settings: Settings) -> ServiceSet:
         settings.database,
         settings.blobs,
         data_dir,
-        settings.lease_seconds,
-        settings.max_attempts,
-        Bounds(settings.quota_bytes, settings.min_free_bytes),
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        bounds=Bounds(settings.quota_bytes, settings.min_free_bytes),
     )
     store = Store.open(workspace.database, workspace.blobs, workspace.bounds)
     schema.ensure(store)

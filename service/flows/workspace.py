@@ -1,6 +1,6 @@
 """What a flow needs to know of its surroundings: plain values, fit to be sent to a worker."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from service.store.room import Bounds
@@ -18,6 +18,7 @@ class Workspace:
     database: Path | str  # a SQLite file, or a SQLAlchemy URL
     blobs: str
     data_dir: Path
+    _: KW_ONLY
     lease_seconds: float = 30.0
     max_attempts: int = 3
     bounds: Bounds = UNBOUNDED

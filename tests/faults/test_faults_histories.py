@@ -82,7 +82,9 @@ class Histories(RuleBasedStateMachine):
                 connection.execute(table.delete())
         self.store, self.results, self.digests = store, results, digests
         self.probes = probe_images(SPEC.source.load(Path(), False), SPEC.probes, {})
-        self.workspace = Workspace("", "", Path(), 1, LEASE_SECONDS, MAX_ATTEMPTS)
+        self.workspace = Workspace(
+            "", "", Path(), lease_seconds=LEASE_SECONDS, max_attempts=MAX_ATTEMPTS
+        )
         self.model: dict[int, Expected] = {}
         self.keys: dict[str, tuple[int, int]] = {}
         self.all_workers: list[Worker] = []

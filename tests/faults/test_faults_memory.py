@@ -169,7 +169,7 @@ def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(
     migrated_sqlite: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "camreel.db").write_bytes(migrated_sqlite.read_bytes())
-    place = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path, os.cpu_count() or 1)
+    place = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path)
     # A batch of all images: some hundred MiB more than testing takes.
     spec = RunSpec(dataset="digits", epochs=2, batch_size=1500, probes={"per_class": 1})
     with opened(place.database) as store:

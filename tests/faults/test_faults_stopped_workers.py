@@ -53,7 +53,7 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
 ) -> None:
     file = tmp_path / "camreel.db"
     file.write_bytes(migrated_sqlite.read_bytes())
-    workspace = Workspace(f"sqlite:///{file}", "sql", tmp_path, os.cpu_count() or 1)
+    workspace = Workspace(f"sqlite:///{file}", "sql", tmp_path)
     with opened(workspace.database) as store, store.writing() as session:
         spec = RunSpec.model_validate(TINY)
         run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id

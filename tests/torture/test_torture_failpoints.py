@@ -2,7 +2,6 @@
 
 import itertools
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,7 +33,6 @@ SPEC = RunSpec.model_validate(
 )
 ALWAYS = ("before-commit", "after-commit")
 # So many share the machine: threads that wait for a busy core are slow.
-ONE_CORE = os.cpu_count() or 1
 # A process that has torch already, and no threads: workers are forked from it in no time.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(list(training.WORKER_IMPORTS))
@@ -77,7 +75,7 @@ def blobs() -> str:
 
 @pytest.fixture
 def workspace(place: tuple[str, str], tmp_path: Path) -> Workspace:
-    return Workspace(*place, tmp_path, ONE_CORE)
+    return Workspace(*place, tmp_path)
 
 
 @pytest.fixture
@@ -99,7 +97,7 @@ def new_run(store: Store) -> Callable[[], int]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder, ONE_CORE)
+    place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
     with opened(place.database) as store:
         schema.ensure(store)
         with store.writing() as session:
