@@ -53,6 +53,29 @@ def test_work_that_nobody_waits_for_ends():
         list(in_parallel(checked, range(10)))
 
 
+def test_no_caller_waits_for_what_works_for_another():
+    """Every helping thread is at work for a caller that stands still."""
+    blocked, release = threading.Event(), threading.Event()
+
+    def stand_still(_: int) -> None:
+        blocked.set()
+        assert release.wait(30)
+
+    callers = [
+        threading.Thread(target=lambda: list(in_parallel(stand_still, range(50))))
+        for _ in range(parallel.MAX_HELPERS + 1)
+    ]
+    try:
+        for caller in callers:
+            caller.start()
+        assert blocked.wait(30)
+        assert list(in_parallel(lambda item: item, range(100))) == list(range(100))
+    finally:
+        release.set()
+        for caller in callers:
+            caller.join()
+
+
 @pytest.fixture
 def three_threads():
     before = torch.get_num_threads()

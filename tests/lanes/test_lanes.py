@@ -120,7 +120,7 @@ def test_a_client_that_leaves_while_it_waits_makes_room(
     service: Application, blockade: Blockade
 ) -> None:
     clients = [service.ask(SLOW["sheet"](80 + n)) for n in range(BATCH_THREADS)]
-    wait_until(lambda: blockade.begun == BATCH_THREADS)
+    wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, 0) and blockade.begun >= 2)
     waiting = [service.ask(SLOW["sheet"](n)) for n in range(MAX_WAITING)]
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
     assert service.get(SLOW["sheet"](90)).status == 503
