@@ -9,7 +9,18 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from service import __version__, logs
-from service.api import (
+from service.api import problems
+from service.api.caching import ContentETags
+from service.api.event_hub import EventHub, StreamSlots
+from service.api.first_asked import first_asked
+from service.api.metrics import Metrics
+from service.api.middleware import protection
+from service.api.middleware.body_limits import BodyLimits
+from service.api.middleware.departures import Departures
+from service.api.middleware.methods import Methods
+from service.api.middleware.protection import Protection
+from service.api.middleware.ranges import Ranges
+from service.api.resources import (
     atlas,
     audit,
     cams,
@@ -22,24 +33,13 @@ from service.api import (
     images,
     jobs,
     pictures,
-    problems,
-    protection,
     report,
     scores,
     session,
     tables,
     uploads,
 )
-from service.api import runs as runs_api
-from service.api.body_limits import BodyLimits
-from service.api.caching import ContentETags
-from service.api.departures import Departures
-from service.api.event_hub import EventHub, StreamSlots
-from service.api.first_asked import first_asked
-from service.api.methods import Methods
-from service.api.metrics import Metrics
-from service.api.protection import Protection
-from service.api.ranges import Ranges
+from service.api.resources import runs as runs_api
 from service.api.services import ServiceSet
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory

@@ -11,8 +11,8 @@ from fastapi import Depends, Header, Request, Response
 
 from service.api.asked import asked
 from service.api.caching import has_etag
-from service.api.departures import departure_of
-from service.api.jobs import JobAnswer, accepted
+from service.api.middleware.departures import departure_of
+from service.api.resources.jobs import JobAnswer, accepted
 from service.api.running import in_lane
 from service.api.services import Services, ServiceSet
 from service.api.work import Content, Description, Work

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from fastapi import Request
 
-from service.api.access import may_read
+from service.api.middleware.access import may_read
 from service.api.services import ServiceSet
 from service.errors import CamreelError
 from service.store import images, runs

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from service.api import jobs as jobs_api
 from service.api.event_topics import Feed, Frame
+from service.api.resources import jobs as jobs_api
 from service.api.services import ServiceSet
 from service.store.jobs import Job
 

@@ -8,9 +8,9 @@ from functools import partial
 from cachetools import TTLCache
 from pydantic import BaseModel
 
-from service.api import epochs as epochs_api
-from service.api import runs as runs_api
 from service.api.event_topics import Feed, Frame
+from service.api.resources import epochs as epochs_api
+from service.api.resources import runs as runs_api
 from service.api.services import ServiceSet
 from service.flows.news import News, news_after
 from service.store import events, runs

@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from service.api.departures import Departure
+from service.api.middleware.departures import Departure
 from service.api.services import ServiceSet
 from service.errors import RequestCancelled
 from service.flows.lanes import Lane, LaneName

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api.access import COOKIE
+from service.api.middleware.access import COOKIE
 from service.api.scopes import PUBLIC, scope_of
 
 SCHEMES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.api.evaluation import (
+from service.api.resources.evaluation import (
     EvaluationAnswer,
     EvaluationParameters,
     MeanAnswer,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.api.access import ADMITTED_SECONDS, Lookups
+from service.api.middleware.access import ADMITTED_SECONDS, Lookups
 from service.core.spec import RunSpec
 from service.flows.credentials import digest
 from service.store import runs, tokens

@@ -7,13 +7,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api import security_schema
-from service.api.access import Access
-from service.api.audit_trail import AuditTrail
-from service.api.headers import SecurityHeaders
-from service.api.hosts import Hosts, names_of
-from service.api.rate_limits import Limit
-from service.api.request_log import RequestLog
-from service.api.root_path import RootPath, refuse_route
+from service.api.middleware.access import Access
+from service.api.middleware.audit_trail import AuditTrail
+from service.api.middleware.headers import SecurityHeaders
+from service.api.middleware.hosts import Hosts, names_of
+from service.api.middleware.rate_limits import Limit
+from service.api.middleware.request_log import RequestLog
+from service.api.middleware.root_path import RootPath, refuse_route
 
 CORS_REQUEST_HEADERS = [
     "Authorization",

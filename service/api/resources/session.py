@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.access import COOKIE, cookie_of
 from service.api.asked import Who, asked
-from service.api.root_path import root_path_of
+from service.api.middleware.access import COOKIE, cookie_of
+from service.api.middleware.root_path import root_path_of
 from service.api.running import changing
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute

@@ -14,8 +14,8 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.asked import Asked, asked, client_of
+from service.api.middleware.rate_limits import Limit
 from service.api.problems import problem_response
-from service.api.rate_limits import Limit
 from service.api.scopes import PUBLIC, SAFE, scope_of
 from service.errors import (
     CamreelError,
