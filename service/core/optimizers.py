@@ -20,9 +20,9 @@ class Adadelta(Parameters):
 
     name: Literal["adadelta"] = "adadelta"
     learning_rate: LearningRate = 1.0
-    """Factor on Adadelta's own step."""
+    """Factor applied to Adadelta's step."""
     rho: Decay = 0.9
-    """Decay of the running averages."""
+    """Decay rate of the running averages."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The optimiser over those parameters."""
@@ -30,13 +30,13 @@ class Adadelta(Parameters):
 
 
 class SGD(Parameters):
-    """Stochastic gradient descent, with momentum where asked for."""
+    """Stochastic gradient descent with optional momentum."""
 
     name: Literal["sgd"] = "sgd"
     learning_rate: LearningRate = 0.1
     """Step size."""
     momentum: Decay = 0.0
-    """Share of the previous step that is kept."""
+    """Fraction of the previous step added to the next one."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The optimiser over those parameters."""
@@ -62,7 +62,7 @@ class AdamW(Parameters):
     learning_rate: LearningRate = 1e-3
     """Step size."""
     weight_decay: WeightDecay = 0.01
-    """Share of the weights that a step of rate 1 takes away."""
+    """Weight decay coefficient: each step shrinks the weights by this times the learning rate."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The optimiser over those parameters."""

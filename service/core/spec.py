@@ -1,4 +1,4 @@
-"""What a run is asked to do. The defaults are the paper's experiment (section 4)."""
+"""The settings of a run. The defaults are the paper's experiment (section 4)."""
 
 from typing import Annotated, Literal
 
@@ -24,12 +24,12 @@ MAX_EPOCHS = 10_000
 
 
 class Probes(Parameters):
-    """The images watched over the whole run."""
+    """The images whose maps are recorded at every epoch."""
 
     per_class: Annotated[int, Field(ge=0, le=100)] = 1
-    """The first so many test images of each class."""
+    """The first N test images of each class."""
     images: Annotated[list[str], Field(max_length=200)] = Field(default_factory=list)
-    """Further images, by reference: `test:7`, `train:12`, `upload:<id>`."""
+    """Additional images, by reference: `test:7`, `train:12`, `upload:<id>`."""
 
 
 def _source(data: dict[str, object]) -> DatasetSource | None:
@@ -43,38 +43,38 @@ def _default_samples(data: dict[str, object]) -> int:
 
 
 class RunSpec(Parameters):
-    """One learning process. `{}` is the paper's: Table 1 on MNIST, 100 epochs of 10,000 images."""
+    """Settings of a run. `{}` is the paper's: Table 1, MNIST, 100 epochs of 10,000 images."""
 
     name: Name = ""
-    """For people; need not be unique."""
+    """Display name. Need not be unique."""
     tags: Annotated[list[Tag], Field(max_length=20)] = Field(default_factory=list)
-    """Words to find runs by: letters, digits and `_ . : -`."""
+    """Labels for filtering runs: letters, digits and `_ . : -`."""
     dataset: Literal["mnist", "digits"] = "mnist"
-    """What it learns."""
+    """Dataset to train on."""
     architecture: Architecture = Field(default_factory=Architecture)
     """The network."""
     optimizer: AnyOptimizer = Field(default_factory=Adadelta)
-    """How it learns."""
+    """The optimizer and its parameters."""
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] = 100
-    """How many times it draws images and trains on them."""
+    """Number of epochs. Each draws `samples_per_epoch` training images."""
     samples_per_epoch: int = Field(
         default_factory=_default_samples,
         ge=1,
         le=max(source.train_size for source in DATASETS.values()),
     )
-    """Training images drawn at random, without replacement, for each epoch. Default 10,000, or all
-    where the dataset has fewer."""
+    """Training images per epoch, drawn at random without replacement. Default: 10,000, or the whole
+    training set if it is smaller."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
-    """Images a step of the optimiser sees."""
+    """Images per optimizer step."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """The same spec gives the same bits in the same `environment`, on a CPU: on one machine, and
-    however many runs train at once. On a GPU it need not."""
+    """Random seed. On a CPU, the same settings and `environment` give bit-identical results,
+    no matter how many runs train at once. On a GPU, results may differ."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Arithmetic of training; weights are kept, and maps computed, in float32."""
+    """Precision of training. Weights and maps are always float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where it trains; `auto` takes the GPU if there is one, and `cuda` is refused without one."""
+    """Device to train on. `auto` uses a GPU if one is available; `cuda` requires one."""
     probes: Probes = Field(default_factory=Probes)
-    """The images watched."""
+    """The images whose maps are recorded at every epoch."""
 
     @field_validator("tags")
     @classmethod

@@ -38,19 +38,19 @@ class Table1(ArchitectureParameters):
         Field(ge=1, le=13, json_schema_extra={"not": {"multipleOf": 2}}),
         AfterValidator(_odd),
     ] = 3
-    """Side of both convolutions' kernels, odd. 13 is the largest that leaves 28 x 28 a pooling."""
+    """Side of both convolution kernels, odd. 13 is the largest that fits 28 x 28 images."""
     channels: Annotated[
         list[Annotated[int, Field(ge=1, le=512)]], Field(min_length=2, max_length=2)
     ] = Field(default_factory=lambda: [32, 64], json_schema_extra={"default": [32, 64]})
-    """Feature maps of the two convolutions."""
+    """Output channels of the two convolutions."""
     hidden_units: Annotated[int, Field(ge=1, le=4096)] = 128
     """Units of the first fully connected layer."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of the hidden units that a training step drops."""
+    """Fraction of hidden units dropped at each step."""
     hidden_activation: Literal["sigmoid", "relu", "tanh"] = "sigmoid"
     """Activation of the hidden units."""
     output_activation: OutputActivation = "identity"
-    """What stands between the last units and softmax; sigmoid is the paper's wording."""
+    """Activation between the last layer and softmax. The paper describes a sigmoid."""
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
         """The network for images (D, H, W); raises ValueError where the kernels leave no map."""
