@@ -11,9 +11,9 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-encoding
 
 
 @contextmanager
-def proxy(service: str, prefix: str, *, strips: bool) -> Iterator[str]:
+def reverse_proxy(service_url: str, prefix: str, *, strip_prefix: bool) -> Iterator[str]:
     """Its address, prefix included. All that is not below the prefix is 404."""
-    client = httpx.Client(base_url=service, trust_env=False, timeout=60)
+    client = httpx.Client(base_url=service_url, trust_env=False, timeout=60)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -26,7 +26,7 @@ def proxy(service: str, prefix: str, *, strips: bool) -> Iterator[str]:
                 self.send_header("content-length", "0")
                 self.end_headers()
                 return
-            path = self.path.removeprefix(prefix) if strips else self.path
+            path = self.path.removeprefix(prefix) if strip_prefix else self.path
             headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_BY_HOP}
             answer = client.request(self.command, path, headers=headers, content=body)
             self.send_response(answer.status_code)

@@ -31,12 +31,12 @@ def _lock_by_mode(path: Path) -> Callable[[], object]:
 
 
 def _lock_for_root(path: Path) -> Callable[[], object]:
-    if shutil.which("chattr") and _runs("chattr", "+i", str(path)):
-        return partial(_runs, "chattr", "-i", str(path))
-    if shutil.which("mount") and _runs("mount", "--bind", "-o", "ro", str(path), str(path)):
-        return partial(_runs, "umount", str(path))
+    if shutil.which("chattr") and _succeeds("chattr", "+i", str(path)):
+        return partial(_succeeds, "chattr", "-i", str(path))
+    if shutil.which("mount") and _succeeds("mount", "--bind", "-o", "ro", str(path), str(path)):
+        return partial(_succeeds, "umount", str(path))
     pytest.skip("root is kept from writing neither by chattr +i nor by a read-only bind mount here")
 
 
-def _runs(*command: str) -> bool:
+def _succeeds(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -19,8 +19,8 @@ def allowed_errors(double: np.ndarray, single: np.ndarray) -> np.ndarray:
     return np.maximum(RELATIVE_ERROR * own_peaks, ROUNDING_ORDERS * oracle_errors)
 
 
-def assert_within(ours: np.ndarray, double: np.ndarray, allowed: np.ndarray) -> None:
+def assert_within_errors(maps: np.ndarray, double: np.ndarray, allowed: np.ndarray) -> None:
     """Each of our maps (N, C, H, W) is the oracle's within its allowed error."""
-    assert ours.shape == double.shape
-    errors = np.abs(ours - double).max((-2, -1))
+    assert maps.shape == double.shape
+    errors = np.abs(maps - double).max((-2, -1))
     assert (errors <= allowed).all(), f"{(errors / allowed).max():.2f} times the allowed error"

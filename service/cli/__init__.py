@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import administration
+from service.cli import subcommands
 from service.cli.options import Data, Epochs, Port, RunArgument, State, settings_with
 from service.cli.terminal import print_any_character
 from service.errors import CamreelError
@@ -22,8 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(administration.db, name="db")
-app.add_typer(administration.token, name="token")
+app.add_typer(subcommands.db, name="db")
+app.add_typer(subcommands.token, name="token")
 
 
 def main() -> None:
@@ -61,7 +61,7 @@ def serve(
     data_dir: Data = None,
 ) -> None:
     """Serve the API; prints one line with its address once it answers."""
-    from service.cli.serving import serve
+    from service.cli.server import serve
 
     serve(settings_with(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
 
@@ -106,7 +106,7 @@ def train(
     data_dir: Data = None,
 ) -> None:
     """Train a run here, without a service, into the same database."""
-    from service.cli.training import train
+    from service.cli.train import train
 
     train(settings_with(state_dir=state_dir, data_dir=data_dir), spec, change or [])
 
@@ -122,7 +122,7 @@ def resume(
     data_dir: Data = None,
 ) -> None:
     """Train a run that has ended on from its last epoch, here, without a service."""
-    from service.cli.training import resume
+    from service.cli.train import resume
 
     resume(settings_with(state_dir=state_dir, data_dir=data_dir), run, epochs)
 
@@ -189,7 +189,7 @@ def cam(
     data_dir: Data = None,
 ) -> None:
     """Write one heatmap as PNG."""
-    from service.cli.looking import cam
+    from service.cli.maps import cam
 
     own = dict(one.partition("=")[::2] for one in parameter or [])
     asked = {"method": method, "target": target, "against": against, **own}
@@ -213,7 +213,7 @@ def blanks(
     data_dir: Data = None,
 ) -> None:
     """Count a run's blank maps, by method and cause."""
-    from service.cli.looking import blanks
+    from service.cli.maps import blanks
 
     settings = settings_with(state_dir=state_dir, data_dir=data_dir)
     blanks(settings, run, epsilon, epochs, method or [])
@@ -233,7 +233,7 @@ def maps(
     data_dir: Data = None,
 ) -> None:
     """Write the maps of many images, all classes and epochs as one file of arrays."""
-    from service.cli.looking import maps
+    from service.cli.maps import maps
 
     settings = settings_with(state_dir=state_dir, data_dir=data_dir)
     maps(settings, run, epochs, method, out, layer, images)
@@ -255,7 +255,7 @@ def report(
     data_dir: Data = None,
 ) -> None:
     """Write a run's report: one HTML file that needs no service."""
-    from service.cli.looking import report
+    from service.cli.maps import report
 
     settings = settings_with(state_dir=state_dir, data_dir=data_dir)
     report(settings, run, epochs, method or [], language, out)
@@ -282,7 +282,7 @@ def evaluate(
     data_dir: Data = None,
 ) -> None:
     """Judge an epoch's maps by measures, each method beside the random map."""
-    from service.cli.evaluating import evaluate
+    from service.cli.evaluation import evaluate
 
     asked = {"method": method, "measure": measure, "layer": layer, "images": images, "seed": seed}
     evaluate(settings_with(state_dir=state_dir, data_dir=data_dir), run, epoch, asked, json)
@@ -315,7 +315,7 @@ def doctor(
     state_dir: State = None,
 ) -> None:
     """Check database and checkpoints. Exit 0: clean, 1: warnings or repaired, 2: damage left."""
-    from service.cli.keeping import doctor
+    from service.cli.storage import doctor
 
     settings = settings_with(state_dir=state_dir)
     raise typer.Exit(doctor(settings, repair=repair, as_json=as_json))
@@ -327,7 +327,7 @@ def backup(
     state_dir: State = None,
 ) -> None:
     """Copy the store while it is served, and verify the copy."""
-    from service.cli.keeping import backup
+    from service.cli.storage import backup
 
     backup(settings_with(state_dir=state_dir), out)
 
@@ -335,7 +335,7 @@ def backup(
 @app.command()
 def compact(state_dir: State = None) -> None:
     """Write the SQLite file anew without free space; needs as much free disk for that time."""
-    from service.cli.keeping import compact
+    from service.cli.storage import compact
 
     compact(settings_with(state_dir=state_dir))
 
@@ -347,7 +347,7 @@ def export_run(
     state_dir: State = None,
 ) -> None:
     """Write a run that has ended to one file, with the checksum of each of its parts."""
-    from service.cli.keeping import export
+    from service.cli.storage import export
 
     export(settings_with(state_dir=state_dir), run, out)
 
@@ -358,7 +358,7 @@ def import_run(
     state_dir: State = None,
 ) -> None:
     """Take a run in from a file, under a new id; a file that was tampered with is refused."""
-    from service.cli.keeping import import_
+    from service.cli.storage import import_
 
     import_(settings_with(state_dir=state_dir), file)
 

@@ -7,7 +7,7 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from service.cli.listening import TOO_MANY, Listener
+from service.cli.listener import TOO_MANY, Listener
 from service.settings import Settings
 
 

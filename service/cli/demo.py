@@ -12,8 +12,8 @@ import httpx
 from rich.console import Console
 
 from service.cli.access import actor
-from service.cli.following import Snapshot, follow
-from service.cli.serving import listen_for, prepare_process, serving
+from service.cli.progress import Snapshot, follow
+from service.cli.server import listen_for, prepare_process, serving
 from service.cli.terminal import new_console, print_line
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS

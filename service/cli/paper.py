@@ -9,9 +9,9 @@ from rich.console import Console
 
 from service.api.services import ServiceSet
 from service.app import open_services
-from service.cli.following import follow_all
+from service.cli.progress import follow_all
 from service.cli.terminal import new_console, print_line
-from service.cli.training import snapshot
+from service.cli.train import snapshot
 from service.core.cams.blank import CAUSES
 from service.core.images import from_png
 from service.core.render.cells import picture

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
-from service.cli.listening import connection_bound
+from service.cli.listener import connection_bound
 from tests.conftest import Service
 
 HEADER_SECONDS, IDLE_SECONDS = 1, 2

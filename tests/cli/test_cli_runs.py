@@ -11,7 +11,7 @@ from rich.console import Console
 
 from service import __version__
 from service.cli import main
-from service.cli.following import Snapshot, follow, follow_all
+from service.cli.progress import Snapshot, follow, follow_all
 from service.core.spec import RunSpec
 from service.settings import Settings
 from service.store import runs, schema
@@ -120,7 +120,7 @@ def snapshot_at(epoch: int, status: str = "running") -> Snapshot:
 
 
 def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> None:
-    monkeypatch.setattr("service.cli.following.POLL_SECONDS", 0)
+    monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = iter(
         [
             Snapshot("queued", -1, 2, 0.0, None, None, {}),
@@ -139,7 +139,7 @@ def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> Non
 
 
 def test_several_runs_are_followed_until_the_last_has_ended(monkeypatch) -> None:
-    monkeypatch.setattr("service.cli.following.POLL_SECONDS", 0)
+    monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = {
         "run 1": iter([snapshot_at(1, "succeeded")] * 3),
         "run 2": iter([snapshot_at(1), snapshot_at(1), snapshot_at(2, "failed")]),
@@ -156,7 +156,7 @@ def test_several_runs_are_followed_until_the_last_has_ended(monkeypatch) -> None
 
 
 def test_a_terminal_shows_a_bar_with_the_measures_below_it(monkeypatch) -> None:
-    monkeypatch.setattr("service.cli.following.POLL_SECONDS", 0)
+    monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = iter([snapshot_at(1), snapshot_at(2, "succeeded")])
     output = io.StringIO()
     follow(Console(file=output, force_terminal=True, width=80), lambda: next(states))

@@ -15,7 +15,7 @@ import pytest
 from service.cli import shutdown
 from tests.conftest import Service
 from tests.faults.tiny import LONG
-from tests.processes import fork_servers_of, is_alive, state_of, until, workers_of
+from tests.processes import fork_server_pids, is_alive, process_state, wait_until, worker_pids
 
 # An orderly end takes as long as a loaded machine makes it; a hang would take for ever.
 END_SECONDS = shutdown.SHUTDOWN_SECONDS + 15
@@ -34,7 +34,7 @@ def continued() -> Iterator[Callable[[int], None]]:
     def stop(process_id: int) -> None:
         os.kill(process_id, signal.SIGSTOP)
         stopped.append(process_id)
-        until(lambda: state_of(process_id) == "T")
+        wait_until(lambda: process_state(process_id) == "T")
 
     yield stop
     for process_id in stopped:
@@ -52,10 +52,10 @@ def end(service: Service, *signals: int) -> None:
 
 def test_sigterm_while_the_first_worker_starts_is_bounded(service: Service) -> None:
     service.post_run(**LONG)  # what workers are forked from imports for seconds
-    until(lambda: fork_servers_of(service.process.pid))
-    (server,) = fork_servers_of(service.process.pid)
+    wait_until(lambda: fork_server_pids(service.process.pid))
+    (server,) = fork_server_pids(service.process.pid)
     end(service, signal.SIGTERM)
-    until(lambda: not is_alive(server))
+    wait_until(lambda: not is_alive(server))
 
 
 def test_sigterm_while_workers_and_what_they_are_forked_from_are_stopped_is_bounded(
@@ -63,13 +63,13 @@ def test_sigterm_while_workers_and_what_they_are_forked_from_are_stopped_is_boun
 ) -> None:
     run_id = service.post_run(**LONG)
     service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
-    (worker,) = workers_of(service.process.pid)
-    (server,) = fork_servers_of(service.process.pid)
+    (worker,) = worker_pids(service.process.pid)
+    (server,) = fork_server_pids(service.process.pid)
     continued(worker)
     continued(server)
     service.post_run(**LONG)  # waits for what is stopped
     end(service, signal.SIGTERM)
-    until(lambda: not is_alive(worker) and not is_alive(server))
+    wait_until(lambda: not is_alive(worker) and not is_alive(server))
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT] * 2])
@@ -78,20 +78,20 @@ def test_signals_while_the_database_hangs_end_the_process(
 ) -> None:
     run_id = service.post_run(**LONG)
     service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
-    (worker,) = workers_of(service.process.pid)
+    (worker,) = worker_pids(service.process.pid)
 
     def ask() -> None:
         with suppress(httpx.HTTPError):
             httpx.post(f"{service.http.base_url}/runs", json=LONG, timeout=60, trust_env=False)
 
     with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as other:
-        until(lambda: not _is_busy(other))
+        wait_until(lambda: not _is_busy(other))
         requests = [threading.Thread(target=ask) for _ in range(3)]
         for request in requests:
             request.start()
         time.sleep(1)  # they wait for the lock
         end(service, *signals)
-        until(lambda: not is_alive(worker))
+        wait_until(lambda: not is_alive(worker))
         for request in requests:
             request.join()
     code = service.process.returncode

@@ -12,7 +12,7 @@ from service.core.datasets.dataset import Split
 from service.core.images import as_input
 from service.core.spec import RunSpec
 from service.core.training import train
-from tests.single_precision import RELATIVE_ERROR, allowed_errors, assert_within
+from tests.single_precision import RELATIVE_ERROR, allowed_errors, assert_within_errors
 
 LAYERS = ["conv1", "conv2", "pool"]
 
@@ -28,7 +28,7 @@ def test_maps_of_an_untrained_network_are_captums(
     network = untrained(seed=4, hidden_activation=hidden, output_activation=output)
     ours = class_maps(network, images, layer, [method]).signed[method]
     theirs = captum_maps(network, images, layer, method)
-    assert_within(ours, theirs, RELATIVE_ERROR * np.abs(theirs).max((-2, -1)))
+    assert_within_errors(ours, theirs, RELATIVE_ERROR * np.abs(theirs).max((-2, -1)))
 
 
 @pytest.mark.parametrize("method", PAPER_METHODS)
@@ -39,7 +39,7 @@ def test_maps_of_a_trained_network_are_captums(learned, captum_maps, images, out
     ours = class_maps(network, images, layer, [method]).signed[method]
     theirs = captum_maps(network, images, layer, method)
     single = captum_maps(network, images, layer, method, torch.float32)
-    assert_within(ours, theirs, allowed_errors(theirs, single))
+    assert_within_errors(ours, theirs, allowed_errors(theirs, single))
 
 
 def test_maps_of_the_papers_network_on_mnist_are_captums(mnist, captum_maps):
@@ -52,4 +52,4 @@ def test_maps_of_the_papers_network_on_mnist_are_captums(mnist, captum_maps):
     for method in PAPER_METHODS:
         theirs = captum_maps(network, pixels, "conv2", method)
         single = captum_maps(network, pixels, "conv2", method, torch.float32)
-        assert_within(ours[method], theirs, allowed_errors(theirs, single))
+        assert_within_errors(ours[method], theirs, allowed_errors(theirs, single))

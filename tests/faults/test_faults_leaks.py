@@ -4,7 +4,7 @@ import socket
 
 from tests.conftest import Service
 from tests.faults.tiny import LONG, TINY
-from tests.processes import open_files, until, workers_of
+from tests.processes import open_file_count, wait_until, worker_pids
 
 ABORTED = 30
 CANCELLED = 20
@@ -29,8 +29,8 @@ def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
     assert service.wait(run_id)["status"] == "succeeded"
     path = f"/runs/{run_id}/epochs/3/cam?method=layer-cam&image=test:"
     assert service.http.get(f"{path}99").status_code == 200
-    until(lambda: not workers_of(pid))
-    before = open_files(pid)
+    wait_until(lambda: not worker_pids(pid))
+    before = open_file_count(pid)
 
     training = service.post_run(**LONG)
     waiting = [service.post_run(**LONG) for _ in range(CANCELLED)]
@@ -45,6 +45,6 @@ def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
     assert service.wait(failing)["status"] == "failed"
     assert {service.run(one)["status"] for one in (*waiting, training)} == {"cancelled"}
     assert service.wait(service.post_run(**TINY | {"epochs": 1}))["status"] == "succeeded"
-    until(lambda: not workers_of(pid))
+    wait_until(lambda: not worker_pids(pid))
     # SQLite's connections are pooled, a few more or less of them.
-    until(lambda: open_files(pid) <= before + 10)
+    wait_until(lambda: open_file_count(pid) <= before + 10)

@@ -13,7 +13,7 @@ from service.core.spec import RunSpec
 from service.flows import readiness
 from service.store import runs
 from tests.faults.tiny import TINY
-from tests.processes import until
+from tests.processes import wait_until
 from tests.uploads.conftest import Asked
 
 
@@ -97,12 +97,12 @@ def test_a_lost_run_is_trained_after_any_fault_of_the_database(
     (monitor,) = (t for t in one.services.background._tasks if t.name == "lease-monitor")
     run_id = lose_a_worker(one)
     with fault(one, tmp_path):
-        until(lambda: monitor._failures >= 2)
+        wait_until(lambda: monitor._failures >= 2)
         if problem is not None:
             refused = one.ask("POST", "/runs", json=TINY)
             assert (refused.status_code, refused.json()["type"]) == (503, problem)
             assert int(refused.headers["retry-after"]) > 0
             assert one.ask("GET", "/readyz").status_code == 503
-    until(lambda: one.ask("GET", f"/runs/{run_id}").json().get("status") == "succeeded")
-    until(lambda: one.ask("GET", "/readyz").status_code == 200)
+    wait_until(lambda: one.ask("GET", f"/runs/{run_id}").json().get("status") == "succeeded")
+    wait_until(lambda: one.ask("GET", "/readyz").status_code == 200)
     assert one.ask("POST", "/runs", json=TINY).status_code == 201

@@ -23,7 +23,7 @@ from service.jobs import Ending, Job, ProcessExecutor, kernel_kills
 from service.store import epochs, runs
 from service.store.store import opened
 from tests.faults.hoarding import LIMIT_BYTES
-from tests.scripts import environment_beside
+from tests.script_environment import script_environment
 from tests.torture import invariants
 
 SECONDS = 60.0
@@ -112,7 +112,7 @@ def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
 ) -> None:
     told = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(small_group)],
-        env=environment_beside(__file__),
+        env=script_environment(__file__),
         capture_output=True,
         text=True,
         timeout=SECONDS * 2,

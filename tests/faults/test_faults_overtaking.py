@@ -15,7 +15,7 @@ from service.store import runs
 from service.store.store import Store
 from tests.faults.noting import NotingExecutor
 from tests.faults.tiny import TINY
-from tests.nobody import Nobody
+from tests.idle_executor import IdleExecutor
 
 SPEC = RunSpec.model_validate(TINY)
 LEASE_SECONDS = 30.0
@@ -29,7 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def waiting(store: Store, workspace: Workspace) -> int:
-    return training.start_run(store, Nobody(), workspace, SPEC).id
+    return training.start_run(store, IdleExecutor(), workspace, SPEC).id
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from service.store.store import opened
 from tests.conftest import Service
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
-from tests.processes import fork_servers_of, is_alive, until, workers_of
+from tests.processes import fork_server_pids, is_alive, wait_until, worker_pids
 from tests.torture import invariants
 
 EPOCHS = 6
@@ -37,14 +37,14 @@ def test_a_service_killed_in_mid_training_goes_on_where_it_was(
     training = first.post_run(**SLOWER)
     waiting = first.post_run(**SLOWER | {"epochs": 1})
     first.wait(training, until=lambda run: run["epochs_done"] >= 1)
-    workers = workers_of(first.process.pid)
+    workers = worker_pids(first.process.pid)
     kept = weights(first, training)
     times = [
         epoch["created_at"] for epoch in first.http.get(f"/runs/{training}/epochs").json()["items"]
     ]
     first.stop(signal.SIGKILL)
     second = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
-    until(lambda: not any(map(is_alive, workers)))
+    wait_until(lambda: not any(map(is_alive, workers)))
     assert second.run(waiting)["id"] == waiting
     run = second.wait(training)
     assert (run["status"], run["epochs_done"]) == ("succeeded", EPOCHS)
@@ -63,14 +63,14 @@ def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
     service = new_service(OMP_NUM_THREADS="1")
     run_id = service.post_run(**SLOWER)
     service.wait(run_id, until=lambda run: run["epochs_done"] >= 1)
-    [fork_server], workers = fork_servers_of(service.process.pid), workers_of(service.process.pid)
+    [fork_server], workers = fork_server_pids(service.process.pid), worker_pids(service.process.pid)
     assert workers
     os.kill(fork_server, signal.SIGKILL)
     # The worker may live on: its lease is lost, so it records nothing more.
     run = service.wait(run_id)
     assert (run["status"], run["epochs_done"]) == ("succeeded", EPOCHS)
     assert weights(service, run_id) == expected
-    until(lambda: not any(map(is_alive, workers)))
+    wait_until(lambda: not any(map(is_alive, workers)))
     check(tmp_path)
 
 

@@ -21,7 +21,7 @@ from service.store.store import Store, opened
 from tests.conftest import Service
 from tests.faults.noting import NotingExecutor
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
-from tests.processes import is_alive, state_of, until, workers_of
+from tests.processes import is_alive, process_state, wait_until, worker_pids
 from tests.torture import invariants
 
 LEASE_SECONDS = "3"
@@ -61,7 +61,7 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
     late = FORKS.Process(target=work, args=(workspace, run_id, "before-begin:stop@2"))
     late.start()
     try:
-        until(lambda: state_of(late.pid) == "T")
+        wait_until(lambda: process_state(late.pid) == "T")
         service = new_service(CAMREEL_LEASE_SECONDS=LEASE_SECONDS, OMP_NUM_THREADS="1")
         assert service.run(run_id)["status"] == "running"
         assert service.wait(run_id)["status"] == "succeeded"
@@ -89,12 +89,12 @@ def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
         OMP_NUM_THREADS="1",
     )
     run_id = service.post_run(**TINY)
-    until((tmp_path / "stopped").exists)
-    (stopped,) = workers_of(service.process.pid)
+    wait_until((tmp_path / "stopped").exists)
+    (stopped,) = worker_pids(service.process.pid)
     assert service.run(run_id)["epochs_done"] == 0
     # It holds the one lock that writers need.
     other = service.post_run(**TINY | {"epochs": 1})
-    until(lambda: not is_alive(stopped))
+    wait_until(lambda: not is_alive(stopped))
     assert service.wait(run_id)["status"] == "succeeded"
     assert weights(service, run_id) == expected
     assert service.wait(other)["status"] == "succeeded"

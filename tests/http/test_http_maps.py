@@ -15,7 +15,7 @@ from service.core.cams.blank import Blank
 from service.core.checkpoints import decode
 from service.core.images import as_input, from_png
 from service.core.models import StagedNetwork
-from tests.single_precision import allowed_errors, assert_within
+from tests.single_precision import allowed_errors, assert_within_errors
 
 METHODS = ["conventional", "proposed"]
 MAP_SIDE = 24
@@ -65,7 +65,7 @@ def test_the_numbers_are_captums(http: httpx.Client, run: str, method: str) -> N
     ours = np.array([[answer["values"] for answer in answers]])
     double = _captum_maps(network, inputs.double(), method)
     single = _captum_maps(network, inputs, method)
-    assert_within(ours, double, allowed_errors(double, single))
+    assert_within_errors(ours, double, allowed_errors(double, single))
     scores = network(inputs).softmax(1)[0]
     for answer in answers:
         for label in range(10):

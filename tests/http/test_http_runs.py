@@ -17,7 +17,7 @@ from service.core.checkpoints import decode, read_header
 from service.core.datasets import DATASETS
 from service.core.training import evaluate
 from tests.conftest import Service, mnist_dir
-from tests.processes import workers_of
+from tests.processes import worker_pids
 
 DEFAULT_SPEC = {
     "tags": [],
@@ -172,7 +172,7 @@ def test_a_run_that_lost_three_workers_has_failed_and_keeps_its_epochs_until_it_
     killed: set[int] = set()
     while len(killed) < 3 or service.run(run_id)["status"] != "failed":
         service.wait(run_id, until=lambda run: run["status"] in ("running", "failed"))
-        for child in set(workers_of(service.process.pid)) - killed:
+        for child in set(worker_pids(service.process.pid)) - killed:
             if service.run(run_id)["status"] == "running":
                 os.kill(child, signal.SIGKILL)
                 killed.add(child)
@@ -221,7 +221,7 @@ def test_what_trained_and_what_waited_goes_on_after_a_restart(
     waiting = first.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
     first.wait(training, until=lambda run: run["epochs_done"] >= 0)
     assert first.run(waiting)["status"] == "queued"
-    children = workers_of(first.process.pid)
+    children = worker_pids(first.process.pid)
     # uvicorn ends in order, then by the signal that asked it to.
     assert first.stop() in (0, -signal.SIGTERM)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
@@ -239,7 +239,7 @@ def test_workers_end_with_a_killed_service(new_service: Callable[..., Service]) 
     service = new_service()
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
     service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
-    children = workers_of(service.process.pid)
+    children = worker_pids(service.process.pid)
     assert children
     service.stop(signal.SIGKILL)
     deadline = time.monotonic() + 20

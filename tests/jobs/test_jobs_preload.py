@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from service.flows.training import WORKER_IMPORTS
-from tests.scripts import environment_beside
+from tests.script_environment import script_environment
 
 SECONDS = 60.0
 
@@ -48,7 +48,7 @@ def test_workers_find_all_imported_and_can_still_use_cuda(tmp_path: Path) -> Non
     started = time.time()
     subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, files)],
-        env=environment_beside(__file__),
+        env=script_environment(__file__),
         timeout=SECONDS * 2,
         check=True,
     )

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from service.jobs import EXECUTORS, Ending, Executor, Job, processes
-from tests.processes import until
-from tests.scripts import environment_beside
+from tests.processes import wait_until
+from tests.script_environment import script_environment
 
 SECONDS = 30.0  # what a slow machine may take; a fast one waits for nothing
 
@@ -259,7 +259,7 @@ def test_closing_is_bounded_while_what_workers_are_forked_from_is_stopped(
     life, _ = lives.accept()
     os.kill(stopped_fork_server, signal.SIGSTOP)
     one.submit(Job(stay_connected, (port_of(lives),), endings.put))  # it never starts
-    until(lambda: one._starting)
+    wait_until(lambda: one._starting)
     began = time.monotonic()
     one.close()
     assert time.monotonic() - began < SECONDS
@@ -353,7 +353,7 @@ def test_workers_end_with_a_parent_that_was_killed(lives, job):
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", script, str(port_of(lives))],
-        env=environment_beside(__file__),
+        env=script_environment(__file__),
     )
     try:
         connections = [lives.accept()[0] for _ in range(2)]

@@ -188,12 +188,12 @@ def test_the_doctor_names_a_run_that_is_not_freed_yet(place):
 
 
 def test_compact_frees_deleted_runs_first(place):
-    from service.cli import keeping
+    from service.cli import storage
     from service.settings import Settings
 
     with place.opened() as store:
         delete_run(store, 1)
-    keeping.compact(Settings(_env_file=None, state_dir=place.folder, blobs=place.blobs))
+    storage.compact(Settings(_env_file=None, state_dir=place.folder, blobs=place.blobs))
     with place.opened() as store:
         assert pending(store) == []
         with store.reading() as session:

@@ -8,7 +8,7 @@ import httpx
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.reel import PATIENCE, reel_is_drawn
-from tests.proxies import proxy
+from tests.proxies import reverse_proxy
 
 JUPYTER = "/user/x/proxy/8000"
 
@@ -54,7 +54,7 @@ def shows_page_and_docs(browser: Browser, address: str) -> None:
 def test_below_a_path_that_the_service_does_not_know(
     browser: Browser, http: httpx.Client, finished: dict[str, Any]
 ) -> None:
-    with proxy(str(http.base_url), JUPYTER, strips=True) as address:
+    with reverse_proxy(str(http.base_url), JUPYTER, strips=True) as address:
         shows_page_and_docs(browser, address)
         with tab(browser, address) as page:
             page.goto(f"{address}/app/runs/{finished['id']}")
@@ -66,5 +66,5 @@ def test_below_a_root_path_stripped_or_not(
 ) -> None:
     service = new_service(CAMREEL_ROOT_PATH="/camreel")
     for strips in (True, False):
-        with proxy(str(service.http.base_url), "/camreel", strips=strips) as address:
+        with reverse_proxy(str(service.http.base_url), "/camreel", strips=strips) as address:
             shows_page_and_docs(browser, address)

@@ -20,7 +20,7 @@ from service.flows.workspace import Workspace
 from service.store import request_keys, runs
 from service.store.request_keys import RequestKey
 from service.store.store import Store
-from tests.nobody import Nobody
+from tests.idle_executor import IdleExecutor
 
 SPEC = RunSpec(dataset="digits", epochs=1)
 ASKED = RequestKey("key", "a" * 64)
@@ -30,12 +30,12 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture
-def executor() -> Nobody:
-    return Nobody()
+def executor() -> IdleExecutor:
+    return IdleExecutor()
 
 
 @pytest.fixture
-def start(store: Store, executor: Nobody) -> Start:
+def start(store: Store, executor: IdleExecutor) -> Start:
     def begin(asked: RequestKey | None = None, most: int | None = None) -> Any:
         workspace = Workspace("nowhere", "sql", Path("nowhere"))
         return training.start_run_once(store, executor, workspace, SPEC, most, asked)
@@ -63,14 +63,14 @@ def count(store: Store, table: str) -> int:
         return int(session.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
-def test_a_key_again_is_the_same_run(store: Store, start: Start, executor: Nobody) -> None:
+def test_a_key_again_is_the_same_run(store: Store, start: Start, executor: IdleExecutor) -> None:
     (first, replayed), (second, again) = start(ASKED), start(ASKED)
     assert (first.id, replayed, again) == (second.id, False, True)
     assert count(store, "runs") == len(executor.jobs) == 1
 
 
 def test_twenty_of_one_key_at_once_are_one_run(
-    store: Store, start: Start, executor: Nobody
+    store: Store, start: Start, executor: IdleExecutor
 ) -> None:
     found = at_once(20, lambda _: start(ASKED))
     assert len({run.id for run, _ in found}) == 1
@@ -149,7 +149,7 @@ def test_a_key_again_needs_no_place_in_a_full_queue(start: Start) -> None:
 
 
 def test_twenty_at_once_do_not_pass_the_queues_bound(
-    store: Store, start: Start, executor: Nobody
+    store: Store, start: Start, executor: IdleExecutor
 ) -> None:
     found = at_once(20, lambda _: start(most=7))
     assert sum(isinstance(one, QueueFull) for one in found) == 13

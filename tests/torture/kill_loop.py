@@ -14,7 +14,7 @@ import httpx
 
 from service.store.store import Store
 from tests.conftest import Service
-from tests.processes import fork_servers_of, workers_of
+from tests.processes import fork_server_pids, worker_pids
 from tests.torture import invariants, processes
 from tests.torture.witness import Spec, Witness
 
@@ -100,11 +100,11 @@ class KillLoop:
         self.kills += 1
 
     def _workers(self) -> list[int]:
-        return sorted(workers_of(self._service.process.pid))
+        return sorted(worker_pids(self._service.process.pid))
 
     def kill_fork_server(self) -> None:
         """Its workers live on unseen, and others take their runs."""
-        found = fork_servers_of(self._service.process.pid)
+        found = fork_server_pids(self._service.process.pid)
         for pid in found:
             _kill(pid)
         self.kills += bool(found)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.nobody import Nobody
+from tests.idle_executor import IdleExecutor
 from tests.uploads.conftest import Asked
 from tests.uploads.pictures import png, slope
 
@@ -19,7 +19,7 @@ def waiting(application: Callable[..., Asked]) -> Callable[..., Asked]:
 
     def make(**settings: Any) -> Asked:
         one = application(**settings)
-        one.app.state.services = replace(one.services, executor=Nobody())
+        one.app.state.services = replace(one.services, executor=IdleExecutor())
         return one
 
     return make

@@ -12,7 +12,7 @@ import uvicorn
 from service import logs
 from service.app import create_app
 from service.cli.connections import Patience, protocol_with
-from service.cli.listening import BACKLOG, Listener, connection_bound, listen, open_standard_streams
+from service.cli.listener import BACKLOG, Listener, connection_bound, listen, open_standard_streams
 from service.cli.shutdown import ShutdownWatchdog
 from service.detached_stream import detach_stderr
 from service.errors import CamreelError, FileRefused, InvalidValue

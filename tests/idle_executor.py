@@ -3,7 +3,7 @@
 from service.jobs import Job
 
 
-class Nobody:
+class IdleExecutor:
     """An executor that takes jobs, and trains none: what was queued stays so."""
 
     def __init__(self) -> None:

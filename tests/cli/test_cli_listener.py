@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli.listening import ACCEPTED_AHEAD, Listener, connection_bound, listen
+from service.cli.listener import ACCEPTED_AHEAD, Listener, connection_bound, listen
 from service.errors import CamreelError
 from tests.conftest import CAMREEL, Service
 

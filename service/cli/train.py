@@ -10,7 +10,7 @@ from rich.console import Console
 
 from service.api.services import ServiceSet
 from service.app import open_services
-from service.cli.following import Snapshot, follow
+from service.cli.progress import Snapshot, follow
 from service.cli.terminal import new_console, print_line
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def environment_beside(test: str) -> dict[str, str]:
+def script_environment(test_file: str) -> dict[str, str]:
     """In which a script finds the modules of the test's folder, by their own names, and ours."""
-    folders = [Path(test).parent, Path(__file__).parents[1]]
+    folders = [Path(test_file).parent, Path(__file__).parents[1]]
     return os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
