@@ -31,7 +31,7 @@ from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
 from service.core.checkpoints import CheckpointHeader
 from service.core.datasets import DATASETS
-from service.core.images import as_input
+from service.core.images import to_network_input
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
 
@@ -166,7 +166,7 @@ def digits() -> Tensor:
     """The first test image of each digit, of the embedded dataset."""
     test = DATASETS["digits"].load(Path(), False).test
     first = [int((test.labels == label).nonzero()[0, 0]) for label in range(CLASSES)]
-    return as_input(test.images[first])
+    return to_network_input(test.images[first])
 
 
 def _checkpoint(seed: int) -> bytes:

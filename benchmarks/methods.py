@@ -25,7 +25,7 @@ from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
 from service.core.datasets import DATASETS
-from service.core.images import as_input, from_png
+from service.core.images import from_png, to_network_input
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
 from service.flows.heatmaps import Pictures, Rendering
@@ -170,7 +170,7 @@ def _perturbations() -> dict[str, Contender]:
     torch.manual_seed(0)
     network = RunSpec().architecture.build(source.image_shape, 10).eval()
     network = network.to(memory_format=torch.channels_last)
-    images = as_input(source.load(Path(), False).test.images[:10])
+    images = to_network_input(source.load(Path(), False).test.images[:10])
     targets = [ClassifierOutputTarget(3)] * len(images)
     contenders: dict[str, Contender] = {}
     for title, name, method in (
@@ -203,7 +203,7 @@ def _forward_all(url: str, run_id: int) -> None:
     with opened(url) as store:
         viewer = Viewer(store, Path())
         subjects = viewer.probe_subjects(Query(run_id, "proposed"))
-        images = as_input(torch.stack([from_png(one.image.png) for one in subjects]))
+        images = to_network_input(torch.stack([from_png(one.image.png) for one in subjects]))
         for epoch in viewer.epochs(run_id):
             network, _ = checkpoints.decode(viewer.checkpoint(epoch))
             with torch.no_grad():

@@ -20,8 +20,8 @@ from service.core.cams.blank import CAUSES, DEFAULT_EPSILON
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
-from service.core.images import as_input, from_png
-from service.core.models import layers
+from service.core.images import from_png, to_network_input
+from service.core.models import describe_layers
 from service.flows.viewing import Query, Viewer
 from service.settings import Settings
 from service.store import runs
@@ -53,7 +53,9 @@ def survey(viewer: Viewer, run_id: int, texts: list[str], step: int) -> dict[str
     """Causes by explanation, over the run's probes for their own labels."""
     subjects = viewer.probe_subjects(Query(run_id, "proposed"))
     spec = subjects[0].spec
-    offered = layers(spec.architecture, spec.source.image_shape, len(spec.source.class_names))
+    offered = describe_layers(
+        spec.architecture, spec.source.image_shape, len(spec.source.class_names)
+    )
     by_layer: dict[str, list[str]] = {}
     for text in texts:
         layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
@@ -62,11 +64,13 @@ def survey(viewer: Viewer, run_id: int, texts: list[str], step: int) -> dict[str
     for epoch in viewer.epochs(run_id)[step : LAST + 1 : step]:
         network, _ = checkpoints.decode(viewer.checkpoint(epoch))
         for subject in subjects:
-            image = as_input(from_png(subject.image.png).unsqueeze(0))
+            image = to_network_input(from_png(subject.image.png).unsqueeze(0))
             for layer, some in by_layer.items():
                 seen = class_maps(network, image, layer, some, [subject.class_index])
                 for text in some:
-                    found[text][seen.one(text, 0, subject.class_index).blank().value] += 1
+                    found[text][
+                        seen.class_map(text, 0, subject.class_index).blank_cause().value
+                    ] += 1
         print(f"run {run_id}, epoch {epoch.epoch}", flush=True)
     return {text: {"total": sum(found[text].values()), **found[text]} for text in texts}
 

@@ -20,8 +20,8 @@ from service.core import checkpoints
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
-from service.core.images import as_input, from_png
-from service.core.models import layers
+from service.core.images import from_png, to_network_input
+from service.core.models import describe_layers
 from service.core.spec import RunSpec
 from service.flows.evaluation import judge
 from service.flows.viewing import Viewer
@@ -52,17 +52,19 @@ def likeness(viewer: Viewer, run: Run, epoch: int, text: str) -> float:
     spec = RunSpec.model_validate(run.spec)
     network, _ = checkpoints.decode(viewer.checkpoint(viewer.epoch(run.id, epoch)))
     stored = [viewer.image(spec.dataset, f"test:{index}") for index in range(IMAGES)]
-    offered = layers(spec.architecture, spec.source.image_shape, len(spec.source.class_names))
+    offered = describe_layers(
+        spec.architecture, spec.source.image_shape, len(spec.source.class_names)
+    )
     layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
     found = []
     for first in range(0, IMAGES, 20):
         some = stored[first : first + 20]
-        pixels = as_input(torch.stack([from_png(image.png) for image in some]))
+        pixels = to_network_input(torch.stack([from_png(image.png) for image in some]))
         seen = class_maps(network, pixels, layer, [text])
         for i, image in enumerate(some):
             order = np.argsort(-seen.probabilities[i])
             rival = next(int(label) for label in order if label != image.label)
-            maps = [seen.one(text, i, label).values.ravel() for label in (image.label, rival)]
+            maps = [seen.class_map(text, i, label).values.ravel() for label in (image.label, rival)]
             if all(one.std() > 0 for one in maps):
                 found.append(float(np.corrcoef(*maps)[0, 1]))
     return statistics.mean(found) if found else float("nan")

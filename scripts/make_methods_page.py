@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 
 from service.app import open_services
-from service.core.cams.explanation import Explanation
-from service.core.cams.method import Method, Place
+from service.core.cams.explanation import MethodSpec
+from service.core.cams.method import AttributionLevel, Method
 from service.core.cams.methods import METHODS
 from service.core.cams.targets import TARGETS
 from service.errors import InvalidValue
@@ -34,10 +34,10 @@ def section(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int
         for key, field in parameters.items()
     ]
     where = {
-        Place.LAYER: "a layer",
-        Place.INPUT: "the image's pixels",
-        Place.LAYERS: "several layers",
-    }[method.place]
+        AttributionLevel.LAYER: "a layer",
+        AttributionLevel.INPUT: "the image's pixels",
+        AttributionLevel.MULTI_LAYER: "several layers",
+    }[method.attribution_level]
     lines = [
         f"## {method.title}: `{name}`",
         "",
@@ -101,7 +101,7 @@ def main() -> None:
 
 def draw(pictures: Pictures, run_id: int, name: str) -> bytes | None:
     """One image over the epochs; None where the network's head has no such map."""
-    query = Query.explained(run_id, Explanation.parse(name))
+    query = Query.explained(run_id, MethodSpec.parse(name))
     asked = Query(run_id, name, IMAGE, parameters=query.parameters)
     try:
         return pictures.strip(asked, EPOCHS, Rendering(size=CELL_PIXELS)).draw()

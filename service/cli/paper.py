@@ -14,9 +14,9 @@ from service.cli.terminal import new_console, print_line
 from service.cli.train import snapshot
 from service.core.cams.blank import CAUSES
 from service.core.images import from_png
-from service.core.render.cells import picture
+from service.core.render.cells import image_rgb
 from service.core.render.png import encode_png
-from service.core.render.table import Panel, side_by_side, table_png
+from service.core.render.table import Panel, render_side_by_side, render_table
 from service.errors import CamreelError, UnknownName
 from service.files import write_file
 from service.flows.blanks import BlankCount
@@ -89,13 +89,13 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
     if cell is None:
         return
     image = services.viewer.subject(Query(run_id, "proposed", cell.image)).image
-    drawn = picture(from_png(image.png), FIGURE_PIXELS)
+    drawn = image_rgb(from_png(image.png), FIGURE_PIXELS)
     panels = [Panel(encode_png(drawn), f"{cell.image}, epoch {cell.epoch}")]
     for method in METHODS:
         query, rendering = Query(run_id, method, cell.image), Rendering(size=FIGURE_PIXELS)
         heatmap = pictures.cam(query, cell.epoch, rendering)
         panels.append(Panel(heatmap.draw(), f"{method}: peak {heatmap.row().peak:.1e}"))
-    write_file(folder / "figure4.png", side_by_side(panels))
+    write_file(folder / "figure4.png", render_side_by_side(panels))
 
 
 def write_table(blocks: list[BlankBlock], out: Path) -> None:
@@ -109,7 +109,7 @@ def write_table(blocks: list[BlankBlock], out: Path) -> None:
     text = json.dumps([asdict(block) for block in blocks], indent=1)
     write_file(out / "blanks.json", f"{text}\n".encode())
     title = "Blank maps by threshold (peak of equation 2 at most so much) and cause"
-    write_file(out / "blanks.png", table_png(title, heads, rows))
+    write_file(out / "blanks.png", render_table(title, heads, rows))
 
 
 def _rows(block: BlankBlock) -> list[list[str]]:

@@ -48,13 +48,13 @@ class CheckpointHeader:
         """Read it back. Raises CheckpointCorrupt."""
         try:
             values = json.loads(text)
-            depth, height, width = (exactly(int, side) for side in values["image_shape"])
+            depth, height, width = (require_type(int, side) for side in values["image_shape"])
             return cls(
                 Architecture.model_validate(values["architecture"]),
-                exactly(int, values["epoch"]),
-                exactly(str, values["dataset"]),
+                require_type(int, values["epoch"]),
+                require_type(str, values["dataset"]),
                 (depth, height, width),
-                tuple(exactly(str, name) for name in values["class_names"]),
+                tuple(require_type(str, name) for name in values["class_names"]),
             )
         except (
             ValueError,
@@ -67,7 +67,7 @@ class CheckpointHeader:
             raise CheckpointCorrupt("The checkpoint's header cannot be read.") from error
 
 
-def exactly(kind: type[T], value: object) -> T:
+def require_type(kind: type[T], value: object) -> T:
     """The value, of that type and no other: true is no number. Raises TypeError."""
     if type(value) is not kind:
         raise TypeError(f"not of type {kind.__name__}")

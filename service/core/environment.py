@@ -44,7 +44,7 @@ class TrainingEnvironment:
     deterministic: bool  # whether equal environments give equal bits
     math_variables: dict[str, str]  # those of MATH_VARIABLES that are set
 
-    def document(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Its fields as JSON values."""
         return asdict(self)
 
@@ -67,7 +67,7 @@ def current_environment(device: torch.device) -> TrainingEnvironment:
     )
 
 
-def differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+def describe_differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """How two documents of environments differ in what decides the bits, a phrase for each field.
 
     A field that either does not have, as another version wrote it, is no difference.

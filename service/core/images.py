@@ -17,7 +17,7 @@ from service.errors import CamreelError
 
 
 @dataclass(frozen=True)
-class LabelledImage:
+class LabeledImage:
     """An image of a dataset: its reference, pixels uint8 (D, H, W), and class index."""
 
     reference: ImageReference
@@ -34,10 +34,10 @@ class ProbeImage:
     label: int | None
 
 
-def pick(data: Dataset, reference: ImageReference) -> LabelledImage:
+def select_image(data: Dataset, reference: ImageReference) -> LabeledImage:
     """The image that a reference names; the reference is within the dataset."""
     split = data.split(reference.split)
-    return LabelledImage(
+    return LabeledImage(
         reference, split.images[reference.index], int(split.labels[reference.index])
     )
 
@@ -64,11 +64,11 @@ def _probe(
 ) -> ProbeImage:
     if isinstance(reference, str):
         return ProbeImage(reference, from_png(uploaded[reference]), None)
-    found = pick(data, reference)
+    found = select_image(data, reference)
     return ProbeImage(reference, found.pixels, found.label)
 
 
-def as_input(images: Tensor) -> Tensor:
+def to_network_input(images: Tensor) -> Tensor:
     """What a network takes: uint8 (N, D, H, W) -> float32, 0..1."""
     return images.to(torch.float32).div_(255)
 
@@ -79,7 +79,7 @@ def to_png(pixels: Tensor) -> bytes:
     return encode_png(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
-def in_a_grid(images: Sequence[Tensor], a_row: int) -> Tensor:
+def tile_images(images: Sequence[Tensor], a_row: int) -> Tensor:
     """Images (D, H, W), all alike, as one: image i in row i // a_row, column i % a_row; rest 0."""
     depth, height, width = images[0].shape
     columns = min(len(images), a_row)
@@ -97,7 +97,7 @@ def from_png(png: bytes) -> Tensor:
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
-def is_png_of(png: bytes, shape: tuple[int, int, int]) -> bool:
+def is_canonical_png(png: bytes, shape: tuple[int, int, int]) -> bool:
     """Whether the bytes are what `to_png` writes for pixels of that shape (D, H, W).
 
     A whole PNG of 8 bits, gray or RGB, without metadata or a trailer. No other is decoded.

@@ -16,12 +16,12 @@ from service.core.environment import DEFAULT_THREADS
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MAX_HELPERS = 7
+MAX_HELPER_THREADS = 7
 MAX_AHEAD = 16
 """Results that are kept, or being made, before the earlier ones are taken."""
 
 
-def in_parallel(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def parallel_map(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """The results in the items' order.
 
     The helping threads are shared by all callers, so that together they take about the cores there
@@ -75,7 +75,7 @@ def _one_torch_thread() -> Iterator[None]:
 @cache
 def _threads() -> tuple[ThreadPoolExecutor, threading.Semaphore]:
     """The threads that help, and how many of them are idle; in each of them torch takes one."""
-    count = min(DEFAULT_THREADS - 1, MAX_HELPERS)
+    count = min(DEFAULT_THREADS - 1, MAX_HELPER_THREADS)
     threads = ThreadPoolExecutor(max(1, count), "parallel")
     if count:
         together = threading.Barrier(count)

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 
 Item = TypeVar("Item")
 
@@ -39,7 +39,7 @@ def _current() -> _Range:
 
 
 @contextmanager
-def reported_to(report: Callable[[float], None]) -> Iterator[None]:
+def report_progress_to(report: Callable[[float], None]) -> Iterator[None]:
     """Inside, `report` gets the fraction that is done, 0..1, whenever it grows."""
     token = _range.set(_Range(report))
     try:
@@ -49,7 +49,7 @@ def reported_to(report: Callable[[float], None]) -> Iterator[None]:
 
 
 @contextmanager
-def part(start: float, width: float) -> Iterator[None]:
+def progress_slice(start: float, width: float) -> Iterator[None]:
     """What is done inside is that part of the work in hand; both are 0..1."""
     whole = _current()
     token = _range.set(whole.part(start, width))
@@ -60,14 +60,14 @@ def part(start: float, width: float) -> Iterator[None]:
         whole.reach(start + width)
 
 
-def steps(items: Sequence[Item]) -> Iterator[Item]:
+def track(items: Sequence[Item]) -> Iterator[Item]:
     """The items, each an equal part of the work in hand.
 
     Raises RequestCancelled between two of them once the work is not wanted any more.
     """
     count, whole = len(items), _current()
     for index, item in enumerate(items):
-        check()
+        raise_if_cancelled()
         # No `finally`: a loop that raises leaves this generator to be closed in another context.
         _range.set(whole.part(index / count, 1 / count))
         yield item

@@ -102,7 +102,7 @@ class RunSpec(Parameters):
             if is_upload(text):
                 continue  # whether it is there is for the store to say
             try:
-                ImageReference.parse(text).within(source)
+                ImageReference.parse(text).require_in(source)
             except InvalidValue as error:
                 raise ValueError(f"images: {text!r}: {error.message}") from error
             except ImageNotFound as error:

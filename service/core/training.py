@@ -11,16 +11,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from service.core.datasets.dataset import Dataset, Split
-from service.core.images import as_input
+from service.core.images import to_network_input
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
-from service.core.training_state import TrainingState, restore
+from service.core.training_state import TrainingState, restore_training_state
 from service.errors import RunDiverged
 
 # Larger batches leave the processor's caches; smaller ones leave its cores idle.
 EVALUATION_BATCH = 100
 
-AfterBatch = Callable[[int, int], None]
+BatchCallback = Callable[[int, int], None]
 """Called with (images seen, images of the epoch); what it raises ends the training."""
 
 
@@ -41,7 +41,7 @@ class EpochResult:
 
 
 @dataclass(frozen=True)
-class Score:
+class SplitMetrics:
     """A network on a split: mean loss in nats, accuracy 0..1, and accuracy by class."""
 
     loss: float
@@ -54,7 +54,7 @@ def train(
     data: Dataset,
     *,
     resume_from: TrainingState | None = None,
-    after_batch: AfterBatch | None = None,
+    after_batch: BatchCallback | None = None,
 ) -> Iterator[EpochResult]:
     """Train as `spec` says; yields epoch 0, the untrained network, then 1 to spec.epochs.
 
@@ -64,16 +64,16 @@ def train(
     whatever `after_batch` raises.
     """
     device = resolve_device(spec.device)
-    network, optimizer = begin(spec, device, resume_from)
+    network, optimizer = initialize_training(spec, device, resume_from)
     first = 0 if resume_from is None else resume_from.epoch + 1
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
     for epoch in range(first, spec.epochs + 1):
         started = time.perf_counter()
         learned: tuple[float | None, float | None] = (None, None)
         if epoch > 0:
-            with seeded(spec.seed, epoch, device):
+            with seeded_rng(spec.seed, epoch, device):
                 learned = _learn(network, optimizer, train_split, spec, epoch, after_batch)
-        tested = evaluate(network, test_split, len(data.class_names))
+        tested = evaluate_network(network, test_split, len(data.class_names))
         # After an epoch's last step only the test tells.
         _require_number(tested.loss, epoch)
         yield EpochResult(
@@ -90,7 +90,7 @@ def train(
         )
 
 
-def begin(
+def initialize_training(
     spec: RunSpec, device: torch.device, resume_from: TrainingState | None
 ) -> tuple[StagedNetwork, torch.optim.Optimizer]:
     """Network and optimiser before the first step, or as they stood.
@@ -98,19 +98,19 @@ def begin(
     Raises CheckpointCorrupt for a state that is not of such a run.
     """
     source = spec.source
-    with seeded(spec.seed, 0, device):
+    with seeded_rng(spec.seed, 0, device):
         network = spec.architecture.build(source.image_shape, len(source.class_names))
     # Channels last: the convolutions of the CPU's and the GPU's libraries are at home in it.
     network = network.to(device).to(memory_format=torch.channels_last)
     optimizer = spec.optimizer.build(network.parameters())
     if resume_from is not None:
-        restore(resume_from, network, optimizer)
+        restore_training_state(resume_from, network, optimizer)
     return network, optimizer
 
 
-def check_state(spec: RunSpec, state: TrainingState) -> None:
+def validate_training_state(spec: RunSpec, state: TrainingState) -> None:
     """A run of `spec` can go on from it. Raises CheckpointCorrupt."""
-    begin(spec, torch.device("cpu"), state)
+    initialize_training(spec, torch.device("cpu"), state)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -123,7 +123,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 @contextmanager
-def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+def seeded_rng(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
     """A block whose random numbers depend on (seed, epoch) alone, and disturb no others.
 
     So an epoch can be trained again, or first in another process, with the same result.
@@ -134,7 +134,7 @@ def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def evaluate(network: StagedNetwork, split: Split, classes: int) -> Score:
+def evaluate_network(network: StagedNetwork, split: Split, classes: int) -> SplitMetrics:
     """Score the network on a whole split, in evaluation mode and float32."""
     was_training = network.training
     network.eval()
@@ -146,13 +146,13 @@ def evaluate(network: StagedNetwork, split: Split, classes: int) -> Score:
             torch.split(split.labels, EVALUATION_BATCH),
             strict=True,
         ):
-            logits = network.logits(network(as_input(images)))
+            logits = network.logits(network(to_network_input(images)))
             loss += F.cross_entropy(logits, labels, reduction="sum")
             hits += labels[logits.argmax(1) == labels].bincount(minlength=classes)
     network.train(was_training)
     sizes = split.labels.bincount(minlength=classes)
     total = len(split.labels)
-    return Score(
+    return SplitMetrics(
         loss.item() / total,
         hits.sum().item() / total,
         (hits / sizes.clamp(min=1)).tolist(),
@@ -169,7 +169,7 @@ def _learn(
     split: Split,
     spec: RunSpec,
     epoch: int,
-    after_batch: AfterBatch | None,
+    after_batch: BatchCallback | None,
 ) -> tuple[float, float]:
     """One epoch of training: its mean loss and accuracy."""
     network.train()
@@ -185,7 +185,7 @@ def _learn(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
         ):
             units = network(
-                as_input(split.images[batch]).contiguous(memory_format=torch.channels_last)
+                to_network_input(split.images[batch]).contiguous(memory_format=torch.channels_last)
             )
         logits = network.logits(units.float())
         loss = F.cross_entropy(logits, labels)

@@ -8,7 +8,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from service.core.checkpoints import exactly
+from service.core.checkpoints import require_type
 from service.core.models import StagedNetwork
 from service.errors import CheckpointCorrupt
 
@@ -45,7 +45,9 @@ def encode_optimizer(optimizer: torch.optim.Optimizer, epoch: int) -> bytes:
     return bytes(save(tensors, {METADATA_KEY: header}))
 
 
-def restore(state: TrainingState, network: StagedNetwork, optimizer: torch.optim.Optimizer) -> None:
+def restore_training_state(
+    state: TrainingState, network: StagedNetwork, optimizer: torch.optim.Optimizer
+) -> None:
     """Put network and optimiser, as freshly built, back to where they stood, bit for bit.
 
     Raises CheckpointCorrupt when the bytes are not theirs.
@@ -77,7 +79,7 @@ def _check_shapes(values: dict[int, dict[str, object]], optimizer: torch.optim.O
 
 def _optimizer_values(state: TrainingState) -> dict[int, dict[str, object]]:
     header = _header(state.optimizer)
-    if exactly(int, header["epoch"]) != state.epoch:
+    if require_type(int, header["epoch"]) != state.epoch:
         raise ValueError("another epoch's state")
     flat: dict[str, object] = dict(header["scalars"])
     for key, tensor in load(state.optimizer).items():

@@ -30,7 +30,7 @@ _TRANSPOSITIONS = {
 
 
 @dataclass(frozen=True)
-class Choices:
+class UploadConversion:
     """What was done to an upload's pixels, in this order; None and False: nothing."""
 
     format: str  # png or jpeg
@@ -46,14 +46,14 @@ class Choices:
     padded_with: int | None = None  # the level around a picture of another shape
 
 
-def read_upload(
+def convert_upload(
     data: bytes,
     image_shape: tuple[int, int, int],
     background: int,
     *,
     max_pixels: int,
     invert: bool = False,
-) -> tuple[Pixels, Choices]:
+) -> tuple[Pixels, UploadConversion]:
     """The picture as uint8 (D, H, W) of a dataset, and what was done for that.
 
     `background` is the level 0..255 that the dataset's images are drawn on. Raises
@@ -62,7 +62,7 @@ def read_upload(
     if not data:
         raise InvalidValue("file", "is empty; it is to be a PNG or a JPEG")
     image = decode_image_file(data, max_pixels)
-    choices = Choices(image.format, *image.picture.size, image.bits)
+    choices = UploadConversion(image.format, *image.picture.size, image.bits)
     background = 255 - background if invert else background
     channels, height, width = image_shape
     picture, choices = _upright(image, choices)
@@ -83,12 +83,12 @@ _REFUSALS: dict[str, type[CamreelError]] = {
 }
 
 
-def answer_request(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """`read_upload` by values that JSON and bytes hold: what another process calls."""
+def handle_request(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """`convert_upload` by values that JSON and bytes hold: what another process calls."""
     Image.MAX_IMAGE_PIXELS = None  # the bound is ours, and stands before the decoder
     arguments = request | {"image_shape": tuple(request["image_shape"])}
     try:
-        pixels, choices = read_upload(data, **arguments)
+        pixels, choices = convert_upload(data, **arguments)
     except InvalidValue as error:
         return {"refusal": "InvalidValue", "arguments": [error.field, error.message]}, b""
     except (UnsupportedImage, ImageTooLarge) as error:
@@ -96,28 +96,28 @@ def answer_request(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any]
     return {"choices": asdict(choices)}, pixels.tobytes()
 
 
-def parse_answer(
+def parse_response(
     answer: dict[str, Any], data: bytes, image_shape: tuple[int, int, int]
-) -> tuple[bytes, Choices]:
-    """The pixels as a PNG of our own, and the choices; raises what `read_upload` raised."""
+) -> tuple[bytes, UploadConversion]:
+    """The pixels as a PNG of our own, and the choices; raises what `convert_upload` raised."""
     if "refusal" in answer:
         raise _REFUSALS[answer["refusal"]](*answer["arguments"])
     pixels = np.frombuffer(data, np.uint8).reshape(image_shape).transpose(1, 2, 0)
     png = encode_png(pixels[:, :, 0] if image_shape[0] == 1 else pixels)
-    return png, Choices(**answer["choices"])
+    return png, UploadConversion(**answer["choices"])
 
 
-_Step = tuple[Image.Image, Choices]
+_Step = tuple[Image.Image, UploadConversion]
 
 
-def _upright(image: DecodedImage, choices: Choices) -> _Step:
+def _upright(image: DecodedImage, choices: UploadConversion) -> _Step:
     transposition = _TRANSPOSITIONS.get(image.orientation or 1)
     if transposition is None:
         return image.picture, choices
     return image.picture.transpose(transposition), replace(choices, oriented=image.orientation)
 
 
-def _opaque(picture: Image.Image, choices: Choices, background: int) -> _Step:
+def _opaque(picture: Image.Image, choices: UploadConversion, background: int) -> _Step:
     if not picture.has_transparency_data:
         return picture, choices
     gray = picture.mode == "LA"
@@ -132,7 +132,7 @@ def _opaque(picture: Image.Image, choices: Choices, background: int) -> _Step:
 _MODE_NAMES = {"P": "palette", "1": "bilevel", "L": "gray"}
 
 
-def _in_channels(picture: Image.Image, choices: Choices, channels: int) -> _Step:
+def _in_channels(picture: Image.Image, choices: UploadConversion, channels: int) -> _Step:
     mode = "L" if channels == 1 else "RGB"
     if picture.mode == mode:
         return picture, choices
@@ -143,7 +143,7 @@ def _in_channels(picture: Image.Image, choices: Choices, channels: int) -> _Step
 
 
 def _in_size(
-    picture: Image.Image, choices: Choices, size: tuple[int, int], background: int
+    picture: Image.Image, choices: UploadConversion, size: tuple[int, int], background: int
 ) -> _Step:
     """Resized so that it fits, its shape kept, and centered."""
     if picture.size == size:

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from service.core.cams.blank import Blank
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.layers import map_size
 from service.core.cams.methods import PAPER_METHODS
 from service.core.models import Placement
-from service.core.render.atlas import Bytes, cell_placement, cell_size
+from service.core.render.atlas import Bytes, atlas_cell_placement, atlas_cell_size
 from service.errors import InvalidValue
 from service.flows.cache import Cache
 from service.flows.etags import etag_of
@@ -121,8 +121,8 @@ class Atlases:
 
     def plan(self, query: AtlasQuery) -> Plan:
         """What is asked for. Raises RunNotFound, EpochNotFound, ImageNotFound, InvalidValue."""
-        texts = dict.fromkeys(str(Explanation.parse(text)) for text in query.methods)
-        subjects = self._subjects(query, [Explanation.parse(text) for text in texts])
+        texts = dict.fromkeys(str(MethodSpec.parse(text)) for text in query.methods)
+        subjects = self._subjects(query, [MethodSpec.parse(text) for text in texts])
         one = _alike(subjects)
         found = choose_epochs(query.epochs, query.run_id, self.viewer.epochs(query.run_id))
         chosen = [epoch.epoch for epoch in found.epochs]
@@ -135,8 +135,8 @@ class Atlases:
             [(epoch.epoch, epoch.checkpoint.sha256) for epoch in found.epochs],
             found.quarantined,
         )
-        place = cell_placement(self.viewer.placement(one), *size)
-        cell = cell_size(*size)
+        place = atlas_cell_placement(self.viewer.placement(one), *size)
+        cell = atlas_cell_size(*size)
         return Plan(etag, query.run_id, subjects, chosen, found.quarantined, cell, place)
 
     def atlas(self, plan: Plan) -> Atlas:
@@ -144,7 +144,7 @@ class Atlases:
         return self._made.get_or_make(plan.etag, lambda: self._make(plan))
 
     def _subjects(
-        self, query: AtlasQuery, explanations: Sequence[Explanation]
+        self, query: AtlasQuery, explanations: Sequence[MethodSpec]
     ) -> list[list[Subject]]:
         """The rows of each explanation."""
         asked = [

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.core.cams.blank import BLANKS, Blank, blank_codes
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.methods import PAPER_METHODS
 from service.flows.etags import etag_of
 from service.flows.recording import ENGINE_VERSION
@@ -104,7 +104,7 @@ def blanks(
     Raises RunNotFound, InvalidValue, EpochNotFound.
     """
     chosen = choose_epochs(epochs, run_id, viewer.epochs(run_id))
-    explained = [Explanation.parse(one) for one in explanations]
+    explained = [MethodSpec.parse(one) for one in explanations]
     rows = viewer.probe_subjects_of([Query.explained(run_id, one) for one in explained])
     subjects = {
         # An upload has no class of its own to be blank for.

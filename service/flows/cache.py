@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 from cachetools import LRUCache
 
 from service.core import cancellation
-from service.core.cancellation import Wanted
+from service.core.cancellation import IsWanted
 from service.flows import computing
 
 T = TypeVar("T")
@@ -22,7 +22,7 @@ LOOK_SECONDS = 0.5
 class _Making(Generic[T]):
     """A thing that is being made, and all that it is made for."""
 
-    wanted: list[Wanted]
+    wanted: list[IsWanted]
     result: Future[T | None] = field(default_factory=Future)  # None: it could not be made
 
     def is_wanted(self) -> bool:
@@ -36,7 +36,7 @@ class _Making(Generic[T]):
             try:
                 return self.result.result(LOOK_SECONDS)
             except TimeoutError:
-                cancellation.check()
+                cancellation.raise_if_cancelled()
 
 
 class Cache(Generic[T]):
@@ -87,7 +87,7 @@ class Cache(Generic[T]):
         found: dict[Hashable, T] = {}
         wanted = list(dict.fromkeys(keys))
         while wanted:
-            cancellation.check()
+            cancellation.raise_if_cancelled()
             mine, others = self._claim(wanted, found)
             if mine:
                 # Before any waiting: two that wait for each other's would wait for ever.
@@ -110,9 +110,9 @@ class Cache(Generic[T]):
                     found[key] = thing
                 elif key in self._making:
                     others[key] = self._making[key]
-                    others[key].wanted.append(cancellation.current())
+                    others[key].wanted.append(cancellation.get_is_wanted())
                 else:
-                    self._making[key] = _Making([cancellation.current()])
+                    self._making[key] = _Making([cancellation.get_is_wanted()])
                     mine.append(key)
         return mine, others
 
@@ -122,7 +122,7 @@ class Cache(Generic[T]):
         things: dict[Hashable, T] = {}
         asked = [self._making[key] for key in mine]
         try:
-            with cancellation.while_wanted(lambda: any(making.is_wanted() for making in asked)):
+            with cancellation.cancellable(lambda: any(making.is_wanted() for making in asked)):
                 things = dict(zip(mine, make(mine), strict=True))
             for key, thing in things.items():
                 self.put(key, thing)

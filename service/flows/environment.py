@@ -8,7 +8,7 @@ from service.core.devices import AUTO, CPU
 from service.core.environment import (
     DEFAULT_THREADS,
     current_environment,
-    differences,
+    describe_differences,
     set_threads,
 )
 from service.core.spec import RunSpec
@@ -59,7 +59,7 @@ def enter(store: Store, lease: Lease, run: Run, spec: RunSpec) -> None:
     began = run.epochs_done >= 0
     recorded = run.environment if began else None
     set_threads(recorded["threads"] if recorded else DEFAULT_THREADS)
-    current = current_environment(device).document()
+    current = current_environment(device).to_dict()
     changes = _changes(run, recorded, current) if began else []
     environment = recorded or current
     if (environment, changes) != (run.environment, list(run.environment_changes)):
@@ -84,7 +84,7 @@ def _changes(run: Run, recorded: dict[str, Any] | None, current: dict[str, Any])
     if recorded is None:
         change = "in an environment that was not recorded before"
     else:
-        change = ", ".join(differences(recorded, current))
+        change = ", ".join(describe_differences(recorded, current))
     changes = list(run.environment_changes)
     if change and not (changes and changes[-1].endswith(change)):
         changes.append(f"from epoch {run.epochs_done + 1} on: {change}")

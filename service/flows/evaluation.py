@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.layers import resolve_layers
-from service.core.cams.method import Place
+from service.core.cams.method import AttributionLevel
 from service.core.images import from_png
-from service.core.measures.evaluation import Score, evaluate, find_measure
+from service.core.measures.evaluation import MeasureResult, evaluate, get_measure
 from service.core.measures.explainer import Explainer
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
@@ -32,7 +32,7 @@ class Judged:
     epoch: int
     images: list[str]  # their references
     seed: int
-    scores: list[Score]
+    scores: list[MeasureResult]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def evaluation(
     """
     spec, probes = _run(viewer, run_id)
     explainers = [_explainer(viewer, spec, text, layer) for text in methods]
-    rules = [find_measure(name) for name in measures]
+    rules = [get_measure(name) for name in measures]
     at = viewer.epoch(run_id, epoch)
     untrained = viewer.epoch(run_id, 0) if any(rule.needs_untrained for rule in rules) else None
     images = probes if count is None else _first(viewer, spec, count)
@@ -119,12 +119,12 @@ def _run(viewer: Viewer, run_id: int) -> tuple[RunSpec, list[StoredImage]]:
 
 def _explainer(viewer: Viewer, spec: RunSpec, text: str, layer: str | None) -> Explainer:
     """At the layer asked for, where the method takes one, else at its default."""
-    explanation = Explanation.parse(text)
+    explanation = MethodSpec.parse(text)
     classes = len(spec.source.class_names)
-    if explanation.target and (explanation.target.against or 0) >= classes:
+    if explanation.target and (explanation.target.contrast_class or 0) >= classes:
         raise InvalidValue("against", f"is a class index, 0 to {classes - 1}")
     method = explanation.method
-    asked = None if method.place is Place.INPUT else layer
+    asked = None if method.attribution_level is AttributionLevel.INPUT else layer
     return Explainer(text, resolve_layers(method, asked, viewer.layers(spec)))
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.layers import resolve_layers
-from service.core.cams.maps import look
+from service.core.cams.maps import explain_images
 from service.core.images import from_png
-from service.core.progress import steps
+from service.core.progress import track
 from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
 from service.files import output_file
@@ -43,7 +43,7 @@ def export_maps(
         run = runs.get(session, run_id)
         watched = images.probes(session, run_id)
     spec = RunSpec.model_validate(run.spec)
-    method = Explanation.parse(explanation)
+    method = MethodSpec.parse(explanation)
     where = resolve_layers(method.method, layer, viewer.layers(spec))
     if count is not None:
         if not 1 <= count <= spec.source.test_size:
@@ -59,11 +59,13 @@ def export_maps(
         _write(archive, "epochs", np.array(chosen))
         _write(archive, "images", np.array([image.reference for image in watched]))
         _write(archive, "classes", np.array(names))
-        for epoch in steps(there):
+        for epoch in track(there):
             number = epoch.epoch
             # Not from the cache: each network is needed once.
             network = viewer.decoded(viewer.checkpoint(epoch), epoch)
-            seen = look(network, pixels, where, [str(method)], memory_bytes=viewer.memory_bytes)
+            seen = explain_images(
+                network, pixels, where, [str(method)], memory_bytes=viewer.memory_bytes
+            )
             _write(archive, f"epoch-{number:05d}/signed", seen.signed[str(method)])
             _write(archive, f"epoch-{number:05d}/probabilities", seen.probabilities)
     return len(chosen) * len(watched) * len(names)

@@ -12,14 +12,14 @@ import numpy as np
 
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.maps import ClassMap
-from service.core.cams.method import Place
+from service.core.cams.method import AttributionLevel
 from service.core.images import from_png
-from service.core.progress import part
-from service.core.render.animation import animate
+from service.core.progress import progress_slice
+from service.core.render.animation import render_animation
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
-from service.core.render.sheet import Look, contact_sheet, strip
-from service.core.render.single import map_png
+from service.core.render.sheet import CellStyle, render_contact_sheet, render_strip
+from service.core.render.single import render_map
 from service.errors import ImageNotFound, UnknownName
 from service.flows.cache import Cache
 from service.flows.etags import etag_of
@@ -56,13 +56,13 @@ class Rendering:
     size: int = 224
 
     @property
-    def look(self) -> Look:
+    def look(self) -> CellStyle:
         """With the style's own colormap filled in. Raises UnknownName."""
         default = DIVERGING_DEFAULT if self.style is Style.SIGNED else SEQUENTIAL_DEFAULT
         name = self.colormap or default
         if name not in COLORMAPS:
             raise UnknownName("colormap", name, COLORMAPS)
-        return Look(self.style, name, self.size)
+        return CellStyle(self.style, name, self.size)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Pictures:
         etag = _etag("cam", [subject.identity(at)], look, scale)
 
         def draw() -> bytes:
-            return map_png(
+            return render_map(
                 self._cell(subject, at, scale), look.style, look.colormap, look.cell_pixels
             )
 
@@ -142,7 +142,7 @@ class Pictures:
 
     def _cam_values(self, subject: Subject, at: Epoch) -> CamValues:
         (maps,) = self.viewer.maps(at, [subject])
-        seen = maps.one(subject.method, 0, subject.class_index)
+        seen = maps.class_map(subject.method, 0, subject.class_index)
         self.viewer.keep([subject.heatmap(at, seen)])
         names = subject.spec.source.class_names
         scores = dict(zip(names, map(float, maps.probabilities[0]), strict=True))
@@ -161,11 +161,13 @@ class Pictures:
         etag = _etag(f"strip.{kind}", identities, look, scale, numbers, title)
 
         def draw() -> bytes:
-            with part(0, COMPUTING_SHARE):
+            with progress_slice(0, COMPUTING_SHARE):
                 cells = self._cells([subject], chosen, [scale])[0]
             if kind != "png":
-                return animate(cells, [f"epoch {number}" for number in numbers], look, kind)
-            return strip(cells, numbers, look, title)
+                return render_animation(
+                    cells, [f"epoch {number}" for number in numbers], look, kind
+                )
+            return render_strip(cells, numbers, look, title)
 
         return Picture(etag, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
@@ -178,7 +180,7 @@ class Pictures:
 
         def draw() -> bytes:
             cells = self._cells([subject], chosen, [None])[0]
-            seen = np.stack([cell.seen.signed for cell in cells])
+            seen = np.stack([cell.class_map.signed for cell in cells])
             out = io.BytesIO()
             np.savez_compressed(
                 out,
@@ -212,10 +214,10 @@ class Pictures:
         )
 
         def draw() -> bytes:
-            with part(0, COMPUTING_SHARE):
+            with progress_slice(0, COMPUTING_SHARE):
                 rows = self._cells(subjects, chosen, scales)
-            legend = _legend([cell.blank for row in rows for cell in row], rendering.scale)
-            return contact_sheet(rows, heads, numbers, look, title, legend + left_out)
+            legend = _legend([cell.blank_cause for row in rows for cell in row], rendering.scale)
+            return render_contact_sheet(rows, heads, numbers, look, title, legend + left_out)
 
         return Picture(etag, lambda: self._drawn.get_or_make(etag, draw), found.quarantined)
 
@@ -246,8 +248,8 @@ class Pictures:
         columns = list(zip(chosen, resolved, strict=True))
         for (_, there), maps in zip(columns, self.viewer.maps_over(columns), strict=True):
             for i, subject in enumerate(there):
-                seen = maps[i].one(subject.method, 0, subject.class_index).alone()
-                cell = Cell(seen, scales[i] or Scale.of(seen), pixels[i], place)
+                seen = maps[i].class_map(subject.method, 0, subject.class_index).copy()
+                cell = Cell(seen, scales[i] or Scale.from_map(seen), pixels[i], place)
                 rows[i].append(cell)
         return rows
 
@@ -280,7 +282,7 @@ def _class(subject: Subject) -> str:
 
 def _title(subject: Subject) -> str:
     method = subject.explanation.method
-    layer = "" if method.place is Place.INPUT else f", {subject.layer}"
+    layer = "" if method.attribution_level is AttributionLevel.INPUT else f", {subject.layer}"
     return f"{method.title} ({subject.method}{layer})"
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.method import Cost
 from service.flows.lanes import LaneName
 
@@ -33,7 +33,7 @@ class Kind:
 
     def lane_for(self, methods: Iterable[str], maps: int) -> LaneName:
         """Where `maps` maps by those methods are computed; they are explanations' texts."""
-        cheap = all(Explanation.parse(text).method.cost in CHEAP for text in methods)
+        cheap = all(MethodSpec.parse(text).method.cost in CHEAP for text in methods)
         return self.lane if cheap and maps <= MAX_INTERACTIVE_MAPS else LaneName.BATCH
 
 

@@ -62,10 +62,10 @@ class Computation(Generic[T]):
         function, self._function = self._function, None
         try:
             with (
-                cancellation.while_wanted(lambda: self.is_wanted),
-                progress.reported_to(self._report),
+                cancellation.cancellable(lambda: self.is_wanted),
+                progress.report_progress_to(self._report),
             ):
-                cancellation.check()
+                cancellation.raise_if_cancelled()
                 assert function is not None  # noqa: S101  for mypy
                 value = function()
         except BaseException as error:  # whatever it is: the thread has no caller

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 
 from service import failpoints
 from service.core import checkpoints, training_state
-from service.core.cams.maps import ClassMap, ClassMaps, look
+from service.core.cams.maps import ClassMap, ClassMaps, explain_images
 from service.core.cams.methods import PAPER_METHODS
 from service.core.checkpoints import CheckpointHeader
 from service.core.images import ProbeImage
-from service.core.render.atlas import map_levels
+from service.core.render.atlas import atlas_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
@@ -46,7 +46,7 @@ def heatmap_of(
     class_index: int,
 ) -> Heatmap:
     """The row of a map: its metadata, and its levels."""
-    levels = map_levels(seen)
+    levels = atlas_levels(seen)
     return Heatmap(
         run_id=run_id,
         epoch=epoch,
@@ -57,7 +57,7 @@ def heatmap_of(
         peak=seen.peak,
         minimum=seen.minimum,
         activation_peak=seen.activation_peak,
-        blank=seen.blank().value,
+        blank=seen.blank_cause().value,
         etag=map_identity(checkpoint, dataset, image, layer, method, class_index),
         levels=levels.tobytes(),
         height=levels.shape[0],
@@ -88,7 +88,9 @@ def record_epoch(
     data = checkpoints.encode(result.network, header)
     sha256 = checkpoints.digest(data)
     layer = result.network.last_convolution
-    seen = look(result.network, [probe.pixels for probe in probes], layer, list(PAPER_METHODS))
+    seen = explain_images(
+        result.network, [probe.pixels for probe in probes], layer, list(PAPER_METHODS)
+    )
     rows = list(_probe_heatmaps(run_id, spec, result.epoch, probes, sha256, layer, seen))
     key = f"runs/{run_id}/epochs/{result.epoch}.safetensors"
     state = training_state.encode_optimizer(result.optimizer, result.epoch)
@@ -152,11 +154,13 @@ def _probe_heatmaps(
 
     An upload has none: its maps are for the class that the network of this epoch predicts.
     """
-    classes = [seen.predicted(i) if p.label is None else p.label for i, p in enumerate(probes)]
+    classes = [
+        seen.predicted_class(i) if p.label is None else p.label for i, p in enumerate(probes)
+    ]
     for method in PAPER_METHODS:
         for position, probe in enumerate(probes):
             yield heatmap_of(
-                seen.one(method, position, classes[position]),
+                seen.class_map(method, position, classes[position]),
                 run_id=run_id,
                 epoch=epoch,
                 checkpoint=checkpoint,

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from service import __version__
 from service.core.cams.blank import DEFAULT_EPSILON
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.report.content import EpochFacts, Maps, MethodFacts, Report, RunFacts
 from service.core.render.report.languages import Language
@@ -89,7 +89,7 @@ def _describe(pictures: Pictures, asked: ReportQuery) -> _Described:
     found = _chosen(there, asked)
     chosen = found.epochs
     # By text: an explanation that is asked for twice is told once.
-    explanations = list({str(one): one for one in map(Explanation.parse, asked.methods)}.values())
+    explanations = list({str(one): one for one in map(MethodSpec.parse, asked.methods)}.values())
     queries = [Query.explained(asked.run_id, explanation) for explanation in explanations]
     subjects = viewer.probe_subjects_of(queries)
     rows = len(subjects[0])
@@ -185,7 +185,7 @@ def _epoch(epoch: Epoch) -> EpochFacts:
     )
 
 
-def _method(explanation: Explanation, subjects: Sequence[Subject]) -> MethodFacts:
+def _method(explanation: MethodSpec, subjects: Sequence[Subject]) -> MethodFacts:
     method = explanation.method
     return MethodFacts(
         text=str(explanation),

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.maps import ClassMap
 from service.core.cams.method import Cost
 from service.core.cams.methods import PAPER_METHODS
@@ -30,7 +30,7 @@ class Query:
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def explained(cls, run_id: int, explanation: Explanation, layer: str | None = None) -> "Query":
+    def explained(cls, run_id: int, explanation: MethodSpec, layer: str | None = None) -> "Query":
         """By a whole explanation."""
         target = None if explanation.target is None else str(explanation.target)
         given = explanation.parameters.model_dump()
@@ -46,7 +46,7 @@ class Subject:
     spec: RunSpec
     image: StoredImage
     class_index: int
-    explanation: Explanation
+    explanation: MethodSpec
     layer: str  # or several: `conv1,conv2`; or `input`
     predicted: bool = False  # each epoch has a class of its own, which `Viewer.at` fills in
 
@@ -109,19 +109,19 @@ class Subject:
         )
 
 
-def explanation_of(query: Query, names: Sequence[str]) -> Explanation:
+def explanation_of(query: Query, names: Sequence[str]) -> MethodSpec:
     """The method with target and parameters. Raises InvalidValue and UnknownName."""
     target = query.target
     if query.against is not None:
         if target != "contrast":
             raise InvalidValue("against", "goes with target=contrast alone")
         target = f"contrast:{class_index_of('against', query.against, names)}"
-    return Explanation.of(query.method, target, query.parameters)
+    return MethodSpec.from_names(query.method, target, query.parameters)
 
 
-def check_contrast(explanation: Explanation, class_index: int | None) -> None:
+def check_contrast(explanation: MethodSpec, class_index: int | None) -> None:
     """Raises InvalidValue where a contrast's class is the class explained."""
-    if explanation.target is not None and explanation.target.against == class_index:
+    if explanation.target is not None and explanation.target.contrast_class == class_index:
         raise InvalidValue("against", "is the class itself; a contrast needs another one")
 
 

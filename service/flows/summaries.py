@@ -54,7 +54,7 @@ class Summaries:
             counts = summaries.blank_counts(session, ids, PAPER_METHODS)
         made = {}
         for run in found:
-            layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default
+            layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default_layer
             blank = {
                 method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
                 for method in PAPER_METHODS

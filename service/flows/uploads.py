@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from service.core.datasets import DATASETS
-from service.core.uploads import Choices, parse_answer
+from service.core.uploads import UploadConversion, parse_response
 from service.errors import ImageTooLarge, InvalidValue, UnknownName, UploadsBusy
 from service.jobs.sandbox import LimitExceeded, Limits, Sandbox, SandboxBusy, SandboxCrashed
 from service.store import request_keys, uploads
@@ -30,7 +30,7 @@ def upload_decoder(max_pixels: int, max_bytes: int) -> Sandbox:
     memory_bytes = _MEMORY_BYTES + max_pixels * _MEMORY_BYTES_PER_PIXEL + max_bytes * 6
     # Four times: other work shares the processors, and is not the picture's fault.
     limits = Limits(cpu_seconds, wall_seconds=4.0 * cpu_seconds, memory_bytes=memory_bytes)
-    return Sandbox("service.core.uploads:answer_request", limits, TURN_SECONDS)
+    return Sandbox("service.core.uploads:handle_request", limits, TURN_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Uploads:
         """End the decoder's process."""
         self.decoder.close()
 
-    def _decode(self, data: bytes, dataset: str, invert: bool) -> tuple[bytes, Choices]:
+    def _decode(self, data: bytes, dataset: str, invert: bool) -> tuple[bytes, UploadConversion]:
         source = DATASETS[dataset]
         request = {
             "image_shape": source.image_shape,
@@ -87,4 +87,4 @@ class Uploads:
             raise ImageTooLarge(f"The image takes more than {error} to decode.") from error
         except SandboxCrashed as error:
             raise InvalidValue("file", "its decoder failed; the image is damaged") from error
-        return parse_answer(answer, pixels, source.image_shape)
+        return parse_response(answer, pixels, source.image_shape)

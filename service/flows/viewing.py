@@ -16,14 +16,14 @@ import structlog
 
 from service.core import checkpoints
 from service.core.cams.layers import map_placement, resolve_layers
-from service.core.cams.maps import MEMORY_BYTES, ClassMaps, look
+from service.core.cams.maps import MEMORY_BYTES, ClassMaps, explain_images
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, ImageReference, is_upload
-from service.core.images import from_png, pick, to_png
-from service.core.models import Layers, Placement, StagedNetwork, layers
-from service.core.parallel import in_parallel
-from service.core.progress import steps
+from service.core.images import from_png, select_image, to_png
+from service.core.models import Layers, Placement, StagedNetwork, describe_layers
+from service.core.parallel import parallel_map
+from service.core.progress import track
 from service.core.spec import RunSpec
 from service.errors import (
     CheckpointCorrupt,
@@ -164,7 +164,7 @@ class Viewer:
             raise UnknownName("dataset", dataset, DATASETS)
         if is_upload(reference):
             return self._upload(dataset, reference)
-        parsed = ImageReference.parse(reference).within(DATASETS[dataset])
+        parsed = ImageReference.parse(reference).require_in(DATASETS[dataset])
         return self._images(dataset, [parsed])[0]
 
     def test_images(self, dataset: str, count: int) -> list[StoredImage]:
@@ -188,7 +188,7 @@ class Viewer:
         return [found[text] for text in texts]
 
     def _read_image(self, dataset: str, reference: ImageReference) -> StoredImage:
-        found = pick(self._dataset(dataset), reference)
+        found = select_image(self._dataset(dataset), reference)
         return StoredImage(dataset, str(reference), found.label, to_png(found.pixels))
 
     def _upload(self, dataset: str, reference: str) -> StoredImage:
@@ -256,8 +256,8 @@ class Viewer:
             found: Iterator[list[ClassMaps]] = (self.maps(*cell) for cell in cells)
         else:
             computing.require_permission()
-            found = in_parallel(lambda cell: self.maps(*cell), cells)
-        for _, maps in zip(steps(cells), found, strict=True):
+            found = parallel_map(lambda cell: self.maps(*cell), cells)
+        for _, maps in zip(track(cells), found, strict=True):
             yield maps
 
     def _looked(self, epoch: Epoch, subjects: Sequence[Subject]) -> list[ClassMaps]:
@@ -269,7 +269,7 @@ class Viewer:
         made: dict[int, ClassMaps] = {}
         for class_index, places in together.items():
             some = [subjects[place] for place in places]
-            seen = look(
+            seen = explain_images(
                 self.network(epoch, some[0].spec),
                 [from_png(subject.image.png) for subject in some],
                 some[0].layer,
@@ -277,7 +277,7 @@ class Viewer:
                 None if class_index is None else [class_index],
                 self.memory_bytes,
             )
-            made |= {place: seen.only(i) for i, place in enumerate(places)}
+            made |= {place: seen.select_image(i) for i, place in enumerate(places)}
         return [made[place] for place in range(len(subjects))]
 
     def rows(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Heatmap]:
@@ -342,7 +342,7 @@ class Viewer:
         try:
             for (epoch, subjects), found in zip(cells, self.maps_over(cells), strict=True):
                 rows = [
-                    subject.heatmap(epoch, maps.one(subject.method, 0, subject.class_index))
+                    subject.heatmap(epoch, maps.class_map(subject.method, 0, subject.class_index))
                     for subject, maps in zip(subjects, found, strict=True)
                 ]
                 pending += rows
@@ -372,7 +372,9 @@ class Viewer:
 
     def layers(self, spec: RunSpec) -> Layers:
         """The layers that maps can be made of."""
-        return layers(spec.architecture, spec.source.image_shape, len(spec.source.class_names))
+        return describe_layers(
+            spec.architecture, spec.source.image_shape, len(spec.source.class_names)
+        )
 
     def placement(self, subject: Subject) -> Placement:
         """Where the positions of the subject's map lie on its image."""

@@ -13,7 +13,7 @@ from captum.attr import LayerGradCam
 
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, Split
-from service.core.images import as_input
+from service.core.images import to_network_input
 from service.core.models import Architecture, StagedNetwork
 from service.core.spec import RunSpec
 from service.core.training import train
@@ -61,7 +61,7 @@ def few_digits(digits: Dataset) -> Dataset:
 @pytest.fixture(scope="session")
 def images(digits: Dataset) -> torch.Tensor:
     """Three test digits as a network takes them, float32 (3, 1, 28, 28)."""
-    return as_input(digits.test.images[:3])
+    return to_network_input(digits.test.images[:3])
 
 
 @pytest.fixture(scope="session")

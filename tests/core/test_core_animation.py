@@ -13,12 +13,12 @@ from service.core.render.animation import (
     ANIMATIONS,
     FRAME_MILLISECONDS,
     LAST_FRAME_MILLISECONDS,
-    animate,
+    render_animation,
 )
 from service.core.render.cells import Cell, Scale, Style
-from service.core.render.sheet import Look, frames
+from service.core.render.sheet import CellStyle, render_frames
 
-LOOK = Look(Style.HEATMAP, "jet", 48)
+LOOK = CellStyle(Style.HEATMAP, "jet", 48)
 
 
 def cells(epochs: int) -> list[Cell]:
@@ -29,7 +29,7 @@ def cells(epochs: int) -> list[Cell]:
         signed[epoch // 6 % 6, epoch % 6] = 1
         seen = ClassMap(signed, activation_peak=1.0)
         image = torch.zeros(1, 8, 8, dtype=torch.uint8)
-        found.append(Cell(seen, Scale.of(seen), image, Placement(first=1, step=1)))
+        found.append(Cell(seen, Scale.from_map(seen), image, Placement(first=1, step=1)))
     return found
 
 
@@ -38,8 +38,8 @@ def cells(epochs: int) -> list[Cell]:
 def test_an_animation_has_a_frame_an_epoch_in_their_order(kind, epochs):
     drawn = cells(epochs)
     captions = [f"epoch {epoch}" for epoch in range(epochs)]
-    pages = [np.asarray(page, float) for page in frames(drawn, captions, LOOK)]
-    with Image.open(io.BytesIO(animate(drawn, captions, LOOK, kind))) as film:
+    pages = [np.asarray(page, float) for page in render_frames(drawn, captions, LOOK)]
+    with Image.open(io.BytesIO(render_animation(drawn, captions, LOOK, kind))) as film:
         assert film.format == kind.upper()
         assert film.n_frames == epochs
         assert film.info["loop"] == 0
@@ -55,7 +55,7 @@ def test_an_animation_has_a_frame_an_epoch_in_their_order(kind, epochs):
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
 def test_the_last_frame_stays_longest(kind):
-    with Image.open(io.BytesIO(animate(cells(4), list("0123"), LOOK, kind))) as film:
+    with Image.open(io.BytesIO(render_animation(cells(4), list("0123"), LOOK, kind))) as film:
         durations = []
         for epoch in range(4):
             film.seek(epoch)
@@ -66,6 +66,6 @@ def test_the_last_frame_stays_longest(kind):
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
 def test_one_epoch_is_one_still_frame(kind):
-    with Image.open(io.BytesIO(animate(cells(1), ["epoch 0"], LOOK, kind))) as film:
+    with Image.open(io.BytesIO(render_animation(cells(1), ["epoch 0"], LOOK, kind))) as film:
         assert getattr(film, "n_frames", 1) == 1
         assert film.width == 48

@@ -13,13 +13,13 @@ from service.core.cams.maps import ClassMap
 from service.core.models import Placement
 from service.core.render.atlas import (
     MAX_SIDE,
+    atlas_cell_placement,
+    atlas_cell_size,
+    atlas_levels,
     atlas_png,
-    averaged,
-    cell_placement,
-    cell_size,
-    dequantise,
-    map_levels,
-    quantise,
+    block_average,
+    dequantize,
+    quantize,
 )
 
 VALUES = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False)
@@ -28,7 +28,7 @@ MAPS = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), eleme
 
 def levels_and_bounds(values: np.ndarray) -> tuple[np.ndarray, float, float]:
     seen = ClassMap(values, 1.0)
-    return map_levels(seen), seen.minimum, seen.peak
+    return atlas_levels(seen), seen.minimum, seen.peak
 
 
 @given(MAPS)
@@ -39,7 +39,7 @@ def test_levels_read_back_are_off_by_half_a_level_at_most(values: np.ndarray) ->
         step = np.where(exact > 0, high / 127, -low / 128)
     else:
         step = np.full(values.shape, (high - low) / 255)
-    error = np.abs(dequantise(levels, low, high).astype(np.float64) - exact)
+    error = np.abs(dequantize(levels, low, high).astype(np.float64) - exact)
     # What float32 itself rounds by, at the largest and at the smallest values there are.
     assert (error <= 0.5 * step + 1e-6 * max(high, -low) + 1e-44).all()
 
@@ -63,7 +63,7 @@ def test_levels_of_what_was_read_back_are_the_same(values: np.ndarray) -> None:
     levels, low, high = levels_and_bounds(values)
     # Where all is far from 0, float32 has fewer steps than there are levels.
     if high - low > 1e-3 * abs(low):
-        again = quantise(dequantise(levels, low, high), low, high)
+        again = quantize(dequantize(levels, low, high), low, high)
         np.testing.assert_array_equal(again, levels)
 
 
@@ -82,13 +82,13 @@ def test_levels_of_what_was_read_back_are_the_same(values: np.ndarray) -> None:
     ],
 )
 def test_levels_by_hand(values: list[float], levels: list[int]) -> None:
-    assert map_levels(ClassMap(np.array([values], np.float32), 1.0)).tolist() == [levels]
+    assert atlas_levels(ClassMap(np.array([values], np.float32), 1.0)).tolist() == [levels]
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 140), st.integers(1, 140)), elements=st.just(3)))
 def test_no_side_is_longer_than_a_cells(values: np.ndarray) -> None:
-    small = averaged(values)
-    assert small.shape == cell_size(*values.shape)
+    small = block_average(values)
+    assert small.shape == atlas_cell_size(*values.shape)
     assert max(small.shape) <= MAX_SIDE
     np.testing.assert_allclose(small, 3)
     if max(values.shape) <= MAX_SIDE:
@@ -97,13 +97,13 @@ def test_no_side_is_longer_than_a_cells(values: np.ndarray) -> None:
 
 def test_a_large_map_is_averaged_over_blocks_that_lie_at_their_middle() -> None:
     values = np.arange(130 * 65, dtype=np.float32).reshape(130, 65)
-    small = averaged(values)
+    small = block_average(values)
     assert small.shape == (44, 22)
     assert small[1, 2] == pytest.approx(values[3:6, 6:9].mean())
     assert small[43, 21] == pytest.approx(values[129:, 63:].mean())
     # Positions 0, 1, 2 lie on pixels 2, 4, 6.
-    assert cell_placement(Placement(2, 2), 130, 65) == Placement(4, 6)
-    assert cell_placement(Placement(2, 2), 24, 24) == Placement(2, 2)
+    assert atlas_cell_placement(Placement(2, 2), 130, 65) == Placement(4, 6)
+    assert atlas_cell_placement(Placement(2, 2), 24, 24) == Placement(2, 2)
 
 
 def test_the_page_has_a_row_a_map_and_a_column_an_epoch() -> None:

@@ -48,7 +48,7 @@ def test_one_value_that_is_not_finite_makes_the_map_so(value):
     signed = np.ones((3, 3), np.float32)
     signed[1, 1] = value
     seen = ClassMap(signed, 1.0)
-    assert seen.blank() is seen.blank(0.0) is Blank.NOT_FINITE
+    assert seen.blank_cause() is seen.blank_cause(0.0) is Blank.NOT_FINITE
     assert np.isnan([seen.peak, seen.minimum]).all()
 
 
@@ -87,8 +87,8 @@ def test_a_map_is_blank_exactly_when_its_peak_does_not_exceed_the_threshold(
 
 def test_a_map_knows_its_own_cause():
     negative = ClassMap(np.array([[-2.0, -1.0]], np.float32), activation_peak=1.0)
-    assert negative.blank() is Blank.ALL_NEGATIVE
+    assert negative.blank_cause() is Blank.ALL_NEGATIVE
     assert negative.peak == 0.0
     faint = ClassMap(np.array([[1e-6, 0.0]], np.float32), activation_peak=1.0)
-    assert faint.blank() is Blank.NONE
-    assert faint.blank(epsilon=1e-5) is Blank.SATURATED
+    assert faint.blank_cause() is Blank.NONE
+    assert faint.blank_cause(epsilon=1e-5) is Blank.SATURATED

@@ -53,16 +53,16 @@ def network(output_activation: str) -> StagedNetwork:
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
 def test_alpha_of_the_units(output_activation):
     seen = Cut(network(output_activation), IMAGE, "conv")
-    assert torch.allclose(seen.units, torch.tensor([[math.log(3), 0.0]]), atol=1e-6)
-    assert torch.allclose(seen.unit_weights, torch.tensor([[[0.5], [-0.25]]]))
+    assert torch.allclose(seen.pre_activations, torch.tensor([[math.log(3), 0.0]]), atol=1e-6)
+    assert torch.allclose(seen.channel_weights, torch.tensor([[[0.5], [-0.25]]]))
 
 
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
 def test_the_proposed_map(output_activation):
     ours = class_maps(network(output_activation), IMAGE, "conv", ["proposed"])
     assert np.allclose(ours.signed["proposed"][0], UNIT_MAPS)
-    assert np.allclose(ours.one("proposed", 0, 0).values, A / 2)
-    assert np.array_equal(ours.one("proposed", 0, 1).values, np.zeros((2, 2)))
+    assert np.allclose(ours.class_map("proposed", 0, 0).values, A / 2)
+    assert np.array_equal(ours.class_map("proposed", 0, 1).values, np.zeros((2, 2)))
 
 
 def test_the_conventional_map_behind_softmax():
@@ -84,7 +84,7 @@ def test_the_conventional_map_behind_sigmoid_and_softmax():
 
 def test_what_is_measured_of_a_map():
     ours = class_maps(network("identity"), IMAGE, "conv", ["proposed"])
-    for_it, against_it = (ours.one("proposed", 0, c) for c in (0, 1))
+    for_it, against_it = (ours.class_map("proposed", 0, c) for c in (0, 1))
     assert (for_it.peak, for_it.minimum, for_it.activation_peak) == (1.5, 0.0, 3.0)
     assert (against_it.peak, against_it.minimum, against_it.activation_peak) == (0.0, -0.75, 3.0)
 
@@ -102,5 +102,5 @@ def test_a_head_without_closed_form():
     }
     staged.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
     seen = Cut(staged.eval(), IMAGE, "conv")
-    assert seen.units.tolist() == [[4.0, 6.0]]
-    assert seen.unit_weights.tolist() == [[[2 / 4], [4 / 4]]]
+    assert seen.pre_activations.tolist() == [[4.0, 6.0]]
+    assert seen.channel_weights.tolist() == [[[2 / 4], [4 / 4]]]

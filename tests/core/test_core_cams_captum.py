@@ -9,7 +9,7 @@ import torch
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets.dataset import Split
-from service.core.images import as_input
+from service.core.images import to_network_input
 from service.core.spec import RunSpec
 from service.core.training import train
 from tests.single_precision import RELATIVE_ERROR, allowed_errors, assert_within_errors
@@ -47,7 +47,7 @@ def test_maps_of_the_papers_network_on_mnist_are_captums(mnist, captum_maps):
     spec = RunSpec.model_validate({"epochs": 1, "samples_per_epoch": 2000})
     *_, last = train(spec, tested_on_few)
     network = last.network.eval()
-    pixels = as_input(mnist.test.images[:1])
+    pixels = to_network_input(mnist.test.images[:1])
     ours = class_maps(network, pixels, "conv2", list(PAPER_METHODS)).signed
     for method in PAPER_METHODS:
         theirs = captum_maps(network, pixels, "conv2", method)

@@ -61,9 +61,9 @@ def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, ima
     cut = Cut(network, images.double(), INPUT)
     for label, parts in zip((0, 3), full_gradients(cut, UNIT, cut.images, [0, 3]), strict=True):
         total = torch.stack([part.sum((1, 2, 3)) for part in parts]).sum(0)
-        assert torch.allclose(total, cut.units[:, label], rtol=1e-9)
+        assert torch.allclose(total, cut.pre_activations[:, label], rtol=1e-9)
         # Without the biases' parts something would be missing.
-        assert not torch.allclose(parts[0].sum((1, 2, 3)), cut.units[:, label], rtol=1e-2)
+        assert not torch.allclose(parts[0].sum((1, 2, 3)), cut.pre_activations[:, label], rtol=1e-2)
 
 
 def test_every_bias_has_a_part(images):

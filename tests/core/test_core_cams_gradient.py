@@ -31,7 +31,7 @@ from torchcam.methods import LayerCAM as TorchLayerCAM
 from torchcam.methods import XGradCAM as TorchXGradCAM
 
 from service.core.cams.cut import Cut
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.maps import class_maps
 from service.core.cams.weighted import weighted_sum
 from service.core.models import StagedNetwork
@@ -64,7 +64,7 @@ def ours(network: StagedNetwork, layer: str, text: str) -> Tensor:
     """Maps (N, C, H, W) after their ReLU."""
     with torch.no_grad():
         cut = Cut(network, IMAGES, layer)
-        return Explanation.parse(text).maps(cut, range(CLASSES)).clamp(min=0)
+        return MethodSpec.parse(text).compute(cut, range(CLASSES)).clamp(min=0)
 
 
 def torch_cams(
@@ -218,7 +218,7 @@ def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, te
     theirs = grad_cams(network, layer, method)
     with torch.no_grad():
         cut = Cut(network, IMAGES, layer)
-        signed = Explanation.parse(text).maps(cut, range(CLASSES))
+        signed = MethodSpec.parse(text).compute(cut, range(CLASSES))
     for image in range(len(IMAGES)):
         for label in range(CLASSES):
             one, other = signed[image, label], theirs[image, label]
@@ -230,7 +230,7 @@ def test_the_sign_of_a_principal_component_is_that_of_the_summed_channels(place)
     with torch.no_grad():
         cut = Cut(network, IMAGES, layer)
         for text in ("eigen-cam", "kpca-cam"):
-            maps = Explanation.parse(text).maps(cut, [0])[:, 0].flatten(1)
+            maps = MethodSpec.parse(text).compute(cut, [0])[:, 0].flatten(1)
             sums = cut.activations.sum(1).flatten(1)
             assert ((maps - maps.mean(1, True)) * (sums - sums.mean(1, True))).sum(1).min() > 0
 

@@ -24,7 +24,7 @@ def test_the_proposed_map_is_torch_cams_after_its_scaling(network, images):
         with TorchCamGradCAM(network, target_layer="conv2") as extractor:
             (theirs,) = extractor(label, network(images))
         for i in range(len(images)):
-            values = ours.one("proposed", i, label).values
+            values = ours.class_map("proposed", i, label).values
             lifted = values - values.min()
             scaled = lifted / (lifted.max() + 1e-8)  # equation 3, with the guard of torch-cam
             assert np.allclose(scaled, theirs[i].numpy(), atol=1e-4)
@@ -36,7 +36,7 @@ def test_the_proposed_map_is_pytorch_grad_cams_after_its_scaling(network, images
         for label in range(10):
             theirs = extractor(images, [ClassifierOutputTarget(label)] * len(images))
             for i in range(len(images)):
-                values = ours.one("proposed", i, label).values
+                values = ours.class_map("proposed", i, label).values
                 # It scales a layer's map, resizes it, takes the mean over layers, scales again.
                 resized = scale_cam_image(values[None], (28, 28))
                 assert np.allclose(scale_cam_image(resized)[0], theirs[i], atol=1e-4)

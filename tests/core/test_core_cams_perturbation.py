@@ -112,7 +112,7 @@ def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, 
                 None,
             )
         # Theirs divides by y, so that a negative score turns the map round.
-        signed = torch.from_numpy(weights).double() * cut.units[:, label, None].sign()
+        signed = torch.from_numpy(weights).double() * cut.pre_activations[:, label, None].sign()
         expected = (signed[:, :, None, None] * cut.activations).sum(1)
         assert close(maps[:, label], expected)
 

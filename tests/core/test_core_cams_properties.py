@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from service.core.cams.cut import Cut
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.maps import class_maps
-from service.core.cams.method import Cost, Place
+from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS
 from service.core.models.stages import Convolution, StagedNetwork
 from service.errors import InvalidValue
@@ -23,7 +23,9 @@ from tests.core.networks import CLASSES, close, residual, unchanged, vgg
 LAYER_METHODS = [
     name
     for name, method in METHODS.items()
-    if method.place is Place.LAYER and method.cost is not Cost.PERTURBATIONS and name != "cam"
+    if method.attribution_level is AttributionLevel.LAYER
+    and method.cost is not Cost.PERTURBATIONS
+    and name != "cam"
 ]
 seeds = st.integers(0, 2**31)
 
@@ -54,7 +56,7 @@ def images(seed: int, size: int = 12) -> Tensor:
 def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Tensor:
     with torch.no_grad():
         cut = Cut(network, pixels, layer)
-        return Explanation.parse(text).maps(cut, range(cut.units.shape[1]))
+        return MethodSpec.parse(text).compute(cut, range(cut.pre_activations.shape[1]))
 
 
 @settings(deadline=None, max_examples=25)
@@ -66,8 +68,8 @@ def test_hires_cam_sums_to_the_unit_but_for_the_biases(seed, layer):
     with torch.no_grad():
         total = maps_of(network, pixels, layer, "hires-cam").sum((-2, -1))
         step = 1e-6
-        moved = cut.at(cut.activations * (1 + step)).units
-        slope = (moved - cut.units) / step
+        moved = cut.with_activations(cut.activations * (1 + step)).pre_activations
+        slope = (moved - cut.pre_activations) / step
     assert torch.allclose(total, slope, atol=1e-6, rtol=1e-4)
 
 
@@ -78,12 +80,12 @@ def test_integrated_gradients_sum_to_what_the_score_gains_over_a_layer_at_rest(s
     network.hidden = nn.Linear(64, 6).double()
     network.activation = nn.Tanh()  # smooth, so that the rule converges
     text = f"layer-integrated-gradients/{target}?steps=128"
-    explanation = Explanation.parse(text)
+    explanation = MethodSpec.parse(text)
     cut = Cut(network, pixels, "conv2")
     with torch.no_grad():
         total = maps_of(network, pixels, "conv2", text).sum((-2, -1))
         gain = explanation.target.scores(cut.outputs) - explanation.target.scores(
-            cut.at(torch.zeros_like(cut.activations)).outputs
+            cut.with_activations(torch.zeros_like(cut.activations)).outputs
         )
     if target != "margin":  # whose strongest rival may change on the way
         assert torch.allclose(total, gain, atol=1e-3)

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.cams.maps import class_maps, images_at_once, look
+from service.core.cams.maps import class_maps, explain_images, images_at_once
 from service.core.cams.methods import METHODS, PAPER_METHODS
-from service.core.images import as_input
+from service.core.images import to_network_input
 from service.core.models.stages import Convolution, StagedNetwork
 from service.errors import UnknownName
 
@@ -69,7 +69,7 @@ def test_a_batch_gives_what_its_images_give_one_by_one(with_and_without_closed_f
         batch = class_maps(network, images, layer, list(PAPER_METHODS))
         for i in range(len(images)):
             alone = class_maps(network, images[i : i + 1], layer, list(PAPER_METHODS))
-            assert_same(batch.only(i).signed, alone.signed)
+            assert_same(batch.select_image(i).signed, alone.signed)
             assert np.allclose(batch.probabilities[i], alone.probabilities[0], atol=1e-6)
             assert batch.activation_peaks[i] == pytest.approx(alone.activation_peaks[0], rel=1e-6)
 
@@ -85,7 +85,7 @@ def test_both_methods_in_one_pass_are_those_asked_for_alone(learned, images):
 
 def test_eight_threads_share_a_network_as_one_would_use_it(with_and_without_closed_form, digits):
     jobs = [
-        (network, layer, as_input(digits.test.images[i : i + 2]))
+        (network, layer, to_network_input(digits.test.images[i : i + 2]))
         for network in with_and_without_closed_form
         for layer in network.layers
         for i in range(0, 16, 2)
@@ -122,9 +122,9 @@ def test_a_pass_leaves_no_trace_on_the_network(with_and_without_closed_form, ima
 def test_a_network_in_training_is_looked_at_in_evaluation_mode(untrained, digits):
     pixels = list(digits.test.images[:2])
     network = untrained(dropout=0.9)
-    expected = look(network, pixels, "conv2", ["proposed"])
+    expected = explain_images(network, pixels, "conv2", ["proposed"])
     network.train()
-    seen = look(network, pixels, "conv2", ["proposed"])
+    seen = explain_images(network, pixels, "conv2", ["proposed"])
     assert network.training
     assert np.array_equal(seen.signed["proposed"], expected.signed["proposed"])
 
@@ -133,7 +133,7 @@ def test_values_are_the_signed_map_after_relu(learned, images):
     seen = class_maps(learned("identity"), images, "conv2", list(PAPER_METHODS))
     for method in PAPER_METHODS:
         for label in range(10):
-            one = seen.one(method, 0, label)
+            one = seen.class_map(method, 0, label)
             assert one.values.dtype == one.signed.dtype == np.float32
             assert np.array_equal(one.values, np.where(one.signed > 0, one.signed, 0))
             assert one.peak == one.values.max() >= 0
@@ -167,7 +167,7 @@ def test_an_unknown_method_is_refused_with_those_there_are(untrained, images):
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_many_images_in_blocks_give_what_they_give_in_one(learned, digits, layer):
-    network, pixels = learned("identity"), as_input(digits.test.images[:40])
+    network, pixels = learned("identity"), to_network_input(digits.test.images[:40])
     methods = ["proposed", "layer-cam/centred"]
     at_once = class_maps(network, pixels, layer, methods)
     blocks = class_maps(network, pixels, layer, methods, memory_bytes=2**21)

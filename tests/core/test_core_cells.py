@@ -19,14 +19,14 @@ from service.core.render.cells import (
     Cell,
     Scale,
     Style,
-    colours,
-    equation_3,
-    hatched,
-    levels,
-    picture,
+    cell_levels,
+    cell_rgb,
+    hatch,
+    image_rgb,
+    normalize_to_scale,
 )
-from service.core.render.colormaps import colour_table
-from service.core.render.single import map_png
+from service.core.render.colormaps import color_table
+from service.core.render.single import render_map
 
 SIDE = 24
 IMAGE = torch.arange(SIDE * SIDE).reshape(1, SIDE, SIDE).remainder(256).to(torch.uint8)
@@ -43,7 +43,7 @@ def seen(signed: np.ndarray) -> ClassMap:
 
 def cell(signed: np.ndarray, scale: Scale | None = None) -> Cell:
     one = seen(signed)
-    return Cell(one, scale or Scale.of(one), IMAGE, EACH_PIXEL)
+    return Cell(one, scale or Scale.from_map(one), IMAGE, EACH_PIXEL)
 
 
 def ramp() -> np.ndarray:
@@ -59,15 +59,15 @@ def blank_cell(cause: Blank) -> Cell:
         Blank.DEAD: (ramp() * 0, 0.0),
     }[cause]
     one = ClassMap(signed.astype(np.float32), activation_peak)
-    blank = Cell(one, Scale.of(one), IMAGE, EACH_PIXEL)
-    assert blank.blank is cause
+    blank = Cell(one, Scale.from_map(one), IMAGE, EACH_PIXEL)
+    assert blank.blank_cause is cause
     return blank
 
 
 @given(maps)
 def test_equation_3_is_the_papers(signed):
     one = seen(signed)
-    ours = equation_3(one.values, Scale.of(one))
+    ours = normalize_to_scale(one.values, Scale.from_map(one))
     relu = np.maximum(signed.astype(np.float64), 0)
     extent = relu.max() - relu.min()
     theirs = (relu - relu.min()) / extent if extent > 0 else np.zeros_like(relu)
@@ -78,14 +78,14 @@ def test_equation_3_is_the_papers(signed):
 @pytest.mark.parametrize("value", [0.0, -2.0, 5.0])
 def test_a_map_of_one_value_is_drawn_as_zeros(value):
     one = seen(np.full((3, 3), value))
-    assert equation_3(one.values, Scale.of(one)).tolist() == [[0.0] * 3] * 3
+    assert normalize_to_scale(one.values, Scale.from_map(one)).tolist() == [[0.0] * 3] * 3
 
 
 @settings(deadline=None)
 @example(np.full((4, 4), 4, "float32"), 0.0, float(np.finfo("float32").tiny))
 @given(maps, st.floats(-10, 10, width=32), st.floats(0, 10, width=32))
 def test_a_shared_scale_clips_what_lies_outside(signed, minimum, peak):
-    drawn = equation_3(seen(signed).values, Scale(minimum, peak))
+    drawn = normalize_to_scale(seen(signed).values, Scale(minimum, peak))
     assert not np.isnan(drawn).any()
     assert ((drawn >= 0) & (drawn <= 1)).all()
     low = max(0.0, minimum)
@@ -96,14 +96,14 @@ def test_a_shared_scale_clips_what_lies_outside(signed, minimum, peak):
 
 def test_a_shared_scale_lets_a_weak_map_look_weak():
     strong, weak = ramp(), ramp() / 4
-    shared = Scale.of(seen(strong))
-    assert levels(cell(strong, shared), Style.GRAY, SIDE).max() == 255
-    assert levels(cell(weak, shared), Style.GRAY, SIDE).max() == 64
-    assert levels(cell(weak), Style.GRAY, SIDE).max() == 255
+    shared = Scale.from_map(seen(strong))
+    assert cell_levels(cell(strong, shared), Style.GRAY, SIDE).max() == 255
+    assert cell_levels(cell(weak, shared), Style.GRAY, SIDE).max() == 64
+    assert cell_levels(cell(weak), Style.GRAY, SIDE).max() == 255
 
 
 def test_levels_are_equation_3_in_256_steps():
-    drawn = levels(cell(ramp()), Style.GRAY, SIDE)
+    drawn = cell_levels(cell(ramp()), Style.GRAY, SIDE)
     assert drawn.dtype == np.uint8
     assert np.array_equal(drawn, np.rint(np.maximum(ramp(), 0) / 3 * 255))
 
@@ -112,7 +112,7 @@ def test_a_map_grows_bilinearly_between_its_places():
     # Four positions on pixels 4, 9, 14 and 19 of 24.
     signed = np.arange(16.0).reshape(4, 4)
     one = seen(signed)
-    drawn = levels(Cell(one, Scale.of(one), IMAGE, Placement(4, 5)), Style.GRAY, SIDE)
+    drawn = cell_levels(Cell(one, Scale.from_map(one), IMAGE, Placement(4, 5)), Style.GRAY, SIDE)
     assert drawn[4::5, 4::5].tolist() == np.rint(signed / 15 * 255).tolist()
     along, down = drawn[4, 4:20], drawn[4:20, 4]
     assert np.abs(along - np.interp(range(16), range(0, 16, 5), [0, 1, 2, 3]) * 17).max() <= 1
@@ -121,7 +121,9 @@ def test_a_map_grows_bilinearly_between_its_places():
 
 def test_a_map_fades_out_beyond_its_outermost_places():
     one = seen(np.ones((4, 4)))
-    drawn = levels(Cell(one, Scale(0, 1), IMAGE, Placement(6, 4)), Style.GRAY, SIDE).astype(int)
+    drawn = cell_levels(Cell(one, Scale(0, 1), IMAGE, Placement(6, 4)), Style.GRAY, SIDE).astype(
+        int
+    )
     assert (drawn[6:19, 6:19] == 255).all()  # pixels 6, 10, 14 and 18, and between them
     assert np.abs(drawn[10, :7] - np.array([0, 0, 0, 64, 128, 191, 255])).max() <= 1
     assert np.array_equal(drawn[:, :], drawn.T)
@@ -133,7 +135,7 @@ def test_a_map_fades_out_beyond_its_outermost_places():
 def test_a_spot_is_drawn_where_its_pixel_lies_at_any_size(size):
     signed = np.zeros((SIDE, SIDE))
     signed[5, 18] = 1
-    drawn = levels(cell(signed), Style.GRAY, size).astype(float)
+    drawn = cell_levels(cell(signed), Style.GRAY, size).astype(float)
     ys, xs = np.mgrid[:size, :size]
     centre = [(at * drawn).sum() / drawn.sum() for at in (ys, xs)]
     expected = [(pixel + 0.5) * size / SIDE - 0.5 for pixel in (5, 18)]
@@ -141,37 +143,37 @@ def test_a_spot_is_drawn_where_its_pixel_lies_at_any_size(size):
 
 
 def test_gray_and_heatmap_are_the_levels_in_their_colours():
-    drawn = levels(cell(ramp()), Style.GRAY, SIDE)
-    gray = colours(cell(ramp()), Style.GRAY, "jet", SIDE)
-    heat = colours(cell(ramp()), Style.HEATMAP, "viridis", SIDE)
+    drawn = cell_levels(cell(ramp()), Style.GRAY, SIDE)
+    gray = cell_rgb(cell(ramp()), Style.GRAY, "jet", SIDE)
+    heat = cell_rgb(cell(ramp()), Style.HEATMAP, "viridis", SIDE)
     assert np.array_equal(gray, np.stack([drawn] * 3, axis=2))
-    assert np.array_equal(heat, colour_table("viridis")[drawn])
+    assert np.array_equal(heat, color_table("viridis")[drawn])
 
 
 def test_an_overlay_is_half_heat_and_half_image():
-    heat = colours(cell(ramp()), Style.HEATMAP, "jet", SIDE).astype(float)
-    image = picture(IMAGE, SIDE).astype(float)
-    overlay = colours(cell(ramp()), Style.OVERLAY, "jet", SIDE)
+    heat = cell_rgb(cell(ramp()), Style.HEATMAP, "jet", SIDE).astype(float)
+    image = image_rgb(IMAGE, SIDE).astype(float)
+    overlay = cell_rgb(cell(ramp()), Style.OVERLAY, "jet", SIDE)
     assert np.abs(overlay - (heat + image) / 2).max() <= 1
 
 
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_blank_overlay_is_its_image_under_stripes(cause):
-    drawn = colours(blank_cell(cause), Style.OVERLAY, "jet", 64)
+    drawn = cell_rgb(blank_cell(cause), Style.OVERLAY, "jet", 64)
     striped = (drawn == HATCH).all(axis=2)
     assert 0.05 < striped.mean() < 0.5
-    assert np.array_equal(drawn[~striped], (picture(IMAGE, 64) // 2 + 24)[~striped])
+    assert np.array_equal(drawn[~striped], (image_rgb(IMAGE, 64) // 2 + 24)[~striped])
 
 
 def test_stripes_differ_by_cause():
-    drawn = [colours(blank_cell(cause), Style.OVERLAY, "jet", 32) for cause in CAUSES]
+    drawn = [cell_rgb(blank_cell(cause), Style.OVERLAY, "jet", 32) for cause in CAUSES]
     for one, other in itertools.combinations(drawn, 2):
         assert not np.array_equal(one, other)
 
 
 def test_saturated_stripes_rise_and_all_negative_ones_fall():
     def stripes(cause: Blank) -> np.ndarray:
-        return (hatched(np.zeros((32, 32, 3), np.uint8), cause) == HATCH).all(axis=2)
+        return (hatch(np.zeros((32, 32, 3), np.uint8), cause) == HATCH).all(axis=2)
 
     rising, falling = stripes(Blank.SATURATED), stripes(Blank.ALL_NEGATIVE)
     assert np.array_equal(rising[1:, :-1], rising[:-1, 1:])  # one down, one to the left
@@ -188,14 +190,14 @@ def test_saturated_stripes_rise_and_all_negative_ones_fall():
 def test_a_map_that_is_not_finite_is_hatched_in_every_style(style):
     seen = ClassMap(np.array([[1, np.nan], [0, 1]], np.float32), 1.0)
     cell = Cell(seen, Scale(-1, 1), IMAGE, EACH_PIXEL)
-    expected = hatched(picture(IMAGE, SIDE), Blank.NOT_FINITE)
-    assert np.array_equal(colours(cell, style, "jet", SIDE), expected)
+    expected = hatch(image_rgb(IMAGE, SIDE), Blank.NOT_FINITE)
+    assert np.array_equal(cell_rgb(cell, style, "jet", SIDE), expected)
 
 
 def test_the_largest_floats_are_drawn_in_the_signed_style():
     most = np.finfo(np.float32).max
     seen = ClassMap(np.array([[most, -most]], np.float32).repeat(SIDE // 2, 1).repeat(SIDE, 0), 1.0)
-    drawn = levels(Cell(seen, Scale.of(seen), IMAGE, EACH_PIXEL), Style.SIGNED, SIDE)
+    drawn = cell_levels(Cell(seen, Scale.from_map(seen), IMAGE, EACH_PIXEL), Style.SIGNED, SIDE)
     assert drawn[1:-1, 1].min() > 250
     assert drawn[1:-1, -2].max() < 5
 
@@ -203,13 +205,13 @@ def test_the_largest_floats_are_drawn_in_the_signed_style():
 @pytest.mark.parametrize("style", [Style.HEATMAP, Style.GRAY])
 @pytest.mark.parametrize("cause", CAUSES)
 def test_a_blank_map_is_drawn_as_zeros(style, cause):
-    assert not levels(blank_cell(cause), style, SIDE).any()
+    assert not cell_levels(blank_cell(cause), style, SIDE).any()
 
 
 def test_signed_colours_have_0_in_the_middle_of_the_table():
     signed = ramp()
     signed[12, :3] = 0
-    drawn = levels(cell(signed), Style.SIGNED, SIDE).astype(int)
+    drawn = cell_levels(cell(signed), Style.SIGNED, SIDE).astype(int)
     assert set(drawn[12, :3]) <= {127, 128}
     assert drawn.max() == 255
     assert drawn.min() == round(127.5 - 127.5 / 3)  # -1 on a scale of 3 to either side
@@ -219,7 +221,7 @@ def test_signed_colours_have_0_in_the_middle_of_the_table():
 @given(arrays("float32", (SIDE, SIDE), elements=st.floats(-100, 100, width=32)))
 def test_signed_colours_treat_both_signs_alike(signed):
     ours, theirs = (
-        levels(cell(values), Style.SIGNED, SIDE).astype(int) for values in (signed, -signed)
+        cell_levels(cell(values), Style.SIGNED, SIDE).astype(int) for values in (signed, -signed)
     )
     assert np.abs(ours + theirs - 255).max() <= 1
     assert (ours[signed > 0] >= 127).all()
@@ -227,7 +229,7 @@ def test_signed_colours_treat_both_signs_alike(signed):
 
 
 def test_a_signed_map_of_zeros_is_the_middle_colour():
-    drawn = levels(cell(np.zeros((SIDE, SIDE))), Style.SIGNED, 16)
+    drawn = cell_levels(cell(np.zeros((SIDE, SIDE))), Style.SIGNED, 16)
     assert set(drawn.ravel()) <= {127, 128}
 
 
@@ -235,7 +237,7 @@ def test_a_signed_map_of_zeros_is_the_middle_colour():
 @pytest.mark.parametrize("depth", [1, 3])
 def test_a_picture_keeps_its_pixels_sharp_when_it_grows(depth, size):
     image = torch.randint(0, 256, (depth, 28, 28)).to(torch.uint8)
-    drawn = picture(image, size)
+    drawn = image_rgb(image, size)
     assert drawn.shape == (size, size, 3)
     assert drawn.dtype == np.uint8
     if size >= 28:
@@ -246,15 +248,15 @@ def test_a_picture_keeps_its_pixels_sharp_when_it_grows(depth, size):
 
 def test_a_picture_that_shrinks_keeps_its_mean():
     image = torch.randint(0, 256, (1, 64, 64)).to(torch.uint8)
-    assert picture(image, 16).mean() == pytest.approx(image.float().mean().item(), abs=2)
+    assert image_rgb(image, 16).mean() == pytest.approx(image.float().mean().item(), abs=2)
 
 
 @pytest.mark.parametrize("style", Style)
 @pytest.mark.parametrize("drawn", [cell(ramp()), blank_cell(Blank.ALL_NEGATIVE)], ids=["", "blank"])
 def test_a_maps_png_holds_its_colours(style, drawn):
-    with Image.open(io.BytesIO(map_png(drawn, style, "turbo", 40))) as image:
+    with Image.open(io.BytesIO(render_map(drawn, style, "turbo", 40))) as image:
         modes = {Style.OVERLAY: "RGB", Style.GRAY: "L", Style.HEATMAP: "P", Style.SIGNED: "P"}
         assert image.mode == modes[style]
         assert image.size == (40, 40)
         theirs = np.asarray(image.convert("RGB"))
-    assert np.array_equal(theirs, colours(drawn, style, "turbo", 40))
+    assert np.array_equal(theirs, cell_rgb(drawn, style, "turbo", 40))

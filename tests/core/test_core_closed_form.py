@@ -35,7 +35,7 @@ def assert_forms_agree(stages: list, signal: torch.Tensor) -> None:
     assert head is not None, "the head has a closed form"
     with torch.no_grad():
         passed = ClosedPass(head, signal)
-        units, weights = passed.units, passed.position_sums() / signal[0, 0].numel()
+        units, weights = passed.pre_activations, passed.position_sums() / signal[0, 0].numel()
     their_units, their_weights = vector_jacobian(stages, signal)
     assert weights.shape == (IMAGES, CLASSES, CHANNELS)
     assert torch.allclose(units, their_units, atol=1e-6)

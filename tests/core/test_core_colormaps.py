@@ -8,14 +8,14 @@ from service.core.render.colormaps import (
     COLORMAPS,
     DIVERGING_DEFAULT,
     SEQUENTIAL_DEFAULT,
-    colour_table,
+    color_table,
 )
 from service.errors import UnknownName
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
 def test_a_colour_table_is_matplotlibs_of_that_name(name):
-    ours = colour_table(name)
+    ours = color_table(name)
     theirs = mpl.colormaps[name](np.arange(256))[:, :3] * 255
     assert ours.shape == (256, 3)
     assert ours.dtype == np.uint8
@@ -30,13 +30,13 @@ def test_the_defaults_are_of_their_kinds():
 def test_diverging_tables_are_palest_in_the_middle():
     for name, colormap in COLORMAPS.items():
         if colormap.kind == "diverging":
-            table = colour_table(name).astype(int)
+            table = color_table(name).astype(int)
             assert table[127:129].sum(1).min() >= table.sum(1).max() - 20
 
 
 @pytest.mark.parametrize("name", ["Jet", "rainbow", "", "jet_r", "matlab:jet"])
 def test_an_unknown_name_is_refused_with_those_there_are(name):
     with pytest.raises(UnknownName, match="one of jet, turbo, viridis") as refusal:
-        colour_table(name)
+        color_table(name)
     assert refusal.value.field == "colormap"
     assert refusal.value.allowed == {"enum": list(COLORMAPS)}

@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from service.core import environment
-from service.core.environment import MATH_VARIABLES, current_environment, differences, set_threads
+from service.core.environment import (
+    MATH_VARIABLES,
+    current_environment,
+    describe_differences,
+    set_threads,
+)
 
 CPU = torch.device("cpu")
 
@@ -20,7 +25,7 @@ def _threads() -> Iterator[None]:
 
 def test_it_names_the_libraries_the_processor_and_the_threads() -> None:
     set_threads(3)
-    document = current_environment(CPU).document()
+    document = current_environment(CPU).to_dict()
     assert document["torch"] == torch.__version__
     assert document["threads"] == 3
     assert document["cpu_capability"] == torch.backends.cpu.get_cpu_capability()
@@ -29,8 +34,8 @@ def test_it_names_the_libraries_the_processor_and_the_threads() -> None:
 
 
 def test_equal_environments_have_no_differences() -> None:
-    before = current_environment(CPU).document()
-    assert differences(before, current_environment(CPU).document()) == []
+    before = current_environment(CPU).to_dict()
+    assert describe_differences(before, current_environment(CPU).to_dict()) == []
 
 
 @pytest.mark.parametrize(
@@ -38,15 +43,15 @@ def test_equal_environments_have_no_differences() -> None:
     [("torch", "1.0"), ("threads", 99), ("cpu_capability", "DEFAULT"), ("processor", "another")],
 )
 def test_a_difference_names_its_field_and_both_values(name: str, value: object) -> None:
-    before = current_environment(CPU).document()
-    (difference,) = differences(before, before | {name: value})
+    before = current_environment(CPU).to_dict()
+    (difference,) = describe_differences(before, before | {name: value})
     assert difference == f"{name} {value} instead of {before[name]}"
 
 
 def test_a_field_of_another_version_is_no_difference() -> None:
-    before = current_environment(CPU).document()
-    assert differences(before | {"later": 1}, before) == []
-    assert differences(before, before | {"later": 1}) == []
+    before = current_environment(CPU).to_dict()
+    assert describe_differences(before | {"later": 1}, before) == []
+    assert describe_differences(before, before | {"later": 1}) == []
 
 
 def test_variables_that_choose_other_arithmetic_are_differences(
@@ -54,9 +59,9 @@ def test_variables_that_choose_other_arithmetic_are_differences(
 ) -> None:
     for name in MATH_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    before = current_environment(CPU).document()
+    before = current_environment(CPU).to_dict()
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    (difference,) = differences(before, current_environment(CPU).document())
+    (difference,) = describe_differences(before, current_environment(CPU).to_dict())
     assert difference == "math_variables MKL_CBWR=COMPATIBLE instead of none"
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from service.core.datasets.dataset import Split
 from service.core.models.stages import StagedNetwork
-from service.core.training import evaluate
+from service.core.training import evaluate_network
 
 # An image of two pixels is its own logits: (1, 0) where the first is lit, (0, 1) where the second.
 FIRST, SECOND = [[[255, 0]]], [[[0, 255]]]
@@ -28,7 +28,7 @@ def split(*labelled: tuple[list, int]) -> Split:
 
 
 def test_mean_loss_and_accuracy(network):
-    score = evaluate(network, split((FIRST, 0), (SECOND, 1), (SECOND, 1), (FIRST, 1)), 2)
+    score = evaluate_network(network, split((FIRST, 0), (SECOND, 1), (SECOND, 1), (FIRST, 1)), 2)
     assert score.loss == pytest.approx((3 * RIGHT + WRONG) / 4)
     assert score.accuracy == 0.75
     assert score.per_class_accuracy == pytest.approx([1, 2 / 3])
@@ -36,14 +36,14 @@ def test_mean_loss_and_accuracy(network):
 
 def test_batches_of_unequal_size_weigh_by_their_images(network):
     # 150 images are a batch of 100, all right, and one of 50, all wrong.
-    score = evaluate(network, split(*[(FIRST, 0)] * 100, *[(FIRST, 1)] * 50), 2)
+    score = evaluate_network(network, split(*[(FIRST, 0)] * 100, *[(FIRST, 1)] * 50), 2)
     assert score.loss == pytest.approx((100 * RIGHT + 50 * WRONG) / 150)
     assert score.accuracy == pytest.approx(2 / 3)
     assert score.per_class_accuracy == [1, 0]
 
 
 def test_a_class_without_images_counts_as_0(network):
-    score = evaluate(network, split((FIRST, 0)), 2)
+    score = evaluate_network(network, split((FIRST, 0)), 2)
     assert score.per_class_accuracy == [1, 0]
     assert score.accuracy == 1
 
@@ -51,7 +51,7 @@ def test_a_class_without_images_counts_as_0(network):
 def test_an_output_sigmoid_stands_before_softmax(network):
     network.output_activation = "sigmoid"
     lit, dark = 1 / (1 + math.exp(-1)), 1 / 2
-    score = evaluate(network, split((FIRST, 0)), 2)
+    score = evaluate_network(network, split((FIRST, 0)), 2)
     assert score.loss == pytest.approx(math.log(1 + math.exp(dark - lit)))
 
 
@@ -63,5 +63,5 @@ def test_dropout_is_off_and_the_networks_mode_is_kept(training):
     )
     network.load_state_dict({"output.weight": torch.eye(2), "output.bias": torch.zeros(2)})
     network.train(training)
-    assert evaluate(network, split(*[(FIRST, 0)] * 30), 2).loss == pytest.approx(RIGHT)
+    assert evaluate_network(network, split(*[(FIRST, 0)] * 30), 2).loss == pytest.approx(RIGHT)
     assert network.training is training

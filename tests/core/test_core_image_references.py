@@ -54,7 +54,7 @@ def test_an_upload_that_nobody_made_is_not_found(name):
 def test_a_reference_is_within_its_dataset_or_not_found(source):
     for split, size in (("train", source.train_size), ("test", source.test_size)):
         first, last = ImageReference(split, 0), ImageReference(split, size - 1)
-        assert first.within(source) is first
-        assert last.within(source) is last
+        assert first.require_in(source) is first
+        assert last.require_in(source) is last
         with pytest.raises(ImageNotFound, match=f"has images 0 to {size - 1}"):
-            ImageReference(split, size).within(source)
+            ImageReference(split, size).require_in(source)

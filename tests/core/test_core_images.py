@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from service.core.datasets.dataset import ImageReference
-from service.core.images import as_input, from_png, pick, probe_images, to_png
+from service.core.images import from_png, probe_images, select_image, to_network_input, to_png
 from service.core.spec import Probes
 
 
@@ -43,7 +43,7 @@ def test_probes_may_be_listed_ones_alone(digits):
 
 
 def test_an_image_is_picked_with_its_label(digits):
-    image = pick(digits, ImageReference("train", 8))
+    image = select_image(digits, ImageReference("train", 8))
     assert torch.equal(image.pixels, digits.train.images[8])
     assert image.label == digits.train.labels[8]
 
@@ -62,5 +62,5 @@ def test_png_keeps_every_pixel(depth, height, width):
 
 def test_a_network_takes_0_to_1():
     pixels = torch.tensor([[[[0, 51, 255]]]], dtype=torch.uint8)
-    assert torch.allclose(as_input(pixels), torch.tensor([[[[0.0, 0.2, 1.0]]]]))
+    assert torch.allclose(to_network_input(pixels), torch.tensor([[[[0.0, 0.2, 1.0]]]]))
     assert pixels.tolist() == [[[[0, 51, 255]]]]

@@ -21,7 +21,7 @@ from service.core.cams.noise import generator, normal
 from service.core.measures import perturbing
 from service.core.measures.explainer import Explainer
 from service.core.measures.likeness import spearman, ssim
-from service.core.measures.measure import Subject
+from service.core.measures.measure import EvaluationBatch
 from service.core.measures.measures import MEASURES
 from service.core.measures.road import PERCENTILES, changes, impute
 from service.core.models import StagedNetwork
@@ -39,21 +39,21 @@ def network(untrained: Callable[..., StagedNetwork]) -> StagedNetwork:
 
 
 @pytest.fixture(scope="module")
-def subject(network: StagedNetwork, images: torch.Tensor) -> Subject:
+def subject(network: StagedNetwork, images: torch.Tensor) -> EvaluationBatch:
     classes = network(images).argmax(1)
-    return Subject(network, images, classes, EXPLAIN(network, images, classes), EXPLAIN)
+    return EvaluationBatch(network, images, classes, EXPLAIN(network, images, classes), EXPLAIN)
 
 
 @pytest.fixture(scope="module")
-def untied(subject: Subject) -> Subject:
+def untied(subject: EvaluationBatch) -> EvaluationBatch:
     """With maps whose values all differ: peers remove equal ones all at once."""
     random = torch.Generator().manual_seed(0)
     order = torch.stack([torch.randperm(784, generator=random) for _ in subject.images])
     maps = (order / 784).view(-1, 28, 28)
-    return Subject(subject.network, subject.images, subject.classes, maps, EXPLAIN)
+    return EvaluationBatch(subject.network, subject.images, subject.classes, maps, EXPLAIN)
 
 
-def targets(subject: Subject) -> list[ClassifierOutputSoftmaxTarget]:
+def targets(subject: EvaluationBatch) -> list[ClassifierOutputSoftmaxTarget]:
     return [ClassifierOutputSoftmaxTarget(c) for c in subject.classes.tolist()]
 
 
@@ -70,7 +70,7 @@ def test_imputation_is_theirs(images: torch.Tensor) -> None:
         torch.testing.assert_close(ours, torch.stack(theirs), atol=1e-6, rtol=0)
 
 
-def test_road_without_noise_is_theirs(untied: Subject) -> None:
+def test_road_without_noise_is_theirs(untied: EvaluationBatch) -> None:
     ours = changes(untied, noise=0)
     for column, remove in enumerate((RemoveMostRelevantFirst, RemoveLeastRelevantFirst)):
         theirs = np.mean(
@@ -86,15 +86,17 @@ def test_road_without_noise_is_theirs(untied: Subject) -> None:
         np.testing.assert_allclose(ours[:, column].numpy(), theirs, atol=2e-6)
 
 
-def test_road_is_half_of_the_difference_and_the_noise_changes_little(untied: Subject) -> None:
+def test_road_is_half_of_the_difference_and_the_noise_changes_little(
+    untied: EvaluationBatch,
+) -> None:
     most, least = changes(untied, noise=0).unbind(1)
     noisy = MEASURES["road"].compute(untied)
     torch.testing.assert_close(noisy, (least - most) / 2, atol=0.05, rtol=0)
     assert not torch.equal(noisy, (least - most) / 2)
 
 
-def test_drop_and_increase_are_theirs(subject: Subject) -> None:
-    given = (subject.images, subject.unit_maps.numpy(), targets(subject), subject.network)
+def test_drop_and_increase_are_theirs(subject: EvaluationBatch) -> None:
+    given = (subject.images, subject.normalized_maps.numpy(), targets(subject), subject.network)
     drop = MEASURES["average-drop"].compute(subject)
     # Theirs is not divided by the confidence before, against the paper.
     theirs = DropInConfidence()(*given)
@@ -104,8 +106,8 @@ def test_drop_and_increase_are_theirs(subject: Subject) -> None:
     np.testing.assert_array_equal(rise.numpy(), IncreaseInConfidence()(*given))
 
 
-def test_coherency_complexity_and_arcc_are_theirs(subject: Subject) -> None:
-    maps, asked = subject.unit_maps.numpy(), targets(subject)
+def test_coherency_complexity_and_arcc_are_theirs(subject: EvaluationBatch) -> None:
+    maps, asked = subject.normalized_maps.numpy(), targets(subject)
 
     def explain(input_tensor: torch.Tensor, targets: object) -> np.ndarray:
         return EXPLAIN(subject.network, input_tensor, subject.classes).numpy()
@@ -122,7 +124,7 @@ def test_coherency_complexity_and_arcc_are_theirs(subject: Subject) -> None:
     np.testing.assert_allclose(arcc.numpy(), joined(*given), atol=1e-5)
 
 
-def test_infidelity_is_captums_formula_with_each_images_own_noise(subject: Subject) -> None:
+def test_infidelity_is_captums_formula_with_each_images_own_noise(subject: EvaluationBatch) -> None:
     images, classes = subject.images, subject.classes
     samples = perturbing.INFIDELITY_SAMPLES
     drawn = 0.2 * normal(images, samples, (1, 28, 28), subject.seed)
@@ -152,7 +154,7 @@ def test_a_linear_scores_gradient_has_no_infidelity_to_it() -> None:
     assert found.abs().max() < 1e-5
 
 
-def test_sensitivity_is_the_largest_move_of_the_map(subject: Subject) -> None:
+def test_sensitivity_is_the_largest_move_of_the_map(subject: EvaluationBatch) -> None:
     samples = perturbing.SENSITIVITY_SAMPLES
     expected = []
     for image, label, own in zip(subject.images, subject.classes, subject.maps, strict=True):

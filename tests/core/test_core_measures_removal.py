@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.core.measures.measure import Subject
+from service.core.measures.measure import EvaluationBatch
 from service.core.measures.measures import MEASURES
 from service.core.measures.order import deletion, insertion
 from service.core.measures.pointing import foreground
@@ -24,9 +24,11 @@ def linear(weights: list[float] | Tensor) -> StagedNetwork:
     return StagedNetwork({"flatten": nn.Flatten(), "output": layer}).eval()
 
 
-def subject(network: StagedNetwork, images: Tensor, maps: Tensor, **more: Tensor) -> Subject:
+def subject(
+    network: StagedNetwork, images: Tensor, maps: Tensor, **more: Tensor
+) -> EvaluationBatch:
     classes = torch.zeros(len(images), dtype=torch.long)
-    return Subject(network, images, classes, maps, lambda _, some, __: some.mean(1), **more)
+    return EvaluationBatch(network, images, classes, maps, lambda _, some, __: some.mean(1), **more)
 
 
 def sigmoid(x: float) -> float:
@@ -34,13 +36,15 @@ def sigmoid(x: float) -> float:
 
 
 @pytest.fixture
-def four_pixels() -> Subject:
+def four_pixels() -> EvaluationBatch:
     image = torch.tensor([[[[1.0, 0.5], [0.25, 1.0]]]])
     maps = torch.tensor([[[0.2, 0.9], [0.4, 0.1]]])  # order: 0.9, 0.4, 0.2, 0.1
     return subject(linear([2.0, 4.0, -4.0, 1.0]), image, maps)
 
 
-def test_deletion_and_insertion_are_the_areas_worked_out_by_hand(four_pixels: Subject) -> None:
+def test_deletion_and_insertion_are_the_areas_worked_out_by_hand(
+    four_pixels: EvaluationBatch,
+) -> None:
     # weights times pixels in the map's order: 2, -1, 2, 1; all: 4
     left = [4, 2, 3, 1, 0]
     shown = [0, 2, 1, 3, 4]
@@ -50,7 +54,9 @@ def test_deletion_and_insertion_are_the_areas_worked_out_by_hand(four_pixels: Su
         assert compute(four_pixels, steps=4).tolist() == pytest.approx([area], abs=1e-6)
 
 
-def test_steps_that_do_not_divide_the_pixels_keep_their_true_widths(four_pixels: Subject) -> None:
+def test_steps_that_do_not_divide_the_pixels_keep_their_true_widths(
+    four_pixels: EvaluationBatch,
+) -> None:
     p = [sigmoid(score) for score in (4, 3, 0)]  # 0, 2 and 4 pixels: 3 steps round to 0, 1, 3, 4
     two = (p[0] + 2 * p[1] + p[2]) / 4
     assert deletion(four_pixels, steps=2).item() == pytest.approx(two, abs=1e-6)
@@ -89,7 +95,9 @@ def test_coherency_complexity_and_their_harmonic_mean_by_hand() -> None:
     image, maps = torch.ones(1, 1, 2, 2), torch.tensor([[[4.0, 2.0], [0.0, 0.0]]])
     network = linear([1.0, 2.0, 1.0, 0.0])
     again = torch.tensor([[[2.0, 1.0], [0.0, 0.0]]])  # correlates fully
-    judged = Subject(network, image, torch.zeros(1, dtype=torch.long), maps, lambda *_: again)
+    judged = EvaluationBatch(
+        network, image, torch.zeros(1, dtype=torch.long), maps, lambda *_: again
+    )
     drop = (sigmoid(4) - sigmoid(2)) / sigmoid(4)
     assert MEASURES["coherency"].compute(judged).item() == pytest.approx(1)
     assert MEASURES["complexity"].compute(judged).item() == pytest.approx(1.5 / 4)

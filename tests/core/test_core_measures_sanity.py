@@ -11,10 +11,10 @@ from service.core.cams.maps import class_maps
 from service.core.datasets.dataset import Dataset
 from service.core.measures.evaluation import RANDOM_MAPS, evaluate
 from service.core.measures.explainer import Explainer
-from service.core.measures.measure import Subject, confidences
+from service.core.measures.measure import EvaluationBatch, confidences
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
-from service.core.measures.on_pixels import on_pixels, place_of
-from service.core.measures.sanity import cascade, randomised_maps
+from service.core.measures.on_pixels import layer_placement, resample_to_pixels
+from service.core.measures.sanity import cascade, randomized_maps
 from service.core.models import Placement, StagedNetwork
 from service.core.render.cells import Cell, Scale, _drawn
 from service.errors import InvalidValue, UnknownName
@@ -22,10 +22,12 @@ from service.errors import InvalidValue, UnknownName
 Build = Callable[..., StagedNetwork]
 
 
-def judged(network: StagedNetwork, images: Tensor, method: str = "layer-cam") -> Subject:
+def judged(network: StagedNetwork, images: Tensor, method: str = "layer-cam") -> EvaluationBatch:
     explain = Explainer(method, "conv2")
     classes = torch.arange(len(images)) % 2
-    return Subject(network, images, classes, explain(network, images, classes), explain, network)
+    return EvaluationBatch(
+        network, images, classes, explain(network, images, classes), explain, network
+    )
 
 
 def test_weights_are_lost_from_the_top_and_the_network_keeps_its_own(untrained: Build) -> None:
@@ -59,12 +61,12 @@ def test_normalisations_are_set_back() -> None:
 
 def test_eigen_cam_does_not_notice_that_the_head_is_lost(untrained: Build, images: Tensor) -> None:
     eigen = judged(untrained(), images, "eigen-cam")
-    maps = randomised_maps(eigen)  # output, hidden, conv2, conv1
+    maps = randomized_maps(eigen)  # output, hidden, conv2, conv1
     for above in maps[:2]:
         torch.testing.assert_close(above, eigen.maps)
     assert not torch.allclose(maps[2], eigen.maps, atol=1e-3)
     layer = judged(untrained(), images, "layer-cam")
-    assert not torch.allclose(randomised_maps(layer)[0], layer.maps, atol=1e-3)
+    assert not torch.allclose(randomized_maps(layer)[0], layer.maps, atol=1e-3)
     for name in ("randomised-spearman", "randomised-ssim"):
         compute = MEASURES[name].compute
         assert compute(eigen).mean() > compute(layer).mean()
@@ -75,7 +77,9 @@ def test_what_looks_at_no_weights_fails_every_sanity_check(
 ) -> None:
     network = untrained()
     classes = torch.zeros(len(images), dtype=torch.long)
-    edges = Subject(network, images, classes, images[:, 0], lambda _, x, __: x[:, 0], untrained(9))
+    edges = EvaluationBatch(
+        network, images, classes, images[:, 0], lambda _, x, __: x[:, 0], untrained(9)
+    )
     for name in (
         "randomised-spearman", "randomised-ssim", "untrained-spearman", "untrained-ssim"
     ):  # fmt: skip
@@ -83,7 +87,9 @@ def test_what_looks_at_no_weights_fails_every_sanity_check(
 
 
 def test_likeness_to_an_untrained_network_takes_one(untrained: Build, images: Tensor) -> None:
-    alone = Subject(untrained(), images, torch.zeros(3).long(), images[:, 0], lambda *_: images)
+    alone = EvaluationBatch(
+        untrained(), images, torch.zeros(3).long(), images[:, 0], lambda *_: images
+    )
     with pytest.raises(ValueError, match="untrained"):
         MEASURES["untrained-ssim"].compute(alone)
 
@@ -93,11 +99,11 @@ def test_maps_lie_on_the_pixels_where_pictures_draw_them(
     untrained: Build, images: Tensor, layer: str
 ) -> None:
     network = untrained()
-    seen = class_maps(network, images[:1], layer, ["layer-cam"], [4]).one("layer-cam", 0, 4)
-    place = place_of(network, layer, images[:1])
+    seen = class_maps(network, images[:1], layer, ["layer-cam"], [4]).class_map("layer-cam", 0, 4)
+    place = layer_placement(network, layer, images[:1])
     assert place is not None
-    cell = Cell(seen, Scale.of(seen), torch.zeros(1, 28, 28, dtype=torch.uint8), place)
-    ours = on_pixels(torch.from_numpy(seen.values)[None], (28, 28), place)[0]
+    cell = Cell(seen, Scale.from_map(seen), torch.zeros(1, 28, 28, dtype=torch.uint8), place)
+    ours = resample_to_pixels(torch.from_numpy(seen.values)[None], (28, 28), place)[0]
     drawn = torch.from_numpy(_drawn(cell, seen.values, 28).astype("float32"))
     torch.testing.assert_close(ours, drawn, atol=1e-6, rtol=1e-5)
     assert ours.max() > 0
@@ -105,18 +111,18 @@ def test_maps_lie_on_the_pixels_where_pictures_draw_them(
 
 def test_pixels_stay_where_they_are_and_unknown_geometry_is_spread(images: Tensor) -> None:
     network = StagedNetwork({"odd": nn.LocalResponseNorm(2), "flatten": nn.Flatten()})
-    assert place_of(network, "input", images) == Placement(0, 1)
-    assert torch.equal(on_pixels(images[:, 0], (28, 28), Placement(0, 1)), images[:, 0])
-    assert place_of(network, "odd", images) is None
-    wide = on_pixels(torch.tensor([[[1.0, 0.0]]]), (3, 8), None)
+    assert layer_placement(network, "input", images) == Placement(0, 1)
+    assert torch.equal(resample_to_pixels(images[:, 0], (28, 28), Placement(0, 1)), images[:, 0])
+    assert layer_placement(network, "odd", images) is None
+    wide = resample_to_pixels(torch.tensor([[[1.0, 0.0]]]), (3, 8), None)
     assert wide.shape == (1, 3, 8)
     assert wide[0, 1].tolist() == pytest.approx([0.625, 0.875, 0.875, 0.625, 0.375, 0.125, 0, 0])
 
 
 def test_several_layers_lie_on_the_finest(untrained: Build, images: Tensor) -> None:
     network = untrained()
-    both = place_of(network, "pool,conv1", images[:1])
-    assert both == place_of(network, "conv1", images[:1])
+    both = layer_placement(network, "pool,conv1", images[:1])
+    assert both == layer_placement(network, "conv1", images[:1])
     maps = Explainer("layer-cam", "pool,conv1")(network, images, torch.tensor([1, 0, 1]))
     assert maps.shape == (3, 28, 28)
 
@@ -127,16 +133,16 @@ def test_each_image_is_explained_for_its_own_class_whatever_stands_beside_it(
 ) -> None:
     network, classes = untrained(), torch.tensor([5, 1, 5])
     maps = Explainer(method, "conv2")(network, images, classes)
-    place = place_of(network, "conv2", images[:1])
+    place = layer_placement(network, "conv2", images[:1])
     for i, label in enumerate(classes.tolist()):
         seen = class_maps(network, images[i : i + 1], "conv2", [method])
-        values = torch.from_numpy(seen.one(method, 0, label).values)[None]
-        expected = on_pixels(values, (28, 28), place)[0]
+        values = torch.from_numpy(seen.class_map(method, 0, label).values)[None]
+        expected = resample_to_pixels(values, (28, 28), place)[0]
         torch.testing.assert_close(maps[i], expected, atol=1e-6, rtol=1e-4)
 
 
 @pytest.fixture(scope="module")
-def batch(untrained: Build, images: Tensor) -> Subject:
+def batch(untrained: Build, images: Tensor) -> EvaluationBatch:
     return judged(untrained(), images)
 
 
@@ -150,10 +156,10 @@ def test_confidences_are_softmaxs_behind_the_output_activation(
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_a_batch_is_its_images_one_by_one(batch: Subject, name: str) -> None:
+def test_a_batch_is_its_images_one_by_one(batch: EvaluationBatch, name: str) -> None:
     compute = MEASURES[name].compute
     alone = [
-        compute(Subject(batch.network, batch.images[i : i + 1], batch.classes[i : i + 1],
+        compute(EvaluationBatch(batch.network, batch.images[i : i + 1], batch.classes[i : i + 1],
                         batch.maps[i : i + 1], batch.explain, batch.untrained))
         for i in range(len(batch.images))
     ]  # fmt: skip
@@ -163,7 +169,7 @@ def test_a_batch_is_its_images_one_by_one(batch: Subject, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MEASURES)
-def test_values_are_in_range_finite_and_the_same_again(batch: Subject, name: str) -> None:
+def test_values_are_in_range_finite_and_the_same_again(batch: EvaluationBatch, name: str) -> None:
     measure = MEASURES[name]
     found = measure.compute(batch)
     low, high = measure.range

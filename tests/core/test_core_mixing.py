@@ -46,7 +46,7 @@ def test_the_mixing_is_autograds_jacobian_of_the_scores(name, units, output):
     target = parse_target(name)
     if name == "margin":  # where two others are equally strong there is no gradient
         assume(all(len(set(x.tolist())) == len(x) for x in units))
-    ours = target.mixing(Outputs(units, output))
+    ours = target.score_jacobian(Outputs(units, output))
     if ours is None:
         ours = torch.eye(units.shape[1]).expand(len(units), -1, -1)
     for one, x in zip(ours, units.double(), strict=True):
@@ -59,7 +59,7 @@ def test_the_mixing_is_autograds_jacobian_of_the_scores(name, units, output):
 def test_log_softmax_keeps_its_digits_where_the_probability_rounds_to_1():
     units = torch.tensor([[30.0, 0.0, -1.0]])
     others = (units.double().exp()[0, 1:].sum() / units.double().exp().sum()).item()
-    gain = TARGETS["log-softmax"].mixing(Outputs(units, "identity"))[0, 0, 0].item()
+    gain = TARGETS["log-softmax"].score_jacobian(Outputs(units, "identity"))[0, 0, 0].item()
     assert gain == pytest.approx(others, rel=1e-5)
     assert 0 < gain < 1e-12
 
@@ -80,4 +80,4 @@ def test_a_target_that_is_none_is_refused(text, field):
 
 
 def test_the_unit_itself_mixes_nothing():
-    assert TARGETS["unit"].mixing(Outputs(torch.zeros(1, 3), "identity")) is None
+    assert TARGETS["unit"].score_jacobian(Outputs(torch.zeros(1, 3), "identity")) is None

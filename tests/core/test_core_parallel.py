@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from service.core import cancellation, parallel
-from service.core.parallel import in_parallel
+from service.core.parallel import parallel_map
 from service.errors import RequestCancelled
 
 
@@ -16,12 +16,12 @@ def test_results_come_in_the_items_order():
         time.sleep(0.02 if item == 0 else 0)
         return item * item
 
-    assert list(in_parallel(slow_first, range(50))) == [item * item for item in range(50)]
-    assert list(in_parallel(slow_first, [])) == []
+    assert list(parallel_map(slow_first, range(50))) == [item * item for item in range(50)]
+    assert list(parallel_map(slow_first, [])) == []
 
 
 def test_a_single_item_is_worked_on_by_the_caller():
-    assert list(in_parallel(lambda _: threading.get_ident(), [1])) == [threading.get_ident()]
+    assert list(parallel_map(lambda _: threading.get_ident(), [1])) == [threading.get_ident()]
 
 
 def test_an_error_reaches_the_caller_and_nothing_further_is_begun():
@@ -34,7 +34,7 @@ def test_an_error_reaches_the_caller_and_nothing_further_is_begun():
         return item
 
     with pytest.raises(ValueError, match="3"):
-        list(in_parallel(fail_at_3, range(1000)))
+        list(parallel_map(fail_at_3, range(1000)))
     seen = list(begun)
     assert len(seen) < 100
     time.sleep(0.05)
@@ -43,14 +43,14 @@ def test_an_error_reaches_the_caller_and_nothing_further_is_begun():
 
 def test_work_that_nobody_waits_for_ends():
     def checked(item: int) -> int:
-        cancellation.check()
+        cancellation.raise_if_cancelled()
         return item
 
     with (
-        cancellation.while_wanted(lambda: False),
+        cancellation.cancellable(lambda: False),
         pytest.raises(RequestCancelled),
     ):
-        list(in_parallel(checked, range(10)))
+        list(parallel_map(checked, range(10)))
 
 
 def test_no_caller_waits_for_what_works_for_another():
@@ -62,14 +62,14 @@ def test_no_caller_waits_for_what_works_for_another():
         assert release.wait(30)
 
     callers = [
-        threading.Thread(target=lambda: list(in_parallel(stand_still, range(50))))
-        for _ in range(parallel.MAX_HELPERS + 1)
+        threading.Thread(target=lambda: list(parallel_map(stand_still, range(50))))
+        for _ in range(parallel.MAX_HELPER_THREADS + 1)
     ]
     try:
         for caller in callers:
             caller.start()
         assert blocked.wait(30)
-        assert list(in_parallel(lambda item: item, range(100))) == list(range(100))
+        assert list(parallel_map(lambda item: item, range(100))) == list(range(100))
     finally:
         release.set()
         for caller in callers:
@@ -88,7 +88,7 @@ def three_threads():
 def test_torch_takes_one_thread_in_each_and_as_many_as_before_elsewhere(monkeypatch):
     threads, count = parallel._threads.__wrapped__()
     monkeypatch.setattr(parallel, "_threads", lambda: (threads, count))
-    assert set(in_parallel(lambda _: torch.get_num_threads(), range(20))) == {1}
+    assert set(parallel_map(lambda _: torch.get_num_threads(), range(20))) == {1}
     assert torch.get_num_threads() == 3
     elsewhere: list[int] = []
     thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.models import Architecture, Placement, layers
-from service.core.models.placement import output_shape, placement
+from service.core.models import Architecture, Placement, describe_layers
+from service.core.models.placement import compute_placement, output_shape
 from service.core.models.stages import Convolution
 
 
@@ -47,7 +47,7 @@ def middles(stages: list[nn.Module], pixels: int) -> list[float]:
 )
 def test_positions_are_centred_on_what_they_see(stages):
     theirs = middles(stages, 30)
-    ours = placement(stages)
+    ours = compute_placement(stages)
     assert len(theirs) > 1
     assert [ours.first + ours.step * i for i in range(len(theirs))] == theirs
 
@@ -71,12 +71,14 @@ def test_shapes_are_those_that_the_stage_gives(stage, size):
 
 
 def test_padding_moves_the_positions_outwards():
-    assert placement([conv(3, padding=1)]) == Placement(0, 1)
-    assert placement([conv(3, padding=1), nn.MaxPool2d(2), conv(3, padding=1)]) == Placement(0.5, 2)
+    assert compute_placement([conv(3, padding=1)]) == Placement(0, 1)
+    assert compute_placement(
+        [conv(3, padding=1), nn.MaxPool2d(2), conv(3, padding=1)]
+    ) == Placement(0.5, 2)
 
 
 def test_the_papers_layers():
-    told = layers(Architecture(), (1, 28, 28), 10).placements
+    told = describe_layers(Architecture(), (1, 28, 28), 10).placements
     assert told == {"conv1": Placement(1, 1), "conv2": Placement(2, 1), "pool": Placement(2.5, 2)}
 
 
@@ -93,7 +95,7 @@ def test_samples_of_an_axis_fall_between_the_positions():
 @pytest.mark.parametrize("stage", [nn.Flatten(), nn.Linear(2, 2), nn.AdaptiveAvgPool2d(1)], ids=str)
 def test_a_stage_without_a_known_geometry_is_refused(stage):
     with pytest.raises(TypeError, match=type(stage).__name__):
-        placement([conv(3), stage])
+        compute_placement([conv(3), stage])
 
 
 @pytest.mark.parametrize(
@@ -103,7 +105,7 @@ def test_a_stage_without_a_known_geometry_is_refused(stage):
 )
 def test_a_stage_whose_axes_differ_is_refused(stage):
     with pytest.raises(ValueError, match="not the same on both axes"):
-        placement([stage])
+        compute_placement([stage])
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
@@ -123,7 +125,7 @@ def test_what_lights_up_one_pixel_lies_on_it(layer):
         signal = stage(signal)
         if name == layer:
             break
-    where = placement(below)
+    where = compute_placement(below)
     weights = signal[0, 0].detach().numpy()
     at = where.first + where.step * np.arange(len(weights))
     assert (weights.sum(1) * at).sum() / weights.sum() == pytest.approx(9, abs=0.5)

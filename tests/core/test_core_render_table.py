@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from service.core.render.png import encode_png
-from service.core.render.table import Panel, side_by_side, table_png
+from service.core.render.table import Panel, render_side_by_side, render_table
 from service.core.render.text import PAPER, font, text_width
 
 
@@ -17,9 +17,9 @@ def page_of(png: bytes) -> np.ndarray:
 
 
 def test_a_table_grows_with_its_rows_and_words():
-    small = page_of(table_png("title", ["a", "b"], [["1", "2"]]))
-    taller = page_of(table_png("title", ["a", "b"], [["1", "2"]] * 6))
-    wider = page_of(table_png("title", ["a", "b"], [["1", "two hundred and seventeen"]]))
+    small = page_of(render_table("title", ["a", "b"], [["1", "2"]]))
+    taller = page_of(render_table("title", ["a", "b"], [["1", "2"]] * 6))
+    wider = page_of(render_table("title", ["a", "b"], [["1", "two hundred and seventeen"]]))
     assert taller.shape[0] > small.shape[0]
     assert taller.shape[1] == small.shape[1]
     assert wider.shape[1] - small.shape[1] == text_width(font(15), "two hundred and seventeen") - (
@@ -31,9 +31,9 @@ def test_a_table_grows_with_its_rows_and_words():
 @pytest.mark.parametrize("place", [(0, 0), (0, 2), (2, 1)], ids=str)
 def test_every_cell_of_a_table_is_written(place):
     rows = [["1", "1", "1"] for _ in range(3)]
-    before = page_of(table_png("title", ["a", "b", "c"], rows))
+    before = page_of(render_table("title", ["a", "b", "c"], rows))
     rows[place[0]][place[1]] = "7"
-    after = page_of(table_png("title", ["a", "b", "c"], rows))
+    after = page_of(render_table("title", ["a", "b", "c"], rows))
     changed = np.argwhere((before != after).any(axis=2))
     assert len(changed)
     # The others stay as they are: what changed lies within one line and one column.
@@ -41,7 +41,7 @@ def test_every_cell_of_a_table_is_written(place):
 
 
 def test_nothing_is_written_over_the_edge():
-    page = page_of(table_png("a title longer than the table under it", ["a"], [["1"]]))
+    page = page_of(render_table("a title longer than the table under it", ["a"], [["1"]]))
     for edge in (page[0], page[-1], page[:, 0], page[:, -1]):
         assert (edge == PAPER).all()
 
@@ -51,7 +51,7 @@ def test_pictures_stand_whole_side_by_side_over_their_captions():
     pictures = [random.integers(0, 256, (30, 40, 3), np.uint8) for _ in range(3)]
     captions = ["a", "a caption wider than its picture", "c"]
     page = page_of(
-        side_by_side(
+        render_side_by_side(
             [Panel(encode_png(one), words) for one, words in zip(pictures, captions, strict=True)]
         )
     )

@@ -11,11 +11,11 @@ from service.core.cams.blank import Blank
 from service.core.cams.maps import ClassMap
 from service.core.models import Placement
 from service.core.render import sheet
-from service.core.render.cells import Cell, Scale, Style, colours, hatched, picture
-from service.core.render.sheet import Look, contact_sheet, frames, strip
+from service.core.render.cells import Cell, Scale, Style, cell_rgb, hatch, image_rgb
+from service.core.render.sheet import CellStyle, render_contact_sheet, render_frames, render_strip
 
 SIZE = 24
-LOOK = Look(Style.GRAY, "jet", SIZE)
+LOOK = CellStyle(Style.GRAY, "jet", SIZE)
 RANDOM = np.random.default_rng(0)
 
 
@@ -29,7 +29,7 @@ def cell(blank: Blank = Blank.NONE) -> Cell:
         Blank.DEAD: ClassMap(signed * 0, activation_peak=0.0),
     }[blank]
     image = torch.from_numpy(RANDOM.integers(0, 256, (1, 8, 8), np.uint8))
-    return Cell(seen, Scale.of(seen), image, Placement(first=1, step=1))
+    return Cell(seen, Scale.from_map(seen), image, Placement(first=1, step=1))
 
 
 def page_of(png: bytes) -> np.ndarray:
@@ -54,14 +54,14 @@ def place(page: np.ndarray, drawn: np.ndarray) -> tuple[int, int]:
 
 
 def drawn(one: Cell) -> np.ndarray:
-    return colours(one, LOOK.style, LOOK.colormap, SIZE)
+    return cell_rgb(one, LOOK.style, LOOK.colormap, SIZE)
 
 
 @pytest.mark.parametrize(("probes", "epochs"), [(1, 1), (3, 5), (10, 2)])
 def test_a_sheet_has_a_row_a_probe_and_a_column_an_epoch(probes, epochs):
     rows = [[cell() for _ in range(epochs)] for _ in range(probes)]
     heads = [f"test:{i}" for i in range(probes)], [str(e) for e in range(epochs)]
-    page = page_of(contact_sheet(rows, *heads, LOOK, "Figure 6", "proposed"))
+    page = page_of(render_contact_sheet(rows, *heads, LOOK, "Figure 6", "proposed"))
     found = np.array([[place(page, drawn(one)) for one in row] for row in rows])
     ys, xs = found[:, :, 0], found[:, :, 1]
     assert (ys == ys[:, :1]).all()
@@ -72,9 +72,9 @@ def test_a_sheet_has_a_row_a_probe_and_a_column_an_epoch(probes, epochs):
 
 def test_each_row_is_led_by_its_image():
     rows = [[cell(), cell()] for _ in range(3)]
-    page = page_of(contact_sheet(rows, ["0", "1", "2"], ["0", "1"], LOOK, "", ""))
+    page = page_of(render_contact_sheet(rows, ["0", "1", "2"], ["0", "1"], LOOK, "", ""))
     for row in rows:
-        y, x = place(page, picture(row[0].image, SIZE))
+        y, x = place(page, image_rgb(row[0].image, SIZE))
         first_y, first_x = place(page, drawn(row[0]))
         assert y == first_y
         assert x + SIZE <= first_x
@@ -82,7 +82,9 @@ def test_each_row_is_led_by_its_image():
 
 def test_a_wide_sheet_holds_all_its_columns():
     rows = [[cell() for _ in range(60)]]
-    page = page_of(contact_sheet(rows, ["test:0"], [str(e) for e in range(60)], LOOK, "", ""))
+    page = page_of(
+        render_contact_sheet(rows, ["test:0"], [str(e) for e in range(60)], LOOK, "", "")
+    )
     assert place(page, drawn(rows[0][-1]))[1] + SIZE <= page.shape[1]
     assert page.shape[1] >= 60 * SIZE
 
@@ -93,23 +95,23 @@ def test_a_wide_sheet_holds_all_its_columns():
 def test_the_legend_names_the_causes_that_are_there(causes):
     rows = [[cell(), *(cell(blank) for blank in causes), *(cell(blank) for blank in causes)]]
     heads = [str(e) for e in range(len(rows[0]))]
-    page = page_of(contact_sheet(rows, ["test:0"], heads, LOOK, "title", "footer"))
+    page = page_of(render_contact_sheet(rows, ["test:0"], heads, LOOK, "title", "footer"))
     for cause in (Blank.ALL_NEGATIVE, Blank.DEAD, Blank.SATURATED):
-        mark = hatched(np.zeros((18, 18, 3), np.uint8), cause)
+        mark = hatch(np.zeros((18, 18, 3), np.uint8), cause)
         assert len(places(page, mark)) == (1 if cause in causes else 0)
 
 
 def test_blank_cells_of_an_overlay_sheet_are_hatched():
     rows = [[cell(), cell(Blank.SATURATED)]]
-    overlay = Look(Style.OVERLAY, "jet", SIZE)
-    page = page_of(contact_sheet(rows, ["test:0"], ["0", "1"], overlay, "", ""))
-    place(page, hatched(picture(rows[0][1].image, SIZE), Blank.SATURATED))
+    overlay = CellStyle(Style.OVERLAY, "jet", SIZE)
+    page = page_of(render_contact_sheet(rows, ["test:0"], ["0", "1"], overlay, "", ""))
+    place(page, hatch(image_rgb(rows[0][1].image, SIZE), Blank.SATURATED))
 
 
 def test_words_are_drawn():
     rows = [[cell()]]
     pages = [
-        page_of(contact_sheet(rows, [head], [column], LOOK, title, footer))
+        page_of(render_contact_sheet(rows, [head], [column], LOOK, title, footer))
         for head, column, title, footer in (
             ("a", "1", "x", "y"), ("b", "1", "x", "y"), ("a", "2", "x", "y"),
             ("a", "1", "z", "y"), ("a", "1", "x", "z"),
@@ -120,7 +122,7 @@ def test_words_are_drawn():
 
 def test_a_strip_has_its_cells_in_a_row():
     cells = [cell() for _ in range(6)]
-    page = page_of(strip(cells, [str(e) for e in range(6)], LOOK, "test:0"))
+    page = page_of(render_strip(cells, [str(e) for e in range(6)], LOOK, "test:0"))
     found = np.array([place(page, drawn(one)) for one in cells])
     assert len(set(found[:, 0])) == 1
     assert (np.diff(found[:, 1]) > SIZE).all()
@@ -129,7 +131,7 @@ def test_a_strip_has_its_cells_in_a_row():
 def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
     monkeypatch.setattr(sheet, "STRIP_WIDTH_PIXELS", 450)
     cells = [cell() for _ in range(30)]
-    page = page_of(strip(cells, [str(e) for e in range(30)], LOOK, "test:0"))
+    page = page_of(render_strip(cells, [str(e) for e in range(30)], LOOK, "test:0"))
     assert page.shape[1] <= 450
     found = [place(page, drawn(one)) for one in cells]
     assert found == sorted(found)
@@ -139,16 +141,18 @@ def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
 
 
 def test_a_frame_is_its_cell_over_its_caption():
-    one, look = cell(), Look(Style.HEATMAP, "viridis", 64)
-    pages = [np.asarray(page) for page in frames([one, one], ["epoch 1", "epoch 2"], look)]
+    one, look = cell(), CellStyle(Style.HEATMAP, "viridis", 64)
+    pages = [np.asarray(page) for page in render_frames([one, one], ["epoch 1", "epoch 2"], look)]
     for frame in pages:
         assert frame.shape[1] == 64
-        assert np.array_equal(frame[:64], colours(one, Style.HEATMAP, "viridis", 64))
+        assert np.array_equal(frame[:64], cell_rgb(one, Style.HEATMAP, "viridis", 64))
     assert not np.array_equal(*pages)
 
 
 def test_frames_are_wide_enough_for_every_caption_and_all_of_one_size():
-    pages = frames([cell(), cell()], ["epoch 1", "epoch 1000"], Look(Style.GRAY, "jet", 16))
+    pages = render_frames(
+        [cell(), cell()], ["epoch 1", "epoch 1000"], CellStyle(Style.GRAY, "jet", 16)
+    )
     assert pages[0].size == pages[1].size
     # The last letters are on the page: its right half has ink below the cell.
     right = np.asarray(pages[1])[18:, pages[1].width // 2 :]

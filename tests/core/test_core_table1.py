@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.models import Architecture, layers
+from service.core.models import Architecture, describe_layers
 
 
 def test_the_table_of_the_paper():
@@ -32,14 +32,14 @@ def test_the_table_of_the_paper():
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 13])
 def test_layers_are_told_without_building_the_network(kernel_size):
     architecture = Architecture(kernel_size=kernel_size, channels=[3, 5])
-    told = layers(architecture, (1, 28, 28), 10)
+    told = describe_layers(architecture, (1, 28, 28), 10)
     network = architecture.build((1, 28, 28), 10)
     signal, found = torch.zeros(1, 1, 28, 28), {}
     for name in network.layers:
         signal = network.get_submodule(name)(signal)
         found[name] = tuple(signal.shape[1:])
     assert told.shapes == found
-    assert told.default == "conv2"
+    assert told.default_layer == "conv2"
 
 
 def test_images_of_any_depth_and_side_are_taken():

@@ -41,7 +41,7 @@ def test_epochs_are_the_untrained_network_and_then_as_many_as_asked_for(spec, fe
 
 def test_epoch_0_is_the_network_as_it_was_built(spec, few_digits):
     run = spec(seed=7)
-    with training.seeded(7, 0, torch.device("cpu")):
+    with training.seeded_rng(7, 0, torch.device("cpu")):
         fresh = run.architecture.build((1, 28, 28), 10)
     first = next(train(run, few_digits))
     for ours, theirs in zip(first.network.parameters(), fresh.parameters(), strict=True):
@@ -64,14 +64,14 @@ def test_samples_of_an_epoch_are_drawn_without_replacement(spec, few_digits, mon
     numbered[:, 0, 0, 1] = 200
     data = replace(few_digits, train=Split(numbered, few_digits.train.labels))
     drawn: list[int] = []
-    real = training.as_input
+    real = training.to_network_input
 
     def watched(images: torch.Tensor) -> torch.Tensor:
         if (images[:, 0, 0, 1] == 200).all():
             drawn.extend(images[:, 0, 0, 0].tolist())
         return real(images)
 
-    monkeypatch.setattr(training, "as_input", watched)
+    monkeypatch.setattr(training, "to_network_input", watched)
     results = train(spec(epochs=2, samples_per_epoch=100), data)
     next(results)
     assert drawn == []

@@ -12,7 +12,7 @@ from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
 from service.core.optimizers import OPTIMIZERS
 from service.core.spec import RunSpec
-from service.core.training import EpochResult, seeded, train
+from service.core.training import EpochResult, seeded_rng, train
 
 CPU = torch.device("cpu")
 
@@ -100,7 +100,7 @@ def test_training_leaves_the_random_numbers_of_others_as_they_were(few_digits):
 
 def test_an_epochs_numbers_come_from_seed_and_epoch_alone():
     def draw(seed: int, epoch: int) -> list[float]:
-        with seeded(seed, epoch, CPU):
+        with seeded_rng(seed, epoch, CPU):
             return torch.rand(4).tolist()
 
     assert draw(3, 5) == draw(3, 5)

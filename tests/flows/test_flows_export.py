@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from service.core.cams.maps import look
+from service.core.cams.maps import explain_images
 from service.core.images import from_png
 from service.core.spec import RunSpec
 from service.errors import InvalidValue
@@ -38,7 +38,7 @@ def test_the_file_holds_what_the_engine_gives(viewer: Viewer, tmp_path: Path):
         assert arrays["images"].tolist() == [f"test:{i}" for i in range(40)]
         assert arrays["classes"].tolist() == [str(digit) for digit in range(10)]
         network = viewer.network(viewer.epoch(1, 2))
-        seen = look(network, pixels, "conv2", ["layer-cam/centred"])
+        seen = explain_images(network, pixels, "conv2", ["layer-cam/centred"])
         signed = arrays["epoch-00002/signed"]
         assert signed.shape == (40, 10, 24, 24)
         peak = np.abs(signed).max()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from service.core.cancellation import check, while_wanted
+from service.core.cancellation import cancellable, raise_if_cancelled
 from service.core.spec import RunSpec
 from service.errors import RequestCancelled
 from service.flows import viewing
@@ -60,13 +60,13 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each call of the engine was for."""
     counted: list[int] = []
-    engine = viewing.look
+    engine = viewing.explain_images
 
     def look(network, images, *more):
         counted.append(len(images))
         return engine(network, images, *more)
 
-    monkeypatch.setattr(viewing, "look", look)
+    monkeypatch.setattr(viewing, "explain_images", look)
     return counted
 
 
@@ -218,7 +218,7 @@ class Interest:
         self.waits = True
 
     def ask(self, act: Callable[[], Any]) -> Any:
-        with while_wanted(lambda: self.waits):
+        with cancellable(lambda: self.waits):
             return act()
 
 
@@ -230,7 +230,7 @@ def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
     def make() -> int:
         begun.set()
         while True:
-            check()
+            raise_if_cancelled()
             looked.set()
 
     with ThreadPoolExecutor(2) as threads:
@@ -283,7 +283,7 @@ def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> N
             looks.append(1)
             return len(looks) < until
 
-        with while_wanted(wanted):
+        with cancellable(wanted):
             viewer.maps(epoch, [subject])
         return len(looks)
 

@@ -79,8 +79,8 @@ def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
     for method, blank in (("conventional", True), ("proposed", False)):
         subject = viewer.subject(Query(1, method, found.image))
         (maps,) = viewer.maps(viewer.epoch(1, found.epoch), [subject])
-        seen = maps.one(subject.method, 0, subject.class_index)
-        assert (seen.blank() is not Blank.NONE) is blank
+        seen = maps.class_map(subject.method, 0, subject.class_index)
+        assert (seen.blank_cause() is not Blank.NONE) is blank
 
 
 def test_the_table_is_written_as_markdown_json_and_png(

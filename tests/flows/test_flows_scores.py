@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from service.core.images import as_input, from_png
+from service.core.images import from_png, to_network_input
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, EpochNotFound, ImageNotFound, RunNotFound
 from service.flows.scores import score_request
@@ -39,7 +39,7 @@ def test_scores_are_the_networks_and_are_computed_once(viewer: Viewer):
         assert (scores.image, scores.epochs) == (image, [0, 1, 2])
         assert scores.classes == tuple(str(digit) for digit in range(10))
         assert scores.label == viewer.image("digits", image).label
-        pixels = as_input(from_png(viewer.image("digits", image).png).unsqueeze(0))
+        pixels = to_network_input(from_png(viewer.image("digits", image).png).unsqueeze(0))
         for epoch, probabilities in zip(scores.epochs, scores.probabilities, strict=True):
             network = viewer.network(viewer.epoch(1, epoch))
             expected = network(pixels).softmax(1)[0].tolist()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.core.render.atlas import dequantise
+from service.core.render.atlas import dequantize
 from tests.http.test_http_refusals import problem
 
 JSON = {"accept": "application/json"}
@@ -37,7 +37,7 @@ class Page:
         return self.layout[name][np.ravel_multi_index((method, row, epoch), self.shape)]
 
     def values(self, *cell: int) -> np.ndarray:
-        return dequantise(self.levels[cell], self.told("minimum", *cell), self.told("peak", *cell))
+        return dequantize(self.levels[cell], self.told("minimum", *cell), self.told("peak", *cell))
 
 
 def check_against_the_maps(http: httpx.Client, run: str, page: Page) -> None:

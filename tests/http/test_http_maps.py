@@ -13,7 +13,7 @@ from PIL import Image
 
 from service.core.cams.blank import Blank
 from service.core.checkpoints import decode
-from service.core.images import as_input, from_png
+from service.core.images import from_png, to_network_input
 from service.core.models import StagedNetwork
 from tests.single_precision import allowed_errors, assert_within_errors
 
@@ -54,7 +54,7 @@ def test_every_class_has_a_heatmap_by_both_methods(
 def test_the_numbers_are_captums(http: httpx.Client, run: str, method: str) -> None:
     network, _ = decode(http.get(f"{run}/epochs/2/checkpoint").content)
     image = http.get("/images/test:3", params={"dataset": _dataset(http, run)}).content
-    inputs = as_input(from_png(image).unsqueeze(0))
+    inputs = to_network_input(from_png(image).unsqueeze(0))
     answers = [
         http.get(
             f"{run}/epochs/2/cam.json",

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from service.core.cams.maps import class_maps
-from service.core.cams.method import Place
+from service.core.cams.method import AttributionLevel
 from service.core.cams.methods import METHODS
 from service.core.cams.targets import TARGETS
 from service.core.checkpoints import decode
-from service.core.images import as_input, from_png
+from service.core.images import from_png, to_network_input
 
 QUICK = {"samples": "3", "steps": "2"}
 OFFERED = [name for name in METHODS if name != "cam"]  # which needs another head than Table 1's
@@ -45,7 +45,13 @@ def test_every_method_draws_and_draws_the_same_again(
     with Image.open(io.BytesIO(first.content)) as picture:
         assert picture.size == (224, 224)
     assert first.headers["etag"] == http.get(cam, params=asked).headers["etag"]
-    side = 28 if METHODS[name].place is Place.INPUT else 26 if name == "refine-cam" else 24
+    side = (
+        28
+        if METHODS[name].attribution_level is AttributionLevel.INPUT
+        else 26
+        if name == "refine-cam"
+        else 24
+    )
     assert values(http, cam, method=name, **quick(name)).shape == (side, side)
 
 
@@ -54,13 +60,15 @@ def test_a_target_gives_the_engines_map_of_it(http: httpx.Client, cam: str, targ
     network, _ = decode(http.get(cam.replace("/cam", "/checkpoint")).content)
     dataset = http.get(cam.split("/epochs")[0]).json()["spec"]["dataset"]
     png = http.get("/images/test:3", params={"dataset": dataset}).content
-    pixels = as_input(from_png(png).unsqueeze(0))
+    pixels = to_network_input(from_png(png).unsqueeze(0))
     expected = class_maps(network, pixels, "conv1", [f"hires-cam/{target}"], [5])
     found = values(
         http, cam, method="hires-cam", target=target, layer="conv1", image="test:3", **{"class": 5}
     )
     peak = np.abs(found).max()
-    assert np.allclose(found, expected.one(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak)
+    assert np.allclose(
+        found, expected.class_map(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak
+    )
 
 
 def test_a_contrast_is_the_difference_of_the_units_maps(http: httpx.Client, cam: str) -> None:

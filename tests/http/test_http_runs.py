@@ -15,7 +15,7 @@ from safetensors.torch import load
 
 from service.core.checkpoints import decode, read_header
 from service.core.datasets import DATASETS
-from service.core.training import evaluate
+from service.core.training import evaluate_network
 from tests.conftest import Service, mnist_dir
 from tests.processes import worker_pids
 
@@ -81,7 +81,7 @@ def test_a_checkpoint_is_the_network_that_was_measured(
     assert load(answer.content)["conv2.weight"].shape == (64, 32, 3, 3)
     network, _ = decode(answer.content)
     data = DATASETS[finished["spec"]["dataset"]].load(mnist_dir() or Path(), False)
-    score = evaluate(network, data.test, 10)
+    score = evaluate_network(network, data.test, 10)
     assert score.accuracy == pytest.approx(epoch["test_accuracy"], abs=1e-3)
 
 

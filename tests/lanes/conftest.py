@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from service.app import create_app
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 from service.settings import Settings
 
 SPEC = {
@@ -161,7 +161,7 @@ class Blockade:
         self.begun += 1
         try:
             while not self.lifted.wait(0.01):
-                check()
+                raise_if_cancelled()
         finally:
             self.ended += 1
 
@@ -209,7 +209,7 @@ def blockade(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blockade]:
     from service.flows import evaluation, viewing
 
     made = Blockade()
-    for module, name in ((evaluation, "evaluate"), (viewing, "look")):
+    for module, name in ((evaluation, "evaluate"), (viewing, "explain_images")):
         function = getattr(module, name)
 
         def blocked(*args: Any, function: Any = function, **kwargs: Any) -> Any:

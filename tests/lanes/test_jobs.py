@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.core.progress import steps
+from service.core.progress import track
 from service.errors import CheckpointCorrupt, StoreFull
 from service.flows import evaluation
 from service.flows.doctor.checks import CHECKS
@@ -120,7 +120,7 @@ def test_a_running_job_has_no_result_and_tells_its_progress(
     reported = threading.Event()
 
     def evaluate(*_: object) -> list[object]:
-        for step in steps(range(4)):
+        for step in track(range(4)):
             if step == 2:
                 reported.set()
                 blockade()

@@ -197,7 +197,7 @@ def test_resolving_many_images_keeps_no_cached_map_waiting(
     cached = "/runs/1/epochs/2/cam"
     assert service.get(cached).status == 200
     blockade = Blockade()
-    monkeypatch.setattr(viewing, "pick", lambda *_: blockade())
+    monkeypatch.setattr(viewing, "select_image", lambda *_: blockade())
     clients = [service.ask(SLOW["evaluation"](n)) for n in range(40)]
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
     assert service.get(cached).status == 200

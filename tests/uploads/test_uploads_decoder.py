@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from anyio import CapacityLimiter
 
-from service.core.images import from_png, is_png_of, to_png
+from service.core.images import from_png, is_canonical_png, to_png
 from service.jobs.sandbox import Limits, Sandbox
 from tests.uploads.conftest import Asked
 from tests.uploads.pictures import chunk, png, slope
 
-FUNCTION = "service.core.uploads:answer_request"
+FUNCTION = "service.core.uploads:handle_request"
 LIMITS = Limits(cpu_seconds=60, wall_seconds=60, memory_bytes=2**28)
 
 
@@ -168,7 +168,7 @@ def test_the_decoder_does_not_know_the_services_settings(
 def test_a_stored_picture_is_one_that_this_program_wrote() -> None:
     pixels = from_png(png(slope()))
     stored = to_png(pixels)
-    assert is_png_of(stored, (1, 28, 28))
+    assert is_canonical_png(stored, (1, 28, 28))
     for other in [
         stored + b"<script>",
         stored[:33] + chunk(b"tEXt", b"Author\0somebody") + stored[33:],
@@ -178,5 +178,5 @@ def test_a_stored_picture_is_one_that_this_program_wrote() -> None:
         b"",
         png(slope(27)),
     ]:
-        assert not is_png_of(other, (1, 28, 28))
-    assert not is_png_of(stored, (3, 28, 28))
+        assert not is_canonical_png(other, (1, 28, 28))
+    assert not is_canonical_png(stored, (3, 28, 28))

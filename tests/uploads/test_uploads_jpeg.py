@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from service.core.jpeg_segments import MAX_SCANS, MAX_SEGMENTS
-from service.core.uploads import read_upload
+from service.core.uploads import convert_upload
 from service.errors import ImageTooLarge, InvalidValue, UnsupportedImage
 from tests.uploads.pictures import saved
 
@@ -44,7 +44,7 @@ def jpeg(mode: str = "RGB", **options: object) -> bytes:
 
 
 def decode(data: bytes, channels: int = 3) -> np.ndarray:
-    pixels, _ = read_upload(data, (channels, 96, 96), 0, max_pixels=MAX_PIXELS)
+    pixels, _ = convert_upload(data, (channels, 96, 96), 0, max_pixels=MAX_PIXELS)
     return pixels.transpose(1, 2, 0)
 
 
@@ -87,7 +87,7 @@ SAMPLED_3_TO_1 = base64.b85decode(
 
 def test_a_jpeg_of_unusual_sampling_is_taken_if_it_is_complete() -> None:
     picture = np.asarray(Image.open(io.BytesIO(SAMPLED_3_TO_1)))
-    pixels, _ = read_upload(SAMPLED_3_TO_1, (3, 16, 24), 0, max_pixels=MAX_PIXELS)
+    pixels, _ = convert_upload(SAMPLED_3_TO_1, (3, 16, 24), 0, max_pixels=MAX_PIXELS)
     assert np.array_equal(pixels.transpose(1, 2, 0), picture)
     start, end = scan_data(SAMPLED_3_TO_1)
     for size in range(1, end - start - 1):

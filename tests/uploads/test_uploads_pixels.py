@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from service.core.images import from_png, to_png
-from service.core.uploads import Choices, read_upload
+from service.core.uploads import UploadConversion, convert_upload
 from tests.uploads.pictures import (
     GRAY,
     GRAY_ALPHA,
@@ -28,8 +28,10 @@ from tests.uploads.pictures import (
 COLOURS = (3, 28, 28)
 
 
-def read(data: bytes, shape=(1, 28, 28), background=0, **more) -> tuple[np.ndarray, Choices]:
-    pixels, choices = read_upload(data, shape, background, max_pixels=10**6, **more)
+def read(
+    data: bytes, shape=(1, 28, 28), background=0, **more
+) -> tuple[np.ndarray, UploadConversion]:
+    pixels, choices = convert_upload(data, shape, background, max_pixels=10**6, **more)
     assert tuple(pixels.shape) == shape
     return pixels, choices
 
@@ -48,7 +50,7 @@ def three(levels: np.ndarray) -> np.ndarray:
 def test_a_gray_png_of_the_datasets_size_is_taken_as_it_is() -> None:
     pixels, choices = read(png(slope()))
     assert np.array_equal(pixels[0], slope())
-    assert choices == Choices("png", 28, 28, 8)
+    assert choices == UploadConversion("png", 28, 28, 8)
 
 
 def test_16_bit_gray_is_scaled_and_not_clipped() -> None:
@@ -178,7 +180,7 @@ def test_a_gray_jpeg_is_what_its_decoder_says() -> None:
     data = saved(Image.fromarray(slope()), "JPEG", quality=100)
     pixels, choices = read(data)
     assert np.abs(pixels[0].astype(int) - slope()).max() <= 3
-    assert choices == Choices("jpeg", 28, 28, 8)
+    assert choices == UploadConversion("jpeg", 28, 28, 8)
 
 
 UPRIGHT = {
@@ -234,7 +236,7 @@ def test_a_trailing_payload_is_dropped() -> None:
 
 def test_what_is_kept_is_a_png_of_our_own_with_the_same_pixels() -> None:
     data = png(slope(), 8, GRAY, chunk(b"tEXt", b"Author\0somebody"))
-    pixels, _ = read_upload(data, (1, 28, 28), 0, max_pixels=10**6)
+    pixels, _ = convert_upload(data, (1, 28, 28), 0, max_pixels=10**6)
     kept = to_png(torch.from_numpy(pixels))
     assert np.array_equal(from_png(kept), pixels)
     assert b"somebody" not in kept

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from service.core.image_size import MAX_SIDE
-from service.core.uploads import Choices, read_upload
+from service.core.uploads import UploadConversion, convert_upload
 from service.errors import ImageTooLarge, InvalidValue
 from tests.uploads.pictures import (
     GRAY,
@@ -82,8 +82,8 @@ def colors_of(samples: np.ndarray, bits: int, color_type: int) -> np.ndarray:
     return np.broadcast_to(color * alpha + BACKGROUND * (1 - alpha), (*SIZE, 3))
 
 
-def read(data: bytes, channels: int = 3) -> tuple[np.ndarray, Choices]:
-    pixels, choices = read_upload(data, (channels, *SIZE), BACKGROUND, max_pixels=10**6)
+def read(data: bytes, channels: int = 3) -> tuple[np.ndarray, UploadConversion]:
+    pixels, choices = convert_upload(data, (channels, *SIZE), BACKGROUND, max_pixels=10**6)
     return pixels.transpose(1, 2, 0).astype(int), choices
 
 
@@ -190,8 +190,8 @@ def test_a_picture_in_many_chunks_is_read() -> None:
 @pytest.mark.parametrize("size", [(1, MAX_SIDE), (MAX_SIDE, 1)])
 def test_the_longest_side_is_taken_and_a_longer_one_refused(size: tuple[int, int]) -> None:
     data = png_file(np.zeros((*size, 1), int), 1, GRAY)
-    pixels, _ = read_upload(data, (1, 28, 28), 0, max_pixels=10**6)
+    pixels, _ = convert_upload(data, (1, 28, 28), 0, max_pixels=10**6)
     assert not pixels.any()
     longer = np.zeros((size[0] + (size[0] > 1), size[1] + (size[1] > 1), 1), int)
     with pytest.raises(ImageTooLarge, match=f"at most {MAX_SIDE} a side"):
-        read_upload(png_file(longer, 1, GRAY), (1, 28, 28), 0, max_pixels=10**6)
+        convert_upload(png_file(longer, 1, GRAY), (1, 28, 28), 0, max_pixels=10**6)

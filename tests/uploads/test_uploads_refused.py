@@ -12,7 +12,7 @@ from PIL import Image
 from sqlalchemy import text
 
 from service.core.jpeg_segments import MAX_SCANS
-from service.core.uploads import read_upload
+from service.core.uploads import convert_upload
 from service.errors import ImageTooLarge
 from tests.uploads.conftest import Asked
 from tests.uploads.pictures import (
@@ -161,7 +161,7 @@ def test_a_trap_is_never_expanded(name: str) -> None:
     tracemalloc.start()
     try:
         # A pixel's bomb may give its one pixel; nothing may give all that is in it.
-        read_upload(data, (1, 28, 28), 0, max_pixels=40_000_000)
+        convert_upload(data, (1, 28, 28), 0, max_pixels=40_000_000)
     except ImageTooLarge:
         pass
     finally:

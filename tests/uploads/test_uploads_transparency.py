@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from service.core.uploads import read_upload
+from service.core.uploads import convert_upload
 from tests.uploads.pictures import GRAY, RGB, SIGNATURE, chunk, head
 
 BACKGROUND = 77
@@ -37,7 +37,7 @@ def test_each_level_of_gray_can_be_transparent(bits: int) -> None:
     samples = np.resize(levels, (4, 16))
     for level in levels:
         data = packed_png(samples, bits, GRAY, [level])
-        pixels, choices = read_upload(data, (1, 4, 16), BACKGROUND, max_pixels=1000)
+        pixels, choices = convert_upload(data, (1, 4, 16), BACKGROUND, max_pixels=1000)
         expected = np.where(samples == level, BACKGROUND, scaled(samples, bits))
         assert np.array_equal(pixels[0], expected), (bits, level)
         assert choices.composited_on == BACKGROUND
@@ -46,7 +46,7 @@ def test_each_level_of_gray_can_be_transparent(bits: int) -> None:
 def test_16_bits_are_compared_before_they_are_scaled() -> None:
     samples = np.array([[0x1200, 0x1201, 0x12FF, 0x1300]])
     data = packed_png(samples, 16, GRAY, [0x1201])
-    pixels, _ = read_upload(data, (1, 1, 4), BACKGROUND, max_pixels=1000)
+    pixels, _ = convert_upload(data, (1, 1, 4), BACKGROUND, max_pixels=1000)
     assert pixels[0, 0].tolist() == [0x12, BACKGROUND, 0x13, 0x13]
 
 
@@ -55,7 +55,7 @@ def test_one_color_of_rgb_can_be_transparent(bits: int) -> None:
     scale = 257 if bits == 16 else 1
     colors = np.array([[[10, 20, 30], [10, 20, 31], [11, 20, 30], [10, 20, 30]]]) * scale
     data = packed_png(colors, bits, RGB, (np.array([10, 20, 30]) * scale).tolist())
-    pixels, _ = read_upload(data, (3, 1, 4), BACKGROUND, max_pixels=1000)
+    pixels, _ = convert_upload(data, (3, 1, 4), BACKGROUND, max_pixels=1000)
     assert pixels[:, 0].T.tolist() == [
         [BACKGROUND] * 3,
         [10, 20, 31],
@@ -67,6 +67,6 @@ def test_one_color_of_rgb_can_be_transparent(bits: int) -> None:
 def test_the_low_byte_of_16_bit_rgb_counts() -> None:
     colors = np.array([[[0x0A05, 20, 30], [0x0A06, 20, 30]]])
     data = packed_png(colors, 16, RGB, [0x0A06, 20, 30])
-    pixels, _ = read_upload(data, (3, 1, 2), BACKGROUND, max_pixels=1000)
+    pixels, _ = convert_upload(data, (3, 1, 2), BACKGROUND, max_pixels=1000)
     assert pixels[:, 0, 1].tolist() == [BACKGROUND] * 3
     assert pixels[0, 0, 0] == 0x0A

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.core.cancellation import while_wanted
+from service.core.cancellation import cancellable
 
 _KEY = "camreel.departure"
 
@@ -80,7 +80,7 @@ class Departures:
 
         listener = asyncio.create_task(listen())
         try:
-            with while_wanted(lambda: not departure.has_happened):
+            with cancellable(lambda: not departure.has_happened):
                 await self._app(scope, next_message, send)
         finally:
             listener.cancel()

@@ -119,7 +119,7 @@ def _numbers(values: CamValues, style: Style) -> CamAnswer:
         values=[finite_or_none(row) for row in _values(values, style)],
         peak=finite_or_none([seen.peak])[0],
         min=finite_or_none([seen.minimum])[0],
-        blank=seen.blank(),
+        blank=seen.blank_cause(),
         epsilon=DEFAULT_EPSILON,
         scores=dict(zip(values.scores, finite_or_none(values.scores.values()), strict=True)),
     )

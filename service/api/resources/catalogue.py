@@ -7,14 +7,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from service.api.pages import Page
-from service.core.cams.method import Cost, Place
+from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
 from service.core.datasets import DATASETS
-from service.core.models import MODELS, Architecture, layers
+from service.core.models import MODELS, Architecture, describe_layers
 from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
-from service.core.render.colormaps import COLORMAPS, colour_table
+from service.core.render.colormaps import COLORMAPS, color_table
 
 # The tables do not change while the service runs, and schemas of parameters are slow to make.
 router = APIRouter(tags=["catalogue"])
@@ -62,7 +62,7 @@ class MethodAnswer(BaseModel):
         "each class; `samples`: so many for each sample or step; `perturbations`: a forward pass "
         "for each channel, patch or sample."
     )
-    place: Place = Field(
+    place: AttributionLevel = Field(
         description="`layer`: a map has the layer's positions; `input`: the image's pixels, and no "
         "layer is taken; `layers`: several layers are combined."
     )
@@ -97,7 +97,7 @@ def list_datasets() -> Page[DatasetAnswer]:
             name=source.name,
             title=source.title,
             description=source.description,
-            licence=source.licence,
+            licence=source.license,
             image_shape=source.image_shape,
             class_names=list(source.class_names),
             train_size=source.train_size,
@@ -113,14 +113,14 @@ def list_datasets() -> Page[DatasetAnswer]:
 def list_architectures() -> Page[ArchitectureAnswer]:
     """All architectures, with their parameters' bounds and defaults."""
     source = DATASETS["mnist"]
-    offered = layers(Architecture(), source.image_shape, len(source.class_names))
+    offered = describe_layers(Architecture(), source.image_shape, len(source.class_names))
     items = [
         ArchitectureAnswer(
             name=name,
             description=_sentence(kind),
             parameters=kind.model_json_schema(),
             layers=list(offered.shapes),
-            default_layer=offered.default,
+            default_layer=offered.default_layer,
         )
         for name, kind in MODELS.items()
     ]
@@ -153,7 +153,7 @@ def list_methods() -> Page[MethodAnswer]:
             source=method.source,
             year=method.year,
             cost=method.cost,
-            place=method.place,
+            place=method.attribution_level,
             targets=list(method.targets),
             parameters=method.parameters.model_json_schema(),
             recommended=method.name == RECOMMENDED,
@@ -183,7 +183,7 @@ def list_colormaps() -> Page[ColormapAnswer]:
             name=c.name,
             kind=c.kind,
             description=c.description,
-            colours=colour_table(c.name).tobytes().hex(),
+            colours=color_table(c.name).tobytes().hex(),
         )
         for c in COLORMAPS.values()
     ]

@@ -11,7 +11,7 @@ from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, Page, RunId
 from service.api.work import Description, Work, cached_in
 from service.core.cams.methods import PAPER_METHODS
-from service.core.measures.evaluation import Mean, Score
+from service.core.measures.evaluation import Mean, MeasureResult
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
 from service.flows.evaluation import Evaluation, Judged, evaluation
 from service.flows.viewing import Viewer
@@ -169,7 +169,7 @@ def evaluation_answer(judged: Judged) -> EvaluationAnswer:
     )
 
 
-def _score(score: Score) -> ScoreAnswer:
+def _score(score: MeasureResult) -> ScoreAnswer:
     return ScoreAnswer(
         method=score.method,
         layer=score.layer,

@@ -9,7 +9,7 @@ from service.api.caching import conditional
 from service.api.pages import Page, RunId
 from service.api.services import Services
 from service.core.datasets import DATASETS
-from service.core.images import from_png, in_a_grid, to_png
+from service.core.images import from_png, tile_images, to_png
 from service.errors import ImageNotFound
 from service.flows.etags import content_etag, etag_of
 from service.store import images, runs
@@ -53,7 +53,7 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
     etag = etag_of("probes", [image.sha256 for image in watched])
 
     def draw() -> bytes:
-        return to_png(in_a_grid([from_png(image.png) for image in watched], PROBES_A_ROW))
+        return to_png(tile_images([from_png(image.png) for image in watched], PROBES_A_ROW))
 
     kept = services.pictures.cache
     return conditional(

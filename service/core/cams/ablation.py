@@ -11,7 +11,7 @@ from service.core.cams.cut import Cut
 from service.core.cams.head import HeadPass
 from service.core.cams.targets import Outputs, Target
 from service.core.cams.weighted import weighted_sum
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 from service.core.parameters import Parameters
 
 # Below it a score is 0 for the quotient's sake.
@@ -51,10 +51,10 @@ def _by_passes(above: HeadPass) -> Iterator[Tensor]:
     rows = passes.rows_at_once(above.head, above.activations[:1])
     for activations in above.activations:
         for channels in torch.split(torch.arange(len(activations)), rows):
-            check()
+            raise_if_cancelled()
             copies = activations.repeat(len(channels), 1, 1, 1)
             copies[torch.arange(len(channels)), channels] = 0
-            yield above.at(copies).units
+            yield above.with_activations(copies).pre_activations
 
 
 def _by_differences(head: ClosedHead, activations: Tensor) -> Iterator[Tensor]:

@@ -19,7 +19,7 @@ def by_gradient(combine: Combine) -> Compute:
     """A method that looks at A and the full gradient, class by class."""
 
     def compute(cut: Cut, target: Target, _: Parameters, classes: Sequence[int]) -> Tensor:
-        mixing = target.mixing(cut.outputs)
+        mixing = target.score_jacobian(cut.outputs)
         # Besides the gradient itself some two tensors of its size are made of it.
         chunks = cut.gradients(mixing, classes, factor=3)
         return torch.cat([combine(cut.activations, some) for some in chunks]).transpose(0, 1)
@@ -29,7 +29,7 @@ def by_gradient(combine: Combine) -> Compute:
 
 def grad_cam(cut: Cut, target: Target, _: Parameters, classes: Sequence[int]) -> Tensor:
     """Grad-CAM of a target. Selvaraju et al. 2017, equations 1 and 2."""
-    return mixed_grad_cam(cut, target.mixing(cut.outputs), classes)
+    return mixed_grad_cam(cut, target.score_jacobian(cut.outputs), classes)
 
 
 def mixed_grad_cam(cut: Cut, mixing: Tensor | None, classes: Sequence[int]) -> Tensor:
@@ -41,11 +41,11 @@ def mixed_grad_cam(cut: Cut, mixing: Tensor | None, classes: Sequence[int]) -> T
         L_score_c = ReLU( sum_j M_cj  (sum_k alpha_k^j A^k) ),    M_cj = d score_c / d x_j.
     """
     chosen = list(classes)
-    if chosen == list(range(cut.units.shape[1])):
-        maps = cut.unit_maps if mixing is None else mixing @ cut.unit_maps
+    if chosen == list(range(cut.pre_activations.shape[1])):
+        maps = cut.pre_activation_maps if mixing is None else mixing @ cut.pre_activation_maps
         return maps.view(*maps.shape[:2], *cut.activations.shape[2:])
     if cut.has_closed_form:
-        weights = cut.unit_weights
+        weights = cut.channel_weights
         weights = weights[:, chosen] if mixing is None else mixing[:, chosen] @ weights
     else:
         # A gradient for each class that is asked for costs less than one for each unit.

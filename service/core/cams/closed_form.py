@@ -74,7 +74,7 @@ class ClosedPass:
             preactivations = hidden(signal)
             signal = activation(preactivations)
             self._slopes = DERIVATIVES[type(activation)](preactivations)  # s'(z) (N, J)
-        self.units: Tensor = head.output(signal)
+        self.pre_activations: Tensor = head.output(signal)
 
     def position_sums(self) -> Tensor:
         """Sum over positions of d x_c / d A_k, (N, C, K)."""

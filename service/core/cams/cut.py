@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from service.core.cams.head import GRADIENT_CHUNK_BYTES, HeadPass
-from service.core.models.placement import Placement, placement
+from service.core.models.placement import Placement, compute_placement
 from service.core.models.stages import StagedNetwork
 
 
@@ -41,6 +41,6 @@ class Cut(HeadPass):
     def placement(self) -> Placement:
         """Where its positions lie; spread evenly where a stage's geometry is unknown."""
         try:
-            return placement(self._below)
+            return compute_placement(self._below)
         except (TypeError, ValueError):
-            return Placement.stretched(self.activations.shape[3], self.images.shape[3])
+            return Placement.evenly_spaced(self.activations.shape[3], self.images.shape[3])

@@ -17,7 +17,7 @@ from service.errors import InvalidValue, UnknownName
 
 
 @dataclass(frozen=True)
-class Explanation:
+class MethodSpec:
     """A method with its target and parameters.
 
     Its text is `method`, `method/target` or `method/target?name=value&...`, and leaves out what is
@@ -29,9 +29,9 @@ class Explanation:
     parameters: Parameters
 
     @classmethod
-    def of(
+    def from_names(
         cls, method: str, target: str | None = None, parameters: Mapping[str, object] | None = None
-    ) -> "Explanation":
+    ) -> "MethodSpec":
         """Checked against the tables. Raises UnknownName and InvalidValue, which name the field."""
         if method not in METHODS:
             raise UnknownName("method", method, METHODS)
@@ -39,15 +39,15 @@ class Explanation:
         return cls(found, _target(found, target), _parameters(found, parameters or {}))
 
     @classmethod
-    def parse(cls, text: str) -> "Explanation":
+    def parse(cls, text: str) -> "MethodSpec":
         """From its text. Raises UnknownName and InvalidValue."""
         return _parse(text)
 
-    def maps(self, cut: Cut, classes: Sequence[int]) -> Tensor:
+    def compute(self, cut: Cut, classes: Sequence[int]) -> Tensor:
         """Maps before their last ReLU (N, len(classes), H, W)."""
         target = self.target or TARGETS["unit"]
-        everyone = cut.units.shape[1]
-        if target.against is not None and target.against >= everyone:
+        everyone = cut.pre_activations.shape[1]
+        if target.contrast_class is not None and target.contrast_class >= everyone:
             raise InvalidValue("against", f"is a class index, 0 to {everyone - 1}")
         return self.method.compute(cut, target, self.parameters, classes)
 
@@ -62,11 +62,11 @@ class Explanation:
 
 
 @cache
-def _parse(text: str) -> Explanation:
+def _parse(text: str) -> MethodSpec:
     path, _, query = text.partition("?")
     method, _, target = path.partition("/")
     given = dict(part.split("=", 1) for part in query.split("&") if "=" in part)
-    return Explanation.of(method, target or None, given)
+    return MethodSpec.from_names(method, target or None, given)
 
 
 def _target(method: Method, text: str | None) -> Target | None:

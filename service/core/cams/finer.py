@@ -26,7 +26,7 @@ def finer_cam(cut: Cut, _: Target, parameters: References, classes: Sequence[int
 
     Zhang et al. 2025 (arXiv:2501.11309), equation 5, as torch-cam has it.
     """
-    units = cut.units
+    units = cut.pre_activations
     everyone = units.shape[1]
     distances = (units.unsqueeze(1) - units.unsqueeze(2)).abs()
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)

@@ -2,7 +2,7 @@
 
 from service.core.cams import eigen, finer, fusion, gradient, integrated, shapley, smooth
 from service.core.cams.by_gradient import by_gradient, grad_cam
-from service.core.cams.method import ALL_TARGETS, Cost, Method, Place, Steps
+from service.core.cams.method import ALL_TARGETS, AttributionLevel, Cost, Method, Steps
 
 GRADIENT_METHODS = (
     Method(
@@ -143,7 +143,7 @@ GRADIENT_METHODS = (
         year=2026,
         cost=Cost.GRADIENT,
         compute=by_gradient(gradient.grad_cam_plus_plus),
-        place=Place.LAYERS,
+        attribution_level=AttributionLevel.MULTI_LAYER,
         fusion=fusion.product,
     ),
     Method(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from service.core.cams.closed_form import ClosedHead, ClosedPass
 from service.core.cams.targets import Outputs
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 from service.core.models.stages import Convolution, OutputActivation
 
 # Bytes that the gradients of one chunk of classes may take, unless told otherwise.
@@ -34,13 +34,13 @@ class HeadPass:
         self.output_activation: OutputActivation = output_activation
 
     @cached_property
-    def units(self) -> Tensor:
+    def pre_activations(self) -> Tensor:
         """x (N, C), before the output activation."""
         with torch.no_grad():
             if self._closed is not None:
-                return self._closed.units
+                return self._closed.pre_activations
             if self._behind_convolution is not None:
-                return self._behind_convolution[1].units
+                return self._behind_convolution[1].pre_activations
             signal = self.activations
             for stage in self.head:
                 signal = stage(signal)
@@ -49,7 +49,7 @@ class HeadPass:
     @property
     def outputs(self) -> Outputs:
         """What the targets take."""
-        return Outputs(self.units, self.output_activation)
+        return Outputs(self.pre_activations, self.output_activation)
 
     @property
     def logits(self) -> Tensor:
@@ -57,7 +57,7 @@ class HeadPass:
         return self.outputs.logits
 
     @cached_property
-    def unit_weights(self) -> Tensor:
+    def channel_weights(self) -> Tensor:
         """alpha of equation 4 for all units (N, C, K): mean over positions of d x_c / d A_k."""
         with torch.no_grad():
             positions = self.activations.shape[2] * self.activations.shape[3]
@@ -69,9 +69,9 @@ class HeadPass:
         return vector_jacobian(self.head, self.activations, self.gradient_bytes)[1]
 
     @cached_property
-    def unit_maps(self) -> Tensor:
+    def pre_activation_maps(self) -> Tensor:
         """The sum of equation 2 for all units at once (N, C, H W)."""
-        return self.unit_weights @ self.activations.flatten(2)
+        return self.channel_weights @ self.activations.flatten(2)
 
     @property
     def has_closed_form(self) -> bool:
@@ -86,7 +86,7 @@ class HeadPass:
         M (N, C, C) tells the score by the units; None takes the units. `factor` is how many such
         tensors the caller holds at once: chunks are so small that all of them stay in bounds.
         """
-        chosen = torch.as_tensor(list(classes), device=self.units.device)
+        chosen = torch.as_tensor(list(classes), device=self.pre_activations.device)
         if mixing is None:
             mixing = self.outputs.identity
         cotangents = mixing[:, chosen].transpose(0, 1)
@@ -95,7 +95,7 @@ class HeadPass:
         ):
             yield self._gradients_of(some)
 
-    def at(self, activations: Tensor) -> "HeadPass":
+    def with_activations(self, activations: Tensor) -> "HeadPass":
         """The same head on other activations (N', K, H, W)."""
         return HeadPass(self.head, activations, self.output_activation, self.gradient_bytes)
 
@@ -182,7 +182,7 @@ class HeadGraph:
 
     def gradients(self, cotangents: Tensor) -> Tensor:
         """d (sum_c v_c x_c) / d A for V vectors v (V, N, C): (V, N, K, H, W)."""
-        check()
+        raise_if_cancelled()
         (found,) = torch.autograd.grad(
             self.connected_units, self.leaf, cotangents, retain_graph=True, is_grads_batched=True
         )

@@ -22,8 +22,8 @@ def layer_integrated_gradients(
     """
     total = torch.zeros(())
     for step in range(parameters.steps):
-        part = cut.at(cut.activations * ((step + 0.5) / parameters.steps))
-        chunks = part.gradients(target.mixing(part.outputs), classes, factor=2)
+        part = cut.with_activations(cut.activations * ((step + 0.5) / parameters.steps))
+        chunks = part.gradients(target.score_jacobian(part.outputs), classes, factor=2)
         # Channels are summed at once: what is kept over the steps are maps, not gradients.
         maps = [(some * cut.activations).sum(2) for some in chunks]
         total = total + torch.cat(maps)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from service.core.cams.fusion import finest_layer
-from service.core.cams.method import Method, Place
+from service.core.cams.method import AttributionLevel, Method
 from service.core.models import Layers, Placement
 from service.core.models.stages import INPUT
 from service.errors import InvalidValue, UnknownName
@@ -11,30 +11,30 @@ from service.errors import InvalidValue, UnknownName
 MAX_LAYERS = 8
 
 
-def resolve_layers(method: Method, asked: str | None, offered: Layers) -> str:
+def resolve_layers(method: Method, requested: str | None, available: Layers) -> str:
     """The layers' text for a map: as asked for, or the method's default.
 
     Raises UnknownName and InvalidValue, which name the field.
     """
-    if asked is None:
-        match method.place:
-            case Place.INPUT:
+    if requested is None:
+        match method.attribution_level:
+            case AttributionLevel.INPUT:
                 return INPUT
-            case Place.LAYER:
-                return offered.default
-            case Place.LAYERS:
-                return ",".join(offered.convolutions)
-    names = [name.strip() for name in asked.split(",")]
+            case AttributionLevel.LAYER:
+                return available.default_layer
+            case AttributionLevel.MULTI_LAYER:
+                return ",".join(available.convolutions)
+    names = [name.strip() for name in requested.split(",")]
     check_layers(method, names)
     for name in names:
-        if name != INPUT and name not in offered.shapes:
-            raise UnknownName("layer", name, offered.shapes)
+        if name != INPUT and name not in available.shapes:
+            raise UnknownName("layer", name, available.shapes)
     return ",".join(names)
 
 
 def check_layers(method: Method, names: Sequence[str]) -> None:
     """Raises InvalidValue where a method cannot take those layers."""
-    if method.place is Place.INPUT:
+    if method.attribution_level is AttributionLevel.INPUT:
         if list(names) != [INPUT]:
             raise InvalidValue(
                 "layer", f"{method.name} explains the image's pixels, so it takes no layer"
@@ -44,20 +44,20 @@ def check_layers(method: Method, names: Sequence[str]) -> None:
         raise InvalidValue("layer", f"{method.name} explains a layer, not the input")
     if len(set(names)) != len(names) or len(names) > MAX_LAYERS:
         raise InvalidValue("layer", f"takes 1 to {MAX_LAYERS} layers, each once")
-    if method.place is Place.LAYERS and len(names) < 2:
+    if method.attribution_level is AttributionLevel.MULTI_LAYER and len(names) < 2:
         raise InvalidValue("layer", f"{method.name} combines layers, so it takes at least two")
 
 
-def map_placement(layers: str, offered: Layers) -> Placement:
+def map_placement(layers: str, available: Layers) -> Placement:
     """Where the positions of a map of those layers lie on the image."""
-    return Placement(0, 1) if layers == INPUT else offered.placements[_finest(layers, offered)]
+    return Placement(0, 1) if layers == INPUT else available.placements[_finest(layers, available)]
 
 
-def map_size(layers: str, offered: Layers, image: tuple[int, int]) -> tuple[int, int]:
+def map_size(layers: str, available: Layers, image: tuple[int, int]) -> tuple[int, int]:
     """Height and width of a map of those layers; `image` is the size of the image itself."""
     if layers == INPUT:
         return image
-    _, height, width = offered.shapes[_finest(layers, offered)]
+    _, height, width = available.shapes[_finest(layers, available)]
     return height, width
 
 

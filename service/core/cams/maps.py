@@ -12,11 +12,11 @@ from torch import Tensor
 
 from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
 from service.core.cams.cut import Cut
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.fusion import fuse
 from service.core.cams.layers import check_layers
-from service.core.cancellation import check
-from service.core.images import as_input
+from service.core.cancellation import raise_if_cancelled
+from service.core.images import to_network_input
 from service.core.models import StagedNetwork
 
 Floats = npt.NDArray[np.float32]
@@ -34,7 +34,7 @@ class ClassMap:
     signed: Floats  # (H, W)
     activation_peak: float  # largest |A| of the layer for this image
 
-    def alone(self) -> "ClassMap":
+    def copy(self) -> "ClassMap":
         """The same map on memory of its own, where `signed` is a part of many maps'."""
         return ClassMap(self.signed.copy(), self.activation_peak)
 
@@ -61,7 +61,7 @@ class ClassMap:
         """
         return float(self.signed.min()) if self.is_finite else math.nan
 
-    def blank(self, epsilon: float = DEFAULT_EPSILON) -> Blank:
+    def blank_cause(self, epsilon: float = DEFAULT_EPSILON) -> Blank:
         """Why the map shows nothing at this threshold, or Blank.NONE."""
         return blank_cause(self.peak, self.minimum, self.activation_peak, epsilon)
 
@@ -80,7 +80,7 @@ class ClassMaps:
     classes: tuple[int, ...]
 
     @classmethod
-    def joined(cls, blocks: Sequence["ClassMaps"]) -> "ClassMaps":
+    def concatenate(cls, blocks: Sequence["ClassMaps"]) -> "ClassMaps":
         """Blocks of other images, by the same methods for the same classes, as one."""
         return cls(
             {
@@ -92,7 +92,7 @@ class ClassMaps:
             blocks[0].classes,
         )
 
-    def only(self, image: int) -> "ClassMaps":
+    def select_image(self, image: int) -> "ClassMaps":
         """Those of one image, as a block of its own."""
         part = slice(image, image + 1)
         return ClassMaps(
@@ -102,11 +102,11 @@ class ClassMaps:
             self.classes,
         )
 
-    def predicted(self, image: int) -> int:
+    def predicted_class(self, image: int) -> int:
         """The class that the network is surest of for one image; 0 where no score is finite."""
         return int(self.probabilities[image].argmax())
 
-    def one(self, method: str, image: int, class_index: int) -> ClassMap:
+    def class_map(self, method: str, image: int, class_index: int) -> ClassMap:
         """The map of one image for one class; ValueError for a class that was not asked for."""
         return ClassMap(
             self.signed[method][image, self.classes.index(class_index)],
@@ -129,7 +129,7 @@ def class_maps(
     One pass below a layer serves all methods. What is held besides the result stays under
     `memory_bytes`, however many images there are. Raises UnknownName and InvalidValue.
     """
-    asked = {text: Explanation.parse(text) for text in methods}
+    asked = {text: MethodSpec.parse(text) for text in methods}
     layers = layer.split(",")
     for explanation in asked.values():
         check_layers(explanation.method, layers)
@@ -139,23 +139,23 @@ def class_maps(
             _block(network, some, layers, asked, classes, memory_bytes)
             for some in torch.split(images, at_once)
         ]
-    return blocks[0] if len(blocks) == 1 else ClassMaps.joined(blocks)
+    return blocks[0] if len(blocks) == 1 else ClassMaps.concatenate(blocks)
 
 
 def _block(
     network: StagedNetwork,
     images: Tensor,
     layers: Sequence[str],
-    asked: Mapping[str, Explanation],
+    asked: Mapping[str, MethodSpec],
     classes: Sequence[int] | None,
     memory_bytes: int,
 ) -> ClassMaps:
-    check()
+    raise_if_cancelled()
     cuts = [Cut(network, images, name, memory_bytes // 4) for name in layers]
-    chosen = tuple(range(cuts[0].units.shape[1]) if classes is None else classes)
+    chosen = tuple(range(cuts[0].pre_activations.shape[1]) if classes is None else classes)
     signed = {}
     for text, explanation in asked.items():
-        maps = [explanation.maps(cut, chosen) for cut in cuts]
+        maps = [explanation.compute(cut, chosen) for cut in cuts]
         fused = maps[0]
         if len(cuts) > 1:
             fused = fuse(maps, [cut.placement for cut in cuts], explanation.method.fusion)
@@ -186,7 +186,7 @@ def _largest(activations: Tensor) -> Tensor:
     return torch.maximum(activations.amax((1, 2, 3)), -activations.amin((1, 2, 3)))
 
 
-def look(
+def explain_images(
     network: StagedNetwork,
     pixels: Sequence[Tensor],
     layer: str,
@@ -199,7 +199,7 @@ def look(
     device = next(network.parameters()).device
     network.eval()
     try:
-        images = as_input(torch.stack(list(pixels)).to(device))
+        images = to_network_input(torch.stack(list(pixels)).to(device))
         return class_maps(network, images, layer, methods, classes, memory_bytes)
     finally:
         network.train(was_training)

@@ -26,12 +26,12 @@ class Cost(StrEnum):
     PERTURBATIONS = "perturbations"  # a forward pass for each channel, patch or sample
 
 
-class Place(StrEnum):
+class AttributionLevel(StrEnum):
     """Where a map's positions are."""
 
     LAYER = "layer"  # those of the layer that is asked for
     INPUT = "input"  # the image's pixels: such a method takes no layer
-    LAYERS = "layers"  # the finest of several layers, which it combines
+    MULTI_LAYER = "layers"  # the finest of several layers, which it combines
 
 
 class NoParameters(Parameters):
@@ -76,5 +76,5 @@ class Method:
     compute: Compute
     targets: tuple[str, ...] = ALL_TARGETS  # the first is the default; none: looks at no class
     parameters: type[Parameters] = NoParameters
-    place: Place = Place.LAYER
+    attribution_level: AttributionLevel = AttributionLevel.LAYER
     fusion: Fusion = mean  # of several layers' maps

@@ -8,7 +8,7 @@ import hashlib
 import torch
 from torch import Tensor
 
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 
 
 def generator(seed: int, image: Tensor) -> torch.Generator:
@@ -22,7 +22,7 @@ def normal(images: Tensor, samples: int, shape: tuple[int, ...], seed: int) -> T
     """Standard normal numbers (samples, N, *shape), each image's its own."""
     drawn = []
     for image in images:
-        check()
+        raise_if_cancelled()
         numbers = torch.randn((samples, *shape), generator=generator(seed, image))
         drawn.append(numbers.to(image.device))
     return torch.stack(drawn, dim=1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from service.core.cams.targets import Outputs, Target
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 from service.core.models.stages import StagedNetwork
 
 # Bytes that the stages' outputs may take in one pass.
@@ -29,7 +29,7 @@ def rows_at_once(stages: Iterable[nn.Module], row: Tensor) -> int:
 
 def scores(network: StagedNetwork, target: Target, images: Tensor) -> Tensor:
     """The target's scores of all classes (N, C), which perturbation methods watch."""
-    check()
+    raise_if_cancelled()
     with torch.no_grad():
         return target.scores(Outputs(network(images), network.output_activation))
 
@@ -40,8 +40,8 @@ def mixed(network: StagedNetwork, target: Target, units: Tensor, class_index: in
     M is held fixed. So the score's gradient is taken as the table of targets tells it, which keeps
     the digits that autograd would lose in a saturated softmax.
     """
-    check()
-    mixing = target.mixing(Outputs(units.detach(), network.output_activation))
+    raise_if_cancelled()
+    mixing = target.score_jacobian(Outputs(units.detach(), network.output_activation))
     if mixing is None:
         return units[:, class_index]
     return (units * mixing[:, class_index].to(units.dtype)).sum(1)

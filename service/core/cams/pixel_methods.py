@@ -1,7 +1,7 @@
 """Methods that explain the image's pixels and take no layer."""
 
 from service.core.cams import attribution, full_grad, guided
-from service.core.cams.method import Cost, Method, Place
+from service.core.cams.method import AttributionLevel, Cost, Method
 
 PIXEL_METHODS = (
     Method(
@@ -14,7 +14,7 @@ PIXEL_METHODS = (
         year=2019,
         cost=Cost.GRADIENT,
         compute=full_grad.full_grad,
-        place=Place.INPUT,
+        attribution_level=AttributionLevel.INPUT,
     ),
     Method(
         name="guided-backpropagation",
@@ -27,7 +27,7 @@ PIXEL_METHODS = (
         cost=Cost.GRADIENT,
         compute=guided.guided_backpropagation,
         targets=("unit",),
-        place=Place.INPUT,
+        attribution_level=AttributionLevel.INPUT,
     ),
     Method(
         name="smooth-grad",
@@ -39,7 +39,7 @@ PIXEL_METHODS = (
         cost=Cost.SAMPLES,
         compute=attribution.smooth_grad,
         parameters=attribution.NoisyPixels,
-        place=Place.INPUT,
+        attribution_level=AttributionLevel.INPUT,
     ),
     Method(
         name="integrated-gradients",
@@ -52,7 +52,7 @@ PIXEL_METHODS = (
         cost=Cost.SAMPLES,
         compute=attribution.integrated_gradients,
         parameters=attribution.Path,
-        place=Place.INPUT,
+        attribution_level=AttributionLevel.INPUT,
     ),
     Method(
         name="occlusion",
@@ -64,7 +64,7 @@ PIXEL_METHODS = (
         cost=Cost.PERTURBATIONS,
         compute=attribution.occlusion,
         parameters=attribution.Window,
-        place=Place.INPUT,
+        attribution_level=AttributionLevel.INPUT,
     ),
     Method(
         name="lime",
@@ -76,6 +76,6 @@ PIXEL_METHODS = (
         cost=Cost.PERTURBATIONS,
         compute=attribution.lime,
         parameters=attribution.Patches,
-        place=Place.INPUT,
+        attribution_level=AttributionLevel.INPUT,
     ),
 )

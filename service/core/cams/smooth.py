@@ -39,7 +39,7 @@ def smooth_grad_cam_plus_plus(
     for noise in drawn:
         moved = cut.images + parameters.noise * noise
         noisy = Cut(cut.network, moved, cut.layer, cut.gradient_bytes)
-        chunks = noisy.gradients(target.mixing(noisy.outputs), classes, factor=4)
+        chunks = noisy.gradients(target.score_jacobian(noisy.outputs), classes, factor=4)
         gradients = torch.cat(list(chunks)).double()
         for i in range(3):
             term = gradients.pow(i + 1) / parameters.samples

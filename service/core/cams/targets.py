@@ -18,31 +18,41 @@ from service.errors import InvalidValue, UnknownName
 class Outputs:
     """What a network says of N images: the units x (N, C), and what stands before softmax."""
 
-    units: Tensor
+    pre_activations: Tensor
     activation: OutputActivation
 
     @property
     def logits(self) -> Tensor:
         """What softmax takes (N, C)."""
-        return torch.sigmoid(self.units) if self.activation == "sigmoid" else self.units
+        return (
+            torch.sigmoid(self.pre_activations)
+            if self.activation == "sigmoid"
+            else self.pre_activations
+        )
 
     @property
-    def slopes(self) -> Tensor | None:
+    def output_derivative(self) -> Tensor | None:
         """d logit_j / d x_j (N, C); None where it is 1."""
         if self.activation == "identity":
             return None
-        return torch.sigmoid(self.units) * torch.sigmoid(-self.units)
+        return torch.sigmoid(self.pre_activations) * torch.sigmoid(-self.pre_activations)
 
     @property
     def identity(self) -> Tensor:
         """The gradient of the units by themselves (N, C, C); a view, not to be written to."""
-        images, classes = self.units.shape
-        eye = torch.eye(classes, dtype=self.units.dtype, device=self.units.device)
+        images, classes = self.pre_activations.shape
+        eye = torch.eye(
+            classes, dtype=self.pre_activations.dtype, device=self.pre_activations.device
+        )
         return eye.expand(images, -1, -1)
 
-    def of_units(self, by_logits: Tensor) -> Tensor:
+    def backpropagate_to_pre_activations(self, by_logits: Tensor) -> Tensor:
         """The chain rule: a gradient (N, C, C) by the logits as one by the units."""
-        return by_logits if self.slopes is None else by_logits * self.slopes.unsqueeze(1)
+        return (
+            by_logits
+            if self.output_derivative is None
+            else by_logits * self.output_derivative.unsqueeze(1)
+        )
 
 
 @dataclass(frozen=True)
@@ -53,11 +63,11 @@ class Target:
     formula: str  # of score_c, with x the units and o the units behind the output activation
     description: str
     scores: Callable[[Outputs], Tensor]  # (N, C)
-    mixing: Callable[[Outputs], Tensor | None]  # M (N, C, C); None: the units themselves
-    against: int | None = None  # the class that a contrast is taken against
+    score_jacobian: Callable[[Outputs], Tensor | None]  # M (N, C, C); None: the units themselves
+    contrast_class: int | None = None  # the class that a contrast is taken against
 
     def __str__(self) -> str:
-        return self.name if self.against is None else f"{self.name}:{self.against}"
+        return self.name if self.contrast_class is None else f"{self.name}:{self.contrast_class}"
 
 
 def _softmax(outputs: Outputs) -> Tensor:
@@ -75,7 +85,7 @@ def class_score(outputs: Outputs) -> Tensor:
     p = outputs.logits.softmax(1)
     mixing = -p.unsqueeze(2) * p.unsqueeze(1)
     mixing.diagonal(dim1=1, dim2=2).copy_(p * _others(p))
-    return outputs.of_units(mixing)
+    return outputs.backpropagate_to_pre_activations(mixing)
 
 
 def _others(p: Tensor) -> Tensor:
@@ -87,15 +97,17 @@ def _log_softmax_mixing(outputs: Outputs) -> Tensor:
     p = outputs.logits.softmax(1)
     mixing = -p.unsqueeze(1).repeat(1, p.shape[1], 1)
     mixing.diagonal(dim1=1, dim2=2).copy_(_others(p))
-    return outputs.of_units(mixing)
+    return outputs.backpropagate_to_pre_activations(mixing)
 
 
 def _output_mixing(outputs: Outputs) -> Tensor | None:
-    return None if outputs.slopes is None else torch.diag_embed(outputs.slopes)
+    return (
+        None if outputs.output_derivative is None else torch.diag_embed(outputs.output_derivative)
+    )
 
 
 def _centred_mixing(outputs: Outputs) -> Tensor:
-    return outputs.identity - 1 / outputs.units.shape[1]
+    return outputs.identity - 1 / outputs.pre_activations.shape[1]
 
 
 def _strongest_other(units: Tensor) -> Tensor:
@@ -106,18 +118,20 @@ def _strongest_other(units: Tensor) -> Tensor:
 
 
 def _margin_scores(outputs: Outputs) -> Tensor:
-    return outputs.units - outputs.units.gather(1, _strongest_other(outputs.units))
+    return outputs.pre_activations - outputs.pre_activations.gather(
+        1, _strongest_other(outputs.pre_activations)
+    )
 
 
 def _margin_mixing(outputs: Outputs) -> Tensor:
     mixing = outputs.identity.clone()
-    rival = _strongest_other(outputs.units).unsqueeze(2)
+    rival = _strongest_other(outputs.pre_activations).unsqueeze(2)
     return mixing.scatter_add_(2, rival, torch.full_like(rival, -1, dtype=mixing.dtype))
 
 
 def _contrast(against: int) -> tuple[Callable[[Outputs], Tensor], Callable[[Outputs], Tensor]]:
     def scores(outputs: Outputs) -> Tensor:
-        return outputs.units - outputs.units[:, against : against + 1]
+        return outputs.pre_activations - outputs.pre_activations[:, against : against + 1]
 
     def mixing(outputs: Outputs) -> Tensor:
         mixed = outputs.identity.clone()
@@ -141,7 +155,7 @@ TARGETS: dict[str, Target] = {
             "unit",
             "x_c",
             "The unit before its output activation (Sakai and Takenaka 2019, equation 4).",
-            lambda outputs: outputs.units,
+            lambda outputs: outputs.pre_activations,
             lambda _: None,
         ),
         Target(
@@ -162,7 +176,7 @@ TARGETS: dict[str, Target] = {
             "centred",
             "x_c - mean_j x_j",
             "The unit minus the mean over classes: what raises all classes alike counts for none.",
-            lambda outputs: outputs.units - outputs.units.mean(1, keepdim=True),
+            lambda outputs: outputs.pre_activations - outputs.pre_activations.mean(1, keepdim=True),
             _centred_mixing,
         ),
         Target(
@@ -176,7 +190,7 @@ TARGETS: dict[str, Target] = {
             "contrast",
             "x_c - x_d",
             "The unit minus that of a named class d: why c rather than d?",
-            lambda outputs: outputs.units,
+            lambda outputs: outputs.pre_activations,
             lambda _: None,
         ),
     )
@@ -196,4 +210,6 @@ def parse_target(text: str) -> Target:
     if not (argument.isascii() and argument.isdigit() and len(argument) < 6):
         raise InvalidValue("against", "the target contrast needs a class to be told apart from")
     scores, mixing = _contrast(int(argument))
-    return replace(TARGETS[name], scores=scores, mixing=mixing, against=int(argument))
+    return replace(
+        TARGETS[name], scores=scores, score_jacobian=mixing, contrast_class=int(argument)
+    )

@@ -52,7 +52,7 @@ class DatasetSource:
     name: str
     title: str
     description: str
-    licence: str
+    license: str
     image_shape: tuple[int, int, int]  # D, H, W
     class_names: tuple[str, ...]
     train_size: int
@@ -91,7 +91,7 @@ class ImageReference:
 
         return cls("train" if split == "train" else "test", int(index))
 
-    def within(self, source: DatasetSource) -> "ImageReference":
+    def require_in(self, source: DatasetSource) -> "ImageReference":
         """Itself, if the dataset has such an image; raises ImageNotFound otherwise."""
         size = source.size(self.split)
         if self.index >= size:

@@ -43,7 +43,7 @@ SOURCE = DatasetSource(
         "1,797 real digits of 8 x 8 pixels, resized to 28 x 28; embedded, so that it works with no "
         "network. Not MNIST: smaller, and coarser."
     ),
-    licence="CC BY 4.0, Ethem Alpaydin and Cenk Kaynak, UCI Machine Learning Repository",
+    license="CC BY 4.0, Ethem Alpaydin and Cenk Kaynak, UCI Machine Learning Repository",
     image_shape=(1, 28, 28),
     class_names=tuple("0123456789"),
     train_size=TRAIN_SIZE,

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from service.core.images import as_input
+from service.core.images import to_network_input
 from service.core.measures.explainer import Explainer
-from service.core.measures.measure import Measure, Subject, batch_size, in_parts
+from service.core.measures.measure import EvaluationBatch, Measure, batch_size, in_parts
 from service.core.measures.measures import MEASURES
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
-from service.core.progress import part, steps
+from service.core.progress import progress_slice, track
 from service.errors import UnknownName
 
 RANDOM_MAPS = 3
@@ -45,7 +45,7 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Score:
+class MeasureResult:
     """One method by one measure: `difference` is that of each image's value to the random map's."""
 
     method: str
@@ -57,7 +57,9 @@ class Score:
     difference: Mean
 
     @classmethod
-    def of(cls, method: Explainer, measure: Measure, values: Values, random: Values) -> "Score":
+    def of(
+        cls, method: Explainer, measure: Measure, values: Values, random: Values
+    ) -> "MeasureResult":
         """From the values of each image (N,)."""
         means = (Mean.of(values), Mean.of(random), Mean.of(values - random))
         return cls(method.text, method.layer, measure, len(values), *means)
@@ -71,7 +73,7 @@ def evaluate(
     measures: Sequence[str],
     seed: int = 0,
     untrained: StagedNetwork | None = None,
-) -> list[Score]:
+) -> list[MeasureResult]:
     """Scores of methods by measures on images uint8 (D, h, w), each for its class.
 
     The random map stands beside each: the method `random` at the same layer, of which every image
@@ -79,17 +81,17 @@ def evaluate(
     which takes no layer, it is that of the last convolution. All is computed on copies of the
     networks, in evaluation mode, on their device. Raises UnknownName and InvalidValue.
     """
-    chosen = [find_measure(name) for name in dict.fromkeys(measures)]
+    chosen = [get_measure(name) for name in dict.fromkeys(measures)]
     judge = _Judge(network, untrained, pixels, classes, chosen, seed)
     scores = []
-    for method in steps(list(dict.fromkeys(methods))):
-        with part(0, 0.5):
+    for method in track(list(dict.fromkeys(methods))):
+        with progress_slice(0, 0.5):
             values = judge(method)
-        with part(0.5, 0.5):
+        with progress_slice(0.5, 0.5):
             random = judge.random(method)
         for measure in chosen:
             own, control = values[measure.name], random[measure.name]
-            scores.append(Score.of(method, measure, own, control))
+            scores.append(MeasureResult.of(method, measure, own, control))
     return scores
 
 
@@ -110,7 +112,7 @@ class _Judge:
         self._untrained = None if untrained is None else copy.deepcopy(untrained).eval()
         self._measures, self._seed = measures, seed
         device = next(self._network.parameters()).device
-        self._images = as_input(torch.stack(list(pixels)).to(device))
+        self._images = to_network_input(torch.stack(list(pixels)).to(device))
         self._classes = torch.as_tensor(list(classes), device=device)
         self._random: dict[str, dict[str, Values]] = {}
 
@@ -119,7 +121,7 @@ class _Judge:
         layer = self._network.last_convolution if beside.layer == INPUT else beside.layer
         if layer not in self._random:
             seeds = range(self._seed + 1, self._seed + 1 + RANDOM_MAPS)
-            drawn = [self(Explainer(f"random?seed={seed}", layer)) for seed in steps(seeds)]
+            drawn = [self(Explainer(f"random?seed={seed}", layer)) for seed in track(seeds)]
             self._random[layer] = {
                 measure.name: np.mean([values[measure.name] for values in drawn], axis=0)
                 for measure in self._measures
@@ -132,23 +134,23 @@ class _Judge:
         found: dict[str, list[Values]] = {measure.name: [] for measure in self._measures}
         for subject in self._subjects(explain):
             finite = subject.maps.flatten(1).isfinite().all(1)
-            with part(EXPLAINING_SHARE, 1 - EXPLAINING_SHARE):
-                for measure in steps(self._measures):
-                    values = torch.where(finite, subject.once(measure.compute), torch.nan)
+            with progress_slice(EXPLAINING_SHARE, 1 - EXPLAINING_SHARE):
+                for measure in track(self._measures):
+                    values = torch.where(finite, subject.cached(measure.compute), torch.nan)
                     found[measure.name].append(values.double().cpu().numpy())
         return {name: np.concatenate(parts) for name, parts in found.items()}
 
-    def _subjects(self, explain: Explainer) -> Iterator[Subject]:
+    def _subjects(self, explain: Explainer) -> Iterator[EvaluationBatch]:
         at_once = batch_size(self._network, self._images)
-        for images, classes in steps(list(in_parts(at_once, self._images, self._classes))):
-            with part(0, EXPLAINING_SHARE):
+        for images, classes in track(list(in_parts(at_once, self._images, self._classes))):
+            with progress_slice(0, EXPLAINING_SHARE):
                 maps = explain(self._network, images, classes)
-            yield Subject(
+            yield EvaluationBatch(
                 self._network, images, classes, maps, explain, self._untrained, seed=self._seed
             )
 
 
-def find_measure(name: str) -> Measure:
+def get_measure(name: str) -> Measure:
     """The measure of that name. Raises UnknownName."""
     if name not in MEASURES:
         raise UnknownName("measure", name, MEASURES)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from service.core.cams.explanation import Explanation
+from service.core.cams.explanation import MethodSpec
 from service.core.cams.maps import class_maps
 from service.core.cams.method import Cost
 from service.core.measures.measure import batch_size
-from service.core.measures.on_pixels import on_pixels, place_of
+from service.core.measures.on_pixels import layer_placement, resample_to_pixels
 from service.core.models import StagedNetwork
-from service.core.progress import steps
+from service.core.progress import track
 
 
 @dataclass(frozen=True)
@@ -27,19 +27,19 @@ class Explainer:
 
         Raises UnknownName and InvalidValue.
         """
-        place = place_of(network, self.layer, images[:1])
+        place = layer_placement(network, self.layer, images[:1])
         size = (images.shape[-2], images.shape[-1])
         at_once = batch_size(network, images)
         maps = images.new_zeros(len(images), *size)
-        for labels in steps(self._together(classes)):
+        for labels in track(self._together(classes)):
             own = torch.isin(classes, labels).nonzero().squeeze(1)
-            for some in steps(torch.split(own, at_once)):
+            for some in track(torch.split(own, at_once)):
                 asked = labels.tolist()
                 seen = class_maps(network, images[some], self.layer, [self.text], asked)
                 signed = torch.from_numpy(seen.signed[self.text]).to(maps)
                 picked = torch.searchsorted(labels, classes[some])
                 values = signed[torch.arange(len(some)), picked].clamp(min=0)
-                maps[some] = on_pixels(values, size, place)
+                maps[some] = resample_to_pixels(values, size, place)
         return maps
 
     def _together(self, classes: Tensor) -> Sequence[Tensor]:
@@ -49,5 +49,5 @@ class Explainer:
         no more than one.
         """
         distinct = torch.unique(classes)
-        cost = Explanation.parse(self.text).method.cost
+        cost = MethodSpec.parse(self.text).method.cost
         return [distinct] if cost is Cost.FORWARD else torch.split(distinct, 1)

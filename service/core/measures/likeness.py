@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor
 
-from service.core.measures.measure import by_peak
+from service.core.measures.measure import divide_by_peak
 
 WINDOW_PIXELS = 11
 WINDOW_DEVIATION = 1.5
@@ -35,7 +35,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     11 pixels and deviation 1.5 (smaller on a smaller image), K = 0.01 and 0.03; the mean over all
     windows that lie on the image.
     """
-    pair = torch.stack([by_peak(first), by_peak(second)]).to(torch.float64)
+    pair = torch.stack([divide_by_peak(first), divide_by_peak(second)]).to(torch.float64)
     window = _window(min(first.shape[-2:])).to(pair)
     x, y = pair.unsqueeze(2)
 

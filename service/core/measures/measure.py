@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
 
@@ -21,7 +21,7 @@ Explain = Callable[[StagedNetwork, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Subject:
+class EvaluationBatch:
     """The maps of N images by one method, and all that says what they are worth.
 
     The network is in evaluation mode. Measures change none of it: they share what they compute.
@@ -37,16 +37,16 @@ class Subject:
     seed: int = 0  # of all random numbers
     _known: dict[object, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
-    def once(self, compute: Callable[["Subject"], Tensor]) -> Tensor:
+    def cached(self, compute: Callable[["EvaluationBatch"], Tensor]) -> Tensor:
         """What `compute` says of this subject, computed when it is first asked for."""
         if compute not in self._known:
             self._known[compute] = compute(self)
         return self._known[compute]
 
     @cached_property
-    def unit_maps(self) -> Tensor:
+    def normalized_maps(self) -> Tensor:
         """The maps divided by their peaks, 0..1 (N, h, w); a map of zeros stays one."""
-        return by_peak(self.maps)
+        return divide_by_peak(self.maps)
 
     @cached_property
     def ranks(self) -> Tensor:
@@ -90,11 +90,11 @@ class Measure:
     year: int
     range: tuple[float, float | None]  # None: no upper bound
     better: Literal["higher", "lower"]
-    compute: Callable[[Subject], Tensor]
+    compute: Callable[[EvaluationBatch], Tensor]
     needs_untrained: bool = False  # the network of epoch 0
 
 
-def by_peak(maps: Tensor) -> Tensor:
+def divide_by_peak(maps: Tensor) -> Tensor:
     """Maps (N, h, w), >= 0, divided by their peaks; a map of zeros stays one."""
     peaks = maps.flatten(1).amax(1)[:, None, None]
     return maps / torch.where(peaks > 0, peaks, 1)
@@ -105,7 +105,7 @@ def confidences(network: StagedNetwork, images: Tensor, classes: Tensor) -> Tens
     """softmax(o)_c of each image for its own class (N,), in batches of bounded memory."""
     found = []
     for some, own in in_parts(batch_size(network, images), images, classes):
-        check()
+        raise_if_cancelled()
         sure = network.logits(network(some)).softmax(1)
         found.append(sure.gather(1, own.unsqueeze(1)).squeeze(1))
     return torch.cat(found)

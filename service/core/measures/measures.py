@@ -183,7 +183,7 @@ MEASURES: dict[str, Measure] = {
             year=2018,
             range=(-1, 1),
             better="lower",
-            compute=sanity.randomised_spearman,
+            compute=sanity.randomized_spearman,
         ),
         Measure(
             name="randomised-ssim",
@@ -195,7 +195,7 @@ MEASURES: dict[str, Measure] = {
             year=2018,
             range=(-1, 1),
             better="lower",
-            compute=sanity.randomised_ssim,
+            compute=sanity.randomized_ssim,
         ),
         Measure(
             name="untrained-spearman",

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from service.core.cams.fusion import finest_layer
 from service.core.models import Placement, StagedNetwork
-from service.core.models.placement import placement
+from service.core.models.placement import compute_placement
 
 
 @torch.no_grad()
-def place_of(network: StagedNetwork, layers: str, image: Tensor) -> Placement | None:
+def layer_placement(network: StagedNetwork, layers: str, image: Tensor) -> Placement | None:
     """Where positions of a map of `conv2`, or of several layers `conv1,conv2`, lie on an image.
 
     By receptive-field centres; None where they are not known. Maps of several layers lie on the
@@ -27,12 +27,12 @@ def place_of(network: StagedNetwork, layers: str, image: Tensor) -> Placement | 
             sizes.append((signal.shape[2], signal.shape[3]))
         finest = finest_layer(sizes)
     try:
-        return placement(parts[finest])
+        return compute_placement(parts[finest])
     except (TypeError, ValueError):
         return None
 
 
-def on_pixels(maps: Tensor, size: tuple[int, int], place: Placement | None) -> Tensor:
+def resample_to_pixels(maps: Tensor, size: tuple[int, int], place: Placement | None) -> Tensor:
     """Maps (N, H, W) as (N, h, w) on an image of `size`, bilinear between their places on it.
 
     Values fade to 0 beyond the outermost positions, as in the pictures (`core/render/cells.py`):
@@ -40,7 +40,7 @@ def on_pixels(maps: Tensor, size: tuple[int, int], place: Placement | None) -> T
     p's place among the positions. Where the place is not known, positions are spread evenly.
     """
     rows, columns = (
-        _shares(place or Placement.stretched(count, pixels), count, pixels).to(maps)
+        _shares(place or Placement.evenly_spaced(count, pixels), count, pixels).to(maps)
         for count, pixels in zip(maps.shape[1:], size, strict=True)
     )
     return rows @ maps @ columns.T

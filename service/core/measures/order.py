@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from service.core.measures.measure import Subject
+from service.core.measures.measure import EvaluationBatch
 
 STEPS = 28
 
 
-def deletion(subject: Subject, steps: int = STEPS) -> Tensor:
+def deletion(subject: EvaluationBatch, steps: int = STEPS) -> Tensor:
     """Area under the class's probability as its most relevant pixels turn black, 0..1, (N,).
 
     Petsiuk et al. 2018, RISE (arXiv:1806.07421), section 4. Lower is better: the class goes with
@@ -17,7 +17,7 @@ def deletion(subject: Subject, steps: int = STEPS) -> Tensor:
     return _area(subject, steps, inserted=False)
 
 
-def insertion(subject: Subject, steps: int = STEPS) -> Tensor:
+def insertion(subject: EvaluationBatch, steps: int = STEPS) -> Tensor:
     """Area under the class's probability as its most relevant pixels appear on black, 0..1, (N,).
 
     Petsiuk et al. 2018, RISE (arXiv:1806.07421), section 4, who start from a blurred photograph;
@@ -26,7 +26,7 @@ def insertion(subject: Subject, steps: int = STEPS) -> Tensor:
     return _area(subject, steps, inserted=True)
 
 
-def _area(subject: Subject, steps: int, *, inserted: bool) -> Tensor:
+def _area(subject: EvaluationBatch, steps: int, *, inserted: bool) -> Tensor:
     ranks, images = subject.ranks, subject.images
     pixels = ranks[0].numel()
     counts = torch.linspace(0, pixels, steps + 1, dtype=torch.float64).round().to(ranks)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from service.core.cams.noise import generator, normal
-from service.core.measures.measure import Subject, batch_size
+from service.core.measures.measure import EvaluationBatch, batch_size
 
 INFIDELITY_SAMPLES = 32
 INFIDELITY_DEVIATION = 0.2
@@ -14,7 +14,7 @@ SENSITIVITY_SAMPLES = 10
 SENSITIVITY_RADIUS = 0.02
 
 
-def infidelity(subject: Subject) -> Tensor:
+def infidelity(subject: EvaluationBatch) -> Tensor:
     """E_I (beta I^T L - (f(x) - f(x - I)))^2, >= 0, (N,): how badly the map foretells f's changes.
 
     Yeh et al. 2019 (arXiv:1901.09392), section 2, with their best scale beta of each map
@@ -25,7 +25,7 @@ def infidelity(subject: Subject) -> Tensor:
     return _in_parts(subject, INFIDELITY_SAMPLES, _infidelity)
 
 
-def sensitivity_max(subject: Subject) -> Tensor:
+def sensitivity_max(subject: EvaluationBatch) -> Tensor:
     """max_y |L(y) - L(x)| / |L(x)| over images y within 0.02 of x in each pixel, >= 0, (N,).
 
     Yeh et al. 2019 (arXiv:1901.09392), section 3, divided by the map's norm as captum does,
@@ -35,14 +35,14 @@ def sensitivity_max(subject: Subject) -> Tensor:
 
 
 def _in_parts(
-    subject: Subject, samples: int, compute: Callable[[Subject, slice], Tensor]
+    subject: EvaluationBatch, samples: int, compute: Callable[[EvaluationBatch, slice], Tensor]
 ) -> Tensor:
     at_once = max(1, batch_size(subject.network, subject.images) // samples)
     starts = range(0, len(subject.images), at_once)
     return torch.cat([compute(subject, slice(start, start + at_once)) for start in starts])
 
 
-def _infidelity(subject: Subject, part: slice) -> Tensor:
+def _infidelity(subject: EvaluationBatch, part: slice) -> Tensor:
     from captum.metrics import infidelity as by_captum
 
     images, network = subject.images[part], subject.network
@@ -71,7 +71,7 @@ def _infidelity(subject: Subject, part: slice) -> Tensor:
     return found.clamp(min=0)
 
 
-def _sensitivity_max(subject: Subject, part: slice) -> Tensor:
+def _sensitivity_max(subject: EvaluationBatch, part: slice) -> Tensor:
     from captum.metrics import sensitivity_max as by_captum
 
     images = subject.images[part]

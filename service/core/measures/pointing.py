@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from service.core.measures.measure import Subject
+from service.core.measures.measure import EvaluationBatch
 
 FOREGROUND = 0.5
 
 
-def pointing_game(subject: Subject) -> Tensor:
+def pointing_game(subject: EvaluationBatch) -> Tensor:
     """sum of L on the object / sum of L, 0..1, (N,); 0 for a map of zeros.
 
     Wang et al. 2020, Score-CAM (arXiv:1910.01279), section 4, with the mask of the subject where

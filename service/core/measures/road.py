@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from service.core.cams.noise import normal
-from service.core.cancellation import check
-from service.core.measures.measure import Subject
+from service.core.cancellation import raise_if_cancelled
+from service.core.measures.measure import EvaluationBatch
 
 PERCENTILES = (20, 40, 60, 80)
 """Of the map's values: what lies at one or above is removed, so 80 removes a fifth."""
@@ -23,29 +23,29 @@ TOLERANCE = 1e-8  # of the residual, to the right hand side
 MOST_ITERATIONS = 10_000
 
 
-def road(subject: Subject) -> Tensor:
+def road(subject: EvaluationBatch) -> Tensor:
     """(LeRF - MoRF) / 2, -0.5..0.5, (N,), as pytorch-grad-cam's ROADCombined. Higher is better."""
-    return (subject.once(least_relevant_first) - subject.once(most_relevant_first)) / 2
+    return (subject.cached(least_relevant_first) - subject.cached(most_relevant_first)) / 2
 
 
-def most_relevant_first(subject: Subject) -> Tensor:
+def most_relevant_first(subject: EvaluationBatch) -> Tensor:
     """Mean change of the class's probability, -1..1, (N,), as its evidence is imputed.
 
     Mean over PERCENTILES. Lower is better.
     """
-    return subject.once(changes)[:, 0]
+    return subject.cached(changes)[:, 0]
 
 
-def least_relevant_first(subject: Subject) -> Tensor:
+def least_relevant_first(subject: EvaluationBatch) -> Tensor:
     """Mean change of the class's probability, -1..1, (N,), as all but its evidence is imputed.
 
     Mean over PERCENTILES. Higher is better.
     """
-    return subject.once(changes)[:, 1]
+    return subject.cached(changes)[:, 1]
 
 
 def changes(
-    subject: Subject, percentiles: Sequence[int] = PERCENTILES, noise: float = NOISE
+    subject: EvaluationBatch, percentiles: Sequence[int] = PERCENTILES, noise: float = NOISE
 ) -> Tensor:
     """Mean changes (N, 2) of the class's probability, most and least relevant pixels first."""
     ranks, images = subject.ranks, subject.images
@@ -117,7 +117,7 @@ def _conjugate_gradients(system: Callable[[Tensor], Tensor], right: Tensor) -> T
     left = _dot(residual, residual)
     enough = TOLERANCE**2 * left
     for _ in range(MOST_ITERATIONS):
-        check()
+        raise_if_cancelled()
         if not (left > enough).any():
             break
         along = system(direction)

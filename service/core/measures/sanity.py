@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from service.core.measures.likeness import spearman, ssim
-from service.core.measures.measure import Subject
+from service.core.measures.measure import EvaluationBatch
 from service.core.models import StagedNetwork
 
 
-def randomised_spearman(subject: Subject) -> Tensor:
+def randomized_spearman(subject: EvaluationBatch) -> Tensor:
     """Rank correlation with the maps of randomised networks, mean over the cascade, -1..1, (N,).
 
     Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1.
@@ -19,7 +19,7 @@ def randomised_spearman(subject: Subject) -> Tensor:
     return _mean_likeness(subject, spearman)
 
 
-def randomised_ssim(subject: Subject) -> Tensor:
+def randomized_ssim(subject: EvaluationBatch) -> Tensor:
     """SSIM with the maps of randomised networks, mean over the cascade, -1..1, (N,).
 
     Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1.
@@ -27,17 +27,17 @@ def randomised_ssim(subject: Subject) -> Tensor:
     return _mean_likeness(subject, ssim)
 
 
-def untrained_spearman(subject: Subject) -> Tensor:
+def untrained_spearman(subject: EvaluationBatch) -> Tensor:
     """Rank correlation with the maps of the run's network at epoch 0, -1..1, (N,)."""
-    return spearman(subject.once(untrained_maps), subject.maps)
+    return spearman(subject.cached(untrained_maps), subject.maps)
 
 
-def untrained_ssim(subject: Subject) -> Tensor:
+def untrained_ssim(subject: EvaluationBatch) -> Tensor:
     """SSIM with the maps of the run's network at epoch 0, -1..1, (N,)."""
-    return ssim(subject.once(untrained_maps), subject.maps)
+    return ssim(subject.cached(untrained_maps), subject.maps)
 
 
-def randomised_maps(subject: Subject) -> Tensor:
+def randomized_maps(subject: EvaluationBatch) -> Tensor:
     """Maps (L, N, h, w) of the network as more and more of it is randomised, from the top."""
     explained = [
         subject.explain(network, subject.images, subject.classes)
@@ -46,7 +46,7 @@ def randomised_maps(subject: Subject) -> Tensor:
     return torch.stack(explained)
 
 
-def untrained_maps(subject: Subject) -> Tensor:
+def untrained_maps(subject: EvaluationBatch) -> Tensor:
     """Maps (N, h, w) of the run's network at epoch 0. Raises ValueError where there is none."""
     if subject.untrained is None:
         raise ValueError("the subject has no untrained network")
@@ -63,12 +63,12 @@ def cascade(network: StagedNetwork, seed: int) -> Iterator[tuple[str, StagedNetw
     generator = torch.Generator().manual_seed(seed)
     for name, stage in reversed(list(changed.named_children())):
         if any(True for _ in stage.parameters()):
-            randomise(stage, generator)
+            randomize(stage, generator)
             yield name, changed
 
 
 @torch.no_grad()
-def randomise(stage: nn.Module, generator: torch.Generator) -> None:
+def randomize(stage: nn.Module, generator: torch.Generator) -> None:
     """Weights and biases drawn anew as torch first drew them: uniform within 1 / sqrt(fan in).
 
     What has no fan in, as a normalisation, is set back to its beginning. Torch's own
@@ -85,6 +85,8 @@ def randomise(stage: nn.Module, generator: torch.Generator) -> None:
             reset()
 
 
-def _mean_likeness(subject: Subject, likeness: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    randomised = subject.once(randomised_maps)
+def _mean_likeness(
+    subject: EvaluationBatch, likeness: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    randomised = subject.cached(randomized_maps)
     return torch.stack([likeness(maps, subject.maps) for maps in randomised]).mean(0)

@@ -5,7 +5,7 @@ from functools import cache
 
 import torch
 
-from service.core.models.placement import Placement, output_shape, placement
+from service.core.models.placement import Placement, compute_placement, output_shape
 from service.core.models.stages import ArchitectureParameters, StagedNetwork
 from service.core.models.table1 import Table1
 
@@ -22,10 +22,12 @@ class Layers:
     shapes: dict[str, tuple[int, int, int]]
     placements: dict[str, Placement]
     convolutions: tuple[str, ...]
-    default: str
+    default_layer: str
 
 
-def layers(architecture: Architecture, image_shape: tuple[int, int, int], classes: int) -> Layers:
+def describe_layers(
+    architecture: Architecture, image_shape: tuple[int, int, int], classes: int
+) -> Layers:
     """What maps an architecture offers, by geometry alone: no weights, no arithmetic on images."""
     return _layers(architecture.model_dump_json(), image_shape, classes)
 
@@ -36,9 +38,9 @@ def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) 
         network = Architecture.model_validate_json(architecture).build(image_shape, classes)
     shape, shapes, placements = image_shape, {}, {}
     for name in network.layers:
-        placements[name] = placement(network.split_at(name)[0])
+        placements[name] = compute_placement(network.split_at(name)[0])
         shapes[name] = shape = output_shape(network.get_submodule(name), shape)
     return Layers(shapes, placements, network.convolutions, network.last_convolution)
 
 
-__all__ = ["MODELS", "Architecture", "Layers", "Placement", "StagedNetwork", "layers"]
+__all__ = ["MODELS", "Architecture", "Layers", "Placement", "StagedNetwork", "describe_layers"]

@@ -31,13 +31,13 @@ class Placement:
         return places.clip(-1, count)
 
     @classmethod
-    def stretched(cls, count: int, pixels: int) -> "Placement":
+    def evenly_spaced(cls, count: int, pixels: int) -> "Placement":
         """Positions spread evenly over an axis: for stages whose geometry is not known."""
         step = pixels / count
         return cls((step - 1) / 2, step)
 
 
-def placement(stages: Sequence[nn.Module]) -> Placement:
+def compute_placement(stages: Sequence[nn.Module]) -> Placement:
     """Where the output positions of those stages lie, the same on both axes.
 
     Raises TypeError for a stage whose geometry is not known, ValueError for one that differs by

@@ -4,9 +4,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from service.core.cancellation import check
+from service.core.cancellation import raise_if_cancelled
 from service.core.render.cells import Cell
-from service.core.render.sheet import Look, frames
+from service.core.render.sheet import CellStyle, render_frames
 
 FRAME_MILLISECONDS = 150
 LAST_FRAME_MILLISECONDS = 1500
@@ -17,9 +17,11 @@ ANIMATIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def animate(cells: Sequence[Cell], captions: Sequence[str], look: Look, kind: str) -> bytes:
+def render_animation(
+    cells: Sequence[Cell], captions: Sequence[str], look: CellStyle, kind: str
+) -> bytes:
     """An endless animation, `webp` or `gif`, that rests on its last frame."""
-    drawn = frames(cells, captions, look)
+    drawn = render_frames(cells, captions, look)
     times = [FRAME_MILLISECONDS] * (len(drawn) - 1) + [LAST_FRAME_MILLISECONDS]
     for frame in drawn:
         # What Pillow calls before it encodes a frame.
@@ -33,6 +35,6 @@ def animate(cells: Sequence[Cell], captions: Sequence[str], look: Look, kind: st
 
 def _checked_seek(frame: int) -> None:
     """That of a picture of one frame. Raises RequestCancelled once nobody waits."""
-    check()
+    raise_if_cancelled()
     if frame != 0:
         raise EOFError

@@ -18,17 +18,17 @@ MAX_SIDE = 64
 ZERO, TOP = 128, 255
 
 
-def map_levels(seen: ClassMap) -> Bytes:
+def atlas_levels(seen: ClassMap) -> Bytes:
     """A map's levels uint8 (h, w), both at most MAX_SIDE: larger maps are averaged over blocks.
 
     Zeros where the map is not finite: no level stands for what is no number.
     """
     if not seen.is_finite:
-        return np.zeros(cell_size(*seen.signed.shape), np.uint8)
-    return quantise(averaged(seen.signed), seen.minimum, seen.peak)
+        return np.zeros(atlas_cell_size(*seen.signed.shape), np.uint8)
+    return quantize(block_average(seen.signed), seen.minimum, seen.peak)
 
 
-def quantise(values: Floats, low: float, high: float) -> Bytes:
+def quantize(values: Floats, low: float, high: float) -> Bytes:
     """Values in low..high as levels, rounded; see the module."""
     exact = values.astype(np.float64)
     if low < 0 < high:
@@ -43,7 +43,7 @@ def quantise(values: Floats, low: float, high: float) -> Bytes:
     return levels
 
 
-def dequantise(levels: Bytes, low: float, high: float) -> Floats:
+def dequantize(levels: Bytes, low: float, high: float) -> Floats:
     """What levels stand for: `quantise`'s values, each off by half a level at most."""
     exact = levels.astype(np.float64)
     if low < 0 < high:
@@ -55,7 +55,7 @@ def dequantise(levels: Bytes, low: float, high: float) -> Floats:
     return exact.astype(np.float32)
 
 
-def averaged(values: Floats) -> Floats:
+def block_average(values: Floats) -> Floats:
     """Values (H, W) averaged over square blocks, so few that no side is longer than MAX_SIDE.
 
     The last block of a side has what is left.
@@ -74,13 +74,13 @@ def block_side(height: int, width: int) -> int:
     return -(-max(height, width) // MAX_SIDE)
 
 
-def cell_size(height: int, width: int) -> tuple[int, int]:
+def atlas_cell_size(height: int, width: int) -> tuple[int, int]:
     """Height and width of a map's levels."""
     side = block_side(height, width)
     return -(-height // side), -(-width // side)
 
 
-def cell_placement(place: Placement, height: int, width: int) -> Placement:
+def atlas_cell_placement(place: Placement, height: int, width: int) -> Placement:
     """Where the levels lie on the image, for a map whose positions lie as `place` says."""
     side = block_side(height, width)
     return Placement(place.first + place.step * (side - 1) / 2, place.step * side)

@@ -13,7 +13,7 @@ from torch import Tensor
 from service.core.cams.blank import Blank
 from service.core.cams.maps import ClassMap, Floats
 from service.core.models import Placement
-from service.core.render.colormaps import colour_table
+from service.core.render.colormaps import color_table
 
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
@@ -51,7 +51,7 @@ class Scale:
     peak: float
 
     @classmethod
-    def of(cls, seen: ClassMap) -> "Scale":
+    def from_map(cls, seen: ClassMap) -> "Scale":
         """A map's own scale, as in equation 3."""
         return cls(seen.minimum, seen.peak)
 
@@ -70,18 +70,18 @@ class Scale:
 class Cell:
     """A map to draw: its values and scale, its image uint8 (D, h, w), and where it lies on it."""
 
-    seen: ClassMap
+    class_map: ClassMap
     scale: Scale
     image: Tensor
     placement: Placement
 
     @property
-    def blank(self) -> Blank:
+    def blank_cause(self) -> Blank:
         """Why the map shows nothing, at the default threshold."""
-        return self.seen.blank()
+        return self.class_map.blank_cause()
 
 
-def equation_3(values: Floats, scale: Scale) -> Floats:
+def normalize_to_scale(values: Floats, scale: Scale) -> Floats:
     """(L - min) / (max - min), 0..1; zeros where that is 0 / 0."""
     extent = np.float32(scale.peak - scale.low)
     if not extent > 0:
@@ -91,7 +91,7 @@ def equation_3(values: Floats, scale: Scale) -> Floats:
     return inside / extent
 
 
-def levels(cell: Cell, style: Style, size: int) -> Bytes:
+def cell_levels(cell: Cell, style: Style, size: int) -> Bytes:
     """The map as indices 0..255 (size, size) into a colour table.
 
     A blank map is 0 everywhere; 0 of the signed style is between 127 and 128. A map that is not
@@ -102,36 +102,36 @@ def levels(cell: Cell, style: Style, size: int) -> Bytes:
         unit = np.full((size, size), 0.5, dtype=np.float32)
         if limit > 0:
             # Halved last: twice the limit may be more than a float32 can hold.
-            unit += _drawn(cell, cell.seen.signed, size).clip(-limit, limit) / limit / 2
-    elif cell.blank is not Blank.NONE:
+            unit += _drawn(cell, cell.class_map.signed, size).clip(-limit, limit) / limit / 2
+    elif cell.blank_cause is not Blank.NONE:
         unit = np.zeros((size, size), dtype=np.float32)
     else:
-        unit = equation_3(_drawn(cell, cell.seen.values, size), cell.scale)
+        unit = normalize_to_scale(_drawn(cell, cell.class_map.values, size), cell.scale)
     indices: Bytes = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
     return indices
 
 
-def colours(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
+def cell_rgb(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
     """The cell in RGB (size, size, 3). A blank map's overlay is its image, hatched by cause.
 
     So is a map that is not finite in every style: no colour stands for what is no number.
     """
-    if cell.blank is Blank.NOT_FINITE:
-        return hatched(picture(cell.image, size), cell.blank)
+    if cell.blank_cause is Blank.NOT_FINITE:
+        return hatch(image_rgb(cell.image, size), cell.blank_cause)
     if style is Style.OVERLAY:
-        image = picture(cell.image, size)
-        if cell.blank is not Blank.NONE:
-            return hatched(image, cell.blank)
-        heat = colour_table(colormap)[levels(cell, style, size)]
+        image = image_rgb(cell.image, size)
+        if cell.blank_cause is not Blank.NONE:
+            return hatch(image, cell.blank_cause)
+        heat = color_table(colormap)[cell_levels(cell, style, size)]
         mixed = heat * np.float32(HEAT_SHARE) + image * np.float32(1 - HEAT_SHARE)
         return np.rint(mixed).astype(np.uint8)
     if style is Style.GRAY:
-        return np.repeat(levels(cell, style, size)[:, :, None], 3, axis=2)
-    return colour_table(colormap)[levels(cell, style, size)]
+        return np.repeat(cell_levels(cell, style, size)[:, :, None], 3, axis=2)
+    return color_table(colormap)[cell_levels(cell, style, size)]
 
 
 @lru_cache(maxsize=32)  # up to 3 MB each
-def picture(image: Tensor, size: int) -> Bytes:
+def image_rgb(image: Tensor, size: int) -> Bytes:
     """An image uint8 (D, h, w) as RGB (size, size, 3): pixels stay sharp when it grows.
 
     Kept, and not to be written to: a row of a sheet is many maps over one image.
@@ -148,7 +148,7 @@ def picture(image: Tensor, size: int) -> Bytes:
     return colours
 
 
-def hatched(image: Bytes, cause: Blank) -> Bytes:
+def hatch(image: Bytes, cause: Blank) -> Bytes:
     """The image dimmed under stripes that tell the cause: see HATCHES."""
     size = image.shape[0]
     gap = max(4, size // 8)

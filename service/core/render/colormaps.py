@@ -42,7 +42,7 @@ SEQUENTIAL_DEFAULT, DIVERGING_DEFAULT = "jet", "RdBu_r"
 
 
 @cache
-def colour_table(name: str) -> npt.NDArray[np.uint8]:
+def color_table(name: str) -> npt.NDArray[np.uint8]:
     """256 RGB colours (256, 3). Raises UnknownName."""
     if name not in COLORMAPS:
         raise UnknownName("colormap", name, COLORMAPS)

@@ -8,8 +8,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from service.core.cams.blank import Blank
-from service.core.cancellation import check
-from service.core.render.cells import Cell, Style, colours, hatched, picture
+from service.core.cancellation import raise_if_cancelled
+from service.core.render.cells import Cell, Style, cell_rgb, hatch, image_rgb
 from service.core.render.png import encode_png
 from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
 
@@ -21,7 +21,7 @@ STRIP_WIDTH_PIXELS = 2400  # strips break into rows beyond it
 
 
 @dataclass(frozen=True)
-class Look:
+class CellStyle:
     """How all cells of a page are drawn."""
 
     style: Style
@@ -29,11 +29,11 @@ class Look:
     cell_pixels: int
 
 
-def contact_sheet(
+def render_contact_sheet(
     rows: Sequence[Sequence[Cell]],
     row_heads: Sequence[str],
     column_heads: Sequence[str],
-    look: Look,
+    look: CellStyle,
     title: str,
     footer: str,
 ) -> bytes:
@@ -44,7 +44,7 @@ def contact_sheet(
     head_pixels = max((text_width(text, head) for head in row_heads), default=0) + 8
     left = MARGIN + head_pixels + step + 6
     top = MARGIN + 30 + text_height(text) + 6
-    causes = sorted({cell.blank for row in rows for cell in row} - {Blank.NONE})
+    causes = sorted({cell.blank_cause for row in rows for cell in row} - {Blank.NONE})
     legend = sum(LEGEND_PIXELS + text_width(font(14), cause.value) for cause in causes)
     words = max(text_width(font(18), title), text_width(font(14), footer) + 24 + legend)
     width = max(left + step * len(column_heads) + MARGIN, words + 2 * MARGIN)
@@ -54,18 +54,18 @@ def contact_sheet(
     draw.text((MARGIN, MARGIN - 2), title, INK, font(18))
     _column_heads(draw, column_heads, left, top, step, text)
     for r, (head, cells) in enumerate(zip(row_heads, rows, strict=True)):
-        check()
+        raise_if_cancelled()
         y = top + r * step
         draw.text((MARGIN, y + size / 2), head, INK, text, anchor="lm")
-        _paste(page, picture(cells[0].image, size), MARGIN + head_pixels, y)
+        _paste(page, image_rgb(cells[0].image, size), MARGIN + head_pixels, y)
         for c, cell in enumerate(cells):
-            check()
-            _paste(page, colours(cell, look.style, look.colormap, size), left + c * step, y)
+            raise_if_cancelled()
+            _paste(page, cell_rgb(cell, look.style, look.colormap, size), left + c * step, y)
     _footer(page, draw, footer, causes, height - MARGIN - 18)
     return encode_png(np.asarray(page))
 
 
-def strip(cells: Sequence[Cell], heads: Sequence[str], look: Look, title: str) -> bytes:
+def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, title: str) -> bytes:
     """PNG of one image's cells, each under its epoch; in several rows where one is too wide."""
     size = look.cell_pixels
     step = size + GAP
@@ -78,24 +78,26 @@ def strip(cells: Sequence[Cell], heads: Sequence[str], look: Look, title: str) -
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 2), title, INK, font(16))
     for i, (cell, head) in enumerate(zip(cells, heads, strict=True)):
-        check()
+        raise_if_cancelled()
         x, y = MARGIN + i % columns * step, MARGIN + 28 + i // columns * line
         if i % columns % _every(text, heads, step) == 0:
             draw.text((x + size / 2, y), head, FAINT, text, anchor="ma")
-        _paste(page, colours(cell, look.style, look.colormap, size), x, y + text_height(text) + 2)
+        _paste(page, cell_rgb(cell, look.style, look.colormap, size), x, y + text_height(text) + 2)
     return encode_png(np.asarray(page))
 
 
-def frames(cells: Sequence[Cell], captions: Sequence[str], look: Look) -> list[Image.Image]:
+def render_frames(
+    cells: Sequence[Cell], captions: Sequence[str], look: CellStyle
+) -> list[Image.Image]:
     """Each cell over its caption, all of one size: the frames of an animation."""
     size = look.cell_pixels
     text = font(max(10, size // 14))
     width = max(size, *(text_width(text, caption) + 4 for caption in captions))
     pages = []
     for cell, caption in zip(cells, captions, strict=True):
-        check()
+        raise_if_cancelled()
         page = Image.new("RGB", (width, size + text_height(text) + 8), PAPER)
-        _paste(page, colours(cell, look.style, look.colormap, size), (width - size) // 2, 0)
+        _paste(page, cell_rgb(cell, look.style, look.colormap, size), (width - size) // 2, 0)
         ImageDraw.Draw(page).text((width / 2, size + 3), caption, INK, text, anchor="ma")
         pages.append(page)
     return pages
@@ -121,7 +123,7 @@ def _footer(
     draw.text((MARGIN, y), words, INK, text)
     x = MARGIN + text_width(text, words) + 24
     for cause in causes:
-        _paste(page, hatched(np.zeros((18, 18, 3), np.uint8), cause), x, y)
+        _paste(page, hatch(np.zeros((18, 18, 3), np.uint8), cause), x, y)
         draw.text((x + 24, y), cause.value, INK, text)
         x += LEGEND_PIXELS + text_width(text, cause.value)
 

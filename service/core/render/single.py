@@ -1,19 +1,19 @@
 """One map as a PNG."""
 
 from service.core.cams.blank import Blank
-from service.core.render.cells import Cell, Style, colours, levels
-from service.core.render.colormaps import colour_table
+from service.core.render.cells import Cell, Style, cell_levels, cell_rgb
+from service.core.render.colormaps import color_table
 from service.core.render.png import encode_png
 
 
-def map_png(cell: Cell, style: Style, colormap: str, size: int) -> bytes:
+def render_map(cell: Cell, style: Style, colormap: str, size: int) -> bytes:
     """PNG of side `size`: RGB for overlays and hatched maps, grey or palette otherwise."""
-    if cell.blank is Blank.NOT_FINITE:
-        return encode_png(colours(cell, style, colormap, size))
+    if cell.blank_cause is Blank.NOT_FINITE:
+        return encode_png(cell_rgb(cell, style, colormap, size))
     match style:
         case Style.OVERLAY:
-            return encode_png(colours(cell, style, colormap, size))
+            return encode_png(cell_rgb(cell, style, colormap, size))
         case Style.GRAY:
-            return encode_png(levels(cell, style, size))
+            return encode_png(cell_levels(cell, style, size))
         case Style.HEATMAP | Style.SIGNED:
-            return encode_png(levels(cell, style, size), palette=colour_table(colormap))
+            return encode_png(cell_levels(cell, style, size), palette=color_table(colormap))

@@ -14,7 +14,7 @@ RULE = (215, 215, 220)
 PADDING = 14
 
 
-def table_png(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
+def render_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
     """PNG of a table: first column to the left, the others to the right."""
     text, bold = font(15), font(18)
     line = text_height(text) + 8
@@ -46,7 +46,7 @@ class Panel:
     caption: str
 
 
-def side_by_side(panels: Sequence[Panel]) -> bytes:
+def render_side_by_side(panels: Sequence[Panel]) -> bytes:
     """PNG of pictures of one size in a row, each over its caption."""
     text = font(14)
     pictures = [Image.open(io.BytesIO(panel.png)).convert("RGB") for panel in panels]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.core import checkpoints
 from service.core.datasets import DATASETS
-from service.core.images import is_png_of
+from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.files import leftovers, remove
@@ -210,7 +210,7 @@ def _images(store: Store) -> Iterator[Finding]:
         kept = inspection.images(session)
     for dataset, reference, png in kept:
         source = DATASETS.get(dataset)
-        if source is None or not is_png_of(png, source.image_shape):
+        if source is None or not is_canonical_png(png, source.image_shape):
             yield Finding(Severity.DAMAGE, f"the picture of {reference} of {dataset} is none")
 
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from service.core import checkpoints
 from service.core.datasets.dataset import ImageReference, is_upload
-from service.core.images import is_png_of
+from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
-from service.core.training import check_state
+from service.core.training import validate_training_state
 from service.core.training_state import TrainingState
 from service.errors import (
     CamreelError,
@@ -260,13 +260,13 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
 def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage:
     source = spec.source
     png = archive.read(image.png)
-    if not is_png_of(png, source.image_shape):
+    if not is_canonical_png(png, source.image_shape):
         raise ImportRefused(f"{image.png.name} is no picture of {source.name}'s size")
     if image.label is not None and image.label >= len(source.class_names):
         raise ImportRefused(f"{image.png.name} is of class {image.label}, and there is no such one")
     if image.upload is None:
         try:
-            ImageReference.parse(image.reference).within(source)
+            ImageReference.parse(image.reference).require_in(source)
         except CamreelError as error:
             raise ImportRefused(f"{image.png.name}: {error}") from error
     return StoredImage(spec.dataset, image.reference, image.label, png)
@@ -291,7 +291,7 @@ def _check_training_state(archive: Archive, spec: RunSpec) -> None:
     last = manifest.epochs[-1]
     state = TrainingState(last.epoch, archive.read(last.checkpoint), archive.read(member))
     try:
-        check_state(spec, state)
+        validate_training_state(spec, state)
     except CheckpointCorrupt as error:
         raise ImportRefused(f"{member.name}: {error}") from error
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, Base64Bytes, Field, StringConstraints
 
 from service.core.parameters import Parameters
-from service.core.uploads import Choices
+from service.core.uploads import UploadConversion
 from service.names import check_line, check_paragraphs
 
 FORMAT = 3
@@ -104,7 +104,7 @@ class ExportedUpload(Parameters):
     """What was uploaded, and what was done to its pixels."""
 
     digest: Sha256
-    choices: Choices
+    choices: UploadConversion
 
 
 class ExportedImage(Parameters):
