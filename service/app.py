@@ -40,6 +40,8 @@ from service.api.resources import (
     uploads,
 )
 from service.api.resources import runs as runs_api
+from service.api.route_table import RouteTable
+from service.api.scopes import declare_public
 from service.api.services import ServiceSet
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
@@ -65,6 +67,7 @@ from service.settings import Settings
 from service.store import schema
 from service.store.room import Bounds
 from service.store.store import Store
+from service.store.tokens import READ
 from service.web import page
 
 RESOURCES = (
@@ -87,6 +90,12 @@ RESOURCES = (
     health,
     docs,
 )
+FRAMEWORK_ROUTES: dict[tuple[str, str], str | None] = {
+    ("GET", "/openapi.json"): READ,
+    ("GET", f"/{docs.ASSETS}/{{path:path}}"): READ,
+}
+"""Routes that FastAPI and fastapi-offline add, with the scope that each requires."""
+
 MAX_BODY_BYTES = 1 * 2**20
 MAX_CONCURRENT_UPLOADS = 32  # one is decoded, the others are received or wait; beyond it 503
 READING_THREADS, CHANGING_THREADS, HEALTH_THREADS = 8, 8, 2
@@ -142,12 +151,15 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(ContentETags)
     app.add_middleware(Departures)
     app.add_middleware(Ranges)
-    app.add_middleware(Methods)
-    for resource in RESOURCES:
-        app.include_router(resource.router)
-    app.include_router(page.pages(first_asked))
+    routers = [resource.router for resource in RESOURCES]
+    routers.append(declare_public(page.pages(first_asked)))
+    for router in routers:
+        app.include_router(router)
+    app.state.routes = routes = RouteTable.of(routers, FRAMEWORK_ROUTES)
+    app.add_middleware(Methods, routes=routes)
     protection.install(
         app,
+        routes,
         Protection(
             bind=settings.host,
             allowed_hosts=settings.allowed_hosts,

@@ -5,7 +5,8 @@ from typing import Any
 from fastapi import FastAPI
 
 from service.api.middleware.access import COOKIE
-from service.api.scopes import PUBLIC, scope_of
+from service.api.route_table import RouteTable
+from service.api.scopes import PUBLIC
 
 SCHEMES = {
     "token": {
@@ -22,7 +23,7 @@ SCHEMES = {
 }
 
 
-def describe(app: FastAPI) -> None:
+def describe(app: FastAPI, routes: RouteTable) -> None:
     """Have the application's schema name what each operation asks for."""
     plain = app.openapi
 
@@ -31,7 +32,7 @@ def describe(app: FastAPI) -> None:
         schema["components"]["securitySchemes"] = SCHEMES
         for path, operations in schema["paths"].items():
             for method, operation in operations.items():
-                scope = scope_of(method.upper(), path)
+                scope = routes.scope_of(method.upper(), path)
                 operation["security"] = [] if scope is PUBLIC else [{name: []} for name in SCHEMES]
                 if scope is not PUBLIC:
                     operation["x-scope"] = scope

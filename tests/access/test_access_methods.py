@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from service.api.scopes import SCOPES
 from service.app import create_app
 from service.settings import Settings
 from tests.access.conftest import Guarded
@@ -29,7 +28,7 @@ def allow(answer: Any) -> set[str]:
 
 
 def test_the_table_of_scopes_has_the_applications_routes_and_no_others() -> None:
-    assert {(route.method, route.template) for route in ROUTES} == set(SCOPES)
+    assert {(route.method, route.template) for route in ROUTES} == set(APP.state.routes.scopes)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,23 @@
 """Every route asks for a token of its scope: missing, wrong, expired or revoked ones are 401, one
 of too small a scope 403. A foreign Host is 400 on every route but health."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi import APIRouter
 
-from service.api.scopes import SCOPES, scope_of, template_of
-from service.app import create_app
+from service.api.route_table import RouteTable
+from service.api.scopes import ScopeNotDeclared, requires
+from service.app import RESOURCES, create_app
 from service.settings import Settings
 from tests.access.conftest import BAD, Guarded
 from tests.access.routes import Route, routes_of
 
-ROUTES = routes_of(create_app(Settings()))
-GUARDED = [route for route in ROUTES if scope_of(route.method, route.template) is not None]
+APP = create_app(Settings())
+TABLE: RouteTable = APP.state.routes
+ROUTES = routes_of(APP)
+GUARDED = [route for route in ROUTES if TABLE.scope_of(route.method, route.template) is not None]
 HEALTH = {"/healthz", "/readyz"}
 PUBLIC = {"/", "/app", "/app/{path:path}", *HEALTH}
 
@@ -27,9 +32,36 @@ def problem(answer: Any, status: int, kind: str) -> None:
 
 def test_every_route_of_the_application_stands_in_the_table() -> None:
     assert len(ROUTES) > 40
-    assert {(route.method, route.template) for route in ROUTES} <= set(SCOPES)
+    assert {(route.method, route.template) for route in ROUTES} <= set(TABLE.scopes)
     for route in ROUTES:
-        assert template_of(route.path) == route.template
+        assert TABLE.template_of(route.path) == route.template
+
+
+def test_an_endpoint_without_a_declared_scope_is_refused() -> None:
+    router = APIRouter()
+
+    @router.get("/declared")
+    @requires("read")
+    def declared() -> None: ...
+
+    assert RouteTable.of([router], {}).scopes == {("GET", "/declared"): "read"}
+
+    @router.get("/undeclared")
+    def undeclared() -> None: ...
+
+    with pytest.raises(ScopeNotDeclared, match=r"undeclared lacks @requires"):
+        RouteTable.of([router], {})
+
+
+def test_a_resource_without_a_declared_scope_keeps_the_service_from_starting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    router = APIRouter()
+    router.add_api_route("/undeclared", lambda: None)
+    resource = SimpleNamespace(router=router)
+    monkeypatch.setattr("service.app.RESOURCES", (*RESOURCES, resource))
+    with pytest.raises(ScopeNotDeclared):
+        create_app(Settings())
 
 
 def test_only_health_and_the_pages_files_need_no_token() -> None:
@@ -40,12 +72,12 @@ def test_only_health_and_the_pages_files_need_no_token() -> None:
 def test_what_changes_something_needs_more_than_reading() -> None:
     for route in GUARDED:
         if route.method != "GET" and route.template not in ("/session", "/jobs/{job_id}"):
-            assert scope_of(route.method, route.template) in ("run", "admin")
-    assert scope_of("DELETE", "/runs/{run_id}") == "admin"
+            assert TABLE.scope_of(route.method, route.template) in ("run", "admin")
+    assert TABLE.scope_of("DELETE", "/runs/{run_id}") == "admin"
 
 
 def test_a_route_that_is_in_no_table_needs_an_administrator(shared: Guarded) -> None:
-    assert scope_of("PUT", "/runs/{run_id}") == scope_of("GET", None) == "admin"
+    assert TABLE.scope_of("PUT", "/runs/{run_id}") == TABLE.scope_of("GET", None) == "admin"
     problem(shared.ask("GET", "/nowhere"), 401, "unauthenticated")
     problem(shared.ask("GET", "/nowhere", "run"), 403, "scope-missing")
     assert shared.ask("GET", "/nowhere", "admin").status_code == 404
@@ -72,7 +104,7 @@ def test_a_bad_token_is_401_and_no_kind_of_bad_is_told(
 
 @every_guarded
 def test_a_smaller_scope_is_403_and_the_right_one_is_let_by(shared: Guarded, route: Route) -> None:
-    needed = scope_of(route.method, route.template)
+    needed = TABLE.scope_of(route.method, route.template)
     scopes = ["read", "run", "admin"]
     for scope in scopes[: scopes.index(str(needed))]:
         problem(shared.ask(route.method, route.path, scope), 403, "scope-missing")

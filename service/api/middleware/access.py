@@ -16,7 +16,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.asked import Asked, asked, client_of
 from service.api.middleware.rate_limits import Limit
 from service.api.problems import problem_response
-from service.api.scopes import PUBLIC, SAFE, scope_of
+from service.api.route_table import RouteTable
+from service.api.scopes import PUBLIC, SAFE_METHODS
 from service.errors import (
     CamreelError,
     CsrfRefused,
@@ -71,6 +72,7 @@ class Access:
     app: ASGIApp
     requests: Limit
     sign_ins: Limit
+    routes: RouteTable
     _lookups: Lookups = field(default_factory=Lookups, repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,7 +127,7 @@ class Access:
         query = scope["query_string"].decode("latin-1")
         if SECRET_NAMES.search(query) or TOKEN.search(unquote(query)):
             raise SecretInAddress
-        needed = scope_of(scope["method"], known.template)
+        needed = self.routes.scope_of(scope["method"], known.template)
         sign_in = (scope["method"], known.template) == SIGN_IN
         if needed is PUBLIC and not sign_in:
             return
@@ -143,7 +145,7 @@ class Access:
             _count(self.requests, client_of(scope), told)
             raise
         _count(self.requests, who.key, told)
-        if scope["method"] not in SAFE and who.csrf is not None:
+        if scope["method"] not in SAFE_METHODS and who.csrf is not None:
             _check_csrf(who.csrf, headers)
         if not who.may(needed):
             raise ScopeMissing(who.scope, needed)

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.asked import Asked, asked, client_of
-from service.api.scopes import SAFE
+from service.api.scopes import SAFE_METHODS
 from service.errors import CamreelError
 from service.flows.access import note_change
 from service.flows.credentials import TOKEN
@@ -28,7 +28,7 @@ class AuditTrail:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer; a change once it is written down."""
-        if scope["type"] != "http" or scope["method"] in SAFE:
+        if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
 

@@ -13,7 +13,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from service.api.problems import problem_response
-from service.api.scopes import SAFE
+from service.api.scopes import SAFE_METHODS
 from service.authority import Origin, host_pattern, parse_authority, parse_origin
 from service.errors import CamreelError, CrossSiteRefused, HostRefused, OriginRefused
 
@@ -59,8 +59,8 @@ class Hosts:
             if not self._is_own_host(headers.getlist("host")):
                 return HostRefused()
             if self._is_cross_site(scope["method"], headers):
-                return OriginRefused() if scope["method"] not in SAFE else CrossSiteRefused()
-        if scope["method"] not in SAFE and self._has_foreign_origin(headers):
+                return CrossSiteRefused() if scope["method"] in SAFE_METHODS else OriginRefused()
+        if scope["method"] not in SAFE_METHODS and self._has_foreign_origin(headers):
             return OriginRefused()
         return None
 

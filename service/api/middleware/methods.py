@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.asked import asked
-from service.api.scopes import allowed_methods
+from service.api.route_table import RouteTable
 
 # RFC 9110, 14.2: Range has a meaning for GET alone. And HEAD creates no job.
 _GET_ONLY = {b"range", b"if-range", b"prefer"}
@@ -20,13 +20,14 @@ class Methods:
     """Answers HEAD as GET without a body, and OPTIONS; completes `Allow` of a 405."""
 
     app: ASGIApp
+    routes: RouteTable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by the method."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        allowed = ", ".join(allowed_methods(asked(scope).template))
+        allowed = ", ".join(self.routes.allowed_methods(asked(scope).template))
 
         async def with_allow(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 405:

@@ -14,6 +14,7 @@ from service.api.middleware.hosts import Hosts, names_of
 from service.api.middleware.rate_limits import Limit
 from service.api.middleware.request_log import RequestLog
 from service.api.middleware.root_path import RootPath, refuse_route
+from service.api.route_table import RouteTable
 
 CORS_REQUEST_HEADERS = [
     "Authorization",
@@ -54,13 +55,14 @@ class Protection:
     root_path: str
 
 
-def install(app: FastAPI, set_to: Protection) -> None:
+def install(app: FastAPI, routes: RouteTable, set_to: Protection) -> None:
     """Put it before the application's routes."""
     # The one added last is the outermost.
     app.add_middleware(
         Access,
         requests=Limit.of("requests", set_to.rate_limit),
         sign_ins=Limit.of("sign-ins", set_to.sign_in_limit),
+        routes=routes,
     )
     app.add_middleware(AuditTrail)
     if set_to.cors_origins:
@@ -77,9 +79,9 @@ def install(app: FastAPI, set_to: Protection) -> None:
         names=names_of(set_to.bind, set_to.allowed_hosts),
         origins=frozenset(set_to.cors_origins),
     )
-    app.add_middleware(RequestLog, logs=set_to.log_requests)
+    app.add_middleware(RequestLog, routes=routes, logs=set_to.log_requests)
     app.add_middleware(SecurityHeaders)
     if set_to.root_path:
-        refuse_route(set_to.root_path)
+        refuse_route(set_to.root_path, routes)
         app.add_middleware(RootPath, prefix=set_to.root_path)
-    security_schema.describe(app)
+    security_schema.describe(app, routes)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.asked import begin
 from service.api.problems import InternalError, problem_response
-from service.api.scopes import template_of
+from service.api.route_table import RouteTable
 
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # a UUID fits; a token of ours does not
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
@@ -27,6 +27,7 @@ class RequestLog:
     """Sees every answer, an unforeseen error's as well."""
 
     app: ASGIApp
+    routes: RouteTable
     logs: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,7 +36,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        asked = begin(scope, request_id, template_of(scope["path"]))
+        asked = begin(scope, request_id, self.routes.template_of(scope["path"]))
         started, status = time.perf_counter(), 0
 
         async def numbered(message: Message) -> None:

@@ -11,15 +11,15 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.scopes import SCOPES
+from service.api.route_table import RouteTable
 from service.errors import InvalidValue
 
 _KEY = "camreel.root_path"
 
 
-def refuse_route(prefix: str) -> None:
+def refuse_route(prefix: str, routes: RouteTable) -> None:
     """Raises InvalidValue for a prefix that begins like a route: a path would mean either."""
-    taken = sorted({template.split("/")[1] for _, template in SCOPES} - {""})
+    taken = sorted(routes.first_segments())
     if prefix.split("/")[1] in taken:
         raise InvalidValue("root_path", f"begins like one of the service's own paths: {taken}")
 

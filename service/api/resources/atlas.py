@@ -13,11 +13,13 @@ from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header
+from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.atlas import MAX_SIDE, atlas_png
 from service.flows.atlas import MAX_CELLS, Atlas, AtlasQuery, AtlasRows, Plan
+from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
 
@@ -143,6 +145,7 @@ class AtlasLayout(BaseModel):
         **RESPONSES,
     },
 )
+@requires(READ)
 async def read_atlas(
     respond: Respond,
     run_id: RunId,
@@ -159,6 +162,7 @@ async def read_atlas(
     responses=RESPONSES,
     response_model=AtlasLayout,
 )
+@requires(READ)
 async def read_atlas_layout(
     respond: Respond,
     run_id: RunId,
@@ -181,6 +185,7 @@ async def read_atlas_layout(
         **RESPONSES,
     },
 )
+@requires(READ)
 async def read_atlas_levels(
     respond: Respond,
     run_id: RunId,

@@ -6,8 +6,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.pages import Cursor, Limit, Page, page, read_cursor
+from service.api.scopes import requires
 from service.api.services import Services
 from service.store import audit
+from service.store.tokens import ADMIN
 
 router = APIRouter(tags=["access"])
 
@@ -27,6 +29,7 @@ class EntryAnswer(BaseModel):
 
 
 @router.get("/audit", summary="Who changed what, newest first")
+@requires(ADMIN)
 def list_audit(services: Services, limit: Limit = 50, cursor: Cursor = None) -> Page[EntryAnswer]:
     """Entries, newest first; nothing deletes them."""
     before = read_cursor(cursor)

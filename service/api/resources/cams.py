@@ -11,10 +11,12 @@ from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import CamQuery
 from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, RunId
+from service.api.scopes import requires
 from service.api.work import ALL_EPOCHS, Description, Work, described_picture
 from service.core.cams.blank import DEFAULT_EPSILON, Blank
 from service.core.render.cells import Style
 from service.flows.heatmaps import CamPicture, CamValues, ScaleName
+from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}/epochs/{epoch}", tags=["heatmaps"])
 
@@ -67,6 +69,7 @@ class CamAnswer(BaseModel):
         **RESPONSES,
     },
 )
+@requires(READ)
 async def read_cam(
     respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
@@ -89,6 +92,7 @@ async def read_cam(
     responses=RESPONSES,
     response_model=CamAnswer,
 )
+@requires(READ)
 async def read_cam_json(
     respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:
@@ -134,6 +138,7 @@ def _numbers(values: CamValues, style: Style) -> CamAnswer:
         **RESPONSES,
     },
 )
+@requires(READ)
 async def read_cam_npy(
     respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
 ) -> Response:

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from service.api.pages import Page
+from service.api.scopes import requires
 from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
@@ -15,6 +16,7 @@ from service.core.models import MODELS, Architecture, describe_layers
 from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
 from service.core.render.colormaps import COLORMAPS, color_table
+from service.store.tokens import READ
 
 # The tables do not change while the service runs, and schemas of parameters are slow to make.
 router = APIRouter(tags=["catalogue"])
@@ -89,6 +91,7 @@ class ColormapAnswer(BaseModel):
 
 
 @router.get("/datasets", summary="What can be learned")
+@requires(READ)
 @cache
 def list_datasets() -> Page[DatasetAnswer]:
     """All datasets."""
@@ -109,6 +112,7 @@ def list_datasets() -> Page[DatasetAnswer]:
 
 
 @router.get("/architectures", summary="What can be trained")
+@requires(READ)
 @cache
 def list_architectures() -> Page[ArchitectureAnswer]:
     """All architectures, with their parameters' bounds and defaults."""
@@ -128,6 +132,7 @@ def list_architectures() -> Page[ArchitectureAnswer]:
 
 
 @router.get("/optimizers", summary="How it can be trained")
+@requires(READ)
 @cache
 def list_optimizers() -> Page[ParametrisedAnswer]:
     """All optimisers, with their parameters' bounds and defaults."""
@@ -141,6 +146,7 @@ def list_optimizers() -> Page[ParametrisedAnswer]:
 
 
 @router.get("/methods", summary="How it can be looked at")
+@requires(READ)
 @cache
 def list_methods() -> Page[MethodAnswer]:
     """All methods of making a map."""
@@ -164,6 +170,7 @@ def list_methods() -> Page[MethodAnswer]:
 
 
 @router.get("/targets", summary="Which score a map can explain")
+@requires(READ)
 @cache
 def list_targets() -> Page[TargetAnswer]:
     """All targets."""
@@ -175,6 +182,7 @@ def list_targets() -> Page[TargetAnswer]:
 
 
 @router.get("/colormaps", summary="In which colours")
+@requires(READ)
 @cache
 def list_colormaps() -> Page[ColormapAnswer]:
     """All colour tables."""

@@ -4,6 +4,9 @@ from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import HTMLResponse
 
+from service.api.scopes import requires
+from service.store.tokens import READ
+
 ASSETS = "static-offline-docs"
 """Where fastapi-offline mounts the files."""
 
@@ -11,6 +14,7 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/docs")
+@requires(READ)
 def read_docs(request: Request) -> HTMLResponse:
     """The page. fastapi-offline's own has addresses from the root of the origin."""
     return get_swagger_ui_html(

@@ -7,9 +7,11 @@ from pydantic import BaseModel, Field
 
 from service.api.caching import conditional
 from service.api.pages import Cursor, EpochNumber, Limit, Page, RunId, page, read_cursor
+from service.api.scopes import requires
 from service.api.services import Services
 from service.store import epochs
 from service.store.epochs import Epoch
+from service.store.tokens import READ
 
 router = APIRouter(tags=["epochs"])
 
@@ -52,6 +54,7 @@ def answer(epoch: Epoch) -> EpochAnswer:
 
 
 @router.get("/runs/{run_id}/epochs", summary="The epochs of a run, in order")
+@requires(READ)
 def list_epochs(
     services: Services, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[EpochAnswer]:
@@ -65,6 +68,7 @@ def list_epochs(
 
 
 @router.get("/runs/{run_id}/epochs/{epoch}", summary="One epoch")
+@requires(READ)
 def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAnswer:
     """What was measured of it, and its checkpoint's identity."""
     with services.store.reading() as session:
@@ -80,6 +84,7 @@ def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAn
         206: {"description": "The part that `Range` names, to resume a download (`If-Range`)."},
     },
 )
+@requires(READ)
 def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber
 ) -> Response:

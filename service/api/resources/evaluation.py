@@ -9,12 +9,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.expensive import RESPONSES, Respond
 from service.api.numbers import finite_or_none
 from service.api.pages import EpochNumber, Page, RunId
+from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in
 from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, MeasureResult
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
 from service.flows.evaluation import Evaluation, Judged, evaluation
 from service.flows.viewing import Viewer
+from service.store.tokens import READ
 
 router = APIRouter(tags=["measures"])
 
@@ -110,6 +112,7 @@ class EvaluationAnswer(BaseModel):
 
 
 @router.get("/measures", summary="How maps can be judged")
+@requires(READ)
 def list_measures() -> Page[MeasureAnswer]:
     """All measures of a map's worth."""
     items = [
@@ -134,6 +137,7 @@ def list_measures() -> Page[MeasureAnswer]:
     responses=RESPONSES,
     response_model=EvaluationAnswer,
 )
+@requires(READ)
 async def read_evaluation(
     respond: Respond,
     run_id: RunId,

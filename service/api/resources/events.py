@@ -14,11 +14,13 @@ from service.api.event_topics import Topic
 from service.api.job_events import JobSource, JobTopic
 from service.api.pages import RunId, digits
 from service.api.run_events import RunSource, RunTopic
+from service.api.scopes import requires
 from service.api.services import Services, ServiceSet
 from service.errors import InvalidValue, RunNotFound
 from service.flows.access import ANYONE
 from service.store import runs
 from service.store.runs import Run
+from service.store.tokens import READ
 
 router = APIRouter(tags=["runs"])
 
@@ -175,6 +177,7 @@ async def _topics(
     responses=EVENT_STREAM,
     dependencies=[Depends(_slot)],
 )
+@requires(READ)
 async def read_events(
     services: Services, topic: Annotated[RunTopic, Depends(_run_topic)]
 ) -> EventStreamResponse:
@@ -190,6 +193,7 @@ async def read_events(
     responses=EVENT_STREAM,
     dependencies=[Depends(_slot)],
 )
+@requires(READ)
 async def read_all_events(
     services: Services, topics: Annotated[list[Topic], Depends(_topics)]
 ) -> EventStreamResponse:

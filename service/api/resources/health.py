@@ -6,9 +6,11 @@ from anyio import to_thread
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
+from service.api.scopes import PUBLIC, requires
 from service.api.services import Services
 from service.errors import NotReady
 from service.flows.readiness import ANSWER_SECONDS, NO_ANSWER
+from service.store.tokens import READ
 
 router = APIRouter(tags=["health"])
 
@@ -20,12 +22,14 @@ class HealthAnswer(BaseModel):
 
 
 @router.get("/healthz", summary="The process answers")
+@requires(PUBLIC)
 async def read_health() -> HealthAnswer:
     """Liveness: asks nothing of the database, and waits for no thread."""
     return HealthAnswer(status="ok")
 
 
 @router.get("/readyz", summary="The service can store and train")
+@requires(PUBLIC)
 async def read_readiness(services: Services) -> HealthAnswer:
     """Readiness: 503 with the reasons while nothing could be stored or no run could be trained.
 
@@ -47,6 +51,7 @@ async def read_readiness(services: Services) -> HealthAnswer:
     response_class=Response,
     responses={200: {"content": {"text/plain": {}}}},
 )
+@requires(READ)
 async def read_metrics(services: Services) -> Response:
     """Prometheus' text format."""
     text = await to_thread.run_sync(services.metrics.exposition, limiter=services.health_threads)

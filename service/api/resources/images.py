@@ -7,12 +7,14 @@ from pydantic import BaseModel, Field
 
 from service.api.caching import conditional
 from service.api.pages import Page, RunId
+from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.core.images import from_png, tile_images, to_png
 from service.errors import ImageNotFound
 from service.flows.etags import content_etag, etag_of
 from service.store import images, runs
+from service.store.tokens import READ
 
 router = APIRouter(tags=["images"])
 
@@ -27,6 +29,7 @@ class ProbeAnswer(BaseModel):
 
 
 @router.get("/runs/{run_id}/probes", summary="The images that a run watches")
+@requires(READ)
 def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
     """In the order of a sheet's rows; empty until the run's worker has read its dataset."""
     with services.store.reading() as session:
@@ -43,6 +46,7 @@ def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
     response_class=Response,
     responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
 )
+@requires(READ)
 def read_probes(services: Services, request: Request, run_id: RunId) -> Response:
     """32 a row and lossless: probe i, from 0 in their order, is at column i % 32 of row i // 32."""
     with services.store.reading() as session:
@@ -70,6 +74,7 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}},
 )
+@requires(READ)
 def read_image(
     services: Services,
     request: Request,

@@ -11,10 +11,11 @@ from service.api.asked import Who
 from service.api.pages import Cursor, Limit, Page, digits, page, read_cursor
 from service.api.problems import recorded_problem
 from service.api.running import changing
+from service.api.scopes import requires
 from service.api.services import Services
 from service.api.work import Content
 from service.store.jobs import Job, JobStatus
-from service.store.tokens import ADMIN
+from service.store.tokens import ADMIN, READ
 
 router = APIRouter(tags=["jobs"])
 
@@ -81,6 +82,7 @@ def accepted(job: Job) -> Response:
 
 
 @router.get("/jobs", summary="List jobs, newest first")
+@requires(READ)
 def list_jobs(
     services: Services,
     status: Annotated[JobStatus | None, Query(description="Only jobs of this status.")] = None,
@@ -97,6 +99,7 @@ def list_jobs(
 
 
 @router.get("/jobs/{job_id}", summary="One job")
+@requires(READ)
 def read_job(services: Services, job_id: JobId) -> JobAnswer:
     """Its status, progress, and where its result is."""
     return answer(services.jobs.get(job_id))
@@ -111,6 +114,7 @@ def read_job(services: Services, job_id: JobId) -> JobAnswer:
         404: {"description": "There is no such job, or it has no result, at least not yet."},
     },
 )
+@requires(READ)
 def read_job_result(services: Services, request: Request, job_id: JobId) -> Response:
     """The bytes and headers that the request would have been answered with; why, if it failed."""
     job = services.jobs.get(job_id)
@@ -126,6 +130,7 @@ def read_job_result(services: Services, request: Request, job_id: JobId) -> Resp
     summary="Cancel or remove a job",
     responses={202: {"model": JobAnswer, "description": "It was cancelled, and is kept as that."}},
 )
+@requires(READ)
 @changing
 def delete_job(services: Services, job_id: JobId, who: Who) -> Response:
     """Cancel it if it waits or runs: 202; its work ends within a second. If it has ended, remove

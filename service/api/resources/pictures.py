@@ -10,10 +10,12 @@ from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header
+from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in, described_picture
 from service.core.cams.methods import PAPER_METHODS
 from service.flows.blanks import BlankTable, blanks
 from service.flows.heatmaps import Picture
+from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
 
@@ -78,6 +80,7 @@ async def _strip(
     response_class=Response,
     responses=_binary("image/png"),
 )
+@requires(READ)
 async def read_strip(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """One cell an epoch."""
     return await _strip(respond, run_id, asked, "png", "image/png")
@@ -89,6 +92,7 @@ async def read_strip(respond: Respond, run_id: RunId, asked: StripQuery) -> Resp
     response_class=Response,
     responses=_binary("image/webp"),
 )
+@requires(READ)
 async def read_strip_webp(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """One frame an epoch."""
     return await _strip(respond, run_id, asked, "webp", "image/webp")
@@ -100,6 +104,7 @@ async def read_strip_webp(respond: Respond, run_id: RunId, asked: StripQuery) ->
     response_class=Response,
     responses=_binary("image/gif"),
 )
+@requires(READ)
 async def read_strip_gif(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """One frame an epoch."""
     return await _strip(respond, run_id, asked, "gif", "image/gif")
@@ -111,6 +116,7 @@ async def read_strip_gif(respond: Respond, run_id: RunId, asked: StripQuery) -> 
     response_class=Response,
     responses=_binary("application/octet-stream"),
 )
+@requires(READ)
 async def read_strip_npz(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
     """`maps` and `signed` (before ReLU), float32 (E, H, W), unscaled; `epochs` int (E,)."""
 
@@ -126,6 +132,7 @@ async def read_strip_npz(respond: Respond, run_id: RunId, asked: StripQuery) -> 
     response_class=Response,
     responses=_binary("image/png"),
 )
+@requires(READ)
 async def read_sheet(respond: Respond, run_id: RunId, asked: SheetQuery) -> Response:
     """The paper's figures 6 and 7: rows probes, columns epochs, blank cells hatched."""
 
@@ -142,6 +149,7 @@ async def read_sheet(respond: Respond, run_id: RunId, asked: SheetQuery) -> Resp
     responses=RESPONSES,
     response_model=BlanksAnswer,
 )
+@requires(READ)
 async def read_blanks(respond: Respond, run_id: RunId, asked: BlankQuery) -> Response:
     """Counted from what was recorded while the run trained; other methods are computed once."""
     services = respond.services

@@ -9,10 +9,12 @@ from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header
+from service.api.scopes import requires
 from service.api.work import Description, Work
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.report.languages import Language
 from service.flows.report import ReportQuery, run_report
+from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
 
@@ -39,6 +41,7 @@ class ReportParameters(BaseModel):
     response_class=Response,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
+@requires(READ)
 async def read_report(
     respond: Respond,
     run_id: RunId,

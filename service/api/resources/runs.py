@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.idempotency import REPLAYED, BodyKey, tell_replayed
 from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
 from service.api.running import changing
+from service.api.scopes import requires
 from service.api.services import Services, ServiceSet
 from service.api.strict_json import StrictJsonRoute
 from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
@@ -19,6 +20,7 @@ from service.flows.environment import reasons_not_reproducible
 from service.flows.summaries import Summary
 from service.store import runs
 from service.store.runs import STATUSES, Run
+from service.store.tokens import ADMIN, READ, RUN
 
 router = APIRouter(tags=["runs"], route_class=StrictJsonRoute)
 
@@ -153,6 +155,7 @@ def _answer(run: Run, summary: Summary) -> RunAnswer:
     summary="Start a run",
     responses={201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}}},
 )
+@requires(RUN)
 @changing
 def create_run(
     services: Services,
@@ -189,6 +192,7 @@ def create_run(
 
 
 @router.get("/runs", summary="List runs, newest first")
+@requires(READ)
 def list_runs(
     services: Services,
     status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
@@ -211,6 +215,7 @@ def list_runs(
 
 
 @router.get("/runs/{run_id}", summary="One run")
+@requires(READ)
 def read_run(services: Services, run_id: RunId) -> RunAnswer:
     """The run as it stands."""
     with services.store.reading() as session:
@@ -219,6 +224,7 @@ def read_run(services: Services, run_id: RunId) -> RunAnswer:
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
+@requires(RUN)
 @changing
 def cancel_run(services: Services, run_id: RunId) -> RunAnswer:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
@@ -240,6 +246,7 @@ class Resumption(BaseModel):
 
 
 @router.post("/runs/{run_id}/resume", status_code=202, summary="Resume or extend a run")
+@requires(RUN)
 @changing
 def resume_run(
     services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
@@ -257,6 +264,7 @@ def resume_run(
 
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
+@requires(ADMIN)
 @changing
 def delete_run(services: Services, run_id: RunId) -> None:
     """Delete it with its checkpoints and maps; a running one is refused.

@@ -9,8 +9,10 @@ from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
 from service.api.pages import RunId
+from service.api.scopes import requires
 from service.api.work import Description, Work
 from service.flows.scores import Scores, score_request
+from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["epochs"])
 
@@ -47,6 +49,7 @@ class ScoresAnswer(BaseModel):
     responses=RESPONSES,
     response_model=ScoresAnswer,
 )
+@requires(READ)
 async def read_scores(
     respond: Respond, run_id: RunId, asked: Annotated[ScoreParameters, Query()]
 ) -> Response:

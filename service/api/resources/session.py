@@ -10,11 +10,13 @@ from service.api.asked import Who, asked
 from service.api.middleware.access import COOKIE, cookie_of
 from service.api.middleware.root_path import root_path_of
 from service.api.running import changing
+from service.api.scopes import PUBLIC, requires
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute
 from service.flows import access
 from service.flows.access import ANYONE, Principal
 from service.flows.gate import Kind
+from service.store.tokens import READ
 
 router = APIRouter(tags=["access"], route_class=StrictJsonRoute)
 
@@ -42,6 +44,7 @@ class SessionAnswer(BaseModel):
 
 
 @router.post("/session", summary="Sign in with a token")
+@requires(PUBLIC)
 @changing
 def sign_in(
     services: Services, request: Request, response: Response, body: SignInBody
@@ -64,6 +67,7 @@ def sign_in(
 
 
 @router.get("/session", summary="Who asks")
+@requires(READ)
 def read_session(response: Response, who: Who) -> SessionAnswer:
     """Who, and what for they may."""
     response.headers["Cache-Control"] = "no-store"
@@ -71,6 +75,7 @@ def read_session(response: Response, who: Who) -> SessionAnswer:
 
 
 @router.delete("/session", status_code=204, summary="Sign out")
+@requires(READ)
 @changing
 def sign_out(services: Services, request: Request, response: Response) -> None:
     """The cookie is good for nothing from now on."""

@@ -10,6 +10,7 @@ from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import BlankQuery
 from service.api.pages import RunId
 from service.api.quarantine import quarantine_header
+from service.api.scopes import requires
 from service.api.work import Description, Work
 from service.core.cams.blank import CAUSES
 from service.core.cams.methods import PAPER_METHODS
@@ -17,6 +18,7 @@ from service.core.spec import RunSpec
 from service.flows.blanks import BlankTable, blanks
 from service.store import epochs, runs
 from service.store.epochs import Epoch
+from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["tables"])
 
@@ -29,6 +31,7 @@ CSV = "text/csv; charset=utf-8"
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
+@requires(READ)
 async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
     """A line an epoch: losses, accuracies, that of each class, learning rate, seconds."""
     store = respond.services.store
@@ -55,6 +58,7 @@ async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
+@requires(READ)
 async def read_blanks_csv(respond: Respond, run_id: RunId, asked: BlankQuery) -> Response:
     """A line an epoch and method."""
     viewer = respond.services.viewer

@@ -11,9 +11,11 @@ from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
 from service.api.idempotency import REPLAYED, Key, request_key, tell_replayed
+from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.errors import InvalidValue, UploadsBusy
+from service.store.tokens import RUN
 from service.store.uploads import Upload
 
 router = APIRouter(tags=["images"])
@@ -92,6 +94,7 @@ class UploadAnswer(BaseModel):
         }
     },
 )
+@requires(RUN)
 async def create_image(
     services: Services,
     request: Request,
