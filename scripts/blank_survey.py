@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from service.app import open_services
 from service.core import checkpoints
 from service.core.cams.blank import CAUSES, DEFAULT_EPSILON
 from service.core.cams.layers import resolve_layers
@@ -22,6 +21,7 @@ from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
 from service.core.images import from_png, to_network_input
 from service.core.models import describe_layers
+from service.flows.services import open_services
 from service.flows.viewing import Query, Viewer
 from service.settings import Settings
 from service.store import runs

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from service.app import open_services
 from service.core import checkpoints
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
@@ -24,6 +23,7 @@ from service.core.images import from_png, to_network_input
 from service.core.models import describe_layers
 from service.core.spec import RunSpec
 from service.flows.evaluation import judge
+from service.flows.services import open_services
 from service.flows.viewing import Viewer
 from service.settings import Settings
 from service.store import runs

@@ -9,13 +9,13 @@ import argparse
 import json
 from pathlib import Path
 
-from service.app import open_services
 from service.core.cams.explanation import MethodSpec
 from service.core.cams.method import AttributionLevel, Method
 from service.core.cams.methods import METHODS
 from service.core.cams.targets import TARGETS
 from service.errors import InvalidValue
 from service.flows.heatmaps import Pictures, Rendering
+from service.flows.services import open_services
 from service.flows.viewing import Query
 from service.settings import Settings
 from service.store import runs

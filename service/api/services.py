@@ -1,6 +1,6 @@
-"""What the endpoints call: one set an application, put on `app.state` when it starts."""
+"""What the endpoints call: one set per application, put on `app.state` when it starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated
 
 from anyio import CapacityLimiter
@@ -8,44 +8,43 @@ from fastapi import Depends, Request
 
 from service.api.event_hub import EventHub, StreamSlots
 from service.api.metrics import Metrics
-from service.background import BackgroundTasks
-from service.flows.atlas import Atlases
-from service.flows.gate import Gate
-from service.flows.heatmaps import Pictures
-from service.flows.jobs import Jobs
-from service.flows.lanes import Lanes
-from service.flows.readiness import ReadinessProbe
-from service.flows.summaries import Summaries
-from service.flows.uploads import Uploads
-from service.flows.viewing import Viewer
-from service.flows.workspace import Workspace
-from service.jobs import Executor
-from service.store.store import Store
+from service.flows import services as flow_services
+from service.flows.vitals import vitals
+from service.settings import Settings
+
+MAX_CONCURRENT_UPLOADS = 32  # one is decoded, the others are received or wait; beyond it 503
+HEALTH_THREADS = 2
 
 
-@dataclass(frozen=True)
-class ServiceSet:
-    """The store, the executor, and what looks at runs."""
+@dataclass(frozen=True, kw_only=True)
+class ServiceSet(flow_services.ServiceSet):
+    """The flows, and what only a server has: streams, metrics, and limits on requests."""
 
-    store: Store
-    executor: Executor
-    workspace: Workspace
-    viewer: Viewer
-    pictures: Pictures
-    atlases: Atlases
-    summaries: Summaries
     event_hub: EventHub
     stream_slots: StreamSlots
     metrics: Metrics
-    gate: Gate
-    uploads: Uploads
     upload_places: CapacityLimiter  # of requests that upload an image
-    lanes: Lanes
-    jobs: Jobs
     health_threads: CapacityLimiter  # of /readyz and /metrics
-    max_queued_runs: int
-    background: BackgroundTasks
-    readiness: ReadinessProbe
+
+
+def open_services(settings: Settings) -> ServiceSet:
+    """The flows on the settings' database, with what a server needs beside them.
+
+    Raises SchemaMismatch for a database that another version made.
+    """
+    flows = flow_services.open_services(settings)
+    slots = StreamSlots(settings.max_streams, settings.max_client_streams)
+    caches = flows.viewer.caches | {"pictures": flows.pictures.cache}
+    return ServiceSet(
+        **{field.name: getattr(flows, field.name) for field in fields(flows)},
+        event_hub=EventHub(),
+        stream_slots=slots,
+        metrics=Metrics(
+            lambda: vitals(flows.store), caches, lambda: slots.count, flows.lanes.loads
+        ),
+        upload_places=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
+        health_threads=CapacityLimiter(HEALTH_THREADS),
+    )
 
 
 async def _services(request: Request) -> ServiceSet:

@@ -11,10 +11,10 @@ from service.api.resources.evaluation import (
     MeanAnswer,
     evaluation_answer,
 )
-from service.app import open_services
 from service.cli.terminal import ValueTable, print_table
 from service.errors import CamreelError
 from service.files import check_output, write_file
+from service.flows.services import open_services
 from service.settings import Settings
 
 

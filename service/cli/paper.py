@@ -7,8 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from service.api.services import ServiceSet
-from service.app import open_services
 from service.cli.progress import follow_all
 from service.cli.terminal import new_console, print_line
 from service.cli.train import snapshot
@@ -30,6 +28,7 @@ from service.flows.paper import (
     paper_runs,
     paper_spec,
 )
+from service.flows.services import ServiceSet, open_services
 from service.flows.viewing import Query
 from service.folders import make_folder, make_private_folder
 from service.settings import Settings

@@ -8,8 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from service.api.services import ServiceSet
-from service.app import open_services
 from service.cli.progress import Snapshot, follow
 from service.cli.terminal import new_console, print_line
 from service.core.spec import RunSpec
@@ -17,6 +15,7 @@ from service.errors import CamreelError, RunConflict
 from service.files import read_file
 from service.flows import training
 from service.flows.blanks import count_blanks
+from service.flows.services import ServiceSet, open_services
 from service.flows.viewing import Viewer
 from service.settings import Settings
 from service.store import epochs, runs

@@ -1,0 +1,160 @@
+"""The composition root: everything a Camreel process works with, wired from its settings."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+from service.background import BackgroundTask, BackgroundTasks
+from service.core.allocator import keep_freed_memory
+from service.core.devices import available_devices
+from service.flows import training
+from service.flows.access import is_loopback
+from service.flows.atlas import Atlases
+from service.flows.deletion import Deletion
+from service.flows.gate import Gate
+from service.flows.heatmaps import Pictures
+from service.flows.jobs import FOLLOW_SECONDS, JobBounds, Jobs
+from service.flows.lanes import LaneName, Lanes
+from service.flows.readiness import ReadinessProbe
+from service.flows.rescue import Rescuer
+from service.flows.summaries import Summaries
+from service.flows.uploads import Uploads, upload_decoder
+from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
+from service.folders import check_folder
+from service.jobs import EXECUTORS, Executor
+from service.settings import Settings
+from service.store import schema
+from service.store.room import Bounds
+from service.store.store import Store
+
+READING_THREADS, CHANGING_THREADS = 8, 8
+MAX_WAITING_READS = 1_000
+MAX_LEASE_SCAN_SECONDS = 10.0
+DELETION_SECONDS = 1.0
+DELETION_CALL_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceSet:
+    """The store, the executor, and the flows that share them."""
+
+    store: Store
+    executor: Executor
+    workspace: Workspace
+    viewer: Viewer
+    pictures: Pictures
+    atlases: Atlases
+    summaries: Summaries
+    gate: Gate
+    uploads: Uploads
+    lanes: Lanes
+    jobs: Jobs
+    background: BackgroundTasks
+    readiness: ReadinessProbe
+    max_queued_runs: int
+
+    def start(self) -> None:
+        """Dispatch the queued runs, and start the background threads of a server."""
+        training.pick_up(self.store, self.executor, self.workspace)
+        self.background.add(_lease_monitor(self))
+        self.background.add(_deletion(self.store))
+        self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=FOLLOW_SECONDS))
+        self.background.start()
+
+    def close(self) -> None:
+        """End all work and close the store; an error in one part does not keep the others open."""
+        with ExitStack() as last_to_first:
+            last_to_first.callback(self.store.close)
+            last_to_first.callback(self.background.join)
+            last_to_first.callback(self.executor.close)
+            last_to_first.callback(self.jobs.close)
+            last_to_first.callback(self.lanes.close)
+            last_to_first.callback(self.uploads.close)
+            self.background.request_stop()
+
+
+def open_services(settings: Settings) -> ServiceSet:
+    """The flows on the settings' database, whose schema is created if it is empty.
+
+    Nothing runs before `start`. Raises SchemaMismatch for a database that another version made.
+    """
+    keep_freed_memory()
+    workspace = _workspace(settings)
+    store = Store.open(workspace.database, workspace.blobs, workspace.bounds)
+    schema.ensure(store)
+    check_folder(workspace.data_dir, "CAMREEL_DATA_DIR")
+    viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
+    lanes = _lanes(settings)
+    executor = EXECUTORS[settings.executor](
+        settings.max_parallel_runs, training.WORKER_IMPORTS, available_devices
+    )
+    background = BackgroundTasks()
+    job_bounds = JobBounds(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
+    return ServiceSet(
+        store=store,
+        executor=executor,
+        workspace=workspace,
+        viewer=viewer,
+        pictures=Pictures(viewer),
+        atlases=Atlases(viewer),
+        summaries=Summaries(viewer),
+        gate=Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
+        uploads=_uploads(settings, store),
+        lanes=lanes,
+        jobs=Jobs(store, lanes[LaneName.BATCH], job_bounds),
+        background=background,
+        readiness=ReadinessProbe(store, executor, background),
+        max_queued_runs=settings.max_queued_runs,
+    )
+
+
+def _workspace(settings: Settings) -> Workspace:
+    return Workspace(
+        settings.database,
+        settings.blobs,
+        settings.resolved_data_dir.absolute(),
+        lease_seconds=settings.lease_seconds,
+        max_attempts=settings.max_attempts,
+        bounds=Bounds(settings.quota_bytes, settings.min_free_bytes),
+    )
+
+
+def _lanes(settings: Settings) -> Lanes:
+    max_waiting = settings.max_waiting_requests
+    return Lanes(
+        {
+            LaneName.READING: (READING_THREADS, MAX_WAITING_READS),
+            LaneName.CHANGES: (CHANGING_THREADS, MAX_WAITING_READS),
+            LaneName.INTERACTIVE: (settings.interactive_threads, max_waiting),
+            LaneName.BATCH: (settings.batch_threads, max_waiting),
+        }
+    )
+
+
+def _uploads(settings: Settings, store: Store) -> Uploads:
+    return Uploads(
+        store,
+        upload_decoder(settings.max_upload_pixels, settings.max_upload_bytes),
+        settings.max_upload_pixels,
+        timedelta(days=settings.upload_days),
+    )
+
+
+def _lease_monitor(services: ServiceSet) -> BackgroundTask:
+    monitor = Rescuer(services.store, services.executor, services.workspace)
+    # Often enough that a lost run is resumed within two leases.
+    interval_seconds = min(MAX_LEASE_SCAN_SECONDS, services.workspace.lease_seconds / 3)
+    return BackgroundTask("lease-monitor", monitor.look, interval_seconds=interval_seconds)
+
+
+def _deletion(store: Store) -> BackgroundTask:
+    deletion = Deletion(store)
+
+    def free_batch() -> None:
+        # In short calls: each that returns shows that the task is alive.
+        if not deletion.free(DELETION_CALL_SECONDS):
+            task.wake()
+
+    task = BackgroundTask("deletion", free_batch, interval_seconds=DELETION_SECONDS)
+    return task
