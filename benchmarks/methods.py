@@ -34,7 +34,7 @@ from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
 IMAGES, CLASSES = 8, 1000
 THEIR_CLASSES = 4  # a round, so 20 in the five rounds
@@ -194,13 +194,13 @@ def _theirs(method: type, network: StagedNetwork, images: Tensor, targets: list)
 def _recorded_run(url: str, epochs: int) -> int:
     """A run of little training: what is drawn of it costs what any run's does."""
     spec = RunSpec(dataset="digits", epochs=epochs, samples_per_epoch=100)
-    with opened(url) as store:
+    with open_store(url) as store:
         schema.ensure(store)
         return start_run(store, InlineExecutor(), Workspace(url, "sql", Path()), spec).id
 
 
 def _forward_all(url: str, run_id: int) -> None:
-    with opened(url) as store:
+    with open_store(url) as store:
         viewer = Viewer(store, Path())
         subjects = viewer.probe_subjects(Query(run_id, "proposed"))
         images = to_network_input(torch.stack([from_png(one.image.png) for one in subjects]))
@@ -211,7 +211,7 @@ def _forward_all(url: str, run_id: int) -> None:
 
 
 def _sheets(url: str, run_id: int) -> None:
-    with opened(url) as store:
+    with open_store(url) as store:
         pictures = Pictures(Viewer(store, Path()))
         for method in PAPER:
             pictures.sheet(Query(run_id, method), "0:", Rendering(size=48)).draw()

@@ -25,7 +25,7 @@ from service.flows.training import start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import runs, schema
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 EPOCHS = 3
 RECORDINGS = 10
@@ -68,7 +68,7 @@ def _recorded(spec: RunSpec, folder: Path) -> float:
         started = time.perf_counter()
         run = start_run(store, InlineExecutor(), Workspace(url, "sql", folder), spec)
         seconds = time.perf_counter() - started
-        with store.reading() as session:
+        with store.read_session() as session:
             status = runs.get(session, run.id).status
         if status != runs.SUCCEEDED:
             raise SystemExit(f"the recorded run {status}")
@@ -82,7 +82,7 @@ def _recording_alone(folder: Path) -> float:
     untrained = next(train(spec, data))
     probes = probe_images(data, spec.probes)
     with _new_store() as (store, _):
-        with store.writing() as session:
+        with store.write_session() as session:
             run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
             runs.claim(session, run.id)
         record_epoch(store, run.id, spec, untrained, probes)
@@ -99,6 +99,6 @@ def _new_store() -> Iterator[tuple[Store, str]]:
     state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=state, prefix="benchmark-") as folder:
         url = f"sqlite:///{(Path(folder) / 'camreel.db').resolve()}"
-        with opened(url) as store:
+        with open_store(url) as store:
             schema.ensure(store)
             yield store, url

@@ -16,7 +16,7 @@ from service.flows import training
 from service.flows.workspace import Workspace
 from service.jobs import EXECUTORS
 from service.store import runs, schema
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 SPEC = RunSpec.model_validate(
     {
@@ -32,7 +32,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
     executor = EXECUTORS["processes"](1, training.WORKER_IMPORTS)
     with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
         place = Workspace(f"sqlite:///{Path(name) / 'camreel.db'}", "sql", Path(name))
-        with opened(place.database) as store:
+        with open_store(place.database) as store:
             schema.ensure(store)
 
             def forked() -> float:
@@ -42,7 +42,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
 
             def spawned() -> float:
                 started = time.perf_counter()
-                with store.writing() as session:
+                with store.write_session() as session:
                     spec = SPEC.model_dump(mode="json")
                     run = runs.create(session, "", [], spec, SPEC.epochs)
                 worker = multiprocessing.get_context("spawn").Process(
@@ -69,7 +69,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
 def _ended(store: Store, run_id: int) -> float:
     """The moment it was seen to have ended, within five milliseconds."""
     while True:
-        with store.reading() as session:
+        with store.read_session() as session:
             status = runs.get(session, run_id).status
         if status == runs.SUCCEEDED:
             return time.perf_counter()

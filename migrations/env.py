@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from service.store.tables import Base
+from service.store.rows import Base
 
 connection = context.config.attributes["connection"]
 # SQLite cannot alter most of a table: batch mode makes a new one and copies.

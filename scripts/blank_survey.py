@@ -109,8 +109,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     services = open_services(Settings(state_dir=arguments.folder))
-    with services.store.reading() as session:
-        there = runs.newest(session, limit=200)
+    with services.store.read_session() as session:
+        there = runs.list_newest(session, limit=200)
     step = 5 if arguments.heavy else 1
     counts: Counts = {}
     for run in sorted(there, key=lambda run: run.id):

@@ -77,8 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     services = open_services(Settings(state_dir=arguments.folder))
-    with services.store.reading() as session:
-        there = runs.newest(session, limit=200)
+    with services.store.read_session() as session:
+        there = runs.list_newest(session, limit=200)
     found: dict[str, dict[str, dict[str, list[float]]]] = {}
     for run in sorted(there, key=lambda run: run.id):
         by_method = found.setdefault(run.spec["tags"][1], {})

@@ -85,8 +85,8 @@ def main() -> None:
             for recipe, counts in json.loads((folder / file).read_text()).items():
                 blanks.setdefault(recipe, {}).update(counts)
     services = open_services(Settings(state_dir=arguments.folder))
-    with services.store.reading() as session:
-        run = runs.newest(session, limit=1, tag=RECIPE)[0]
+    with services.store.read_session() as session:
+        run = runs.list_newest(session, limit=1, tag=RECIPE)[0]
     parts = [(folder / "introduction.md").read_text().rstrip()]
     for name, method in METHODS.items():
         parts.append(section(name, method, blanks))

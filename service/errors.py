@@ -155,18 +155,20 @@ class RunConflict(CamreelError):
 class CheckpointCorrupt(CamreelError):
     """A stored checkpoint is gone, or its bytes are not those that were written."""
 
-    just_found = False  # True where the request itself found it, and it is set aside now
+    newly_detected = False  # True where the request itself found it, and it is set aside now
 
 
 class EpochQuarantined(CheckpointCorrupt):
     """The epoch's checkpoint was found to be bad, and is not used any more."""
 
-    def __init__(self, run_id: int, epoch: int, reason: str, *, just_found: bool = False) -> None:
+    def __init__(
+        self, run_id: int, epoch: int, reason: str, *, newly_detected: bool = False
+    ) -> None:
         super().__init__(
             f"The checkpoint of epoch {epoch} of run {run_id} is {reason}: the epoch is "
             "quarantined. Its measures stay, and so do the other epochs."
         )
-        self.just_found = just_found
+        self.newly_detected = newly_detected
 
 
 class ImportRefused(CamreelError):

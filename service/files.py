@@ -63,10 +63,10 @@ def output_file(path: Path) -> Iterator[IO[bytes]]:
     real = Path(os.path.realpath(path))
     mode = _mode(real)
     if mode is not None and not stat.S_ISREG(mode):
-        with errors_of(path), _open_stream(real, mode) as file:
+        with translate_os_errors(path), _open_stream(real, mode) as file:
             yield file
         return
-    with errors_of(path), unfinished_file(real.parent, 0o666) as (file, unfinished):
+    with translate_os_errors(path), unfinished_file(real.parent, 0o666) as (file, unfinished):
         if mode is not None:
             os.fchmod(file.fileno(), stat.S_IMODE(mode))
         yield file
@@ -83,10 +83,10 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     """
     check_new(path)
     folder = path.absolute().parent
-    with errors_of(path), unfinished_file(folder, 0o600) as (file, unfinished):
+    with translate_os_errors(path), unfinished_file(folder, 0o600) as (file, unfinished):
         yield file
         _settle(file)
-        link(unfinished, path)
+        publish(unfinished, path)
 
 
 def check_new(path: Path) -> None:
@@ -102,7 +102,7 @@ def check_output(path: Path) -> None:
     real = Path(os.path.realpath(path))
     mode = _mode(real)
     if mode is None or stat.S_ISREG(mode):
-        with errors_of(path), unfinished_file(real.parent, 0o600):
+        with translate_os_errors(path), unfinished_file(real.parent, 0o600):
             return
     if not _is_stream(mode):
         raise FileRefused(f"{path} is {_kind(mode)}, not a file")
@@ -115,7 +115,7 @@ def unfinished_file(folder: Path, mode: int) -> Iterator[tuple[IO[bytes], Path]]
     It is locked as long as this process lives: one that a killed process left is removed by
     the next that writes into the folder.
     """
-    sweep(folder)
+    remove_leftovers(folder)
     while True:
         path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
@@ -133,7 +133,7 @@ def unfinished_file(folder: Path, mode: int) -> Iterator[tuple[IO[bytes], Path]]
 @contextmanager
 def unfinished_folder(parent: Path) -> Iterator[Path]:
     """As `unfinished_file`: a hidden folder, for its owner alone."""
-    sweep(parent)
+    remove_leftovers(parent)
     path = parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     path.mkdir(mode=0o700)
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -145,7 +145,7 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def leftovers(folder: Path) -> list[Path]:
+def list_leftovers(folder: Path) -> list[Path]:
     """What killed processes left unfinished in a folder."""
     try:
         names = [name for name in os.listdir(folder)  # noqa: PTH208  a name may not be UTF-8
@@ -155,13 +155,13 @@ def leftovers(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(names) if not _is_locked(folder / name)]
 
 
-def sweep(folder: Path) -> None:
+def remove_leftovers(folder: Path) -> None:
     """Remove what killed processes left unfinished in a folder."""
-    for path in leftovers(folder):
-        remove(path)
+    for path in list_leftovers(folder):
+        remove_leftover(path)
 
 
-def remove(path: Path) -> None:
+def remove_leftover(path: Path) -> None:
     """Remove a leftover, file or folder; one that is gone already is no error."""
     try:
         if path.is_dir() and not path.is_symlink():
@@ -172,7 +172,7 @@ def remove(path: Path) -> None:
         return  # another user's
 
 
-def link(unfinished: Path, path: Path) -> None:
+def publish(unfinished: Path, path: Path) -> None:
     """Give a finished file its name, for good. Raises FileRefused where the name is taken."""
     try:
         # A link, not a rename: it never takes the place of a file that came meanwhile.
@@ -194,7 +194,7 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def errors_of(path: Path) -> Iterator[None]:
+def translate_os_errors(path: Path) -> Iterator[None]:
     """What the system raises in the block, as FileRefused that names the path."""
     try:
         yield

@@ -14,7 +14,7 @@ def check_folder(folder: Path, setting: str) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError) as error:  # ValueError: a zero byte in it
-        raise unusable(setting, folder, "cannot be used", error) from error
+        raise path_error(setting, folder, "cannot be used", error) from error
     return True
 
 
@@ -28,7 +28,7 @@ def make_folder(folder: Path, setting: str) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unusable(setting, folder, "cannot be created", error) from error
+        raise path_error(setting, folder, "cannot be created", error) from error
     return True
 
 
@@ -41,9 +41,9 @@ def make_private_folder(folder: Path, setting: str) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         folder.chmod(0o700)  # whatever the umask left of it
     except OSError as error:
-        raise unusable(setting, folder, "cannot be created", error) from error
+        raise path_error(setting, folder, "cannot be created", error) from error
 
 
-def unusable(setting: str, path: Path, verb: str, error: OSError | ValueError) -> InvalidValue:
+def path_error(setting: str, path: Path, verb: str, error: OSError | ValueError) -> InvalidValue:
     """What the system says of a path, as an error of the setting that names it."""
     return InvalidValue(setting, f"{path} {verb}: {getattr(error, 'strerror', None) or error}")

@@ -52,14 +52,14 @@ def check_name(text: str) -> str:
     return text
 
 
-def shown_line(text: str) -> str:
+def sanitize_line(text: str) -> str:
     """Stored text for display: each character that `check_line` refuses becomes U+FFFD."""
     return _REFUSED_IN_LINE.sub(REPLACEMENT, text)
 
 
-def shown_name(text: str) -> str:
+def sanitize_name(text: str) -> str:
     """A stored name as `check_name` takes it: as `shown_line`, and empty where nothing is seen."""
-    shown = shown_line(text)
+    shown = sanitize_line(text)
     return shown if _VISIBLE.search(shown) else ""
 
 

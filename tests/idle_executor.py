@@ -1,21 +1,21 @@
 """An executor for tests that need runs to wait."""
 
-from service.jobs import Job
+from service.jobs import Task
 
 
 class IdleExecutor:
     """An executor that takes jobs, and trains none: what was queued stays so."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[Task] = []
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Task) -> None:
         self.jobs.append(job)
 
-    def takes_jobs(self) -> bool:
+    def accepts_tasks(self) -> bool:
         return True
 
-    def has(self, name: str) -> bool:
+    def has_task(self, name: str) -> bool:
         return any(job.name == name for job in self.jobs)
 
     def kill(self, name: str) -> None:

@@ -15,7 +15,7 @@ from service.api.services import ServiceSet
 from service.flows.news import News, news_after
 from service.store import events, runs
 from service.store.epochs import Epoch
-from service.store.runs import RUNNING, TERMINAL, Pulse, Run
+from service.store.runs import RUNNING, TERMINAL, Run, RunProgress
 
 PROGRESS_SECONDS = 0.25
 MAX_SHARED_PAGES = 64
@@ -42,10 +42,10 @@ class RunSource:
             MAX_SHARED_PAGES, SHARED_SECONDS
         )
 
-    def states(self, ids: Sequence[int]) -> Mapping[int, Pulse]:
+    def states(self, ids: Sequence[int]) -> Mapping[int, RunProgress]:
         """The progress of those that exist, by one query."""
-        with self._services.store.reading() as session:
-            return runs.pulses(session, ids)
+        with self._services.store.read_session() as session:
+            return runs.get_progress_of_many(session, ids)
 
     async def events_after(self, run_id: int, number: int, last_event: int) -> list[Frame]:
         """The next events of a run that has `last_event` of them; empty for a deleted one."""
@@ -80,7 +80,7 @@ class RunFeed(Feed):
 
     def __init__(self, run_id: int, run: Run | None) -> None:
         super().__init__()
-        self.state = Pulse.of(run) if run else None
+        self.state = RunProgress.from_run(run) if run else None
         self.progress: Frame | None = None  # of the epoch in work
         self._run_id = run_id
         self._images_of_epoch: int = run.spec["samples_per_epoch"] if run else 0
@@ -88,7 +88,7 @@ class RunFeed(Feed):
         self._progress_at = float("-inf")
         self._update_progress()
 
-    def update(self, state: Pulse | None) -> None:
+    def update(self, state: RunProgress | None) -> None:
         """Notify of events at once, of progress at most four times a second."""
         # A poll that began before a stream did may bring what is older than that stream's start.
         if state and self.state and state.last_event < self.state.last_event:
@@ -118,7 +118,7 @@ class RunFeed(Feed):
         return True
 
 
-def _last_event(state: Pulse | None) -> int | None:
+def _last_event(state: RunProgress | None) -> int | None:
     return state.last_event if state else None
 
 
@@ -145,7 +145,7 @@ class RunTopic:
         """Follow this feed, which is not older than the stream from here on."""
         self._feed = feed
         if self._run:
-            feed.update(Pulse.of(self._run))
+            feed.update(RunProgress.from_run(self._run))
 
     async def next_frames(self) -> Sequence[Frame]:
         """Events in order; after them, while the run trains, its progress."""

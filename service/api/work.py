@@ -124,4 +124,4 @@ class Work:
 
     def may_go_on(self, error: CheckpointCorrupt) -> bool:
         """Whether to describe it again: a damaged epoch is set aside now, and left out then."""
-        return self.kind.of_many_epochs and error.just_found
+        return self.kind.of_many_epochs and error.newly_detected

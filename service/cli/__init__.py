@@ -13,7 +13,7 @@ from service.cli import subcommands
 from service.cli.options import Data, Epochs, Port, RunArgument, State, settings_with
 from service.cli.terminal import print_any_character
 from service.errors import CamreelError
-from service.names import shown_line
+from service.names import sanitize_line
 
 app = typer.Typer(
     help="Watch a convolutional network learn.",
@@ -32,7 +32,7 @@ def main() -> None:
     try:
         app()
     except CamreelError as error:
-        sys.exit(f"camreel: {shown_line(str(error))}")
+        sys.exit(f"camreel: {sanitize_line(str(error))}")
 
 
 def _print_version(value: bool) -> None:

@@ -7,12 +7,12 @@ from service.cli.terminal import ValueTable, new_console, print_line, print_tabl
 from service.flows import access
 from service.settings import Settings
 from service.store import audit, schema, tokens
-from service.store.store import opened
+from service.store.store import open_store
 
 
 def create(settings: Settings, name: str, scope: str, expires_days: int | None) -> None:
     """Print a new token, this once."""
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         secret, token = access.create_token(store, name, scope, expires_days, actor())
     until = f"until {_moment(token.expires_at)}" if token.expires_at else "until it is revoked"
@@ -27,14 +27,14 @@ def create(settings: Settings, name: str, scope: str, expires_days: int | None) 
 
 def show(settings: Settings) -> None:
     """Print all tokens; never themselves."""
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
-        with store.reading() as session:
-            found = tokens.all_of(session)
+        with store.read_session() as session:
+            found = tokens.list_tokens(session)
     table = ValueTable("id", "name", "scope", "state", "created", "last used", "expires")
     now = datetime.now(UTC)
     for token in found:
-        state = "live" if token.live(now) else "revoked" if token.revoked_at else "expired"
+        state = "live" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
         moments = (token.created_at, token.last_used_at, token.expires_at)
         table.add_values(
             str(token.id), token.name, token.scope, state, *(_moment(one) for one in moments)
@@ -44,7 +44,7 @@ def show(settings: Settings) -> None:
 
 def revoke(settings: Settings, token_id: int) -> None:
     """End a token."""
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         token = access.revoke_token(store, token_id, actor())
         unclaimed = access.is_unclaimed(store)
@@ -55,10 +55,10 @@ def revoke(settings: Settings, token_id: int) -> None:
 
 def show_audit(settings: Settings, limit: int) -> None:
     """Print the last changes, newest first."""
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
-        with store.reading() as session:
-            found = audit.newest(session, limit=limit)
+        with store.read_session() as session:
+            found = audit.list_newest(session, limit=limit)
     table = ValueTable("when", "who", "what", "on", "outcome", "request")
     for entry in found:
         table.add_values(

@@ -8,12 +8,12 @@ from service.cli.terminal import print_line
 from service.files import check_output, write_file
 from service.settings import Settings
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
 
 def upgrade(settings: Settings) -> None:
     """Bring the database to this version's schema."""
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.upgrade(store)
     print_line("The database has this version's schema.")
 

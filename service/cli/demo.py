@@ -22,7 +22,7 @@ from service.files import write_file
 from service.flows import access
 from service.folders import check_folder, make_folder
 from service.settings import Settings
-from service.store.store import opened
+from service.store.store import open_store
 
 PREFERRED_PORT = 8000
 PICTURE_TIMEOUT_SECONDS = 300.0
@@ -104,7 +104,7 @@ def demo(
 @contextmanager
 def _admission(settings: Settings) -> Iterator[dict[str, str]]:
     """What the service asks for, where it asks: a token that is revoked in the end."""
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         if access.is_unclaimed(store):
             yield {}
             return

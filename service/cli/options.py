@@ -19,7 +19,7 @@ def settings_with(**given: Any) -> Any:
     """The settings, with the options given on the command line in place of the environment's."""
     from pydantic import ValidationError
 
-    from service.names import shown_line
+    from service.names import sanitize_line
     from service.settings import Settings
 
     try:
@@ -27,7 +27,7 @@ def settings_with(**given: Any) -> Any:
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(f"camreel: CAMREEL_{name}: {shown_line(first['msg'])}")
+        sys.exit(f"camreel: CAMREEL_{name}: {sanitize_line(first['msg'])}")
     except UnicodeDecodeError:
         sys.exit("camreel: .env: it is not text in UTF-8")
     except OSError as error:

@@ -71,7 +71,7 @@ def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
         console, {f"run {run_id}": partial(snapshot, services.viewer, run_id) for run_id in ids}
     )
     for run_id in ids:
-        with services.store.reading() as session:
+        with services.store.read_session() as session:
             run = runs.get(session, run_id)
         if run.status != runs.SUCCEEDED:
             why = f" ({run.error.type}): {run.error.detail}" if run.error else ""

@@ -8,11 +8,11 @@ from dataclasses import asdict
 from service.cli.terminal import ValueTable, print_line, print_table
 from service.errors import CamreelError, RunConflict, UnknownName
 from service.flows.deletion import Deletion, delete_run
-from service.names import shown_line
+from service.names import sanitize_line
 from service.settings import Settings
 from service.store import runs, schema, summaries
 from service.store.runs import STATUSES, Run
-from service.store.store import opened
+from service.store.store import open_store
 
 
 def list_runs(
@@ -21,11 +21,11 @@ def list_runs(
     """Print the newest runs, one line each, or as a JSON array."""
     if status is not None and status not in STATUSES:
         raise UnknownName("status", status, STATUSES)
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
-        with store.reading() as session:
-            newest = runs.newest(session, limit=limit, status=status, tag=tag)
-            by_run = summaries.accuracies(session, [run.id for run in newest], 2)
+        with store.read_session() as session:
+            newest = runs.list_newest(session, limit=limit, status=status, tag=tag)
+            by_run = summaries.sample_accuracies(session, [run.id for run in newest], 2)
     accuracies = {run_id: values[-1] if values else None for run_id, values in by_run.items()}
     if as_json:
         documents = [_document(run, accuracies[run.id]) for run in newest]
@@ -63,7 +63,7 @@ def cancel(settings: Settings, run_id: int) -> None:
     """Cancel a run, whoever trains it; its epochs stay."""
     from service.flows import training
 
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         run = training.cancel_run(store, run_id)
     ends = "is cancelled" if run.status == runs.CANCELLED else "ends after its current batch"
@@ -75,9 +75,9 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
 
     Runs that are missing or running are all reported before any is deleted.
     """
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
-        with store.reading() as session:
+        with store.read_session() as session:
             targets = {run_id: runs.get(session, run_id) for run_id in run_ids}
         for run_id, run in targets.items():
             if run.status == runs.RUNNING:
@@ -95,6 +95,8 @@ def _confirm(labels: Sequence[str]) -> None:
     """Raises CamreelError unless the person at the terminal agrees."""
     if not sys.stdin.isatty():
         raise CamreelError("Deleting cannot be undone: confirm it with --yes.")
-    answer = input(f"Delete {shown_line(', '.join(labels))} with all checkpoints and maps? [y/N] ")
+    answer = input(
+        f"Delete {sanitize_line(', '.join(labels))} with all checkpoints and maps? [y/N] "
+    )
     if answer.strip().lower() not in ("y", "yes"):
         raise CamreelError("Nothing was deleted.")

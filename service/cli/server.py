@@ -20,7 +20,7 @@ from service.files import read_file
 from service.flows import access
 from service.settings import Settings
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
 MAX_TOKEN_BYTES = 4096
 GRACE_SECONDS = 2
@@ -119,7 +119,7 @@ def _look_before(settings: Settings) -> None:
 
     Raises SchemaMismatch, and InvalidValue for an address beyond this machine without a token.
     """
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         if settings.bootstrap_token_file is not None:
             access.bootstrap(store, _secret_of(settings.bootstrap_token_file))

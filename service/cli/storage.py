@@ -10,8 +10,8 @@ from service.flows.doctor.examination import examine
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.settings import Settings
-from service.store import schema, space
-from service.store.room import Bounds
+from service.store import disk_space, schema
+from service.store.storage_quota import StorageLimits
 from service.store.store import Store
 
 
@@ -68,7 +68,7 @@ def compact(settings: Settings) -> None:
     """Free what deleted runs still take, and return all free space to the disk."""
     store = _store(settings)
     Deletion(store).free()
-    space.compact(store.engine)
+    disk_space.compact(store.engine)
     print_line("The database is compact; from now on deleted runs give their space back.")
 
 
@@ -79,5 +79,5 @@ def _store(settings: Settings) -> Store:
 
 
 def _open(settings: Settings) -> Store:
-    bounds = Bounds(settings.quota_bytes, settings.min_free_bytes)
+    bounds = StorageLimits(settings.quota_bytes, settings.min_free_bytes)
     return Store.open(settings.database, settings.blobs, bounds)

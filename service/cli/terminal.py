@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from service.names import shown_line
+from service.names import sanitize_line
 
 
 def new_console(*, stderr: bool = False) -> Console:
@@ -17,7 +17,7 @@ def new_console(*, stderr: bool = False) -> Console:
 
 def print_line(text: str, *, console: Console | None = None, style: str = "") -> None:
     """Print one line, whatever its values hold; a terminal wraps it."""
-    (console or new_console()).print(Text(shown_line(text), style), soft_wrap=True)
+    (console or new_console()).print(Text(sanitize_line(text), style), soft_wrap=True)
 
 
 def print_table(table: Table) -> None:
@@ -33,7 +33,7 @@ class ValueTable(Table):
 
     def add_values(self, *cells: str) -> None:
         """Add a row."""
-        self.add_row(*(Text(shown_line(cell)) for cell in cells))
+        self.add_row(*(Text(sanitize_line(cell)) for cell in cells))
 
 
 def print_any_character() -> None:

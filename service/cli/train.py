@@ -48,7 +48,7 @@ def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
         except RunConflict:
             print_line("It had ended already.", console=console)
     worker.join()
-    with services.store.reading() as session:
+    with services.store.read_session() as session:
         ended = runs.get(session, run_id)
     if ended.error:
         raise CamreelError(f"Run {run_id} failed ({ended.error.type}): {ended.error.detail}")
@@ -64,10 +64,10 @@ def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
 
 def snapshot(viewer: Viewer, run_id: int) -> Snapshot:
     """A run as it stands in the store."""
-    with viewer.store.reading() as session:
+    with viewer.store.read_session() as session:
         run = runs.get(session, run_id)
         done = run.epochs_done
-        measures = epochs.get(session, run_id, done).measures if done >= 0 else None
+        measures = epochs.get(session, run_id, done).metrics if done >= 0 else None
     counts = count_blanks(viewer, run_id, "1:", 1e-7).methods if done >= 1 else {}
     return Snapshot(
         status=run.status,

@@ -15,8 +15,8 @@ from service.flows.credentials import (
     new_token,
     same,
 )
-from service.store import audit, sessions, tokens
-from service.store.sessions import SignIn
+from service.store import audit, sign_ins, tokens
+from service.store.sign_ins import SignIn
 from service.store.store import Store
 from service.store.tokens import ADMIN, SCOPES, Token
 
@@ -64,8 +64,8 @@ def create_token(
     secret = new_token()
     now = datetime.now(UTC)
     expires_at = now + timedelta(days=expires_days) if expires_days else None
-    with store.writing() as session:
-        if any(one.name == name and one.live(now) for one in tokens.all_of(session)):
+    with store.write_session() as session:
+        if any(one.name == name and one.is_valid(now) for one in tokens.list_tokens(session)):
             raise InvalidValue("name", f"a live token is called {name} already")
         token = tokens.create(session, name, scope, digest(secret), expires_at)
         audit.record(session, actor, "token create", _spoken(token), "done")
@@ -74,9 +74,9 @@ def create_token(
 
 def revoke_token(store: Store, token_id: int, actor: str) -> Token:
     """End a token, and every sign-in by it. Raises TokenNotFound."""
-    with store.writing() as session:
+    with store.write_session() as session:
         token = tokens.revoke(session, token_id)
-        sessions.remove_of(session, token_id)
+        sign_ins.delete_by_token(session, token_id)
         audit.record(session, actor, "token revoke", _spoken(token), "done")
     return token
 
@@ -90,8 +90,8 @@ def bootstrap(store: Store, secret: str) -> None:
         raise InvalidValue(
             "bootstrap_token_file", "it has to hold one line: camreel_ and 40 to 200 random letters"
         )
-    with store.writing() as session:
-        if tokens.by_digest(session, digest(secret)) is None:
+    with store.write_session() as session:
+        if tokens.get_by_digest(session, digest(secret)) is None:
             token = tokens.create(session, "bootstrap", ADMIN, digest(secret), None)
             audit.record(session, "bootstrap file", "token create", _spoken(token), "done")
 
@@ -100,7 +100,7 @@ def note_change(
     store: Store, *, actor: str, action: str, target: str, outcome: str, request_id: str
 ) -> None:
     """Write down a change that was asked for by HTTP."""
-    with store.writing() as session:
+    with store.write_session() as session:
         audit.record(session, actor, action, target, outcome, request_id)
 
 
@@ -108,8 +108,8 @@ def guard(store: Store, host: str) -> None:
     """Raises InvalidValue for an address beyond this machine while there is no live token."""
     if is_loopback(host):
         return
-    with store.reading() as session:
-        if tokens.any_live(session, datetime.now(UTC)):
+    with store.read_session() as session:
+        if tokens.any_valid(session, datetime.now(UTC)):
             return
     raise InvalidValue(
         "host",
@@ -127,17 +127,17 @@ def is_loopback(host: str) -> bool:
 
 def is_unclaimed(store: Store) -> bool:
     """Whether no token is kept, live or expired: then whoever is on this machine may do all."""
-    with store.reading() as session:
-        return not tokens.any_kept(session)
+    with store.read_session() as session:
+        return not tokens.any_unrevoked(session)
 
 
 def by_token(store: Store, secret: str) -> Principal:
     """Whom a token stands for. Raises Unauthenticated."""
     hashed, now = digest(secret), datetime.now(UTC)
-    with store.reading() as session:
-        token = tokens.by_digest(session, hashed)
+    with store.read_session() as session:
+        token = tokens.get_by_digest(session, hashed)
     # The index found it by its hash; that it is the same is decided in constant time.
-    if token is None or not same(token.digest, hashed) or not token.live(now):
+    if token is None or not same(token.digest, hashed) or not token.is_valid(now):
         raise Unauthenticated
     _note_use(store, token, now)
     return _principal(token, token.expires_at)
@@ -146,15 +146,15 @@ def by_token(store: Store, secret: str) -> Principal:
 def by_cookie(store: Store, secret: str) -> Principal:
     """Whom a cookie stands for: the one who signed in. Raises Unauthenticated."""
     hashed, now = digest(secret), datetime.now(UTC)
-    with store.reading() as session:
-        found = sessions.by_digest(session, hashed)
+    with store.read_session() as session:
+        found = sign_ins.get_by_digest(session, hashed)
     if found is None or not same(found.digest, hashed) or now >= _end(found):
         raise Unauthenticated
-    if not found.token.live(now):
+    if not found.token.is_valid(now):
         raise Unauthenticated
-    if now - found.seen_at > USE_IS_NOTED_EVERY:
-        with suppress(StoreUnavailable, StoreFull), store.writing() as session:
-            sessions.seen(session, hashed, now)
+    if now - found.last_seen_at > USE_IS_NOTED_EVERY:
+        with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
+            sign_ins.record_use(session, hashed, now)
     _note_use(store, found.token, now)
     return _principal(found.token, _end(found), csrf_of(secret))
 
@@ -163,19 +163,19 @@ def sign_in(store: Store, token_secret: str) -> tuple[str, Principal]:
     """A cookie for whom the token stands for. Raises Unauthenticated."""
     by_token(store, token_secret)
     secret, now = new_session_secret(), datetime.now(UTC)
-    with store.writing() as session:
-        token = tokens.by_digest(session, digest(token_secret))
-        if token is None or not token.live(now):
+    with store.write_session() as session:
+        token = tokens.get_by_digest(session, digest(token_secret))
+        if token is None or not token.is_valid(now):
             raise Unauthenticated
-        sessions.remove_ended(session, now - IDLE, now - LONGEST)
-        made = sessions.create(session, digest(secret), token)
+        sign_ins.delete_expired(session, now - IDLE, now - LONGEST)
+        made = sign_ins.create(session, digest(secret), token)
     return secret, _principal(token, _end(made), csrf_of(secret))
 
 
 def sign_out(store: Store, secret: str) -> None:
     """End the sign-in of that cookie."""
-    with store.writing() as session:
-        sessions.remove(session, digest(secret))
+    with store.write_session() as session:
+        sign_ins.delete_sign_in(session, digest(secret))
 
 
 def _spoken(token: Token) -> str:
@@ -187,12 +187,12 @@ def _principal(token: Token, expires_at: datetime | None, csrf: str | None = Non
 
 
 def _end(found: SignIn) -> datetime:
-    end = min(found.seen_at + IDLE, found.created_at + LONGEST)
+    end = min(found.last_seen_at + IDLE, found.created_at + LONGEST)
     return min(end, found.token.expires_at) if found.token.expires_at else end
 
 
 def _note_use(store: Store, token: Token, now: datetime) -> None:
     """Coarsely, so that reading does not write; a store that is busy now is told next time."""
     if token.last_used_at is None or now - token.last_used_at > USE_IS_NOTED_EVERY:
-        with suppress(StoreUnavailable, StoreFull), store.writing() as session:
-            tokens.used(session, token.id, now)
+        with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
+            tokens.record_use(session, token.id, now)

@@ -170,8 +170,8 @@ class Atlases:
         return [[self.viewer.at(row, last) for row in rows] for rows in subjects]
 
     def _make(self, plan: Plan) -> Atlas:
-        with self.viewer.store.reading() as session:
-            kept = heatmaps.levels_of(
+        with self.viewer.store.read_session() as session:
+            kept = heatmaps.list_levels(
                 session,
                 plan.run_id,
                 plan.layer,
@@ -195,7 +195,7 @@ class Atlases:
             for method, subjects in enumerate(plan.subjects)
         ]
         for rows in self.viewer.computed([cell for cell in cells if cell[1]]):
-            _fill(plan, atlas, [MapLevels.of(row) for row in rows])
+            _fill(plan, atlas, [MapLevels.from_heatmap(row) for row in rows])
 
 
 def _alike(subjects: Sequence[Sequence[Subject]]) -> Subject:

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 from service.errors import BackupRefused
-from service.files import check_new, errors_of, link, sync_folder, unfinished_folder
+from service.files import check_new, publish, sync_folder, translate_os_errors, unfinished_folder
 from service.flows.doctor.checks import QUICK
 from service.flows.doctor.examination import examine
 from service.store import deleted_runs, jobs, run_blobs
-from service.store.copies import copy_sqlite
+from service.store.sqlite_backup import copy_sqlite
 from service.store.sqlite_file import prepare
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 DATABASE = "camreel.db"
 BLOBS = "blobs"
@@ -28,14 +28,14 @@ def back_up(store: Store, out: Path) -> None:
             "This database is no SQLite file. For PostgreSQL run: pg_dump --format=custom"
         )
     check_new(out)
-    with errors_of(out), unfinished_folder(out.absolute().parent) as folder:
+    with translate_os_errors(out), unfinished_folder(out.absolute().parent) as folder:
         unfinished = folder / "backup"
         unfinished.mkdir(mode=0o700)
         prepare(unfinished / DATABASE, "OUT")
         copy_sqlite(store.file, unfinished / DATABASE)
         outside = bool(store.blobs.folders())
         blobs = f"file:{unfinished / BLOBS}" if outside else "sql"
-        with opened(unfinished / DATABASE, blobs) as copy:
+        with open_store(unfinished / DATABASE, blobs) as copy:
             if outside:
                 _copy_blobs(store, copy)
             _verify(copy)
@@ -44,22 +44,24 @@ def back_up(store: Store, out: Path) -> None:
             unfinished.rename(out)
             sync_folder(out.absolute().parent)
         else:
-            link(unfinished / DATABASE, out)
+            publish(unfinished / DATABASE, out)
 
 
 def _copy_blobs(store: Store, copy: Store) -> None:
-    with copy.reading() as session:
-        deleted = set(deleted_runs.ids(session))
-        named = [blob.key for blob in run_blobs.of(session) if blob.run_id not in deleted]
+    with copy.read_session() as session:
+        deleted = set(deleted_runs.list_ids(session))
+        named = [
+            blob.key for blob in run_blobs.list_run_blobs(session) if blob.run_id not in deleted
+        ]
         named += jobs.blob_keys(session).values()
     for key in named:
         try:
-            with store.reading() as session:
+            with store.read_session() as session:
                 data = store.blobs.get(session, key)
         except KeyError:
             # Verified below, if it is a run's: it is quarantined, or the backup is refused.
             continue
-        with copy.reading() as session:
+        with copy.read_session() as session:
             copy.blobs.put(session, key, data)
 
 

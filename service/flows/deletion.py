@@ -8,7 +8,7 @@ from functools import partial
 
 from service.errors import RunConflict, StoreFull
 from service.flows.heartbeats import HeartbeatMonitor
-from service.store import deleted_runs, imports, runs, space
+from service.store import deleted_runs, disk_space, imports, runs
 from service.store.store import Store
 
 BATCH_SECONDS = 0.05
@@ -29,8 +29,8 @@ def delete_run(store: Store, run_id: int) -> None:
 
     Raises RunNotFound, RunConflict if it trains.
     """
-    with store.writing() as session:
-        run = runs.hold(session, run_id)
+    with store.write_session() as session:
+        run = runs.get_for_update(session, run_id)
         if run.status not in (*runs.TERMINAL, runs.QUEUED):
             raise RunConflict(f"Run {run_id} is running; cancel it first.")
         runs.mark_deleted(session, run_id)
@@ -54,8 +54,8 @@ class Deletion:
         """
         deadline = time.monotonic() + seconds
         self._abandon_interrupted_imports()
-        with self.store.reading() as session:
-            run_ids = deleted_runs.ids(session)
+        with self.store.read_session() as session:
+            run_ids = deleted_runs.list_ids(session)
         # A phase for all runs after the other: pages moved into holes are not freed soon after.
         batches: list[Callable[[], bool]] = [
             *(partial(self._free_batch, run_id) for run_id in run_ids),
@@ -71,11 +71,11 @@ class Deletion:
     def _abandon_interrupted_imports(self) -> None:
         """Delete what imports left whose heartbeats, by this process's clock, have stopped."""
         now = time.monotonic()
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             heartbeats = imports.get_heartbeats(session)
         self._imports.observe(heartbeats, now)
         for run_id, count in self._imports.stopped(now, IMPORT_TIMEOUT_SECONDS).items():
-            with self.store.writing() as session:
+            with self.store.write_session() as session:
                 imports.abandon(session, run_id, count)
 
     def _timed(self, batch: Callable[[], bool]) -> bool:
@@ -99,14 +99,14 @@ class Deletion:
         return more
 
     def _free_batch(self, run_id: int) -> bool:
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             return deleted_runs.free_batch(session, self.store.blobs, run_id, self._pages)
 
     def _vacuum(self) -> bool:
-        return space.incremental_vacuum(self.store.engine, self._pages) > 0
+        return disk_space.incremental_vacuum(self.store.engine, self._pages) > 0
 
     def _remove(self, run_id: int) -> bool:
-        with self.store.writing() as session:
-            deleted_runs.remove(session, self.store.blobs, run_id)
-        space.truncate_log(self.store.engine)
+        with self.store.write_session() as session:
+            deleted_runs.delete_run(session, self.store.blobs, run_id)
+        disk_space.truncate_wal(self.store.engine)
         return False

@@ -15,7 +15,7 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from service.jobs import Ending
+from service.jobs import ProcessExit
 from service.store.runs import RunError
 
 FAILURES: dict[type[Exception], str] = {
@@ -47,7 +47,7 @@ def exit_code_of(error: Exception) -> int:
     return next(code for kind, code in EXIT_CODES.items() if isinstance(error, kind))
 
 
-def cause_of(ending: Ending) -> RunError:
+def cause_of(ending: ProcessExit) -> RunError:
     """Why a worker was lost."""
     if ending.out_of_memory:
         return RunError("oom", "The kernel killed the worker process: memory was not enough.")

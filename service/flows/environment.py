@@ -63,7 +63,7 @@ def enter(store: Store, lease: Lease, run: Run, spec: RunSpec) -> None:
     changes = _changes(run, recorded, current) if began else []
     environment = recorded or current
     if (environment, changes) != (run.environment, list(run.environment_changes)):
-        with store.writing() as session:
+        with store.write_session() as session:
             runs.record_environment(session, lease, environment, changes)
     if len(changes) > len(run.environment_changes):
         log.warning("run may not be reproducible", run=run.id, reason=changes[-1])

@@ -112,9 +112,9 @@ def judge(
 
 
 def _run(viewer: Viewer, run_id: int) -> tuple[RunSpec, list[StoredImage]]:
-    with viewer.store.reading() as session:
+    with viewer.store.read_session() as session:
         run = runs.get(session, run_id)
-        return RunSpec.model_validate(run.spec), stored_images.probes(session, run_id)
+        return RunSpec.model_validate(run.spec), stored_images.list_probes(session, run_id)
 
 
 def _explainer(viewer: Viewer, spec: RunSpec, text: str, layer: str | None) -> Explainer:

@@ -39,9 +39,9 @@ def export_maps(
     Raises RunNotFound, EpochNotFound, EpochQuarantined, ImageNotFound, InvalidValue,
     DatasetUnavailable, FileRefused.
     """
-    with viewer.store.reading() as session:
+    with viewer.store.read_session() as session:
         run = runs.get(session, run_id)
-        watched = images.probes(session, run_id)
+        watched = images.list_probes(session, run_id)
     spec = RunSpec.model_validate(run.spec)
     method = MethodSpec.parse(explanation)
     where = resolve_layers(method.method, layer, viewer.layers(spec))

@@ -262,9 +262,9 @@ class Pictures:
         probes = self.viewer.probes_like(subject) if name is ScaleName.RUN else []
         labelled = [one for one in probes if not one.predicted]
         others = [one for one in probes if one.predicted] if probes else [subject]
-        extremes = Extremes.joined(
+        extremes = Extremes.concatenate(
             self.viewer.probe_extremes(labelled, there),
-            *(Extremes.of(self.viewer.rows(one, there)) for one in others),
+            *(Extremes.from_heatmaps(self.viewer.rows(one, there)) for one in others),
         )
         minima, peaks = extremes.minima, extremes.peaks
         finite = np.isfinite(minima) & np.isfinite(peaks)

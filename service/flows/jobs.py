@@ -80,14 +80,14 @@ class Jobs:
         """
         new = NewJob(kind, identity, owner, request, self.server)
         with self._starting:
-            with self.store.writing() as session:
-                self.store.room.check(session)
+            with self.store.write_session() as session:
+                self.store.quota.check(session)
                 job, is_new = jobs.create(session, new)
                 if is_new and (surplus := jobs.count(session) - self.bounds.max_jobs) > 0:
-                    ended = jobs.ended_ids(session, limit=surplus)
+                    ended = jobs.list_finished_ids(session, limit=surplus)
                     if len(ended) < surplus:
                         raise JobsFull(self.bounds.max_jobs)
-                    jobs.remove(session, self.store.blobs, ended)
+                    jobs.delete_jobs(session, self.store.blobs, ended)
             if is_new:
                 # After the commit: what starts sooner would not find its row.
                 function = lambda: self._run(job.id, compute)  # noqa: E731
@@ -99,28 +99,28 @@ class Jobs:
 
         Raises JobNotFound.
         """
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             return self._current(jobs.get(session, job_id))
 
     def with_ids(self, job_ids: Collection[int]) -> dict[int, Job]:
         """Those of the jobs that exist, by id, each with the progress of this moment."""
-        with self.store.reading() as session:
-            rows = jobs.with_ids(session, job_ids)
+        with self.store.read_session() as session:
+            rows = jobs.get_many(session, job_ids)
         return {job.id: self._current(job) for job in rows}
 
     def newest(self, *, limit: int, before: int | None, status: str | None) -> list[Job]:
         """Jobs, newest first."""
-        with self.store.reading() as session:
-            found = jobs.newest(session, limit=limit, before=before, status=status)
+        with self.store.read_session() as session:
+            found = jobs.list_newest(session, limit=limit, before=before, status=status)
         return [self._current(job) for job in found]
 
     def result(self, job_id: int) -> JobResult:
         """What the job gave. Raises JobNotFound, and JobNotDone where it has no result."""
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             job = jobs.get(session, job_id)
             if job.status != jobs.JobStatus.SUCCEEDED:
                 raise JobNotDone(job_id, job.status)
-            found = jobs.result(session, self.store.blobs, job_id)
+            found = jobs.get_result(session, self.store.blobs, job_id)
         if found is None:
             raise NotFound(f"The result of job {job_id} is gone or damaged.")
         return found
@@ -130,7 +130,7 @@ class Jobs:
 
         Raises JobNotFound, JobNotOwned.
         """
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             job = jobs.get(session, job_id)
             if not any_owner and job.owner != owner:
                 raise JobNotOwned
@@ -138,7 +138,7 @@ class Jobs:
             if cancelled:
                 job = jobs.get(session, job_id)
             else:
-                jobs.remove(session, self.store.blobs, [job_id])
+                jobs.delete_jobs(session, self.store.blobs, [job_id])
         self._abandon(job_id)
         return job if cancelled else None
 
@@ -161,12 +161,12 @@ class Jobs:
         """Remove jobs that ended too long ago."""
         before = datetime.now(UTC) - timedelta(seconds=self.bounds.result_seconds)
         while True:
-            with self.store.reading() as session:
-                expired = jobs.ended_ids(session, before=before, limit=REMOVED_AT_ONCE)
+            with self.store.read_session() as session:
+                expired = jobs.list_finished_ids(session, before=before, limit=REMOVED_AT_ONCE)
             if not expired:
                 return
-            with self.store.writing() as session:
-                jobs.remove(session, self.store.blobs, expired)
+            with self.store.write_session() as session:
+                jobs.delete_jobs(session, self.store.blobs, expired)
 
     def close(self) -> None:
         """End own jobs as interrupted: nobody computes them any more."""
@@ -180,12 +180,12 @@ class Jobs:
 
     def _run(self, job_id: int, compute: Compute) -> None:
         """In a thread of the lane."""
-        with self.store.writing() as session:
-            if not jobs.begin(session, job_id):
+        with self.store.write_session() as session:
+            if not jobs.start(session, job_id):
                 return
         try:
             result = compute()
-            with self.store.writing() as session:
+            with self.store.write_session() as session:
                 jobs.succeed(session, self.store.blobs, job_id, result)
         except RequestCancelled:
             return  # its row has ended
@@ -198,7 +198,7 @@ class Jobs:
         cause = JobError("internal-error", "Something went wrong that Camreel did not foresee.")
         if isinstance(error, CamreelError):
             cause = JobError(error_type(type(error)), str(error))
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             jobs.fail(session, job_id, cause)
 
     def _current(self, job: Job) -> Job:
@@ -218,8 +218,8 @@ class Jobs:
             return
         with self._starting:
             own = dict(self._own)
-            with self.store.reading() as session:
-                unfinished = {job.id for job in jobs.unfinished(session)}
+            with self.store.read_session() as session:
+                unfinished = {job.id for job in jobs.list_unfinished(session)}
         for job_id, one in own.items():
             if job_id not in unfinished:
                 self._abandon(job_id)
@@ -235,18 +235,18 @@ class Jobs:
         own = dict(self._own)
         if not own:
             return
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             for job_id, one in own.items():
                 one.written = one.computation.progress
-                jobs.beat(session, job_id, one.written)
+                jobs.update_heartbeat(session, job_id, one.written)
 
     def _interrupt_lost(self) -> None:
         """End jobs of other processes that are dead, or whose heartbeats stood still for the length
         of a lease.
         """
         now = time.monotonic()
-        with self.store.reading() as session:
-            others = [job for job in jobs.unfinished(session) if job.id not in self._own]
+        with self.store.read_session() as session:
+            others = [job for job in jobs.list_unfinished(session) if job.id not in self._own]
         self._others.observe({job.id: job.heartbeats for job in others}, now)
         stopped = self._others.stopped(now, self.bounds.lease_seconds)
         for job in others:

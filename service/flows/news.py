@@ -21,14 +21,14 @@ class News:
 
 def news_after(store: Store, run_id: int, number: int) -> list[News]:
     """The next events after that number, at most AT_ONCE; none of a run that was deleted."""
-    with store.reading() as session:
-        found = events.after(session, run_id, number, AT_ONCE)
+    with store.read_session() as session:
+        found = events.list_after(session, run_id, number, AT_ONCE)
         if not found:
             return []
         run = runs.get(session, run_id)
         chosen = [event.data["epoch"] for event in found if event.kind == events.EPOCH]
-        reached = {e.epoch: e for e in epochs.all_of(session, run_id, chosen=chosen)}
-        told = events.epochs_told(session, run_id, number)
+        reached = {e.epoch: e for e in epochs.list_epochs(session, run_id, numbers=chosen)}
+        told = events.count_epochs(session, run_id, number)
         news = []
         for event in found:
             if event.kind == events.EPOCH:

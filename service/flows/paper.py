@@ -72,10 +72,10 @@ def paper_runs(
     store: Store, executor: Executor, workspace: Workspace, specs: list[RunSpec]
 ) -> list[int]:
     """Ids of runs of those specs: one that succeeded is taken as it is, the others are started."""
-    with store.reading() as session:
+    with store.read_session() as session:
         there = {
             json.dumps(run.spec, sort_keys=True): run.id
-            for run in runs.with_status(session, runs.SUCCEEDED)
+            for run in runs.list_by_status(session, runs.SUCCEEDED)
         }
     ids = []
     for spec in specs:
@@ -96,7 +96,7 @@ def blank_blocks(viewer: Viewer, run_id: int, recipe: str, seed: int) -> list[Bl
         counts = {
             epsilon: count_blanks(viewer, run_id, epochs, epsilon).methods for epsilon in THRESHOLDS
         }
-        accuracy = there[last].measures.test_accuracy
+        accuracy = there[last].metrics.test_accuracy
         blocks.append(BlankBlock(recipe, seed, run_id, epochs, accuracy, counts))
     return blocks
 

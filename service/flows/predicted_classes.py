@@ -44,9 +44,11 @@ class PredictedClasses:
 
     def _recorded(self, subject: Subject, chosen: Sequence[Epoch]) -> dict[int, int]:
         span = chosen[0].epoch, chosen[-1].epoch
-        with self._store.reading() as session:
+        with self._store.read_session() as session:
             return _best(
-                predictions.of_image(session, subject.run.id, subject.image.reference, between=span)
+                predictions.list_for_image(
+                    session, subject.run.id, subject.image.reference, epoch_range=span
+                )
             )
 
     def _class_at(self, subject: Subject, epoch: Epoch, known: dict[int, int]) -> int:

@@ -58,7 +58,7 @@ def sound_checkpoint(store: Store, epoch: Epoch, spec: RunSpec | None = None) ->
 
     `spec` is the run's, for callers that have it: reading it takes a query and a validation.
     """
-    with store.reading() as session:
+    with store.read_session() as session:
         spec = spec or RunSpec.model_validate(runs.get(session, epoch.run_id).spec)
         try:
             data = store.blobs.get(session, epoch.checkpoint.blob_key)
@@ -77,10 +77,10 @@ def quarantined(store: Store, epoch: Epoch, reason: Damage) -> EpochQuarantined:
     """
     aside = False
     # A database that takes no writes now is told the next time the checkpoint is loaded.
-    with suppress(StoreUnavailable, StoreFull), store.writing() as session:
+    with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
         if epochs.quarantine(session, epoch.run_id, epoch.epoch, reason):
             log.error(
                 "checkpoint quarantined", run=epoch.run_id, epoch=epoch.epoch, reason=str(reason)
             )
-        aside = epochs.get(session, epoch.run_id, epoch.epoch).quarantined is not None
-    return EpochQuarantined(epoch.run_id, epoch.epoch, reason, just_found=aside)
+        aside = epochs.get(session, epoch.run_id, epoch.epoch).quarantine_reason is not None
+    return EpochQuarantined(epoch.run_id, epoch.epoch, reason, newly_detected=aside)

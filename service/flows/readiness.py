@@ -39,7 +39,7 @@ class ReadinessProbe:
     def reasons(self) -> list[str]:
         """Why the service cannot work beside its store, in sentences; empty where it can."""
         reasons = self.background.problems()
-        if not self.executor.takes_jobs():
+        if not self.executor.accepts_tasks():
             reasons.append("The executor takes no runs any more.")
         return reasons
 

@@ -14,12 +14,12 @@ from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
 from service.store import epochs, heatmaps, predictions, runs, training_states
-from service.store.epochs import Checkpoint, Measures
+from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
 from service.store.predictions import Prediction
 from service.store.runs import Lease
 from service.store.store import Store
-from service.store.training_states import StoredState
+from service.store.training_states import StoredTrainingState
 
 ENGINE_VERSION = 1
 """Part of every map's identity: raised when the same request would give other bytes."""
@@ -94,14 +94,14 @@ def record_epoch(
     rows = list(_probe_heatmaps(run_id, spec, result.epoch, probes, sha256, layer, seen))
     key = f"runs/{run_id}/epochs/{result.epoch}.safetensors"
     state = training_state.encode_optimizer(result.optimizer, result.epoch)
-    stored = StoredState(
+    stored = StoredTrainingState(
         result.epoch,
         checkpoints.digest(state),
         len(state),
-        training_states.key_of(run_id, result.epoch),
+        training_states.state_key(run_id, result.epoch),
     )
     failpoints.reach("before-begin")
-    with store.writing() as session:
+    with store.write_session() as session:
         # First, so that nothing else is written for a run that was ended from outside.
         if not runs.advance(session, run_id, result.epoch, lease=lease):
             raise RunCancelled(f"Run {run_id} is not running any more.")
@@ -109,16 +109,16 @@ def record_epoch(
         store.blobs.put(session, key, data)
         failpoints.reach("after-blob")
         store.blobs.put(session, stored.blob_key, state)
-        if (replaced := training_states.keep(session, run_id, stored)) is not None:
+        if (replaced := training_states.replace(session, run_id, stored)) is not None:
             store.blobs.delete(session, [replaced])
         failpoints.reach("after-state")
         epochs.add(
             session, run_id, result.epoch, _measures(result), Checkpoint(sha256, len(data), key)
         )
         failpoints.reach("after-epoch-row")
-        heatmaps.keep(session, rows)
+        heatmaps.add_missing(session, rows)
         failpoints.reach("after-maps")
-        predictions.keep(
+        predictions.add_missing(
             session,
             (
                 Prediction(run_id, result.epoch, str(probe.reference), seen.probabilities[i])
@@ -129,8 +129,8 @@ def record_epoch(
     failpoints.reach("after-commit")
 
 
-def _measures(result: EpochResult) -> Measures:
-    return Measures(
+def _measures(result: EpochResult) -> EpochMetrics:
+    return EpochMetrics(
         result.train_loss,
         result.train_accuracy,
         result.test_loss,

@@ -83,9 +83,9 @@ def sampled(items: Sequence[Item], most: int) -> tuple[list[Item], int]:
 
 def _describe(pictures: Pictures, asked: ReportQuery) -> _Described:
     viewer = pictures.viewer
-    with viewer.store.reading() as session:
+    with viewer.store.read_session() as session:
         run = runs.get(session, asked.run_id)
-        there = epochs.all_of(session, asked.run_id)
+        there = epochs.list_epochs(session, asked.run_id)
     found = _chosen(there, asked)
     chosen = found.epochs
     # By text: an explanation that is asked for twice is told once.
@@ -179,7 +179,7 @@ def _run(described: _Described) -> RunFacts:
 def _epoch(epoch: Epoch) -> EpochFacts:
     return EpochFacts(
         epoch=epoch.epoch,
-        **vars(epoch.measures),
+        **vars(epoch.metrics),
         checkpoint=epoch.checkpoint.sha256,
         created_at=epoch.created_at,
     )

@@ -42,9 +42,9 @@ class Rescuer:
         """
         now = time.monotonic() if now_seconds is None else now_seconds
         try:
-            with self.store.reading() as session:
-                running = runs.with_status(session, runs.RUNNING)
-                waiting = runs.with_status(session, runs.QUEUED)
+            with self.store.read_session() as session:
+                running = runs.list_by_status(session, runs.RUNNING)
+                waiting = runs.list_by_status(session, runs.QUEUED)
         except StoreUnavailable:
             # Who keeps all from reading may be a worker of ours that was stopped in its commit.
             for run_id in self._still(now, runs.RUNNING):
@@ -71,12 +71,12 @@ class Rescuer:
     def _take_away(self, run: Run) -> None:
         # First of all: stopped in a transaction, it would keep all others from writing.
         self.executor.kill(training.job_name(run.id))
-        lease = Lease(run.id, run.attempt, run.lease_owner or runs.NOBODY)
+        lease = Lease(run.id, run.attempt, run.lease_owner or runs.NO_OWNER)
         if training.abandon(self.store, self.workspace, lease, LOST):
             training.submit(self.store, self.executor, self.workspace, run)
 
     def _is_here(self, run: Run) -> bool:
-        return self.executor.has(training.job_name(run.id))
+        return self.executor.has_task(training.job_name(run.id))
 
     def _still(self, now: float, status: str) -> set[int]:
         """Runs of which nothing was heard for the length of a lease."""

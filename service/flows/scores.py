@@ -36,8 +36,8 @@ class ScoreRequest:
     def scores(self) -> Scores:
         """What was recorded is read; the rest is computed, and kept. Raises CheckpointCorrupt."""
         subject, run_id = self.subject, self.subject.run.id
-        with self.viewer.store.reading() as session:
-            kept = predictions.of_image(session, run_id, subject.image.reference)
+        with self.viewer.store.read_session() as session:
+            kept = predictions.list_for_image(session, run_id, subject.image.reference)
         epochs = [epoch.epoch for epoch in self.chosen.epochs]
         found = {one.epoch: list(one.probabilities) for one in kept}
         missing = [epoch for epoch in epochs if epoch not in found]

@@ -66,10 +66,10 @@ def choose_epochs(text: str, run_id: int, there: Sequence[Epoch]) -> Chosen:
     """
     wanted = set(select_epochs(text, run_id, len(there) - 1))
     asked = [epoch for epoch in there if epoch.epoch in wanted]
-    sound = [epoch for epoch in asked if epoch.quarantined is None]
+    sound = [epoch for epoch in asked if epoch.quarantine_reason is None]
     if asked and not sound:
-        raise EpochQuarantined(run_id, asked[0].epoch, asked[0].quarantined or "")
-    return Chosen(sound, [epoch.epoch for epoch in asked if epoch.quarantined is not None])
+        raise EpochQuarantined(run_id, asked[0].epoch, asked[0].quarantine_reason or "")
+    return Chosen(sound, [epoch.epoch for epoch in asked if epoch.quarantine_reason is not None])
 
 
 def check_cells(rows: int, columns: Sequence[int], limit: int) -> None:

@@ -25,7 +25,7 @@ from service.folders import check_folder
 from service.jobs import EXECUTORS, Executor
 from service.settings import Settings
 from service.store import schema
-from service.store.room import Bounds
+from service.store.storage_quota import StorageLimits
 from service.store.store import Store
 
 READING_THREADS, CHANGING_THREADS = 8, 8
@@ -116,7 +116,7 @@ def _workspace(settings: Settings) -> Workspace:
         settings.resolved_data_dir.absolute(),
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
-        bounds=Bounds(settings.quota_bytes, settings.min_free_bytes),
+        bounds=StorageLimits(settings.quota_bytes, settings.min_free_bytes),
     )
 
 

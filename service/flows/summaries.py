@@ -49,9 +49,9 @@ class Summaries:
         if not found:
             return {}
         ids = [run.id for run in found]
-        with self._viewer.store.reading() as session:
-            accuracies = summaries.accuracies(session, ids, ACCURACIES)
-            counts = summaries.blank_counts(session, ids, PAPER_METHODS)
+        with self._viewer.store.read_session() as session:
+            accuracies = summaries.sample_accuracies(session, ids, ACCURACIES)
+            counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
         made = {}
         for run in found:
             layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default_layer

@@ -34,12 +34,12 @@ from service.flows.endings import cause_of, described, exit_code_of
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
-from service.jobs import Ending, Executor, Job
-from service.store import epochs, images, request_keys, runs, training_states, uploads
+from service.jobs import Executor, ProcessExit, Task
+from service.store import epochs, images, request_keys, runs, training_states, uploaded_images
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
 from service.store.runs import Lease, Run, RunError
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 CANCEL_POLL_SECONDS = 0.5
 HEARTBEAT_SECONDS = 2.0
@@ -91,20 +91,20 @@ def queue_run(
     asked: RequestKey | None = None,
 ) -> tuple[Run, bool]:
     """What `start_run_once` does, but for handing the run to a worker."""
-    with store.writing() as session:
-        earlier = request_keys.earlier_answer(session, asked) if asked else None
+    with store.write_session() as session:
+        earlier = request_keys.claim_key(session, asked) if asked else None
         if earlier is not None:
             return runs.get(session, int(earlier)), True
         environment.check_device(spec, executor)
-        store.room.check(session)
+        store.quota.check(session)
         if max_queued is not None:
-            runs.check_queue(session, max_queued)
+            runs.check_queue_limit(session, max_queued)
         # In use from now on: they are not to be removed as unused while the run waits.
-        if missing := uploads.use(session, spec.dataset, _uploads(spec)):
+        if missing := uploaded_images.mark_used(session, spec.dataset, _uploads(spec)):
             raise InvalidValue("probes.images", f"{spec.dataset} has no upload {missing[0]}")
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
         if asked:
-            request_keys.answered(session, asked, str(run.id))
+            request_keys.record_answer(session, asked, str(run.id))
     return run, False
 
 
@@ -113,9 +113,9 @@ def cancel_run(store: Store, run_id: int) -> Run:
 
     Raises RunNotFound, and RunConflict if it has ended.
     """
-    with store.writing() as session:
-        run = runs.hold(session, run_id)
-        waiting = runs.finish(session, run_id, runs.CANCELLED, since=(runs.QUEUED,))
+    with store.write_session() as session:
+        run = runs.get_for_update(session, run_id)
+        waiting = runs.finish(session, run_id, runs.CANCELLED, from_statuses=(runs.QUEUED,))
         if not waiting and not runs.request_cancel(session, run_id):
             raise RunConflict(f"Run {run_id} has ended already: it {run.status}.")
         session.expire_all()
@@ -149,8 +149,8 @@ def extend_run(
     executor: Executor | None = None,
 ) -> Run:
     """What `resume_run` does, but for handing it to a worker. No device is checked without one."""
-    with store.writing() as session:
-        run = runs.hold(session, run_id)
+    with store.write_session() as session:
+        run = runs.get_for_update(session, run_id)
         if run.status not in runs.TERMINAL:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
         total = run.epochs_total if epochs_total is None else epochs_total
@@ -158,11 +158,11 @@ def extend_run(
             _require_more(run, total)
         if executor is not None:
             environment.check_resumable(run, executor)
-        state = training_states.find(session, run_id)
+        state = training_states.get(session, run_id)
         if run.epochs_done >= 0 and (state is None or state.epoch != run.epochs_done):
             raise RunConflict(f"Run {run_id} cannot go on: its training state was not kept.")
         if max_queued is not None:
-            runs.check_queue(session, max_queued)
+            runs.check_queue_limit(session, max_queued)
         runs.resume(session, run_id, {**run.spec, "epochs": total}, total)
         session.expire_all()
         return runs.get(session, run_id)
@@ -181,8 +181,8 @@ def _require_more(run: Run, total: int) -> None:
 
 def pick_up(store: Store, executor: Executor, workspace: Workspace) -> None:
     """At a start of the service: queue again what waited."""
-    with store.reading() as session:
-        waiting = runs.with_status(session, runs.QUEUED)
+    with store.read_session() as session:
+        waiting = runs.list_by_status(session, runs.QUEUED)
     for run in waiting:
         submit(store, executor, workspace, run)
 
@@ -192,12 +192,12 @@ def abandon(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -
 
     Neither, if it is under another lease or was deleted.
     """
-    with suppress(RunNotFound), store.writing() as session:
-        strikes = runs.hold(session, lease.run_id).strikes + 1
+    with suppress(RunNotFound), store.write_session() as session:
+        strikes = runs.get_for_update(session, lease.run_id).lost_workers + 1
         if strikes < workspace.max_attempts:
-            return runs.requeue(session, lease, strikes=1)
+            return runs.requeue(session, lease, lost_workers=1)
         since = (runs.QUEUED, runs.RUNNING)
-        if runs.finish(session, lease.run_id, runs.FAILED, cause, since=since, lease=lease):
+        if runs.finish(session, lease.run_id, runs.FAILED, cause, from_statuses=since, lease=lease):
             log.warning("run failed", run=lease.run_id, error=cause.type, attempts=strikes)
     return False
 
@@ -219,8 +219,8 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
     for how the run ended: the run is then to be abandoned.
     """
     logs.configure()
-    with opened(workspace.database, workspace.blobs, workspace.bounds) as store:
-        with store.writing() as session:
+    with open_store(workspace.database, workspace.blobs, workspace.bounds) as store:
+        with store.write_session() as session:
             lease = runs.claim(session, run_id, owner or new_owner())
             if lease is None:
                 return
@@ -240,7 +240,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             status, error = runs.FAILED, described(cause)
             # What was foreseen is told by the run itself; only the rest needs its traceback.
             log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
-        with store.writing() as session:
+        with store.write_session() as session:
             # Under its lease: a worker that woke up late ends nothing.
             runs.finish(session, run_id, status, error, lease=lease)
 
@@ -258,8 +258,8 @@ def _heartbeats(store: Store, lease: Lease, every_seconds: float) -> Iterator[No
     """
 
     def beat() -> None:
-        with _later(), store.writing() as session:
-            if not runs.heartbeat(session, lease.run_id, lease=lease):
+        with _later(), store.write_session() as session:
+            if not runs.update_heartbeat(session, lease.run_id, lease=lease):
                 task.request_stop()
 
     task = BackgroundTask(
@@ -282,8 +282,8 @@ def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> N
     keep_freed_memory()
     data = spec.source.load(workspace.data_dir, True)
     probes = probe_images(data, spec.probes, _uploaded(store, spec))
-    with store.writing() as session:
-        images.watch(session, lease.run_id, [_stored(data, probe) for probe in probes])
+    with store.write_session() as session:
+        images.set_probes(session, lease.run_id, [_stored(data, probe) for probe in probes])
     state = _training_state(store, lease.run_id)
     pulse = _Pulse(store, lease)
     for result in train(spec, data, resume_from=state, after_batch=pulse):
@@ -292,11 +292,11 @@ def _train(store: Store, workspace: Workspace, lease: Lease, spec: RunSpec) -> N
 
 def _training_state(store: Store, run_id: int) -> TrainingState | None:
     """Where the run stands, None before epoch 0. Raises CheckpointCorrupt if it is damaged."""
-    with store.reading() as session:
+    with store.read_session() as session:
         done = runs.get(session, run_id).epochs_done
         if done < 0:
             return None
-        stored = training_states.find(session, run_id)
+        stored = training_states.get(session, run_id)
         if stored is None or stored.epoch != done:
             raise CheckpointCorrupt("The run's training state was not kept.")
         epoch = epochs.get(session, run_id, done)
@@ -317,7 +317,7 @@ def _uploaded(store: Store, spec: RunSpec) -> dict[str, bytes]:
     """PNGs of the uploads that the run watches, by reference. Raises ImageNotFound."""
     found = {}
     for text in _uploads(spec):
-        with store.reading() as session:
+        with store.read_session() as session:
             image = images.get(session, spec.dataset, text)
         if image is None:
             raise ImageNotFound(text, "it was removed while the run waited")
@@ -342,14 +342,16 @@ class _Pulse:
         now = time.monotonic()
         if now - self.looked_at >= CANCEL_POLL_SECONDS:
             self.looked_at = now
-            with _later(), self.store.reading() as session:
-                if runs.cancel_requested(session, self.lease.run_id):
+            with _later(), self.store.read_session() as session:
+                if runs.is_cancel_requested(session, self.lease.run_id):
                     raise RunCancelled(f"Run {self.lease.run_id} was cancelled.")
         # The last batch needs none: its epoch's record is one.
         if now - self.written_at >= HEARTBEAT_SECONDS and images_seen < images_of_epoch:
             self.written_at = now
-            with _later(), self.store.writing() as session:
-                if not runs.heartbeat(session, self.lease.run_id, images_seen, lease=self.lease):
+            with _later(), self.store.write_session() as session:
+                if not runs.update_heartbeat(
+                    session, self.lease.run_id, images_seen, lease=self.lease
+                ):
                     raise RunCancelled(f"Run {self.lease.run_id} is another worker's.")
 
 
@@ -364,13 +366,13 @@ def submit(store: Store, executor: Executor, workspace: Workspace, run: Run) -> 
     ended = partial(_worker_ended, store, executor, workspace, run, owner)
     wanted = partial(_waits, store, run.id)
     arguments = (workspace, run.id, owner)
-    executor.submit(Job(work, arguments, ended, job_name(run.id), wanted))
+    executor.submit(Task(work, arguments, ended, job_name(run.id), wanted))
 
 
 def _waits(store: Store, run_id: int) -> bool:
     """Whether a worker is worth starting: for a run that was ended or deleted it is not."""
-    with suppress(StoreUnavailable), store.reading() as session:
-        pulse = runs.pulse(session, run_id)
+    with suppress(StoreUnavailable), store.read_session() as session:
+        pulse = runs.get_progress(session, run_id)
         return pulse is not None and pulse.status == runs.QUEUED
     return True
 
@@ -381,27 +383,27 @@ def _worker_ended(
     workspace: Workspace,
     submitted: Run,
     owner: str,
-    ending: Ending,
+    ending: ProcessExit,
 ) -> None:
     """Let a run that its worker could not end itself go on with another.
 
     Where the database takes nothing now, it is found by the rescuer.
     """
-    if ending.exit_code == 0 and not ending.stopped_by_us:
+    if ending.exit_code == 0 and not ending.during_shutdown:
         return
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, submitted.id)
     lease = Lease(run.id, run.attempt, owner)
-    if ending.stopped_by_us:
+    if ending.during_shutdown:
         # Asked to go, not lost: it is no attempt, and the next start of the service goes on.
-        with store.writing() as session:
-            runs.requeue(session, lease, strikes=0)
+        with store.write_session() as session:
+            runs.requeue(session, lease, lost_workers=0)
         return
     cause = cause_of(ending)
     log.warning("worker lost", run=run.id, error=cause.type)
     if run.status == runs.QUEUED:
         # It ended before it took the run; or long after it lost it, and then this is nobody's.
-        lease = Lease(run.id, submitted.attempt, runs.NOBODY)
+        lease = Lease(run.id, submitted.attempt, runs.NO_OWNER)
     if abandon(store, workspace, lease, cause):
         # A service that is about to end takes nothing more; the next start does.
         with suppress(RuntimeError):

@@ -9,11 +9,11 @@ from service.core.datasets import DATASETS
 from service.core.uploads import UploadConversion, parse_response
 from service.errors import ImageTooLarge, InvalidValue, UnknownName, UploadsBusy
 from service.jobs.sandbox import LimitExceeded, Limits, Sandbox, SandboxBusy, SandboxCrashed
-from service.store import request_keys, uploads
+from service.store import request_keys, uploaded_images
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
 from service.store.store import Store
-from service.store.uploads import Upload
+from service.store.uploaded_images import Upload
 
 ID_BYTES = 16
 """128 random bits: who was not told an upload's id does not find it."""
@@ -57,14 +57,14 @@ class Uploads:
         upload = Upload(StoredImage(dataset, reference, None, png), asdict(choices))
         # Of the file, not of its pixels: two files of the same pixels differ in their choices.
         digest = hashlib.sha256(b"inverted" * invert + b"\0" + data).hexdigest()
-        with self.store.writing() as session:
-            earlier = request_keys.earlier_answer(session, asked) if asked else None
-            uploads.remove_unused(session, self.retention)
+        with self.store.write_session() as session:
+            earlier = request_keys.claim_key(session, asked) if asked else None
+            uploaded_images.delete_unused(session, self.retention)
             if earlier is None:
-                self.store.room.check(session, len(data))
-            stored = uploads.keep(session, digest, upload)
+                self.store.quota.check(session, len(data))
+            stored = uploaded_images.get_or_create(session, digest, upload)
             if asked and earlier is None:
-                request_keys.answered(session, asked, stored.image.reference)
+                request_keys.record_answer(session, asked, stored.image.reference)
         return stored, earlier is not None
 
     def close(self) -> None:

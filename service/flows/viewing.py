@@ -44,7 +44,7 @@ from service.flows.subjects import (
     class_index_of,
     explanation_of,
 )
-from service.store import epochs, heatmaps, images, predictions, runs, uploads
+from service.store import epochs, heatmaps, images, predictions, runs, uploaded_images
 from service.store.epochs import Epoch
 from service.store.heatmaps import Extremes, Heatmap
 from service.store.images import StoredImage
@@ -101,9 +101,9 @@ class Viewer:
         ]
 
     def _looked_at(self, query: Query) -> tuple[Run, RunSpec, StoredImage]:
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             run = runs.get(session, query.run_id)
-            watched = images.probes(session, query.run_id)
+            watched = images.list_probes(session, query.run_id)
         spec = RunSpec.model_validate(run.spec)
         if query.image is not None:
             image = self.image(spec.dataset, query.image)
@@ -119,9 +119,9 @@ class Viewer:
 
     def probe_subjects_of(self, queries: Sequence[Query]) -> list[list[Subject]]:
         """The same of several queries of one run, which is read once."""
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             run = runs.get(session, queries[0].run_id)
-            watched = images.probes(session, run.id)
+            watched = images.list_probes(session, run.id)
         spec = RunSpec.model_validate(run.spec)
         return [[self._subject(run, spec, image, query) for image in watched] for query in queries]
 
@@ -130,8 +130,8 @@ class Viewer:
 
         One without a label is explained for the class that is predicted at each epoch.
         """
-        with self.store.reading() as session:
-            watched = images.probes(session, subject.run.id)
+        with self.store.read_session() as session:
+            watched = images.list_probes(session, subject.run.id)
         return [
             replace(
                 subject,
@@ -144,16 +144,18 @@ class Viewer:
 
     def epoch(self, run_id: int, epoch: int) -> Epoch:
         """The epoch, to be looked at. Raises RunNotFound, EpochNotFound, EpochQuarantined."""
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             found = epochs.get(session, run_id, epoch)
-        if found.quarantined is not None:
-            raise EpochQuarantined(run_id, epoch, found.quarantined)
+        if found.quarantine_reason is not None:
+            raise EpochQuarantined(run_id, epoch, found.quarantine_reason)
         return found
 
     def epochs(self, run_id: int, chosen: Sequence[int] | None = None) -> list[Epoch]:
         """Those epochs, or all, quarantined ones among them. Raises RunNotFound."""
-        with self.store.reading() as session:
-            return epochs.all_of(session, run_id, chosen=None if chosen is None else list(chosen))
+        with self.store.read_session() as session:
+            return epochs.list_epochs(
+                session, run_id, numbers=None if chosen is None else list(chosen)
+            )
 
     def image(self, dataset: str, reference: str) -> StoredImage:
         """An image that a run watches, or of a dataset that is on this machine.
@@ -175,8 +177,8 @@ class Viewer:
 
     def _images(self, dataset: str, references: Sequence[ImageReference]) -> list[StoredImage]:
         texts = [str(reference) for reference in references]
-        with self.store.reading() as session:
-            found = images.get_all(session, dataset, texts)
+        with self.store.read_session() as session:
+            found = images.get_many(session, dataset, texts)
         missing = [one for one in references if str(one) not in found]
         unread = [one for one in missing if self._pngs.peek((dataset, str(one))) is None]
         if len(unread) > FEW_IMAGES:
@@ -192,15 +194,15 @@ class Viewer:
         return StoredImage(dataset, str(reference), found.label, to_png(found.pixels))
 
     def _upload(self, dataset: str, reference: str) -> StoredImage:
-        with self.store.reading() as session:
+        with self.store.read_session() as session:
             kept = images.get(session, dataset, reference)
-            told = uploads.used_lately(session, reference)
+            told = uploaded_images.was_used_recently(session, reference)
         if kept is None:
             raise ImageNotFound(reference, f"nothing was uploaded for {dataset} under that name")
         if not told:
             # A busy or full database is told by the next look.
-            with suppress(StoreUnavailable, StoreFull), self.store.writing() as session:
-                uploads.use(session, dataset, [reference])
+            with suppress(StoreUnavailable, StoreFull), self.store.write_session() as session:
+                uploaded_images.mark_used(session, dataset, [reference])
         return kept
 
     def at(self, subject: Subject, epoch: Epoch) -> Subject:
@@ -282,8 +284,8 @@ class Viewer:
 
     def rows(self, subject: Subject, chosen: Sequence[Epoch]) -> list[Heatmap]:
         """The metadata of a subject's maps at those epochs; computed and kept where it is not."""
-        with self.store.reading() as session:
-            recorded = heatmaps.of_image(
+        with self.store.read_session() as session:
+            recorded = heatmaps.list_for_image(
                 session,
                 subject.run.id,
                 subject.image.reference,
@@ -298,8 +300,8 @@ class Viewer:
         if not subjects:
             return []
         one = subjects[0]
-        with self.store.reading() as session:
-            kept = heatmaps.of_probes(session, one.run.id, one.layer, one.method)
+        with self.store.read_session() as session:
+            kept = heatmaps.list_for_probes(session, one.run.id, one.layer, one.method)
         return self._completed(subjects, chosen, kept)
 
     def probe_extremes(self, subjects: Sequence[Subject], chosen: Sequence[Epoch]) -> Extremes:
@@ -308,16 +310,16 @@ class Viewer:
         What is not recorded is computed and kept.
         """
         if not subjects:
-            return Extremes.of([])
+            return Extremes.from_heatmaps([])
         one = subjects[0]
-        with self.store.reading() as session:
-            recorded = heatmaps.extremes_of_probes(session, one.run.id, one.layer, one.method)
+        with self.store.read_session() as session:
+            recorded = heatmaps.get_probe_extremes(session, one.run.id, one.layer, one.method)
         numbers = [epoch.epoch for epoch in chosen]
         known = np.bincount(recorded.epochs, minlength=numbers[-1] + 1)
         missing = [epoch for epoch in chosen if known[epoch.epoch] < len(subjects)]
         complete = np.setdiff1d(numbers, [epoch.epoch for epoch in missing])
-        computed = Extremes.of(self.probe_rows(subjects, missing) if missing else [])
-        return Extremes.joined(recorded.at(complete), computed)
+        computed = Extremes.from_heatmaps(self.probe_rows(subjects, missing) if missing else [])
+        return Extremes.concatenate(recorded.at_epochs(complete), computed)
 
     def _completed(
         self, subjects: Sequence[Subject], chosen: Sequence[Epoch], kept: Sequence[Heatmap]
@@ -358,14 +360,14 @@ class Viewer:
         if not rows and not sure:
             return
         try:
-            with self.store.writing() as session:
+            with self.store.write_session() as session:
                 # Computed for a run that was deleted meanwhile: there is nothing to keep it with.
                 run_ids = {row.run_id for row in rows} | {row.run_id for row in sure}
-                if not all(runs.stays(session, run_id) for run_id in run_ids):
+                if not all(runs.lock_shared(session, run_id) for run_id in run_ids):
                     return
-                self.store.room.check(session)
-                heatmaps.complete(session, rows)
-                predictions.keep(session, sure)
+                self.store.quota.check(session)
+                heatmaps.add_or_complete(session, rows)
+                predictions.add_missing(session, sure)
         except (StoreUnavailable, StoreFull) as error:
             # Whoever asked for a picture gets it: the rows can be computed again.
             log.warning("what was computed is not kept", error=type(error).__name__)

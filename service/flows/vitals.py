@@ -23,13 +23,13 @@ class Vitals:
 
 def vitals(store: Store) -> Vitals:
     """Of the store as it is now."""
-    with store.reading() as session:
+    with store.read_session() as session:
         total, quarantined, size = epochs.count(session)
-        beats = [run.heartbeat_at for run in runs.with_status(session, runs.RUNNING)]
+        beats = [run.heartbeat_at for run in runs.list_by_status(session, runs.RUNNING)]
         by_status = runs.count_by_status(session)
         jobs_by_status = jobs.count_by_status(session)
-        used = store.room.used_bytes(session)
+        used = store.quota.used_bytes(session)
     oldest = min((beat for beat in beats if beat), default=None)
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
-    free = store.room.free_bytes()
+    free = store.quota.free_bytes()
     return Vitals(by_status, jobs_by_status, total, quarantined, size, used, free, max(0.0, age))

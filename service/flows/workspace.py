@@ -3,8 +3,8 @@
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from service.store.room import Bounds
-from service.store.store import UNBOUNDED
+from service.store.storage_quota import StorageLimits
+from service.store.store import NO_LIMITS
 
 
 @dataclass(frozen=True)
@@ -21,4 +21,4 @@ class Workspace:
     _: KW_ONLY
     lease_seconds: float = 30.0
     max_attempts: int = 3
-    bounds: Bounds = UNBOUNDED
+    bounds: StorageLimits = NO_LIMITS

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from service.jobs.executor import Ending, Executor, Job, cpu_only
+from service.jobs.executor import Executor, ProcessExit, Task, cpu_only
 from service.jobs.inline import InlineExecutor
 from service.jobs.processes import ProcessExecutor
 
@@ -13,4 +13,4 @@ EXECUTORS: dict[str, Callable[..., Executor]] = {
 """Made of how many jobs run at once, of the modules that these import, and of a function that
 returns this machine's devices; an executor whose jobs run elsewhere asks there instead."""
 
-__all__ = ["EXECUTORS", "Ending", "Executor", "Job"]
+__all__ = ["EXECUTORS", "Executor", "ProcessExit", "Task"]

@@ -6,23 +6,25 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Ending:
+class ProcessExit:
     """How a job's process ended: its exit code, negative for the signal that killed it."""
 
     exit_code: int
-    stopped_by_us: bool  # because the executor was closed
+    during_shutdown: bool  # because the executor was closed
     out_of_memory: bool = False  # killed by the kernel, for want of memory
 
 
 @dataclass(frozen=True)
-class Job:
+class Task:
     """A call to make. Function and arguments are values that another process can be given."""
 
     function: Callable[..., None]
     arguments: tuple[Any, ...]
-    ended: Callable[[Ending], None]  # called in this process, from any thread
+    on_exit: Callable[[ProcessExit], None]  # called in this process, from any thread
     name: str = ""  # by which it is asked for
-    wanted: Callable[[], bool] = lambda: True  # asked when its turn comes; if not, it is dropped
+    should_start: Callable[[], bool] = lambda: (
+        True
+    )  # asked when its turn comes; if not, it is dropped
 
 
 Devices = Callable[[], Sequence[str]]
@@ -37,16 +39,16 @@ def cpu_only() -> Sequence[str]:
 class Executor(Protocol):
     """Takes jobs and runs them, some at once, the others in their order."""
 
-    def submit(self, job: Job) -> None:
+    def submit(self, task: Task) -> None:
         """Take a job; returns before it is done, unless the executor is `inline`."""
 
-    def takes_jobs(self) -> bool:
+    def accepts_tasks(self) -> bool:
         """Whether it still does."""
 
     def devices(self) -> Sequence[str]:
         """Devices that its jobs can use now: `cpu`, `cuda`."""
 
-    def has(self, name: str) -> bool:
+    def has_task(self, name: str) -> bool:
         """Whether a job of that name waits or runs here."""
 
     def kill(self, name: str) -> None:

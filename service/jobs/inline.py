@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.jobs.executor import Devices, Ending, Job, cpu_only
+from service.jobs.executor import Devices, ProcessExit, Task, cpu_only
 
 
 class InlineExecutor:
@@ -11,16 +11,16 @@ class InlineExecutor:
     def __init__(self, devices: Devices = cpu_only) -> None:
         self._devices = devices
 
-    def submit(self, job: Job) -> None:
+    def submit(self, task: Task) -> None:
         """Call it. A job that exits has ended with that code; this process goes on."""
         exit_code = 0
         try:
-            job.function(*job.arguments)
+            task.function(*task.arguments)
         except SystemExit as end:
             exit_code = end.code if isinstance(end.code, int) else 1
-        job.ended(Ending(exit_code, stopped_by_us=False))
+        task.on_exit(ProcessExit(exit_code, during_shutdown=False))
 
-    def takes_jobs(self) -> bool:
+    def accepts_tasks(self) -> bool:
         """Always."""
         return True
 
@@ -28,7 +28,7 @@ class InlineExecutor:
         """Those of this process."""
         return self._devices()
 
-    def has(self, name: str) -> bool:  # noqa: ARG002
+    def has_task(self, name: str) -> bool:  # noqa: ARG002
         """Never: whoever could ask waits for the job's end."""
         return False
 

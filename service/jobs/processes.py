@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 from service.detached_stream import detach_stderr, drain_stderr
-from service.jobs.executor import Devices, Ending, Job, cpu_only
+from service.jobs.executor import Devices, ProcessExit, Task, cpu_only
 from service.jobs.kernel_kills import oom_kills
 
 TERMINATION_GRACE_SECONDS = 2.0
@@ -52,7 +52,7 @@ class ProcessExecutor:
         # A thread a slot: it starts a process, waits for its end, and takes the next job.
         self._parallel = parallel
         self._slots: list[threading.Thread] = []
-        self._queue: deque[Job] = deque()
+        self._queue: deque[Task] = deque()
         self._busy = 0  # slots that have a job
         self._changed = threading.Condition()
         # Starting a process polls all others, and an exit code can be read but once.
@@ -62,7 +62,7 @@ class ProcessExecutor:
         self._names: Counter[str] = Counter()  # of all jobs here
         self._closed = False
 
-    def submit(self, job: Job) -> None:
+    def submit(self, task: Task) -> None:
         """Take a job; it starts when a slot is free. Raises RuntimeError where it is closed."""
         with self._changed:
             if self._closed:
@@ -72,11 +72,11 @@ class ProcessExecutor:
                 slot = threading.Thread(target=self._work_off, name="worker-slot", daemon=True)
                 slot.start()
                 self._slots.append(slot)
-            self._queue.append(job)
-            self._names[job.name] += 1
+            self._queue.append(task)
+            self._names[task.name] += 1
             self._changed.notify_all()
 
-    def takes_jobs(self) -> bool:
+    def accepts_tasks(self) -> bool:
         """Until it is closed."""
         return not self._closed
 
@@ -84,7 +84,7 @@ class ProcessExecutor:
         """Those of this machine."""
         return self._devices()
 
-    def has(self, name: str) -> bool:
+    def has_task(self, name: str) -> bool:
         """Whether a job of that name waits or runs here."""
         return self._names[name] > 0
 
@@ -143,7 +143,7 @@ class ProcessExecutor:
     def _work_off(self) -> None:
         while (job := self._next()) is not None:
             try:
-                if job.wanted():
+                if job.should_start():
                     self._run(job)
             except BaseException:  # the thread has no caller, and the next job waits for it
                 log.exception("a job could not be run, or its end not be handled")
@@ -153,7 +153,7 @@ class ProcessExecutor:
                     self._forget(job)
                     self._changed.notify_all()
 
-    def _next(self) -> Job | None:
+    def _next(self) -> Task | None:
         """The next job; None when the executor is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._queue or self._closed)
@@ -162,10 +162,10 @@ class ProcessExecutor:
             self._busy += 1
             return self._queue.popleft()
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: Task) -> None:
         self._names -= Counter([job.name])  # and none is kept at zero
 
-    def _run(self, job: Job) -> None:
+    def _run(self, job: Task) -> None:
         kills_before = oom_kills()
         with self._changed:
             if self._closed:
@@ -182,7 +182,7 @@ class ProcessExecutor:
             stopped = self._closed
             self._changed.notify_all()
         if not process:
-            job.ended(Ending(1, stopped))
+            job.on_exit(ProcessExit(1, stopped))
             return
         wait([process.sentinel])
         exit_code = self._exit_code(process)
@@ -192,9 +192,9 @@ class ProcessExecutor:
             stopped = self._closed
         self._give_back(process)
         killed = exit_code == -signal.SIGKILL and oom_kills() != kills_before
-        job.ended(Ending(exit_code, stopped, out_of_memory=killed))
+        job.on_exit(ProcessExit(exit_code, stopped, out_of_memory=killed))
 
-    def _started(self, job: Job) -> BaseProcess | None:
+    def _started(self, job: Task) -> BaseProcess | None:
         try:
             # Packed, for the worker to unpack: what that imports may take seconds, and by then it
             # is to watch its parent.

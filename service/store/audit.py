@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from service.names import shown_line
-from service.store.tables import AuditRow
+from service.names import sanitize_line
+from service.store.rows import AuditRow
 
 ACTOR_CHARACTERS, ACTION_CHARACTERS, TARGET_CHARACTERS = 120, 120, 200
 
 
 @dataclass(frozen=True)
-class Entry:
+class AuditEntry:
     """One change, or one that was refused to somebody known."""
 
     id: int
@@ -37,22 +37,22 @@ def record(
     session.add(
         AuditRow(
             at=datetime.now(UTC),
-            actor=shown_line(actor)[:ACTOR_CHARACTERS],
+            actor=sanitize_line(actor)[:ACTOR_CHARACTERS],
             action=action[:ACTION_CHARACTERS],
             # A path that was asked for may hold anything.
-            target=shown_line(target)[:TARGET_CHARACTERS],
+            target=sanitize_line(target)[:TARGET_CHARACTERS],
             outcome=outcome,
             request_id=request_id,
         )
     )
 
 
-def newest(session: Session, *, limit: int, before: int | None = None) -> list[Entry]:
+def list_newest(session: Session, *, limit: int, before: int | None = None) -> list[AuditEntry]:
     """The last `limit` entries, newest first; those older than the one of id `before`."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(AuditRow.id < before)
     return [
-        Entry(row.id, row.at, row.actor, row.action, row.target, row.outcome, row.request_id)
+        AuditEntry(row.id, row.at, row.actor, row.action, row.target, row.outcome, row.request_id)
         for row in session.scalars(query)
     ]

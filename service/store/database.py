@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import InvalidValue, SchemaMismatch, UnsupportedEncoding
 from service.store import driver_errors, sqlite_file, sqlite_identity
-from service.store.sqlite_file import Mode, file_of
+from service.store.sqlite_file import Mode, database_file
 
 BUSY_TIMEOUT_SECONDS = 15
 IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was stopped
@@ -60,7 +60,7 @@ def open_engine(database: Path | str) -> Engine:
         parsed, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
     )
     if parsed.get_backend_name() == "sqlite":
-        if (file := file_of(engine)) is not None:
+        if (file := database_file(engine)) is not None:
             sqlite_identity.bind_connections(engine, file)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -129,7 +129,7 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
     """
     bound = engine.execution_options(camreel_writes=writes)
     with (
-        driver_errors.translated(engine),
+        driver_errors.translate_errors(engine),
         Session(bound, expire_on_commit=False) as session,
         session.begin(),
     ):
@@ -137,23 +137,23 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
 
 
 @contextmanager
-def outside_transactions(engine: Engine) -> Iterator[Connection]:
+def autocommit_connection(engine: Engine) -> Iterator[Connection]:
     """A connection on which each statement stands alone: some of SQLite's take no transaction."""
     with (
-        driver_errors.translated(engine),
+        driver_errors.translate_errors(engine),
         engine.execution_options(camreel_writes=None).connect() as connection,
     ):
         yield connection
 
 
 @contextmanager
-def untouched(engine: Engine) -> Iterator[Connection]:
+def read_only_connection(engine: Engine) -> Iterator[Connection]:
     """A connection that reads, and leaves a SQLite file byte for byte as it is.
 
     To open it for writing would set its journal's mode, and might merge another program's log.
     """
-    file = file_of(engine)
-    with driver_errors.translated(engine):
+    file = database_file(engine)
+    with driver_errors.translate_errors(engine):
         if file is None or file.stat().st_size == 0:
             with engine.execution_options(camreel_writes=False).connect() as connection:
                 yield connection
@@ -165,7 +165,9 @@ def untouched(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def _read_only(file: Path) -> Iterator[Connection]:
     def connect(mode: Mode) -> sqlite3.Connection:
-        return sqlite3.connect(sqlite_file.uri(file, mode), uri=True, timeout=BUSY_TIMEOUT_SECONDS)
+        return sqlite3.connect(
+            sqlite_file.file_uri(file, mode), uri=True, timeout=BUSY_TIMEOUT_SECONDS
+        )
 
     engine = create_engine("sqlite://", creator=lambda: connect("ro"), poolclass=NullPool)
     try:
@@ -187,5 +189,5 @@ def _read_only(file: Path) -> Iterator[Connection]:
 @contextmanager
 def schema_transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in one transaction, for statements that change the schema."""
-    with driver_errors.translated(engine), engine.begin() as connection:
+    with driver_errors.translate_errors(engine), engine.begin() as connection:
         yield connection

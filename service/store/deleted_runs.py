@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.store import run_blobs, training_states
 from service.store.blobs import Blobs
-from service.store.run_status import DELETING
-from service.store.tables import (
+from service.store.rows import (
     Base,
     EpochRow,
     EventRow,
@@ -21,6 +20,7 @@ from service.store.tables import (
     RunRow,
     TagRow,
 )
+from service.store.run_status import DELETING
 
 PAGE_BYTES = 4096
 """Of a SQLite page. Freeing a row touches about one, freeing a blob one for each PAGE_BYTES."""
@@ -30,7 +30,7 @@ _REFERRING = (HeatmapRow, PredictionRow)
 _REFERRED = (EpochRow, EventRow, ProbeRow, TagRow)
 
 
-def ids(session: Session) -> list[int]:
+def list_ids(session: Session) -> list[int]:
     """Ids of deleted runs that are not freed yet, oldest first."""
     query = select(RunRow.id).where(RunRow.status == DELETING).order_by(RunRow.id)
     return list(session.scalars(query))
@@ -58,7 +58,7 @@ def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
     )
 
 
-def remove(session: Session, blobs: Blobs, run_id: int) -> None:
+def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
     """Delete the row of a deleted run that has no others any more."""
     of_run = (
         select(table.run_id).where(table.run_id == run_id)
@@ -67,7 +67,7 @@ def remove(session: Session, blobs: Blobs, run_id: int) -> None:
     if not _lock(session, run_id) or session.scalar(union_all(*of_run).limit(1)) is not None:
         return
     # Either may hold a state that was never committed.
-    blobs.sweep(session, [training_states.key_of(run_id, epoch) for epoch in (0, 1)])
+    blobs.sweep(session, [training_states.state_key(run_id, epoch) for epoch in (0, 1)])
     session.execute(delete(RunRow).where(RunRow.id == run_id, RunRow.status == DELETING))
 
 

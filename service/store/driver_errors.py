@@ -30,7 +30,7 @@ from service.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from service.store.sqlite_file import file_of
+from service.store.sqlite_file import database_file
 
 MESSAGES: dict[type[CamreelError], str] = {
     StoreBusy: "The database did not answer in time.",
@@ -111,7 +111,7 @@ log = structlog.get_logger()
 
 
 @contextmanager
-def translated(engine: Engine) -> Iterator[None]:
+def translate_errors(engine: Engine) -> Iterator[None]:
     """Raise an error of ours in place of SQLAlchemy's, or of SQLite's driver, within the block.
 
     After an error that may be the connection's own, the engine's other connections are not used
@@ -121,13 +121,13 @@ def translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        ours = translation(error, file_of(engine))
+        ours = to_camreel_error(error, database_file(engine))
         if isinstance(ours, StoreUnavailable) and not isinstance(ours, StoreBusy):
             engine.dispose()
         raise ours from error
 
 
-def translation(error: Exception, file: Path | None = None) -> CamreelError:
+def to_camreel_error(error: Exception, file: Path | None = None) -> CamreelError:
     """The error of ours that stands for one of SQLAlchemy's or a driver's.
 
     `file` is that of a SQLite database: one that cannot be opened is told by what is the matter
@@ -154,7 +154,7 @@ def translation(error: Exception, file: Path | None = None) -> CamreelError:
     return kind(MESSAGES[kind])
 
 
-def translation_of_os_error(error: OSError) -> CamreelError:
+def os_error_to_camreel_error(error: OSError) -> CamreelError:
     """The error of ours for a file or folder of the store that could not be written."""
     kind = ERRNOS.get(error.errno or 0, StoreInputOutput)
     messages: dict[type[CamreelError], str] = {

@@ -9,12 +9,12 @@ from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
 from service.store import events, runs
+from service.store.rows import CheckpointRow, EpochRow
 from service.store.run_status import is_visible
-from service.store.tables import CheckpointRow, EpochRow
 
 
 @dataclass(frozen=True)
-class Measures:
+class EpochMetrics:
     """What was measured of an epoch: losses in nats, accuracies 0..1, seconds."""
 
     train_loss: float | None
@@ -41,23 +41,21 @@ class Epoch:
 
     run_id: int
     epoch: int
-    measures: Measures
+    metrics: EpochMetrics
     checkpoint: Checkpoint
     created_at: datetime
-    quarantined: str | None = None  # why its checkpoint is not to be used
+    quarantine_reason: str | None = None  # why its checkpoint is not to be used
 
 
 def add(
-    session: Session, run_id: int, epoch: int, measures: Measures, checkpoint: Checkpoint
+    session: Session, run_id: int, epoch: int, metrics: EpochMetrics, checkpoint: Checkpoint
 ) -> None:
     """A new epoch with its checkpoint, told as an event."""
-    session.add(
-        EpochRow(run_id=run_id, epoch=epoch, created_at=datetime.now(UTC), **vars(measures))
-    )
+    session.add(EpochRow(run_id=run_id, epoch=epoch, created_at=datetime.now(UTC), **vars(metrics)))
     session.flush()
     session.add(CheckpointRow(run_id=run_id, epoch=epoch, **vars(checkpoint)))
     session.flush()
-    events.tell_epoch(session, run_id, epoch)
+    events.add_epoch(session, run_id, epoch)
 
 
 def get(session: Session, run_id: int, epoch: int) -> Epoch:
@@ -68,18 +66,18 @@ def get(session: Session, run_id: int, epoch: int) -> Epoch:
     return _value(row)
 
 
-def all_of(
+def list_epochs(
     session: Session,
     run_id: int,
     *,
-    chosen: list[int] | None = None,
+    numbers: list[int] | None = None,
     after: int = -1,
     limit: int | None = None,
 ) -> list[Epoch]:
     """Epochs in order: all, those `chosen`, or the next `limit` after one. Raises RunNotFound."""
     query = _with_checkpoints(run_id).where(EpochRow.epoch > after).order_by(EpochRow.epoch)
-    if chosen is not None:
-        query = query.where(EpochRow.epoch.in_(chosen))
+    if numbers is not None:
+        query = query.where(EpochRow.epoch.in_(numbers))
     found = [_value(row) for row in session.execute(query.limit(limit))]
     if not found:
         runs.get(session, run_id)
@@ -89,7 +87,7 @@ def all_of(
 def restore(session: Session, epoch: Epoch) -> None:
     """An epoch of a run that was trained elsewhere, its moment kept; told by the run's events."""
     key = {"run_id": epoch.run_id, "epoch": epoch.epoch}
-    session.add(EpochRow(**key, created_at=epoch.created_at, **vars(epoch.measures)))
+    session.add(EpochRow(**key, created_at=epoch.created_at, **vars(epoch.metrics)))
     session.flush()
     session.add(CheckpointRow(**key, **vars(epoch.checkpoint)))
     session.flush()
@@ -99,18 +97,18 @@ def quarantine(session: Session, run_id: int, epoch: int, reason: str) -> bool:
     """From now on its checkpoint is not used; False if it was quarantined before, or is gone."""
     return _change(
         session,
-        [CheckpointRow.quarantined.is_(None)],
+        [CheckpointRow.quarantine_reason.is_(None)],
         (run_id, epoch),
         quarantined=reason,
         quarantined_at=datetime.now(UTC),
     )
 
 
-def release(session: Session, run_id: int, epoch: int) -> bool:
+def release_quarantine(session: Session, run_id: int, epoch: int) -> bool:
     """Its checkpoint is whole again; False if it was not quarantined."""
     return _change(
         session,
-        [CheckpointRow.quarantined.is_not(None)],
+        [CheckpointRow.quarantine_reason.is_not(None)],
         (run_id, epoch),
         quarantined=None,
         quarantined_at=None,
@@ -121,7 +119,7 @@ def count(session: Session) -> tuple[int, int, int]:
     """Of all runs: epochs, quarantined ones among them, and the bytes of their checkpoints."""
     query = select(
         func.count(),
-        func.count(CheckpointRow.quarantined),
+        func.count(CheckpointRow.quarantine_reason),
         func.coalesce(func.sum(CheckpointRow.bytes), 0),
     ).where(is_visible(CheckpointRow.run_id))
     total, quarantined, size = session.execute(query).one()
@@ -150,12 +148,12 @@ def _change(
 _COLUMNS = (
     EpochRow.run_id,
     EpochRow.epoch,
-    *(getattr(EpochRow, measure.name) for measure in fields(Measures)),
+    *(getattr(EpochRow, measure.name) for measure in fields(EpochMetrics)),
     CheckpointRow.sha256,
     CheckpointRow.bytes,
     CheckpointRow.blob_key,
     EpochRow.created_at,
-    CheckpointRow.quarantined,
+    CheckpointRow.quarantine_reason,
 )
 
 
@@ -173,4 +171,4 @@ def _with_checkpoints(run_id: int) -> Select[*tuple[Any, ...]]:
 def _value(row: Row[*tuple[Any, ...]]) -> Epoch:
     run_id, epoch, *measures, sha256, size, key, created_at, quarantined = row
     checkpoint = Checkpoint(sha256, size, key)
-    return Epoch(run_id, epoch, Measures(*measures), checkpoint, created_at, quarantined)
+    return Epoch(run_id, epoch, EpochMetrics(*measures), checkpoint, created_at, quarantined)

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import func, insert, literal, select
 from sqlalchemy.orm import Session
 
+from service.store.rows import EventRow
 from service.store.run_status import is_visible
-from service.store.tables import EventRow
 
 EPOCH, STATUS = "epoch", "status"
 
@@ -23,25 +23,25 @@ class Event:
     data: dict[str, Any]
 
 
-def tell_epoch(session: Session, run_id: int, epoch: int) -> None:
+def add_epoch(session: Session, run_id: int, epoch: int) -> None:
     """The run has a new epoch."""
     _tell(session, run_id, EPOCH, {"epoch": epoch})
 
 
-def tell_status(session: Session, run_id: int, status: str) -> None:
+def add_status(session: Session, run_id: int, status: str) -> None:
     """The run has a new status."""
     _tell(session, run_id, STATUS, {"status": status})
 
 
-def restore(session: Session, run_id: int, told: Sequence[Event]) -> None:
+def restore(session: Session, run_id: int, events: Sequence[Event]) -> None:
     """The events of a run that was trained elsewhere, with their numbers."""
     now = datetime.now(UTC)
-    rows = [{"run_id": run_id, "created_at": now, **vars(event)} for event in told]
+    rows = [{"run_id": run_id, "created_at": now, **vars(event)} for event in events]
     if rows:
         session.execute(insert(EventRow), rows)
 
 
-def after(session: Session, run_id: int, number: int, limit: int | None = None) -> list[Event]:
+def list_after(session: Session, run_id: int, number: int, limit: int | None = None) -> list[Event]:
     """The next `limit` events after that number, in order."""
     query = (
         select(EventRow.number, EventRow.kind, EventRow.data)
@@ -52,7 +52,7 @@ def after(session: Session, run_id: int, number: int, limit: int | None = None) 
     return [Event(row.number, row.kind, row.data) for row in session.execute(query)]
 
 
-def epochs_told(session: Session, run_id: int, number: int) -> int:
+def count_epochs(session: Session, run_id: int, number: int) -> int:
     """How many epochs were told up to that event."""
     query = (
         select(func.count())

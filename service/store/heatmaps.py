@@ -12,8 +12,8 @@ from sqlalchemy import Row, Select, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
+from service.store.rows import HeatmapRow, ImageRow, ProbeRow
 from service.store.run_status import is_visible
-from service.store.tables import HeatmapRow, ImageRow, ProbeRow
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Heatmap:
     width: int | None = None
 
 
-EXTREMES = ("peak", "minimum", "activation_peak")
+EXTREME_FIELDS = ("peak", "minimum", "activation_peak")
 """Fields of a Heatmap that need not be finite."""
 
 # As columns, not as entities: a run's page reads thousands of rows in one request.
@@ -47,7 +47,7 @@ _METADATA = tuple(field.name for field in fields(Heatmap) if field.name != "leve
 _COLUMNS = tuple(getattr(HeatmapRow, name) for name in _METADATA)
 
 
-def keep(session: Session, heatmaps: Iterable[Heatmap]) -> None:
+def add_missing(session: Session, heatmaps: Iterable[Heatmap]) -> None:
     """Insert those that are not there yet: a map of a checkpoint never changes."""
     now = datetime.now(UTC)
     rows = [asdict(one) | _storable_extremes(one) | {"created_at": now} for one in heatmaps]
@@ -56,13 +56,13 @@ def keep(session: Session, heatmaps: Iterable[Heatmap]) -> None:
 
 def _storable_extremes(heatmap: Heatmap) -> dict[str, float]:
     """Infinity in the place of NaN, which SQLite stores as NULL."""
-    extremes = {name: getattr(heatmap, name) for name in EXTREMES}
+    extremes = {name: getattr(heatmap, name) for name in EXTREME_FIELDS}
     return {name: math.inf if math.isnan(value) else value for name, value in extremes.items()}
 
 
-def complete(session: Session, heatmaps: Sequence[Heatmap]) -> None:
+def add_or_complete(session: Session, heatmaps: Sequence[Heatmap]) -> None:
     """Keep them, and give those an older schema kept without their levels what they lack."""
-    keep(session, heatmaps)
+    add_missing(session, heatmaps)
     key = ("run_id", "image", "class_index", "method", "layer", "epoch")
     given = ("levels", "height", "width")
     query = (
@@ -95,12 +95,12 @@ class MapLevels(NamedTuple):
     levels: bytes
 
     @classmethod
-    def of(cls, heatmap: Heatmap) -> "MapLevels":
+    def from_heatmap(cls, heatmap: Heatmap) -> "MapLevels":
         """Of a map just made, which has its levels."""
         return cls(*(getattr(heatmap, name) for name in cls._fields))
 
 
-def levels_of(
+def list_levels(
     session: Session,
     run_id: int,
     layer: str,
@@ -123,7 +123,7 @@ def levels_of(
     return [MapLevels(*row) for row in session.execute(query)]
 
 
-def of_image(
+def list_for_image(
     session: Session, run_id: int, image: str, class_index: int | None, method: str, layer: str
 ) -> list[Heatmap]:
     """Those of one image, class (None: any), method and layer, by epoch."""
@@ -143,7 +143,7 @@ def of_image(
     return [_value(row) for row in session.execute(query)]
 
 
-def of_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
+def list_for_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
     """All of an epoch's, with their levels, by image, class, method and layer."""
     query = (
         select(*_COLUMNS, HeatmapRow.levels)
@@ -153,7 +153,7 @@ def of_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
     return [replace(_value(row), levels=row.levels) for row in session.execute(query)]
 
 
-def of_probes(
+def list_for_probes(
     session: Session, run_id: int, layer: str, method: str | None = None
 ) -> list[Heatmap]:
     """Those of the run's probes for their own labels, by epoch, method and the probes' order."""
@@ -189,38 +189,38 @@ class Extremes:
     activation_peaks: npt.NDArray[np.float64]
 
     @classmethod
-    def of(cls, rows: Sequence[Heatmap]) -> "Extremes":
+    def from_heatmaps(cls, rows: Sequence[Heatmap]) -> "Extremes":
         """Those of maps whose rows are there."""
-        return cls.of_columns(
+        return cls.from_rows(
             [(row.epoch, row.peak, row.minimum, row.activation_peak) for row in rows]
         )
 
     @classmethod
-    def of_columns(cls, rows: Sequence[Sequence[float]]) -> "Extremes":
+    def from_rows(cls, rows: Sequence[Sequence[float]]) -> "Extremes":
         """From rows of epoch, peak, minimum and activation peak."""
         table = np.array(rows, np.float64).reshape(-1, 4)
         return cls(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], table[:, 3])
 
     @classmethod
-    def joined(cls, *parts: "Extremes") -> "Extremes":
+    def concatenate(cls, *parts: "Extremes") -> "Extremes":
         """The parts one after another."""
         columns = zip(*(vars(part).values() for part in parts), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 
-    def at(self, epochs: npt.NDArray[np.int64]) -> "Extremes":
+    def at_epochs(self, epochs: npt.NDArray[np.int64]) -> "Extremes":
         """Those of some epochs."""
         chosen = np.isin(self.epochs, epochs)
         return Extremes(*(column[chosen] for column in vars(self).values()))
 
 
-def extremes_of_probes(session: Session, run_id: int, layer: str, method: str) -> Extremes:
+def get_probe_extremes(session: Session, run_id: int, layer: str, method: str) -> Extremes:
     """Those of the run's probes for their own labels."""
     query = _of_probes(
         select(HeatmapRow.epoch, HeatmapRow.peak, HeatmapRow.minimum, HeatmapRow.activation_peak),
         run_id,
         layer,
     ).where(HeatmapRow.method == method)
-    return Extremes.of_columns([tuple(row) for row in session.execute(query)])
+    return Extremes.from_rows([tuple(row) for row in session.execute(query)])
 
 
 def _value(row: Row[*tuple[Any, ...]]) -> Heatmap:

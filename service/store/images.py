@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
+from service.store.rows import ImageRow, ProbeRow
 from service.store.run_status import is_visible
-from service.store.tables import ImageRow, ProbeRow
 
 REFERENCES_PER_QUERY = 500
 
@@ -35,7 +35,7 @@ def get(session: Session, dataset: str, reference: str) -> StoredImage | None:
     return _value(row) if row else None
 
 
-def get_all(session: Session, dataset: str, references: Sequence[str]) -> dict[str, StoredImage]:
+def get_many(session: Session, dataset: str, references: Sequence[str]) -> dict[str, StoredImage]:
     """Those images of a dataset that are kept here, by reference."""
     found: dict[str, StoredImage] = {}
     for start in range(0, len(references), REFERENCES_PER_QUERY):
@@ -45,7 +45,7 @@ def get_all(session: Session, dataset: str, references: Sequence[str]) -> dict[s
     return found
 
 
-def probes(session: Session, run_id: int) -> list[StoredImage]:
+def list_probes(session: Session, run_id: int) -> list[StoredImage]:
     """The images that a run watches, in its order."""
     query = (
         select(ImageRow)
@@ -63,9 +63,9 @@ def count_probes(session: Session, run_id: int) -> int:
     return session.execute(query).scalar_one()
 
 
-def watch(session: Session, run_id: int, images: list[StoredImage]) -> None:
+def set_probes(session: Session, run_id: int, images: list[StoredImage]) -> None:
     """Keep those images, where they are not kept yet, as the run's probes; once a run."""
-    if probes(session, run_id):
+    if list_probes(session, run_id):
         return
     insert_missing(session, ImageRow, [vars(image) for image in images])
     for position, image in enumerate(images):

@@ -7,12 +7,12 @@ from sqlalchemy import CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from service.store import runs
+from service.store.rows import RunRow
 from service.store.run_status import DELETING, IMPORTING
 from service.store.runs import Run
-from service.store.tables import RunRow
 
 
-def begin(session: Session, run: Run) -> int:
+def create(session: Session, run: Run) -> int:
     """Store a run that was trained elsewhere, hidden; its id here."""
     return runs.restore(session, replace(run, status=IMPORTING))
 

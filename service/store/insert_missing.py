@@ -8,7 +8,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from service.store.tables import Base
+from service.store.rows import Base
 
 
 def insert_missing(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.store.tables import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
+from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
 
 
-def integrity(session: Session) -> Iterator[str]:
+def check_integrity(session: Session) -> Iterator[str]:
     """What SQLite finds wrong with its file, and rows that refer to none; empty where all is well.
 
     PostgreSQL checks its pages itself (`pg_amcheck`).
@@ -22,7 +22,7 @@ def integrity(session: Session) -> Iterator[str]:
         yield f"a row of {row[0]} refers to none of {row[2]}"
 
 
-def epoch_numbers(session: Session, run_id: int) -> list[int]:
+def list_epoch_numbers(session: Session, run_id: int) -> list[int]:
     """The epochs that a run has rows of, in order, with a checkpoint or without."""
     query = select(EpochRow.epoch).where(EpochRow.run_id == run_id).order_by(EpochRow.epoch)
     return list(session.scalars(query))
@@ -33,7 +33,7 @@ def set_epochs_done(session: Session, run_id: int, epoch: int) -> None:
     session.execute(update(RunRow).where(RunRow.id == run_id).values(epochs_done=epoch))
 
 
-def derived_without_epoch(session: Session) -> int:
+def count_orphans(session: Session) -> int:
     """How many rows of maps and predictions are of epochs that are gone."""
     return sum(
         len(session.execute(select(table.epoch).where(_loose(table))).all())
@@ -41,7 +41,7 @@ def derived_without_epoch(session: Session) -> int:
     )
 
 
-def drop_derived_without_epoch(session: Session) -> None:
+def delete_orphans(session: Session) -> None:
     """Delete them: they can be computed again where there is anything to compute them from."""
     for table in (HeatmapRow, PredictionRow):
         session.execute(
@@ -49,7 +49,7 @@ def drop_derived_without_epoch(session: Session) -> None:
         )
 
 
-def images(session: Session) -> list[tuple[str, str, bytes]]:
+def list_images(session: Session) -> list[tuple[str, str, bytes]]:
     """All images kept: dataset, reference, PNG."""
     query = select(ImageRow.dataset, ImageRow.reference, ImageRow.png).order_by(ImageRow.id)
     return [(row[0], row[1], row[2]) for row in session.execute(query)]

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from service.errors import JobNotFound
 from service.store.blobs import Blobs
 from service.store.insert_missing import insert_missing
-from service.store.tables import JobRow
+from service.store.rows import JobRow
 
 
 class JobStatus(StrEnum):
@@ -110,7 +110,7 @@ def get(session: Session, job_id: int) -> Job:
     return _value(_row(session, job_id))
 
 
-def with_ids(session: Session, job_ids: Collection[int]) -> list[Job]:
+def get_many(session: Session, job_ids: Collection[int]) -> list[Job]:
     """Those of the jobs that exist."""
     return [_value(row) for row in session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))]
 
@@ -120,7 +120,7 @@ def exists(session: Session, job_id: int) -> bool:
     return session.get(JobRow, job_id, populate_existing=True) is not None
 
 
-def newest(
+def list_newest(
     session: Session, *, limit: int, before: int | None = None, status: str | None = None
 ) -> list[Job]:
     """Jobs, newest first; `before` is the id that the previous page ended with."""
@@ -132,7 +132,7 @@ def newest(
     return [_value(row) for row in session.scalars(query)]
 
 
-def unfinished(session: Session) -> list[Job]:
+def list_unfinished(session: Session) -> list[Job]:
     """All that are queued or running, on whatever server."""
     query = select(JobRow).where(JobRow.status.in_(UNFINISHED)).order_by(JobRow.id)
     return [_value(row) for row in session.scalars(query)]
@@ -145,7 +145,7 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {status.value: counts.get(status, 0) for status in JobStatus}
 
 
-def begin(session: Session, job_id: int) -> bool:
+def start(session: Session, job_id: int) -> bool:
     """From queued to running; False where it has ended."""
     return _change(
         session,
@@ -155,7 +155,7 @@ def begin(session: Session, job_id: int) -> bool:
     )
 
 
-def beat(session: Session, job_id: int, progress: float | None) -> None:
+def update_heartbeat(session: Session, job_id: int, progress: float | None) -> None:
     """A sign of life of an unfinished job."""
     changes = {"heartbeats": JobRow.heartbeats + 1, "progress": progress}
     _change(session, job_id, UNFINISHED, changes)
@@ -190,7 +190,7 @@ def cancel(session: Session, job_id: int) -> bool:
     return _end(session, job_id, JobStatus.CANCELLED, {})
 
 
-def result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
+def get_result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
     """That of a job that succeeded; None where it has none, or its bytes are gone or damaged.
 
     Raises JobNotFound.
@@ -207,7 +207,7 @@ def result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
     return JobResult(content, row.result_media_type or "", row.result_headers or {})
 
 
-def ended_ids(session: Session, *, before: datetime | None = None, limit: int) -> list[int]:
+def list_finished_ids(session: Session, *, before: datetime | None = None, limit: int) -> list[int]:
     """Ids of ended jobs, those that ended first first; `before` is when at the latest."""
     query = select(JobRow.id).where(JobRow.status.not_in(UNFINISHED))
     if before is not None:
@@ -220,7 +220,7 @@ def count(session: Session) -> int:
     return session.scalar(select(func.count()).select_from(JobRow)) or 0
 
 
-def remove(session: Session, blobs: Blobs, job_ids: Sequence[int]) -> None:
+def delete_jobs(session: Session, blobs: Blobs, job_ids: Sequence[int]) -> None:
     """Delete jobs with their results."""
     query = select(JobRow.blob_key).where(JobRow.id.in_(job_ids), JobRow.blob_key.is_not(None))
     if keys := [key for key in session.scalars(query) if key]:

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
+from service.store.rows import PredictionRow
 from service.store.run_status import is_visible
-from service.store.tables import PredictionRow
 
 LITTLE_FLOATS = np.dtype("<f4")
 
@@ -25,7 +25,7 @@ class Prediction:
     probabilities: Sequence[float] | npt.NDArray[np.float32]
 
 
-def keep(session: Session, predictions: Iterable[Prediction]) -> None:
+def add_missing(session: Session, predictions: Iterable[Prediction]) -> None:
     """Insert those that are not there yet: a network's prediction never changes."""
     rows = [
         {**vars(one), "probabilities": np.asarray(one.probabilities, LITTLE_FLOATS).tobytes()}
@@ -34,8 +34,8 @@ def keep(session: Session, predictions: Iterable[Prediction]) -> None:
     insert_missing(session, PredictionRow, rows)
 
 
-def of_image(
-    session: Session, run_id: int, image: str, between: tuple[int, int] | None = None
+def list_for_image(
+    session: Session, run_id: int, image: str, epoch_range: tuple[int, int] | None = None
 ) -> list[Prediction]:
     """Those of one image, by epoch: all, or from the first to the last of two epochs."""
     query = (
@@ -43,8 +43,8 @@ def of_image(
         .where(PredictionRow.run_id == run_id, PredictionRow.image == image, is_visible(run_id))
         .order_by(PredictionRow.epoch)
     )
-    if between is not None:
-        query = query.where(PredictionRow.epoch.between(*between))
+    if epoch_range is not None:
+        query = query.where(PredictionRow.epoch.between(*epoch_range))
     return [
         Prediction(
             run_id, row.epoch, image, np.frombuffer(row.probabilities, LITTLE_FLOATS).tolist()
@@ -53,7 +53,7 @@ def of_image(
     ]
 
 
-def of_epoch(session: Session, run_id: int, epoch: int) -> list[Prediction]:
+def list_for_epoch(session: Session, run_id: int, epoch: int) -> list[Prediction]:
     """Those of one epoch, by image."""
     query = (
         select(PredictionRow.image, PredictionRow.probabilities)

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 
 from service.errors import StoreFull
 from service.store import database, driver_errors, schema
-from service.store.database import outside_transactions, transaction
+from service.store.database import autocommit_connection, transaction
 from service.store.store import Store
 
 PATIENCE_SECONDS = 2
@@ -28,16 +28,16 @@ def check(store: Store) -> None:
     schema.check(store)
     for folder in store.blobs.folders():
         _write_file(folder)
-    free_bytes = store.room.free_bytes()
+    free_bytes = store.quota.free_bytes()
     if free_bytes is not None and free_bytes < MIN_FREE_BYTES:
         raise StoreFull(f"The disk is full: {free_bytes:,} bytes are free.")
-    with store.reading() as session:
-        store.room.check(session)
+    with store.read_session() as session:
+        store.quota.check(session)
 
 
 def _write(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
-        with outside_transactions(engine) as connection:
+        with autocommit_connection(engine) as connection:
             _write_sqlite(connection)
         return
     with transaction(engine, writes=True) as session:
@@ -76,4 +76,4 @@ def _write_file(folder: Path) -> None:
             file.write(bytes(4096))
             file.flush()
     except OSError as error:
-        raise driver_errors.translation_of_os_error(error) from error
+        raise driver_errors.os_error_to_camreel_error(error) from error

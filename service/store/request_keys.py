@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 
 from service.errors import KeyReused
 from service.store.insert_missing import insert_missing
-from service.store.tables import RequestKeyRow
+from service.store.rows import RequestKeyRow
 
-KEPT = timedelta(hours=24)
-REMOVED_AT_ONCE = 500
+RETENTION = timedelta(hours=24)
+DELETE_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class RequestKey:
     digest: str
 
 
-def earlier_answer(session: Session, asked: RequestKey) -> str | None:
+def claim_key(session: Session, request_key: RequestKey) -> str | None:
     """What a request of that key was answered; None for its first, which is to call `answered`.
 
     Who asks at the same time waits here until the first one's transaction has ended. Raises
@@ -30,24 +30,26 @@ def earlier_answer(session: Session, asked: RequestKey) -> str | None:
     """
     now = datetime.now(UTC)
     # A few at a time: after a busy day the first request would wait for all of them.
-    expired = select(RequestKeyRow.key).where(RequestKeyRow.created_at < now - KEPT)
-    batch = expired.where(RequestKeyRow.key != asked.key).limit(REMOVED_AT_ONCE)
+    expired = select(RequestKeyRow.key).where(RequestKeyRow.created_at < now - RETENTION)
+    batch = expired.where(RequestKeyRow.key != request_key.key).limit(DELETE_BATCH)
     old = or_(
         RequestKeyRow.key.in_(batch),
-        (RequestKeyRow.key == asked.key) & (RequestKeyRow.created_at < now - KEPT),
+        (RequestKeyRow.key == request_key.key) & (RequestKeyRow.created_at < now - RETENTION),
     )
     session.execute(delete(RequestKeyRow).where(old).execution_options(synchronize_session=False))
-    insert_missing(session, RequestKeyRow, [{**vars(asked), "created_at": now}])
-    found = select(RequestKeyRow.digest, RequestKeyRow.answer).where(RequestKeyRow.key == asked.key)
+    insert_missing(session, RequestKeyRow, [{**vars(request_key), "created_at": now}])
+    found = select(RequestKeyRow.digest, RequestKeyRow.answer).where(
+        RequestKeyRow.key == request_key.key
+    )
     digest, answer = session.execute(found).one()
-    if digest != asked.digest:
+    if digest != request_key.digest:
         raise KeyReused
     # A row without an answer is the one inserted above: others' are seen committed, with theirs.
     return str(answer) if answer is not None else None
 
 
-def answered(session: Session, asked: RequestKey, answer: str) -> None:
+def record_answer(session: Session, request_key: RequestKey, answer: str) -> None:
     """Keep the answer, in the transaction that did what was asked."""
     session.execute(
-        update(RequestKeyRow).where(RequestKeyRow.key == asked.key).values(answer=answer)
+        update(RequestKeyRow).where(RequestKeyRow.key == request_key.key).values(answer=answer)
     )

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from service.store.tables import CheckpointRow, TrainingStateRow
+from service.store.rows import CheckpointRow, TrainingStateRow
 
 CHECKPOINT, TRAINING_STATE = "checkpoint", "training-state"
 
-NamesBlobs = type[CheckpointRow] | type[TrainingStateRow]
+BlobNamingRow = type[CheckpointRow] | type[TrainingStateRow]
 
-KINDS: dict[str, NamesBlobs] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: TrainingStateRow}
+KINDS: dict[str, BlobNamingRow] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: TrainingStateRow}
 """The rows that name blobs: each has run_id, epoch, sha256, bytes and blob_key."""
 
 
@@ -29,7 +29,7 @@ class RunBlob:
     key: str
 
 
-def of(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
+def list_run_blobs(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
     """Those of a run, or of all runs, deleted ones that are not freed yet among them.
 
     By kind, run and epoch.
@@ -44,6 +44,6 @@ def of(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
             yield RunBlob(kind, *row)
 
 
-def total(table: NamesBlobs) -> ColumnElement[Any]:
+def total(table: BlobNamingRow) -> ColumnElement[Any]:
     """The sum of their bytes."""
     return func.coalesce(func.sum(table.bytes), 0)

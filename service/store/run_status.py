@@ -3,7 +3,7 @@
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from service.store.tables import RunRow
+from service.store.rows import RunRow
 
 QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
     "queued",

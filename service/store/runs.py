@@ -18,8 +18,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, RunNotFound
-from service.names import shown_name
+from service.names import sanitize_name
 from service.store import events
+from service.store.rows import RunRow, TagRow, UtcDateTime
 from service.store.run_status import (
     CANCELLED,
     DELETING,
@@ -31,11 +32,10 @@ from service.store.run_status import (
     SUCCEEDED,
     TERMINAL,
 )
-from service.store.tables import RunRow, TagRow, UtcDateTime
 
 __all__ = ["CANCELLED", "FAILED", "QUEUED", "RUNNING", "STATUSES", "SUCCEEDED", "TERMINAL"]
 
-NOBODY = ""  # owner of the lease of a run that waits
+NO_OWNER = ""  # owner of the lease of a run that waits
 MAX_IDS_PER_QUERY = 500
 QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
 
@@ -65,7 +65,7 @@ class Run:
     attempt: int
     lease_owner: str | None
     heartbeats: int
-    strikes: int
+    lost_workers: int
     heartbeat_at: datetime | None
     created_at: datetime
     started_at: datetime | None
@@ -100,13 +100,13 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
         cancel_requested=False,
         attempt=0,
         heartbeats=0,
-        strikes=0,
+        lost_workers=0,
         created_at=datetime.now(UTC),
     )
     session.add(row)
     session.flush()
     session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(tags))
-    events.tell_status(session, row.id, QUEUED)
+    events.add_status(session, row.id, QUEUED)
     return _value(row, tags)
 
 
@@ -137,7 +137,7 @@ def restore(session: Session, run: Run, attempt: int = 0) -> int:
     return row.id
 
 
-def check_queue(session: Session, limit: int) -> None:
+def check_queue_limit(session: Session, limit: int) -> None:
     """Room for one more queued run, until the transaction ends. Raises QueueFull."""
     if session.get_bind().dialect.name == "postgresql":
         # One at a time, as SQLite's writers are: two that count at once would both find room.
@@ -155,20 +155,20 @@ def get(session: Session, run_id: int) -> Run:
     return _value(row, _tags(session, [run_id]).get(run_id, []))
 
 
-def hold(session: Session, run_id: int) -> Run:
+def get_for_update(session: Session, run_id: int) -> Run:
     """The run, which only this transaction changes until it ends. Raises RunNotFound."""
     # On SQLite a writer is alone in any case.
     session.get(RunRow, run_id, with_for_update=True, populate_existing=True)
     return get(session, run_id)
 
 
-def stays(session: Session, run_id: int) -> bool:
+def lock_shared(session: Session, run_id: int) -> bool:
     """Whether the run is there; if so, it is not deleted before the transaction ends."""
     query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN))
     return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
 
 
-class Pulse(NamedTuple):
+class RunProgress(NamedTuple):
     """What of a run moves from moment to moment."""
 
     status: str
@@ -177,21 +177,21 @@ class Pulse(NamedTuple):
     last_event: int
 
     @classmethod
-    def of(cls, run: Run) -> "Pulse":
+    def from_run(cls, run: Run) -> "RunProgress":
         """As the run was read."""
         return cls(run.status, run.epochs_done, run.images_seen, run.last_event)
 
 
-def pulse(session: Session, run_id: int) -> Pulse | None:
+def get_progress(session: Session, run_id: int) -> RunProgress | None:
     """The run's, in one cheap query; None if there is no such run."""
-    return pulses(session, [run_id]).get(run_id)
+    return get_progress_of_many(session, [run_id]).get(run_id)
 
 
-def pulses(session: Session, run_ids: Sequence[int]) -> dict[int, Pulse]:
+def get_progress_of_many(session: Session, run_ids: Sequence[int]) -> dict[int, RunProgress]:
     """Of those that exist, by id, in one cheap query for each MAX_IDS_PER_QUERY."""
     columns = (RunRow.id, RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event)
     return {
-        row[0]: Pulse(*row[1:])
+        row[0]: RunProgress(*row[1:])
         for start in range(0, len(run_ids), MAX_IDS_PER_QUERY)
         for row in session.execute(
             select(*columns).where(
@@ -202,7 +202,7 @@ def pulses(session: Session, run_ids: Sequence[int]) -> dict[int, Pulse]:
     }
 
 
-def with_ids(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
+def get_many(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
     """The runs that exist, at most MAX_IDS_PER_QUERY, by id."""
     query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.not_in(HIDDEN))
     rows = list(session.scalars(query))
@@ -210,7 +210,7 @@ def with_ids(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
     return {row.id: _value(row, tags.get(row.id, [])) for row in rows}
 
 
-def newest(
+def list_newest(
     session: Session,
     *,
     limit: int,
@@ -238,7 +238,7 @@ def newest(
     return [_value(row, tags.get(row.id, [])) for row in rows]
 
 
-def with_status(session: Session, status: str) -> list[Run]:
+def list_by_status(session: Session, status: str) -> list[Run]:
     """All runs of a status, oldest first."""
     rows = session.scalars(select(RunRow).where(RunRow.status == status).order_by(RunRow.id))
     return [_value(row, []) for row in rows]
@@ -251,7 +251,7 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {status: found.get(status, 0) for status in STATUSES}
 
 
-def claim(session: Session, run_id: int, owner: str = NOBODY) -> Lease | None:
+def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
     """A worker takes a queued run; None if it is no longer there to be taken."""
     now = datetime.now(UTC)
     claimed = _change_status(
@@ -272,7 +272,7 @@ def claim(session: Session, run_id: int, owner: str = NOBODY) -> Lease | None:
     return Lease(run_id, attempt or 0, owner)
 
 
-def heartbeat(
+def update_heartbeat(
     session: Session, run_id: int, images_seen: int | None = None, *, lease: Lease | None = None
 ) -> bool:
     """The worker is alive and has seen so many images of the epoch in work.
@@ -301,7 +301,7 @@ def record_environment(
     )
 
 
-def cancel_requested(session: Session, run_id: int) -> bool:
+def is_cancel_requested(session: Session, run_id: int) -> bool:
     """Whether somebody asked for the run's end; a run that was deleted counts as cancelled."""
     query = select(RunRow.cancel_requested).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN))
     return session.scalar(query) is not False
@@ -325,7 +325,7 @@ def finish(
     status: str,
     error: RunError | None = None,
     *,
-    since: tuple[str, ...] = (RUNNING,),
+    from_statuses: tuple[str, ...] = (RUNNING,),
     lease: Lease | None = None,
 ) -> bool:
     """End a run whose status is one of `since`; False, and no change, otherwise.
@@ -336,7 +336,7 @@ def finish(
     return _change_status(
         session,
         run_id,
-        since,
+        from_statuses,
         status,
         error_type=error.type if error else None,
         error_detail=error.detail if error else None,
@@ -347,7 +347,7 @@ def finish(
     )
 
 
-def requeue(session: Session, lease: Lease, *, strikes: int) -> bool:
+def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
     """Let a run whose worker is gone wait for another; False if it is under another lease."""
     return _change_status(
         session,
@@ -357,7 +357,7 @@ def requeue(session: Session, lease: Lease, *, strikes: int) -> bool:
         lease=lease,
         lease_owner=None,
         images_seen=0,
-        strikes=RunRow.strikes + strikes,
+        lost_workers=RunRow.lost_workers + lost_workers,
     )
 
 
@@ -371,7 +371,7 @@ def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> 
         spec=spec,
         epochs_total=epochs,
         images_seen=0,
-        strikes=0,
+        lost_workers=0,
         cancel_requested=False,
         error_type=None,
         error_detail=None,
@@ -403,7 +403,7 @@ def _change_status(
     changed = _change(session, where, status=status, **values)
     if changed:
         # After the update: it holds the run's row, so that events are numbered one at a time.
-        events.tell_status(session, run_id, status)
+        events.add_status(session, run_id, status)
     return changed
 
 
@@ -416,7 +416,7 @@ def _under(lease: Lease | None) -> list[ColumnElement[bool]]:
         return []
     return [
         RunRow.attempt == lease.attempt,
-        func.coalesce(RunRow.lease_owner, NOBODY) == lease.owner,
+        func.coalesce(RunRow.lease_owner, NO_OWNER) == lease.owner,
     ]
 
 
@@ -442,7 +442,7 @@ def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
 
 def _value(row: RunRow, tags: list[str]) -> Run:
     # Older versions stored names that are refused now: their runs are shown all the same.
-    name = shown_name(row.name)
+    name = sanitize_name(row.name)
     return Run(
         id=row.id,
         name=name,
@@ -457,7 +457,7 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         attempt=row.attempt,
         lease_owner=row.lease_owner,
         heartbeats=row.heartbeats,
-        strikes=row.strikes,
+        lost_workers=row.lost_workers,
         heartbeat_at=row.heartbeat_at,
         created_at=row.created_at,
         started_at=row.started_at,

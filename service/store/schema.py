@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import SchemaMismatch, StatementRefused
-from service.store.database import schema_transaction, untouched
+from service.store.database import read_only_connection, schema_transaction
+from service.store.rows import Base
 from service.store.store import Store
-from service.store.tables import Base
 
 UPGRADE_LOCK = 0x43414D52  # any number that no other program on the server uses
 
@@ -43,7 +43,7 @@ _PACKAGED = Path(__file__).parent.parent / "migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
 
 
-class Version(StrEnum):
+class SchemaState(StrEnum):
     """How a database's schema stands to this program's."""
 
     EMPTY = "empty"
@@ -58,7 +58,7 @@ def upgrade(store: Store) -> None:
     database is then as it was.
     """
     store.prepare()
-    with untouched(store.engine) as connection:
+    with read_only_connection(store.engine) as connection:
         _version(connection)
     _migrate(store)
 
@@ -66,30 +66,30 @@ def upgrade(store: Store) -> None:
 def ensure(store: Store) -> None:
     """Make the schema in an empty database. Raises SchemaMismatch for one that is not ours."""
     store.prepare()
-    with untouched(store.engine) as connection:
+    with read_only_connection(store.engine) as connection:
         version = _version(connection)
-        differences = [] if version is not Version.CURRENT else _differences(connection)
-    if version is Version.OLDER:
+        differences = [] if version is not SchemaState.CURRENT else _differences(connection)
+    if version is SchemaState.OLDER:
         raise SchemaMismatch(
             "The database has an older schema than this program. "
             "Make a copy of it, then run: camreel db upgrade"
         )
-    if version is Version.EMPTY:
+    if version is SchemaState.EMPTY:
         _migrate(store)
     _refuse(differences)
 
 
 def check(store: Store) -> None:
     """Raises SchemaMismatch for a database that has another schema, or none; nothing is made."""
-    with untouched(store.engine) as connection:
-        if _version(connection) is not Version.CURRENT:
+    with read_only_connection(store.engine) as connection:
+        if _version(connection) is not SchemaState.CURRENT:
             raise SchemaMismatch("The database has another schema than this program.")
         _refuse(_differences(connection))
 
 
 def missing_indexes(store: Store) -> list[str]:
     """Names of indexes that make queries fast, and that the database lost."""
-    with untouched(store.engine) as connection:
+    with read_only_connection(store.engine) as connection:
         return [
             difference[1].name
             for difference in _compared(connection)
@@ -118,11 +118,11 @@ def _migrate(store: Store) -> None:
         ) from error
 
 
-def _version(connection: Connection) -> Version:
+def _version(connection: Connection) -> SchemaState:
     """Raises SchemaMismatch for a database that is newer, or not Camreel's."""
     names = set(connection.scalars(text(OBJECTS[connection.dialect.name])))
     if not names:
-        return Version.EMPTY
+        return SchemaState.EMPTY
     if len(SIGNATURE & names) < 2:
         raise SchemaMismatch(
             "The database is another program's: it has tables, but none of Camreel's"
@@ -138,9 +138,9 @@ def _version(connection: Connection) -> Version:
             "a backup of it."
         )
     if current == script.get_current_head():
-        return Version.CURRENT
+        return SchemaState.CURRENT
     if current in {revision.revision for revision in script.walk_revisions()}:
-        return Version.OLDER
+        return SchemaState.OLDER
     raise SchemaMismatch(
         "The database has a newer schema than this program. Install the version of Camreel that "
         "wrote it, or a later one; camreel db upgrade of that version migrates."

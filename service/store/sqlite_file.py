@@ -9,7 +9,7 @@ from typing import Literal
 from sqlalchemy import Engine
 
 from service.errors import InvalidValue
-from service.folders import make_private_folder, unusable
+from service.folders import make_private_folder, path_error
 
 MAX_PATH_BYTES = 504
 """SQLite opens paths of at most 512 bytes, and appends `-journal` to this one."""
@@ -41,10 +41,10 @@ def prepare(file: Path, setting: str) -> None:
     except FileExistsError:
         _check_existing(real, setting)
     except OSError as error:
-        raise unusable(setting, real, "cannot be created", error) from error
+        raise path_error(setting, real, "cannot be created", error) from error
 
 
-def file_of(engine: Engine) -> Path | None:
+def database_file(engine: Engine) -> Path | None:
     """The SQLite file of an engine; None for a server, a database in memory and a `file:` URI."""
     name = engine.url.database
     if engine.dialect.name != "sqlite" or not name or name.startswith((":memory:", "file:")):
@@ -52,7 +52,7 @@ def file_of(engine: Engine) -> Path | None:
     return Path(name)
 
 
-def uri(file: Path, mode: Mode) -> str:
+def file_uri(file: Path, mode: Mode) -> str:
     """The file as a `file:` URI of SQLite's, which then creates none."""
     return f"{file.absolute().as_uri()}?mode={mode}"
 
@@ -70,7 +70,7 @@ def _check_existing(file: Path, setting: str) -> None:
     try:
         mode = file.stat().st_mode
     except OSError as error:
-        raise unusable(setting, file, "cannot be used", error) from error
+        raise path_error(setting, file, "cannot be used", error) from error
     if not stat.S_ISREG(mode):
         raise InvalidValue(setting, f"{file} is not a regular file")
     for one in (file, *(file.with_name(file.name + suffix) for suffix in SIDE_FILES)):

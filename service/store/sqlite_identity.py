@@ -26,7 +26,7 @@ def bind_connections(engine: Engine, file: Path) -> None:
         # Before it is opened: should another file take its place meanwhile, the connection is one
         # to give up, whichever of the two it has.
         entry.info[KEY] = _identity(file)
-        arguments[:] = [sqlite_file.uri(file, "rw")]
+        arguments[:] = [sqlite_file.file_uri(file, "rw")]
         options["uri"] = True
 
     def check(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:

@@ -13,11 +13,11 @@ from service.store import sqlite_file
 from service.store.blobs import Blobs, open_blobs
 from service.store.blobs.bounded import BoundedBlobs
 from service.store.database import open_engine, transaction
-from service.store.room import Bounds, Room
-from service.store.sqlite_file import file_of
+from service.store.sqlite_file import database_file
+from service.store.storage_quota import StorageLimits, StorageQuota
 
-UNBOUNDED = Bounds()
-BOUNDLESS = Room()
+NO_LIMITS = StorageLimits()
+UNLIMITED_QUOTA = StorageQuota()
 
 
 @dataclass(frozen=True)
@@ -26,22 +26,24 @@ class Store:
 
     engine: Engine
     blobs: Blobs
-    room: Room = BOUNDLESS
-    setting: str = "CAMREEL_DATABASE_URL"  # that names the place of the database
+    quota: StorageQuota = UNLIMITED_QUOTA
+    database_setting: str = "CAMREEL_DATABASE_URL"  # that names the place of the database
 
     @classmethod
-    def open(cls, database: Path | str, blobs: str = "sql", bounds: Bounds = UNBOUNDED) -> "Store":
+    def open(
+        cls, database: Path | str, blobs: str = "sql", limits: StorageLimits = NO_LIMITS
+    ) -> "Store":
         """Open a SQLite file or the database at a SQLAlchemy URL; `schema.py` checks its schema.
 
         Whatever is stored beyond `bounds` raises StoreFull; reads go on.
         """
         engine = open_engine(database)
-        found = open_blobs(blobs)
-        outside = found.folders()
-        folder = [file.parent] if (file := file_of(engine)) else []
-        room = Room(bounds, [*folder, *outside], bool(outside))
+        blob_store = open_blobs(blobs)
+        outside = blob_store.folders()
+        folder = [file.parent] if (file := database_file(engine)) else []
+        room = StorageQuota(limits, [*folder, *outside], bool(outside))
         setting = "CAMREEL_STATE_DIR" if isinstance(database, Path) else "CAMREEL_DATABASE_URL"
-        return cls(engine, BoundedBlobs(found, room), room, setting)
+        return cls(engine, BoundedBlobs(blob_store, room), room, setting)
 
     def prepare(self) -> None:
         """Create the SQLite file and its folder where they are missing.
@@ -51,20 +53,20 @@ class Store:
         for folder in self.blobs.folders():
             check_folder(folder, "CAMREEL_BLOBS")
         if self.file is not None:
-            sqlite_file.prepare(self.file, self.setting)
+            sqlite_file.prepare(self.file, self.database_setting)
 
-    def reading(self) -> AbstractContextManager[Session]:
+    def read_session(self) -> AbstractContextManager[Session]:
         """A transaction that only reads."""
         return transaction(self.engine, writes=False)
 
-    def writing(self) -> AbstractContextManager[Session]:
+    def write_session(self) -> AbstractContextManager[Session]:
         """A transaction that writes; on SQLite it waits for its turn at the start."""
         return transaction(self.engine, writes=True)
 
     @property
     def file(self) -> Path | None:
         """The SQLite file, where there is one."""
-        return file_of(self.engine)
+        return database_file(self.engine)
 
     @property
     def label(self) -> str:
@@ -77,9 +79,11 @@ class Store:
 
 
 @contextmanager
-def opened(database: Path | str, blobs: str = "sql", bounds: Bounds = UNBOUNDED) -> Iterator[Store]:
+def open_store(
+    database: Path | str, blobs: str = "sql", limits: StorageLimits = NO_LIMITS
+) -> Iterator[Store]:
     """A store for the time of a block."""
-    store = Store.open(database, blobs, bounds)
+    store = Store.open(database, blobs, limits)
     try:
         yield store
     finally:

@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from service.store.rows import EpochRow, HeatmapRow, ImageRow, ProbeRow, RunRow
 from service.store.run_status import HIDDEN, is_visible
-from service.store.tables import EpochRow, HeatmapRow, ImageRow, ProbeRow, RunRow
 
 
-def accuracies(session: Session, run_ids: Sequence[int], most: int) -> dict[int, list[float]]:
+def sample_accuracies(
+    session: Session, run_ids: Sequence[int], max_points: int
+) -> dict[int, list[float]]:
     """By run, at most so many of its epochs, evenly far apart, in order, the last among them."""
     done = RunRow.epochs_done
-    step = case((done < most, 1), else_=(done + most - 2) // (most - 1))
+    step = case((done < max_points, 1), else_=(done + max_points - 2) // (max_points - 1))
     query = (
         select(EpochRow.run_id, EpochRow.test_accuracy)
         .join(RunRow, RunRow.id == EpochRow.run_id)
@@ -26,7 +28,7 @@ def accuracies(session: Session, run_ids: Sequence[int], most: int) -> dict[int,
     return found
 
 
-def blank_counts(
+def count_blank_maps(
     session: Session, run_ids: Sequence[int], methods: Sequence[str]
 ) -> dict[tuple[int, str, str], tuple[int, int]]:
     """By (run, layer, method): how many maps its probes have from epoch 1 on, and how many are

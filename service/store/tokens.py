@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import TokenNotFound
-from service.store.tables import TokenRow
+from service.store.rows import TokenRow
 
 READ, RUN, ADMIN = SCOPES = ("read", "run", "admin")
 """What a token is good for; each takes in those before it."""
@@ -26,7 +26,7 @@ class Token:
     expires_at: datetime | None
     revoked_at: datetime | None
 
-    def live(self, now: datetime) -> bool:
+    def is_valid(self, now: datetime) -> bool:
         """Whether it is neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
 
@@ -40,21 +40,21 @@ def create(
     )
     session.add(row)
     session.flush()
-    return value(row)
+    return from_row(row)
 
 
-def by_digest(session: Session, digest: str) -> Token | None:
+def get_by_digest(session: Session, digest: str) -> Token | None:
     """The token with that hash, live or not."""
     row = session.scalar(select(TokenRow).where(TokenRow.digest == digest))
-    return value(row) if row else None
+    return from_row(row) if row else None
 
 
-def all_of(session: Session) -> list[Token]:
+def list_tokens(session: Session) -> list[Token]:
     """All tokens, oldest first."""
-    return [value(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.id))]
+    return [from_row(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.id))]
 
 
-def any_live(session: Session, now: datetime) -> bool:
+def any_valid(session: Session, now: datetime) -> bool:
     """Whether one is neither revoked nor expired."""
     return _any(
         session,
@@ -63,7 +63,7 @@ def any_live(session: Session, now: datetime) -> bool:
     )
 
 
-def any_kept(session: Session) -> bool:
+def any_unrevoked(session: Session) -> bool:
     """Whether one is not revoked: an expired token does not open what it closed."""
     return _any(session, TokenRow.revoked_at.is_(None))
 
@@ -75,15 +75,15 @@ def revoke(session: Session, token_id: int) -> Token:
         raise TokenNotFound(token_id)
     row.revoked_at = row.revoked_at or datetime.now(UTC)
     session.flush()
-    return value(row)
+    return from_row(row)
 
 
-def used(session: Session, token_id: int, now: datetime) -> None:
+def record_use(session: Session, token_id: int, now: datetime) -> None:
     """The token was used at that moment."""
     session.execute(update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=now))
 
 
-def value(row: TokenRow) -> Token:
+def from_row(row: TokenRow) -> Token:
     """The row as a value."""
     return Token(
         row.id,

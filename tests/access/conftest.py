@@ -21,7 +21,7 @@ from service.flows import access
 from service.flows.credentials import digest, new_token
 from service.settings import Settings
 from service.store import schema, tokens
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 
 class Guarded:
@@ -42,7 +42,7 @@ class Guarded:
         self._await(self._stack.enter_async_context(self.app.router.lifespan_context(self.app)))
 
     def store(self) -> Any:
-        return opened(self.settings.database)
+        return open_store(self.settings.database)
 
     def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
         """One request; `token` is the kind of one, as `read`, or the token itself."""
@@ -104,7 +104,7 @@ FOLDER = tempfile.TemporaryDirectory()
 def databases(claimed: bool) -> tuple[Path, dict[str, str]]:
     """A database made once, to be copied, and its tokens by kind."""
     file = Path(FOLDER.name) / f"claimed-{claimed}.db"
-    with opened(f"sqlite:///{file}") as store:
+    with open_store(f"sqlite:///{file}") as store:
         schema.ensure(store)
         return file, {kind: make(store) for kind, make in KINDS.items()} if claimed else {}
 
@@ -115,7 +115,7 @@ def _of_scope(scope: str) -> Callable[[Store], str]:
 
 def _expired(store: Store) -> str:
     secret = new_token()
-    with store.writing() as session:
+    with store.write_session() as session:
         before = datetime.now(UTC) - timedelta(seconds=1)
         tokens.create(session, "late", "admin", digest(secret), before)
     return secret

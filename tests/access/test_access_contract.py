@@ -47,7 +47,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     services = made.app.state.services
     spec = RunSpec(dataset="digits", epochs=1, samples_per_epoch=20, batch_size=20)
     run = training.start_run(services.store, InlineExecutor(), services.workspace, spec)
-    with services.store.reading() as session:
+    with services.store.read_session() as session:
         assert training.runs.get(session, run.id).status == "succeeded"
     # Runs that are made up wait for a worker that never comes.
     with pytest.MonkeyPatch.context() as patch:

@@ -10,7 +10,7 @@ from service.core.spec import RunSpec
 from service.errors import InvalidValue
 from service.flows.access import create_token
 from service.flows.transfer.manifest import Failure
-from service.names import check_line, shown_line, shown_name
+from service.names import check_line, sanitize_line, sanitize_name
 from service.store import audit, runs
 from tests.access.conftest import Guarded
 
@@ -82,13 +82,13 @@ def test_half_a_surrogate_pair_is_refused(character: str) -> None:
 def test_names_in_any_script_are_taken(shared: Guarded, name: str) -> None:
     assert "name" not in fields(post(shared, name))
     assert RunSpec(name=name).name == name
-    assert shown_name(name) == name
+    assert sanitize_name(name) == name
 
 
 @pytest.mark.parametrize("name", INVISIBLE, ids=ascii)
 def test_a_name_that_cannot_be_seen_is_refused(shared: Guarded, name: str) -> None:
     assert "cannot be seen" in fields(post(shared, name))["name"]
-    assert shown_name(name) == ""
+    assert sanitize_name(name) == ""
     # What is searched for may be a blank: names have them.
     assert shared.ask("GET", "/runs", "read", params={"search": name}).status_code == 200
 
@@ -97,9 +97,9 @@ def test_every_control_and_separator_of_unicode_is_refused() -> None:
     for code in range(0x110000):
         kind = unicodedata.category(chr(code))
         if kind in ("Cc", "Zl", "Zp", "Cs") or chr(code) in DIRECTIONS:
-            assert shown_line(chr(code)) == "\ufffd", hex(code)
+            assert sanitize_line(chr(code)) == "\ufffd", hex(code)
         elif code & 0xFFFE != 0xFFFE and not 0xFDD0 <= code <= 0xFDEF:
-            assert shown_line(chr(code)) == chr(code), hex(code)
+            assert sanitize_line(chr(code)) == chr(code), hex(code)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_a_run_that_an_older_version_named_so_still_opens(
     service = guarded()
     spec = {"dataset": "digits", "epochs": 1, "samples_per_epoch": 10}
     run_id = service.ask("POST", "/runs", "run", json=spec).json()["id"]
-    with service.store() as store, store.writing() as session:
+    with service.store() as store, store.write_session() as session:
         row = session.get(runs.RunRow, run_id)
         row.name, row.spec = stored, row.spec | {"name": stored}
     run = service.ask("GET", f"/runs/{run_id}", "read").json()
@@ -129,6 +129,6 @@ def test_a_run_that_an_older_version_named_so_still_opens(
 
 def test_the_audit_log_shows_no_controls_of_a_path(shared: Guarded) -> None:
     shared.ask("POST", "/runs/%1b[31m%c2%9b%e2%80%ae/cancel", "run")
-    with shared.store() as store, store.reading() as session:
-        (entry,) = audit.newest(session, limit=1)
+    with shared.store() as store, store.read_session() as session:
+        (entry,) = audit.list_newest(session, limit=1)
     assert entry.target == "/runs/\ufffd[31m\ufffd\ufffd/cancel"

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from service.flows import access
 from service.flows.credentials import digest
-from service.store.tables import SessionRow
+from service.store.rows import SignInRow
 from tests.access.conftest import BAD, Guarded
 
 
@@ -129,9 +129,9 @@ def test_signing_out_ends_it_at_once(guarded: Any) -> None:
 def aged(service: Guarded, secret: str, seen: timedelta, created: timedelta) -> None:
     """Have the sign-in be that old."""
     now = datetime.now(UTC)
-    values = {"seen_at": now - seen, "created_at": now - created}
-    with service.store() as store, store.writing() as session:
-        row = update(SessionRow).where(SessionRow.digest == digest(secret))
+    values = {"last_seen_at": now - seen, "created_at": now - created}
+    with service.store() as store, store.write_session() as session:
+        row = update(SignInRow).where(SignInRow.digest == digest(secret))
         session.execute(row.values(values))
     service.forget()
 
@@ -163,5 +163,5 @@ def test_ended_sign_ins_are_forgotten_at_the_next_one(guarded: Any) -> None:
     browser = Browser(service, "read")
     aged(service, browser.secret, seen=access.IDLE * 2, created=access.IDLE * 2)
     Browser(service, "read")
-    with service.store() as store, store.reading() as session:
-        assert session.query(SessionRow).count() == 1
+    with service.store() as store, store.read_session() as session:
+        assert session.query(SignInRow).count() == 1

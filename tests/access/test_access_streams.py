@@ -18,7 +18,7 @@ from service.store import runs, tokens
 def test_a_stream_ends_when_its_token_is_revoked(guarded: Any, shown: str) -> None:
     service = guarded()
     with service.store() as store:
-        with store.writing() as session:
+        with store.write_session() as session:
             # It waits for a worker, so that its stream has no end of its own.
             run_id = runs.create(session, "", [], RunSpec().model_dump(mode="json"), 1).id
         path = f"/runs/{run_id}/events"
@@ -30,8 +30,8 @@ def test_a_stream_ends_when_its_token_is_revoked(guarded: Any, shown: str) -> No
         with ThreadPoolExecutor(1) as threads:
             stream = threads.submit(service.ask, "GET", path, token, headers=headers)
             assert not wait_for([stream], 1.5 * ADMITTED_SECONDS).done
-            with store.writing() as session:
-                token_id = tokens.by_digest(session, digest(service.tokens["read"])).id
+            with store.write_session() as session:
+                token_id = tokens.get_by_digest(session, digest(service.tokens["read"])).id
                 tokens.revoke(session, token_id)
             service.forget()
             answer = stream.result(20)

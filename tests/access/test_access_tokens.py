@@ -60,8 +60,8 @@ def test_a_revoked_token_is_refused_and_its_sign_ins_end(guarded: Any) -> None:
     cookie = {"cookie": f"camreel_session={signed.cookies['camreel_session']}"}
     assert service.ask("GET", "/runs", headers=cookie).status_code == 200
     with service.store() as store:
-        with store.reading() as session:
-            found = tokens.by_digest(session, credentials.digest(service.tokens["run"]))
+        with store.read_session() as session:
+            found = tokens.get_by_digest(session, credentials.digest(service.tokens["run"]))
         assert found is not None
         assert found.last_used_at is not None
         access.revoke_token(store, found.id, "test")
@@ -99,7 +99,7 @@ def test_an_unclaimed_service_on_loopback_is_open_until_its_first_token(guarded:
 
 def test_an_expired_token_does_not_open_what_it_closed(guarded: Any) -> None:
     service = guarded(claimed=False)
-    with service.store() as store, store.writing() as session:
+    with service.store() as store, store.write_session() as session:
         when = access.datetime.now(access.UTC) - access.timedelta(days=1)
         tokens.create(session, "old", "admin", credentials.digest("x"), when)
     assert service.ask("GET", "/runs").status_code == 401
@@ -165,8 +165,8 @@ def test_tokens_names_and_bounds(guarded: Any) -> None:
             access.create_token(store, "alice", "run", None, "test")
         access.revoke_token(store, token.id, "test")
         access.create_token(store, "alice", "run", None, "test")
-        with store.reading() as session:
-            noted = [entry.action for entry in audit.newest(session, limit=9)]
+        with store.read_session() as session:
+            noted = [entry.action for entry in audit.list_newest(session, limit=9)]
     assert noted == ["token create", "token revoke", "token create"]
 
 
@@ -180,8 +180,8 @@ def test_a_bootstrap_token_is_made_once_and_stays_revoked(guarded: Any) -> None:
         for _ in range(2):
             access.bootstrap(store, secret)
         assert access.by_token(store, secret).scope == "admin"
-        with store.reading() as session:
-            (token,) = tokens.all_of(session)
+        with store.read_session() as session:
+            (token,) = tokens.list_tokens(session)
         access.revoke_token(store, token.id, "test")
         access.bootstrap(store, secret)
         with pytest.raises(InvalidValue):

@@ -15,7 +15,7 @@ from service.cli.progress import Snapshot, follow, follow_all
 from service.core.spec import RunSpec
 from service.settings import Settings
 from service.store import runs, schema
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """The store that commands in the current folder use, with a queued and a finished run."""
     monkeypatch.chdir(tmp_path)
     settings = Settings()
-    with opened(settings.database, settings.blobs) as store:
+    with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         for name, tag in (("first [bold]", "keep"), ("second", "drop")):
             spec = RunSpec.model_validate({"dataset": "digits", "epochs": 2, "name": name})
-            with store.writing() as session:
+            with store.write_session() as session:
                 runs.create(session, name, [tag], spec.model_dump(mode="json"), spec.epochs)
-        with store.writing() as session:
-            runs.finish(session, 2, runs.FAILED, since=(runs.QUEUED,))
+        with store.write_session() as session:
+            runs.finish(session, 2, runs.FAILED, from_statuses=(runs.QUEUED,))
         yield store
 
 
@@ -48,8 +48,8 @@ def camreel(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
 
 
 def statuses(store: Store) -> dict[int, str]:
-    with store.reading() as session:
-        return {run.id: run.status for run in runs.newest(session, limit=10)}
+    with store.read_session() as session:
+        return {run.id: run.status for run in runs.list_newest(session, limit=10)}
 
 
 def test_version_is_printed(camreel, capsys) -> None:
@@ -94,7 +94,7 @@ def test_nothing_is_deleted_where_one_of_the_runs_is_missing(store, camreel) -> 
 
 
 def test_nothing_is_deleted_where_one_of_the_runs_is_running(store, camreel) -> None:
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, 1)
     assert "run 1 is running" in camreel("delete", "2", "1", "--yes").lower()
     assert set(statuses(store)) == {1, 2}

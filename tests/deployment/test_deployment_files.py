@@ -309,12 +309,12 @@ sys.addaudithook(lambda event, data: event == "open" and opened.append(str(data[
 sys.path[:] = [path for path in sys.path if path != sys.argv[1]]
 
 from service.store import runs, schema
-from service.store.store import opened as open_store
+from service.store.store import open_store
 
 with open_store("sqlite:///camreel.db") as store:
     schema.ensure(store)
     schema.ensure(store)
-    with store.reading() as session:
+    with store.read_session() as session:
         counted = runs.count_by_status(session)
 print(json.dumps({"runs": sum(counted.values()), "opened": opened}))
 """

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from service.jobs import Ending, Job
+from service.jobs import ProcessExit, Task
 from service.store import runs
 from service.store.runs import Lease
 from service.store.store import Store
@@ -12,7 +12,7 @@ from service.store.store import Store
 class Noted:
     """A job, and the attempt that its run had reached when it was submitted."""
 
-    job: Job
+    job: Task
     attempt: int
 
     @property
@@ -31,15 +31,15 @@ class NotingExecutor:
         self.running: list[Noted] = []
         self.killed: list[Noted] = []
 
-    def submit(self, job: Job) -> None:
-        with self.store.reading() as session:
+    def submit(self, job: Task) -> None:
+        with self.store.read_session() as session:
             attempt = runs.get(session, job.arguments[1]).attempt
         self.waiting.append(Noted(job, attempt))
 
-    def takes_jobs(self) -> bool:
+    def accepts_tasks(self) -> bool:
         return True
 
-    def has(self, name: str) -> bool:
+    def has_task(self, name: str) -> bool:
         return any(noted.job.name == name for noted in (*self.waiting, *self.running))
 
     def kill(self, name: str) -> None:
@@ -53,14 +53,14 @@ class NotingExecutor:
     def take(self, noted: Noted) -> Lease | None:
         """A worker starts, and takes the run if it can."""
         self.waiting.remove(noted)
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             lease = runs.claim(session, noted.run_id, noted.owner)
         if lease is not None:
             self.running.append(noted)
         return lease
 
-    def end(self, noted: Noted, exit_code: int, *, stopped_by_us: bool = False) -> None:
+    def end(self, noted: Noted, exit_code: int, *, during_shutdown: bool = False) -> None:
         """A worker has ended, as the executor's own thread would tell."""
         if noted in self.running:
             self.running.remove(noted)
-        noted.job.ended(Ending(exit_code, stopped_by_us))
+        noted.job.on_exit(ProcessExit(exit_code, during_shutdown))

@@ -36,13 +36,13 @@ def waiting(asked: Asked) -> Asked:
 
 
 def told(store: Store, run_id: int) -> list[str]:
-    with store.reading() as session:
-        found = events.after(session, run_id, 0)
+    with store.read_session() as session:
+        found = events.list_after(session, run_id, 0)
     return [event.data["status"] for event in found if event.kind == events.STATUS]
 
 
 def status_of(store: Store, run_id: int) -> str:
-    with store.reading() as session:
+    with store.read_session() as session:
         return runs.get(session, run_id).status
 
 
@@ -60,7 +60,7 @@ def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None
     answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert {answer.status_code for answer in answers} == {202}
     assert told(store, run_id) == [QUEUED, RUNNING]
-    with store.writing() as session:
+    with store.write_session() as session:
         assert runs.finish(session, run_id, CANCELLED, lease=lease)
     again = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert {answer.status_code for answer in again} == {409}
@@ -69,14 +69,14 @@ def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None
 
 def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_path) -> None:
     for _ in range(ROUNDS):
-        with store.writing() as session:
+        with store.write_session() as session:
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
             lease = runs.claim(session, run_id, "worker")
         together = threading.Barrier(2)
 
         def end_as_a_worker(run_id=run_id, lease=lease, together=together) -> None:
             together.wait()
-            with store.writing() as session:
+            with store.write_session() as session:
                 runs.finish(session, run_id, SUCCEEDED, lease=lease)
 
         def cancel(run_id=run_id, together=together) -> bool:
@@ -121,8 +121,8 @@ def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
             ]
             for one in asked:
                 one.result()
-        with store.reading() as session:
-            assert not runs.newest(session, limit=10)
+        with store.read_session() as session:
+            assert not runs.list_newest(session, limit=10)
 
 
 def test_a_run_deleted_while_its_map_is_computed_is_no_error(

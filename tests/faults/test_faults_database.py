@@ -15,7 +15,7 @@ from service.flows import training
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import database, events, runs
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 from tests.conftest import Service
 from tests.faults.tiny import TINY, undisturbed, weights
 from tests.uploads.conftest import Asked
@@ -118,30 +118,30 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(database, "IDLE_TIMEOUT_SECONDS", 1)
-    with opened(migrated_postgres) as stopped, opened(migrated_postgres) as other:
-        with other.writing() as session:
+    with open_store(migrated_postgres) as stopped, open_store(migrated_postgres) as other:
+        with other.write_session() as session:
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
             lease = runs.claim(session, run_id, "worker")
 
         def hold_the_row_and_stop() -> None:
-            with stopped.writing() as session:
+            with stopped.write_session() as session:
                 assert runs.advance(session, run_id, 0, lease=lease)
-                with pytest.raises(StoreBusy), other.writing() as waits:
-                    runs.heartbeat(waits, run_id, lease=lease)
+                with pytest.raises(StoreBusy), other.write_session() as waits:
+                    runs.update_heartbeat(waits, run_id, lease=lease)
                 assert gone_on_within_ten_seconds()
 
         def gone_on_within_ten_seconds() -> bool:
             for _ in range(50):
                 try:
-                    with other.writing() as session:
-                        return runs.requeue(session, lease, strikes=1)
+                    with other.write_session() as session:
+                        return runs.requeue(session, lease, lost_workers=1)
                 except StoreBusy:
                     continue
             return False
 
         with pytest.raises(StoreBusy):
             hold_the_row_and_stop()
-        with other.reading() as session:
+        with other.read_session() as session:
             assert runs.get(session, run_id).status == runs.QUEUED
 
 
@@ -174,9 +174,9 @@ def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
     fail_at_epoch_one(monkeypatch, StoreBusy("no answer"), times)
     spec = RunSpec.model_validate(TINY)
     run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, run_id)
-        found = events.after(session, run_id, 0)
+        found = events.list_after(session, run_id, 0)
     assert [one.data["status"] for one in found if one.kind == events.STATUS] == told
     assert (run.error and run.error.type, run.attempt) == (error, 3)
     assert run.epochs_done == (0 if error else 3)
@@ -192,11 +192,11 @@ def test_last_words_that_did_not_fit_are_told_by_the_exit_code(
         # The worker's own words; who started it finds room again.
         if since == (runs.RUNNING,):
             raise StoreFull("no room")
-        return finish(session, run_id, status, *more, since=since, lease=lease)
+        return finish(session, run_id, status, *more, from_statuses=since, lease=lease)
 
     monkeypatch.setattr(runs, "finish", find_no_room)
     spec = RunSpec.model_validate(TINY)
     run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, run_id)
     assert (run.status, run.error.type, run.epochs_done) == ("failed", "disk_full", 0)

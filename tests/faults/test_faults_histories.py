@@ -34,9 +34,9 @@ from service.flows.rescue import Rescuer
 from service.flows.workspace import Workspace
 from service.store import deleted_runs, epochs, events, runs
 from service.store.request_keys import RequestKey
+from service.store.rows import Base
 from service.store.runs import FAILED, QUEUED, RUNNING, SUCCEEDED, Lease
 from service.store.store import Store
-from service.store.tables import Base
 from tests.faults.expected import MAX_ATTEMPTS, Expected
 from tests.faults.noting import Noted, NotingExecutor
 from tests.torture import invariants
@@ -97,7 +97,7 @@ class Histories(RuleBasedStateMachine):
         return expected is not None and expected.holder == worker.lease
 
     def is_known(self, run_id: int) -> bool:
-        return self.executor.has(training.job_name(run_id))
+        return self.executor.has_task(training.job_name(run_id))
 
     # Clients.
 
@@ -187,12 +187,12 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def free_some_deleted_space(self) -> None:
-        with self.store.reading() as session:
-            run_ids = deleted_runs.ids(session)
+        with self.store.read_session() as session:
+            run_ids = deleted_runs.list_ids(session)
         for run_id in run_ids:
-            with self.store.writing() as session:
+            with self.store.write_session() as session:
                 if not deleted_runs.free_batch(session, self.store.blobs, run_id, 1):
-                    deleted_runs.remove(session, self.store.blobs, run_id)
+                    deleted_runs.delete_run(session, self.store.blobs, run_id)
 
     # Workers.
 
@@ -202,7 +202,7 @@ class Histories(RuleBasedStateMachine):
         noted = data.draw(st.sampled_from(self.executor.waiting))
         expected = self.model.get(noted.run_id)
         waits = expected is not None and expected.status == QUEUED
-        assert noted.job.wanted() == waits
+        assert noted.job.should_start() == waits
         # A worker may have started just before the run was ended or taken elsewhere.
         lease = self.executor.take(noted)
         assert (lease is not None) == waits
@@ -235,7 +235,7 @@ class Histories(RuleBasedStateMachine):
             return
         expected = self.model.get(worker.lease.run_id)
         status = SUCCEEDED if worker.done == worker.total else FAILED
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             ended = runs.finish(session, worker.lease.run_id, status, lease=worker.lease)
         assert ended == self.holds(worker)
         if ended and expected:
@@ -295,8 +295,8 @@ class Histories(RuleBasedStateMachine):
         self.now += LEASE_SECONDS + 1
         for worker in self.all_workers:
             if worker.beats:
-                with self.store.writing() as session:
-                    beat = runs.heartbeat(session, worker.lease.run_id, lease=worker.lease)
+                with self.store.write_session() as session:
+                    beat = runs.update_heartbeat(session, worker.lease.run_id, lease=worker.lease)
                 assert beat == self.holds(worker)
         alive = {worker.lease for worker in self.all_workers if worker.beats}
         lost = [i for i, run in self.model.items() if run.holder and run.holder not in alive]
@@ -324,7 +324,7 @@ class Histories(RuleBasedStateMachine):
                 if self.holds(worker):
                     self.model[worker.lease.run_id].left(strikes=0)
                 self.gone(worker)
-                self.executor.end(worker.noted, -signal.SIGTERM, stopped_by_us=True)
+                self.executor.end(worker.noted, -signal.SIGTERM, during_shutdown=True)
         self.executor = NotingExecutor(self.store)
         self.rescuer = Rescuer(self.store, self.executor, self.workspace)
         training.pick_up(self.store, self.executor, self.workspace)
@@ -334,22 +334,24 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
-        with self.store.reading() as session:
-            found = {run.id: run for run in runs.newest(session, limit=1000)}
+        with self.store.read_session() as session:
+            found = {run.id: run for run in runs.list_newest(session, limit=1000)}
             assert found.keys() == self.model.keys()
             for run_id, expected in self.model.items():
                 run = found[run_id]
                 assert (run.status, run.epochs_done, run.epochs_total) == (
                     expected.status, expected.done, expected.total,
                 )  # fmt: skip
-                assert (run.attempt, run.strikes, run.cancel_requested) == (
+                assert (run.attempt, run.lost_workers, run.cancel_requested) == (
                     expected.attempt, expected.strikes, expected.cancel_requested,
                 )  # fmt: skip
                 owner = expected.holder.owner if expected.holder else None
                 assert run.lease_owner == owner
                 assert (run.finished_at is not None) == expected.ended
-                assert [told.data for told in events.after(session, run_id, 0)] == expected.told
-                kept = epochs.all_of(session, run_id)
+                assert [
+                    told.data for told in events.list_after(session, run_id, 0)
+                ] == expected.told
+                kept = epochs.list_epochs(session, run_id)
                 assert [one.epoch for one in kept] == list(range(expected.done + 1))
                 assert [one.checkpoint.sha256 for one in kept] == self.digests[: len(kept)]
 

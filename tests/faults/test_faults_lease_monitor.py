@@ -73,7 +73,7 @@ FAULTS = [
 def lose_a_worker(one: Asked) -> int:
     """A run that a worker took which is not heard of any more; its id."""
     spec = RunSpec.model_validate(TINY)
-    with one.services.store.writing() as session:
+    with one.services.store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
         assert runs.claim(session, run.id, "a worker that is gone")
     return run.id

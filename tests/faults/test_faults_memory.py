@@ -19,9 +19,9 @@ from service.flows import training
 from service.flows.endings import cause_of
 from service.flows.quarantine import sound_checkpoint
 from service.flows.workspace import Workspace
-from service.jobs import Ending, Job, ProcessExecutor, kernel_kills
+from service.jobs import ProcessExecutor, ProcessExit, Task, kernel_kills
 from service.store import epochs, runs
-from service.store.store import opened
+from service.store.store import open_store
 from tests.faults.hoarding import LIMIT_BYTES
 from tests.script_environment import script_environment
 from tests.torture import invariants
@@ -96,12 +96,12 @@ SCRIPT = """
 import os, queue, sys
 from pathlib import Path
 Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
-from service.jobs import EXECUTORS, Job
+from service.jobs import EXECUTORS, Task
 from hoarding import hoard
 
 endings = queue.Queue()
 executor = EXECUTORS["processes"](1, ())
-executor.submit(Job(hoard, (), endings.put))
+executor.submit(Task(hoard, (), endings.put))
 print(endings.get(timeout=60))
 executor.close()
 """
@@ -118,8 +118,8 @@ def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
         timeout=SECONDS * 2,
         check=True,
     )
-    assert told.stdout.strip() == str(Ending(-signal.SIGKILL, False, out_of_memory=True))
-    assert cause_of(Ending(-signal.SIGKILL, False, out_of_memory=True)).type == "oom"
+    assert told.stdout.strip() == str(ProcessExit(-signal.SIGKILL, False, out_of_memory=True))
+    assert cause_of(ProcessExit(-signal.SIGKILL, False, out_of_memory=True)).type == "oom"
 
 
 def tell_and_wait(file: Path) -> None:
@@ -140,8 +140,8 @@ def test_a_sigkill_is_the_kernels_where_its_count_went_up(
 ) -> None:
     kills(3)
     file = tmp_path / "pid"
-    endings: queue.Queue[Ending] = queue.Queue()
-    executor.submit(Job(tell_and_wait, (file,), endings.put, name="one"))
+    endings: queue.Queue[ProcessExit] = queue.Queue()
+    executor.submit(Task(tell_and_wait, (file,), endings.put, name="one"))
     deadline = time.monotonic() + SECONDS
     while not (file.exists() and file.read_text()):
         assert time.monotonic() < deadline
@@ -149,7 +149,7 @@ def test_a_sigkill_is_the_kernels_where_its_count_went_up(
     kills(4 if by_the_kernel else 3)
     os.kill(int(file.read_text()), signal.SIGKILL)
     ending = endings.get(timeout=SECONDS)
-    assert ending == Ending(-signal.SIGKILL, False, out_of_memory=by_the_kernel)
+    assert ending == ProcessExit(-signal.SIGKILL, False, out_of_memory=by_the_kernel)
     assert cause_of(ending).type == ("oom" if by_the_kernel else "worker_killed")
 
 
@@ -172,14 +172,14 @@ def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(
     place = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path)
     # A batch of all images: some hundred MiB more than testing takes.
     spec = RunSpec(dataset="digits", epochs=2, batch_size=1500, probes={"per_class": 1})
-    with opened(place.database) as store:
-        with store.writing() as session:
+    with open_store(place.database) as store:
+        with store.write_session() as session:
             run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
         worker = FORKS.Process(target=train_with_little_memory, args=(place, run_id))
         worker.start()
         worker.join(SECONDS * 2)
         assert worker.exitcode == 0
-        with store.reading() as session:
+        with store.read_session() as session:
             run = runs.get(session, run_id)
             first = epochs.get(session, run_id, 0)
         assert (run.status, run.error.type, run.epochs_done) == ("failed", "oom", 0), run.error

@@ -48,7 +48,7 @@ def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Ex
             refused.append(error)
 
     asking = threading.Thread(target=ask)
-    with store.writing() as session:
+    with store.write_session() as session:
         assert earlier(session, run_id)
         asking.start()
         asking.join(0.5)
@@ -62,7 +62,7 @@ def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int
         deletion.delete_run, store, waiting, lambda session, one: runs.claim(session, one, "worker")
     )
     assert isinstance(refusal, RunConflict)
-    with store.reading() as session:
+    with store.read_session() as session:
         assert runs.get(session, waiting).status == runs.RUNNING
 
 
@@ -74,7 +74,7 @@ def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelle
         lambda session, one: runs.resume(session, one, SPEC.model_dump(mode="json"), 5),
     )
     assert isinstance(refusal, RunConflict)
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, cancelled)
     assert (run.status, run.epochs_total) == (runs.QUEUED, 5)
 
@@ -85,7 +85,7 @@ class Deleting(NotingExecutor):
     def kill(self, name: str) -> None:
         super().kill(name)
         run_id = self.killed[-1].run_id
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             assert runs.finish(session, run_id, runs.CANCELLED)
         deletion.delete_run(self.store, run_id)
 

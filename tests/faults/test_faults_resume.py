@@ -66,8 +66,8 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
     done = camreel(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
     assert done.returncode == 0, done.stderr
     assert f"Run {failed} succeeded with 5 epochs." in done.stdout
-    with Store.open(f"sqlite:///{tmp_path / 'camreel.db'}").reading() as session:
-        kept = epochs.all_of(session, failed)
+    with Store.open(f"sqlite:///{tmp_path / 'camreel.db'}").read_session() as session:
+        kept = epochs.list_epochs(session, failed)
     assert [epoch.checkpoint.sha256 for epoch in kept] == expected
 
 
@@ -78,16 +78,16 @@ def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
     workspace = Workspace(url, "sql", tmp_path)
     spec = RunSpec.model_validate(TINY | {"epochs": 1})
     run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
-    with store.writing() as session:
+    with store.write_session() as session:
         last = epochs.get(session, run_id, 1)
         data = bytearray(store.blobs.get(session, last.checkpoint.blob_key))
         data[-1] ^= 1
         store.blobs.put(session, last.checkpoint.blob_key, bytes(data))
     training.resume_run(store, InlineExecutor(), workspace, run_id, 2)
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, run_id)
         last = epochs.get(session, run_id, 1)
     assert (run.status, run.error.type, run.epochs_done) == ("failed", "checkpoint_corrupt", 1)
-    assert last.quarantined == "corrupt"
+    assert last.quarantine_reason == "corrupt"
     with pytest.raises(EpochQuarantined):
         sound_checkpoint(store, last)

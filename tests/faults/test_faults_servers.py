@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from service.store.store import opened
+from service.store.store import open_store
 from tests.conftest import Service
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
 from tests.processes import fork_server_pids, is_alive, wait_until, worker_pids
@@ -26,7 +26,7 @@ def expected() -> list[str]:
 
 
 def check(folder: Path) -> None:
-    with opened(f"sqlite:///{folder / 'camreel.db'}") as store:
+    with open_store(f"sqlite:///{folder / 'camreel.db'}") as store:
         invariants.check(store, folder)
 
 

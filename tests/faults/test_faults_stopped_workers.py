@@ -17,7 +17,7 @@ from service.flows import training
 from service.flows.rescue import Rescuer
 from service.flows.workspace import Workspace
 from service.store import database, runs
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 from tests.conftest import Service
 from tests.faults.noting import NotingExecutor
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
@@ -54,7 +54,7 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
     file = tmp_path / "camreel.db"
     file.write_bytes(migrated_sqlite.read_bytes())
     workspace = Workspace(f"sqlite:///{file}", "sql", tmp_path)
-    with opened(workspace.database) as store, store.writing() as session:
+    with open_store(workspace.database) as store, store.write_session() as session:
         spec = RunSpec.model_validate(TINY)
         run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
     # Of a machine that was put to sleep, say: no service is there to kill it.
@@ -98,7 +98,7 @@ def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
     assert service.wait(run_id)["status"] == "succeeded"
     assert weights(service, run_id) == expected
     assert service.wait(other)["status"] == "succeeded"
-    with opened(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
+    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
         invariants.check(store, tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_one_stopped_where_nobody_can_read_is_killed_too(
     rescuer.look(0.0)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     with (
-        opened(f"sqlite:///{store.file}") as rescuer.store,
+        open_store(f"sqlite:///{store.file}") as rescuer.store,
         closing(sqlite3.connect(store.file, isolation_level=None)) as stopped,
     ):
         stopped.execute("BEGIN EXCLUSIVE")

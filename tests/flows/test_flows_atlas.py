@@ -13,7 +13,7 @@ from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
 CLASSES = AtlasQuery(1, ("layer-cam",), AtlasRows.CLASSES, image="test:20", epochs="1")
 
@@ -27,14 +27,14 @@ def store(tmp_path):
         samples_per_epoch=100,
         architecture={"channels": [4, 6], "hidden_units": 12},
     )
-    with opened(url) as store:
+    with open_store(url) as store:
         schema.ensure(store)
         start_run(store, InlineExecutor(), Workspace(url, "sql", tmp_path), spec)
         yield store
 
 
 def execute(store, statement: str) -> list:
-    with store.writing() as session:
+    with store.write_session() as session:
         result = session.execute(text(statement))
         return [tuple(row) for row in result] if result.returns_rows else []
 

@@ -19,7 +19,7 @@ from service.jobs.inline import InlineExecutor
 from service.settings import Settings
 from service.store import epochs, runs, schema, training_states
 from service.store.runs import Run
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 SPEC = RunSpec.model_validate(
     {
@@ -41,7 +41,7 @@ def _threads() -> Iterator[None]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with opened(f"sqlite:///{tmp_path / 'camreel.db'}") as opened_store:
+    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as opened_store:
         schema.ensure(opened_store)
         yield opened_store
 
@@ -52,16 +52,16 @@ def workspace(store: Store, tmp_path: Path) -> Workspace:
 
 
 def run_of(store: Store, run_id: int) -> Run:
-    with store.reading() as session:
+    with store.read_session() as session:
         return runs.get(session, run_id)
 
 
 def bits(store: Store, run_id: int) -> list[str]:
     """Digests of all checkpoints and of the last optimizer's state."""
-    with store.reading() as session:
-        state = training_states.find(session, run_id)
+    with store.read_session() as session:
+        state = training_states.get(session, run_id)
         assert state is not None
-        found = epochs.all_of(session, run_id)
+        found = epochs.list_epochs(session, run_id)
     return [*(epoch.checkpoint.sha256 for epoch in found), state.sha256]
 
 
@@ -150,7 +150,7 @@ def test_a_run_of_an_older_version_goes_on_and_says_that_its_environment_is_unkn
     store: Store, workspace: Workspace
 ) -> None:
     run_id = train(store, workspace)
-    with store.writing() as session:
+    with store.write_session() as session:
         session.connection().exec_driver_sql("UPDATE runs SET environment = NULL")
     (reason,) = reasons_not_reproducible(run_of(store, run_id))
     assert "not recorded" in reason
@@ -194,8 +194,8 @@ def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store
         training.queue_run(store, executor_with("cpu"), CUDA)
     assert refusal.value.field == "device"
     assert refusal.value.allowed == {"enum": ["auto", "cpu"]}
-    with store.reading() as session:
-        assert runs.newest(session, limit=10) == []
+    with store.read_session() as session:
+        assert runs.list_newest(session, limit=10) == []
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
@@ -207,8 +207,8 @@ def test_a_device_that_a_worker_has_is_taken(store: Store, device: str) -> None:
 
 def test_a_run_whose_device_is_gone_is_not_resumed(store: Store) -> None:
     run, _ = training.queue_run(store, executor_with("cpu", "cuda"), CUDA)
-    with store.writing() as session:
-        runs.finish(session, run.id, runs.CANCELLED, since=(runs.QUEUED,))
+    with store.write_session() as session:
+        runs.finish(session, run.id, runs.CANCELLED, from_statuses=(runs.QUEUED,))
     with pytest.raises(RunConflict, match="cuda"):
         training.extend_run(store, run.id, None, executor=executor_with("cpu"))
     assert run_of(store, run.id).status == runs.CANCELLED

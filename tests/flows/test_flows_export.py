@@ -15,7 +15,7 @@ from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def viewer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     url = f"sqlite:///{folder / 'camreel.db'}"
     spec = RunSpec(dataset="digits", epochs=2, samples_per_epoch=200)
-    with opened(url) as store:
+    with open_store(url) as store:
         schema.ensure(store)
         start_run(store, InlineExecutor(), Workspace(url, "sql", folder), spec)
         yield Viewer(store, folder, memory_bytes=2**26)

@@ -19,7 +19,7 @@ from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
 THREADS = 100
 IMAGE = "test:20"  # no probe: nothing of it was recorded
@@ -50,7 +50,7 @@ def store(tmp_path_factory: pytest.TempPathFactory):
         samples_per_epoch=100,
         architecture={"channels": [4, 6], "hidden_units": 12},
     )
-    with opened(url) as store:
+    with open_store(url) as store:
         schema.ensure(store)
         start_run(store, InlineExecutor(), Workspace(url, "sql", folder), spec)
         yield store

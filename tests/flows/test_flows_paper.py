@@ -25,7 +25,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
     schema.ensure(store)
     values: dict[str, Any] = {"dataset": "digits", "epochs": 4}
     spec = paper_spec("adam-sigmoid", 0).model_validate(values)
-    with store.writing() as session:
+    with store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
     train_run(workspace, run.id)
     return Viewer(store, folder)

@@ -14,14 +14,14 @@ from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import runs, schema
-from service.store.store import opened
+from service.store.store import open_store
 
 NAME = "<script>alert(1)</script>"
 
 
 @pytest.fixture
 def store(tmp_path):
-    with opened(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
+    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
         schema.ensure(store)
         yield store
 
@@ -47,7 +47,7 @@ def test_the_papers_epochs_are_every_second_one():
 def test_a_run_without_epochs_has_a_report_that_changes_with_its_status(store, tmp_path):
     pictures = Pictures(Viewer(store, tmp_path))
     spec = RunSpec(dataset="digits", name=NAME)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.create(session, spec.name, [], spec.model_dump(mode="json"), spec.epochs)
     queued = run_report(pictures, ReportQuery(1))
     text = queued.draw().decode()
@@ -59,8 +59,8 @@ def test_a_run_without_epochs_has_a_report_that_changes_with_its_status(store, t
         run_report(pictures, ReportQuery(1, epochs="soup"))
     with pytest.raises(RunNotFound):
         run_report(pictures, ReportQuery(2))
-    with store.writing() as session:
-        assert runs.finish(session, 1, runs.CANCELLED, since=(runs.QUEUED,))
+    with store.write_session() as session:
+        assert runs.finish(session, 1, runs.CANCELLED, from_statuses=(runs.QUEUED,))
     cancelled = run_report(pictures, ReportQuery(1))
     assert cancelled.etag != queued.etag
     assert b"ended before its first epoch" in cancelled.draw()

@@ -16,13 +16,13 @@ from service.core.spec import RunSpec
 from service.errors import StoreBusy
 from service.settings import Settings
 from service.store import epochs, runs
-from service.store.epochs import Checkpoint, Measures
+from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.store import Store
 from tests.conftest import Service
 from tests.http.test_http_events import events
 from tests.http.test_http_refusals import problem
 
-MEASURES = Measures(0.5, 0.8, 0.4, 0.9, [0.25, 1.0], 1.0, 1.5)
+MEASURES = EpochMetrics(0.5, 0.8, 0.4, 0.9, [0.25, 1.0], 1.0, 1.5)
 LONG_SPEC = {"dataset": "digits", "epochs": 50, "batch_size": 1}
 
 
@@ -158,19 +158,19 @@ class App:
     def new_run(self) -> int:
         """A run that trains, as far as the database knows."""
         spec = RunSpec(dataset="digits").model_dump(mode="json")
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             run_id = runs.create(session, "", [], spec, 3).id
             runs.claim(session, run_id, "somebody")
         return run_id
 
     def add_epoch(self, run_id: int, epoch: int) -> None:
         key = f"runs/{run_id}/epochs/{epoch}.safetensors"
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             self.store.blobs.put(session, key, b"bytes")
             epochs.add(session, run_id, epoch, MEASURES, Checkpoint(f"{epoch:064x}", 5, key))
 
     def end(self, run_id: int) -> None:
-        with self.store.writing() as session:
+        with self.store.write_session() as session:
             runs.finish(session, run_id, runs.SUCCEEDED)
 
 
@@ -317,7 +317,7 @@ def test_streams_go_on_after_the_database_could_not_be_read(
                 raise RuntimeError("the driver's own")
 
             with monkeypatch.context() as broken:
-                broken.setattr(run_events.runs, "pulses", fail)
+                broken.setattr(run_events.runs, "get_progress_of_many", fail)
                 await until(lambda: failures)
             app.add_epoch(run_id, 0)
             await until(lambda: b"event: epoch" in client.body)
@@ -338,7 +338,7 @@ def test_a_stream_that_cannot_begin_without_the_database_is_503(
                 raise StoreBusy("The database is locked.")
 
             with monkeypatch.context() as locked:
-                locked.setattr(run_events.runs, "with_ids", fail)
+                locked.setattr(run_events.runs, "get_many", fail)
                 refused = Client(app, path)
                 await asyncio.wait_for(refused.task, 20)
             assert refused.status == 503

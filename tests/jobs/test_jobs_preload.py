@@ -31,13 +31,13 @@ SCRIPT = f"""
 import sys, threading
 from pathlib import Path
 from service.flows.training import WORKER_IMPORTS
-from service.jobs import EXECUTORS, Job
+from service.jobs import EXECUTORS, Task
 from test_jobs_preload import describe_worker
 
 executor = EXECUTORS["processes"](1, WORKER_IMPORTS)
 for file in sys.argv[1:]:
     ended = threading.Event()
-    executor.submit(Job(describe_worker, (Path(file),), lambda _: ended.set()))
+    executor.submit(Task(describe_worker, (Path(file),), lambda _: ended.set()))
     assert ended.wait({SECONDS})
 executor.close()
 """

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from service.jobs import EXECUTORS, Ending, Executor, Job, processes
+from service.jobs import EXECUTORS, Executor, ProcessExit, Task, processes
 from tests.processes import wait_until
 from tests.script_environment import script_environment
 
@@ -37,7 +37,7 @@ def executor() -> Iterator[Callable[[int], Executor]]:
 
 
 @pytest.fixture
-def endings() -> queue.Queue[Ending]:
+def endings() -> queue.Queue[ProcessExit]:
     return queue.Queue()
 
 
@@ -129,15 +129,15 @@ def survive_ctrl_c(file: Path) -> None:
 
 
 def test_a_job_runs_in_another_process_and_its_end_is_told(executor, endings, tmp_path):
-    executor(1).submit(Job(write_line, (tmp_path / "lines", "done"), endings.put))
-    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    executor(1).submit(Task(write_line, (tmp_path / "lines", "done"), endings.put))
+    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
     assert (tmp_path / "lines").read_text() == "done\n"
 
 
 def test_as_many_run_at_once_as_were_asked_for_and_no_more(executor, endings, tmp_path):
     two = executor(2)
     for i in range(4):
-        two.submit(Job(meet, (tmp_path, str(i), 2), endings.put))
+        two.submit(Task(meet, (tmp_path, str(i), 2), endings.put))
     for _ in range(4):
         assert endings.get(timeout=SECONDS).exit_code == 0
     assert max(int(file.read_text()) for file in tmp_path.glob("*.seen")) == 2
@@ -146,7 +146,7 @@ def test_as_many_run_at_once_as_were_asked_for_and_no_more(executor, endings, tm
 def test_jobs_start_in_their_order(executor, endings, tmp_path):
     one = executor(1)
     for i in range(3):
-        one.submit(Job(write_line, (tmp_path / "lines", str(i)), endings.put))
+        one.submit(Task(write_line, (tmp_path / "lines", str(i)), endings.put))
     for _ in range(3):
         endings.get(timeout=SECONDS)
     assert (tmp_path / "lines").read_text().split() == ["0", "1", "2"]
@@ -164,9 +164,9 @@ def test_how_a_process_ended_is_told_and_its_slot_is_free_again(executor, ending
     ]
     one = executor(1)
     for function, arguments, _ in jobs:
-        one.submit(Job(function, arguments, endings.put))
+        one.submit(Task(function, arguments, endings.put))
     for *_, exit_code in jobs:
-        assert endings.get(timeout=SECONDS) == Ending(exit_code, stopped_by_us=False)
+        assert endings.get(timeout=SECONDS) == ProcessExit(exit_code, during_shutdown=False)
 
 
 def test_killed_jobs_leave_no_descriptor(executor, endings):
@@ -174,7 +174,7 @@ def test_killed_jobs_leave_no_descriptor(executor, endings):
 
     def descriptors_after_kills(count: int) -> int:
         for _ in range(count):
-            one.submit(Job(kill_itself, (signal.SIGKILL,), endings.put))
+            one.submit(Task(kill_itself, (signal.SIGKILL,), endings.put))
         for _ in range(count):
             endings.get(timeout=SECONDS)
         return len(list(Path("/proc/self/fd").iterdir()))
@@ -185,14 +185,14 @@ def test_killed_jobs_leave_no_descriptor(executor, endings):
 
 def test_a_job_that_cannot_be_started_is_told_as_one_that_failed(executor, endings):
     one = executor(1)
-    one.submit(Job(write_line, (threading.Lock(), "no lock can be sent"), endings.put))
+    one.submit(Task(write_line, (threading.Lock(), "no lock can be sent"), endings.put))
     ending = endings.get(timeout=5)
     assert ending.exit_code != 0
-    assert not ending.stopped_by_us
+    assert not ending.during_shutdown
 
 
 def test_ctrl_c_is_the_parents_to_answer(executor, endings, tmp_path):
-    executor(1).submit(Job(survive_ctrl_c, (tmp_path / "file",), endings.put))
+    executor(1).submit(Task(survive_ctrl_c, (tmp_path / "file",), endings.put))
     assert endings.get(timeout=SECONDS).exit_code == 0
     assert (tmp_path / "file").read_text() == "alive"
 
@@ -200,12 +200,12 @@ def test_ctrl_c_is_the_parents_to_answer(executor, endings, tmp_path):
 def test_closing_ends_what_runs_and_drops_what_waits(executor, endings, lives, tmp_path):
     two = executor(2)
     for _ in range(2):
-        two.submit(Job(stay_connected, (port_of(lives),), endings.put))
+        two.submit(Task(stay_connected, (port_of(lives),), endings.put))
     for _ in range(3):
-        two.submit(Job(write_line, (tmp_path / "lines", "too late"), endings.put))
+        two.submit(Task(write_line, (tmp_path / "lines", "too late"), endings.put))
     connections = [lives.accept()[0] for _ in range(2)]
     two.close()
-    assert [endings.get(timeout=0) for _ in range(2)] == [Ending(-signal.SIGTERM, True)] * 2
+    assert [endings.get(timeout=0) for _ in range(2)] == [ProcessExit(-signal.SIGTERM, True)] * 2
     assert all(map(has_ended, connections))
     assert endings.empty()
     assert not (tmp_path / "lines").exists()
@@ -215,7 +215,7 @@ def test_closing_ends_what_runs_and_drops_what_waits(executor, endings, lives, t
 def test_closing_while_processes_start_leaves_none(executor, endings, lives, delay_seconds):
     one = executor(2)
     for _ in range(4):
-        one.submit(Job(stay_connected, (port_of(lives),), endings.put))
+        one.submit(Task(stay_connected, (port_of(lives),), endings.put))
     time.sleep(delay_seconds)
     one.close()
     lives.setblocking(False)
@@ -223,7 +223,7 @@ def test_closing_while_processes_start_leaves_none(executor, endings, lives, del
         while True:
             assert has_ended(lives.accept()[0])
     while not endings.empty():
-        assert endings.get().stopped_by_us
+        assert endings.get().during_shutdown
 
 
 def test_a_process_that_does_not_listen_is_killed_after_a_grace(
@@ -231,10 +231,10 @@ def test_a_process_that_does_not_listen_is_killed_after_a_grace(
 ):
     monkeypatch.setattr(processes, "TERMINATION_GRACE_SECONDS", 0.2)
     one = executor(1)
-    one.submit(Job(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
+    one.submit(Task(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
     life, _ = lives.accept()
     one.close()
-    assert endings.get(timeout=0) == Ending(-signal.SIGKILL, stopped_by_us=True)
+    assert endings.get(timeout=0) == ProcessExit(-signal.SIGKILL, during_shutdown=True)
     assert has_ended(life)
 
 
@@ -243,7 +243,7 @@ def stopped_fork_server(executor, endings, monkeypatch) -> Iterator[int]:
     """The process id of what workers are forked from, stopped: it forks none and reports none."""
     monkeypatch.setattr(processes, "TERMINATION_GRACE_SECONDS", 0.2)
     first = executor(1)
-    first.submit(Job(print, (), endings.put))
+    first.submit(Task(print, (), endings.put))
     assert endings.get(timeout=SECONDS).exit_code == 0
     process_id = multiprocessing.forkserver._forkserver._forkserver_pid
     yield process_id
@@ -255,26 +255,26 @@ def test_closing_is_bounded_while_what_workers_are_forked_from_is_stopped(
     executor, endings, lives, stopped_fork_server
 ):
     one = executor(2)
-    one.submit(Job(stay_connected, (port_of(lives),), endings.put))
+    one.submit(Task(stay_connected, (port_of(lives),), endings.put))
     life, _ = lives.accept()
     os.kill(stopped_fork_server, signal.SIGSTOP)
-    one.submit(Job(stay_connected, (port_of(lives),), endings.put))  # it never starts
+    one.submit(Task(stay_connected, (port_of(lives),), endings.put))  # it never starts
     wait_until(lambda: one._starting)
     began = time.monotonic()
     one.close()
     assert time.monotonic() - began < SECONDS
     assert has_ended(life)
     ends = [endings.get(timeout=SECONDS) for _ in range(2)]
-    assert all(ending.stopped_by_us for ending in ends)
+    assert all(ending.during_shutdown for ending in ends)
     # The next executor starts another.
     two = executor(1)
-    two.submit(Job(print, (), endings.put))
-    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    two.submit(Task(print, (), endings.put))
+    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
 
 
 def test_an_abort_waits_for_nothing(executor, endings, lives, stopped_fork_server):
     one = executor(1)
-    one.submit(Job(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
+    one.submit(Task(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
     life, _ = lives.accept()
     os.kill(stopped_fork_server, signal.SIGSTOP)
     one.abort()
@@ -282,14 +282,14 @@ def test_an_abort_waits_for_nothing(executor, endings, lives, stopped_fork_serve
 
 
 def test_a_slot_goes_on_after_a_job_whose_end_cannot_be_handled(executor, endings, caplog):
-    def fail_to_handle(_: Ending) -> None:
+    def fail_to_handle(_: ProcessExit) -> None:
         raise RuntimeError("a bug")
 
     one = executor(1)
-    one.submit(Job(print, (), fail_to_handle, wanted=lambda: 1 / 0))
-    one.submit(Job(print, (), fail_to_handle))
-    one.submit(Job(print, (), endings.put))
-    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    one.submit(Task(print, (), fail_to_handle, should_start=lambda: 1 / 0))
+    one.submit(Task(print, (), fail_to_handle))
+    one.submit(Task(print, (), endings.put))
+    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
@@ -298,27 +298,32 @@ def test_a_job_is_known_by_its_name_and_killed_by_it_even_when_it_is_stopped(
 ):
     one = executor(1)
     port = port_of(lives)
-    one.submit(Job(tell_and_stay, (port,), endings.put, name="runs"))
-    one.submit(Job(print, (), endings.put, name="waits"))
+    one.submit(Task(tell_and_stay, (port,), endings.put, name="runs"))
+    one.submit(Task(print, (), endings.put, name="waits"))
     life, _ = lives.accept()
     os.kill(int(life.recv(16)), signal.SIGSTOP)
     one.kill("waits")
-    assert [one.has(name) for name in ("runs", "waits", "nobody")] == [True, True, False]
+    assert [one.has_task(name) for name in ("runs", "waits", "nobody")] == [True, True, False]
     one.kill("runs")
     ends = [endings.get(timeout=SECONDS) for _ in range(2)]
-    assert ends == [Ending(-signal.SIGKILL, stopped_by_us=False), Ending(0, stopped_by_us=False)]
+    assert ends == [
+        ProcessExit(-signal.SIGKILL, during_shutdown=False),
+        ProcessExit(0, during_shutdown=False),
+    ]
     assert has_ended(life)
     one.close()
-    assert not one.has("runs")
-    assert not one.has("waits")
+    assert not one.has_task("runs")
+    assert not one.has_task("waits")
 
 
 def test_a_job_that_is_not_wanted_when_its_turn_comes_is_dropped(executor, endings, tmp_path):
     one = executor(1)
-    job = Job(write_line, (tmp_path / "lines", "unwanted"), endings.put, wanted=lambda: False)
+    job = Task(
+        write_line, (tmp_path / "lines", "unwanted"), endings.put, should_start=lambda: False
+    )
     one.submit(job)
-    one.submit(Job(write_line, (tmp_path / "lines", "wanted"), endings.put))
-    assert endings.get(timeout=SECONDS) == Ending(0, stopped_by_us=False)
+    one.submit(Task(write_line, (tmp_path / "lines", "wanted"), endings.put))
+    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
     one.close()
     assert endings.empty()
     assert (tmp_path / "lines").read_text() == "wanted\n"
@@ -328,7 +333,7 @@ def test_a_closed_executor_takes_nothing_and_can_be_closed_again(executor, endin
     one = executor(1)
     one.close()
     with pytest.raises(RuntimeError):
-        one.submit(Job(fail, (), endings.put))
+        one.submit(Task(fail, (), endings.put))
     one.close()
     assert endings.empty()
 
@@ -336,15 +341,15 @@ def test_a_closed_executor_takes_nothing_and_can_be_closed_again(executor, endin
 @pytest.mark.parametrize(
     "job",
     [
-        "Job(stay_connected, (int(sys.argv[1]),), print)",
-        "Job(print, (SlowToUnpack(int(sys.argv[1])),), print)",
+        "Task(stay_connected, (int(sys.argv[1]),), print)",
+        "Task(print, (SlowToUnpack(int(sys.argv[1])),), print)",
     ],
     ids=["at work", "while it imports"],
 )
 def test_workers_end_with_a_parent_that_was_killed(lives, job):
     script = (
         "import sys, time\n"
-        "from service.jobs import Job, ProcessExecutor\n"
+        "from service.jobs import Task, ProcessExecutor\n"
         "from test_jobs_processes import SlowToUnpack, stay_connected\n"
         "executor = ProcessExecutor(2)\n"
         "for _ in range(2):\n"
@@ -364,15 +369,15 @@ def test_workers_end_with_a_parent_that_was_killed(lives, job):
 
 
 def test_an_inline_job_that_exits_has_ended_with_that_code(endings):
-    EXECUTORS["inline"](1, ()).submit(Job(sys.exit, (75,), endings.put))
-    assert endings.get(timeout=0) == Ending(75, stopped_by_us=False)
+    EXECUTORS["inline"](1, ()).submit(Task(sys.exit, (75,), endings.put))
+    assert endings.get(timeout=0) == ProcessExit(75, during_shutdown=False)
 
 
 def test_an_inline_job_is_done_before_submit_returns(endings, tmp_path):
     inline = EXECUTORS["inline"](1, ())
-    inline.submit(Job(write_line, (tmp_path / "lines", "done"), endings.put))
+    inline.submit(Task(write_line, (tmp_path / "lines", "done"), endings.put))
     assert (tmp_path / "lines").read_text() == "done\n"
-    assert endings.get(timeout=0) == Ending(0, stopped_by_us=False)
+    assert endings.get(timeout=0) == ProcessExit(0, during_shutdown=False)
     with pytest.raises(ValueError, match="on purpose"):
-        inline.submit(Job(fail, (), endings.put))
+        inline.submit(Task(fail, (), endings.put))
     inline.close()

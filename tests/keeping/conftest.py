@@ -17,7 +17,7 @@ from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.settings import Settings
 from service.store import epochs, schema
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 EPOCHS = 3
 SPEC = RunSpec(
@@ -55,7 +55,7 @@ class Place:
         return Workspace(self.database, self.blobs, self.folder)
 
     def opened(self):
-        return opened(self.database, self.blobs)
+        return open_store(self.database, self.blobs)
 
     @contextmanager
     def client(self, **settings) -> Iterator[TestClient]:
@@ -74,12 +74,12 @@ class Place:
             yield client
 
     def bytes_of(self, epoch: int, run: int = 1) -> bytes:
-        with self.opened() as store, store.reading() as session:
+        with self.opened() as store, store.read_session() as session:
             return store.blobs.get(session, epochs.get(session, run, epoch).checkpoint.blob_key)
 
     def put(self, epoch: int, data: bytes | None, run: int = 1) -> None:
         """Other bytes in the place of a checkpoint's; None takes them away."""
-        with self.opened() as store, store.writing() as session:
+        with self.opened() as store, store.write_session() as session:
             key = epochs.get(session, run, epoch).checkpoint.blob_key
             if data is None:
                 store.blobs.delete(session, [key])
@@ -87,7 +87,7 @@ class Place:
                 store.blobs.put(session, key, data)
 
     def execute(self, statement: str, **values) -> list[tuple]:
-        with self.opened() as store, store.writing() as session:
+        with self.opened() as store, store.write_session() as session:
             result = session.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 

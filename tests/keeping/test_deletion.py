@@ -12,10 +12,10 @@ from service.flows.deletion import Deletion, delete_run
 from service.flows.doctor.examination import examine
 from service.flows.training import start_run
 from service.jobs.inline import InlineExecutor
-from service.store import deleted_runs, epochs, run_blobs, runs, space
+from service.store import deleted_runs, disk_space, epochs, run_blobs, runs
 from service.store.blobs.bounded import BoundedBlobs
-from service.store.room import Bounds
-from service.store.store import Store, opened
+from service.store.storage_quota import StorageLimits
+from service.store.store import Store, open_store
 from tests.keeping.conftest import SPEC, Place, train
 
 
@@ -24,8 +24,8 @@ def blob_files(place: Place, run_id: int) -> list:
 
 
 def pending(store: Store) -> list[int]:
-    with store.reading() as session:
-        return deleted_runs.ids(session)
+    with store.read_session() as session:
+        return deleted_runs.list_ids(session)
 
 
 class Killed(BaseException):
@@ -54,11 +54,11 @@ def free_and_die_after(store: Store, batches: int) -> bool:
 
 def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(place):
     with place.opened() as store:
-        with store.reading() as session:
-            blobs = len(list(run_blobs.of(session)))
+        with store.read_session() as session:
+            blobs = len(list(run_blobs.list_run_blobs(session)))
         delete_run(store, 1)
-        with store.reading() as session:
-            assert len(list(run_blobs.of(session))) == blobs
+        with store.read_session() as session:
+            assert len(list(run_blobs.list_run_blobs(session))) == blobs
             with pytest.raises(RunNotFound):
                 runs.get(session, 1)
         with pytest.raises(RunNotFound):
@@ -70,8 +70,8 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
     monkeypatch.setattr(Deletion, "_pages", 1)
     other = train(place, SPEC.model_copy(update={"seed": 1}))
     with place.opened() as store:
-        with store.reading() as session:
-            expected = [epoch.checkpoint for epoch in epochs.all_of(session, other)]
+        with store.read_session() as session:
+            expected = [epoch.checkpoint for epoch in epochs.list_epochs(session, other)]
         delete_run(store, 1)
     deaths = 0
     while True:
@@ -80,7 +80,7 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
                 break
             deaths += 1
             # Whatever is left of the run is hidden, and the store is whole without it.
-            with pytest.raises(RunNotFound), store.reading() as session:
+            with pytest.raises(RunNotFound), store.read_session() as session:
                 runs.get(session, 1)
             assert {one.check for one in examine(store).found} == {"deletions"}
     assert deaths > 3
@@ -88,8 +88,8 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
         assert pending(store) == []
         assert examine(store).found == []
         assert blob_files(place, 1) == []
-        with store.reading() as session:
-            assert [epoch.checkpoint for epoch in epochs.all_of(session, other)] == expected
+        with store.read_session() as session:
+            assert [epoch.checkpoint for epoch in epochs.list_epochs(session, other)] == expected
             for one in expected:
                 assert len(store.blobs.get(session, one.blob_key)) == one.bytes
 
@@ -113,14 +113,16 @@ def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypat
     sweep = BoundedBlobs.sweep
 
     def measured(self, session, names):
-        sizes.append(sum(blob.bytes for blob in run_blobs.of(session) if blob.key in names))
+        sizes.append(
+            sum(blob.bytes for blob in run_blobs.list_run_blobs(session) if blob.key in names)
+        )
         sweep(self, session, names)
 
     monkeypatch.setattr(BoundedBlobs, "sweep", measured)
     monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)  # the bound alone
     with place.opened() as store:
-        with store.reading() as session:
-            blob_sizes = [blob.bytes for blob in run_blobs.of(session)]
+        with store.read_session() as session:
+            blob_sizes = [blob.bytes for blob in run_blobs.list_run_blobs(session)]
         bound_pages = max(blob_sizes) // deleted_runs.PAGE_BYTES + 1
         monkeypatch.setattr(deletion, "MAX_PAGES", bound_pages)
         delete_run(store, 1)
@@ -170,9 +172,9 @@ def test_a_quota_has_room_as_soon_as_a_run_is_deleted(place):
         update={"architecture": type(SPEC.architecture)(channels=[4, 12]), "epochs": 2}
     )
     run_id = train(place, large)
-    with place.opened() as store, store.reading() as session:
-        used = store.room.used_bytes(session)
-    with opened(place.database, place.blobs, Bounds(quota_bytes=used - 1)) as store:
+    with place.opened() as store, store.read_session() as session:
+        used = store.quota.used_bytes(session)
+    with open_store(place.database, place.blobs, StorageLimits(quota_bytes=used - 1)) as store:
         with pytest.raises(StoreFull):
             start_run(store, InlineExecutor(), place.workspace, SPEC)
         delete_run(store, run_id)
@@ -196,8 +198,8 @@ def test_compact_frees_deleted_runs_first(place):
     storage.compact(Settings(_env_file=None, state_dir=place.folder, blobs=place.blobs))
     with place.opened() as store:
         assert pending(store) == []
-        with store.reading() as session:
-            assert space.used_bytes(session) < 400_000
+        with store.read_session() as session:
+            assert disk_space.database_bytes(session) < 400_000
 
 
 def test_a_backup_leaves_out_the_blob_files_of_deleted_runs(trained, place, tmp_path):

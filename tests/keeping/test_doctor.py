@@ -23,14 +23,14 @@ def check(place: Place, *, repair: bool = False) -> tuple[int, set[str]]:
 
 
 def orphan(place: Place) -> None:
-    with place.opened() as store, store.writing() as session:
+    with place.opened() as store, store.write_session() as session:
         store.blobs.put(session, "runs/77/epochs/0.safetensors", b"left")
     for path in (place.folder / "blobs").rglob("*"):
         os.utime(path, (0, 0))
 
 
 def lose_worker(place: Place) -> None:
-    with place.opened() as store, store.writing() as session:
+    with place.opened() as store, store.write_session() as session:
         run = runs.create(session, "", [], runs.get(session, 1).spec, 1)
     place.execute(f"UPDATE runs SET status = 'running' WHERE id = {run.id}")
 
@@ -118,7 +118,7 @@ def test_a_hole_is_damage_that_stays(place):
 
 
 def test_a_checkpoint_that_is_whole_again_is_released(place):
-    with place.opened() as store, store.writing() as session:
+    with place.opened() as store, store.write_session() as session:
         epochs.quarantine(session, 1, 2, Damage.MISSING)
     assert check(place, repair=True) == (1, {"checkpoints"})
     assert check(place) == (0, set())

@@ -14,7 +14,7 @@ import pytest
 from service.errors import FileRefused
 from service.files import (
     check_output,
-    leftovers,
+    list_leftovers,
     new_file,
     output_file,
     read_file,
@@ -86,7 +86,7 @@ def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(place: P
         (one,) = examine(store, checks=["unfinished"]).found
         assert (one.check, one.finding.severity, one.mended) == ("unfinished", "warning", False)
         examine(store, repair=True, checks=["unfinished"])
-    assert leftovers(place.folder) == []
+    assert list_leftovers(place.folder) == []
     assert "camreel.db" in names(place.folder)
 
 

@@ -37,7 +37,7 @@ def lengthen(place: Place) -> None:
         )
     data = place.bytes_of(EPOCHS)
     tensors, header = load(data), checkpoints.read_header(data)
-    with place.opened() as store, store.writing() as session:
+    with place.opened() as store, store.write_session() as session:
         connection = session.connection()
         for epoch in range(EPOCHS + 1, LAST + 1):
             copy = save(tensors, {METADATA_KEY: replace(header, epoch=epoch).to_json()})

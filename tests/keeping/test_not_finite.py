@@ -17,7 +17,7 @@ from service.core.checkpoints import METADATA_KEY, read_header
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 from tests.keeping.conftest import EPOCHS, Place
 
 BAD = 2
@@ -194,7 +194,7 @@ def test_a_run_with_such_maps_is_exported_and_imported(client, place, tmp_path) 
         export_run(store, 1, tmp_path / "run.camreel")
     other = Place(tmp_path / "other", "sql")
     other.folder.mkdir()
-    with opened(other.database) as store:
+    with open_store(other.database) as store:
         schema.ensure(store)
         import_run(store, tmp_path / "run.camreel")
     with other.client() as copy:
@@ -206,7 +206,7 @@ def test_a_run_with_such_maps_is_exported_and_imported(client, place, tmp_path) 
 def test_they_are_kept_by_postgresql(postgres_url, tmp_path, trained, name) -> None:
     with trained["sql"].opened() as store:
         export_run(store, 1, tmp_path / "run.camreel")
-    with opened(postgres_url) as store:
+    with open_store(postgres_url) as store:
         schema.ensure(store)
         import_run(store, tmp_path / "run.camreel")
     place = PostgresPlace(tmp_path, "sql", postgres_url)

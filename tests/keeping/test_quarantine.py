@@ -219,7 +219,7 @@ def test_a_folder_of_blobs_that_is_not_there_quarantines_nothing(trained, tmp_pa
 
 
 def test_the_checkpoint_of_a_run_that_was_deleted_meanwhile_is_no_bad_one(store):
-    with store.reading() as session:
+    with store.read_session() as session:
         epoch = epochs.get(session, 1, BAD)
     delete_run(store, 1)
     with pytest.raises(RunNotFound):

@@ -8,9 +8,9 @@ import pytest
 from service.flows.deletion import Deletion, delete_run
 from service.flows.training import start_run
 from service.jobs.inline import InlineExecutor
-from service.store import epochs, runs, space, training_states
-from service.store.room import Bounds
-from service.store.store import opened
+from service.store import disk_space, epochs, runs, training_states
+from service.store.storage_quota import StorageLimits
+from service.store.store import open_store
 from tests.keeping.conftest import SPEC, Place, train
 
 LARGE = SPEC.model_copy(
@@ -30,13 +30,13 @@ def pragma(place: Place, name: str) -> int:
 
 def test_a_deleted_run_shrinks_what_is_on_disk(place):
     with place.opened() as store:
-        space.incremental_vacuum(store.engine, 10_000)
+        disk_space.incremental_vacuum(store.engine, 10_000)
     before = size(place)
     run_id = train(place, LARGE)
     grown = size(place)
     with place.opened() as store:
-        with store.reading() as session:
-            large = sum(e.checkpoint.bytes for e in epochs.all_of(session, run_id))
+        with store.read_session() as session:
+            large = sum(e.checkpoint.bytes for e in epochs.list_epochs(session, run_id))
         assert grown > before + large > before
         delete_run(store, run_id)
         Deletion(store).free()
@@ -59,24 +59,24 @@ def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(traine
         delete_run(store, run_id)
         Deletion(store).free()
         assert pragma(place, "freelist_count") > 100
-        space.compact(store.engine)
+        disk_space.compact(store.engine)
     assert (pragma(place, "auto_vacuum"), pragma(place, "freelist_count")) == (2, 0)
     assert place.bytes_of(3)
 
 
 def bounded(place: Place, **bounds: int):
-    return opened(place.database, place.blobs, Bounds(**bounds))
+    return open_store(place.database, place.blobs, StorageLimits(**bounds))
 
 
 def used(place: Place) -> int:
-    with place.opened() as store, store.reading() as session:
-        return store.room.used_bytes(session)
+    with place.opened() as store, store.read_session() as session:
+        return store.quota.used_bytes(session)
 
 
 def test_the_quota_counts_the_database_and_the_checkpoints(place):
-    with place.opened() as store, store.reading() as session:
+    with place.opened() as store, store.read_session() as session:
         total, _, checkpoints = epochs.count(session)
-        state = training_states.find(session, 1)
+        state = training_states.get(session, 1)
     assert total == 4
     assert state is not None
     pages = pragma(place, "page_count") - pragma(place, "freelist_count")
@@ -98,13 +98,13 @@ def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(place, bound):
 
 def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(place):
     spec = LARGE.model_copy(update={"epochs": 50})
-    bounds = Bounds(quota_bytes=used(place) + 2_500_000)
+    bounds = StorageLimits(quota_bytes=used(place) + 2_500_000)
     workspace = type(place.workspace)(place.database, place.blobs, place.folder, bounds=bounds)
-    with opened(place.database, place.blobs, bounds) as store:
+    with open_store(place.database, place.blobs, bounds) as store:
         run = start_run(store, InlineExecutor(), workspace, spec)
-        with store.reading() as session:
+        with store.read_session() as session:
             run = runs.get(session, run.id)
-            reached = epochs.all_of(session, run.id)
+            reached = epochs.list_epochs(session, run.id)
         assert (run.status, run.error.type) == ("failed", "disk_full")
         assert "CAMREEL_QUOTA_BYTES" in run.error.detail
         assert 0 < len(reached) < 20

@@ -45,10 +45,10 @@ from service.store import (
     runs,
     schema,
     training_states,
-    uploads,
+    uploaded_images,
 )  # fmt: skip
-from service.store.room import Bounds
-from service.store.store import Store, opened
+from service.store.storage_quota import StorageLimits
+from service.store.store import Store, open_store
 from tests.keeping.conftest import EPOCHS, SPEC, Place
 
 
@@ -70,14 +70,14 @@ def elsewhere(kind, tmp_path) -> Place:
     return place
 
 
-OF_ITS_WORKERS = ("attempt", "lease_owner", "heartbeats", "heartbeat_at", "strikes")
+OF_ITS_WORKERS = ("attempt", "lease_owner", "heartbeats", "heartbeat_at", "lost_workers")
 
 
 def everything(store: Store, run_id: int) -> dict:
     """All that a run is, but for its id and where its bytes are."""
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, run_id)
-        there = epochs.all_of(session, run_id)
+        there = epochs.list_epochs(session, run_id)
         return {
             "run": {
                 key: value
@@ -85,25 +85,25 @@ def everything(store: Store, run_id: int) -> dict:
                 if key not in ("id", "origin", *OF_ITS_WORKERS)
             },
             "epochs": [
-                (e.epoch, e.measures, e.checkpoint.sha256, e.checkpoint.bytes, e.created_at)
+                (e.epoch, e.metrics, e.checkpoint.sha256, e.checkpoint.bytes, e.created_at)
                 for e in there
             ],
             "checkpoints": [store.blobs.get(session, e.checkpoint.blob_key) for e in there],
-            "events": events.after(session, run_id, 0),
+            "events": events.list_after(session, run_id, 0),
             "training_state": (
-                (state := training_states.find(session, run_id)) is not None
+                (state := training_states.get(session, run_id)) is not None
                 and (state.epoch, store.blobs.get(session, state.blob_key))
             ),
-            "images": images.probes(session, run_id),
+            "images": images.list_probes(session, run_id),
             "heatmaps": [
                 {k: v for k, v in vars(row).items() if k != "run_id"}
                 for e in there
-                for row in heatmaps.of_epoch(session, run_id, e.epoch)
+                for row in heatmaps.list_for_epoch(session, run_id, e.epoch)
             ],
             "predictions": [
                 (p.epoch, p.image, p.probabilities)
                 for e in there
-                for p in predictions.of_epoch(session, run_id, e.epoch)
+                for p in predictions.list_for_epoch(session, run_id, e.epoch)
             ],
         }
 
@@ -166,7 +166,7 @@ def test_an_imported_run_goes_on_as_the_original_does(trained, exported, elsewhe
 
 
 def _stored(store: Store) -> list:
-    with store.reading() as session:
+    with store.read_session() as session:
         return list(store.blobs.stored(session))
 
 
@@ -188,11 +188,11 @@ def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
         for _ in range(2):  # the second finds it there
             run = import_run(store, tmp_path / "run")
             assert everything(store, run.id) == before
-        with store.reading() as session:
+        with store.read_session() as session:
             kept = images.get(session, "digits", reference)
             assert kept is not None
             assert kept.png == upload.image.png
-            assert uploads.of(session, "digits", reference)[1] == upload.choices
+            assert uploaded_images.get(session, "digits", reference)[1] == upload.choices
         again = start_run(store, InlineExecutor(), elsewhere.workspace, spec)
         assert again.epochs_total == 1  # it is an upload of this store now
         pictures = Pictures(Viewer(store, Path("nowhere")))
@@ -230,7 +230,7 @@ def test_a_bad_checkpoint_is_not_exported(place, tmp_path):
 
 def test_a_run_that_has_not_ended_is_not_exported(place, tmp_path):
     with place.opened() as store:
-        with store.writing() as session:
+        with store.write_session() as session:
             run = runs.create(session, "", [], RunSpec().model_dump(mode="json"), 1)
         with pytest.raises(RunConflict, match="queued"):
             export_run(store, run.id, tmp_path / "run")
@@ -596,9 +596,9 @@ def test_another_image_under_a_known_name_is_refused(exported, place, tmp_path):
 
 
 def test_an_import_beyond_the_quota_leaves_nothing(exported, elsewhere):
-    bounds = Bounds(quota_bytes=elsewhere.file.stat().st_size + 1000)
+    bounds = StorageLimits(quota_bytes=elsewhere.file.stat().st_size + 1000)
     with (
-        opened(elsewhere.database, elsewhere.blobs, bounds) as store,
+        open_store(elsewhere.database, elsewhere.blobs, bounds) as store,
         pytest.raises(StoreFull),
     ):
         import_run(store, exported)
@@ -632,18 +632,20 @@ def test_others_write_while_a_run_is_imported_and_see_it_when_it_is_whole(
         def batches_between_writes(self):
             for batch in real(self):
                 yield batch
-                with other.writing() as session:
+                with other.write_session() as session:
                     created = runs.create(session, "other", [], SPEC.model_dump(mode="json"), 1)
-                    visible.extend({run.id for run in runs.newest(session, limit=9)} - {created.id})
+                    visible.extend(
+                        {run.id for run in runs.list_newest(session, limit=9)} - {created.id}
+                    )
                     runs.mark_deleted(session, created.id)
 
         monkeypatch.setattr(_Import, "_batches", batches_between_writes)
         run = import_run(store, exported)
         assert visible == []
-        with store.reading() as session:
-            assert [one.id for one in runs.newest(session, limit=9)] == [run.id]
+        with store.read_session() as session:
+            assert [one.id for one in runs.list_newest(session, limit=9)] == [run.id]
             # One between any two epochs.
-            assert len(deleted_runs.ids(session)) == EPOCHS + 1
+            assert len(deleted_runs.list_ids(session)) == EPOCHS + 1
 
 
 def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
@@ -655,22 +657,22 @@ def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
             patched.setattr(_Import, "_write_training_state", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
                 import_run(store, exported)
-        with store.reading() as session:
+        with store.read_session() as session:
             (hidden,) = imports.get_heartbeats(session)
-            assert runs.newest(session, limit=5) == []
+            assert runs.list_newest(session, limit=5) == []
         clock = [1000.0]
         monkeypatch.setattr("service.flows.deletion.time.monotonic", lambda: clock[0])
         deletion = Deletion(store)
         for seconds, heartbeat in ((0, False), (599, True), (599, False)):
             clock[0] += seconds
             deletion.free()
-            with store.writing() as session:
+            with store.write_session() as session:
                 assert hidden in imports.get_heartbeats(session)
                 if heartbeat:
                     imports.update_heartbeat(session, hidden)
         clock[0] += 601
         deletion.free()
-        with store.writing() as session:
+        with store.write_session() as session:
             assert imports.get_heartbeats(session) == {}
             assert not imports.update_heartbeat(session, hidden)
     assert nothing_is_left(elsewhere)

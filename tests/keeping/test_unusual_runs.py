@@ -6,9 +6,9 @@ import torch
 
 from service.core.images import to_png
 from service.core.spec import RunSpec
-from service.store import schema, uploads
+from service.store import schema, uploaded_images
 from service.store.images import StoredImage
-from service.store.uploads import Upload
+from service.store.uploaded_images import Upload
 from tests.keeping.conftest import SPEC, Place, train
 
 UPLOAD = "upload:own"
@@ -31,9 +31,9 @@ def upload(place: Place) -> None:
     pixels = (torch.arange(784) % 256).to(torch.uint8).reshape(1, 28, 28)
     with place.opened() as store:
         schema.ensure(store)
-        with store.writing() as session:
+        with store.write_session() as session:
             image = StoredImage("digits", UPLOAD, None, to_png(pixels))
-            uploads.keep(session, "0" * 64, Upload(image, {}))
+            uploaded_images.get_or_create(session, "0" * 64, Upload(image, {}))
 
 
 def run_with(folder, probes: dict[str, object], **fields: object) -> Place:

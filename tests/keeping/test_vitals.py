@@ -67,7 +67,7 @@ def test_a_service_that_cannot_work_says_why(place, why):
             if why == "schema":
                 place.execute("UPDATE alembic_version SET version_num = '9999'")
             if why == "executor":
-                client.app.state.services.executor.takes_jobs = lambda: False
+                client.app.state.services.executor.accepts_tasks = lambda: False
             answer = client.get("/readyz")
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0

@@ -174,11 +174,11 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from service.flows.workspace import Workspace
     from service.jobs.inline import InlineExecutor
     from service.store import schema
-    from service.store.store import opened
+    from service.store.store import open_store
 
     folder = tmp_path_factory.mktemp("trained")
     settings = Settings(state_dir=folder)
-    with opened(settings.database) as store:
+    with open_store(settings.database) as store:
         schema.ensure(store)
         workspace = Workspace(settings.database, "sql", folder)
         start_run(store, InlineExecutor(), workspace, RunSpec.model_validate(SPEC))

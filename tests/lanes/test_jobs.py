@@ -15,9 +15,9 @@ from service.flows.doctor.checks import CHECKS
 from service.flows.jobs import JobBounds, Jobs
 from service.flows.lanes import Lane, LaneName
 from service.flows.server_names import server_name
-from service.store import jobs, schema, space
+from service.store import disk_space, jobs, schema
 from service.store.jobs import JobResult
-from service.store.store import opened
+from service.store.store import open_store
 from tests.lanes.conftest import Application, Blockade, wait_until
 
 EVALUATION = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"
@@ -52,7 +52,7 @@ def start(service: Application, url: str = EVALUATION) -> int:
 
 
 def recorded(service: Application, job_id: int) -> jobs.Job:
-    with service.services.store.reading() as session:
+    with service.services.store.read_session() as session:
         return jobs.get(session, job_id)
 
 
@@ -180,7 +180,7 @@ def test_deleting_an_ended_job_removes_it_with_its_result(application) -> None:
 
 def blob_names(service: Application) -> set[str]:
     store = service.services.store
-    with store.reading() as session:
+    with store.read_session() as session:
         return {blob.name for blob in store.blobs.stored(session) if "jobs" in blob.name}
 
 
@@ -297,7 +297,7 @@ def test_jobs_of_a_process_that_was_killed_are_interrupted_at_the_next_start(
     machine, _, _, unique = server_name().split(":")
     killed = subprocess.Popen(["/bin/true"])
     killed.wait()
-    with opened(tmp_path / "state" / "camreel.db") as store, store.writing() as session:
+    with open_store(tmp_path / "state" / "camreel.db") as store, store.write_session() as session:
         name = f"{machine}:{killed.pid}:1:{unique}"
         new = jobs.NewJob("sheet", "i" * 64, "anyone", "/runs/1/sheet", name)
         job_id = jobs.create(session, new)[0].id
@@ -328,9 +328,9 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
     job_id = start(service, "/runs/1/epochs.csv")
     wait_until(lambda: status_of(service, job_id) == "succeeded")
     store = service.services.store
-    with store.reading() as session:
+    with store.read_session() as session:
         assert jobs.blob_bytes(session) == service.job(job_id)["result"]["bytes"]
-        assert space.blob_bytes(session) > jobs.blob_bytes(session)
+        assert disk_space.blob_bytes(session) > jobs.blob_bytes(session)
     assert blob_names(service) == {f"jobs/{job_id}/result"}
     assert not list(CHECKS["jobs"](store))
     os.utime(tmp_path / "blobs" / "jobs" / str(job_id) / "result", (0, 0))
@@ -339,14 +339,14 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
     (finding,) = CHECKS["jobs"](store)
     assert service.get(f"/jobs/{job_id}/result").status == 404
     assert finding.mend is not None
-    with store.writing() as session:
+    with store.write_session() as session:
         finding.mend(session)
     assert service.get(f"/jobs/{job_id}").status == 404
 
 
 @pytest.mark.postgres
 def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp_path) -> None:
-    with opened(postgres_url) as store:
+    with open_store(postgres_url) as store:
         schema.ensure(store)
         lanes = [Lane(LaneName.BATCH, 1, 1) for _ in range(2)]
         bounds = JobBounds(max_jobs=10, result_seconds=100, lease_seconds=30)

@@ -10,10 +10,10 @@ import pytest
 from sqlalchemy import URL, NullPool, create_engine, make_url, text
 
 from service.store import epochs, runs, schema
-from service.store.epochs import Checkpoint, Measures
+from service.store.epochs import Checkpoint, EpochMetrics
+from service.store.rows import Base
 from service.store.runs import Run
-from service.store.store import Store, opened
-from service.store.tables import Base
+from service.store.store import Store, open_store
 
 DATABASES = [
     "sqlite",
@@ -59,7 +59,7 @@ def empty_postgres(postgres_database: URL) -> Callable[[], str]:
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SQLite file with the schema and nothing else, to be copied."""
     file = tmp_path_factory.mktemp("sqlite") / "migrated.db"
-    with opened(f"sqlite:///{file}") as store:
+    with open_store(f"sqlite:///{file}") as store:
         schema.ensure(store)
     return file
 
@@ -68,7 +68,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def migrated_postgres(empty_postgres: Callable[[], str]) -> str:
     """A schema with the program's tables, to be emptied before each test."""
     url = empty_postgres()
-    with opened(url) as store:
+    with open_store(url) as store:
         schema.ensure(store)
     return url
 
@@ -81,7 +81,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), file)
         return f"sqlite:///{file}"
     url: str = request.getfixturevalue("migrated_postgres")
-    with opened(url) as store, store.engine.begin() as connection:
+    with open_store(url) as store, store.engine.begin() as connection:
         for table in reversed(Base.metadata.sorted_tables):
             connection.execute(table.delete())
     return url
@@ -98,7 +98,7 @@ def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(database_url: str) -> Iterator[Store]:
-    with opened(database_url) as opened_store:
+    with open_store(database_url) as opened_store:
         yield opened_store
 
 
@@ -107,13 +107,13 @@ def new_run(store: Store) -> Callable[..., Run]:
     """Creates a run, queued, and commits it."""
 
     def create(name: str = "", tags: tuple[str, ...] = (), epochs: int = 3) -> Run:
-        with store.writing() as session:
+        with store.write_session() as session:
             return runs.create(session, name, list(tags), {"epochs": epochs}, epochs)
 
     return create
 
 
-MEASURES = Measures(
+MEASURES = EpochMetrics(
     train_loss=0.5,
     train_accuracy=0.8,
     test_loss=0.4,
@@ -128,10 +128,10 @@ MEASURES = Measures(
 def add_epoch(store: Store) -> Callable[..., Checkpoint]:
     """Adds an epoch with the bytes of its checkpoint, and commits them."""
 
-    def add(run: Run, epoch: int, measures: Measures = MEASURES) -> Checkpoint:
+    def add(run: Run, epoch: int, measures: EpochMetrics = MEASURES) -> Checkpoint:
         key = f"runs/{run.id}/epochs/{epoch}.safetensors"
         checkpoint = Checkpoint(f"{epoch:064x}", 5, key)
-        with store.writing() as session:
+        with store.write_session() as session:
             store.blobs.put(session, key, b"bytes")
             epochs.add(session, run.id, epoch, measures, checkpoint)
         return checkpoint

@@ -28,18 +28,18 @@ def file_blobs(tmp_path) -> FileBlobs:
 
 
 def put(store, blobs: Blobs, key: str, data: bytes) -> None:
-    with store.writing() as session:
+    with store.write_session() as session:
         blobs.put(session, key, data)
 
 
 def put_and_be_interrupted(store, blobs: Blobs) -> None:
-    with store.writing() as session:
+    with store.write_session() as session:
         blobs.put(session, KEY, b"first")
         raise Interrupted
 
 
 def get(store, blobs: Blobs, key: str) -> bytes:
-    with store.reading() as session:
+    with store.read_session() as session:
         return blobs.get(session, key)
 
 
@@ -54,7 +54,7 @@ def test_bytes_are_found_as_they_were_put(store, blobs, data):
 
 
 def test_bytes_are_found_in_the_transaction_that_puts_them(store, blobs):
-    with store.writing() as session:
+    with store.write_session() as session:
         blobs.put(session, KEY, b"new")
         assert blobs.get(session, KEY) == b"new"
 
@@ -90,7 +90,7 @@ def test_deleted_bytes_are_gone_and_the_others_stay(store, blobs):
     other = "runs/2/epochs/0.safetensors"
     for key in (KEY, other):
         put(store, blobs, key, b"bytes")
-    with store.writing() as session:
+    with store.write_session() as session:
         blobs.delete(session, [KEY, "runs/1/epochs/9.safetensors"])
     with pytest.raises(KeyError):
         get(store, blobs, KEY)
@@ -98,7 +98,7 @@ def test_deleted_bytes_are_gone_and_the_others_stay(store, blobs):
 
 
 def test_deleting_nothing_is_no_error(store, blobs):
-    with store.writing() as session:
+    with store.write_session() as session:
         blobs.delete(session, [])
         blobs.delete(session, [KEY])
 

@@ -6,11 +6,11 @@ import pytest
 
 from service.errors import EpochNotFound, RunNotFound, StatementRefused
 from service.store import epochs, runs
-from service.store.epochs import Checkpoint, Measures
+from service.store.epochs import Checkpoint, EpochMetrics
 
-UNTRAINED = Measures(None, None, 2.3, 0.1, [0.0, 0.2], 1.0, 0.25)
+UNTRAINED = EpochMetrics(None, None, 2.3, 0.1, [0.0, 0.2], 1.0, 0.25)
 # Numbers that a column of single precision would round.
-EXACT = Measures(1 / 3, 2 / 3, 1e-300, 1 - 2**-53, [0.1, 1 / 7], 5e-324, 1e15 + 0.125)
+EXACT = EpochMetrics(1 / 3, 2 / 3, 1e-300, 1 - 2**-53, [0.1, 1 / 7], 5e-324, 1e15 + 0.125)
 
 
 def numbers(found: list[epochs.Epoch]) -> list[int]:
@@ -21,10 +21,10 @@ def numbers(found: list[epochs.Epoch]) -> list[int]:
 def test_an_epoch_is_found_as_it_was_added(store, new_run, add_epoch, measures):
     run = new_run()
     checkpoint = add_epoch(run, 2, measures)
-    with store.reading() as session:
+    with store.read_session() as session:
         epoch = epochs.get(session, run.id, 2)
     assert (epoch.run_id, epoch.epoch) == (run.id, 2)
-    assert epoch.measures == measures
+    assert epoch.metrics == measures
     assert epoch.checkpoint == checkpoint
     assert epoch.created_at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - epoch.created_at) < timedelta(minutes=5)
@@ -32,22 +32,22 @@ def test_an_epoch_is_found_as_it_was_added(store, new_run, add_epoch, measures):
 
 def test_an_epoch_that_is_not_there_is_told_with_those_that_are(store, new_run, add_epoch):
     run = new_run()
-    with store.reading() as session, pytest.raises(EpochNotFound, match="it has none yet"):
+    with store.read_session() as session, pytest.raises(EpochNotFound, match="it has none yet"):
         epochs.get(session, run.id, 0)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
         runs.advance(session, run.id, 4)
     add_epoch(run, 4)
-    with store.reading() as session, pytest.raises(EpochNotFound, match=r"epoch 5: .* 0 to 4"):
+    with store.read_session() as session, pytest.raises(EpochNotFound, match=r"epoch 5: .* 0 to 4"):
         epochs.get(session, run.id, 5)
 
 
 def test_epochs_of_a_run_that_is_not_there_are_not_found(store):
-    with store.reading() as session:
+    with store.read_session() as session:
         with pytest.raises(RunNotFound):
             epochs.get(session, 0, 0)
         with pytest.raises(RunNotFound):
-            epochs.all_of(session, 0)
+            epochs.list_epochs(session, 0)
 
 
 def test_epochs_are_listed_in_their_order(store, new_run, add_epoch):
@@ -55,22 +55,22 @@ def test_epochs_are_listed_in_their_order(store, new_run, add_epoch):
     for epoch in (3, 0, 10, 2, 1):
         add_epoch(run, epoch)
     add_epoch(other, 7)
-    with store.reading() as session:
-        assert numbers(epochs.all_of(session, run.id)) == [0, 1, 2, 3, 10]
-        assert numbers(epochs.all_of(session, run.id, chosen=[10, 0, 5])) == [0, 10]
-        assert numbers(epochs.all_of(session, run.id, chosen=[])) == []
-        assert numbers(epochs.all_of(session, run.id, after=1)) == [2, 3, 10]
-        assert numbers(epochs.all_of(session, run.id, after=1, limit=2)) == [2, 3]
-        assert numbers(epochs.all_of(session, run.id, limit=1)) == [0]
-        assert numbers(epochs.all_of(session, without.id)) == []
+    with store.read_session() as session:
+        assert numbers(epochs.list_epochs(session, run.id)) == [0, 1, 2, 3, 10]
+        assert numbers(epochs.list_epochs(session, run.id, numbers=[10, 0, 5])) == [0, 10]
+        assert numbers(epochs.list_epochs(session, run.id, numbers=[])) == []
+        assert numbers(epochs.list_epochs(session, run.id, after=1)) == [2, 3, 10]
+        assert numbers(epochs.list_epochs(session, run.id, after=1, limit=2)) == [2, 3]
+        assert numbers(epochs.list_epochs(session, run.id, limit=1)) == [0]
+        assert numbers(epochs.list_epochs(session, without.id)) == []
 
 
 def test_a_thousand_epochs_can_be_chosen_at_once(store, new_run, add_epoch):
     run = new_run()
     for epoch in (0, 5, 999):
         add_epoch(run, epoch)
-    with store.reading() as session:
-        found = epochs.all_of(session, run.id, chosen=list(range(10_000)))
+    with store.read_session() as session:
+        found = epochs.list_epochs(session, run.id, numbers=list(range(10_000)))
     assert numbers(found) == [0, 5, 999]
 
 
@@ -79,10 +79,10 @@ def test_an_epoch_is_added_once(store, new_run, add_epoch):
     add_epoch(run, 0, UNTRAINED)
     with pytest.raises(StatementRefused):
         add_epoch(run, 0, EXACT)
-    with store.reading() as session:
-        assert epochs.get(session, run.id, 0).measures == UNTRAINED
+    with store.read_session() as session:
+        assert epochs.get(session, run.id, 0).metrics == UNTRAINED
 
 
 def test_an_epoch_needs_its_run(store):
-    with pytest.raises(StatementRefused), store.writing() as session:
+    with pytest.raises(StatementRefused), store.write_session() as session:
         epochs.add(session, 0, 0, UNTRAINED, Checkpoint("0" * 64, 1, "key"))

@@ -10,40 +10,40 @@ from service.store.epochs import Checkpoint
 
 
 def told(store, run: runs.Run, after: int = 0) -> list[tuple[int, object]]:
-    with store.reading() as session:
-        found = events.after(session, run.id, after)
+    with store.read_session() as session:
+        found = events.list_after(session, run.id, after)
     assert all(list(one.data) == [one.kind] for one in found)
     return [(one.number, one.data[one.kind]) for one in found]
 
 
 def test_a_run_is_told_from_its_queue_to_its_end(store, new_run, add_epoch):
     run, other = new_run(), new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
     add_epoch(run, 0)
     add_epoch(other, 0)
     add_epoch(run, 1)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.finish(session, run.id, runs.SUCCEEDED)
     everything = [(1, "queued"), (2, "running"), (3, 0), (4, 1), (5, "succeeded")]
     assert told(store, run) == everything
     assert told(store, run, after=3) == everything[3:]
     assert told(store, run, after=5) == []
     assert told(store, other) == [(1, "queued"), (2, 0)]
-    with store.reading() as session:
+    with store.read_session() as session:
         assert runs.get(session, run.id).last_event == 5
-        assert [events.epochs_told(session, run.id, n) for n in range(6)] == [0, 0, 0, 1, 2, 2]
+        assert [events.count_epochs(session, run.id, n) for n in range(6)] == [0, 0, 0, 1, 2, 2]
 
 
 def test_a_run_of_which_nothing_was_told_yet_has_told_0_events(store, new_run):
-    with store.writing() as session:
+    with store.write_session() as session:
         brought = runs.restore(session, new_run())
         assert runs.get(session, brought).last_event == 0
 
 
 def test_what_did_not_happen_is_not_told(store, new_run):
     run = new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         assert not runs.finish(session, run.id, runs.FAILED)
         assert not runs.advance(session, run.id, 0)
         assert not runs.request_cancel(session, run.id)
@@ -54,7 +54,7 @@ def test_what_is_rolled_back_leaves_no_gap(store, new_run, add_epoch):
     run = new_run()
 
     def claim_and_fail() -> None:
-        with store.writing() as session:
+        with store.write_session() as session:
             runs.claim(session, run.id)
             raise KeyError
 
@@ -67,11 +67,11 @@ def test_what_is_rolled_back_leaves_no_gap(store, new_run, add_epoch):
 
 def test_changes_that_come_at_once_are_numbered_in_turn(store, new_run):
     run = new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
 
     def change(i: int) -> None:
-        with store.writing() as session:
+        with store.write_session() as session:
             if i == 4:
                 runs.finish(session, run.id, runs.CANCELLED)
             elif runs.advance(session, run.id, i):
@@ -89,7 +89,7 @@ def test_runs_of_an_older_schema_are_told_by_the_migration(store, new_run, add_e
     run, without = new_run(), new_run()
     for epoch in (0, 1):
         add_epoch(run, epoch)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
         runs.finish(session, run.id, runs.FAILED)
     config = schema._config()
@@ -103,4 +103,4 @@ def test_runs_of_an_older_schema_are_told_by_the_migration(store, new_run, add_e
     assert told(store, without) == [(1, "queued"), (2, 0)]
 
 
-MEASURES = epochs.Measures(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)
+MEASURES = epochs.EpochMetrics(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)

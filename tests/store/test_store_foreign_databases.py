@@ -12,7 +12,7 @@ from sqlalchemy import text
 from service.errors import CamreelError, SchemaMismatch
 from service.flows.doctor.examination import examine
 from service.store import schema
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 
 def execute(file: Path, *statements: str) -> None:
@@ -105,7 +105,10 @@ def test_a_database_that_is_not_ours_or_not_whole_is_refused_and_keeps_every_byt
 ) -> None:
     change(sqlite_file)
     before = hashlib.sha256(sqlite_file.read_bytes()).hexdigest()
-    with opened(sqlite_file) as store, pytest.raises(CamreelError, match=REFUSED[change]) as error:
+    with (
+        open_store(sqlite_file) as store,
+        pytest.raises(CamreelError, match=REFUSED[change]) as error,
+    ):
         use(store)
     assert "\n" not in str(error.value)
     assert hashlib.sha256(sqlite_file.read_bytes()).hexdigest() == before
@@ -129,7 +132,7 @@ ON_POSTGRESQL = {
 @pytest.fixture
 def lacking(empty_url: str) -> Iterator[Callable[[str], Store]]:
     """Makes the schema, and does a statement to it."""
-    with opened(empty_url) as store:
+    with open_store(empty_url) as store:
         schema.ensure(store)
 
         def execute(statement: str) -> Store:
@@ -181,7 +184,7 @@ def test_a_lost_index_is_a_warning_and_the_other_checks_go_on(
 def test_a_postgresql_schema_that_another_program_uses_is_refused(
     empty_postgres: Callable[[], str], statement: str
 ) -> None:
-    with opened(empty_postgres()) as store:
+    with open_store(empty_postgres()) as store:
         with store.engine.begin() as connection:
             connection.execute(text(statement))
         for use in (schema.upgrade, schema.ensure):

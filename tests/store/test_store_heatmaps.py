@@ -10,7 +10,7 @@ from service.errors import StatementRefused
 from service.store import heatmaps, images
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
-from service.store.tables import HeatmapRow
+from service.store.rows import HeatmapRow
 
 SEVEN, ZERO = StoredImage("digits", "test:7", 7, b"7"), StoredImage("digits", "test:0", 0, b"0")
 
@@ -44,19 +44,19 @@ def heatmap(run) -> Callable[..., Heatmap]:
 
 
 def keep(store, *found: Heatmap) -> None:
-    with store.writing() as session:
-        heatmaps.keep(session, found)
+    with store.write_session() as session:
+        heatmaps.add_missing(session, found)
 
 
 def count(store) -> int:
-    with store.reading() as session:
+    with store.read_session() as session:
         return session.scalar(select(func.count()).select_from(HeatmapRow)) or 0
 
 
 def test_a_map_is_found_as_it_was_kept(store, run, heatmap):
     keep(store, heatmap())
-    with store.reading() as session:
-        found = heatmaps.of_image(session, run.id, "test:7", 7, "proposed", "conv2")
+    with store.read_session() as session:
+        found = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
     assert found == [heatmap()]
 
 
@@ -64,8 +64,8 @@ def test_a_map_kept_twice_is_kept_once_and_does_not_change(store, run, heatmap):
     keep(store, heatmap())
     keep(store, heatmap(peak=9.0, etag="other"), heatmap(epoch=1))
     keep(store, heatmap(), heatmap())
-    with store.reading() as session:
-        found = heatmaps.of_image(session, run.id, "test:7", 7, "proposed", "conv2")
+    with store.read_session() as session:
+        found = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
     assert found == [heatmap(), heatmap(epoch=1)]
     assert count(store) == 2
 
@@ -83,16 +83,16 @@ def test_maps_of_an_image_come_by_epoch_and_are_no_others(store, run, heatmap):
         heatmap(layer="conv1"),
     ]
     keep(store, heatmap(epoch=2), *others, heatmap(epoch=0), heatmap(epoch=1))
-    with store.reading() as session:
-        found = heatmaps.of_image(session, run.id, "test:7", 7, "proposed", "conv2")
-        assert heatmaps.of_image(session, run.id + 1, "test:7", 7, "proposed", "conv2") == []
+    with store.read_session() as session:
+        found = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
+        assert heatmaps.list_for_image(session, run.id + 1, "test:7", 7, "proposed", "conv2") == []
     assert [one.epoch for one in found] == [0, 1, 2]
     assert count(store) == 7
 
 
 def test_probes_maps_come_by_epoch_method_and_the_probes_order(store, run, heatmap):
-    with store.writing() as session:
-        images.watch(session, run.id, [SEVEN, ZERO])
+    with store.write_session() as session:
+        images.set_probes(session, run.id, [SEVEN, ZERO])
     expected = [
         heatmap(epoch=epoch, method=method, image=image, class_index=label)
         for epoch in (0, 1)
@@ -106,21 +106,21 @@ def test_probes_maps_come_by_epoch_method_and_the_probes_order(store, run, heatm
         heatmap(image="test:9", class_index=9),  # of an image that is no probe
         heatmap(layer="conv1"),
     )
-    with store.reading() as session:
-        assert heatmaps.of_probes(session, run.id, "conv2") == expected
+    with store.read_session() as session:
+        assert heatmaps.list_for_probes(session, run.id, "conv2") == expected
 
 
 def test_probes_maps_are_the_runs_own(store, run, heatmap, new_run, add_epoch):
     other = new_run()
     add_epoch(other, 0)
-    with store.writing() as session:
-        images.watch(session, run.id, [SEVEN])
-        images.watch(session, other.id, [ZERO, SEVEN])
+    with store.write_session() as session:
+        images.set_probes(session, run.id, [SEVEN])
+        images.set_probes(session, other.id, [ZERO, SEVEN])
     ours, theirs = heatmap(), heatmap(run_id=other.id, peak=0.5)
     keep(store, ours, theirs, heatmap(run_id=other.id, image="test:0", class_index=0))
-    with store.reading() as session:
-        assert heatmaps.of_probes(session, run.id, "conv2") == [ours]
-        assert [one.image for one in heatmaps.of_probes(session, other.id, "conv2")] == [
+    with store.read_session() as session:
+        assert heatmaps.list_for_probes(session, run.id, "conv2") == [ours]
+        assert [one.image for one in heatmaps.list_for_probes(session, other.id, "conv2")] == [
             "test:0",
             "test:7",
         ]

@@ -24,20 +24,20 @@ from service.errors import (
     UnsupportedEncoding,
 )
 from service.store import runs, schema
-from service.store.copies import copy_sqlite
-from service.store.driver_errors import translation
-from service.store.store import Store, opened
+from service.store.driver_errors import to_camreel_error
+from service.store.sqlite_backup import copy_sqlite
+from service.store.store import Store, open_store
 from tests.read_only import read_only
 
 
 def write(store: Store, name: str = "written") -> None:
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.create(session, name, [], {"epochs": 1}, 1)
 
 
 def names(store: Store) -> list[str]:
-    with store.reading() as session:
-        return [run.name for run in runs.newest(session, limit=10)]
+    with store.read_session() as session:
+        return [run.name for run in runs.list_newest(session, limit=10)]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def administer(postgres_url: str) -> Iterator[Callable[[str], None]]:
 
 @pytest.fixture
 def postgres_store(postgres_url: str) -> Iterator[Store]:
-    with opened(postgres_url) as store:
+    with open_store(postgres_url) as store:
         schema.ensure(store)
         yield store
 
@@ -65,7 +65,7 @@ def postgres_store(postgres_url: str) -> Iterator[Store]:
 @pytest.fixture
 def sqlite_store(migrated_sqlite: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copyfile(migrated_sqlite, tmp_path / "camreel.db")
-    with opened(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
+    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
         write(store, "before")
         yield store
 
@@ -124,7 +124,7 @@ def test_each_result_code_of_sqlite_has_an_error_of_ours(name: str, expected, ca
     original = sqlite3.OperationalError("disk I/O error at /var/lib/secret")
     original.sqlite_errorcode = getattr(sqlite3, name)
     for error in (original, OperationalError("INSERT secret", {}, original)):
-        ours = translation(error)
+        ours = to_camreel_error(error)
         assert type(ours) is expected
         assert "secret" not in str(ours)
 
@@ -132,7 +132,7 @@ def test_each_result_code_of_sqlite_has_an_error_of_ours(name: str, expected, ca
 @pytest.mark.parametrize(("state", "expected"), SQLSTATES)
 def test_each_sqlstate_of_postgresql_has_an_error_of_ours(state: str, expected, capsys) -> None:
     original = psycopg.errors.lookup(state)("secret")
-    ours = translation(DatabaseError("INSERT secret", {}, original))
+    ours = to_camreel_error(DatabaseError("INSERT secret", {}, original))
     assert type(ours) is expected
     assert "secret" not in str(ours)
 
@@ -163,7 +163,7 @@ def test_a_connection_that_is_lost_before_the_commit_is_told_as_a_busy_database(
     postgres_store: Store, administer
 ) -> None:
     def write_and_lose_the_connection() -> None:
-        with postgres_store.writing() as session:
+        with postgres_store.write_session() as session:
             runs.create(session, "lost", [], {"epochs": 1}, 1)
             administer(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -189,12 +189,12 @@ def test_a_connection_that_is_lost_before_the_commit_is_told_as_a_busy_database(
 )
 def test_a_table_or_column_that_is_missing_is_a_schema_mismatch(store: Store, change, back) -> None:
     write(store, "before")
-    with store.writing() as session:
+    with store.write_session() as session:
         session.execute(text(change))
     for call in (names, write):
         with pytest.raises(SchemaMismatch):
             call(store)
-    with store.writing() as session:
+    with store.write_session() as session:
         session.execute(text(back))
     write(store, "after")
     assert names(store) == ["after", "before"]
@@ -220,7 +220,7 @@ def test_a_sqlite_file_that_is_replaced_is_read_and_written_at_once(
 ) -> None:
     restored = tmp_path / "restored.db"
     shutil.copyfile(migrated_sqlite, restored)
-    with opened(f"sqlite:///{restored}") as store:
+    with open_store(f"sqlite:///{restored}") as store:
         write(store, "restored")
     assert names(sqlite_store) == ["before"]
     restored.rename(tmp_path / "camreel.db")
@@ -263,7 +263,7 @@ def test_a_server_that_stores_another_encoding_than_utf8_is_refused(
         "TEMPLATE template0"
     )
     with (
-        opened(postgres_url) as store,
+        open_store(postgres_url) as store,
         pytest.raises(UnsupportedEncoding, match=f"{encoding}.*UTF8"),
     ):
         schema.ensure(store)
@@ -272,7 +272,7 @@ def test_a_server_that_stores_another_encoding_than_utf8_is_refused(
 @pytest.mark.postgres
 def test_text_is_sent_to_a_server_as_utf8_whatever_its_users_default(postgres_url: str) -> None:
     url = make_url(postgres_url).update_query_dict({"client_encoding": "latin1"})
-    with opened(url.render_as_string(hide_password=False)) as store:
+    with open_store(url.render_as_string(hide_password=False)) as store:
         schema.ensure(store)
         write(store, "学習")
         assert names(store) == ["学習"]
@@ -284,7 +284,7 @@ def test_a_sqlite_file_in_utf16_keeps_every_name(tmp_path: Path) -> None:
         connection.execute("PRAGMA encoding = 'UTF-16le'")
         connection.execute("CREATE TABLE first (id INTEGER)")
         connection.execute("DROP TABLE first")
-    with opened(f"sqlite:///{file}") as store:
+    with open_store(f"sqlite:///{file}") as store:
         schema.ensure(store)
         write(store, "学習 🧠")
         assert names(store) == ["学習 🧠"]

@@ -59,7 +59,7 @@ def at_once(count: int, act: Callable[[int], Any]) -> list[Any]:
 
 
 def count(store: Store, table: str) -> int:
-    with store.reading() as session:
+    with store.read_session() as session:
         return int(session.scalar(text(f"SELECT count(*) FROM {table}")) or 0)
 
 
@@ -100,7 +100,7 @@ def test_other_keys_and_none_are_other_runs(store: Store, start: Start) -> None:
 def test_a_key_is_forgotten_after_a_day(store: Store, start: Start) -> None:
     start(ASKED)
     before = datetime.now(UTC) - timedelta(hours=24, seconds=1)
-    with store.writing() as session:
+    with store.write_session() as session:
         session.execute(text("UPDATE request_keys SET created_at = :then"), {"then": before})
     _, replayed = start(RequestKey(ASKED.key, "b" * 64))
     assert not replayed
@@ -110,11 +110,11 @@ def test_a_key_is_forgotten_after_a_day(store: Store, start: Start) -> None:
 def test_expired_keys_are_removed_a_few_at_a_time_and_the_one_that_is_used_at_once(
     store: Store, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(request_keys, "REMOVED_AT_ONCE", 2)
+    monkeypatch.setattr(request_keys, "DELETE_BATCH", 2)
     for number in range(7):
         start(RequestKey(f"{number:064}", "a" * 64))
     then = datetime.now(UTC) - timedelta(hours=24, seconds=1)
-    with store.writing() as session:
+    with store.write_session() as session:
         session.execute(text("UPDATE request_keys SET created_at = :then"), {"then": then})
     _, replayed = start(RequestKey(f"{6:064}", "b" * 64))
     assert not replayed
@@ -129,8 +129,8 @@ def test_a_key_of_a_deleted_run_starts_no_other(store: Store, start: Start) -> N
     deletion.delete_run(store, run.id)
     with pytest.raises(RunNotFound):
         start(ASKED)
-    with store.reading() as session:
-        assert runs.newest(session, limit=10) == []
+    with store.read_session() as session:
+        assert runs.list_newest(session, limit=10) == []
 
 
 def test_what_failed_is_not_kept_under_its_key(store: Store, start: Start) -> None:
@@ -160,7 +160,7 @@ def test_a_queue_moves_when_a_run_leaves_it(store: Store, start: Start) -> None:
     run, _ = start(most=1)
     with pytest.raises(QueueFull, match="wait as may: 1"):
         start(most=1)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
     start(most=1)
 
@@ -172,5 +172,5 @@ def test_runs_that_go_on_wait_in_the_same_queue(store: Store, start: Start) -> N
     start(most=3)
     found = at_once(6, lambda number: training.extend_run(store, ended[number].id, None, 3))
     assert sum(isinstance(one, QueueFull) for one in found) == 4
-    with store.reading() as session:
-        assert len(runs.with_status(session, runs.QUEUED)) == 3
+    with store.read_session() as session:
+        assert len(runs.list_by_status(session, runs.QUEUED)) == 3

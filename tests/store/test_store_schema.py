@@ -17,8 +17,8 @@ from sqlalchemy import inspect, text
 
 from service.errors import SchemaMismatch
 from service.store import database, runs, schema
-from service.store.store import Store, opened
-from service.store.tables import Base
+from service.store.rows import Base
+from service.store.store import Store, open_store
 
 NEXT_REVISION = '''
 """A later schema."""
@@ -38,9 +38,9 @@ START = """
 import sys
 from alembic.runtime.migration import MigrationContext
 from service.store import schema
-from service.store.store import opened
+from service.store.store import open_store
 
-with opened(sys.argv[1]) as store:
+with open_store(sys.argv[1]) as store:
     print("ready", flush=True)
     input()
     schema.ensure(store)
@@ -61,7 +61,7 @@ def tables(store: Store) -> set[str]:
 
 @pytest.fixture
 def store(empty_url):
-    with opened(empty_url) as store:
+    with open_store(empty_url) as store:
         store.prepare()
         yield store
 
@@ -70,7 +70,7 @@ def store(empty_url):
 def made(store) -> Store:
     """A database with this program's schema, and a run in it."""
     schema.ensure(store)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.create(session, "kept", ["tag"], {"epochs": 1}, 1)
     return store
 
@@ -90,7 +90,7 @@ def next_step(made, tmp_path, monkeypatch) -> Callable[[str], None]:
 
 
 def name_of_the_run(store: Store) -> str:
-    with store.reading() as session:
+    with store.read_session() as session:
         name: str = session.scalar(text("SELECT name FROM runs"))
     return name
 
@@ -158,7 +158,7 @@ def test_a_database_that_another_writes_to_is_looked_at_without_waiting(
     file = shutil.copyfile(migrated_sqlite, tmp_path / "written.db")
     with (
         closing(sqlite3.connect(file, isolation_level=None)) as other,
-        opened(f"sqlite:///{file}") as store,
+        open_store(f"sqlite:///{file}") as store,
     ):
         other.execute("BEGIN IMMEDIATE")
         schema.ensure(store)

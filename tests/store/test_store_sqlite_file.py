@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import InvalidValue, StoreMissing
 from service.store import runs, schema
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
 AWKWARD_NAMES = [
     "what?x", "pct%41", "100%", "a b", "#hash", "mode=ro&x", "co:lon", "[red]x", "[b",
@@ -21,7 +21,7 @@ AWKWARD_NAMES = [
 
 def use(store: Store) -> None:
     schema.ensure(store)
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.create(session, "", [], {}, 1)
 
 
@@ -32,18 +32,18 @@ def mode(path: Path) -> int:
 @pytest.mark.parametrize("name", AWKWARD_NAMES)
 def test_a_folder_of_any_name_holds_its_own_database(tmp_path: Path, name: str) -> None:
     file = tmp_path / name / "camreel.db"
-    with opened(file) as store:
+    with open_store(file) as store:
         use(store)
         assert store.file == file
     assert [one.name for one in tmp_path.iterdir()] == [name]
     assert file.stat().st_size > 0
-    with opened(file) as store, store.reading() as session:
+    with open_store(file) as store, store.read_session() as session:
         assert runs.get(session, 1).id == 1
 
 
 def test_a_folder_whose_name_is_not_utf_8_holds_its_own_database(tmp_path: Path) -> None:
     file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe")) / "camreel.db"
-    with opened(file) as store:
+    with open_store(file) as store:
         use(store)
     assert file.stat().st_size > 0
 
@@ -52,9 +52,9 @@ def test_a_folder_whose_name_is_not_utf_8_holds_its_own_database(tmp_path: Path)
 def test_a_new_folder_and_database_are_their_owners_alone(tmp_path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with opened(tmp_path / "state" / "camreel.db") as store:
+        with open_store(tmp_path / "state" / "camreel.db") as store:
             schema.ensure(store)
-            with store.writing() as session:
+            with store.write_session() as session:
                 runs.create(session, "", [], {}, 1)
                 # Beside it there is a journal now, or a log.
                 names = [path.name for path in (tmp_path / "state").iterdir()]
@@ -71,11 +71,11 @@ def test_a_database_that_others_could_read_is_closed_to_them_with_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, before: int, after: int
 ) -> None:
     file = tmp_path / "camreel.db"
-    with opened(file) as store:
+    with open_store(file) as store:
         schema.ensure(store)
     file.chmod(before)
     tmp_path.chmod(0o755)
-    with opened(file) as store:
+    with open_store(file) as store:
         schema.ensure(store)
     assert (mode(file), mode(tmp_path)) == (after, 0o755)
     assert len(caplog.records) == (before != after)
@@ -151,7 +151,10 @@ def test_a_state_folder_that_cannot_work_is_refused_with_its_setting_in_one_line
     tmp_path: Path, kind: str, action: Callable[[Store], None]
 ) -> None:
     file = IMPOSSIBLE[kind](tmp_path) / "camreel.db"
-    with opened(file) as store, pytest.raises(InvalidValue, match=r"^CAMREEL_STATE_DIR: ") as error:
+    with (
+        open_store(file) as store,
+        pytest.raises(InvalidValue, match=r"^CAMREEL_STATE_DIR: ") as error,
+    ):
         action(store)
     assert "\n" not in str(error.value)
 
@@ -161,7 +164,7 @@ def test_a_url_of_a_file_that_cannot_be_is_refused_with_its_setting(
     tmp_path: Path, kind: str
 ) -> None:
     url = f"sqlite:///{IMPOSSIBLE[kind](tmp_path) / 'camreel.db'}"
-    with opened(url) as store, pytest.raises(InvalidValue, match=r"^CAMREEL_DATABASE_URL: "):
+    with open_store(url) as store, pytest.raises(InvalidValue, match=r"^CAMREEL_DATABASE_URL: "):
         schema.ensure(store)
 
 
@@ -180,7 +183,7 @@ def test_a_folder_of_blobs_that_cannot_work_is_refused_with_its_setting(
 ) -> None:
     folder = IMPOSSIBLE[kind](tmp_path)
     with (
-        opened(tmp_path / "state" / "camreel.db", f"file:{folder}") as store,
+        open_store(tmp_path / "state" / "camreel.db", f"file:{folder}") as store,
         pytest.raises(InvalidValue, match=r"^CAMREEL_BLOBS: "),
     ):
         schema.ensure(store)
@@ -188,24 +191,24 @@ def test_a_folder_of_blobs_that_cannot_work_is_refused_with_its_setting(
 
 def test_a_file_that_is_moved_away_is_not_replaced_by_an_empty_one(tmp_path: Path) -> None:
     file = tmp_path / "camreel.db"
-    with opened(file) as store:
+    with open_store(file) as store:
         use(store)
     file.rename(tmp_path / "away")
-    with opened(file) as store:
-        with pytest.raises(StoreMissing), store.reading() as session:
+    with open_store(file) as store:
+        with pytest.raises(StoreMissing), store.read_session() as session:
             runs.get(session, 1)
         assert not file.exists()
         (tmp_path / "away").rename(file)
-        with store.reading() as session:
+        with store.read_session() as session:
             assert runs.get(session, 1).id == 1
 
 
 def test_blobs_in_files_are_their_owners_alone(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        with opened(tmp_path / "state" / "camreel.db", f"file:{tmp_path / 'blobs'}") as store:
+        with open_store(tmp_path / "state" / "camreel.db", f"file:{tmp_path / 'blobs'}") as store:
             schema.ensure(store)
-            with store.writing() as session:
+            with store.write_session() as session:
                 store.blobs.put(session, "runs/1/epochs/0.safetensors", b"bytes")
     finally:
         os.umask(before)

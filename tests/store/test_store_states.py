@@ -17,7 +17,7 @@ def run_in(store, new_run) -> Callable[[str], runs.Run]:
 
     def bring(status: str) -> runs.Run:
         run = new_run()
-        with store.writing() as session:
+        with store.write_session() as session:
             if status != QUEUED:
                 assert runs.claim(session, run.id)
             if status in TERMINAL:
@@ -28,13 +28,13 @@ def run_in(store, new_run) -> Callable[[str], runs.Run]:
 
 
 def stored(store, run: runs.Run) -> runs.Run:
-    with store.reading() as session:
+    with store.read_session() as session:
         return runs.get(session, run.id)
 
 
 def test_a_claimed_run_runs(store, new_run):
     run = new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         assert runs.claim(session, run.id)
     run = stored(store, run)
     assert run.status == RUNNING
@@ -45,29 +45,29 @@ def test_a_claimed_run_runs(store, new_run):
 @pytest.mark.parametrize("status", [RUNNING, *TERMINAL])
 def test_only_a_queued_run_can_be_claimed(store, run_in, status):
     run = run_in(status)
-    with store.writing() as session:
+    with store.write_session() as session:
         assert not runs.claim(session, run.id)
     assert stored(store, run) == run
 
 
 def test_a_run_that_is_not_there_changes_to_nothing(store):
-    with store.writing() as session:
+    with store.write_session() as session:
         assert not runs.claim(session, 0)
         assert not runs.advance(session, 0, 0)
         assert not runs.finish(session, 0, FAILED)
         assert not runs.request_cancel(session, 0)
-        runs.heartbeat(session, 0, 1)
-        assert runs.cancel_requested(session, 0)  # deleted: its worker shall stop
+        runs.update_heartbeat(session, 0, 1)
+        assert runs.is_cancel_requested(session, 0)  # deleted: its worker shall stop
 
 
 def test_a_running_run_advances_by_epochs(store, run_in):
     run = run_in(RUNNING)
-    with store.writing() as session:
-        runs.heartbeat(session, run.id, 500)
+    with store.write_session() as session:
+        runs.update_heartbeat(session, run.id, 500)
     seen = stored(store, run)
     assert (seen.images_seen, seen.epochs_done) == (500, -1)
     assert seen.heartbeat_at >= run.heartbeat_at
-    with store.writing() as session:
+    with store.write_session() as session:
         assert runs.advance(session, run.id, 0)
     advanced = stored(store, run)
     assert (advanced.images_seen, advanced.epochs_done) == (0, 0)
@@ -77,46 +77,46 @@ def test_a_running_run_advances_by_epochs(store, run_in):
 @pytest.mark.parametrize("status", [QUEUED, *TERMINAL])
 def test_a_run_that_does_not_run_neither_advances_nor_beats(store, run_in, status):
     run = run_in(status)
-    with store.writing() as session:
+    with store.write_session() as session:
         assert not runs.advance(session, run.id, 5)
-        runs.heartbeat(session, run.id, 500)
+        runs.update_heartbeat(session, run.id, 500)
     assert stored(store, run) == run
 
 
 @pytest.mark.parametrize("status", TERMINAL)
 def test_a_run_ends_once(store, run_in, status):
     run = run_in(RUNNING)
-    with store.writing() as session:
+    with store.write_session() as session:
         assert runs.finish(session, run.id, status, RunError("oom", "Out of memory."))
     ended = stored(store, run)
     assert (ended.status, ended.error) == (status, RunError("oom", "Out of memory."))
     assert ended.finished_at is not None
     for again in TERMINAL:
-        with store.writing() as session:
+        with store.write_session() as session:
             assert not runs.finish(session, run.id, again, RunError("late", "Too late."))
     assert stored(store, run) == ended
 
 
 def test_a_run_ends_only_from_the_states_that_are_named(store, run_in):
     waiting, running = run_in(QUEUED), run_in(RUNNING)
-    with store.writing() as session:
+    with store.write_session() as session:
         assert not runs.finish(session, waiting.id, FAILED)
-        assert not runs.finish(session, running.id, CANCELLED, since=(QUEUED,))
-        assert runs.finish(session, waiting.id, CANCELLED, since=(QUEUED,))
-        assert runs.finish(session, running.id, FAILED, since=(QUEUED, RUNNING))
+        assert not runs.finish(session, running.id, CANCELLED, from_statuses=(QUEUED,))
+        assert runs.finish(session, waiting.id, CANCELLED, from_statuses=(QUEUED,))
+        assert runs.finish(session, running.id, FAILED, from_statuses=(QUEUED, RUNNING))
     assert stored(store, waiting).status == CANCELLED
     assert stored(store, running).status == FAILED
 
 
 def test_a_running_run_can_be_asked_to_end(store, run_in):
     run, other = run_in(RUNNING), run_in(RUNNING)
-    with store.writing() as session:
-        assert not runs.cancel_requested(session, run.id)
+    with store.write_session() as session:
+        assert not runs.is_cancel_requested(session, run.id)
         assert runs.request_cancel(session, run.id)
-    with store.writing() as session:
-        assert runs.cancel_requested(session, run.id)
+    with store.write_session() as session:
+        assert runs.is_cancel_requested(session, run.id)
         assert runs.request_cancel(session, run.id)  # asked twice, asked once
-        assert not runs.cancel_requested(session, other.id)
+        assert not runs.is_cancel_requested(session, other.id)
     assert stored(store, run).status == RUNNING
     assert stored(store, run).cancel_requested
 
@@ -124,7 +124,7 @@ def test_a_running_run_can_be_asked_to_end(store, run_in):
 @pytest.mark.parametrize("status", [QUEUED, *TERMINAL])
 def test_a_run_that_does_not_run_is_not_asked_to_end(store, run_in, status):
     run = run_in(status)
-    with store.writing() as session:
+    with store.write_session() as session:
         assert not runs.request_cancel(session, run.id)
     assert stored(store, run) == run
 
@@ -135,7 +135,7 @@ def test_one_of_eight_workers_gets_a_run(store, new_run):
 
     def claim(_: int) -> bool:
         together.wait()
-        with store.writing() as session:
+        with store.write_session() as session:
             return runs.claim(session, run.id) is not None
 
     with ThreadPoolExecutor(8) as threads:
@@ -148,7 +148,7 @@ def test_one_of_eight_endings_at_once_is_the_runs(store, run_in):
 
     def finish(i: int) -> bool:
         together.wait()
-        with store.writing() as session:
+        with store.write_session() as session:
             return runs.finish(session, run.id, TERMINAL[i % 3], RunError(str(i), ""))
 
     with ThreadPoolExecutor(8) as threads:
@@ -161,20 +161,20 @@ def test_one_of_eight_endings_at_once_is_the_runs(store, run_in):
 
 def test_what_a_worker_writes_under_a_lost_lease_changes_nothing(store, new_run):
     run = new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         late = runs.claim(session, run.id, "late")
-        assert runs.requeue(session, late, strikes=1)
+        assert runs.requeue(session, late, lost_workers=1)
         lease = runs.claim(session, run.id, "next")
     before = stored(store, run)
-    assert (before.attempt, before.strikes, before.lease_owner) == (2, 1, "next")
-    with store.writing() as session:
-        assert not runs.heartbeat(session, run.id, 7, lease=late)
+    assert (before.attempt, before.lost_workers, before.lease_owner) == (2, 1, "next")
+    with store.write_session() as session:
+        assert not runs.update_heartbeat(session, run.id, 7, lease=late)
         assert not runs.advance(session, run.id, 0, lease=late)
         assert not runs.finish(session, run.id, FAILED, lease=late)
-        assert not runs.requeue(session, late, strikes=1)
+        assert not runs.requeue(session, late, lost_workers=1)
     assert stored(store, run) == before
-    with store.writing() as session:
-        assert runs.heartbeat(session, run.id, lease=lease)
+    with store.write_session() as session:
+        assert runs.update_heartbeat(session, run.id, lease=lease)
         assert runs.advance(session, run.id, 0, lease=lease)
         assert runs.finish(session, run.id, FAILED, lease=lease)
 
@@ -188,7 +188,7 @@ def test_a_run_does_not_end_before_it_began_whatever_the_clock_does(store, new_r
             return datetime.now(tz) - timedelta(hours=1)
 
     monkeypatch.setattr(runs, "datetime", AnHourAgo)
-    with store.writing() as session:
+    with store.write_session() as session:
         lease = runs.claim(session, run.id)
         assert runs.finish(session, run.id, FAILED, lease=lease)
     ended = stored(store, run)

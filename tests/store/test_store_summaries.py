@@ -20,9 +20,9 @@ def trained(store, new_run, add_epoch):
 
     def make(last: int) -> runs.Run:
         run = new_run()
-        with store.writing() as session:
+        with store.write_session() as session:
             runs.claim(session, run.id)
-            images.watch(session, run.id, [SEVEN])
+            images.set_probes(session, run.id, [SEVEN])
             runs.advance(session, run.id, last)
         for epoch in range(last + 1):
             add_epoch(run, epoch, replace(MEASURES, test_accuracy=epoch / 1000))
@@ -36,8 +36,8 @@ def trained(store, new_run, add_epoch):
 )
 def test_accuracies_are_evenly_sampled_and_end_with_the_last(store, trained, last, step):
     run = trained(last)
-    with store.reading() as session:
-        found = summaries.accuracies(session, [run.id], 10)[run.id]
+    with store.read_session() as session:
+        found = summaries.sample_accuracies(session, [run.id], 10)[run.id]
     expected = list(range(last, -1, -step))[::-1]
     assert [round(accuracy * 1000) for accuracy in found] == expected
     assert len(found) <= 10
@@ -56,10 +56,10 @@ def test_blank_maps_are_those_of_the_probes_for_their_own_labels_from_epoch_1(st
         replace(one, method="layer-cam"),
         replace(one, run_id=other.id, method="conventional"),
     ]
-    with store.writing() as session:
-        heatmaps.keep(session, rows)
-    with store.reading() as session:
-        found = summaries.blank_counts(session, [run.id, other.id], METHODS)
+    with store.write_session() as session:
+        heatmaps.add_missing(session, rows)
+    with store.read_session() as session:
+        found = summaries.count_blank_maps(session, [run.id, other.id], METHODS)
     assert found == {
         (run.id, "conv2", "proposed"): (2, 1),
         (run.id, "pool", "proposed"): (1, 1),
@@ -71,8 +71,8 @@ def test_the_number_of_queries_does_not_grow_with_the_runs(store, trained):
     ids = [trained(1).id for _ in range(5)]
     queries: list[str] = []
     event.listen(store.engine, "before_cursor_execute", lambda *told: queries.append(told[2]))
-    with store.reading() as session:
-        accuracies = summaries.accuracies(session, ids, 40)
-        summaries.blank_counts(session, ids, METHODS)
+    with store.read_session() as session:
+        accuracies = summaries.sample_accuracies(session, ids, 40)
+        summaries.count_blank_maps(session, ids, METHODS)
     assert len([query for query in queries if query.startswith("SELECT")]) == 2
     assert accuracies == {run_id: [0.0, 0.001] for run_id in ids}

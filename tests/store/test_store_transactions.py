@@ -14,12 +14,12 @@ from sqlalchemy import text
 
 from service.errors import StoreBusy, StoreFull
 from service.store import database, epochs, heatmaps, runs, schema
-from service.store.epochs import Checkpoint, Measures
+from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
-from service.store.store import Store, opened
-from service.store.tables import UtcDateTime
+from service.store.rows import UtcDateTime
+from service.store.store import Store, open_store
 
-MEASURES = Measures(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)
+MEASURES = EpochMetrics(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)
 
 
 class Interrupted(Exception):
@@ -39,43 +39,43 @@ def write_all_of_an_epoch(store: Store, session, run_id: int) -> None:
     store.blobs.put(session, key, b"bytes")
     epochs.add(session, run_id, 0, MEASURES, Checkpoint("0" * 64, 5, key))
     one = Heatmap(run_id, 0, "test:0", 0, "proposed", "conv2", 1.0, 0.0, 1.0, "none", "e")
-    heatmaps.keep(session, [one])
+    heatmaps.add_missing(session, [one])
 
 
 def what_is_seen(store: Store, run_id: int) -> tuple:
-    with store.reading() as session:
+    with store.read_session() as session:
         return (
             runs.get(session, run_id).epochs_done,
-            [epoch.epoch for epoch in epochs.all_of(session, run_id)],
-            len(heatmaps.of_image(session, run_id, "test:0", 0, "proposed", "conv2")),
+            [epoch.epoch for epoch in epochs.list_epochs(session, run_id)],
+            len(heatmaps.list_for_image(session, run_id, "test:0", 0, "proposed", "conv2")),
             session.scalar(text("SELECT count(*) FROM blobs")),
         )
 
 
 def test_an_error_inside_leaves_nothing_of_the_block(store, new_run):
     run = new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
 
     def write_and_be_interrupted() -> None:
-        with store.writing() as session:
+        with store.write_session() as session:
             write_all_of_an_epoch(store, session, run.id)
             raise Interrupted
 
     with pytest.raises(Interrupted):
         write_and_be_interrupted()
     assert what_is_seen(store, run.id) == (-1, [], 0, 0)
-    with store.writing() as session:
+    with store.write_session() as session:
         write_all_of_an_epoch(store, session, run.id)
     assert what_is_seen(store, run.id) == (0, [0], 1, 1)
 
 
 def test_others_see_all_of_an_epoch_or_none(store, new_run, database_url):
     run = new_run()
-    with store.writing() as session:
+    with store.write_session() as session:
         runs.claim(session, run.id)
-    with opened(database_url) as other:
-        with store.writing() as session:
+    with open_store(database_url) as other:
+        with store.write_session() as session:
             write_all_of_an_epoch(store, session, run.id)
             assert what_is_seen(other, run.id) == (-1, [], 0, 0)
         assert what_is_seen(other, run.id) == (0, [0], 1, 1)
@@ -84,7 +84,7 @@ def test_others_see_all_of_an_epoch_or_none(store, new_run, database_url):
 def test_what_is_committed_is_there_for_who_opens_the_database_next(store, new_run, database_url):
     run = new_run(name="kept")
     store.close()
-    with opened(database_url) as other, other.reading() as session:
+    with open_store(database_url) as other, other.read_session() as session:
         assert runs.get(session, run.id).name == "kept"
 
 
@@ -92,7 +92,7 @@ def test_eight_threads_that_write_at_once_lose_nothing(store):
     def write(i: int) -> list[int]:
         created = []
         for turn in range(4):
-            with store.writing() as session:
+            with store.write_session() as session:
                 run = runs.create(session, f"{i}/{turn}", ["all"], {}, 1)
                 runs.claim(session, run.id)
                 write_all_of_an_epoch(store, session, run.id)
@@ -102,8 +102,8 @@ def test_eight_threads_that_write_at_once_lose_nothing(store):
     with ThreadPoolExecutor(8) as threads:
         created = [run_id for found in threads.map(write, range(8)) for run_id in found]
     assert len(set(created)) == 32
-    with store.reading() as session:
-        found = runs.newest(session, limit=100, tag="all")
+    with store.read_session() as session:
+        found = runs.list_newest(session, limit=100, tag="all")
     assert [run.id for run in found] == sorted(created, reverse=True)
     assert {run.name for run in found} == {f"{i}/{turn}" for i in range(8) for turn in range(4)}
     for run in found[::7]:
@@ -116,7 +116,7 @@ def test_a_reader_that_turns_writer_would_fail_so_writers_say_so_first(store, ne
     first_has_read = threading.Event()
 
     def read_then_write() -> bool:
-        with store.writing() as session:
+        with store.write_session() as session:
             runs.get(session, run.id)
             first_has_read.set()
             time.sleep(0.05)
@@ -137,31 +137,31 @@ def test_a_moment_without_a_zone_is_refused(store):
 def test_a_locked_sqlite_is_busy_to_writers_until_it_is_free(sqlite_file, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     with (
-        opened(f"sqlite:///{sqlite_file}") as store,
+        open_store(f"sqlite:///{sqlite_file}") as store,
         closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other,
     ):
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreBusy) as busy, store.writing() as session:
+        with pytest.raises(StoreBusy) as busy, store.write_session() as session:
             runs.create(session, "", [], {}, 1)
         assert str(sqlite_file) not in str(busy.value)
         assert "INSERT" not in str(busy.value)
-        with store.reading() as session:
-            assert runs.newest(session, limit=1) == []
+        with store.read_session() as session:
+            assert runs.list_newest(session, limit=1) == []
         other.execute("ROLLBACK")
-        with store.writing() as session:
+        with store.write_session() as session:
             runs.create(session, "", [], {}, 1)
 
 
 def test_a_writer_waits_for_the_one_before_it(sqlite_file):
     with (
-        opened(f"sqlite:///{sqlite_file}") as store,
+        open_store(f"sqlite:///{sqlite_file}") as store,
         closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other,
         ThreadPoolExecutor(1) as thread,
     ):
         other.execute("BEGIN IMMEDIATE")
 
         def write() -> float:
-            with store.writing() as session:
+            with store.write_session() as session:
                 runs.create(session, "", [], {}, 1)
             return time.monotonic()
 
@@ -174,23 +174,23 @@ def test_a_writer_waits_for_the_one_before_it(sqlite_file):
 
 def test_a_full_disk_is_told_as_such_and_leaves_nothing(sqlite_file):
     def write_much(store: Store) -> None:
-        with store.writing() as session:
+        with store.write_session() as session:
             pages = session.scalar(text("PRAGMA page_count"))
             session.execute(text(f"PRAGMA max_page_count={pages + 2}"))
             runs.create(session, "lost", [], {}, 1)
             store.blobs.put(session, "large", bytes(1_000_000))
 
-    with opened(f"sqlite:///{sqlite_file}") as store:
+    with open_store(f"sqlite:///{sqlite_file}") as store:
         with pytest.raises(StoreFull) as full:
             write_much(store)
         assert str(sqlite_file) not in str(full.value)
-        with store.reading() as session:
-            assert runs.newest(session, limit=1) == []
+        with store.read_session() as session:
+            assert runs.list_newest(session, limit=1) == []
 
 
 def test_sqlite_settles_what_it_writes(sqlite_file):
     # Before 3.51.3 two connections could lose a commit in the write-ahead log.
-    with opened(f"sqlite:///{sqlite_file}") as store, store.reading() as session:
+    with open_store(f"sqlite:///{sqlite_file}") as store, store.read_session() as session:
         journal = session.scalar(text("PRAGMA journal_mode"))
         synchronous = session.scalar(text("PRAGMA synchronous"))
         assert session.scalar(text("PRAGMA foreign_keys")) == 1
@@ -199,7 +199,7 @@ def test_sqlite_settles_what_it_writes(sqlite_file):
 
 
 def test_the_folder_of_a_sqlite_file_is_made(tmp_path):
-    with opened(tmp_path / "new" / "folder" / "camreel.db") as store:
+    with open_store(tmp_path / "new" / "folder" / "camreel.db") as store:
         schema.ensure(store)
     assert (tmp_path / "new" / "folder" / "camreel.db").is_file()
 
@@ -208,20 +208,20 @@ def test_the_folder_of_a_sqlite_file_is_made(tmp_path):
 def test_a_server_that_does_not_answer_is_busy(driver):
     with create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-    with opened(f"{driver}://camreel:secret@127.0.0.1:{port}/camreel") as store:
-        with pytest.raises(StoreBusy) as busy, store.reading() as session:
-            runs.newest(session, limit=1)
+    with open_store(f"{driver}://camreel:secret@127.0.0.1:{port}/camreel") as store:
+        with pytest.raises(StoreBusy) as busy, store.read_session() as session:
+            runs.list_newest(session, limit=1)
         assert "secret" not in str(busy.value)
 
 
 @pytest.mark.postgres
 def test_a_server_that_ends_the_connection_is_busy_and_then_back(migrated_postgres):
     def lose_the_connection(store: Store) -> None:
-        with store.writing() as session:
+        with store.write_session() as session:
             session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
 
-    with opened(migrated_postgres) as store:
+    with open_store(migrated_postgres) as store:
         with pytest.raises(StoreBusy):
             lose_the_connection(store)
-        with store.reading() as session:
+        with store.read_session() as session:
             assert session.scalar(text("SELECT 1")) == 1

@@ -22,11 +22,11 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
     A training state is replaced by the next one: its bytes are looked at only `at_rest`.
     """
     with snapshot(store) as session:
-        found = runs.newest(session, limit=1000)
+        found = runs.list_newest(session, limit=1000)
         for run in found:
             _check_run(store, session, run, at_rest)
-        assert inspection.derived_without_epoch(session) == 0
-        assert not list(inspection.integrity(session))
+        assert inspection.count_orphans(session) == 0
+        assert not list(inspection.check_integrity(session))
     if all(run.status in runs.TERMINAL for run in found):
         assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARIES)]
     for file in folder.glob("*.db"):
@@ -35,20 +35,20 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
 
 
 def _check_run(store: Store, session: Session, run: Run, at_rest: bool) -> None:
-    kept = epochs.all_of(session, run.id)
+    kept = epochs.list_epochs(session, run.id)
     assert [one.epoch for one in kept] == list(range(run.epochs_done + 1))
-    assert inspection.epoch_numbers(session, run.id) == list(range(run.epochs_done + 1))
+    assert inspection.list_epoch_numbers(session, run.id) == list(range(run.epochs_done + 1))
     assert run.epochs_done <= run.epochs_total == run.spec["epochs"]
     assert (run.epochs_done == run.epochs_total) or run.status != runs.SUCCEEDED
     assert (run.lease_owner is None) == (run.status != runs.RUNNING)
     named = [(one.checkpoint.blob_key, one.checkpoint.sha256) for one in kept]
-    state = training_states.find(session, run.id)
+    state = training_states.get(session, run.id)
     assert (state.epoch if state else -1) == run.epochs_done
     if state is not None and at_rest:
         named.append((state.blob_key, state.sha256))
     for key, sha256 in named:
         assert hashlib.sha256(store.blobs.get(session, key)).hexdigest() == sha256
-    told = events.after(session, run.id, 0)
+    told = events.list_after(session, run.id, 0)
     assert [event.number for event in told] == list(range(1, len(told) + 1))
     assert [event.data["epoch"] for event in told if event.kind == events.EPOCH] == [
         one.epoch for one in kept
@@ -64,34 +64,34 @@ def snapshot(store: Store) -> Iterator[Session]:
         store = replace(
             store, engine=store.engine.execution_options(isolation_level="REPEATABLE READ")
         )
-    with store.reading() as session:
+    with store.read_session() as session:
         yield session
 
 
 def weights(store: Store, run_id: int) -> list[str]:
     """The sha256 of each epoch's checkpoint, in order."""
-    with store.reading() as session:
-        return [one.checkpoint.sha256 for one in epochs.all_of(session, run_id)]
+    with store.read_session() as session:
+        return [one.checkpoint.sha256 for one in epochs.list_epochs(session, run_id)]
 
 
 def trace(store: Store, run_id: int) -> list[dict[str, Any]]:
     """All that training gave, but for what depends on the clock: equal traces are equal runs."""
-    with store.reading() as session:
-        state = training_states.find(session, run_id)
+    with store.read_session() as session:
+        state = training_states.get(session, run_id)
         assert state is not None
         return [{"state": (state.epoch, state.sha256)}] + [
-            asdict(one.measures)
+            asdict(one.metrics)
             | {
                 "seconds": None,
                 "checkpoint": one.checkpoint.sha256,
                 "maps": sorted(
                     (seen.etag, seen.peak, seen.minimum, hashlib.sha256(seen.levels).hexdigest())
-                    for seen in heatmaps.of_epoch(session, run_id, one.epoch)
+                    for seen in heatmaps.list_for_epoch(session, run_id, one.epoch)
                 ),
                 "predictions": [
                     (seen.image, tuple(seen.probabilities))
-                    for seen in predictions.of_epoch(session, run_id, one.epoch)
+                    for seen in predictions.list_for_epoch(session, run_id, one.epoch)
                 ],
             }
-            for one in epochs.all_of(session, run_id)
+            for one in epochs.list_epochs(session, run_id)
         ]

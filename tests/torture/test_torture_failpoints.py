@@ -19,7 +19,7 @@ from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import runs, schema
 from service.store.runs import Lease, Run
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 from tests.torture import invariants
 
 SPEC = RunSpec.model_validate(
@@ -80,7 +80,7 @@ def workspace(place: tuple[str, str], tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with opened(workspace.database, workspace.blobs) as found:
+    with open_store(workspace.database, workspace.blobs) as found:
         schema.ensure(found)
         yield found
 
@@ -88,7 +88,7 @@ def store(workspace: Workspace) -> Iterator[Store]:
 @pytest.fixture
 def new_run(store: Store) -> Callable[[], int]:
     def create() -> int:
-        with store.writing() as session:
+        with store.write_session() as session:
             return runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs).id
 
     return create
@@ -98,16 +98,16 @@ def new_run(store: Store) -> Callable[[], int]:
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("undisturbed")
     place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
-    with opened(place.database) as store:
+    with open_store(place.database) as store:
         schema.ensure(store)
-        with store.writing() as session:
+        with store.write_session() as session:
             run = runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs)
         assert worker(place, run.id) == 0
         return invariants.weights(store, run.id)
 
 
 def read(store: Store, run_id: int) -> Run:
-    with store.reading() as session:
+    with store.read_session() as session:
         return runs.get(session, run_id)
 
 
@@ -149,7 +149,7 @@ def test_a_full_disk_fails_the_run_and_keeps_its_epochs(
 def test_a_run_is_given_to_three_workers_and_then_fails(store, workspace, new_run) -> None:
     run_id = new_run()
     for attempt in (1, 2, 3):
-        with store.writing() as session:
+        with store.write_session() as session:
             assert runs.claim(session, run_id, str(attempt))
         assert abandon(store, workspace, run_id) == (attempt < 3)
     run = read(store, run_id)
@@ -168,12 +168,12 @@ def test_a_lease_is_lost_by_the_watchers_clock_alone(store, workspace, new_run) 
     run_id = new_run()
     submitted = Submitted()
     rescuer = Rescuer(store, submitted, workspace)
-    with store.writing() as session:
+    with store.write_session() as session:
         lease = runs.claim(session, run_id, "worker")
     for now in (1000.0, 1029.0):
         assert rescuer.look(now) == []
-    with store.writing() as session:
-        assert runs.heartbeat(session, run_id, lease=lease)
+    with store.write_session() as session:
+        assert runs.update_heartbeat(session, run_id, lease=lease)
     # It beat since: thirty seconds begin again, whatever moments the rows hold.
     assert rescuer.look(1040.0) == []
     assert rescuer.look(1070.0) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 from tests.conftest import Service, mnist_dir
 from tests.torture import invariants, processes
 from tests.torture.kill_loop import KillLoop, Plan
@@ -84,7 +84,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Tra
             assert service.wait(run_id)["status"] == "succeeded"
         finally:
             service.stop()
-        with opened(f"sqlite:///{folder / 'camreel.db'}") as store:
+        with open_store(f"sqlite:///{folder / 'camreel.db'}") as store:
             return invariants.trace(store, run_id)
 
     return trace_of
@@ -107,7 +107,7 @@ def service(place: tuple[str, str], plan: Plan, tmp_path: Path) -> Iterator[Serv
 
 @pytest.fixture
 def store(service: Service, place: tuple[str, str]) -> Iterator[Store]:
-    with opened(*place) as found:
+    with open_store(*place) as found:
         yield found
 
 

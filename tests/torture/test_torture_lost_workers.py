@@ -11,22 +11,22 @@ from service.errors import StatementRefused
 from service.flows import training
 from service.flows.rescue import Rescuer
 from service.flows.workspace import Workspace
-from service.jobs import Ending, Job
+from service.jobs import ProcessExit, Task
 from service.jobs.inline import InlineExecutor
 from service.store import runs, schema
 from service.store.runs import Run
-from service.store.store import Store, opened
+from service.store.store import Store, open_store
 
-KILLED = Ending(-signal.SIGKILL, stopped_by_us=False)
+KILLED = ProcessExit(-signal.SIGKILL, during_shutdown=False)
 
 
 class Kept(InlineExecutor):
     """Keeps jobs, and starts none."""
 
     def __init__(self) -> None:
-        self.jobs: list[Job] = []
+        self.jobs: list[Task] = []
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: Task) -> None:
         self.jobs.append(job)
 
 
@@ -37,7 +37,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with opened(workspace.database) as found:
+    with open_store(workspace.database) as found:
         schema.ensure(found)
         yield found
 
@@ -53,27 +53,27 @@ def run(store: Store, executor: Kept, workspace: Workspace) -> Run:
 
 
 def read(store: Store, run: Run) -> Run:
-    with store.reading() as session:
+    with store.read_session() as session:
         return runs.get(session, run.id)
 
 
 def test_a_run_whose_worker_died_before_it_took_it_is_given_to_another(
     store, executor, run
 ) -> None:
-    executor.jobs[0].ended(KILLED)
-    assert (read(store, run).status, read(store, run).strikes) == (runs.QUEUED, 1)
+    executor.jobs[0].on_exit(KILLED)
+    assert (read(store, run).status, read(store, run).lost_workers) == (runs.QUEUED, 1)
     assert [job.arguments[1] for job in executor.jobs] == [run.id, run.id]
 
 
 def test_a_run_that_three_workers_died_for_has_failed_whether_they_took_it_or_not(
     store, executor, run
 ) -> None:
-    executor.jobs[0].ended(KILLED)
-    with store.writing() as session:
+    executor.jobs[0].on_exit(KILLED)
+    with store.write_session() as session:
         assert runs.claim(session, run.id, executor.jobs[1].arguments[2])
-    executor.jobs[1].ended(KILLED)
+    executor.jobs[1].on_exit(KILLED)
     assert read(store, run).status == runs.QUEUED
-    executor.jobs[2].ended(KILLED)
+    executor.jobs[2].on_exit(KILLED)
     found = read(store, run)
     assert (found.status, found.error.type) == (runs.FAILED, "worker_killed")
     assert len(executor.jobs) == 3
@@ -82,17 +82,17 @@ def test_a_run_that_three_workers_died_for_has_failed_whether_they_took_it_or_no
 def test_a_worker_that_died_late_does_not_count_against_a_run_that_was_taken_since(
     store, executor, run
 ) -> None:
-    with store.writing() as session:
+    with store.write_session() as session:
         lease = runs.claim(session, run.id, "another service's worker")
-        assert runs.requeue(session, lease, strikes=0)
-    executor.jobs[0].ended(KILLED)
-    assert (read(store, run).status, read(store, run).strikes) == (runs.QUEUED, 0)
+        assert runs.requeue(session, lease, lost_workers=0)
+    executor.jobs[0].on_exit(KILLED)
+    assert (read(store, run).status, read(store, run).lost_workers) == (runs.QUEUED, 0)
     assert len(executor.jobs) == 1
 
 
 def test_a_run_that_was_cancelled_while_its_worker_began_stays_so(store, executor, run) -> None:
     training.cancel_run(store, run.id)
-    executor.jobs[0].ended(KILLED)
+    executor.jobs[0].on_exit(KILLED)
     assert read(store, run).status == runs.CANCELLED
     assert len(executor.jobs) == 1
 
@@ -102,7 +102,7 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
 ) -> None:
     spec = RunSpec(dataset="digits")
     first, second = (training.start_run(store, executor, workspace, spec) for _ in range(2))
-    with store.writing() as session:
+    with store.write_session() as session:
         for one in (first, second):
             assert runs.claim(session, one.id, "gone")
     abandon = training.abandon

@@ -112,8 +112,8 @@ class Witness:
 
     def _look_at_heartbeats(self) -> None:
         now = time.monotonic()
-        with self._store.reading() as session:
-            running = runs.with_status(session, runs.RUNNING)
+        with self._store.read_session() as session:
+            running = runs.list_by_status(session, runs.RUNNING)
         beats = {run.id: (run.attempt, run.heartbeats) for run in running}
         for run_id, beat in beats.items():
             last = self._beats.get(run_id)

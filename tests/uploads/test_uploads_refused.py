@@ -234,7 +234,7 @@ def test_nothing_of_what_was_refused_is_kept(application: Callable[..., Asked]) 
     one = application()
     for _, data, _ in REFUSED[:6]:
         one.upload(data)
-    with one.services.store.reading() as session:
+    with one.services.store.read_session() as session:
         assert session.scalar(text("SELECT count(*) FROM uploads")) == 0
         assert session.scalar(text("SELECT count(*) FROM images")) == 0
 

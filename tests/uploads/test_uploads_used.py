@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 
 from service.flows.transfer.exporting import export_run
-from service.store import uploads
+from service.store import uploaded_images
 from tests.uploads.conftest import Asked
 from tests.uploads.pictures import RGB, png, slope
 
@@ -83,7 +83,7 @@ def test_the_original_is_neither_kept_nor_echoed(shared: Asked) -> None:
     shown = get(shared, answer.headers["location"])
     assert shown.headers["content-type"] == "image/png"
     assert b"the payload" not in shown.content
-    with shared.services.store.reading() as session:
+    with shared.services.store.read_session() as session:
         for table in ("images", "uploads"):
             for row in session.execute(text(f"SELECT * FROM {table}")):
                 assert not any(b"the payload" in v for v in row if isinstance(v, bytes))
@@ -208,7 +208,7 @@ def old(application: Callable[..., Asked]) -> tuple[Asked, list[str]]:
     assert one.ask("POST", "/runs", json=spec).status_code == 201
     waiting = SPEC | {"probes": {"per_class": 0, "images": names[1:2]}}
     assert one.ask("POST", "/runs", json=waiting).status_code == 201
-    with one.services.store.writing() as session:
+    with one.services.store.write_session() as session:
         session.execute(text("DELETE FROM probes WHERE run_id = 2"))
         session.execute(text("UPDATE runs SET status = 'queued' WHERE id = 2"))
         before = datetime.now(UTC) - timedelta(days=31)
@@ -217,7 +217,7 @@ def old(application: Callable[..., Asked]) -> tuple[Asked, list[str]]:
 
 
 def there(one: Asked, names: list[str]) -> list[bool]:
-    with one.services.store.reading() as session:
+    with one.services.store.read_session() as session:
         kept = set(session.scalars(text("SELECT reference FROM images")))
     return [name in kept for name in names]
 
@@ -245,9 +245,9 @@ def test_a_full_store_takes_no_upload(application: Callable[..., Asked]) -> None
 def test_removing_is_told_by_its_count(application: Callable[..., Asked]) -> None:
     one = application()
     one.upload(png(slope()))
-    with one.services.store.writing() as session:
-        assert uploads.remove_unused(session, timedelta(days=1)) == 0
-        assert uploads.remove_unused(session, timedelta(0)) == 1
+    with one.services.store.write_session() as session:
+        assert uploaded_images.delete_unused(session, timedelta(days=1)) == 0
+        assert uploaded_images.delete_unused(session, timedelta(0)) == 1
 
 
 def test_unused_uploads_are_removed_a_few_at_a_time(
@@ -256,11 +256,11 @@ def test_unused_uploads_are_removed_a_few_at_a_time(
     one = application()
     for number in range(3):
         one.upload(png(slope() // (number + 2)))
-    monkeypatch.setattr(uploads, "REMOVED_AT_ONCE", 2)
+    monkeypatch.setattr(uploaded_images, "DELETE_BATCH", 2)
     counts = []
     for _ in range(3):
-        with one.services.store.writing() as session:
-            counts.append(uploads.remove_unused(session, timedelta(0)))
+        with one.services.store.write_session() as session:
+            counts.append(uploaded_images.delete_unused(session, timedelta(0)))
     assert counts == [2, 1, 0]
 
 

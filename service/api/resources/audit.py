@@ -33,6 +33,6 @@ class EntryAnswer(BaseModel):
 def list_audit(services: Services, limit: Limit = 50, cursor: Cursor = None) -> Page[EntryAnswer]:
     """Entries, newest first; nothing deletes them."""
     before = read_cursor(cursor)
-    with services.store.reading() as session:
-        found = audit.newest(session, limit=limit + 1, before=before)
+    with services.store.read_session() as session:
+        found = audit.list_newest(session, limit=limit + 1, before=before)
     return page(found, limit, EntryAnswer.model_validate, lambda entry: entry.id)

@@ -46,9 +46,9 @@ def answer(epoch: Epoch) -> EpochAnswer:
     """The epoch as clients see it."""
     return EpochAnswer(
         epoch=epoch.epoch,
-        **vars(epoch.measures),
+        **vars(epoch.metrics),
         checkpoint=CheckpointAnswer(sha256=epoch.checkpoint.sha256, bytes=epoch.checkpoint.bytes),
-        quarantined=epoch.quarantined,
+        quarantined=epoch.quarantine_reason,
         created_at=epoch.created_at,
     )
 
@@ -60,8 +60,8 @@ def list_epochs(
 ) -> Page[EpochAnswer]:
     """Epoch 0 is the untrained network. An epoch is seen only when its checkpoint is whole."""
     after = read_cursor(cursor)
-    with services.store.reading() as session:
-        found = epochs.all_of(
+    with services.store.read_session() as session:
+        found = epochs.list_epochs(
             session, run_id, after=-1 if after is None else after, limit=limit + 1
         )
     return page(found, limit, answer, lambda epoch: epoch.epoch)
@@ -71,7 +71,7 @@ def list_epochs(
 @requires(READ)
 def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAnswer:
     """What was measured of it, and its checkpoint's identity."""
-    with services.store.reading() as session:
+    with services.store.read_session() as session:
         return answer(epochs.get(session, run_id, epoch))
 
 

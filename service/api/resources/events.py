@@ -203,8 +203,8 @@ async def read_all_events(
 
 async def _read_runs(services: ServiceSet, ids: Collection[int]) -> dict[int, Run]:
     def query() -> dict[int, Run]:
-        with services.store.reading() as session:
-            return runs.with_ids(session, ids)
+        with services.store.read_session() as session:
+            return runs.get_many(session, ids)
 
     return await services.event_hub.read(query)
 

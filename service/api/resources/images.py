@@ -32,8 +32,8 @@ class ProbeAnswer(BaseModel):
 @requires(READ)
 def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
     """In the order of a sheet's rows; empty until the run's worker has read its dataset."""
-    with services.store.reading() as session:
-        watched = images.probes(session, run_id)
+    with services.store.read_session() as session:
+        watched = images.list_probes(session, run_id)
         if not watched:
             runs.get(session, run_id)
     items = [ProbeAnswer(image=image.reference, label=image.label) for image in watched]
@@ -49,8 +49,8 @@ def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
 @requires(READ)
 def read_probes(services: Services, request: Request, run_id: RunId) -> Response:
     """32 a row and lossless: probe i, from 0 in their order, is at column i % 32 of row i // 32."""
-    with services.store.reading() as session:
-        watched = images.probes(session, run_id)
+    with services.store.read_session() as session:
+        watched = images.list_probes(session, run_id)
         if not watched:
             runs.get(session, run_id)
             raise ImageNotFound("of its own", f"run {run_id} has no probes yet")

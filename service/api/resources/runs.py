@@ -206,8 +206,8 @@ def list_runs(
 ) -> Page[RunAnswer]:
     """Runs, newest first."""
     before = read_cursor(cursor)
-    with services.store.reading() as session:
-        found = runs.newest(
+    with services.store.read_session() as session:
+        found = runs.list_newest(
             session, limit=limit + 1, before=before, status=status, tag=tag, search=search
         )
     told = list(zip(found, services.summaries.of(found), strict=True))
@@ -218,7 +218,7 @@ def list_runs(
 @requires(READ)
 def read_run(services: Services, run_id: RunId) -> RunAnswer:
     """The run as it stands."""
-    with services.store.reading() as session:
+    with services.store.read_session() as session:
         run = runs.get(session, run_id)
     return answer(services, run)
 

@@ -37,15 +37,15 @@ async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
     store = respond.services.store
 
     def table() -> bytes:
-        with store.reading() as session:
+        with store.read_session() as session:
             names = RunSpec.model_validate(runs.get(session, run_id).spec).source.class_names
-            found = epochs.all_of(session, run_id)
+            found = epochs.list_epochs(session, run_id)
         head = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
         head += [f"accuracy_{name}" for name in names] + ["learning_rate", "seconds"]
         return _table(head, map(_measures, found))
 
     def describe() -> Description:
-        with store.reading() as session:
+        with store.read_session() as session:
             count = runs.get(session, run_id).epochs_done + 1
         return Description(CSV, table, fixed=_attachment(f"run-{run_id}-epochs.csv"), maps=count)
 
@@ -90,7 +90,7 @@ def _blank_lines(table: BlankTable) -> bytes:
 
 
 def _measures(epoch: Epoch) -> list[object]:
-    m = epoch.measures
+    m = epoch.metrics
     learned = [epoch.epoch, m.train_loss, m.train_accuracy, m.test_loss, m.test_accuracy]
     return [*learned, *m.per_class_accuracy, m.learning_rate, m.seconds]
 

@@ -16,7 +16,7 @@ from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.errors import InvalidValue, UploadsBusy
 from service.store.tokens import RUN
-from service.store.uploads import Upload
+from service.store.uploaded_images import Upload
 
 router = APIRouter(tags=["images"])
 

@@ -11,11 +11,12 @@ from service.core.datasets import DATASETS
 from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, SchemaMismatch
-from service.files import leftovers, remove
+from service.files import list_leftovers, remove_leftover
 from service.flows.doctor.finding import Finding, Severity
 from service.flows.quarantine import Damage, damage
 from service.store import (
     deleted_runs,
+    disk_space,
     epochs,
     imports,
     inspection,
@@ -23,7 +24,6 @@ from service.store import (
     run_blobs,
     runs,
     schema,
-    space,
 )
 from service.store.runs import Lease, Run
 from service.store.store import Store
@@ -51,14 +51,14 @@ def _schema(store: Store) -> Iterator[Finding]:
 
 
 def _integrity(store: Store) -> Iterator[Finding]:
-    with store.reading() as session:
-        for words in inspection.integrity(session):
+    with store.read_session() as session:
+        for words in inspection.check_integrity(session):
             yield Finding(Severity.DAMAGE, words)
 
 
 def _free_pages(store: Store) -> Iterator[Finding]:
-    with store.reading() as session:
-        gives_back = space.gives_back(session)
+    with store.read_session() as session:
+        gives_back = disk_space.reclaims_space(session)
     if not gives_back:
         words = "deleted runs do not give their space back; run: camreel compact"
         yield Finding(Severity.WARNING, words)
@@ -66,9 +66,9 @@ def _free_pages(store: Store) -> Iterator[Finding]:
 
 def _epoch_rows(store: Store) -> Iterator[Finding]:
     for run in _all_runs(store):
-        with store.reading() as session:
-            numbers = inspection.epoch_numbers(session, run.id)
-            whole = [epoch.epoch for epoch in epochs.all_of(session, run.id)]
+        with store.read_session() as session:
+            numbers = inspection.list_epoch_numbers(session, run.id)
+            whole = [epoch.epoch for epoch in epochs.list_epochs(session, run.id)]
             # Read again: an epoch may have been committed since.
             done = runs.get(session, run.id).epochs_done
         last = numbers[-1] if numbers else -1
@@ -86,20 +86,20 @@ def _checkpoints(store: Store) -> Iterator[Finding]:
     """Each one's bytes, sha256, header and tensors; one transaction an epoch."""
     for run in _all_runs(store):
         spec = RunSpec.model_validate(run.spec)
-        with store.reading() as session:
-            there = epochs.all_of(session, run.id)
+        with store.read_session() as session:
+            there = epochs.list_epochs(session, run.id)
         for epoch in there:
-            with store.reading() as session:
+            with store.read_session() as session:
                 try:
                     data = store.blobs.get(session, epoch.checkpoint.blob_key)
                 except KeyError:
                     data = None
             found = damage(data, epoch, spec) or _undecodable(data)
-            if found is None and epoch.quarantined is not None:
-                mend = partial(epochs.release, run_id=run.id, epoch=epoch.epoch)
-                words = f"is quarantined ({epoch.quarantined}), and is whole again"
+            if found is None and epoch.quarantine_reason is not None:
+                mend = partial(epochs.release_quarantine, run_id=run.id, epoch=epoch.epoch)
+                words = f"is quarantined ({epoch.quarantine_reason}), and is whole again"
                 yield Finding(Severity.WARNING, words, run.id, epoch.epoch, mend)
-            elif found is not None and epoch.quarantined is None:
+            elif found is not None and epoch.quarantine_reason is None:
                 mend = partial(epochs.quarantine, run_id=run.id, epoch=epoch.epoch, reason=found)
                 words = f"its checkpoint is {found}"
                 yield Finding(Severity.DAMAGE, words, run.id, epoch.epoch, mend)
@@ -118,12 +118,12 @@ def _undecodable(data: bytes | None) -> Damage | None:
 
 def _blobs(store: Store) -> Iterator[Finding]:
     """Bytes that no row names, and files that a write left half."""
-    with store.reading() as session:
+    with store.read_session() as session:
         stored = [
             blob for blob in store.blobs.stored(session) if blob.age_seconds > SETTLED_SECONDS
         ]
-    with store.reading() as session:  # after: a row is written behind its bytes
-        named = {blob.key for blob in run_blobs.of(session)}
+    with store.read_session() as session:  # after: a row is written behind its bytes
+        named = {blob.key for blob in run_blobs.list_run_blobs(session)}
         named.update(jobs.blob_keys(session).values())
     for blob in stored:
         if blob.name not in named:
@@ -135,41 +135,43 @@ def _blobs(store: Store) -> Iterator[Finding]:
 
 def _unfinished(store: Store) -> Iterator[Finding]:
     """What killed exports and backups left in the folder of the database."""
-    for path in leftovers(store.file.parent) if store.file is not None else []:
+    for path in list_leftovers(store.file.parent) if store.file is not None else []:
         words = f"{path.name} was left unfinished by a process that was killed"
         yield Finding(Severity.WARNING, words, mend=partial(_remove, path=path))
 
 
 def _remove(_session: object, path: Path) -> None:
-    remove(path)
+    remove_leftover(path)
 
 
 def _jobs(store: Store) -> Iterator[Finding]:
     """Results that are gone or damaged: they can be computed again."""
-    with store.reading() as session:
+    with store.read_session() as session:
         job_ids = list(jobs.blob_keys(session))
     for job_id in job_ids:
-        with store.reading() as session:
-            gone = jobs.exists(session, job_id) and not jobs.result(session, store.blobs, job_id)
+        with store.read_session() as session:
+            gone = jobs.exists(session, job_id) and not jobs.get_result(
+                session, store.blobs, job_id
+            )
         if gone:
-            mend = partial(jobs.remove, blobs=store.blobs, job_ids=[job_id])
+            mend = partial(jobs.delete_jobs, blobs=store.blobs, job_ids=[job_id])
             yield Finding(
                 Severity.WARNING, f"the result of job {job_id} is gone or damaged", mend=mend
             )
 
 
 def _derived(store: Store) -> Iterator[Finding]:
-    with store.reading() as session:
-        count = inspection.derived_without_epoch(session)
+    with store.read_session() as session:
+        count = inspection.count_orphans(session)
     if count:
         words = f"{count} rows of maps and predictions are of epochs that are gone"
-        mend = inspection.drop_derived_without_epoch
+        mend = inspection.delete_orphans
         yield Finding(Severity.WARNING, words, mend=mend)
 
 
 def _deletions(store: Store) -> Iterator[Finding]:
-    with store.reading() as session:
-        for run_id in deleted_runs.ids(session):
+    with store.read_session() as session:
+        for run_id in deleted_runs.list_ids(session):
             words = "is deleted and not freed yet: a service does so; at once: camreel compact"
             yield Finding(Severity.WARNING, words, run_id)
         for run_id in imports.get_heartbeats(session):
@@ -195,19 +197,19 @@ def _lost_runs(store: Store) -> Iterator[Finding]:
     for run in _running(store):
         if before.get(run.id) == (run.attempt, run.heartbeats):
             lease = Lease(run.id, run.attempt, run.lease_owner or "")
-            mend = partial(runs.requeue, lease=lease, strikes=0)
+            mend = partial(runs.requeue, lease=lease, lost_workers=0)
             words = "it is running, but its worker sends no heartbeats: requeue it"
             yield Finding(Severity.WARNING, words, run.id, mend=mend)
 
 
 def _running(store: Store) -> list[Run]:
-    with store.reading() as session:
-        return runs.with_status(session, runs.RUNNING)
+    with store.read_session() as session:
+        return runs.list_by_status(session, runs.RUNNING)
 
 
 def _images(store: Store) -> Iterator[Finding]:
-    with store.reading() as session:
-        kept = inspection.images(session)
+    with store.read_session() as session:
+        kept = inspection.list_images(session)
     for dataset, reference, png in kept:
         source = DATASETS.get(dataset)
         if source is None or not is_canonical_png(png, source.image_shape):
@@ -215,8 +217,8 @@ def _images(store: Store) -> Iterator[Finding]:
 
 
 def _all_runs(store: Store) -> list[Run]:
-    with store.reading() as session:
-        return [run for status in runs.STATUSES for run in runs.with_status(session, status)]
+    with store.read_session() as session:
+        return [run for status in runs.STATUSES for run in runs.list_by_status(session, status)]
 
 
 CHECKS: dict[str, Check] = {

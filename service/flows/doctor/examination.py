@@ -46,7 +46,7 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
         for finding in findings:
             mend = finding.mend if repair else None
             if mend is not None:
-                with store.writing() as session:
+                with store.write_session() as session:
                     mend(session)
             found.append(Found(name, finding, mend is not None))
         if name == "schema" and any(one.finding.severity is Severity.DAMAGE for one in found):

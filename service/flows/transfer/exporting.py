@@ -28,10 +28,10 @@ from service.store import (
     predictions,
     runs,
     training_states,
-    uploads,
+    uploaded_images,
 )
 from service.store.epochs import Epoch
-from service.store.heatmaps import EXTREMES, Heatmap
+from service.store.heatmaps import EXTREME_FIELDS, Heatmap
 from service.store.images import StoredImage
 from service.store.runs import Run
 from service.store.store import Store
@@ -67,9 +67,9 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
     The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
     ended, EpochQuarantined where a checkpoint is bad, FileRefused where the file exists.
     """
-    with store.reading() as session:
+    with store.read_session() as session:
         run = runs.get(session, run_id)
-        there = epochs.all_of(session, run_id)
+        there = epochs.list_epochs(session, run_id)
     if run.status not in runs.TERMINAL:
         raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
     with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
@@ -86,9 +86,9 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
 
 
 def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> dict[str, Any]:
-    with store.reading() as session:
-        watched = images.probes(session, run.id)
-        told = events.after(session, run.id, 0)
+    with store.read_session() as session:
+        watched = images.list_probes(session, run.id)
+        told = events.list_after(session, run.id, 0)
     return {
         "format": FORMAT,
         "camreel": __version__,
@@ -111,15 +111,15 @@ def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> 
 
 
 def _upload(store: Store, image: StoredImage) -> dict[str, Any] | None:
-    with store.reading() as session:
-        found = uploads.of(session, image.dataset, image.reference)
+    with store.read_session() as session:
+        found = uploaded_images.get(session, image.dataset, image.reference)
     return None if found is None else {"digest": found[0], "choices": found[1]}
 
 
 def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
     """What the run would go on from; one that is gone or bad is left out, as it is for a resume."""
-    with store.reading() as session:
-        stored = training_states.find(session, run.id)
+    with store.read_session() as session:
+        stored = training_states.get(session, run.id)
         if stored is None or stored.epoch != run.epochs_done:
             return None
         try:
@@ -149,19 +149,19 @@ def _run(run: Run) -> dict[str, Any]:
 
 
 def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
-    with store.reading() as session:
+    with store.read_session() as session:
         rows = {
-            "heatmaps": [_heatmap(one) for one in heatmaps.of_epoch(session, *_place(epoch))],
+            "heatmaps": [_heatmap(one) for one in heatmaps.list_for_epoch(session, *_place(epoch))],
             "predictions": [
                 {"image": one.image, "probabilities": list(map(_finite, one.probabilities))}
-                for one in predictions.of_epoch(session, *_place(epoch))
+                for one in predictions.list_for_epoch(session, *_place(epoch))
             ],
         }
     text = to_json(rows)
     checkpoint = epoch.checkpoint
     return {
         "epoch": epoch.epoch,
-        **vars(epoch.measures),
+        **vars(epoch.metrics),
         "created_at": moment(epoch.created_at),
         "rows": members.add(f"rows/{epoch.epoch:05d}.json", text),
         "checkpoint": members.later(
@@ -181,7 +181,7 @@ def _heatmap(row: Heatmap) -> dict[str, Any]:
     left_out = ("run_id", "epoch", "levels")
     values = {key: value for key, value in vars(row).items() if key not in left_out}
     levels = None if row.levels is None else base64.b64encode(row.levels).decode()
-    extremes = {name: _finite(values[name]) for name in EXTREMES}
+    extremes = {name: _finite(values[name]) for name in EXTREME_FIELDS}
     return values | extremes | {"levels": levels}
 
 

@@ -46,16 +46,16 @@ from service.store import (
     predictions,
     runs,
     training_states,
-    uploads,
+    uploaded_images,
 )
-from service.store.epochs import Checkpoint, Epoch, Measures
+from service.store.epochs import Checkpoint, Epoch, EpochMetrics
 from service.store.events import Event
-from service.store.heatmaps import EXTREMES, Heatmap
+from service.store.heatmaps import EXTREME_FIELDS, Heatmap
 from service.store.images import StoredImage
 from service.store.predictions import Prediction
 from service.store.runs import Run, RunError
 from service.store.store import Store
-from service.store.training_states import StoredState
+from service.store.training_states import StoredTrainingState
 
 BATCH_BYTES = 4 * 2**20
 """What a transaction of an import writes, where an epoch is not larger."""
@@ -80,7 +80,7 @@ def import_run(store: Store, path: Path) -> Run:
             _check_checkpoint(archive.read(epoch.checkpoint), spec, epoch)
         _check_training_state(archive, spec)
         run_id = _Import(store, archive, spec).run()
-    with store.reading() as session:
+    with store.read_session() as session:
         return runs.get(session, run_id)
 
 
@@ -102,11 +102,11 @@ class _Import:
     def run(self) -> int:
         """Store all of it; the run's id here. Nothing is left of an import that fails."""
         manifest = self._archive.manifest
-        with self._store.writing() as session:
+        with self._store.write_session() as session:
             total = sum(member.bytes for member in manifest.members())
-            self._store.room.check(session, total)
+            self._store.quota.check(session, total)
             self._read_probes(session)
-            run_id = imports.begin(session, _run(manifest, self._spec))
+            run_id = imports.create(session, _run(manifest, self._spec))
         try:
             for batch in self._batches():
                 with self._continuing(run_id) as session:
@@ -132,12 +132,12 @@ class _Import:
 
     def _write_images_and_events(self, session: Any, run_id: int) -> None:
         """What is small: images are shared with other runs, and no deletion would remove them."""
-        images.watch(session, run_id, self._read_probes(session))
+        images.set_probes(session, run_id, self._read_probes(session))
         for exported in self._archive.manifest.images:
             if exported.upload is not None:
                 choices = asdict(exported.upload.choices)
                 dataset, digest = self._spec.dataset, exported.upload.digest
-                uploads.restore(session, dataset, exported.reference, digest, choices)
+                uploaded_images.restore(session, dataset, exported.reference, digest, choices)
         history = [
             Event(event.number, event.kind, event.data) for event in self._archive.manifest.events
         ]
@@ -146,7 +146,7 @@ class _Import:
     @contextmanager
     def _continuing(self, run_id: int) -> Iterator[Any]:
         """A transaction of this import. Raises StoreBusy where it was taken for interrupted."""
-        with self._store.writing() as session:
+        with self._store.write_session() as session:
             if not imports.update_heartbeat(session, run_id):
                 raise StoreBusy("The import stood still for too long, and was given up.")
             yield session
@@ -171,13 +171,13 @@ class _Import:
             return
         self._store.blobs.put(session, self._state_key, self._archive.read(state))
         epoch = self._archive.manifest.run.epochs_done
-        stored = StoredState(epoch, state.sha256, state.bytes, self._state_key)
-        training_states.keep(session, run_id, stored)
+        stored = StoredTrainingState(epoch, state.sha256, state.bytes, self._state_key)
+        training_states.replace(session, run_id, stored)
 
     def _undo(self, run_id: int) -> None:
         """Hand the run to the deletion, and free what can be freed at once."""
         with suppress(StoreUnavailable, StoreFull):
-            with self._store.writing() as session:
+            with self._store.write_session() as session:
                 imports.abandon(session, run_id)
                 # A store outside the database keeps what a failed transaction put.
                 keys = [*map(self._key, self._archive.manifest.epochs), self._state_key]
@@ -195,12 +195,12 @@ class _Import:
         # Another engine would draw other maps: they are computed again when they are asked for.
         if self._archive.manifest.engine == ENGINE_VERSION:
             kept = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
-            heatmaps.keep(session, kept)
+            heatmaps.add_missing(session, kept)
         restored_scores = [
             Prediction(run_id, epoch.epoch, row.image, list(map(_number, row.probabilities)))
             for row in rows.predictions
         ]
-        predictions.keep(session, restored_scores)
+        predictions.add_missing(session, restored_scores)
 
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._folder}/{epoch.epoch}.safetensors"
@@ -346,7 +346,7 @@ def _run(manifest: Manifest, spec: RunSpec) -> Run:
         attempt=0,
         lease_owner=None,
         heartbeats=0,
-        strikes=0,
+        lost_workers=0,
         heartbeat_at=None,
         created_at=run.created_at,
         started_at=run.started_at,
@@ -357,12 +357,14 @@ def _run(manifest: Manifest, spec: RunSpec) -> Run:
     )
 
 
-def _measures(epoch: ExportedEpoch) -> Measures:
-    return Measures(**{name: getattr(epoch, name) for name in Measures.__dataclass_fields__})
+def _measures(epoch: ExportedEpoch) -> EpochMetrics:
+    return EpochMetrics(
+        **{name: getattr(epoch, name) for name in EpochMetrics.__dataclass_fields__}
+    )
 
 
 def _heatmap(run_id: int, epoch: int, row: ExportedHeatmap) -> Heatmap:
-    extremes = {name: _number(getattr(row, name)) for name in EXTREMES}
+    extremes = {name: _number(getattr(row, name)) for name in EXTREME_FIELDS}
     return Heatmap(run_id=run_id, epoch=epoch, **(dict(row) | extremes))
 
 

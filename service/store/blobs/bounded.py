@@ -6,13 +6,13 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from service.store.blobs.blobs import Blobs, StoredBlob
-from service.store.room import Room
+from service.store.storage_quota import StorageQuota
 
 
 class BoundedBlobs:
     """Another blob store's blobs, as long as there is room for them."""
 
-    def __init__(self, blobs: Blobs, room: Room) -> None:
+    def __init__(self, blobs: Blobs, room: StorageQuota) -> None:
         self._blobs = blobs
         self._room = room
 

@@ -55,7 +55,7 @@ class FileBlobs:
             failpoints.reach("blob-renamed")
             _settle(path.parent)
         except OSError as error:
-            raise driver_errors.translation_of_os_error(error) from error
+            raise driver_errors.os_error_to_camreel_error(error) from error
 
     def get(self, session: Session, key: str) -> bytes:  # noqa: ARG002
         """The bytes. Raises KeyError if there are none, StoreUnavailable if unreadable."""
@@ -99,7 +99,7 @@ class FileBlobs:
         try:
             self._unlink([self.folder / name for name in names])
         except OSError as error:
-            raise driver_errors.translation_of_os_error(error) from error
+            raise driver_errors.os_error_to_camreel_error(error) from error
 
     def folders(self) -> list[Path]:
         """The one folder."""

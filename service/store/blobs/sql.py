@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
 from service.store.blobs.blobs import StoredBlob
-from service.store.tables import BlobRow
+from service.store.rows import BlobRow
 
 
 def _is_sqlite(session: Session) -> bool:

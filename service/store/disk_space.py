@@ -7,10 +7,10 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from service.store import jobs, run_blobs
-from service.store.database import WAL_IS_SAFE, outside_transactions
+from service.store.database import WAL_IS_SAFE, autocommit_connection
 
 
-def used_bytes(session: Session) -> int:
+def database_bytes(session: Session) -> int:
     """Bytes of the database that are in use; free pages of a SQLite file are not among them."""
     if session.get_bind().dialect.name == "postgresql":
         return int(session.scalar(text("SELECT pg_database_size(current_database())")) or 0)
@@ -37,7 +37,7 @@ def incremental_vacuum(engine: Engine, pages: int) -> int:
     """
     if engine.dialect.name != "sqlite":
         return 0
-    with outside_transactions(engine) as connection:
+    with autocommit_connection(engine) as connection:
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  for mypy
         with closing(driver.cursor()) as cursor:
@@ -49,14 +49,14 @@ def incremental_vacuum(engine: Engine, pages: int) -> int:
     return left if left < before else 0
 
 
-def truncate_log(engine: Engine) -> None:
+def truncate_wal(engine: Engine) -> None:
     """Shorten the write-ahead log of a SQLite file, where it has one. Raises StoreBusy."""
     if engine.dialect.name == "sqlite" and WAL_IS_SAFE:
-        with outside_transactions(engine) as connection:
+        with autocommit_connection(engine) as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def gives_back(session: Session) -> bool:
+def reclaims_space(session: Session) -> bool:
     """Whether the database was made so that deletes can give space back."""
     return session.get_bind().dialect.name != "sqlite" or _pragma(session, "auto_vacuum") == 2
 
@@ -69,7 +69,7 @@ def compact(engine: Engine) -> None:
     """
     if engine.dialect.name != "sqlite":
         return
-    with outside_transactions(engine) as connection:
+    with autocommit_connection(engine) as connection:
         connection.exec_driver_sql("PRAGMA auto_vacuum=INCREMENTAL")
         connection.exec_driver_sql("VACUUM")
 

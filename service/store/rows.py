@@ -96,7 +96,7 @@ class RunRow(Base):
     lease_owner: Mapped[str | None] = mapped_column(String(64))  # the worker that may write
     # Counted rather than timed: whoever watches does so by a clock of its own.
     heartbeats: Mapped[int] = mapped_column(default=0, server_default=text("0"))
-    strikes: Mapped[int] = mapped_column(default=0, server_default=text("0"))  # workers lost
+    lost_workers: Mapped[int] = mapped_column("strikes", default=0, server_default=text("0"))
     heartbeat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
@@ -213,7 +213,7 @@ class CheckpointRow(Base):
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)
     blob_key: Mapped[str] = mapped_column(String(200))
-    quarantined: Mapped[str | None] = mapped_column(String(16))  # why it is not to be used
+    quarantine_reason: Mapped[str | None] = mapped_column("quarantined", String(16))
     quarantined_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
@@ -304,7 +304,7 @@ class TokenRow(Base):
     revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
-class SessionRow(Base):
+class SignInRow(Base):
     """A browser that signed in with a token; its cookie is here as a hash only."""
 
     __tablename__ = "sessions"
@@ -314,7 +314,7 @@ class SessionRow(Base):
         Identity, ForeignKey("tokens.id", ondelete="CASCADE"), index=True
     )
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column("seen_at", UtcDateTime)
 
 
 class AuditRow(Base):

@@ -15,9 +15,11 @@ def copy_sqlite(source: Path, target: Path) -> None:
     """
     try:
         with (
-            closing(sqlite3.connect(sqlite_file.uri(source, "rw"), timeout=15, uri=True)) as live,
+            closing(
+                sqlite3.connect(sqlite_file.file_uri(source, "rw"), timeout=15, uri=True)
+            ) as live,
             closing(sqlite3.connect(target)) as copy,
         ):
             live.backup(copy, pages=-1)
     except sqlite3.Error as error:
-        raise driver_errors.translation(error, source) from error
+        raise driver_errors.to_camreel_error(error, source) from error

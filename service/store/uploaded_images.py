@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 from service.store import images
 from service.store.images import StoredImage
 from service.store.insert_missing import insert_missing
+from service.store.rows import ImageRow, ProbeRow, RunRow, UploadRow
 from service.store.run_status import QUEUED, RUNNING
-from service.store.tables import ImageRow, ProbeRow, RunRow, UploadRow
 
-TOLD_EVERY = timedelta(days=1)
+USE_RESOLUTION = timedelta(days=1)
 """How exact the moment of last use is: not every look at a heatmap is a write."""
 
-REMOVED_AT_ONCE = 500
+DELETE_BATCH = 500
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Upload:
     choices: dict[str, Any]
 
 
-def keep(session: Session, digest: str, upload: Upload) -> Upload:
+def get_or_create(session: Session, digest: str, upload: Upload) -> Upload:
     """Keep it; returns the one that was kept before, where `digest` came for its dataset before."""
     dataset, reference = upload.image.dataset, upload.image.reference
     now = datetime.now(UTC)
@@ -42,13 +42,13 @@ def keep(session: Session, digest: str, upload: Upload) -> Upload:
     if kept.reference == reference:
         insert_missing(session, ImageRow, [vars(upload.image)])
         return upload
-    use(session, dataset, [kept.reference])
+    mark_used(session, dataset, [kept.reference])
     image = images.get(session, dataset, kept.reference)
     assert image is not None, "kept and removed with its row"  # noqa: S101  for mypy
     return Upload(image, kept.choices)
 
 
-def of(session: Session, dataset: str, reference: str) -> tuple[str, dict[str, Any]] | None:
+def get(session: Session, dataset: str, reference: str) -> tuple[str, dict[str, Any]] | None:
     """Digest and choices of an upload, None if there is none of that name."""
     query = select(UploadRow.digest, UploadRow.choices).where(
         UploadRow.dataset == dataset, UploadRow.reference == reference
@@ -70,7 +70,7 @@ def restore(
     insert_missing(session, UploadRow, [row])
 
 
-def use(session: Session, dataset: str, references: list[str]) -> list[str]:
+def mark_used(session: Session, dataset: str, references: list[str]) -> list[str]:
     """They are in use now; returns those that the dataset does not have."""
     named = (UploadRow.dataset == dataset, UploadRow.reference.in_(references))
     # Told by the update itself: one that is being removed at the same time is not there.
@@ -85,13 +85,13 @@ def use(session: Session, dataset: str, references: list[str]) -> list[str]:
     return [reference for reference in references if reference not in there]
 
 
-def used_lately(session: Session, reference: str) -> bool:
+def was_used_recently(session: Session, reference: str) -> bool:
     """Whether its last use is told exactly enough; True too for one that is not there."""
     used = session.scalar(select(UploadRow.used_at).where(UploadRow.reference == reference))
-    return used is None or used > datetime.now(UTC) - TOLD_EVERY
+    return used is None or used > datetime.now(UTC) - USE_RESOLUTION
 
 
-def remove_unused(session: Session, unused: timedelta) -> int:
+def delete_unused(session: Session, max_idle: timedelta) -> int:
     """Remove those that nothing used for so long and no run watches; returns how many.
 
     At most REMOVED_AT_ONCE, so that no request waits for the removal of months. A run that waits
@@ -99,11 +99,11 @@ def remove_unused(session: Session, unused: timedelta) -> int:
     """
     watched = select(ImageRow.reference).join(ProbeRow, ProbeRow.image_id == ImageRow.id)
     old = (
-        UploadRow.used_at < datetime.now(UTC) - unused,
+        UploadRow.used_at < datetime.now(UTC) - max_idle,
         UploadRow.reference.not_in(watched),
         UploadRow.reference.not_in(_waited_for(session)),
     )
-    batch = select(UploadRow.reference).where(*old).limit(REMOVED_AT_ONCE)
+    batch = select(UploadRow.reference).where(*old).limit(DELETE_BATCH)
     removed = (
         delete(UploadRow)
         .where(UploadRow.reference.in_(batch))

@@ -8,11 +8,11 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from service.errors import StoreFull
-from service.store import deleted_runs, space
+from service.store import deleted_runs, disk_space
 
 
 @dataclass(frozen=True)
-class Bounds:
+class StorageLimits:
     """In bytes; None and 0: no bound."""
 
     quota_bytes: int | None = None  # of the database and of blobs outside it
@@ -20,31 +20,31 @@ class Bounds:
 
 
 @dataclass(frozen=True)
-class Room:
+class StorageQuota:
     """What is asked before anything large is stored."""
 
-    bounds: Bounds = Bounds()
+    limits: StorageLimits = StorageLimits()
     folders: Sequence[Path] = ()  # those that are written to, on this machine
-    blobs_outside: bool = False
+    external_blobs: bool = False
 
-    def check(self, session: Session, incoming: int = 0) -> None:
+    def check(self, session: Session, new_bytes: int = 0) -> None:
         """Raises StoreFull where `incoming` more bytes would go beyond a bound.
 
         Two pragmas (or one function of PostgreSQL's), a sum and a system call: cheap enough to be
         asked at every commit of an epoch.
         """
-        quota = self.bounds.quota_bytes
+        quota = self.limits.quota_bytes
         if quota is not None:
             used = self.used_bytes(session)
-            if used + incoming > quota:
+            if used + new_bytes > quota:
                 raise StoreFull(
                     f"The store holds {used:,} bytes, and its quota is {quota:,}: "
                     "delete runs, or raise CAMREEL_QUOTA_BYTES."
                 )
         free = self.free_bytes()
-        if free is not None and free - incoming < self.bounds.min_free_bytes:
+        if free is not None and free - new_bytes < self.limits.min_free_bytes:
             raise StoreFull(
-                f"The disk has {free:,} bytes free, and {self.bounds.min_free_bytes:,} are to stay "
+                f"The disk has {free:,} bytes free, and {self.limits.min_free_bytes:,} are to stay "
                 "free: make room, or lower CAMREEL_MIN_FREE_BYTES."
             )
 
@@ -53,8 +53,10 @@ class Room:
 
         Blobs of deleted runs do not count: their space is about to be free.
         """
-        outside = space.blob_bytes(session) if self.blobs_outside else 0
-        return max(0, space.used_bytes(session) + outside - deleted_runs.blob_bytes(session))
+        outside = disk_space.blob_bytes(session) if self.external_blobs else 0
+        return max(
+            0, disk_space.database_bytes(session) + outside - deleted_runs.blob_bytes(session)
+        )
 
     def free_bytes(self) -> int | None:
         """Of the fullest disk that is written to; None where none is on this machine."""
