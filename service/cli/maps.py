@@ -10,13 +10,13 @@ from pydantic import ValidationError
 from service.api.map_parameters import CamParameters
 from service.cli.terminal import ValueTable, print_line, print_table
 from service.core.cams.methods import PAPER_METHODS
-from service.core.render.report.languages import LANGUAGES, Language
 from service.errors import CamreelError, UnknownName
 from service.files import check_output, write_file
 from service.flows.blanks import count_blanks
 from service.flows.export import export_maps
-from service.flows.report import ReportQuery, run_report
 from service.flows.services import open_services
+from service.report.document import ReportQuery, run_report
+from service.report.languages import LANGUAGES, Language
 from service.settings import Settings
 
 

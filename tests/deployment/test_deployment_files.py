@@ -295,6 +295,8 @@ def test_wheel_holds_the_package_its_data_and_its_migrations(wheel):
         "service/core/datasets/digits.npz",
         "service/migrations/script.py.mako",
         "service/py.typed",
+        "service/report/templates/report.jinja",
+        "service/report/templates/style.css",
         "service/web/page/index.html",
     } <= names
     assert [name for name in names if name.startswith("service/web/page/assets/")]

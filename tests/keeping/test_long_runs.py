@@ -11,8 +11,8 @@ from safetensors.torch import load, save
 from service.core import checkpoints
 from service.core.cams.blank import CAUSES
 from service.core.checkpoints import METADATA_KEY
-from service.flows.report import COLUMNS
 from service.flows.viewing import Viewer
+from service.report.document import COLUMNS
 from tests.keeping.conftest import EPOCHS, Place, train
 
 LAST = 500

@@ -12,8 +12,8 @@ from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work
 from service.core.cams.methods import PAPER_METHODS
-from service.core.render.report.languages import Language
-from service.flows.report import ReportQuery, run_report
+from service.report.document import ReportQuery, run_report
+from service.report.languages import Language
 from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])

@@ -1,0 +1,11 @@
+"""The languages of a report. A new language is one file and one line in the table."""
+
+from typing import Literal
+
+from service.report.english import ENGLISH
+from service.report.japanese import JAPANESE
+from service.report.texts import Texts
+
+Language = Literal["en", "ja"]
+
+LANGUAGES: dict[Language, Texts] = {"en": ENGLISH, "ja": JAPANESE}
