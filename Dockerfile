@@ -1,29 +1,29 @@
-# Camreel's image. On the CPU:
+# Camreel's image. On a CPU:
 #
 #     docker build -t camreel .
 #     docker run --rm -v camreel:/data camreel camreel token create me --scope admin
 #     docker run --read-only --tmpfs /tmp --cap-drop ALL -v camreel:/data -p 127.0.0.1:8000:8000 camreel
 #
-# On a GPU, the host having NVIDIA's container toolkit:
+# On a GPU (the host needs the NVIDIA Container Toolkit):
 #
 #     docker build -t camreel:cuda --build-arg BASE=nvidia/cuda:13.0.1-base-ubuntu24.04 .
 #     docker run --gpus all --read-only ... camreel:cuda
 #
-# The base alone differs. PyPI's Linux wheels of torch are CUDA builds: they bring CUDA's libraries
-# with them and work on the CPU where they find no GPU. What the slim base lacks for a GPU is what the
-# CUDA base has: the settings by which the toolkit hands the driver's libraries to the container.
+# Only the base differs. PyPI's Linux wheels of torch are CUDA builds: they contain the CUDA libraries
+# and fall back to the CPU if there is no GPU. The CUDA base adds the environment variables with which
+# the toolkit makes the driver's libraries available in the container.
 #
-# Those wheels take about 5 GB. torch's CPU-only wheels, far smaller, are on an index of torch's own;
-# its address is on torch's page "Get started" (compute platform CPU):
+# These wheels take about 5 GB. PyTorch's own index has much smaller CPU-only wheels; its address is
+# on PyTorch's page "Get Started" (compute platform CPU):
 #
 #     docker build -t camreel --build-arg TORCH_INDEX=<address of the CPU index> .
 #
-# torch and torchvision then come from there, in the locked versions, but without the lock's hashes:
-# those are the hashes of PyPI's files. Everything else keeps its hash.
+# torch and torchvision then come from this index in the locked versions, but without hash checks,
+# because the lock contains the hashes of PyPI's files. All other packages are still checked.
 ARG BASE=python:3.13-slim-trixie
 
 FROM ${BASE} AS base
-# CUDA's bases have no Python. Its version is the base's to choose, so none is pinned here.
+# CUDA bases have no Python. The base determines its version, so none is pinned here.
 # hadolint ignore=DL3008
 RUN if ! command -v python3; then \
         apt-get update \
@@ -37,19 +37,20 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python3 -m venv /opt/camreel
 ENV PATH=/opt/camreel/bin:$PATH
 WORKDIR /source
-# Before the sources: a change of them installs nothing anew. --no-deps: the lock is complete.
+# Before the sources, so that changing them does not reinstall the dependencies. --no-deps: the lock
+# is complete.
 COPY requirements.lock ./
 RUN if [ -z "$TORCH_INDEX" ]; then \
         pip install --no-deps --require-hashes -r requirements.lock; \
     else \
-        awk '/^[a-z0-9]/ { keep = !/^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==/ } keep' \
+        awk '/^[a-z0-9]/ { included = !/^(torch|torchvision|triton|nvidia-[a-z0-9-]+|cuda-[a-z]+)==/ } included' \
             requirements.lock > rest.lock \
         && grep -oE '^torch(vision)?==[0-9.]+' requirements.lock > torch.txt \
         && pip install --no-deps --require-hashes -r rest.lock \
         && pip install --no-deps --index-url "$TORCH_INDEX" -r torch.txt; \
     fi
 COPY . .
-# A wheel, not an editable install: the package then stands on its own, with its migrations inside.
+# A wheel instead of an editable install: the package is self-contained and includes its migrations.
 RUN pip wheel --no-deps --wheel-dir /wheels . && pip install --no-deps /wheels/*.whl
 
 FROM base AS runtime
@@ -57,9 +58,9 @@ RUN groupadd --gid 10001 camreel \
     && useradd --uid 10001 --gid 10001 --no-log-init --no-create-home --home-dir /data \
         --shell /usr/sbin/nologin camreel \
     && install --directory --owner=10001 --group=10001 --mode=0750 /data
-# Root's files, which the service's user reads and cannot change; pip left their bytecode beside them.
+# Owned by root, so the service's user cannot change the files; includes the bytecode that pip compiled.
 COPY --from=build /opt/camreel /opt/camreel
-# All that is ever written goes to /data, so that the root file system can be read-only.
+# The service writes only to /data, so the root file system can be read-only.
 ENV PATH=/opt/camreel/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \

@@ -1,8 +1,8 @@
-"""The container files: linted, safe by what they say, and their steps done as far as that goes.
+"""The container files: linters, security settings, and the steps of the image's build.
 
-There is no container engine here, so the image's steps are done one by one in a temporary folder:
-the build context as .dockerignore leaves it, the wheel, its installation, the service's first look
-at an empty database, the health check.
+The tests do not need a container engine. They run the image's steps one by one in a temporary
+directory: the build context filtered by .dockerignore, the wheel, its installation, the creation of
+the database, the health check.
 """
 
 import json
@@ -30,7 +30,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 
 def instructions(name: str) -> list[str]:
-    """The Dockerfile's instructions of that name, in order, continuation lines joined."""
+    """Arguments of the Dockerfile's instructions of that name, with continuation lines joined."""
     joined = re.sub(r"\\\n\s*", "", DOCKERFILE)
     return [line.removeprefix(f"{name} ") for line in joined.splitlines() if line.startswith(name)]
 
@@ -39,11 +39,11 @@ def instructions(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", ["Dockerfile", "deploy/Dockerfile"])
-def test_dockerfile_passes_its_linter(file):
+def test_dockerfile_passes_hadolint(file):
     subprocess.run([BIN / "hadolint", ROOT / file], check=True)
 
 
-def test_compose_file_fits_the_specification():
+def test_compose_file_matches_the_compose_specification():
     command = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
     subprocess.run([*command, ROOT / "docker-compose.yml"], check=True)
 
@@ -57,79 +57,80 @@ def test_base_is_a_build_argument_pinned_by_tag():
     assert all(source.split()[0] in {"${BASE}", "base"} for source in instructions("FROM"))
 
 
-def test_image_runs_as_a_fixed_user_that_is_not_root():
+def test_image_runs_as_fixed_unprivileged_user():
     assert instructions("USER") == ["10001:10001"]
 
 
-def test_image_writes_to_its_volume_alone():
+def test_image_writes_only_to_its_volume():
     environment = " ".join(instructions("ENV"))
     assert instructions("VOLUME") == ['["/data"]']
     assert "CAMREEL_STATE_DIR=/data" in environment
     assert "PYTHONDONTWRITEBYTECODE=1" in environment
 
 
-def test_image_serves_on_its_port():
+def test_image_serves_on_port_8000():
     assert json.loads(instructions("CMD")[-1]) == ["camreel", "serve"]
     assert instructions("EXPOSE") == ["8000"]
     assert "CAMREEL_PORT=8000" in instructions("ENV")[-1]
 
 
-def test_every_dependency_is_installed_by_hash():
+def test_all_dependencies_are_installed_with_hashes():
     (install,) = (step for step in instructions("RUN") if "requirements.lock" in step)
     default = install.partition("else")[0]
     assert "pip install --no-deps --require-hashes -r requirements.lock" in default
 
 
-def test_cpu_index_takes_torch_alone_out_of_the_lock(tmp_path):
+def test_cpu_index_removes_only_torch_and_cuda_from_the_lock(tmp_path):
     lock = ROOT / "requirements.lock"
     (program,) = re.findall(r"awk '(.+)'", DOCKERFILE)
-    rest = tmp_path / "rest.lock"
-    rest.write_bytes(subprocess.run(["awk", program, lock], check=True, capture_output=True).stdout)
-    whole, kept = locked(lock), locked(rest)
-    assert {"torch", "torchvision", "triton", "nvidia-cublas"} <= whole - kept
-    assert kept < whole
-    taken = {name for name in whole - kept if not re.match(r"torch|triton$|nvidia-|cuda-", name)}
-    assert not taken
-    assert rest.read_text().count("--hash=") > len(kept)
+    hashed_lock = tmp_path / "rest.lock"
+    filtering = subprocess.run(["awk", program, lock], check=True, capture_output=True)
+    hashed_lock.write_bytes(filtering.stdout)
+    all_packages, hashed_packages = package_names(lock), package_names(hashed_lock)
+    torch_packages = all_packages - hashed_packages
+    assert {"torch", "torchvision", "triton", "nvidia-cublas"} <= torch_packages
+    assert hashed_packages < all_packages
+    assert all(re.match(r"torch|triton$|nvidia-|cuda-", name) for name in torch_packages)
+    assert hashed_lock.read_text().count("--hash=") > len(hashed_packages)
 
     (pattern,) = re.findall(r"grep -oE '(.+)' requirements.lock", DOCKERFILE)
-    torch = re.findall(pattern.removeprefix("^"), "\n".join(pinned(lock)))
-    assert len(torch) == 2
+    torch_pins = re.findall(pattern.removeprefix("^"), "\n".join(version_pins(lock)))
+    assert len(torch_pins) == 2
 
 
-def pinned(lock: Path) -> list[str]:
+def version_pins(lock: Path) -> list[str]:
     return re.findall(r"^[a-z0-9][\w.-]*==[^ ;]+", lock.read_text(), flags=re.MULTILINE)
 
 
-def locked(lock: Path) -> set[str]:
-    return {line.partition("==")[0] for line in pinned(lock)}
+def package_names(lock: Path) -> set[str]:
+    return {pin.partition("==")[0] for pin in version_pins(lock)}
 
 
 @pytest.mark.parametrize(("status", "healthy"), [(200, True), (503, False)])
-def test_health_check_tells_a_healthy_service_from_another(status, healthy):
+def test_health_check_reports_whether_the_service_is_healthy(status, healthy):
     (line,) = instructions("HEALTHCHECK")
     _, script, code = json.loads(line.partition("CMD ")[2])
-    with answering("/healthz", status) as port:
-        check = run_check(script, code, port)
-    assert (check.returncode == 0) is healthy
+    with http_server("/healthz", status) as port:
+        health_check = run_health_check(script, code, port)
+    assert (health_check.returncode == 0) is healthy
 
 
-def test_health_check_notices_a_service_that_is_gone():
+def test_health_check_fails_without_a_service():
     (line,) = instructions("HEALTHCHECK")
     _, script, code = json.loads(line.partition("CMD ")[2])
-    with answering("/healthz", 200) as port:
+    with http_server("/healthz", 200) as port:
         pass
-    assert run_check(script, code, port).returncode != 0
+    assert run_health_check(script, code, port).returncode != 0
 
 
-def run_check(script: str, code: str, port: int) -> subprocess.CompletedProcess[bytes]:
+def run_health_check(script: str, code: str, port: int) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, script, code]
     return subprocess.run(command, env={"CAMREEL_PORT": str(port)}, capture_output=True)
 
 
 @contextmanager
-def answering(path: str, status: int) -> Iterator[int]:
-    """A server that answers `path` with `status`; gives its port."""
+def http_server(path: str, status: int) -> Iterator[int]:
+    """Port of a server that responds to `path` with `status`, and to other paths with 404."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -161,7 +162,7 @@ def test_every_container_is_confined(service):
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_ports_are_published_on_this_machine_alone_but_for_the_tls_proxys(name):
+def test_ports_are_published_on_loopback_except_those_of_the_tls_proxy(name):
     ports = SERVICES[name].get("ports", [])
     if name == "proxy":
         assert ports == ["80:8080", "443:8443"]
@@ -170,12 +171,12 @@ def test_ports_are_published_on_this_machine_alone_but_for_the_tls_proxys(name):
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
-def test_data_lives_in_named_volumes(service):
+def test_data_is_stored_in_named_volumes(service):
     for volume in service["volumes"]:
         assert volume.partition(":")[0] in COMPOSE["volumes"]
 
 
-def test_sqlite_is_what_starts_by_default():
+def test_sqlite_service_starts_by_default():
     assert [name for name, service in SERVICES.items() if "profiles" not in service] == ["camreel"]
     assert SERVICES["camreel"]["ports"] == ["127.0.0.1:8000:8000"]
     assert "environment" not in SERVICES["camreel"]
@@ -186,22 +187,22 @@ def test_postgres_profile_takes_its_password_from_the_environment():
     assert database["profiles"] == service["profiles"] == ["postgres"]
     assert "ports" not in database
     assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}
-    # Empty where it is not set; then the database's image refuses to start, and the service waits.
+    # If the variable is not set, the database's image refuses to start, and the service waits.
     assert database["environment"]["POSTGRES_PASSWORD"] == "${POSTGRES_PASSWORD:-}"
     assert service["environment"]["PGPASSWORD"] == "${POSTGRES_PASSWORD:-}"
 
 
-def test_tls_profile_puts_a_proxy_before_a_service_that_nobody_else_reaches():
+def test_tls_profile_makes_the_service_reachable_only_through_the_proxy():
     service, proxy = SERVICES["camreel-tls"], SERVICES["proxy"]
     assert service["profiles"] == proxy["profiles"] == ["tls"]
     assert "ports" not in service
     assert service["networks"] == proxy["networks"] == ["proxied"]
-    assert [name for name, one in SERVICES.items() if "proxied" in one.get("networks", [])] == [
-        "camreel-tls",
-        "proxy",
+    proxied_services = [
+        name for name, config in SERVICES.items() if "proxied" in config.get("networks", [])
     ]
+    assert proxied_services == ["camreel-tls", "proxy"]
     assert proxy["depends_on"] == {"camreel-tls": {"condition": "service_healthy"}}
-    # The proxy's word on client and scheme is taken, under the name that it is asked by.
+    # The service trusts the proxy's forwarded headers and accepts the proxy's host name.
     settings = service["environment"]
     assert settings["CAMREEL_TRUSTED_PROXIES"] == "*"
     assert settings["CAMREEL_ALLOWED_HOSTS"] == proxy["environment"]["CAMREEL_DOMAIN"]
@@ -212,7 +213,7 @@ def test_tls_profile_puts_a_proxy_before_a_service_that_nobody_else_reaches():
     }
 
 
-def test_tls_profile_takes_its_first_token_from_a_file_that_is_in_no_repository_or_image():
+def test_bootstrap_token_file_is_excluded_from_repository_and_image():
     service = SERVICES["camreel-tls"]
     assert service["secrets"] == ["camreel-token"]
     assert service["environment"]["CAMREEL_BOOTSTRAP_TOKEN_FILE"] == "/run/secrets/camreel-token"
@@ -221,15 +222,16 @@ def test_tls_profile_takes_its_first_token_from_a_file_that_is_in_no_repository_
     assert "!deploy" not in (ROOT / ".dockerignore").read_text()
 
 
-def test_the_image_listens_for_its_proxy_and_so_needs_a_token():
+def test_image_listens_on_all_addresses_and_therefore_requires_a_token():
     assert "CAMREEL_HOST=0.0.0.0" in instructions("ENV")[-1]
     assert "CAMREEL_AUTH" not in DOCKERFILE
-    head = (ROOT / "docker-compose.yml").read_text()
-    assert "docker compose run --rm camreel camreel token create me --scope admin" in head
+    compose_file = (ROOT / "docker-compose.yml").read_text()
+    command = "docker compose run --rm camreel camreel token create me --scope admin"
+    assert command in compose_file
 
 
-def test_sqlite_needs_no_password_to_be_set():
-    # Compose reads the variables of all services, whatever the profile.
+def test_sqlite_profile_needs_no_password():
+    # Compose interpolates the variables of all services, whatever the profile.
     assert ":?" not in json.dumps(SERVICES)
 
 
@@ -238,21 +240,25 @@ def test_sqlite_needs_no_password_to_be_set():
 
 @pytest.fixture(scope="module")
 def context(tmp_path_factory) -> Path:
-    """The build context: what .dockerignore lets through."""
+    """The build context: the files that .dockerignore admits."""
     folder = tmp_path_factory.mktemp("context")
     lines = (ROOT / ".dockerignore").read_text().splitlines()
-    assert "*" in lines, "everything is left out that is not let in"
-    left_out = [ROOT / line for line in lines if "/" in line and "*" not in line]
+    assert "*" in lines, "only the listed files are included"
+    excluded_paths = [ROOT / line for line in lines if "/" in line and "*" not in line]
 
-    def ignored(where: str, names: list[str]) -> set[str]:
-        return {name for name in names if name == "__pycache__" or Path(where, name) in left_out}
+    def excluded_names(directory: str, names: list[str]) -> set[str]:
+        return {
+            name
+            for name in names
+            if name == "__pycache__" or Path(directory, name) in excluded_paths
+        }
 
     for name in (line.removeprefix("!") for line in lines if line.startswith("!")):
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+            shutil.copytree(ROOT / name, folder / name, ignore=excluded_names)
         else:
             shutil.copy(ROOT / name, folder / name)
-    assert not any((folder / path.relative_to(ROOT)).exists() for path in left_out)
+    assert not any((folder / path.relative_to(ROOT)).exists() for path in excluded_paths)
     return folder
 
 
@@ -260,31 +266,31 @@ def context(tmp_path_factory) -> Path:
 def wheel(context, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheels")
     build = [UV, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", folder]
-    # The set-up's own editable install left the build backend in uv's cache, so this needs no
-    # network; where the cache was emptied since, it does.
+    # The editable install of the environment has left the build backend in uv's cache. A network is
+    # needed only if the cache was cleared.
     if subprocess.run([*build, "--offline", context], capture_output=True).returncode:
         subprocess.run([*build, context], check=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    (wheel_path,) = folder.glob("*.whl")
+    return wheel_path
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory) -> Path:
-    """A folder that holds the installed wheel and nothing else."""
-    folder = tmp_path_factory.mktemp("installed")
+def site_packages(wheel, tmp_path_factory) -> Path:
+    """A directory that contains only the installed wheel."""
+    folder = tmp_path_factory.mktemp("site-packages")
     install = [UV, "pip", "install", "--quiet", "--offline", "--no-deps", "--link-mode", "copy"]
     subprocess.run([*install, "--python", sys.executable, "--target", folder, wheel], check=True)
     return folder
 
 
-def test_context_copies_what_the_image_takes(context):
-    for copied in instructions("COPY"):
-        *sources, _ = copied.split()
-        if not copied.startswith("--from"):
+def test_context_contains_the_files_that_the_image_copies(context):
+    for arguments in instructions("COPY"):
+        *sources, _ = arguments.split()
+        if not arguments.startswith("--from"):
             assert all((context / source).exists() for source in sources)
 
 
-def test_wheel_holds_the_package_its_data_and_its_migrations(wheel):
+def test_wheel_contains_package_data_and_migrations(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "service").rglob("*.py")}
     migrations = {
@@ -303,11 +309,11 @@ def test_wheel_holds_the_package_its_data_and_its_migrations(wheel):
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
 
 
-FIRST_LOOK = """
+COUNT_RUNS = """
 import json, sys
-opened = []
-sys.addaudithook(lambda event, data: event == "open" and opened.append(str(data[0])))
-# The editable install of the tests' environment is not in the image.
+paths = []
+sys.addaudithook(lambda event, data: event == "open" and paths.append(str(data[0])))
+# The image does not contain the editable install of the tests' environment.
 sys.path[:] = [path for path in sys.path if path != sys.argv[1]]
 
 from service.store import runs, schema
@@ -317,41 +323,39 @@ with open_store("sqlite:///camreel.db") as store:
     schema.ensure(store)
     schema.ensure(store)
     with store.read_session() as session:
-        counted = runs.count_by_status(session)
-print(json.dumps({"runs": sum(counted.values()), "opened": opened}))
+        counts = runs.count_by_status(session)
+print(json.dumps({"runs": sum(counts.values()), "paths": paths}))
 """
 
 
-def test_installed_copy_makes_its_database_without_the_checkout(installed, tmp_path):
-    answer = json.loads(
+def test_installed_wheel_creates_database_without_checkout(site_packages, tmp_path):
+    output = json.loads(
         subprocess.run(
-            [sys.executable, "-c", FIRST_LOOK, ROOT],
+            [sys.executable, "-c", COUNT_RUNS, ROOT],
             cwd=tmp_path,
-            env={"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"PYTHONPATH": str(site_packages), "PYTHONDONTWRITEBYTECODE": "1"},
             stdout=subprocess.PIPE,
             check=True,
         ).stdout
     )
-    assert answer["runs"] == 0
+    assert output["runs"] == 0
     assert (tmp_path / "camreel.db").is_file()
-    opened = [Path(path) for path in answer["opened"]]
-    assert installed / "service" / "migrations" / "env.py" in opened
+    paths = [Path(path) for path in output["paths"]]
+    assert site_packages / "service" / "migrations" / "env.py" in paths
     environment = Path(sys.prefix)
-    of_checkout = [
-        path
-        for path in opened
-        if path.is_relative_to(ROOT) and not path.is_relative_to(environment)
+    checkout_paths = [
+        path for path in paths if path.is_relative_to(ROOT) and not path.is_relative_to(environment)
     ]
-    assert of_checkout == []
+    assert checkout_paths == []
 
 
-def test_installed_copy_has_the_command(installed):
-    (script,) = (installed / "bin").glob("camreel*")
-    done = subprocess.run(
+def test_installed_wheel_has_the_command(site_packages):
+    (script,) = (site_packages / "bin").glob("camreel*")
+    process = subprocess.run(
         [sys.executable, script, "--help"],
-        env={"PYTHONPATH": str(installed), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={"PYTHONPATH": str(site_packages), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
-    assert "serve" in done.stdout
+    assert process.returncode == 0, process.stderr
+    assert "serve" in process.stdout

@@ -1,4 +1,4 @@
-"""What the documents say of the program is still so."""
+"""README and docs agree with the code."""
 
 import json
 import re
@@ -9,35 +9,50 @@ from service.core.cams.targets import TARGETS
 from service.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")]
 
 
 def test_every_method_and_target_is_described_with_a_picture() -> None:
     text = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    described = re.findall(r"^## .*: `(.+)`$", text, re.MULTILINE)
-    assert described == list(METHODS)
+    names = re.findall(r"^## .*: `(.+)`$", text, re.MULTILINE)
+    assert names == list(METHODS)
     for name in METHODS:
-        if name != "cam":  # the paper's network has no such head
+        if name != "cam":  # needs global average pooling, which the paper's network does not have
             assert f"(methods/{name}.png)" in text
             assert (ROOT / "docs" / "methods" / f"{name}.png").exists()
     for name, target in TARGETS.items():
         assert f"| `{name}` | `{target.formula}` |" in text
 
 
-def test_the_recommended_method_is_blank_for_none_of_the_counted_maps() -> None:
-    counts = json.loads((ROOT / "docs" / "methods" / "blanks.json").read_text())
-    assert len(counts) == 5
-    for by_explanation in counts.values():
-        found = by_explanation[f"{RECOMMENDED}/{METHODS[RECOMMENDED].targets[0]}"]
-        assert found == {"total": 500, "none": 500}
+def test_the_recommended_method_has_no_blank_map_in_the_survey() -> None:
+    recipes = json.loads((ROOT / "docs" / "methods" / "blanks.json").read_text())
+    assert len(recipes) == 5
+    for counts_by_method in recipes.values():
+        counts = counts_by_method[f"{RECOMMENDED}/{METHODS[RECOMMENDED].targets[0]}"]
+        assert counts == {"total": 500, "none": 500}
 
 
-def test_every_setting_stands_in_the_readme() -> None:
+def test_readme_lists_every_setting() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in Settings.model_fields:
         assert f"`CAMREEL_{name.upper()}`" in text
 
 
-def test_links_between_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+def test_links_between_documents_resolve() -> None:
+    for document in DOCUMENTS:
+        if document.name == "introduction.md":  # included in docs/methods.md
+            continue
         for link in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / link).resolve().is_relative_to(ROOT), link
             assert (document.parent / link).exists(), f"{document.name}: {link}"
+
+
+def test_tests_named_in_the_guarantees_exist() -> None:
+    for document, folder in (("SECURITY.md", ROOT), ("docs/reliability.md", ROOT / "tests")):
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for path, test in re.findall(r"`([a-z_/]+\.py)(?:::(test_\w+))?", text):
+            assert (folder / path).exists(), f"{document}: {path}"
+            assert f"def {test}" in (folder / path).read_text(encoding="utf-8"), test
+        for test in re.findall(r"…::(test_\w+)", text):
+            sources = (folder / "tests" if folder == ROOT else folder).rglob("test_*.py")
+            assert any(f"def {test}" in path.read_text(encoding="utf-8") for path in sources), test
