@@ -99,7 +99,7 @@ def quarantine(session: Session, run_id: int, epoch: int, reason: str) -> bool:
         session,
         [CheckpointRow.quarantine_reason.is_(None)],
         (run_id, epoch),
-        quarantined=reason,
+        quarantine_reason=reason,
         quarantined_at=datetime.now(UTC),
     )
 
@@ -110,7 +110,7 @@ def release_quarantine(session: Session, run_id: int, epoch: int) -> bool:
         session,
         [CheckpointRow.quarantine_reason.is_not(None)],
         (run_id, epoch),
-        quarantined=None,
+        quarantine_reason=None,
         quarantined_at=None,
     )
 

@@ -24,7 +24,7 @@ class SignIn:
 def create(session: Session, digest: str, token: Token) -> SignIn:
     """A new sign-in."""
     now = datetime.now(UTC)
-    session.add(SignInRow(digest=digest, token_id=token.id, created_at=now, seen_at=now))
+    session.add(SignInRow(digest=digest, token_id=token.id, created_at=now, last_seen_at=now))
     return SignIn(digest, now, now, token)
 
 
@@ -44,7 +44,7 @@ def get_by_digest(session: Session, digest: str) -> SignIn | None:
 
 def record_use(session: Session, digest: str, now: datetime) -> None:
     """The browser asked for something at that moment."""
-    session.execute(update(SignInRow).where(SignInRow.digest == digest).values(seen_at=now))
+    session.execute(update(SignInRow).where(SignInRow.digest == digest).values(last_seen_at=now))
 
 
 def delete_sign_in(session: Session, digest: str) -> None:
