@@ -18,7 +18,7 @@ from service.api.services import Services, ServiceSet
 from service.api.work import Content, Description, Work
 from service.errors import CheckpointCorrupt
 from service.flows.computing import NotRecorded, reading_only
-from service.flows.lanes import LaneName
+from service.flows.thread_pools import PoolName
 from service.store.jobs import JobResult
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ class Responder:
 
     async def read(self, function: Callable[[], T]) -> T:
         """What the function returns, called in a thread of the reading lane."""
-        lane = self.services.lanes[LaneName.READING]
+        lane = self.services.thread_pools[PoolName.READING]
         return await in_lane(lane, function, departure=departure_of(self.request.scope))
 
     async def _respond(self, work: Work) -> Response:
@@ -81,7 +81,7 @@ class Responder:
         known = self.request.headers.get("if-none-match")
         key = first.etag if first is not None and first.etag else (*self._address, known)
         content = await in_lane(
-            self.services.lanes[work.lane(first)],
+            self.services.thread_pools[work.lane(first)],
             lambda: self._timed(work, lambda: self._content(work, first)),
             key=(work.kind.name, key),
             departure=departure_of(self.request.scope),
@@ -108,7 +108,7 @@ class Responder:
             with suppress(NotRecorded):
                 if (body := described.cached()) is not None:
                     return described.with_body(body)
-                if work.kind.reads(described.maps):
+                if work.kind.fits_reading_pool(described.maps):
                     return self._timed(work, described.content)
             return described
 
@@ -128,7 +128,7 @@ class Responder:
 
     async def _job(self, work: Work) -> Response:
         who = asked(self.request.scope).who
-        owner = who.key if who else ""
+        owner = who.rate_limit_key if who else ""
         identity = hashlib.sha256(repr((owner, *self._address)).encode()).hexdigest()
         href, jobs = self._href, self.services.jobs
 
@@ -137,7 +137,7 @@ class Responder:
             return JobResult(content.body, content.media_type, content.headers)
 
         job = await in_lane(
-            self.services.lanes[LaneName.CHANGES],
+            self.services.thread_pools[PoolName.WRITING],
             lambda: jobs.start(work.kind.name, identity, owner, href, compute),
         )
         return accepted(job)

@@ -22,7 +22,7 @@ def first_asked(request: Request, run_id: int) -> Sequence[str]:
     """
     services: ServiceSet = request.app.state.services
     with suppress(CamreelError):
-        if may_read(services.gate, request.scope):
+        if may_read(services.credentials, request.scope):
             with services.store.read_session() as session:
                 epochs = runs.get(session, run_id).epochs_done + 1
                 probes = images.count_probes(session, run_id)

@@ -40,7 +40,7 @@ def request_key(request: Request, key: str, content: bytes) -> RequestKey:
     """The key, of who asks alone, with a digest of method, path, query and content."""
     who = asked(request.scope).who
     # Two clients may choose the same name, and neither is to be told what the other did under it.
-    own = f"{who.key if who else ''}\0{key}".encode()
+    own = f"{who.rate_limit_key if who else ''}\0{key}".encode()
     url = request.url
     parts = f"{request.method}\0{url.path}\0{url.query}\0".encode()
     return RequestKey(hashlib.sha256(own).hexdigest(), hashlib.sha256(parts + content).hexdigest())

@@ -11,12 +11,12 @@ from prometheus_client.registry import Collector
 
 from service import __version__
 from service.detached_stream import dropped_writes
-from service.flows.lanes import LaneLoad, LaneName
-from service.flows.vitals import Vitals
+from service.flows.service_stats import ServiceStats
+from service.flows.thread_pools import PoolLoad, PoolName
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-GAUGES: dict[str, tuple[str, Callable[[Vitals], float | None]]] = {
+GAUGES: dict[str, tuple[str, Callable[[ServiceStats], float | None]]] = {
     "camreel_epochs": ("Epochs that are kept.", lambda v: v.epochs),
     "camreel_queue_length": ("Runs that wait for a worker.", lambda v: v.runs["queued"]),
     "camreel_quarantined_checkpoints": ("Checkpoints found bad.", lambda v: v.quarantined),
@@ -43,10 +43,10 @@ class Metrics(Collector):
 
     def __init__(
         self,
-        vitals: Callable[[], Vitals],
+        vitals: Callable[[], ServiceStats],
         caches: Mapping[str, Counted],
         stream_count: Callable[[], int],
-        lanes: Callable[[], Mapping[LaneName, LaneLoad]],
+        lanes: Callable[[], Mapping[PoolName, PoolLoad]],
     ) -> None:
         self._vitals = vitals
         self._caches = caches
@@ -97,7 +97,7 @@ class Metrics(Collector):
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
 
-    def _work(self, now: Vitals) -> Iterator[Metric]:
+    def _work(self, now: ServiceStats) -> Iterator[Metric]:
         running = GaugeMetricFamily(
             "camreel_lane_running", "Computations that run, by lane.", labels=["lane"]
         )

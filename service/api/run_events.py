@@ -12,7 +12,7 @@ from service.api.event_topics import Feed, Frame
 from service.api.resources import epochs as epochs_api
 from service.api.resources import runs as runs_api
 from service.api.services import ServiceSet
-from service.flows.news import News, news_after
+from service.flows.event_states import EventWithState, events_with_state
 from service.store import events, runs
 from service.store.epochs import Epoch
 from service.store.runs import RUNNING, TERMINAL, Run, RunProgress
@@ -63,14 +63,14 @@ class RunSource:
             raise
 
     def _render(self, run_id: int, number: int) -> list[Frame]:
-        news = news_after(self._services.store, run_id, number)
+        news = events_with_state(self._services.store, run_id, number)
         return [self._frame(run_id, event) for event in news]
 
-    def _frame(self, run_id: int, event: News) -> Frame:
+    def _frame(self, run_id: int, event: EventWithState) -> Frame:
         kind, answer = (
-            (events.EPOCH, epochs_api.answer(event.tells))
-            if isinstance(event.tells, Epoch)
-            else (events.STATUS, runs_api.answer(self._services, event.tells))
+            (events.EPOCH, epochs_api.answer(event.state))
+            if isinstance(event.state, Epoch)
+            else (events.STATUS, runs_api.answer(self._services, event.state))
         )
         return Frame.encode(kind, answer.model_dump_json(), event.number, ID_FIELD, run_id)
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from service.api.middleware.departures import Departure
 from service.api.services import ServiceSet
 from service.errors import RequestCancelled
-from service.flows.lanes import Lane, LaneName
+from service.flows.thread_pools import PoolName, ThreadPool
 
 T = TypeVar("T")
 
@@ -22,14 +22,14 @@ def changing(endpoint: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]
 
     @functools.wraps(endpoint)
     async def called(*, services: ServiceSet, **arguments: Any) -> T:
-        lane = services.lanes[LaneName.CHANGES]
+        lane = services.thread_pools[PoolName.WRITING]
         return await in_lane(lane, lambda: endpoint(services=services, **arguments))
 
     return called
 
 
 async def in_lane(
-    lane: Lane,
+    lane: ThreadPool,
     function: Callable[[], T],
     *,
     key: Hashable | None = None,

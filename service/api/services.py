@@ -9,7 +9,7 @@ from fastapi import Depends, Request
 from service.api.event_hub import EventHub, StreamSlots
 from service.api.metrics import Metrics
 from service.flows import services as flow_services
-from service.flows.vitals import vitals
+from service.flows.service_stats import read_service_stats
 from service.settings import Settings
 
 MAX_CONCURRENT_UPLOADS = 32  # one is decoded, the others are received or wait; beyond it 503
@@ -40,7 +40,10 @@ def open_services(settings: Settings) -> ServiceSet:
         event_hub=EventHub(),
         stream_slots=slots,
         metrics=Metrics(
-            lambda: vitals(flows.store), caches, lambda: slots.count, flows.lanes.loads
+            lambda: read_service_stats(flows.store),
+            caches,
+            lambda: slots.count,
+            flows.thread_pools.loads,
         ),
         upload_places=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
         health_threads=CapacityLimiter(HEALTH_THREADS),

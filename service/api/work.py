@@ -9,8 +9,8 @@ from service.api.caching import REVALIDATE, has_etag
 from service.errors import CheckpointCorrupt
 from service.flows.cache import Cache
 from service.flows.heatmaps import Picture, Pictures
-from service.flows.kinds import KINDS, Kind
-from service.flows.lanes import LaneName
+from service.flows.thread_pools import PoolName
+from service.flows.work_kinds import WORK_KINDS, WorkKind
 
 ALL_EPOCHS = 1_000_000
 """For `Work.maps`: more than any interactive computation makes."""
@@ -105,13 +105,13 @@ class Work:
     maps: int = 1  # that describing it may compute
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> WorkKind:
         """Its line of the table."""
-        return KINDS[self.kind_name]
+        return WORK_KINDS[self.kind_name]
 
-    def lane(self, described: Description | None) -> LaneName:
+    def lane(self, described: Description | None) -> PoolName:
         """Where it is computed; None is described first, in the same lane."""
-        return self.kind.lane_for(self.methods, described.maps if described else self.maps)
+        return self.kind.pool_for(self.methods, described.maps if described else self.maps)
 
     def content(self) -> Content:
         """The answer, described and computed in this thread."""
@@ -124,4 +124,4 @@ class Work:
 
     def may_go_on(self, error: CheckpointCorrupt) -> bool:
         """Whether to describe it again: a damaged epoch is set aside now, and left out then."""
-        return self.kind.of_many_epochs and error.newly_detected
+        return self.kind.covers_many_epochs and error.newly_detected

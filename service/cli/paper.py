@@ -24,7 +24,7 @@ from service.flows.paper import (
     THRESHOLDS,
     BlankBlock,
     blank_blocks,
-    example,
+    find_example,
     paper_runs,
     paper_spec,
 )
@@ -84,7 +84,7 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
     for method in METHODS:
         sheet = pictures.sheet(Query(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
         write_file(folder / f"{method}.png", sheet.draw())
-    cell = example(services.viewer, run_id)
+    cell = find_example(services.viewer, run_id)
     if cell is None:
         return
     image = services.viewer.subject(Query(run_id, "proposed", cell.image)).image

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from service.cli.terminal import ValueTable, print_line, print_table
 from service.errors import CamreelError, RunConflict, UnknownName
-from service.flows.deletion import Deletion, delete_run
+from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.names import sanitize_line
 from service.settings import Settings
 from service.store import runs, schema, summaries
@@ -88,7 +88,7 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
             delete_run(store, run_id)
             print_line(f"Run {run_id} is deleted.")
         # No service may be there to free their space in the background.
-        Deletion(store).free()
+        DeletedRunCleaner(store).free()
 
 
 def _confirm(labels: Sequence[str]) -> None:

@@ -123,7 +123,7 @@ def _look_before(settings: Settings) -> None:
         schema.ensure(store)
         if settings.bootstrap_token_file is not None:
             access.bootstrap(store, _secret_of(settings.bootstrap_token_file))
-        access.guard(store, settings.host)
+        access.require_token_beyond_loopback(store, settings.host)
 
 
 def _secret_of(file: Path) -> str:

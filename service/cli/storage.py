@@ -5,7 +5,7 @@ from pathlib import Path
 
 from service.cli.terminal import print_line
 from service.flows.backup import back_up
-from service.flows.deletion import Deletion
+from service.flows.deletion import DeletedRunCleaner
 from service.flows.doctor.examination import examine
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
@@ -47,7 +47,7 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
             "run": one.finding.run,
             "epoch": one.finding.epoch,
             "finding": one.finding.words,
-            "repaired": one.mended,
+            "repaired": one.repaired,
         }
         for one in examined.found
     ]
@@ -67,7 +67,7 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
 def compact(settings: Settings) -> None:
     """Free what deleted runs still take, and return all free space to the disk."""
     store = _store(settings)
-    Deletion(store).free()
+    DeletedRunCleaner(store).free()
     disk_space.compact(store.engine)
     print_line("The database is compact; from now on deleted runs give their space back.")
 

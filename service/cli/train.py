@@ -29,7 +29,7 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     console = new_console()
     spec = _spec(path, changes)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    run, _ = training.queue_run(services.store, services.executor, spec)
+    run, _ = training.create_run(services.store, services.executor, spec)
     print_line(f"Run {run.id} in {services.store.label}", console=console)
     _train_here(services, console, run)
 
@@ -37,7 +37,7 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
 def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
     run_id = run.id
     here = (services.store, services.executor, services.workspace, run)
-    worker = threading.Thread(target=training.submit, args=here)
+    worker = threading.Thread(target=training.dispatch_run, args=here)
     worker.start()
     try:
         follow(console, lambda: snapshot(services.viewer, run_id))

@@ -1,7 +1,7 @@
 """Uploaded images: PNG and JPEG bytes of clients, to the pixels that a network takes.
 
-Runs in a process of its own (`flows/uploads.py`), which must not import torch. Everything done to
-the pixels is listed in `Choices`.
+Runs in a process of its own (`flows/upload_service.py`), which must not import torch. Everything
+done to the pixels is listed in `Choices`.
 """
 
 from dataclasses import asdict, dataclass, replace

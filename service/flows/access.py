@@ -9,20 +9,20 @@ from datetime import UTC, datetime, timedelta
 from service.errors import InvalidValue, StoreFull, StoreUnavailable, Unauthenticated, UnknownName
 from service.flows.credentials import (
     TOKEN,
-    csrf_of,
+    constant_time_equal,
+    csrf_token,
     digest,
     new_session_secret,
     new_token,
-    same,
 )
 from service.store import audit, sign_ins, tokens
 from service.store.sign_ins import SignIn
 from service.store.store import Store
 from service.store.tokens import ADMIN, SCOPES, Token
 
-IDLE = timedelta(hours=12)
-LONGEST = timedelta(days=7)
-USE_IS_NOTED_EVERY = timedelta(minutes=10)
+IDLE_TIMEOUT = timedelta(hours=12)
+MAX_SESSION_AGE = timedelta(days=7)
+LAST_USE_RESOLUTION = timedelta(minutes=10)
 MAX_DAYS = 3650
 
 COMMAND = "camreel token create NAME --scope admin"
@@ -34,16 +34,16 @@ class Principal:
 
     name: str
     scope: str
-    key: str  # whose requests are counted together
+    rate_limit_key: str  # whose requests are counted together
     expires_at: datetime | None = None
-    csrf: str | None = None  # what a change by cookie must show; None: not by cookie
+    csrf_token: str | None = None  # what a change by cookie must show; None: not by cookie
 
-    def may(self, scope: str) -> bool:
+    def has_scope(self, scope: str) -> bool:
         """Whether the scope is within theirs."""
         return SCOPES.index(scope) <= SCOPES.index(self.scope)
 
 
-ANYONE = Principal("anyone", ADMIN, "anyone")
+LOCAL_USER = Principal("anyone", ADMIN, "anyone")
 """Whoever is on this machine, while no token was ever made."""
 
 
@@ -68,7 +68,7 @@ def create_token(
         if any(one.name == name and one.is_valid(now) for one in tokens.list_tokens(session)):
             raise InvalidValue("name", f"a live token is called {name} already")
         token = tokens.create(session, name, scope, digest(secret), expires_at)
-        audit.record(session, actor, "token create", _spoken(token), "done")
+        audit.record(session, actor, "token create", _audit_target(token), "done")
     return secret, token
 
 
@@ -77,7 +77,7 @@ def revoke_token(store: Store, token_id: int, actor: str) -> Token:
     with store.write_session() as session:
         token = tokens.revoke(session, token_id)
         sign_ins.delete_by_token(session, token_id)
-        audit.record(session, actor, "token revoke", _spoken(token), "done")
+        audit.record(session, actor, "token revoke", _audit_target(token), "done")
     return token
 
 
@@ -93,10 +93,10 @@ def bootstrap(store: Store, secret: str) -> None:
     with store.write_session() as session:
         if tokens.get_by_digest(session, digest(secret)) is None:
             token = tokens.create(session, "bootstrap", ADMIN, digest(secret), None)
-            audit.record(session, "bootstrap file", "token create", _spoken(token), "done")
+            audit.record(session, "bootstrap file", "token create", _audit_target(token), "done")
 
 
-def note_change(
+def record_change(
     store: Store, *, actor: str, action: str, target: str, outcome: str, request_id: str
 ) -> None:
     """Write down a change that was asked for by HTTP."""
@@ -104,7 +104,7 @@ def note_change(
         audit.record(session, actor, action, target, outcome, request_id)
 
 
-def guard(store: Store, host: str) -> None:
+def require_token_beyond_loopback(store: Store, host: str) -> None:
     """Raises InvalidValue for an address beyond this machine while there is no live token."""
     if is_loopback(host):
         return
@@ -131,45 +131,45 @@ def is_unclaimed(store: Store) -> bool:
         return not tokens.any_unrevoked(session)
 
 
-def by_token(store: Store, secret: str) -> Principal:
+def principal_of_token(store: Store, secret: str) -> Principal:
     """Whom a token stands for. Raises Unauthenticated."""
     hashed, now = digest(secret), datetime.now(UTC)
     with store.read_session() as session:
         token = tokens.get_by_digest(session, hashed)
     # The index found it by its hash; that it is the same is decided in constant time.
-    if token is None or not same(token.digest, hashed) or not token.is_valid(now):
+    if token is None or not constant_time_equal(token.digest, hashed) or not token.is_valid(now):
         raise Unauthenticated
-    _note_use(store, token, now)
+    _record_use(store, token, now)
     return _principal(token, token.expires_at)
 
 
-def by_cookie(store: Store, secret: str) -> Principal:
+def principal_of_session(store: Store, secret: str) -> Principal:
     """Whom a cookie stands for: the one who signed in. Raises Unauthenticated."""
     hashed, now = digest(secret), datetime.now(UTC)
     with store.read_session() as session:
-        found = sign_ins.get_by_digest(session, hashed)
-    if found is None or not same(found.digest, hashed) or now >= _end(found):
+        record = sign_ins.get_by_digest(session, hashed)
+    if record is None or not constant_time_equal(record.digest, hashed) or now >= _expiry(record):
         raise Unauthenticated
-    if not found.token.is_valid(now):
+    if not record.token.is_valid(now):
         raise Unauthenticated
-    if now - found.last_seen_at > USE_IS_NOTED_EVERY:
+    if now - record.last_seen_at > LAST_USE_RESOLUTION:
         with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
             sign_ins.record_use(session, hashed, now)
-    _note_use(store, found.token, now)
-    return _principal(found.token, _end(found), csrf_of(secret))
+    _record_use(store, record.token, now)
+    return _principal(record.token, _expiry(record), csrf_token(secret))
 
 
 def sign_in(store: Store, token_secret: str) -> tuple[str, Principal]:
     """A cookie for whom the token stands for. Raises Unauthenticated."""
-    by_token(store, token_secret)
+    principal_of_token(store, token_secret)
     secret, now = new_session_secret(), datetime.now(UTC)
     with store.write_session() as session:
         token = tokens.get_by_digest(session, digest(token_secret))
         if token is None or not token.is_valid(now):
             raise Unauthenticated
-        sign_ins.delete_expired(session, now - IDLE, now - LONGEST)
-        made = sign_ins.create(session, digest(secret), token)
-    return secret, _principal(token, _end(made), csrf_of(secret))
+        sign_ins.delete_expired(session, now - IDLE_TIMEOUT, now - MAX_SESSION_AGE)
+        record = sign_ins.create(session, digest(secret), token)
+    return secret, _principal(token, _expiry(record), csrf_token(secret))
 
 
 def sign_out(store: Store, secret: str) -> None:
@@ -178,7 +178,7 @@ def sign_out(store: Store, secret: str) -> None:
         sign_ins.delete_sign_in(session, digest(secret))
 
 
-def _spoken(token: Token) -> str:
+def _audit_target(token: Token) -> str:
     return f"token {token.id} ({token.name}, {token.scope})"
 
 
@@ -186,13 +186,13 @@ def _principal(token: Token, expires_at: datetime | None, csrf: str | None = Non
     return Principal(token.name, token.scope, f"token {token.id}", expires_at, csrf)
 
 
-def _end(found: SignIn) -> datetime:
-    end = min(found.last_seen_at + IDLE, found.created_at + LONGEST)
-    return min(end, found.token.expires_at) if found.token.expires_at else end
+def _expiry(record: SignIn) -> datetime:
+    end = min(record.last_seen_at + IDLE_TIMEOUT, record.created_at + MAX_SESSION_AGE)
+    return min(end, record.token.expires_at) if record.token.expires_at else end
 
 
-def _note_use(store: Store, token: Token, now: datetime) -> None:
+def _record_use(store: Store, token: Token, now: datetime) -> None:
     """Coarsely, so that reading does not write; a store that is busy now is told next time."""
-    if token.last_used_at is None or now - token.last_used_at > USE_IS_NOTED_EVERY:
+    if token.last_used_at is None or now - token.last_used_at > LAST_USE_RESOLUTION:
         with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
             tokens.record_use(session, token.id, now)

@@ -28,11 +28,11 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def csrf_of(session_secret: str) -> str:
+def csrf_token(session_secret: str) -> str:
     """What the page shows beside its cookie: made of the cookie, which no other page can read."""
     return hmac.digest(session_secret.encode(), b"camreel csrf", "sha256").hex()
 
 
-def same(one: str, other: str) -> bool:
+def constant_time_equal(first: str, other: str) -> bool:
     """Whether they are equal, in a time that does not tell how far."""
-    return hmac.compare_digest(one.encode(), other.encode())
+    return hmac.compare_digest(first.encode(), other.encode())

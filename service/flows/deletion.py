@@ -37,7 +37,7 @@ def delete_run(store: Store, run_id: int) -> None:
 
 
 @dataclass
-class Deletion:
+class DeletedRunCleaner:
     """Frees rows, blobs and file space of deleted runs in transactions of BATCH_SECONDS.
 
     Several processes may do so at once, and one that was interrupted goes on.
@@ -53,7 +53,7 @@ class Deletion:
         Raises StoreBusy, StoreFull.
         """
         deadline = time.monotonic() + seconds
-        self._abandon_interrupted_imports()
+        self._delete_interrupted_imports()
         with self.store.read_session() as session:
             run_ids = deleted_runs.list_ids(session)
         # A phase for all runs after the other: pages moved into holes are not freed soon after.
@@ -68,7 +68,7 @@ class Deletion:
                     return False
         return True
 
-    def _abandon_interrupted_imports(self) -> None:
+    def _delete_interrupted_imports(self) -> None:
         """Delete what imports left whose heartbeats, by this process's clock, have stopped."""
         now = time.monotonic()
         with self.store.read_session() as session:

@@ -24,19 +24,19 @@ from service.errors import (
     error_type,
 )
 from service.flows.heartbeats import HeartbeatMonitor
-from service.flows.lanes import Computation, Lane
 from service.flows.server_names import is_dead, server_name
+from service.flows.thread_pools import Computation, ThreadPool
 from service.store import jobs
 from service.store.jobs import Job, JobError, JobResult, NewJob
 from service.store.store import Store
 
-FOLLOW_SECONDS = 0.25
+SCAN_SECONDS = 0.25
 """How often the rows of own jobs are read: a job that was cancelled ends within a second."""
 
 PROGRESS_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
-BEATS_PER_LEASE = 3
-REMOVED_AT_ONCE = 20
+HEARTBEATS_PER_LEASE = 3
+MAX_REMOVED_PER_TRANSACTION = 20
 
 Compute = Callable[[], JobResult]
 
@@ -53,11 +53,11 @@ class JobBounds:
 
 
 @dataclass
-class _Own:
+class _LocalJob:
     """A job of this process."""
 
     computation: Computation[None]
-    written: float | None = None  # the progress that its row has
+    recorded_progress: float | None = None  # the progress that its row has
 
 
 @dataclass
@@ -65,13 +65,13 @@ class Jobs:
     """The jobs of one database, and those that this process computes."""
 
     store: Store
-    lane: Lane
+    thread_pool: ThreadPool
     bounds: JobBounds
     server: str = field(default_factory=server_name)
-    _own: dict[int, _Own] = field(default_factory=dict)
+    _local_jobs: dict[int, _LocalJob] = field(default_factory=dict)
     _starting: threading.Lock = field(default_factory=threading.Lock)
-    _others: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
-    _due: dict[str, float] = field(default_factory=dict)
+    _remote_heartbeats: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
+    _due_at: dict[str, float] = field(default_factory=dict)
 
     def start(self, kind: str, identity: str, owner: str, request: str, compute: Compute) -> Job:
         """A new job, or the unfinished one of the same identity.
@@ -91,7 +91,7 @@ class Jobs:
             if is_new:
                 # After the commit: what starts sooner would not find its row.
                 function = lambda: self._run(job.id, compute)  # noqa: E731
-                self._own[job.id] = _Own(self.lane.submit(function, job=True))
+                self._local_jobs[job.id] = _LocalJob(self.thread_pool.submit(function, job=True))
         return job
 
     def get(self, job_id: int) -> Job:
@@ -125,7 +125,7 @@ class Jobs:
             raise NotFound(f"The result of job {job_id} is gone or damaged.")
         return found
 
-    def end(self, job_id: int, owner: str, *, any_owner: bool) -> Job | None:
+    def cancel_or_remove(self, job_id: int, owner: str, *, any_owner: bool) -> Job | None:
         """Cancel an unfinished job, which is returned; or remove one that has ended.
 
         Raises JobNotFound, JobNotOwned.
@@ -139,7 +139,7 @@ class Jobs:
                 job = jobs.get(session, job_id)
             else:
                 jobs.delete_jobs(session, self.store.blobs, [job_id])
-        self._abandon(job_id)
+        self._stop_computation(job_id)
         return job if cancelled else None
 
     def scan(self) -> None:
@@ -147,12 +147,12 @@ class Jobs:
 
         To be called every FOLLOW_SECONDS from one thread. Raises StoreBusy, StoreFull.
         """
-        self._settle()
-        if self._is_due("beat", self._beat_seconds) or (
-            self._has_news() and self._is_due("progress", PROGRESS_SECONDS)
+        self._reconcile()
+        if self._is_due("beat", self._heartbeat_seconds) or (
+            self._has_new_progress() and self._is_due("progress", PROGRESS_SECONDS)
         ):
-            self._beat()
-        if self._is_due("others", self._beat_seconds):
+            self._write_heartbeats()
+        if self._is_due("others", self._heartbeat_seconds):
             self._interrupt_lost()
         if self._is_due("expiry", min(EXPIRY_SECONDS, self.bounds.result_seconds / 4)):
             self.remove_expired()
@@ -162,7 +162,9 @@ class Jobs:
         before = datetime.now(UTC) - timedelta(seconds=self.bounds.result_seconds)
         while True:
             with self.store.read_session() as session:
-                expired = jobs.list_finished_ids(session, before=before, limit=REMOVED_AT_ONCE)
+                expired = jobs.list_finished_ids(
+                    session, before=before, limit=MAX_REMOVED_PER_TRANSACTION
+                )
             if not expired:
                 return
             with self.store.write_session() as session:
@@ -171,7 +173,7 @@ class Jobs:
     def close(self) -> None:
         """End own jobs as interrupted: nobody computes them any more."""
         with self._starting:
-            own, self._own = list(self._own), {}
+            own, self._local_jobs = list(self._local_jobs), {}
         for job_id in own:
             try:
                 self._fail(job_id, Interrupted())
@@ -202,43 +204,45 @@ class Jobs:
             jobs.fail(session, job_id, cause)
 
     def _current(self, job: Job) -> Job:
-        own = self._own.get(job.id)
+        own = self._local_jobs.get(job.id)
         if own is None or not job.is_unfinished:
             return job
         return replace(job, progress=own.computation.progress)
 
-    def _abandon(self, job_id: int) -> None:
-        own = self._own.pop(job_id, None)
+    def _stop_computation(self, job_id: int) -> None:
+        own = self._local_jobs.pop(job_id, None)
         if own is not None:
-            self.lane.leave(own.computation)
+            self.thread_pool.leave(own.computation)
 
-    def _settle(self) -> None:
+    def _reconcile(self) -> None:
         """Stop the work of own jobs whose rows have ended, and end rows that nothing works for."""
-        if not self._own:
+        if not self._local_jobs:
             return
         with self._starting:
-            own = dict(self._own)
+            own = dict(self._local_jobs)
             with self.store.read_session() as session:
                 unfinished = {job.id for job in jobs.list_unfinished(session)}
         for job_id, one in own.items():
             if job_id not in unfinished:
-                self._abandon(job_id)
+                self._stop_computation(job_id)
             elif one.computation.result.done():
                 # Its outcome could not be written, the database being busy.
                 self._fail(job_id, Interrupted())
-                self._abandon(job_id)
+                self._stop_computation(job_id)
 
-    def _has_news(self) -> bool:
-        return any(one.computation.progress != one.written for one in self._own.values())
+    def _has_new_progress(self) -> bool:
+        return any(
+            one.computation.progress != one.recorded_progress for one in self._local_jobs.values()
+        )
 
-    def _beat(self) -> None:
-        own = dict(self._own)
+    def _write_heartbeats(self) -> None:
+        own = dict(self._local_jobs)
         if not own:
             return
         with self.store.write_session() as session:
             for job_id, one in own.items():
-                one.written = one.computation.progress
-                jobs.update_heartbeat(session, job_id, one.written)
+                one.recorded_progress = one.computation.progress
+                jobs.update_heartbeat(session, job_id, one.recorded_progress)
 
     def _interrupt_lost(self) -> None:
         """End jobs of other processes that are dead, or whose heartbeats stood still for the length
@@ -246,20 +250,22 @@ class Jobs:
         """
         now = time.monotonic()
         with self.store.read_session() as session:
-            others = [job for job in jobs.list_unfinished(session) if job.id not in self._own]
-        self._others.observe({job.id: job.heartbeats for job in others}, now)
-        stopped = self._others.stopped(now, self.bounds.lease_seconds)
+            others = [
+                job for job in jobs.list_unfinished(session) if job.id not in self._local_jobs
+            ]
+        self._remote_heartbeats.observe({job.id: job.heartbeats for job in others}, now)
+        stopped = self._remote_heartbeats.stopped(now, self.bounds.lease_seconds)
         for job in others:
             if job.id in stopped or is_dead(job.server):
                 self._fail(job.id, Interrupted())
 
     @property
-    def _beat_seconds(self) -> float:
-        return self.bounds.lease_seconds / BEATS_PER_LEASE
+    def _heartbeat_seconds(self) -> float:
+        return self.bounds.lease_seconds / HEARTBEATS_PER_LEASE
 
     def _is_due(self, what: str, every_seconds: float) -> bool:
         now = time.monotonic()
-        if now < self._due.get(what, 0.0):
+        if now < self._due_at.get(what, 0.0):
             return False
-        self._due[what] = now + every_seconds
+        self._due_at[what] = now + every_seconds
         return True

@@ -73,53 +73,53 @@ def paper_runs(
 ) -> list[int]:
     """Ids of runs of those specs: one that succeeded is taken as it is, the others are started."""
     with store.read_session() as session:
-        there = {
+        succeeded = {
             json.dumps(run.spec, sort_keys=True): run.id
             for run in runs.list_by_status(session, runs.SUCCEEDED)
         }
     ids = []
     for spec in specs:
         key = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-        known = there.get(key)
+        known = succeeded.get(key)
         ids.append(known or start_run(store, executor, workspace, spec).id)
     return ids
 
 
 def blank_blocks(viewer: Viewer, run_id: int, recipe: str, seed: int) -> list[BlankBlock]:
     """The table of a run: a block for each span of epochs that the run has reached."""
-    there = viewer.epochs(run_id)
+    epoch_rows = viewer.epochs(run_id)
     blocks = []
     for first, last, step in SPANS:
-        if last >= len(there):
+        if last >= len(epoch_rows):
             continue
         epochs = f"{first}:{last}:{step}"
         counts = {
             epsilon: count_blanks(viewer, run_id, epochs, epsilon).methods for epsilon in THRESHOLDS
         }
-        accuracy = there[last].metrics.test_accuracy
+        accuracy = epoch_rows[last].metrics.test_accuracy
         blocks.append(BlankBlock(recipe, seed, run_id, epochs, accuracy, counts))
     return blocks
 
 
-def example(viewer: Viewer, run_id: int) -> Example | None:
+def find_example(viewer: Viewer, run_id: int) -> Example | None:
     """A cell whose conventional map is saturated and whose proposed one shows, or None.
 
     Of several, the one whose proposed map has the highest peak.
     """
     methods = ("conventional", "proposed")
-    seen: dict[str, dict[tuple[str, int], Heatmap]] = {method: {} for method in methods}
+    rows_by_method: dict[str, dict[tuple[str, int], Heatmap]] = {method: {} for method in methods}
     for subject in viewer.probe_subjects(MapQuery(run_id, methods[0])):
         for method in methods:
             query = MapQuery(run_id, method, subject.image.reference)
-            there = viewer.epochs(run_id)[1:]
-            for row in viewer.rows(viewer.subject(query), there):
-                seen[method][row.image, row.epoch] = row
-    found = [
-        (seen["proposed"][cell].peak, cell)
-        for cell, row in seen["conventional"].items()
-        if row.blank == Blank.SATURATED and seen["proposed"][cell].blank == Blank.NONE
+            epoch_rows = viewer.epochs(run_id)[1:]
+            for row in viewer.rows(viewer.subject(query), epoch_rows):
+                rows_by_method[method][row.image, row.epoch] = row
+    candidates = [
+        (rows_by_method["proposed"][cell].peak, cell)
+        for cell, row in rows_by_method["conventional"].items()
+        if row.blank == Blank.SATURATED and rows_by_method["proposed"][cell].blank == Blank.NONE
     ]
-    if not found:
+    if not candidates:
         return None
-    _, (image, epoch) = max(found)
+    _, (image, epoch) = max(candidates)
     return Example(image, epoch)

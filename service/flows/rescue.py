@@ -16,11 +16,11 @@ from service.store.store import Store
 
 Beat = tuple[str, int, int]
 
-LOST = RunError("worker_lost", "The worker that trained the run was not heard of any more.")
+WORKER_LOST = RunError("worker_lost", "The worker that trained the run was not heard of any more.")
 
 
 @dataclass
-class Rescuer:
+class LeaseMonitor:
     """Watches runs that run or wait. `look` is called now and then, from one thread.
 
     It trusts no moment in the database: a clock that was moved loses no live worker. A lease is
@@ -34,7 +34,7 @@ class Rescuer:
     workspace: Workspace
     _monitor: HeartbeatMonitor[int, Beat] = field(default_factory=HeartbeatMonitor)
 
-    def look(self, now_seconds: float | None = None) -> list[int]:
+    def scan(self, now_seconds: float | None = None) -> list[int]:
         """Give runs that nobody trains to a worker, or end them; returns their ids.
 
         `now_seconds` is a monotonic clock's. Raises StoreUnavailable, StoreFull, and whatever
@@ -47,38 +47,38 @@ class Rescuer:
                 waiting = runs.list_by_status(session, runs.QUEUED)
         except StoreUnavailable:
             # Who keeps all from reading may be a worker of ours that was stopped in its commit.
-            for run_id in self._still(now, runs.RUNNING):
+            for run_id in self._expired_run_ids(now, runs.RUNNING):
                 self.executor.kill(training.job_name(run_id))
             raise
         beats = {run.id: (run.status, run.attempt, run.heartbeats) for run in (*running, *waiting)}
         self._monitor.observe(beats, now)
-        lost = [run for run in running if run.id in self._still(now, runs.RUNNING)]
-        still = self._still(now, runs.QUEUED)
-        left = [run for run in waiting if run.id in still and not self._is_here(run)]
+        lost = [run for run in running if run.id in self._expired_run_ids(now, runs.RUNNING)]
+        still = self._expired_run_ids(now, runs.QUEUED)
+        left = [run for run in waiting if run.id in still and not self._is_local(run)]
         errors: list[Exception] = []
         for run in lost:
             with _collected(errors):
-                self._take_away(run)
+                self._reassign(run)
         for run in left:
             with _collected(errors):
-                training.submit(self.store, self.executor, self.workspace, run)
+                training.dispatch_run(self.store, self.executor, self.workspace, run)
                 # Not at each look again.
                 self._monitor.forget(run.id)
         if errors:
             raise errors[0]
         return [run.id for run in (*lost, *left)]
 
-    def _take_away(self, run: Run) -> None:
+    def _reassign(self, run: Run) -> None:
         # First of all: stopped in a transaction, it would keep all others from writing.
         self.executor.kill(training.job_name(run.id))
         lease = Lease(run.id, run.attempt, run.lease_owner or runs.NO_OWNER)
-        if training.abandon(self.store, self.workspace, lease, LOST):
-            training.submit(self.store, self.executor, self.workspace, run)
+        if training.requeue_or_fail(self.store, self.workspace, lease, WORKER_LOST):
+            training.dispatch_run(self.store, self.executor, self.workspace, run)
 
-    def _is_here(self, run: Run) -> bool:
+    def _is_local(self, run: Run) -> bool:
         return self.executor.has_task(training.job_name(run.id))
 
-    def _still(self, now: float, status: str) -> set[int]:
+    def _expired_run_ids(self, now: float, status: str) -> set[int]:
         """Runs of which nothing was heard for the length of a lease."""
         stopped = self._monitor.stopped(now, self.workspace.lease_seconds)
         return {run_id for run_id, beat in stopped.items() if beat[0] == status}

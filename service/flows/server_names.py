@@ -10,19 +10,19 @@ _PROC = Path("/proc")
 
 def server_name() -> str:
     """A name for this process that no other has, of at most 64 characters."""
-    own = _started(os.getpid()) or "-"
-    return f"{_machine() or '-'}:{os.getpid()}:{own}:{secrets.token_hex(8)}"
+    own = _start_ticks(os.getpid()) or "-"
+    return f"{_host_id() or '-'}:{os.getpid()}:{own}:{secrets.token_hex(8)}"
 
 
 def is_dead(name: str) -> bool:
     """Whether the process of that name has surely ended; False for one of another machine."""
     machine, process_id, started, *_ = [*name.split(":"), "", ""]
-    if not process_id.isdecimal() or machine == "-" or machine != _machine():
+    if not process_id.isdecimal() or machine == "-" or machine != _host_id():
         return False
-    return _started(int(process_id)) != started
+    return _start_ticks(int(process_id)) != started
 
 
-def _machine() -> str | None:
+def _host_id() -> str | None:
     """What tells this boot and this container's processes from all others; None if unknown."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text()
@@ -32,7 +32,7 @@ def _machine() -> str | None:
     return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:16]
 
 
-def _started(process_id: int) -> str | None:
+def _start_ticks(process_id: int) -> str | None:
     """When the process started, in ticks since the boot; None where there is none, or a zombie."""
     try:
         # Behind the command's name, which may hold anything: the state is first.

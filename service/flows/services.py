@@ -10,15 +10,15 @@ from service.core.devices import available_devices
 from service.flows import training
 from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
-from service.flows.deletion import Deletion
-from service.flows.gate import Gate
+from service.flows.credential_cache import CredentialCache
+from service.flows.deletion import DeletedRunCleaner
 from service.flows.heatmaps import Pictures
-from service.flows.jobs import FOLLOW_SECONDS, JobBounds, Jobs
-from service.flows.lanes import LaneName, Lanes
+from service.flows.jobs import SCAN_SECONDS, JobBounds, Jobs
 from service.flows.readiness import ReadinessProbe
-from service.flows.rescue import Rescuer
+from service.flows.rescue import LeaseMonitor
 from service.flows.summaries import Summaries
-from service.flows.uploads import Uploads, upload_decoder
+from service.flows.thread_pools import PoolName, ThreadPools
+from service.flows.upload_service import UploadService, upload_decoder
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.folders import check_folder
@@ -46,9 +46,9 @@ class ServiceSet:
     pictures: Pictures
     atlases: Atlases
     summaries: Summaries
-    gate: Gate
-    uploads: Uploads
-    lanes: Lanes
+    credentials: CredentialCache
+    uploads: UploadService
+    thread_pools: ThreadPools
     jobs: Jobs
     background: BackgroundTasks
     readiness: ReadinessProbe
@@ -56,10 +56,10 @@ class ServiceSet:
 
     def start(self) -> None:
         """Dispatch the queued runs, and start the background threads of a server."""
-        training.pick_up(self.store, self.executor, self.workspace)
+        training.dispatch_queued(self.store, self.executor, self.workspace)
         self.background.add(_lease_monitor(self))
         self.background.add(_deletion(self.store))
-        self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=FOLLOW_SECONDS))
+        self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=SCAN_SECONDS))
         self.background.start()
 
     def close(self) -> None:
@@ -69,7 +69,7 @@ class ServiceSet:
             last_to_first.callback(self.background.join)
             last_to_first.callback(self.executor.close)
             last_to_first.callback(self.jobs.close)
-            last_to_first.callback(self.lanes.close)
+            last_to_first.callback(self.thread_pools.close)
             last_to_first.callback(self.uploads.close)
             self.background.request_stop()
 
@@ -85,7 +85,7 @@ def open_services(settings: Settings) -> ServiceSet:
     schema.ensure(store)
     check_folder(workspace.data_dir, "CAMREEL_DATA_DIR")
     viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
-    lanes = _lanes(settings)
+    thread_pools = _thread_pools(settings)
     executor = EXECUTORS[settings.executor](
         settings.max_parallel_runs, training.WORKER_IMPORTS, available_devices
     )
@@ -99,10 +99,10 @@ def open_services(settings: Settings) -> ServiceSet:
         pictures=Pictures(viewer),
         atlases=Atlases(viewer),
         summaries=Summaries(viewer),
-        gate=Gate(store, settings.auth == "auto" and is_loopback(settings.host)),
+        credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
-        lanes=lanes,
-        jobs=Jobs(store, lanes[LaneName.BATCH], job_bounds),
+        thread_pools=thread_pools,
+        jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds),
         background=background,
         readiness=ReadinessProbe(store, executor, background),
         max_queued_runs=settings.max_queued_runs,
@@ -120,20 +120,20 @@ def _workspace(settings: Settings) -> Workspace:
     )
 
 
-def _lanes(settings: Settings) -> Lanes:
+def _thread_pools(settings: Settings) -> ThreadPools:
     max_waiting = settings.max_waiting_requests
-    return Lanes(
+    return ThreadPools(
         {
-            LaneName.READING: (READING_THREADS, MAX_WAITING_READS),
-            LaneName.CHANGES: (CHANGING_THREADS, MAX_WAITING_READS),
-            LaneName.INTERACTIVE: (settings.interactive_threads, max_waiting),
-            LaneName.BATCH: (settings.batch_threads, max_waiting),
+            PoolName.READING: (READING_THREADS, MAX_WAITING_READS),
+            PoolName.WRITING: (CHANGING_THREADS, MAX_WAITING_READS),
+            PoolName.INTERACTIVE: (settings.interactive_threads, max_waiting),
+            PoolName.BATCH: (settings.batch_threads, max_waiting),
         }
     )
 
 
-def _uploads(settings: Settings, store: Store) -> Uploads:
-    return Uploads(
+def _uploads(settings: Settings, store: Store) -> UploadService:
+    return UploadService(
         store,
         upload_decoder(settings.max_upload_pixels, settings.max_upload_bytes),
         settings.max_upload_pixels,
@@ -142,14 +142,14 @@ def _uploads(settings: Settings, store: Store) -> Uploads:
 
 
 def _lease_monitor(services: ServiceSet) -> BackgroundTask:
-    monitor = Rescuer(services.store, services.executor, services.workspace)
+    monitor = LeaseMonitor(services.store, services.executor, services.workspace)
     # Often enough that a lost run is resumed within two leases.
     interval_seconds = min(MAX_LEASE_SCAN_SECONDS, services.workspace.lease_seconds / 3)
-    return BackgroundTask("lease-monitor", monitor.look, interval_seconds=interval_seconds)
+    return BackgroundTask("lease-monitor", monitor.scan, interval_seconds=interval_seconds)
 
 
 def _deletion(store: Store) -> BackgroundTask:
-    deletion = Deletion(store)
+    deletion = DeletedRunCleaner(store)
 
     def free_batch() -> None:
         # In short calls: each that returns shows that the task is alive.

@@ -11,7 +11,7 @@ from service.store import summaries
 from service.store.runs import Run
 
 ACCURACIES = 40
-RUNS_KEPT = 2_000
+MAX_CACHED_RUNS = 2_000
 
 
 @dataclass(frozen=True)
@@ -35,32 +35,32 @@ class Summaries:
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self._kept: Cache[Summary] = Cache(RUNS_KEPT, lambda _: 1)
+        self._cache: Cache[Summary] = Cache(MAX_CACHED_RUNS, lambda _: 1)
 
-    def of(self, found: Sequence[Run]) -> list[Summary]:
+    def of(self, run_rows: Sequence[Run]) -> list[Summary]:
         """One for each run, by two queries for all that are not kept."""
-        known = {_key(run): self._kept.get(_key(run)) for run in found}
-        made = self._made([run for run in found if known[_key(run)] is None])
-        for key, summary in made.items():
-            self._kept.put(key, summary)
-        return [known[_key(run)] or made[_key(run)] for run in found]
+        cached = {_key(run): self._cache.get(_key(run)) for run in run_rows}
+        computed = self._compute([run for run in run_rows if cached[_key(run)] is None])
+        for key, summary in computed.items():
+            self._cache.put(key, summary)
+        return [cached[_key(run)] or computed[_key(run)] for run in run_rows]
 
-    def _made(self, found: Sequence[Run]) -> dict[tuple[int, int], Summary]:
-        if not found:
+    def _compute(self, run_rows: Sequence[Run]) -> dict[tuple[int, int], Summary]:
+        if not run_rows:
             return {}
-        ids = [run.id for run in found]
+        ids = [run.id for run in run_rows]
         with self._viewer.store.read_session() as session:
             accuracies = summaries.sample_accuracies(session, ids, ACCURACIES)
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
-        made = {}
-        for run in found:
+        computed = {}
+        for run in run_rows:
             layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default_layer
             blank = {
                 method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
                 for method in PAPER_METHODS
             }
-            made[_key(run)] = Summary(accuracies[run.id], blank)
-        return made
+            computed[_key(run)] = Summary(accuracies[run.id], blank)
+        return computed
 
 
 def _key(run: Run) -> tuple[int, int]:

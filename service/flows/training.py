@@ -30,9 +30,9 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.flows import environment
-from service.flows.endings import cause_of, described, exit_code_of
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
+from service.flows.run_errors import cause_of, exit_code_of, run_error_of
 from service.flows.workspace import Workspace
 from service.jobs import Executor, ProcessExit, Task
 from service.store import epochs, images, request_keys, runs, training_states, uploaded_images
@@ -69,30 +69,30 @@ def start_run_once(
     workspace: Workspace,
     spec: RunSpec,
     max_queued: int | None,
-    asked: RequestKey | None,
+    request_key: RequestKey | None,
 ) -> tuple[Run, bool]:
     """The same, once for each key: a run that was started under `asked` is returned with True.
 
     Raises QueueFull, KeyReused, InvalidValue for a device that no worker has, and RunNotFound where
     that run was deleted meanwhile, too.
     """
-    run, replayed = queue_run(store, executor, spec, max_queued, asked)
+    run, replayed = create_run(store, executor, spec, max_queued, request_key)
     if not replayed:
         # After the commit: a worker that starts sooner would not find its run.
-        submit(store, executor, workspace, run)
+        dispatch_run(store, executor, workspace, run)
     return run, replayed
 
 
-def queue_run(
+def create_run(
     store: Store,
     executor: Executor,
     spec: RunSpec,
     max_queued: int | None = None,
-    asked: RequestKey | None = None,
+    request_key: RequestKey | None = None,
 ) -> tuple[Run, bool]:
     """What `start_run_once` does, but for handing the run to a worker."""
     with store.write_session() as session:
-        earlier = request_keys.claim_key(session, asked) if asked else None
+        earlier = request_keys.claim_key(session, request_key) if request_key else None
         if earlier is not None:
             return runs.get(session, int(earlier)), True
         environment.check_device(spec, executor)
@@ -103,8 +103,8 @@ def queue_run(
         if missing := uploaded_images.mark_used(session, spec.dataset, _uploads(spec)):
             raise InvalidValue("probes.images", f"{spec.dataset} has no upload {missing[0]}")
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
-        if asked:
-            request_keys.record_answer(session, asked, str(run.id))
+        if request_key:
+            request_keys.record_answer(session, request_key, str(run.id))
     return run, False
 
 
@@ -137,7 +137,7 @@ def resume_run(
     reached already or that no run may have.
     """
     run = extend_run(store, run_id, epochs_total, max_queued, executor)
-    submit(store, executor, workspace, run)
+    dispatch_run(store, executor, workspace, run)
     return run
 
 
@@ -179,15 +179,15 @@ def _require_more(run: Run, total: int) -> None:
         )
 
 
-def pick_up(store: Store, executor: Executor, workspace: Workspace) -> None:
+def dispatch_queued(store: Store, executor: Executor, workspace: Workspace) -> None:
     """At a start of the service: queue again what waited."""
     with store.read_session() as session:
         waiting = runs.list_by_status(session, runs.QUEUED)
     for run in waiting:
-        submit(store, executor, workspace, run)
+        dispatch_run(store, executor, workspace, run)
 
 
-def abandon(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -> bool:
+def requeue_or_fail(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -> bool:
     """A worker is lost: its run waits for another, or fails after too many; whether it waits.
 
     Neither, if it is under another lease or was deleted.
@@ -202,7 +202,7 @@ def abandon(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -
     return False
 
 
-def work(workspace: Workspace, run_id: int, owner: str) -> None:
+def run_worker(workspace: Workspace, run_id: int, owner: str) -> None:
     """A worker's job: `train_run`, and an exit code for what the database did not take."""
     try:
         train_run(workspace, run_id, owner)
@@ -237,7 +237,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             # Not the run's fault, and another worker may have better luck.
             raise
         except Exception as cause:
-            status, error = runs.FAILED, described(cause)
+            status, error = runs.FAILED, run_error_of(cause)
             # What was foreseen is told by the run itself; only the rest needs its traceback.
             log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
         with store.write_session() as session:
@@ -360,13 +360,13 @@ def job_name(run_id: int) -> str:
     return f"run-{run_id}"
 
 
-def submit(store: Store, executor: Executor, workspace: Workspace, run: Run) -> None:
+def dispatch_run(store: Store, executor: Executor, workspace: Workspace, run: Run) -> None:
     """Hand a queued run to the executor; again, should its worker be lost."""
     owner = new_owner()
     ended = partial(_worker_ended, store, executor, workspace, run, owner)
     wanted = partial(_waits, store, run.id)
     arguments = (workspace, run.id, owner)
-    executor.submit(Task(work, arguments, ended, job_name(run.id), wanted))
+    executor.submit(Task(run_worker, arguments, ended, job_name(run.id), wanted))
 
 
 def _waits(store: Store, run_id: int) -> bool:
@@ -404,7 +404,7 @@ def _worker_ended(
     if run.status == runs.QUEUED:
         # It ended before it took the run; or long after it lost it, and then this is nobody's.
         lease = Lease(run.id, submitted.attempt, runs.NO_OWNER)
-    if abandon(store, workspace, lease, cause):
+    if requeue_or_fail(store, workspace, lease, cause):
         # A service that is about to end takes nothing more; the next start does.
         with suppress(RuntimeError):
-            submit(store, executor, workspace, run)
+            dispatch_run(store, executor, workspace, run)

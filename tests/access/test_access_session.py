@@ -161,7 +161,7 @@ def test_a_sign_in_ends_after_seven_days_however_it_is_used(guarded: Any) -> Non
 def test_ended_sign_ins_are_forgotten_at_the_next_one(guarded: Any) -> None:
     service = guarded()
     browser = Browser(service, "read")
-    aged(service, browser.secret, seen=access.IDLE * 2, created=access.IDLE * 2)
+    aged(service, browser.secret, seen=access.IDLE_TIMEOUT * 2, created=access.IDLE_TIMEOUT * 2)
     Browser(service, "read")
     with service.store() as store, store.read_session() as session:
         assert session.query(SignInRow).count() == 1

@@ -74,9 +74,9 @@ def test_a_revoked_token_is_refused_and_its_sign_ins_end(guarded: Any) -> None:
 
 
 def test_what_was_looked_up_is_remembered_for_a_second_at_most() -> None:
-    from service.flows import gate
+    from service.flows import credential_cache
 
-    assert gate.REMEMBERED_SECONDS <= 1
+    assert credential_cache.CACHE_SECONDS <= 1
 
 
 def test_an_unclaimed_service_on_loopback_is_open_until_its_first_token(guarded: Any) -> None:
@@ -138,15 +138,15 @@ def test_loopback_is_not(host: str) -> None:
 def test_another_bind_without_a_live_token_names_the_command(guarded: Any) -> None:
     service = guarded(claimed=False)
     with service.store() as store:
-        access.guard(store, "127.0.0.1")
+        access.require_token_beyond_loopback(store, "127.0.0.1")
         for host in ("0.0.0.0", "::", "192.0.2.1"):
             with pytest.raises(InvalidValue, match="run: camreel token create NAME --scope admin"):
-                access.guard(store, host)
+                access.require_token_beyond_loopback(store, host)
         _, token = access.create_token(store, "first", "read", None, "test")
-        access.guard(store, "0.0.0.0")
+        access.require_token_beyond_loopback(store, "0.0.0.0")
         access.revoke_token(store, token.id, "test")
         with pytest.raises(InvalidValue):
-            access.guard(store, "0.0.0.0")
+            access.require_token_beyond_loopback(store, "0.0.0.0")
 
 
 def test_tokens_names_and_bounds(guarded: Any) -> None:
@@ -179,10 +179,10 @@ def test_a_bootstrap_token_is_made_once_and_stays_revoked(guarded: Any) -> None:
                 access.bootstrap(store, weak)
         for _ in range(2):
             access.bootstrap(store, secret)
-        assert access.by_token(store, secret).scope == "admin"
+        assert access.principal_of_token(store, secret).scope == "admin"
         with store.read_session() as session:
             (token,) = tokens.list_tokens(session)
         access.revoke_token(store, token.id, "test")
         access.bootstrap(store, secret)
         with pytest.raises(InvalidValue):
-            access.guard(store, "0.0.0.0")
+            access.require_token_beyond_loopback(store, "0.0.0.0")

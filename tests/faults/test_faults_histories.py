@@ -30,7 +30,7 @@ from service.errors import InvalidValue, KeyReused, RunCancelled, RunConflict, R
 from service.flows import deletion, training
 from service.flows.quarantine import expected_header
 from service.flows.recording import record_epoch
-from service.flows.rescue import Rescuer
+from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.store import deleted_runs, epochs, events, runs
 from service.store.request_keys import RequestKey
@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
         self.all_workers: list[Worker] = []
         self.now = 0.0
         self.executor = NotingExecutor(store)
-        self.rescuer = Rescuer(store, self.executor, self.workspace)
+        self.rescuer = LeaseMonitor(store, self.executor, self.workspace)
 
     def holds(self, worker: Worker) -> bool:
         expected = self.model.get(worker.lease.run_id)
@@ -291,7 +291,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.all_workers or not self.executor.waiting)
     @rule()
     def a_lease_passes(self) -> None:
-        assert self.rescuer.look(self.now) == []
+        assert self.rescuer.scan(self.now) == []
         self.now += LEASE_SECONDS + 1
         for worker in self.all_workers:
             if worker.beats:
@@ -303,7 +303,7 @@ class Histories(RuleBasedStateMachine):
         unknown = [
             i for i, run in self.model.items() if run.status == QUEUED and not self.is_known(i)
         ]
-        assert sorted(self.rescuer.look(self.now)) == sorted(lost + unknown)
+        assert sorted(self.rescuer.scan(self.now)) == sorted(lost + unknown)
         for run_id in lost:
             self.model[run_id].left()
         assert all(self.is_known(i) for i, run in self.model.items() if run.status == QUEUED)
@@ -326,8 +326,8 @@ class Histories(RuleBasedStateMachine):
                 self.gone(worker)
                 self.executor.end(worker.noted, -signal.SIGTERM, during_shutdown=True)
         self.executor = NotingExecutor(self.store)
-        self.rescuer = Rescuer(self.store, self.executor, self.workspace)
-        training.pick_up(self.store, self.executor, self.workspace)
+        self.rescuer = LeaseMonitor(self.store, self.executor, self.workspace)
+        training.dispatch_queued(self.store, self.executor, self.workspace)
         assert all(self.is_known(i) for i, run in self.model.items() if run.status == QUEUED)
 
     # What always holds.

@@ -16,8 +16,8 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.flows import training
-from service.flows.endings import cause_of
 from service.flows.quarantine import sound_checkpoint
+from service.flows.run_errors import cause_of
 from service.flows.workspace import Workspace
 from service.jobs import ProcessExecutor, ProcessExit, Task, kernel_kills
 from service.store import epochs, runs

@@ -9,7 +9,7 @@ import pytest
 from service.core.spec import RunSpec
 from service.errors import RunConflict
 from service.flows import deletion, training
-from service.flows.rescue import Rescuer
+from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.store import runs
 from service.store.store import Store
@@ -97,8 +97,8 @@ def test_a_run_deleted_while_it_is_rescued_is_in_no_other_runs_way(
     first, second = (training.start_run(store, executor, workspace, SPEC).id for _ in range(2))
     executor.take(executor.waiting[0])
     executor.waiting.clear()  # as after a restart: the second is in no queue
-    rescuer = Rescuer(store, executor, workspace)
-    assert rescuer.look(0.0) == []
-    assert rescuer.look(LEASE_SECONDS + 1) == [first, second]
+    rescuer = LeaseMonitor(store, executor, workspace)
+    assert rescuer.scan(0.0) == []
+    assert rescuer.scan(LEASE_SECONDS + 1) == [first, second]
     assert [noted.run_id for noted in executor.killed] == [first]
     assert [noted.run_id for noted in executor.waiting] == [second]

@@ -14,7 +14,7 @@ from service import failpoints
 from service.core.spec import RunSpec
 from service.errors import StoreBusy
 from service.flows import training
-from service.flows.rescue import Rescuer
+from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.store import database, runs
 from service.store.store import Store, open_store
@@ -109,13 +109,13 @@ def test_one_stopped_where_nobody_can_read_is_killed_too(
         pytest.skip("PostgreSQL's readers wait for nobody")
     executor = NotingExecutor(store)
     workspace = Workspace("", "", tmp_path, lease_seconds=30.0)
-    rescuer = Rescuer(store, executor, workspace)
+    rescuer = LeaseMonitor(store, executor, workspace)
     spec = RunSpec.model_validate(TINY)
     for _ in range(2):
         training.start_run(store, executor, workspace, spec)
     running = executor.waiting[0]
     assert executor.take(running)
-    rescuer.look(0.0)
+    rescuer.scan(0.0)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     with (
         open_store(f"sqlite:///{store.file}") as rescuer.store,
@@ -124,5 +124,5 @@ def test_one_stopped_where_nobody_can_read_is_killed_too(
         stopped.execute("BEGIN EXCLUSIVE")
         for now, killed in ((29.0, []), (31.0, [running])):
             with pytest.raises(StoreBusy):
-                rescuer.look(now)
+                rescuer.scan(now)
             assert executor.killed == killed

@@ -164,7 +164,7 @@ def test_a_run_of_an_older_version_goes_on_and_says_that_its_environment_is_unkn
 def test_a_run_that_has_not_begun_has_no_environment_and_nothing_against_it(
     store: Store,
 ) -> None:
-    run, _ = training.queue_run(store, InlineExecutor(), SPEC)
+    run, _ = training.create_run(store, InlineExecutor(), SPEC)
     assert run.environment is None
     assert reasons_not_reproducible(run) == []
 
@@ -191,7 +191,7 @@ CUDA = SPEC.model_copy(update={"device": "cuda"})
 
 def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store) -> None:
     with pytest.raises(InvalidValue, match="cuda") as refusal:
-        training.queue_run(store, executor_with("cpu"), CUDA)
+        training.create_run(store, executor_with("cpu"), CUDA)
     assert refusal.value.field == "device"
     assert refusal.value.allowed == {"enum": ["auto", "cpu"]}
     with store.read_session() as session:
@@ -201,12 +201,12 @@ def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
 def test_a_device_that_a_worker_has_is_taken(store: Store, device: str) -> None:
     spec = SPEC.model_copy(update={"device": device})
-    run, _ = training.queue_run(store, executor_with("cpu", "cuda"), spec)
+    run, _ = training.create_run(store, executor_with("cpu", "cuda"), spec)
     assert run.status == runs.QUEUED
 
 
 def test_a_run_whose_device_is_gone_is_not_resumed(store: Store) -> None:
-    run, _ = training.queue_run(store, executor_with("cpu", "cuda"), CUDA)
+    run, _ = training.create_run(store, executor_with("cpu", "cuda"), CUDA)
     with store.write_session() as session:
         runs.finish(session, run.id, runs.CANCELLED, from_statuses=(runs.QUEUED,))
     with pytest.raises(RunConflict, match="cuda"):

@@ -9,7 +9,7 @@ import pytest
 from service.cli.paper import write_table
 from service.core.cams.blank import Blank
 from service.flows import paper
-from service.flows.paper import RECIPES, SPANS, THRESHOLDS, blank_blocks, example, paper_spec
+from service.flows.paper import RECIPES, SPANS, THRESHOLDS, blank_blocks, find_example, paper_spec
 from service.flows.training import train_run
 from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
@@ -66,7 +66,7 @@ def test_spans_that_a_run_has_not_reached_are_left_out(viewer: Viewer) -> None:
 def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
     viewer: Viewer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = example(viewer, 1)
+    found = find_example(viewer, 1)
     if found is None:
         # Four epochs may saturate nothing at the real threshold; then none may be claimed.
         rows = [

@@ -226,7 +226,7 @@ def test_all_streams_share_one_poll_and_each_event_is_rendered_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered: list[tuple[int, int]] = []
-    original = run_events.news_after
+    original = run_events.events_with_state
 
     def counted(store: Store, run_id: int, number: int) -> Any:
         rendered.append((run_id, number))

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from service.errors import RunNotFound, StoreFull
 from service.flows import deletion
 from service.flows.backup import back_up
-from service.flows.deletion import Deletion, delete_run
+from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.flows.doctor.examination import examine
 from service.flows.training import start_run
 from service.jobs.inline import InlineExecutor
@@ -44,7 +44,7 @@ def free_and_die_after(store: Store, batches: int) -> bool:
 
     event.listen(store.engine, "commit", die_in_time)
     try:
-        Deletion(store).free()
+        DeletedRunCleaner(store).free()
     except Killed:
         return True
     finally:
@@ -67,7 +67,7 @@ def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(place):
 
 def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
-    monkeypatch.setattr(Deletion, "_pages", 1)
+    monkeypatch.setattr(DeletedRunCleaner, "_pages", 1)
     other = train(place, SPEC.model_copy(update={"seed": 1}))
     with place.opened() as store:
         with store.read_session() as session:
@@ -96,10 +96,10 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
 
 def test_two_processes_may_free_the_same_run(place, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
-    monkeypatch.setattr(Deletion, "_pages", 1)
+    monkeypatch.setattr(DeletedRunCleaner, "_pages", 1)
     with place.opened() as one, place.opened() as other:
         delete_run(one, 1)
-        both = [Deletion(one), Deletion(other)]
+        both = [DeletedRunCleaner(one), DeletedRunCleaner(other)]
         done = [False, False]
         while not all(done):
             # No time at all: a batch each.
@@ -126,7 +126,7 @@ def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypat
         bound_pages = max(blob_sizes) // deleted_runs.PAGE_BYTES + 1
         monkeypatch.setattr(deletion, "MAX_PAGES", bound_pages)
         delete_run(store, 1)
-        Deletion(store, bound_pages).free()
+        DeletedRunCleaner(store, bound_pages).free()
     bound_bytes = bound_pages * deleted_runs.PAGE_BYTES
     assert sum(sizes) == sum(blob_sizes) > bound_bytes
     assert max(sizes) <= bound_bytes
@@ -146,7 +146,7 @@ def test_a_full_disk_delays_a_deletion_and_does_not_end_it(place, monkeypatch):
     monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)
     with place.opened() as store:
         delete_run(store, 1)
-        Deletion(store, 512).free()
+        DeletedRunCleaner(store, 512).free()
         # Smaller transactions need smaller journals.
         assert pages[:2] == [512, deletion.MIN_PAGES]
         assert pending(store) == []

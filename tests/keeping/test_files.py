@@ -84,7 +84,7 @@ def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(place: P
         process.kill()
         process.wait()
         (one,) = examine(store, checks=["unfinished"]).found
-        assert (one.check, one.finding.severity, one.mended) == ("unfinished", "warning", False)
+        assert (one.check, one.finding.severity, one.repaired) == ("unfinished", "warning", False)
         examine(store, repair=True, checks=["unfinished"])
     assert list_leftovers(place.folder) == []
     assert "camreel.db" in names(place.folder)

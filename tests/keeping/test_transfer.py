@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from service.core.images import to_png
 from service.core.spec import Probes, RunSpec
 from service.errors import EpochQuarantined, FileRefused, ImportRefused, RunConflict, StoreFull
-from service.flows.deletion import Deletion, delete_run
+from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.flows.heatmaps import Pictures, Rendering
 from service.flows.training import resume_run, start_run
 from service.flows.transfer import archive as archive_module
@@ -31,7 +31,7 @@ from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import _Import, import_run
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import to_json
-from service.flows.uploads import Uploads, upload_decoder
+from service.flows.upload_service import UploadService, upload_decoder
 from service.flows.viewing import Query, Viewer
 from service.jobs.inline import InlineExecutor
 from service.store import (
@@ -177,7 +177,7 @@ def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
         schema.ensure(store)
         drawn = to_png(torch.arange(28 * 28, dtype=torch.uint8).view(1, 28, 28))
         with closing(upload_decoder(10**6, 10**6)) as decoder:
-            upload, _ = Uploads(store, decoder, 10**6, timedelta(days=1)).take("digits", drawn)
+            upload, _ = UploadService(store, decoder, 10**6, timedelta(days=1)).add("digits", drawn)
         reference = upload.image.reference
         probes = {"per_class": 0, "images": [reference, "test:1"]}
         spec = SPEC.model_copy(update={"probes": Probes.model_validate(probes), "epochs": 1})
@@ -662,7 +662,7 @@ def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
             assert runs.list_newest(session, limit=5) == []
         clock = [1000.0]
         monkeypatch.setattr("service.flows.deletion.time.monotonic", lambda: clock[0])
-        deletion = Deletion(store)
+        deletion = DeletedRunCleaner(store)
         for seconds, heartbeat in ((0, False), (599, True), (599, False)):
             clock[0] += seconds
             deletion.free()
@@ -738,4 +738,4 @@ def test_a_mutated_file_imports_the_same_run_or_nothing(
             # What was changed was none of the run: a moment in the zip's own directory.
             assert everything(store, run.id) == everything(original, 1)
             delete_run(store, run.id)
-            Deletion(store).free()
+            DeletedRunCleaner(store).free()

@@ -137,7 +137,7 @@ class Application:
 
     def loads(self) -> dict[str, tuple[int, int]]:
         """Running and waiting, by lane."""
-        lanes = self.services.lanes.loads()
+        lanes = self.services.thread_pools.loads()
         return {str(name): (load.running, load.waiting) for name, load in lanes.items()}
 
     def close(self) -> None:

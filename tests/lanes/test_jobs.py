@@ -13,8 +13,8 @@ from service.errors import CheckpointCorrupt, StoreFull
 from service.flows import evaluation
 from service.flows.doctor.checks import CHECKS
 from service.flows.jobs import JobBounds, Jobs
-from service.flows.lanes import Lane, LaneName
 from service.flows.server_names import server_name
+from service.flows.thread_pools import PoolName, ThreadPool
 from service.store import disk_space, jobs, schema
 from service.store.jobs import JobResult
 from service.store.store import open_store
@@ -264,7 +264,7 @@ def test_jobs_of_a_service_that_stops_are_interrupted(application, blockade: Blo
     service = application()
     job_id = start(service)
     wait_until(lambda: blockade.begun == 1)
-    service.services.lanes.close()
+    service.services.thread_pools.close()
     service.services.jobs.close()
     error = service.job(job_id)["error"]
     assert error["type"] == "interrupted"
@@ -348,7 +348,7 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
 def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp_path) -> None:
     with open_store(postgres_url) as store:
         schema.ensure(store)
-        lanes = [Lane(LaneName.BATCH, 1, 1) for _ in range(2)]
+        lanes = [ThreadPool(PoolName.BATCH, 1, 1) for _ in range(2)]
         bounds = JobBounds(max_jobs=10, result_seconds=100, lease_seconds=30)
         servers = [Jobs(store, lane, bounds) for lane in lanes]
         begun, lifted = threading.Event(), threading.Event()
@@ -371,6 +371,6 @@ def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp
         lifted.set()
         wait_until(lambda: servers[1].get(job_id).finished_at)
         assert servers[1].result(job_id).content == b"bytes"
-        assert servers[1].end(job_id, "anyone", any_owner=False) is None
+        assert servers[1].cancel_or_remove(job_id, "anyone", any_owner=False) is None
         for lane in lanes:
             lane.request_stop()

@@ -163,7 +163,7 @@ def test_writers_that_wait_for_the_database_keep_no_reader_from_answering(
     blockade = Blockade()
     monkeypatch.setattr(deletion, "delete_run", lambda *_: blockade())
     clients = [service.ask("/runs/1", "DELETE") for _ in range(60)]
-    wait_until(lambda: service.loads()["changes"] == (8, 52))
+    wait_until(lambda: service.loads()["writing"] == (8, 52))
     for url in CHEAP:
         assert service.get(url).status == 200, url
     blockade.lifted.set()
@@ -184,11 +184,11 @@ def test_a_service_that_stops_ends_what_runs_and_waits(application, blockade: Bl
     service = application(batch_threads=1)
     clients = [service.ask(SLOW["cam"](n)) for n in range(3)]
     wait_until(lambda: blockade.begun == 1)
-    service.services.lanes.close()
+    service.services.thread_pools.close()
     assert {client.answer().status for client in clients} == {499}
     assert blockade.ended == 1
     with pytest.raises(RequestCancelled):
-        service.services.lanes["batch"].submit(lambda: None)
+        service.services.thread_pools["batch"].submit(lambda: None)
 
 
 def test_resolving_many_images_keeps_no_cached_map_waiting(

@@ -14,7 +14,7 @@ from service.core.spec import RunSpec
 from service.errors import CamreelError
 from service.failpoints import FAILPOINTS
 from service.flows import training
-from service.flows.rescue import LOST, Rescuer
+from service.flows.rescue import WORKER_LOST, LeaseMonitor
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import runs, schema
@@ -114,7 +114,7 @@ def read(store: Store, run_id: int) -> Run:
 def abandon(store: Store, workspace: Workspace, run_id: int) -> bool:
     run = read(store, run_id)
     lease = Lease(run_id, run.attempt, run.lease_owner or "")
-    return training.abandon(store, workspace, lease, LOST)
+    return training.requeue_or_fail(store, workspace, lease, WORKER_LOST)
 
 
 @pytest.mark.parametrize(("name", "database", "blobs"), list(cases()))
@@ -153,7 +153,7 @@ def test_a_run_is_given_to_three_workers_and_then_fails(store, workspace, new_ru
             assert runs.claim(session, run_id, str(attempt))
         assert abandon(store, workspace, run_id) == (attempt < 3)
     run = read(store, run_id)
-    assert (run.status, run.error, run.attempt) == (runs.FAILED, LOST, 3)
+    assert (run.status, run.error, run.attempt) == (runs.FAILED, WORKER_LOST, 3)
 
 
 class Submitted(InlineExecutor):
@@ -167,17 +167,17 @@ class Submitted(InlineExecutor):
 def test_a_lease_is_lost_by_the_watchers_clock_alone(store, workspace, new_run) -> None:
     run_id = new_run()
     submitted = Submitted()
-    rescuer = Rescuer(store, submitted, workspace)
+    rescuer = LeaseMonitor(store, submitted, workspace)
     with store.write_session() as session:
         lease = runs.claim(session, run_id, "worker")
     for now in (1000.0, 1029.0):
-        assert rescuer.look(now) == []
+        assert rescuer.scan(now) == []
     with store.write_session() as session:
         assert runs.update_heartbeat(session, run_id, lease=lease)
     # It beat since: thirty seconds begin again, whatever moments the rows hold.
-    assert rescuer.look(1040.0) == []
-    assert rescuer.look(1070.0) == []
-    assert rescuer.look(1070.5) == [run_id]
+    assert rescuer.scan(1040.0) == []
+    assert rescuer.scan(1070.0) == []
+    assert rescuer.scan(1070.5) == [run_id]
     assert submitted.run_ids == [run_id]
     assert read(store, run_id).status == runs.QUEUED
 

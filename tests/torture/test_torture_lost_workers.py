@@ -9,7 +9,7 @@ import pytest
 from service.core.spec import RunSpec
 from service.errors import StatementRefused
 from service.flows import training
-from service.flows.rescue import Rescuer
+from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.jobs import ProcessExit, Task
 from service.jobs.inline import InlineExecutor
@@ -105,7 +105,7 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
     with store.write_session() as session:
         for one in (first, second):
             assert runs.claim(session, one.id, "gone")
-    abandon = training.abandon
+    abandon = training.requeue_or_fail
 
     def fail_for_the_first(store, workspace, lease, cause) -> bool:
         if lease.run_id == first.id:
@@ -113,8 +113,8 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
         return abandon(store, workspace, lease, cause)
 
     monkeypatch.setattr(training, "abandon", fail_for_the_first)
-    rescuer = Rescuer(store, executor, workspace)
-    rescuer.look(0)
+    rescuer = LeaseMonitor(store, executor, workspace)
+    rescuer.scan(0)
     with pytest.raises(StatementRefused):
-        rescuer.look(workspace.lease_seconds + 1)
+        rescuer.scan(workspace.lease_seconds + 1)
     assert (read(store, first).status, read(store, second).status) == (runs.RUNNING, runs.QUEUED)

@@ -27,9 +27,9 @@ from service.errors import (
     StoreUnavailable,
     Unauthenticated,
 )
-from service.flows.access import ANYONE, Principal, is_loopback
-from service.flows.credentials import TOKEN, same
-from service.flows.gate import Gate, Kind
+from service.flows.access import LOCAL_USER, Principal, is_loopback
+from service.flows.credential_cache import CredentialCache, CredentialKind
+from service.flows.credentials import TOKEN, constant_time_equal
 from service.store.tokens import READ
 
 COOKIE = "camreel_session"
@@ -93,14 +93,14 @@ class Access:
         except CamreelError as refusal:
             await problem_response(scope, refusal)(scope, receive, limited)
             return
-        if known.template in STREAMS and known.who is not ANYONE:
+        if known.template in STREAMS and known.who is not LOCAL_USER:
             await self._while_admitted(scope, receive, limited)
         else:
             await self.app(scope, receive, limited)
 
     async def _while_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer for as long as the credential is good: a stream may outlive it."""
-        gate: Gate = scope["app"].state.services.gate
+        gate: CredentialCache = scope["app"].state.services.credentials
         headers = Headers(scope=scope)
 
         async def answer() -> None:
@@ -131,9 +131,9 @@ class Access:
         sign_in = (scope["method"], known.template) == SIGN_IN
         if needed is PUBLIC and not sign_in:
             return
-        gate: Gate = scope["app"].state.services.gate
+        gate: CredentialCache = scope["app"].state.services.credentials
         if await self._unclaimed(gate, scope):
-            known.who = ANYONE
+            known.who = LOCAL_USER
             return
         if sign_in or needed is PUBLIC:
             _count(self.sign_ins, client_of(scope), told)
@@ -144,63 +144,65 @@ class Access:
         except Unauthenticated:
             _count(self.requests, client_of(scope), told)
             raise
-        _count(self.requests, who.key, told)
-        if scope["method"] not in SAFE_METHODS and who.csrf is not None:
-            _check_csrf(who.csrf, headers)
-        if not who.may(needed):
+        _count(self.requests, who.rate_limit_key, told)
+        if scope["method"] not in SAFE_METHODS and who.csrf_token is not None:
+            _check_csrf(who.csrf_token, headers)
+        if not who.has_scope(needed):
             raise ScopeMissing(who.scope, needed)
 
-    async def _unclaimed(self, gate: Gate, scope: Scope) -> bool:
+    async def _unclaimed(self, gate: CredentialCache, scope: Scope) -> bool:
         remembered = _remembered_unclaimed(gate, scope)
         if remembered is not None:
             return remembered
-        return await self._lookups.run("unclaimed", gate.look_up_unclaimed)
+        return await self._lookups.run("unclaimed", gate.check_unclaimed)
 
-    async def _principal(self, gate: Gate, headers: Headers) -> Principal:
+    async def _principal(self, gate: CredentialCache, headers: Headers) -> Principal:
         """Whom the header's token, or else the cookie, stands for. Raises Unauthenticated."""
         kind, secret = _credential(headers)
-        remembered = gate.remembered(kind, secret)
+        remembered = gate.cached_principal(kind, secret)
         if remembered is not None:
             return remembered
-        return await self._lookups.run((kind, secret), lambda: gate.look_up(kind, secret))
+        return await self._lookups.run((kind, secret), lambda: gate.find_principal(kind, secret))
 
 
-def _credential(headers: Headers) -> tuple[Kind, str]:
+def _credential(headers: Headers) -> tuple[CredentialKind, str]:
     shown = headers.getlist("authorization")
     if shown:
         scheme, _, token = shown[0].partition(" ")
         if len(shown) > 1 or scheme.lower() != "bearer" or not token:
             raise Unauthenticated
-        return Kind.TOKEN, token.strip()
+        return CredentialKind.TOKEN, token.strip()
     secret = cookie_of(headers)
     if not secret:
         raise Unauthenticated
-    return Kind.COOKIE, secret
+    return CredentialKind.COOKIE, secret
 
 
-def _remembered_unclaimed(gate: Gate, scope: Scope) -> bool | None:
+def _remembered_unclaimed(gate: CredentialCache, scope: Scope) -> bool | None:
     # However the process was started: what answers on another address is never open.
     if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
         return False
-    return gate.remembered_unclaimed()
+    return gate.cached_unclaimed()
 
 
-def may_read(gate: Gate, scope: Scope) -> bool:
+def may_read(gate: CredentialCache, scope: Scope) -> bool:
     """Whether a browser that asks for a public page would be answered what needs `read`.
 
     Looks it up, and is for threads. Raises StoreUnavailable.
     """
     unclaimed = _remembered_unclaimed(gate, scope)
     if unclaimed is None:
-        unclaimed = gate.look_up_unclaimed()
+        unclaimed = gate.check_unclaimed()
     secret = cookie_of(Headers(scope=scope))
     if unclaimed or not secret:
         return unclaimed
     try:
-        who = gate.remembered(Kind.COOKIE, secret) or gate.look_up(Kind.COOKIE, secret)
+        who = gate.cached_principal(CredentialKind.COOKIE, secret) or gate.find_principal(
+            CredentialKind.COOKIE, secret
+        )
     except Unauthenticated:
         return False
-    return who.may(READ)
+    return who.has_scope(READ)
 
 
 def cookie_of(headers: Headers) -> str | None:
@@ -209,7 +211,7 @@ def cookie_of(headers: Headers) -> str | None:
 
 
 def _check_csrf(expected: str, headers: Headers) -> None:
-    if not same(headers.get(CSRF_HEADER, ""), expected):
+    if not constant_time_equal(headers.get(CSRF_HEADER, ""), expected):
         raise CsrfRefused
 
 

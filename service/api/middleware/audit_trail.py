@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.asked import Asked, asked, client_of
 from service.api.scopes import SAFE_METHODS
 from service.errors import CamreelError
-from service.flows.access import note_change
+from service.flows.access import record_change
 from service.flows.credentials import TOKEN
 
 log = structlog.get_logger()
@@ -51,7 +51,7 @@ async def _note(scope: Scope, known: Asked, message: Message) -> None:
     made = Headers(raw=message["headers"]).get("location")
     target = TOKEN.sub("<secret>", made or scope["path"])
     note = partial(
-        note_change,
+        record_change,
         scope["app"].state.services.store,
         actor=actor,
         action=f"{scope['method']} {known.template}",

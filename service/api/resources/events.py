@@ -17,7 +17,7 @@ from service.api.run_events import RunSource, RunTopic
 from service.api.scopes import requires
 from service.api.services import Services, ServiceSet
 from service.errors import InvalidValue, RunNotFound
-from service.flows.access import ANYONE
+from service.flows.access import LOCAL_USER
 from service.store import runs
 from service.store.runs import Run
 from service.store.tokens import READ
@@ -102,7 +102,7 @@ Number = Annotated[int | None, BeforeValidator(digits)]
 async def _slot(request: Request, services: Services) -> AsyncIterator[None]:
     """Holds one of the streams that may be open, until the response has ended."""
     who = asked(request.scope).who
-    client = client_of(request.scope) if who is None or who is ANYONE else who.key
+    client = client_of(request.scope) if who is None or who is LOCAL_USER else who.rate_limit_key
     with services.stream_slots.acquired(client):
         yield
 

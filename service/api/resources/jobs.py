@@ -136,7 +136,7 @@ def delete_job(services: Services, job_id: JobId, who: Who) -> Response:
     """Cancel it if it waits or runs: 202; its work ends within a second. If it has ended, remove
     it with its result: 204. For whoever asked for it, or the scope admin.
     """
-    job = services.jobs.end(job_id, who.key, any_owner=who.may(ADMIN))
+    job = services.jobs.cancel_or_remove(job_id, who.rate_limit_key, any_owner=who.has_scope(ADMIN))
     if job is None:
         return Response(status_code=204)
     return JSONResponse(answer(job).model_dump(mode="json"), 202, {"Cache-Control": "no-store"})

@@ -14,8 +14,8 @@ from service.api.scopes import PUBLIC, requires
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute
 from service.flows import access
-from service.flows.access import ANYONE, Principal
-from service.flows.gate import Kind
+from service.flows.access import LOCAL_USER, Principal
+from service.flows.credential_cache import CredentialKind
 from service.store.tokens import READ
 
 router = APIRouter(tags=["access"], route_class=StrictJsonRoute)
@@ -57,7 +57,7 @@ def sign_in(
         COOKIE,
         secret,
         path=_cookie_path(request),
-        max_age=int(access.LONGEST.total_seconds()),
+        max_age=int(access.MAX_SESSION_AGE.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -82,7 +82,7 @@ def sign_out(services: Services, request: Request, response: Response) -> None:
     secret = cookie_of(request.headers)
     if secret:
         access.sign_out(services.store, secret)
-        services.gate.forget(Kind.COOKIE, secret)
+        services.credentials.evict(CredentialKind.COOKIE, secret)
     response.delete_cookie(COOKIE, path=_cookie_path(request), httponly=True, samesite="strict")
 
 
@@ -94,5 +94,9 @@ def _cookie_path(request: Request) -> str:
 def _answer(who: Principal) -> SessionAnswer:
     expires_at = who.expires_at.astimezone(UTC) if who.expires_at else None
     return SessionAnswer(
-        open=who is ANYONE, name=who.name, scope=who.scope, expires_at=expires_at, csrf=who.csrf
+        open=who is LOCAL_USER,
+        name=who.name,
+        scope=who.scope,
+        expires_at=expires_at,
+        csrf=who.csrf_token,
     )

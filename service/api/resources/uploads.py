@@ -122,7 +122,7 @@ async def create_image(
         data = await _file(request)
         asked = request_key(request, key, data) if key is not None else None
         kept, replayed = await to_thread.run_sync(
-            lambda: services.uploads.take(dataset, data, invert=invert, asked=asked),
+            lambda: services.uploads.add(dataset, data, invert=invert, request_key=asked),
             limiter=CapacityLimiter(1),  # bounded by the places
         )
     response.headers["Location"] = f"/images/{kept.image.reference}?dataset={dataset}"

@@ -10,24 +10,26 @@ from service.store.store import Store
 
 
 @dataclass(frozen=True)
-class Found:
+class CheckedFinding:
     """A finding, by which check, and whether it was mended."""
 
     check: str
     finding: Finding
-    mended: bool
+    repaired: bool
 
 
 @dataclass(frozen=True)
 class Examination:
     """All that was found."""
 
-    found: list[Found]
+    found: list[CheckedFinding]
 
     @property
     def status(self) -> int:
         """0: clean; 1: warnings, or all that was damaged is mended; 2: damage is left."""
-        left = any(one.finding.severity is Severity.DAMAGE and not one.mended for one in self.found)
+        left = any(
+            one.finding.severity is Severity.DAMAGE and not one.repaired for one in self.found
+        )
         return 2 if left else min(1, len(self.found))
 
 
@@ -38,7 +40,7 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
     without an epoch are dropped; counts are brought in step; lost runs end. Each is a transaction
     of its own. Nothing is mended from the moment that the database's file is found damaged.
     """
-    found: list[Found] = []
+    found: list[CheckedFinding] = []
     for name in checks or CHECKS:
         findings, whole = _findings(name, store)
         # What is written into a damaged file may damage more of it.
@@ -48,7 +50,7 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
             if mend is not None:
                 with store.write_session() as session:
                     mend(session)
-            found.append(Found(name, finding, mend is not None))
+            found.append(CheckedFinding(name, finding, mend is not None))
         if name == "schema" and any(one.finding.severity is Severity.DAMAGE for one in found):
             break
     return Examination(found)

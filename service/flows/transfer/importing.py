@@ -25,7 +25,7 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from service.flows.deletion import Deletion
+from service.flows.deletion import DeletedRunCleaner
 from service.flows.quarantine import expected_header
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, opened_archive
@@ -182,7 +182,7 @@ class _Import:
                 # A store outside the database keeps what a failed transaction put.
                 keys = [*map(self._key, self._archive.manifest.epochs), self._state_key]
                 self._store.blobs.delete(session, keys)
-            Deletion(self._store).free()
+            DeletedRunCleaner(self._store).free()
 
     def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
         data = self._archive.read(epoch.checkpoint)

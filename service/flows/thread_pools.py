@@ -1,7 +1,7 @@
-"""Lanes: threads for expensive work, each with a bounded number of waiting requests.
+"""Thread pools for expensive work, each with a bounded queue.
 
-Requests that ask for the same share one computation. A computation that nobody waits for any more
-leaves the queue, or ends at its next check.
+Identical requests share one computation. A computation without waiters leaves the queue, or stops
+at its next cancellation check.
 """
 
 import threading
@@ -23,39 +23,39 @@ T = TypeVar("T")
 CLOSE_SECONDS = 2.0
 
 
-class LaneName(StrEnum):
-    """What threads are for. A lane that is full keeps no other from working."""
+class PoolName(StrEnum):
+    """A pool per kind of work, so that a full pool does not block the others."""
 
-    READING = "reading"  # requests resolved, answers made of rows or found in a cache
-    CHANGES = "changes"  # requests that write to the database
-    INTERACTIVE = "interactive"  # single maps and small atlases, by cheap methods
-    BATCH = "batch"  # everything else that computes, and all jobs
+    READING = "reading"  # requests that are resolved, or answered from rows or a cache
+    WRITING = "writing"  # requests that write to the database
+    INTERACTIVE = "interactive"  # single maps and small atlases, cheap methods only
+    BATCH = "batch"  # all other computations, and all jobs
 
 
 class Computation(Generic[T]):
-    """A function that waits for a thread, runs, or has ended; `result` holds its outcome."""
+    """A queued, running or finished function call; `result` holds its outcome."""
 
     def __init__(self, function: Callable[[], T], key: Hashable | None) -> None:
         self.key = key
         self.result: Future[T] = Future()
-        self.progress: float | None = None  # 0..1 once it reports any
-        self.holders = 1  # requests and jobs that wait for it
+        self.progress: float | None = None  # 0..1; None before the first report
+        self.waiter_count = 1  # requests and jobs that wait for the result
         self._function: Callable[[], T] | None = function
-        # Of the first request: its identity belongs in the log's lines.
+        # The first request's context: log lines carry its request id.
         self._context = copy_context()
 
     @property
     def is_wanted(self) -> bool:
-        """Whether anybody waits for it; once nobody does, nobody will again."""
-        return self.holders > 0
+        """Whether a request or job waits for it; once False, it stays False."""
+        return self.waiter_count > 0
 
-    def drop(self) -> None:
-        """Never run it."""
+    def cancel(self) -> None:
+        """Remove the function and set RequestCancelled as the result."""
         self._function = None
-        self.result.set_exception(RequestCancelled("Nobody waits for the answer any more."))
+        self.result.set_exception(RequestCancelled("All clients have disconnected."))
 
     def run(self) -> None:
-        """Call the function in this thread."""
+        """Call the function in the current thread and store its outcome in `result`."""
         self._context.run(self._run)
 
     def _run(self) -> None:
@@ -68,7 +68,7 @@ class Computation(Generic[T]):
                 cancellation.raise_if_cancelled()
                 assert function is not None  # noqa: S101  for mypy
                 value = function()
-        except BaseException as error:  # whatever it is: the thread has no caller
+        except BaseException as error:  # everything: the thread has no caller
             self.result.set_exception(error)
         else:
             self.result.set_result(value)
@@ -78,21 +78,21 @@ class Computation(Generic[T]):
 
 
 @dataclass(frozen=True)
-class LaneLoad:
-    """How busy a lane is, counted in computations."""
+class PoolLoad:
+    """Computations of a pool."""
 
     running: int
     waiting: int
 
 
-class Lane:
-    """Up to `threads` computations at once; of requests at most `max_waiting` more wait.
+class ThreadPool:
+    """Up to `threads` concurrent computations, and a queue of at most `max_waiting` requests.
 
-    Jobs wait in a queue of their own, which whoever creates them bounds. Where both wait, a request
-    and a job are taken in turn.
+    Jobs have a separate queue, bounded by `Jobs`. With entries in both, the pool alternates
+    between them.
     """
 
-    def __init__(self, name: LaneName, threads: int, max_waiting: int) -> None:
+    def __init__(self, name: PoolName, threads: int, max_waiting: int) -> None:
         self.name = name
         self._max_threads, self._max_waiting = threads, max_waiting
         self._changed = threading.Condition()
@@ -107,16 +107,21 @@ class Lane:
     def submit(
         self, function: Callable[[], T], *, key: Hashable | None = None, job: bool = False
     ) -> Computation[T]:
-        """Queue the function, or join the computation of equal `key` that waits or runs.
+        """Queue the function, or join the queued or running computation with an equal `key`.
 
-        Whoever submits calls `leave` once, when it does not wait any more. Raises PoolFull.
+        The caller must call `leave` once when it stops waiting. Raises PoolFull, and
+        RequestCancelled after `request_stop`.
         """
         with self._changed:
             if self._closed:
-                raise RequestCancelled("The service stops.")
-            if key is not None and (same := self._by_key.get(key)) is not None and same.is_wanted:
-                same.holders += 1
-                return same
+                raise RequestCancelled("The service is shutting down.")
+            if (
+                key is not None
+                and (shared := self._by_key.get(key)) is not None
+                and shared.is_wanted
+            ):
+                shared.waiter_count += 1
+                return shared
             idle = self._max_threads - len(self._running)
             if not job and len(self._requests) >= self._max_waiting + idle:
                 raise PoolFull(self.name)
@@ -129,44 +134,44 @@ class Lane:
             return computation
 
     def leave(self, computation: Computation[Any]) -> None:
-        """One that submitted or joined it waits no more."""
+        """Remove one waiter; without waiters, a queued computation is cancelled."""
         with self._changed:
-            computation.holders -= 1
+            computation.waiter_count -= 1
             if computation.is_wanted:
                 return
             for queue in (self._requests, self._jobs):
                 if computation in queue:
                     queue.remove(computation)
                     self._forget(computation)
-                    computation.drop()
+                    computation.cancel()
 
     @property
-    def load(self) -> LaneLoad:
-        """As of now."""
+    def load(self) -> PoolLoad:
+        """Current number of running and waiting computations."""
         with self._changed:
-            return LaneLoad(len(self._running), len(self._requests) + len(self._jobs))
+            return PoolLoad(len(self._running), len(self._requests) + len(self._jobs))
 
     def request_stop(self) -> None:
-        """Take nothing more; what waits is dropped, and what runs ends at its next check."""
+        """Reject new work, cancel queued work, and stop running work at its next check."""
         with self._changed:
             self._closed = True
             waiting = [*self._requests, *self._jobs]
             self._requests.clear()
             self._jobs.clear()
             for computation in (*waiting, *self._running):
-                computation.holders = 0
+                computation.waiter_count = 0
             self._changed.notify_all()
         for computation in waiting:
-            computation.drop()
+            computation.cancel()
 
     def join(self, deadline: float) -> None:
-        """Wait for what runs; what has not ended by then (monotonic) ends with the process."""
+        """Wait for the threads until `deadline` (time.monotonic); the rest end with the process."""
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def _start_thread(self) -> None:
-        wanted = len(self._running) + len(self._requests) + len(self._jobs)
-        if len(self._threads) < min(wanted, self._max_threads):
+        load = len(self._running) + len(self._requests) + len(self._jobs)
+        if len(self._threads) < min(load, self._max_threads):
             number = len(self._threads)
             thread = threading.Thread(target=self._work, name=f"{self.name}-{number}", daemon=True)
             self._threads.append(thread)
@@ -177,7 +182,7 @@ class Lane:
             pass
 
     def _run_next(self) -> bool:
-        """Wait for a computation and run it; False when the lane is closed."""
+        """Wait for a computation and run it; False when the pool is closed."""
         computation = self._next()
         if computation is None:
             return False
@@ -188,7 +193,7 @@ class Lane:
         return True
 
     def _next(self) -> Computation[Any] | None:
-        """The next one, which counts as running from now on; None when the lane is closed."""
+        """The next computation, already counted as running; None when the pool is closed."""
         with self._changed:
             while not self._closed:
                 for queue in next(self._turns):
@@ -200,28 +205,29 @@ class Lane:
             return None
 
     def _forget(self, computation: Computation[Any]) -> None:
-        # Under its key may stand a later one: an abandoned one is not joined.
+        # A later computation may have its key: one without waiters is not joined.
         if self._by_key.get(computation.key) is computation:
             del self._by_key[computation.key]
 
 
-class Lanes:
-    """The lanes of one service."""
+class ThreadPools:
+    """The thread pools of one process, by name."""
 
-    def __init__(self, sizes: dict[LaneName, tuple[int, int]]) -> None:
-        self._lanes = {name: Lane(name, *sizes[name]) for name in LaneName}
+    def __init__(self, sizes: dict[PoolName, tuple[int, int]]) -> None:
+        """`sizes` maps a name to (threads, max_waiting)."""
+        self._pools = {name: ThreadPool(name, *sizes[name]) for name in PoolName}
 
-    def __getitem__(self, name: LaneName) -> Lane:
-        return self._lanes[name]
+    def __getitem__(self, name: PoolName) -> ThreadPool:
+        return self._pools[name]
 
-    def loads(self) -> dict[LaneName, LaneLoad]:
-        """How busy each is now."""
-        return {name: lane.load for name, lane in self._lanes.items()}
+    def loads(self) -> dict[PoolName, PoolLoad]:
+        """Current load of each pool."""
+        return {name: pool.load for name, pool in self._pools.items()}
 
     def close(self) -> None:
-        """End what runs, and take nothing more."""
-        for lane in self._lanes.values():
-            lane.request_stop()
+        """Stop all pools; waits at most CLOSE_SECONDS for running work."""
+        for pool in self._pools.values():
+            pool.request_stop()
         deadline = time.monotonic() + CLOSE_SECONDS
-        for lane in self._lanes.values():
-            lane.join(deadline)
+        for pool in self._pools.values():
+            pool.join(deadline)

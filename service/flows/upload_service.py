@@ -34,7 +34,7 @@ def upload_decoder(max_pixels: int, max_bytes: int) -> Sandbox:
 
 
 @dataclass(frozen=True)
-class Uploads:
+class UploadService:
     """Takes in images up to `max_pixels`; unused ones may be removed after `retention`."""
 
     store: Store
@@ -42,8 +42,13 @@ class Uploads:
     max_pixels: int
     retention: timedelta
 
-    def take(
-        self, dataset: str, data: bytes, *, invert: bool = False, asked: RequestKey | None = None
+    def add(
+        self,
+        dataset: str,
+        data: bytes,
+        *,
+        invert: bool = False,
+        request_key: RequestKey | None = None,
     ) -> tuple[Upload, bool]:
         """Store the picture as the dataset's are; an earlier upload of it is returned as it is.
 
@@ -58,13 +63,13 @@ class Uploads:
         # Of the file, not of its pixels: two files of the same pixels differ in their choices.
         digest = hashlib.sha256(b"inverted" * invert + b"\0" + data).hexdigest()
         with self.store.write_session() as session:
-            earlier = request_keys.claim_key(session, asked) if asked else None
+            earlier = request_keys.claim_key(session, request_key) if request_key else None
             uploaded_images.delete_unused(session, self.retention)
             if earlier is None:
                 self.store.quota.check(session, len(data))
             stored = uploaded_images.get_or_create(session, digest, upload)
-            if asked and earlier is None:
-                request_keys.record_answer(session, asked, stored.image.reference)
+            if request_key and earlier is None:
+                request_keys.record_answer(session, request_key, stored.image.reference)
         return stored, earlier is not None
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from service.store.store import Store
 
 
 @dataclass(frozen=True)
-class Vitals:
+class ServiceStats:
     """Counts, bytes, and seconds."""
 
     runs: dict[str, int]  # by status
@@ -21,7 +21,7 @@ class Vitals:
     oldest_heartbeat_seconds: float  # of running runs; 0 where none runs
 
 
-def vitals(store: Store) -> Vitals:
+def read_service_stats(store: Store) -> ServiceStats:
     """Of the store as it is now."""
     with store.read_session() as session:
         total, quarantined, size = epochs.count(session)
@@ -32,4 +32,6 @@ def vitals(store: Store) -> Vitals:
     oldest = min((beat for beat in beats if beat), default=None)
     age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
     free = store.quota.free_bytes()
-    return Vitals(by_status, jobs_by_status, total, quarantined, size, used, free, max(0.0, age))
+    return ServiceStats(
+        by_status, jobs_by_status, total, quarantined, size, used, free, max(0.0, age)
+    )

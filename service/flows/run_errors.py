@@ -36,7 +36,7 @@ EXIT_CODES: dict[type[Exception], int] = {
 }
 """What a worker exits with that could not write how its run ended."""
 
-EXITS = {
+ERRORS_BY_EXIT_CODE = {
     os.EX_TEMPFAIL: RunError("store_busy", "The database did not answer the worker in time."),
     os.EX_CANTCREAT: RunError("disk_full", "The database had no room for the run's end."),
 }
@@ -55,10 +55,10 @@ def cause_of(ending: ProcessExit) -> RunError:
         name = signal.Signals(-ending.exit_code).name
         return RunError("worker_killed", f"The worker process was killed by {name}.")
     early = f"The worker process ended early, with exit code {ending.exit_code}."
-    return EXITS.get(ending.exit_code, RunError("worker_died", early))
+    return ERRORS_BY_EXIT_CODE.get(ending.exit_code, RunError("worker_died", early))
 
 
-def described(cause: Exception) -> RunError:
+def run_error_of(cause: Exception) -> RunError:
     """Why training ended."""
     if is_out_of_memory(cause):
         return RunError("oom", "The machine's memory was not enough for the run.")

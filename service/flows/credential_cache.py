@@ -10,24 +10,27 @@ from service.flows.access import Principal
 from service.flows.credentials import digest
 from service.store.store import Store
 
-REMEMBERED_SECONDS = 1.0
+CACHE_SECONDS = 1.0
 """A page asks for much at once. Revoking a token, or making the first, takes effect within this."""
 
-MAX_REMEMBERED = 1024
+MAX_CACHED = 1024
 
 
-class Kind(StrEnum):
+class CredentialKind(StrEnum):
     """How a credential came: a header shows a token, a cookie a sign-in."""
 
     TOKEN = "token"  # noqa: S105  a word, no secret
     COOKIE = "cookie"
 
 
-LOOK_UPS = {Kind.TOKEN: access.by_token, Kind.COOKIE: access.by_cookie}
+LOOKUPS = {
+    CredentialKind.TOKEN: access.principal_of_token,
+    CredentialKind.COOKIE: access.principal_of_session,
+}
 
 
 @dataclass(frozen=True)
-class Gate:
+class CredentialCache:
     """Decides who asks. Unclaimed: without a token in the database, on loopback, it asks nobody.
 
     Its look-ups may wait for the database; what is remembered is had at once. Threads may share
@@ -35,34 +38,34 @@ class Gate:
     """
 
     store: Store
-    may_be_unclaimed: bool  # bound to loopback, and tokens not required
+    can_be_unclaimed: bool  # bound to loopback, and tokens not required
     _unclaimed: TTLCache[str, bool] = field(
-        default_factory=lambda: TTLCache(1, REMEMBERED_SECONDS), repr=False
+        default_factory=lambda: TTLCache(1, CACHE_SECONDS), repr=False
     )
     _principals: TTLCache[str, Principal] = field(
-        default_factory=lambda: TTLCache(MAX_REMEMBERED, REMEMBERED_SECONDS), repr=False
+        default_factory=lambda: TTLCache(MAX_CACHED, CACHE_SECONDS), repr=False
     )
 
-    def remembered_unclaimed(self) -> bool | None:
+    def cached_unclaimed(self) -> bool | None:
         """Whether the service asks nobody who they are; None where it has to be looked up."""
-        return self._unclaimed.get("") if self.may_be_unclaimed else False
+        return self._unclaimed.get("") if self.can_be_unclaimed else False
 
-    def look_up_unclaimed(self) -> bool:
+    def check_unclaimed(self) -> bool:
         """The same, from the store."""
-        found = self.may_be_unclaimed and access.is_unclaimed(self.store)
+        found = self.can_be_unclaimed and access.is_unclaimed(self.store)
         self._unclaimed[""] = found
         return found
 
-    def remembered(self, kind: Kind, secret: str) -> Principal | None:
+    def cached_principal(self, kind: CredentialKind, secret: str) -> Principal | None:
         """Whom a credential stood for within the last second."""
         return self._principals.get(f"{kind} {digest(secret)}")
 
-    def look_up(self, kind: Kind, secret: str) -> Principal:
+    def find_principal(self, kind: CredentialKind, secret: str) -> Principal:
         """Whom it stands for, from the store. Raises Unauthenticated."""
-        found = LOOK_UPS[kind](self.store, secret)
-        self._principals[f"{kind} {digest(secret)}"] = found
-        return found
+        principal = LOOKUPS[kind](self.store, secret)
+        self._principals[f"{kind} {digest(secret)}"] = principal
+        return principal
 
-    def forget(self, kind: Kind, secret: str) -> None:
+    def evict(self, kind: CredentialKind, secret: str) -> None:
         """It stands for nobody from now on."""
         self._principals.pop(f"{kind} {digest(secret)}", None)

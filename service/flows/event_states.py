@@ -7,22 +7,22 @@ from service.store.epochs import Epoch
 from service.store.runs import Run
 from service.store.store import Store
 
-AT_ONCE = 200
+MAX_EVENTS = 200
 """Events read in one transaction."""
 
 
 @dataclass(frozen=True)
-class News:
+class EventWithState:
     """An event, and the epoch or the run that it tells of."""
 
     number: int
-    tells: Epoch | Run
+    state: Epoch | Run
 
 
-def news_after(store: Store, run_id: int, number: int) -> list[News]:
+def events_with_state(store: Store, run_id: int, number: int) -> list[EventWithState]:
     """The next events after that number, at most AT_ONCE; none of a run that was deleted."""
     with store.read_session() as session:
-        found = events.list_after(session, run_id, number, AT_ONCE)
+        found = events.list_after(session, run_id, number, MAX_EVENTS)
         if not found:
             return []
         run = runs.get(session, run_id)
@@ -33,10 +33,10 @@ def news_after(store: Store, run_id: int, number: int) -> list[News]:
         for event in found:
             if event.kind == events.EPOCH:
                 told += 1
-                news.append(News(event.number, reached[event.data["epoch"]]))
+                news.append(EventWithState(event.number, reached[event.data["epoch"]]))
             else:
                 then = _before_its_environment(_as_it_was(run, event.data["status"], told - 1))
-                news.append(News(event.number, replace(then, last_event=event.number)))
+                news.append(EventWithState(event.number, replace(then, last_event=event.number)))
     return news
 
 
