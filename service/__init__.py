@@ -1,3 +1,3 @@
 """Camreel: a reel of class activation maps over the epochs of a network that learns."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

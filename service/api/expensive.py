@@ -12,7 +12,7 @@ from fastapi import Depends, Header, Request, Response
 from service.api.asked import asked
 from service.api.caching import has_etag
 from service.api.middleware.departures import departure_of
-from service.api.resources.jobs import JobAnswer, accepted
+from service.api.resources.jobs import JobResponse, accepted
 from service.api.running import in_lane
 from service.api.services import Services, ServiceSet
 from service.api.work import Content, Description, Work
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {
-        "model": JobAnswer,
+        "model": JobResponse,
         "description": "A job, of a request with `Prefer: respond-async`.",
         "headers": {
             "Location": {"schema": {"type": "string"}},
@@ -115,7 +115,9 @@ class Responder:
     def _timed(self, work: Work, make: Callable[[], Content]) -> Content:
         """The content, its time observed; not where it turns out that it has to be computed."""
         started = time.perf_counter()
-        observe = self.services.metrics.picture_seconds.labels(work.kind.name, work.label).observe
+        observe = self.services.metrics.response_duration_seconds.labels(
+            work.kind.name, work.label
+        ).observe
         try:
             content = make()
         except NotRecorded:

@@ -47,7 +47,7 @@ class WhichMaps(BaseModel):
         description="The score explained, from `GET /targets`. Default: the method's first.",
         json_schema_extra=_names(TARGETS),
     )
-    against: Text | None = Field(
+    contrast_class: Text | None = Field(
         None, description="With `target=contrast`: the class to be told apart from."
     )
     layer: Text | None = Field(
@@ -77,7 +77,7 @@ class WhichMaps(BaseModel):
             self.method,
             layer=self.layer,
             target=self.target,
-            against=self.against,
+            contrast_class=self.contrast_class,
             parameters=self.own,
         )
 

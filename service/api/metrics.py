@@ -23,7 +23,7 @@ GAUGES: dict[str, tuple[str, Callable[[ServiceStats], float | None]]] = {
     "camreel_blob_bytes": ("Bytes of all checkpoints.", lambda v: v.blob_bytes),
     "camreel_store_bytes": ("Bytes that count against the quota.", lambda v: v.used_bytes),
     "camreel_disk_free_bytes": ("Free bytes of the fullest disk.", lambda v: v.free_bytes),
-    "camreel_oldest_heartbeat_seconds": (
+    "camreel_oldest_heartbeat_age_seconds": (
         "Age of the oldest heartbeat of a running run; 0 where none runs.",
         lambda v: v.oldest_heartbeat_seconds,
     ),
@@ -54,9 +54,9 @@ class Metrics(Collector):
         self._lanes = lanes
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self.picture_seconds = Histogram(
-            "camreel_picture_seconds",
-            "Time to answer with a picture, by kind and method; 304 answers are not among them.",
+        self.response_duration_seconds = Histogram(
+            "camreel_response_duration_seconds",
+            "Time to make a response, by kind of work and method; 304 responses are not counted.",
             ["kind", "method"],
             buckets=SECONDS,
             registry=self._registry,
@@ -81,13 +81,15 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "camreel_event_streams", "Event streams open now.", value=self._stream_count()
         )
-        looks = CounterMetricFamily(
-            "camreel_cache_looks", "Looks into a cache.", labels=["cache", "result"]
+        requests = CounterMetricFamily(
+            "camreel_cache_requests",
+            "Cache lookups, by cache and result (hit or miss).",
+            labels=["cache", "result"],
         )
         for cache, counted in self._caches.items():
-            looks.add_metric([cache, "hit"], counted.hits)
-            looks.add_metric([cache, "miss"], counted.misses)
-        yield looks
+            requests.add_metric([cache, "hit"], counted.hits)
+            requests.add_metric([cache, "miss"], counted.misses)
+        yield requests
         yield CounterMetricFamily(
             "camreel_log_lines_dropped",
             "Lines for standard error that nobody read.",

@@ -83,7 +83,7 @@ class RunFeed(Feed):
         self.state = RunProgress.from_run(run) if run else None
         self.progress: Frame | None = None  # of the epoch in work
         self._run_id = run_id
-        self._images_of_epoch: int = run.spec["samples_per_epoch"] if run else 0
+        self._images_total: int = run.spec["samples_per_epoch"] if run else 0
         self._progress_data: ProgressData | None = None
         self._progress_at = float("-inf")
         self._update_progress()
@@ -106,7 +106,7 @@ class RunFeed(Feed):
         data = ProgressData(
             epoch=self.state.epochs_done + 1,
             images_seen=self.state.images_seen,
-            images_total=self._images_of_epoch,
+            images_total=self._images_total,
         )
         now = time.monotonic()
         if data == self._progress_data or now - self._progress_at < PROGRESS_SECONDS:

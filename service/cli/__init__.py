@@ -170,7 +170,9 @@ def cam(
     epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
     method: Annotated[str, typer.Option(help="A method's name.")] = "proposed",
     target: Annotated[str | None, typer.Option(help="Default: the method's first.")] = None,
-    against: Annotated[str | None, typer.Option(help="The other class of a contrast.")] = None,
+    contrast_class: Annotated[
+        str | None, typer.Option(help="The other class of the target contrast.")
+    ] = None,
     parameter: Annotated[
         list[str] | None,
         typer.Option(help="The method's own, as in samples=16; repeatable."),
@@ -192,7 +194,7 @@ def cam(
     from service.cli.maps import cam
 
     own = dict(one.partition("=")[::2] for one in parameter or [])
-    asked = {"method": method, "target": target, "against": against, **own}
+    asked = {"method": method, "target": target, "contrast_class": contrast_class, **own}
     asked |= {"image": image, "class": class_name, "layer": layer}
     drawn = {"style": style, "scale": scale, "colormap": colormap, "size": size}
     cam(settings_with(state_dir=state_dir, data_dir=data_dir), run, epoch, asked | drawn, out)

@@ -146,7 +146,7 @@ def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
         status=run["status"],
         epochs_done=done,
         epochs_total=run["epochs_total"],
-        epoch_share=progress["images_seen"] / progress["images_of_epoch"],
+        epoch_share=progress["images_seen"] / progress["images_total"],
         train_loss=epoch.get("train_loss"),
         test_accuracy=epoch.get("test_accuracy"),
         blanks={name: (count["blank"], count["total"]) for name, count in blanks.items()},

@@ -6,9 +6,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.api.resources.evaluation import (
-    EvaluationAnswer,
     EvaluationParameters,
-    MeanAnswer,
+    EvaluationResponse,
+    MeanResponse,
     evaluation_answer,
 )
 from service.cli.terminal import ValueTable, print_table
@@ -37,8 +37,8 @@ def evaluate(
         write_file(out, f"{answer.model_dump_json(indent=1)}\n".encode())
 
 
-def _table(answer: EvaluationAnswer) -> ValueTable:
-    which = f"run {answer.run}, epoch {answer.epoch}, {len(answer.images)} images"
+def _table(answer: EvaluationResponse) -> ValueTable:
+    which = f"run {answer.run_id}, epoch {answer.epoch}, {len(answer.images)} images"
     shown = ValueTable(title=f"Maps of {which}: mean ± standard error")
     for head in ("measure", "better", "method", "layer", "value", "random", "difference"):
         numeric = head in ("value", "random", "difference")
@@ -56,7 +56,7 @@ def _table(answer: EvaluationAnswer) -> ValueTable:
     return shown
 
 
-def _words(mean: MeanAnswer, sign: str = "") -> str:
+def _words(mean: MeanResponse, sign: str = "") -> str:
     if mean.mean is None:
         return "not finite"
     error = "" if mean.standard_error is None else f" ± {mean.standard_error:.2g}"

@@ -44,7 +44,7 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
         {
             "check": one.check,
             "severity": str(one.finding.severity),
-            "run": one.finding.run,
+            "run_id": one.finding.run,
             "epoch": one.finding.epoch,
             "finding": one.finding.words,
             "repaired": one.repaired,
@@ -55,7 +55,8 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
         print(json.dumps({"status": examined.status, "findings": lines}))  # noqa: T201
         return examined.status
     for line in lines:
-        where = [f"{key} {line[key]}" for key in ("run", "epoch") if line[key] is not None]
+        keys = {"run": "run_id", "epoch": "epoch"}
+        where = [f"{name} {line[key]}" for name, key in keys.items() if line[key] is not None]
         place = f"{', '.join(where)}: " if where else ""
         mended = " [repaired]" if line["repaired"] else ""
         print_line(f"{line['severity']}: {line['check']}: {place}{line['finding']}{mended}")

@@ -122,7 +122,7 @@ def _explainer(viewer: Viewer, spec: RunSpec, text: str, layer: str | None) -> E
     explanation = MethodSpec.parse(text)
     classes = len(spec.source.class_names)
     if explanation.target and (explanation.target.contrast_class or 0) >= classes:
-        raise InvalidValue("against", f"is a class index, 0 to {classes - 1}")
+        raise InvalidValue("contrast_class", f"is a class index, 0 to {classes - 1}")
     method = explanation.method
     asked = None if method.attribution_level is AttributionLevel.INPUT else layer
     return Explainer(text, resolve_layers(method, asked, viewer.layers(spec)))

@@ -26,7 +26,7 @@ class Query:
     class_name: str | None = None
     layer: str | None = None
     target: str | None = None
-    against: str | None = None
+    contrast_class: str | None = None
     parameters: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -112,17 +112,17 @@ class Subject:
 def explanation_of(query: Query, names: Sequence[str]) -> MethodSpec:
     """The method with target and parameters. Raises InvalidValue and UnknownName."""
     target = query.target
-    if query.against is not None:
+    if query.contrast_class is not None:
         if target != "contrast":
-            raise InvalidValue("against", "goes with target=contrast alone")
-        target = f"contrast:{class_index_of('against', query.against, names)}"
+            raise InvalidValue("contrast_class", "goes with target=contrast alone")
+        target = f"contrast:{class_index_of('contrast_class', query.contrast_class, names)}"
     return MethodSpec.from_names(query.method, target, query.parameters)
 
 
 def check_contrast(explanation: MethodSpec, class_index: int | None) -> None:
     """Raises InvalidValue where a contrast's class is the class explained."""
     if explanation.target is not None and explanation.target.contrast_class == class_index:
-        raise InvalidValue("against", "is the class itself; a contrast needs another one")
+        raise InvalidValue("contrast_class", "is the class itself; a contrast needs another one")
 
 
 def class_index_of(field_name: str, text: str, names: Sequence[str]) -> int:

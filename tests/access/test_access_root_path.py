@@ -51,7 +51,7 @@ def test_locations_schema_and_cookie_are_below_it(below: Guarded, sent: str) -> 
     signed = below.ask("POST", f"{sent}/session", json={"token": below.tokens["run"]})
     assert "; path=/camreel;" in signed.headers["set-cookie"].lower()
     secret = signed.headers["set-cookie"].partition(";")[0]
-    shown = {"cookie": secret, "x-csrf-token": signed.json()["csrf"]}
+    shown = {"cookie": secret, "x-csrf-token": signed.json()["csrf_token"]}
     assert below.ask("POST", f"{sent}/runs/9/cancel", headers=shown).status_code == 404
     ended = below.ask("DELETE", f"{sent}/session", headers=shown)
     assert "; path=/camreel;" in ended.headers["set-cookie"].lower()

@@ -22,7 +22,7 @@ class Browser:
         self.answer = service.ask("POST", "/session", json={"token": service.tokens[kind]}, **more)
         assert self.answer.status_code == 200, self.answer.text
         self.secret = self.answer.cookies["camreel_session"]
-        self.csrf = self.answer.json()["csrf"]
+        self.csrf = self.answer.json()["csrf_token"]
 
     def ask(self, method: str, path: str, csrf: str | None = None, **more: Any) -> httpx.Response:
         headers = {"cookie": f"a=b; camreel_session={self.secret}"} | more.pop("headers", {})

@@ -25,7 +25,7 @@ def test_the_database_has_hashes_and_no_secret(guarded: Any) -> None:
     assert service.ask("GET", "/runs", "read").status_code == 200
     written = b"".join(file.read_bytes() for file in service.settings.state_dir.iterdir())
     assert credentials.digest(cookie).encode() in written
-    for secret in (*service.tokens.values(), cookie, signed.json()["csrf"]):
+    for secret in (*service.tokens.values(), cookie, signed.json()["csrf_token"]):
         if secret != "nonsense":
             assert secret.encode() not in written
 
@@ -51,7 +51,7 @@ def test_tokens_cookies_and_csrf_are_compared_in_constant_time(
     headers = {"cookie": f"camreel_session={cookie}", "x-csrf-token": "guess"}
     assert service.ask("POST", "/runs/1/cancel", headers=headers).status_code == 403
     hashed = credentials.digest(cookie).encode()
-    assert compared == [(hashed, hashed), (b"guess", signed.json()["csrf"].encode())]
+    assert compared == [(hashed, hashed), (b"guess", signed.json()["csrf_token"].encode())]
 
 
 def test_a_revoked_token_is_refused_and_its_sign_ins_end(guarded: Any) -> None:
@@ -83,7 +83,7 @@ def test_an_unclaimed_service_on_loopback_is_open_until_its_first_token(guarded:
     service = guarded(claimed=False)
     assert service.ask("GET", "/runs").status_code == 200
     assert service.ask("GET", "/session").json() == {
-        "open": True, "name": "anyone", "scope": "admin", "expires_at": None, "csrf": None,
+        "open": True, "name": "anyone", "scope": "admin", "expires_at": None, "csrf_token": None,
     }  # fmt: skip
     assert "ratelimit" not in service.ask("GET", "/runs").headers
     assert service.ask("GET", "/runs", headers={"host": "evil.example"}).status_code == 400

@@ -46,7 +46,7 @@ def test_a_change_is_written_down_with_who_what_when_and_how_it_ended(
     assert found[5][:2] == ("test", "token revoke")
     newest = entries(service, limit=5)
     assert newest[-1]["request_id"] == made.headers["x-request-id"] == "my-request.1"
-    assert newest[-1]["at"].endswith("Z")
+    assert newest[-1]["created_at"].endswith("Z")
 
 
 def test_the_audit_log_comes_in_pages(guarded: Any) -> None:
@@ -112,7 +112,7 @@ def test_no_secret_is_in_a_log_a_body_or_the_audit_log(
     service = guarded(log_requests=True)
     token = service.tokens["admin"]
     signed = service.ask("POST", "/session", json={"token": token})
-    cookie, csrf = signed.cookies["camreel_session"], signed.json()["csrf"]
+    cookie, csrf = signed.cookies["camreel_session"], signed.json()["csrf_token"]
     by_cookie = {"cookie": f"camreel_session={cookie}", "x-csrf-token": csrf}
     answers = [
         service.ask("GET", f"/runs/{token}", "admin"),

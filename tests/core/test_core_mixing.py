@@ -69,8 +69,8 @@ def test_log_softmax_keeps_its_digits_where_the_probability_rounds_to_1():
     [
         ("sofmax", "target"),
         ("unit:3", "target"),
-        ("contrast", "against"),
-        ("contrast:x", "against"),
+        ("contrast", "contrast_class"),
+        ("contrast:x", "contrast_class"),
     ],
 )
 def test_a_target_that_is_none_is_refused(text, field):

@@ -54,11 +54,11 @@ def check_against_the_maps(http: httpx.Client, run: str, page: Page) -> None:
         told = http.get(f"{run}/epochs/{epoch}/cam.json", params=params).json()
         exact = np.array(told["values"], np.float32)
         # In other company a map's sums are taken in another order.
-        assert page.told("minimum", *cell) == pytest.approx(told["min"], rel=1e-4, abs=1e-9)
+        assert page.told("minimum", *cell) == pytest.approx(told["minimum"], rel=1e-4, abs=1e-9)
         assert page.told("peak", *cell) == pytest.approx(told["peak"], rel=1e-4, abs=1e-9)
         assert page.told("blank", *cell) == told["blank"]
         assert (row["class_name"], row["label"]) == (told["class_name"], told["label"])
-        span = max(told["peak"], -told["min"])
+        span = max(told["peak"], -told["minimum"])
         assert np.abs(page.values(*cell) - exact).max() <= 0.5 * span / 127 * 1.02 + 1e-9
 
 

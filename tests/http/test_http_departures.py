@@ -27,7 +27,7 @@ def half_asked(service: Service, path: str) -> socket.socket:
 def ended(http: httpx.Client, method: str) -> bool:
     """Whether an atlas by that method was being made and is not any more."""
     told = http.get("/metrics").text
-    name = f'camreel_picture_seconds_count{{kind="atlas",method="{method}"}} 1.0'
+    name = f'camreel_response_duration_seconds_count{{kind="atlas",method="{method}"}} 1.0'
     return name in told
 
 

@@ -99,7 +99,7 @@ def test_one_image_has_no_standard_error(http: httpx.Client, run: str) -> None:
         ("measure=beauty", "measure", "one of deletion"),
         ("method=no-cam", "method", "one of conventional"),
         ("method=layer-cam?samples=3", "samples", "no such parameter"),
-        ("method=grad-cam/contrast:77", "against", "0 to 9"),
+        ("method=grad-cam/contrast:77", "contrast_class", "0 to 9"),
         ("layer=conv9", "layer", "conv1"),
         ("epsilon=1", "epsilon", "not permitted"),
     ],

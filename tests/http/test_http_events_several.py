@@ -113,7 +113,7 @@ def test_runs_that_are_no_list_of_ids_are_refused_with_the_bound(
     body = problem(http.get("/events", params={"runs": run_ids}), 422)
     (error,) = body["errors"]
     assert error["field"] == "runs"
-    assert error["allowed"]["max_items"] == 200
+    assert error["allowed"]["maxItems"] == 200
 
 
 def test_without_runs_a_stream_is_refused(http: httpx.Client) -> None:

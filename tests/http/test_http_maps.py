@@ -96,7 +96,7 @@ def test_json_npy_and_headers_say_the_same(http: httpx.Client, run: str) -> None
     assert float(headers["x-cam-peak"]) == pytest.approx(values["peak"])
     assert headers["x-cam-blank"] == values["blank"]
     signed = http.get(f"{run}/epochs/1/cam.npy", params=query | {"style": "signed"}).content
-    assert values["min"] == pytest.approx(float(np.load(io.BytesIO(signed)).min()))
+    assert values["minimum"] == pytest.approx(float(np.load(io.BytesIO(signed)).min()))
 
 
 def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(

@@ -73,7 +73,7 @@ def test_a_target_gives_the_engines_map_of_it(http: httpx.Client, cam: str, targ
 
 def test_a_contrast_is_the_difference_of_the_units_maps(http: httpx.Client, cam: str) -> None:
     asked = {"method": "hires-cam", "class": 5}
-    difference = values(http, cam, **asked, target="contrast", against=3)
+    difference = values(http, cam, **asked, target="contrast", contrast_class=3)
     parts = [values(http, cam, method="hires-cam", **{"class": c}) for c in (5, 3)]
     assert np.allclose(difference, parts[0] - parts[1], atol=1e-4 * np.abs(difference).max())
 
@@ -128,10 +128,14 @@ def test_blanks_are_counted_by_any_method_and_kept(
         ("method=eigen-cam&target=unit", "target", "looks at no class"),
         ("method=conventional&target=unit", "target", "softmax alone"),
         ("method=grad-cam&target=sotfmax", "target", "softmax"),
-        ("method=grad-cam&target=contrast", "against", "needs a class"),
-        ("method=grad-cam&target=contrast&against=10", "against", "one of 0"),
-        ("method=grad-cam&target=contrast&against=7&class=7", "against", "the class itself"),
-        ("method=grad-cam&against=3", "against", "target=contrast"),
+        ("method=grad-cam&target=contrast", "contrast_class", "needs a class"),
+        ("method=grad-cam&target=contrast&contrast_class=10", "contrast_class", "one of 0"),
+        (
+            "method=grad-cam&target=contrast&contrast_class=7&class=7",
+            "contrast_class",
+            "the class itself",
+        ),
+        ("method=grad-cam&contrast_class=3", "contrast_class", "target=contrast"),
         ("method=grad-cam&samples=3", "samples", "it takes none"),
         ("method=smooth-grad&samples=0", "samples", "1"),
         ("method=smooth-grad&samples=513", "samples", "512"),

@@ -112,6 +112,8 @@ def test_health_readiness_and_metrics(http: httpx.Client, finished: dict[str, ob
     done = re.search(r'camreel_runs\{status="succeeded"\} (\S+)', text)
     assert done is not None
     assert float(done[1]) >= 1
-    drawn = re.search(r'camreel_picture_seconds_count\{kind="cam",method="proposed"\} (\S+)', text)
+    drawn = re.search(
+        r'camreel_response_duration_seconds_count\{kind="cam",method="proposed"\} (\S+)', text
+    )
     assert drawn is not None
     assert float(drawn[1]) >= 1

@@ -79,7 +79,7 @@ def test_every_method_says_that_its_map_is_not_finite(client, method: str) -> No
     assert cam.headers["x-cam-blank"] == "not-finite"
     assert "x-cam-peak" not in cam.headers
     told = client.get(f"/runs/1/epochs/{BAD}/cam.json", params=query).json()
-    assert (told["blank"], told["peak"], told["min"]) == ("not-finite", None, None)
+    assert (told["blank"], told["peak"], told["minimum"]) == ("not-finite", None, None)
     assert any(value is None for row in told["values"] for value in row)
     npy = client.get(f"/runs/1/epochs/{BAD}/cam.npy", params=query | {"style": "signed"}).content
     values = np.load(io.BytesIO(npy))

@@ -44,9 +44,9 @@ def test_metrics_count_what_there_is(place):
     assert found['camreel_runs{status="succeeded"}'] == 1
     assert found["camreel_epochs"] == 4
     assert found["camreel_quarantined_checkpoints"] == 1
-    assert found["camreel_queue_length"] == found["camreel_oldest_heartbeat_seconds"] == 0
-    assert found['camreel_cache_looks_total{cache="pictures",result="hit"}'] == 1
-    assert found['camreel_cache_looks_total{cache="pictures",result="miss"}'] == 2
+    assert found["camreel_queue_length"] == found["camreel_oldest_heartbeat_age_seconds"] == 0
+    assert found['camreel_cache_requests_total{cache="pictures",result="hit"}'] == 1
+    assert found['camreel_cache_requests_total{cache="pictures",result="miss"}'] == 2
     assert found["camreel_blob_bytes"] > 4000
     assert found["camreel_store_bytes"] > found["camreel_blob_bytes"]
     assert found["camreel_disk_free_bytes"] > 0

@@ -71,4 +71,4 @@ def test_ids_that_are_none_are_refused_with_their_bounds(application, query: str
     assert answer.status == 422
     (error,) = answer.json()["errors"]
     assert error["field"] in ("jobs", "runs")
-    assert error["allowed"]["max_items"] == 200
+    assert error["allowed"]["maxItems"] == 200

@@ -94,7 +94,7 @@ class AtlasRow(BaseModel):
     label: int | None = Field(description="The image's own class.")
 
 
-class PlacementAnswer(BaseModel):
+class PlacementResponse(BaseModel):
     """Column or row i of a cell is centred on the image's pixel `first` + `step` i.
 
     Both axes are alike, and pixel 0's centre is 0: the image reaches from -0.5 to its side - 0.5.
@@ -117,7 +117,7 @@ class AtlasLayout(BaseModel):
     rows: list[AtlasRow] = Field(description="R of them.")
     cell: Size
     image: Size
-    placement: PlacementAnswer
+    placement: PlacementResponse
     default_epsilon: float = Field(description="The threshold of `blank`.")
     minimum: list[float | None] = Field(
         description="Of the sum before its ReLU, M x R x E of them; null where not finite."

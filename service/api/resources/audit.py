@@ -14,13 +14,13 @@ from service.store.tokens import ADMIN
 router = APIRouter(tags=["access"])
 
 
-class EntryAnswer(BaseModel):
+class AuditEntryResponse(BaseModel):
     """A change, or one that was refused to somebody known."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: int
-    at: datetime
+    created_at: datetime = Field(validation_alias="at")
     actor: str = Field(description="A token's name, or where the change came from.")
     action: str = Field(examples=["DELETE /runs/{run_id}"])
     target: str = Field(examples=["/runs/3"])
@@ -30,9 +30,11 @@ class EntryAnswer(BaseModel):
 
 @router.get("/audit", summary="Who changed what, newest first")
 @requires(ADMIN)
-def list_audit(services: Services, limit: Limit = 50, cursor: Cursor = None) -> Page[EntryAnswer]:
+def list_audit(
+    services: Services, limit: Limit = 50, cursor: Cursor = None
+) -> Page[AuditEntryResponse]:
     """Entries, newest first; nothing deletes them."""
     before = read_cursor(cursor)
     with services.store.read_session() as session:
         found = audit.list_newest(session, limit=limit + 1, before=before)
-    return page(found, limit, EntryAnswer.model_validate, lambda entry: entry.id)
+    return page(found, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)

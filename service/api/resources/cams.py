@@ -21,10 +21,10 @@ from service.store.tokens import READ
 router = APIRouter(prefix="/runs/{run_id}/epochs/{epoch}", tags=["heatmaps"])
 
 
-class CamAnswer(BaseModel):
+class CamResponse(BaseModel):
     """One map's numbers, unscaled: equation 2, or its sum before ReLU for `style=signed`."""
 
-    run: int
+    run_id: int
     epoch: int
     image: str
     class_index: int
@@ -38,7 +38,7 @@ class CamAnswer(BaseModel):
     peak: float | None = Field(
         description="Maximum of equation 2; null where the map is not finite."
     )
-    min: float | None = Field(
+    minimum: float | None = Field(
         description="Minimum of its sum before ReLU; null where the map is not finite."
     )
     blank: Blank = Field(description="Why the map shows nothing, at the threshold `epsilon`.")
@@ -90,7 +90,7 @@ async def read_cam(
     "/cam.json",
     summary="A heatmap, as JSON",
     responses=RESPONSES,
-    response_model=CamAnswer,
+    response_model=CamResponse,
 )
 @requires(READ)
 async def read_cam_json(
@@ -109,10 +109,10 @@ async def read_cam_json(
     return await respond(Work("cam.json", describe, asked.method, [asked.method]))
 
 
-def _numbers(values: CamValues, style: Style) -> CamAnswer:
+def _numbers(values: CamValues, style: Style) -> CamResponse:
     subject, seen = values.subject, values.seen
-    return CamAnswer(
-        run=subject.run.id,
+    return CamResponse(
+        run_id=subject.run.id,
         epoch=values.epoch,
         image=subject.image.reference,
         class_index=subject.class_index,
@@ -122,7 +122,7 @@ def _numbers(values: CamValues, style: Style) -> CamAnswer:
         layer=subject.layer,
         values=[finite_or_none(row) for row in _values(values, style)],
         peak=finite_or_none([seen.peak])[0],
-        min=finite_or_none([seen.minimum])[0],
+        minimum=finite_or_none([seen.minimum])[0],
         blank=seen.blank_cause(),
         epsilon=DEFAULT_EPSILON,
         scores=dict(zip(values.scores, finite_or_none(values.scores.values()), strict=True)),

@@ -22,20 +22,20 @@ from service.store.tokens import READ
 router = APIRouter(tags=["catalogue"])
 
 
-class DatasetAnswer(BaseModel):
+class DatasetResponse(BaseModel):
     """A dataset that a run can learn."""
 
     name: str
     title: str
     description: str
-    licence: str
+    license: str
     image_shape: tuple[int, int, int] = Field(description="Channels, height, width.")
     class_names: list[str]
     train_size: int
     test_size: int
 
 
-class ParametrisedAnswer(BaseModel):
+class ParametrizedResponse(BaseModel):
     """Something with parameters, as a JSON schema with bounds, defaults and a sentence each."""
 
     name: str
@@ -43,14 +43,14 @@ class ParametrisedAnswer(BaseModel):
     parameters: dict[str, Any]
 
 
-class ArchitectureAnswer(ParametrisedAnswer):
+class ArchitectureResponse(ParametrizedResponse):
     """A network that a run can train."""
 
     layers: list[str] = Field(description="Layers that maps can be made of, by default values.")
     default_layer: str
 
 
-class MethodAnswer(BaseModel):
+class MethodResponse(BaseModel):
     """A method that a map can be asked by."""
 
     name: str
@@ -64,7 +64,7 @@ class MethodAnswer(BaseModel):
         "each class; `samples`: so many for each sample or step; `perturbations`: a forward pass "
         "for each channel, patch or sample."
     )
-    place: AttributionLevel = Field(
+    attribution_level: AttributionLevel = Field(
         description="`layer`: a map has the layer's positions; `input`: the image's pixels, and no "
         "layer is taken; `layers`: several layers are combined."
     )
@@ -73,7 +73,7 @@ class MethodAnswer(BaseModel):
     recommended: bool = Field(description="The one for whoever does not come for the paper.")
 
 
-class TargetAnswer(BaseModel):
+class TargetResponse(BaseModel):
     """A score that a map explains."""
 
     name: str
@@ -81,26 +81,26 @@ class TargetAnswer(BaseModel):
     description: str
 
 
-class ColormapAnswer(BaseModel):
+class ColormapResponse(BaseModel):
     """A colour table, by its name in matplotlib."""
 
     name: str
     kind: str
     description: str
-    colours: str = Field(description="Its 256 colours, lowest first, each as RRGGBB.")
+    colors: str = Field(description="Its 256 colours, lowest first, each as RRGGBB.")
 
 
 @router.get("/datasets", summary="What can be learned")
 @requires(READ)
 @cache
-def list_datasets() -> Page[DatasetAnswer]:
+def list_datasets() -> Page[DatasetResponse]:
     """All datasets."""
     items = [
-        DatasetAnswer(
+        DatasetResponse(
             name=source.name,
             title=source.title,
             description=source.description,
-            licence=source.license,
+            license=source.license,
             image_shape=source.image_shape,
             class_names=list(source.class_names),
             train_size=source.train_size,
@@ -114,12 +114,12 @@ def list_datasets() -> Page[DatasetAnswer]:
 @router.get("/architectures", summary="What can be trained")
 @requires(READ)
 @cache
-def list_architectures() -> Page[ArchitectureAnswer]:
+def list_architectures() -> Page[ArchitectureResponse]:
     """All architectures, with their parameters' bounds and defaults."""
     source = DATASETS["mnist"]
     offered = describe_layers(Architecture(), source.image_shape, len(source.class_names))
     items = [
-        ArchitectureAnswer(
+        ArchitectureResponse(
             name=name,
             description=_sentence(kind),
             parameters=kind.model_json_schema(),
@@ -134,10 +134,10 @@ def list_architectures() -> Page[ArchitectureAnswer]:
 @router.get("/optimizers", summary="How it can be trained")
 @requires(READ)
 @cache
-def list_optimizers() -> Page[ParametrisedAnswer]:
+def list_optimizers() -> Page[ParametrizedResponse]:
     """All optimisers, with their parameters' bounds and defaults."""
     items = [
-        ParametrisedAnswer(
+        ParametrizedResponse(
             name=name, description=_sentence(kind), parameters=kind.model_json_schema()
         )
         for name, kind in OPTIMIZERS.items()
@@ -148,10 +148,10 @@ def list_optimizers() -> Page[ParametrisedAnswer]:
 @router.get("/methods", summary="How it can be looked at")
 @requires(READ)
 @cache
-def list_methods() -> Page[MethodAnswer]:
+def list_methods() -> Page[MethodResponse]:
     """All methods of making a map."""
     items = [
-        MethodAnswer(
+        MethodResponse(
             name=method.name,
             title=method.title,
             description=method.description,
@@ -159,7 +159,7 @@ def list_methods() -> Page[MethodAnswer]:
             source=method.source,
             year=method.year,
             cost=method.cost,
-            place=method.attribution_level,
+            attribution_level=method.attribution_level,
             targets=list(method.targets),
             parameters=method.parameters.model_json_schema(),
             recommended=method.name == RECOMMENDED,
@@ -172,10 +172,10 @@ def list_methods() -> Page[MethodAnswer]:
 @router.get("/targets", summary="Which score a map can explain")
 @requires(READ)
 @cache
-def list_targets() -> Page[TargetAnswer]:
+def list_targets() -> Page[TargetResponse]:
     """All targets."""
     items = [
-        TargetAnswer(name=t.name, formula=t.formula, description=t.description)
+        TargetResponse(name=t.name, formula=t.formula, description=t.description)
         for t in TARGETS.values()
     ]
     return Page(items=items, next=None)
@@ -184,14 +184,14 @@ def list_targets() -> Page[TargetAnswer]:
 @router.get("/colormaps", summary="In which colours")
 @requires(READ)
 @cache
-def list_colormaps() -> Page[ColormapAnswer]:
+def list_colormaps() -> Page[ColormapResponse]:
     """All colour tables."""
     items = [
-        ColormapAnswer(
+        ColormapResponse(
             name=c.name,
             kind=c.kind,
             description=c.description,
-            colours=color_table(c.name).tobytes().hex(),
+            colors=color_table(c.name).tobytes().hex(),
         )
         for c in COLORMAPS.values()
     ]

@@ -16,14 +16,14 @@ from service.store.tokens import READ
 router = APIRouter(tags=["epochs"])
 
 
-class CheckpointAnswer(BaseModel):
+class CheckpointResponse(BaseModel):
     """Identity of a checkpoint."""
 
     sha256: str
     bytes: int
 
 
-class EpochAnswer(BaseModel):
+class EpochResponse(BaseModel):
     """What one epoch gave. Losses are mean cross-entropy in nats, accuracies 0..1."""
 
     epoch: int
@@ -34,7 +34,7 @@ class EpochAnswer(BaseModel):
     per_class_accuracy: list[float]
     learning_rate: float
     seconds: float
-    checkpoint: CheckpointAnswer
+    checkpoint: CheckpointResponse
     quarantined: str | None = Field(
         description="Null; or why the checkpoint is not used any more: missing, truncated, "
         "corrupt, swapped or unreadable. The measures are those of the day it was recorded."
@@ -42,12 +42,12 @@ class EpochAnswer(BaseModel):
     created_at: datetime
 
 
-def answer(epoch: Epoch) -> EpochAnswer:
+def answer(epoch: Epoch) -> EpochResponse:
     """The epoch as clients see it."""
-    return EpochAnswer(
+    return EpochResponse(
         epoch=epoch.epoch,
         **vars(epoch.metrics),
-        checkpoint=CheckpointAnswer(sha256=epoch.checkpoint.sha256, bytes=epoch.checkpoint.bytes),
+        checkpoint=CheckpointResponse(sha256=epoch.checkpoint.sha256, bytes=epoch.checkpoint.bytes),
         quarantined=epoch.quarantine_reason,
         created_at=epoch.created_at,
     )
@@ -57,7 +57,7 @@ def answer(epoch: Epoch) -> EpochAnswer:
 @requires(READ)
 def list_epochs(
     services: Services, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
-) -> Page[EpochAnswer]:
+) -> Page[EpochResponse]:
     """Epoch 0 is the untrained network. An epoch is seen only when its checkpoint is whole."""
     after = read_cursor(cursor)
     with services.store.read_session() as session:
@@ -69,7 +69,7 @@ def list_epochs(
 
 @router.get("/runs/{run_id}/epochs/{epoch}", summary="One epoch")
 @requires(READ)
-def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochAnswer:
+def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochResponse:
     """What was measured of it, and its checkpoint's identity."""
     with services.store.read_session() as session:
         return answer(epochs.get(session, run_id, epoch))

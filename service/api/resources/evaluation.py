@@ -68,7 +68,7 @@ class EvaluationParameters(BaseModel):
         )
 
 
-class MeasureAnswer(BaseModel):
+class MeasureResponse(BaseModel):
     """A measure that maps can be judged by."""
 
     name: str
@@ -81,14 +81,14 @@ class MeasureAnswer(BaseModel):
     better: Literal["higher", "lower"]
 
 
-class MeanAnswer(BaseModel):
+class MeanResponse(BaseModel):
     """A mean over the images."""
 
     mean: float | None = Field(description="Null where a map, or its worth, is not finite.")
     standard_error: float | None = Field(description="Null for a single image, too.")
 
 
-class ScoreAnswer(BaseModel):
+class ScoreResponse(BaseModel):
     """One method by one measure, beside the random map."""
 
     method: str
@@ -96,27 +96,27 @@ class ScoreAnswer(BaseModel):
     measure: str
     better: Literal["higher", "lower"]
     count: int = Field(description="Images.")
-    value: MeanAnswer
-    random: MeanAnswer = Field(description="That of the method `random` at the same layer.")
-    difference: MeanAnswer = Field(description="`value` less `random`, image by image.")
+    value: MeanResponse
+    random: MeanResponse = Field(description="That of the method `random` at the same layer.")
+    difference: MeanResponse = Field(description="`value` less `random`, image by image.")
 
 
-class EvaluationAnswer(BaseModel):
+class EvaluationResponse(BaseModel):
     """Methods against measures, on the images of one epoch's network."""
 
-    run: int
+    run_id: int
     epoch: int
     images: list[str] = Field(description="Their references; each is judged for its own label.")
     seed: int
-    scores: list[ScoreAnswer]
+    scores: list[ScoreResponse]
 
 
 @router.get("/measures", summary="How maps can be judged")
 @requires(READ)
-def list_measures() -> Page[MeasureAnswer]:
+def list_measures() -> Page[MeasureResponse]:
     """All measures of a map's worth."""
     items = [
-        MeasureAnswer(
+        MeasureResponse(
             name=measure.name,
             title=measure.title,
             description=measure.description,
@@ -135,7 +135,7 @@ def list_measures() -> Page[MeasureAnswer]:
     "/runs/{run_id}/epochs/{epoch}/evaluation",
     summary="What the maps are worth",
     responses=RESPONSES,
-    response_model=EvaluationAnswer,
+    response_model=EvaluationResponse,
 )
 @requires(READ)
 async def read_evaluation(
@@ -162,10 +162,10 @@ async def read_evaluation(
     return await respond(Work("evaluation", describe, methods=asked.method))
 
 
-def evaluation_answer(judged: Judged) -> EvaluationAnswer:
+def evaluation_answer(judged: Judged) -> EvaluationResponse:
     """As the API and the command line's file have it."""
-    return EvaluationAnswer(
-        run=judged.run_id,
+    return EvaluationResponse(
+        run_id=judged.run_id,
         epoch=judged.epoch,
         images=judged.images,
         seed=judged.seed,
@@ -173,8 +173,8 @@ def evaluation_answer(judged: Judged) -> EvaluationAnswer:
     )
 
 
-def _score(score: MeasureResult) -> ScoreAnswer:
-    return ScoreAnswer(
+def _score(score: MeasureResult) -> ScoreResponse:
+    return ScoreResponse(
         method=score.method,
         layer=score.layer,
         measure=score.measure.name,
@@ -186,7 +186,7 @@ def _score(score: MeasureResult) -> ScoreAnswer:
     )
 
 
-def _mean(mean: Mean) -> MeanAnswer:
+def _mean(mean: Mean) -> MeanResponse:
     error = math.nan if mean.standard_error is None else mean.standard_error
     value, standard_error = finite_or_none([mean.mean, error])
-    return MeanAnswer(mean=value, standard_error=standard_error)
+    return MeanResponse(mean=value, standard_error=standard_error)

@@ -240,7 +240,7 @@ def _parse_ids(field: str, texts: list[str] | None, most: int) -> list[int]:
         raise InvalidValue(
             field,
             f"ids of 1 to {most} {field}, separated by commas",
-            {"min_items": 1, "max_items": most, "minimum": 1, "maximum": MAX_ID},
+            {"minItems": 1, "maxItems": most, "minimum": 1, "maximum": MAX_ID},
         )
     return ids
 
@@ -254,6 +254,6 @@ def _parse_cursor(field: str, text: str, ids: list[int]) -> dict[int, int]:
         raise InvalidValue(
             field,
             "run:number for runs of this stream, each at most once, separated by commas",
-            {"pattern": f"^{CURSOR.pattern}$", "max_items": MAX_RUNS},
+            {"pattern": f"^{CURSOR.pattern}$", "maxItems": MAX_RUNS},
         )
     return numbers

@@ -15,7 +15,7 @@ from service.store.tokens import READ
 router = APIRouter(tags=["health"])
 
 
-class HealthAnswer(BaseModel):
+class HealthResponse(BaseModel):
     """One word."""
 
     status: str
@@ -23,14 +23,14 @@ class HealthAnswer(BaseModel):
 
 @router.get("/healthz", summary="The process answers")
 @requires(PUBLIC)
-async def read_health() -> HealthAnswer:
+async def read_health() -> HealthResponse:
     """Liveness: asks nothing of the database, and waits for no thread."""
-    return HealthAnswer(status="ok")
+    return HealthResponse(status="ok")
 
 
 @router.get("/readyz", summary="The service can store and train")
 @requires(PUBLIC)
-async def read_readiness(services: Services) -> HealthAnswer:
+async def read_readiness(services: Services) -> HealthResponse:
     """Readiness: 503 with the reasons while nothing could be stored or no run could be trained.
 
     Writes to the database, and answers within two seconds whether the database does or not.
@@ -42,7 +42,7 @@ async def read_readiness(services: Services) -> HealthAnswer:
         reasons.append(reason)
     if reasons:
         raise NotReady(" ".join(reasons))
-    return HealthAnswer(status="ready")
+    return HealthResponse(status="ready")
 
 
 @router.get(

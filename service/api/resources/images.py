@@ -21,7 +21,7 @@ router = APIRouter(tags=["images"])
 PROBES_A_ROW = 32
 
 
-class ProbeAnswer(BaseModel):
+class ProbeResponse(BaseModel):
     """An image that a run watches."""
 
     image: str = Field(description="Its reference.", examples=["test:7"])
@@ -30,13 +30,13 @@ class ProbeAnswer(BaseModel):
 
 @router.get("/runs/{run_id}/probes", summary="The images that a run watches")
 @requires(READ)
-def list_probes(services: Services, run_id: RunId) -> Page[ProbeAnswer]:
+def list_probes(services: Services, run_id: RunId) -> Page[ProbeResponse]:
     """In the order of a sheet's rows; empty until the run's worker has read its dataset."""
     with services.store.read_session() as session:
         watched = images.list_probes(session, run_id)
         if not watched:
             runs.get(session, run_id)
-    items = [ProbeAnswer(image=image.reference, label=image.label) for image in watched]
+    items = [ProbeResponse(image=image.reference, label=image.label) for image in watched]
     return Page(items=items, next=None)
 
 

@@ -26,7 +26,7 @@ JobId = Annotated[
 ]
 
 
-class JobResultAnswer(BaseModel):
+class JobResultResponse(BaseModel):
     """Where the result is."""
 
     href: str = Field(examples=["/jobs/1/result"])
@@ -43,7 +43,7 @@ class JobProblem(BaseModel):
     detail: str
 
 
-class JobAnswer(BaseModel):
+class JobResponse(BaseModel):
     """A job as it stands."""
 
     id: int
@@ -54,21 +54,21 @@ class JobAnswer(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    result: JobResultAnswer | None
+    result: JobResultResponse | None
     error: JobProblem | None
 
 
-def answer(job: Job) -> JobAnswer:
+def answer(job: Job) -> JobResponse:
     """The job as clients see it."""
     result = error = None
     if job.result_bytes is not None:
         href, media_type = f"/jobs/{job.id}/result", job.result_media_type or ""
-        result = JobResultAnswer(href=href, media_type=media_type, bytes=job.result_bytes)
+        result = JobResultResponse(href=href, media_type=media_type, bytes=job.result_bytes)
     if job.error is not None:
         problem = recorded_problem(job.error.type, job.error.detail)
         error = JobProblem.model_validate(problem.marshal())
     values: dict[str, Any] = vars(job)
-    return JobAnswer.model_validate({**values, "result": result, "error": error})
+    return JobResponse.model_validate({**values, "result": result, "error": error})
 
 
 def accepted(job: Job) -> Response:
@@ -88,7 +88,7 @@ def list_jobs(
     status: Annotated[JobStatus | None, Query(description="Only jobs of this status.")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[JobAnswer]:
+) -> Page[JobResponse]:
     """A GET of expensive work with the header `Prefer: respond-async` creates one.
 
     An ended job is removed after an hour (CAMREEL_JOB_SECONDS).
@@ -100,7 +100,7 @@ def list_jobs(
 
 @router.get("/jobs/{job_id}", summary="One job")
 @requires(READ)
-def read_job(services: Services, job_id: JobId) -> JobAnswer:
+def read_job(services: Services, job_id: JobId) -> JobResponse:
     """Its status, progress, and where its result is."""
     return answer(services.jobs.get(job_id))
 
@@ -128,7 +128,9 @@ def read_job_result(services: Services, request: Request, job_id: JobId) -> Resp
     "/jobs/{job_id}",
     status_code=204,
     summary="Cancel or remove a job",
-    responses={202: {"model": JobAnswer, "description": "It was cancelled, and is kept as that."}},
+    responses={
+        202: {"model": JobResponse, "description": "The job was cancelled; its record remains."}
+    },
 )
 @requires(READ)
 @changing

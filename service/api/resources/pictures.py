@@ -20,7 +20,7 @@ from service.store.tokens import READ
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
 
 
-class BlankCountAnswer(BaseModel):
+class BlankCountResponse(BaseModel):
     """How many of some maps are blank, and why."""
 
     total: int
@@ -32,14 +32,14 @@ class EpochBlanks(BaseModel):
     """One epoch's."""
 
     epoch: int
-    methods: dict[str, BlankCountAnswer]
+    methods: dict[str, BlankCountResponse]
 
 
-class BlanksAnswer(BaseModel):
+class BlanksResponse(BaseModel):
     """Blank maps of the run's probes, each for its own label, at the default layer."""
 
     epsilon: float = Field(description="A map is blank whose peak is at most this.")
-    methods: dict[str, BlankCountAnswer]
+    methods: dict[str, BlankCountResponse]
     per_epoch: list[EpochBlanks]
     quarantined: list[int] = Field(
         description="Epochs that were asked for and are not counted: their checkpoints are bad."
@@ -147,7 +147,7 @@ async def read_sheet(respond: Respond, run_id: RunId, asked: SheetQuery) -> Resp
     "/blanks",
     summary="How many maps show nothing, and why",
     responses=RESPONSES,
-    response_model=BlanksAnswer,
+    response_model=BlanksResponse,
 )
 @requires(READ)
 async def read_blanks(respond: Respond, run_id: RunId, asked: BlankQuery) -> Response:
@@ -167,12 +167,12 @@ async def read_blanks(respond: Respond, run_id: RunId, asked: BlankQuery) -> Res
     return await respond(Work("blanks", describe, methods=methods))
 
 
-def _blanks(table: BlankTable) -> BlanksAnswer:
+def _blanks(table: BlankTable) -> BlanksResponse:
     per_epoch = [
         {"epoch": epoch, "methods": {name: vars(count) for name, count in methods.items()}}
         for epoch, methods in table.per_epoch.items()
     ]
-    return BlanksAnswer.model_validate(
+    return BlanksResponse.model_validate(
         {
             "epsilon": table.epsilon,
             "methods": {name: vars(count) for name, count in table.methods.items()},

@@ -44,10 +44,10 @@ class RunProgress(BaseModel):
     """How far the epoch in work is."""
 
     images_seen: int
-    images_of_epoch: int
+    images_total: int
 
 
-class BlankAnswer(BaseModel):
+class BlankTotalResponse(BaseModel):
     """How many maps, and how many of them show nothing at the default threshold."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -56,7 +56,7 @@ class BlankAnswer(BaseModel):
     blank: int
 
 
-class SummaryAnswer(BaseModel):
+class SummaryResponse(BaseModel):
     """What became of the run so far."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -64,13 +64,13 @@ class SummaryAnswer(BaseModel):
     test_accuracy: list[float] = Field(
         description="Of at most 40 epochs from 0 on, evenly far apart, the last one included."
     )
-    blank: dict[str, BlankAnswer] = Field(
+    blank: dict[str, BlankTotalResponse] = Field(
         description="By the paper's methods: maps of the probes from epoch 1 on, each for its own "
         "label at the default layer."
     )
 
 
-class OriginAnswer(BaseModel):
+class OriginResponse(BaseModel):
     """Where an imported run comes from."""
 
     run_id: int = Field(description="Its id there.")
@@ -79,7 +79,7 @@ class OriginAnswer(BaseModel):
     imported_at: datetime
 
 
-class EnvironmentAnswer(BaseModel):
+class EnvironmentResponse(BaseModel):
     """What decides the bits of a training, besides its spec and its data."""
 
     torch: str
@@ -95,7 +95,7 @@ class EnvironmentAnswer(BaseModel):
     )
 
 
-class RunAnswer(BaseModel):
+class RunResponse(BaseModel):
     """A run as it stands."""
 
     id: int
@@ -107,14 +107,14 @@ class RunAnswer(BaseModel):
     progress: RunProgress
     spec: RunSpec
     error: RunProblem | None
-    summary: SummaryAnswer
+    summary: SummaryResponse
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    origin: OriginAnswer | None = Field(
+    origin: OriginResponse | None = Field(
         description="Of an imported run: what it was where it was trained."
     )
-    environment: EnvironmentAnswer | None = Field(
+    environment: EnvironmentResponse | None = Field(
         description="What its training began in; null before it began, and of a run that an older "
         "version trained."
     )
@@ -131,22 +131,20 @@ class RunAnswer(BaseModel):
     )
 
 
-def answer(services: ServiceSet, run: Run) -> RunAnswer:
+def answer(services: ServiceSet, run: Run) -> RunResponse:
     """The run as clients see it."""
     (found,) = services.summaries.of([run])
     return _answer(run, found)
 
 
-def _answer(run: Run, summary: Summary) -> RunAnswer:
+def _answer(run: Run, summary: Summary) -> RunResponse:
     values: dict[str, Any] = vars(run)
-    progress = RunProgress(
-        images_seen=run.images_seen, images_of_epoch=run.spec["samples_per_epoch"]
-    )
+    progress = RunProgress(images_seen=run.images_seen, images_total=run.spec["samples_per_epoch"])
     error = RunProblem.model_validate(run.error) if run.error else None
     reasons = reasons_not_reproducible(run)
     more: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
     more |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
-    return RunAnswer.model_validate(values | more)
+    return RunResponse.model_validate(values | more)
 
 
 @router.post(
@@ -181,7 +179,7 @@ def create_run(
             }
         ),
     ],
-) -> RunAnswer:
+) -> RunResponse:
     """Queue a run. `{}` is the paper's experiment; every field has a default."""
     run, replayed = training.start_run_once(
         services.store, services.executor, services.workspace, spec, services.max_queued_runs, key
@@ -203,7 +201,7 @@ def list_runs(
     ] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> Page[RunAnswer]:
+) -> Page[RunResponse]:
     """Runs, newest first."""
     before = read_cursor(cursor)
     with services.store.read_session() as session:
@@ -216,7 +214,7 @@ def list_runs(
 
 @router.get("/runs/{run_id}", summary="One run")
 @requires(READ)
-def read_run(services: Services, run_id: RunId) -> RunAnswer:
+def read_run(services: Services, run_id: RunId) -> RunResponse:
     """The run as it stands."""
     with services.store.read_session() as session:
         run = runs.get(session, run_id)
@@ -226,7 +224,7 @@ def read_run(services: Services, run_id: RunId) -> RunAnswer:
 @router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
 @requires(RUN)
 @changing
-def cancel_run(services: Services, run_id: RunId) -> RunAnswer:
+def cancel_run(services: Services, run_id: RunId) -> RunResponse:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
     return answer(services, training.cancel_run(services.store, run_id))
 
@@ -250,7 +248,7 @@ class Resumption(BaseModel):
 @changing
 def resume_run(
     services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
-) -> RunAnswer:
+) -> RunResponse:
     """Train on from its last epoch, bit for bit as if it had never stopped. 409 unless it ended."""
     run = training.resume_run(
         services.store,

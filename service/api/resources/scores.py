@@ -28,7 +28,7 @@ class ScoreParameters(BaseModel):
     epochs: Epochs = "0:"
 
 
-class ScoresAnswer(BaseModel):
+class ScoresResponse(BaseModel):
     """Softmax's probability of each class at each epoch."""
 
     image: str
@@ -47,7 +47,7 @@ class ScoresAnswer(BaseModel):
     "/scores",
     summary="How sure the network is of each class, over the epochs",
     responses=RESPONSES,
-    response_model=ScoresAnswer,
+    response_model=ScoresResponse,
 )
 @requires(READ)
 async def read_scores(
@@ -67,6 +67,6 @@ async def read_scores(
     return await respond(Work("scores", describe))
 
 
-def _answer(scores: Scores) -> ScoresAnswer:
+def _answer(scores: Scores) -> ScoresResponse:
     probabilities = [finite_or_none(values) for values in scores.probabilities]
-    return ScoresAnswer.model_validate(vars(scores) | {"probabilities": probabilities})
+    return ScoresResponse.model_validate(vars(scores) | {"probabilities": probabilities})

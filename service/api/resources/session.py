@@ -31,14 +31,14 @@ class SignInBody(BaseModel):
     ]
 
 
-class SessionAnswer(BaseModel):
+class SessionResponse(BaseModel):
     """Who asks."""
 
     open: bool = Field(description="The service asks nobody who they are: it has no token yet.")
     name: str
     scope: str = Field(description="`read`, `run` or `admin`: each takes in those before.")
     expires_at: datetime | None
-    csrf: str | None = Field(
+    csrf_token: str | None = Field(
         description="What a change by cookie shows as `X-CSRF-Token`; null without a cookie."
     )
 
@@ -48,7 +48,7 @@ class SessionAnswer(BaseModel):
 @changing
 def sign_in(
     services: Services, request: Request, response: Response, body: SignInBody
-) -> SessionAnswer:
+) -> SessionResponse:
     """A cookie that no script reads and no other site sends, for 12 hours without use or 7 days."""
     secret, who = access.sign_in(services.store, body.token)
     asked(request.scope).who = who
@@ -68,7 +68,7 @@ def sign_in(
 
 @router.get("/session", summary="Who asks")
 @requires(READ)
-def read_session(response: Response, who: Who) -> SessionAnswer:
+def read_session(response: Response, who: Who) -> SessionResponse:
     """Who, and what for they may."""
     response.headers["Cache-Control"] = "no-store"
     return _answer(who)
@@ -91,12 +91,12 @@ def _cookie_path(request: Request) -> str:
     return root_path_of(request.scope) or "/"
 
 
-def _answer(who: Principal) -> SessionAnswer:
+def _answer(who: Principal) -> SessionResponse:
     expires_at = who.expires_at.astimezone(UTC) if who.expires_at else None
-    return SessionAnswer(
+    return SessionResponse(
         open=who is LOCAL_USER,
         name=who.name,
         scope=who.scope,
         expires_at=expires_at,
-        csrf=who.csrf_token,
+        csrf_token=who.csrf_token,
     )

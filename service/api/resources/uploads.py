@@ -30,7 +30,7 @@ _ALIASES = {
 _BINARY = {"type": "string", "format": "binary"}
 
 
-class ChoicesAnswer(BaseModel):
+class ChoicesResponse(BaseModel):
     """What was done to the picture, in this order; null and false: nothing."""
 
     model_config = ConfigDict(from_attributes=True)
@@ -54,7 +54,7 @@ class ChoicesAnswer(BaseModel):
     )
 
 
-class UploadAnswer(BaseModel):
+class UploadResponse(BaseModel):
     """An image that was taken in."""
 
     reference: str = Field(description="Taken wherever an image is.", examples=["upload:Xb3..."])
@@ -62,7 +62,7 @@ class UploadAnswer(BaseModel):
     width: int = Field(description="As it is kept, in pixels.")
     height: int
     label: None = Field(None, description="An upload has no class of its own.")
-    choices: ChoicesAnswer
+    choices: ChoicesResponse
 
 
 @router.post(
@@ -111,7 +111,7 @@ async def create_image(
     invert: Annotated[
         bool, Query(description="Swap black and white: MNIST's digits are white on black.")
     ] = False,
-) -> UploadAnswer:
+) -> UploadResponse:
     """A PNG or JPEG, told by its bytes; made like the dataset's images, and kept as a new PNG.
 
     The file itself is not kept. What was done to the picture is in `choices`; the same file again
@@ -167,7 +167,7 @@ async def _form_file(request: Request) -> bytes:
         return await part.read()
 
 
-def _answer(kept: Upload) -> UploadAnswer:
+def _answer(kept: Upload) -> UploadResponse:
     _, height, width = DATASETS[kept.image.dataset].image_shape
     values: dict[str, Any] = {"choices": kept.choices, "width": width, "height": height}
-    return UploadAnswer(reference=kept.image.reference, dataset=kept.image.dataset, **values)
+    return UploadResponse(reference=kept.image.reference, dataset=kept.image.dataset, **values)

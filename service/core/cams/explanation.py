@@ -48,7 +48,7 @@ class MethodSpec:
         target = self.target or TARGETS["unit"]
         everyone = cut.pre_activations.shape[1]
         if target.contrast_class is not None and target.contrast_class >= everyone:
-            raise InvalidValue("against", f"is a class index, 0 to {everyone - 1}")
+            raise InvalidValue("contrast_class", f"is a class index, 0 to {everyone - 1}")
         return self.method.compute(cut, target, self.parameters, classes)
 
     def __str__(self) -> str:

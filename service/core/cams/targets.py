@@ -208,7 +208,9 @@ def parse_target(text: str) -> Target:
     if name != "contrast":
         return TARGETS[name]
     if not (argument.isascii() and argument.isdigit() and len(argument) < 6):
-        raise InvalidValue("against", "the target contrast needs a class to be told apart from")
+        raise InvalidValue(
+            "contrast_class", "the target contrast needs a class to be told apart from"
+        )
     scores, mixing = _contrast(int(argument))
     return replace(
         TARGETS[name], scores=scores, score_jacobian=mixing, contrast_class=int(argument)

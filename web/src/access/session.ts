@@ -7,7 +7,7 @@ interface Answer {
   open: boolean;
   name: string;
   scope: string;
-  csrf: string | null;
+  csrf_token: string | null;
 }
 
 /** `open`: the service asks nobody, or does not answer, which every page says by itself. */
@@ -52,6 +52,6 @@ export async function signOut(): Promise<void> {
 }
 
 function take(answer: Answer): void {
-  showCsrf(answer.csrf);
+  showCsrf(answer.csrf_token);
   session.value = answer.open ? { state: "open" } : { state: "in", name: answer.name, scope: answer.scope };
 }

@@ -1,5 +1,5 @@
 import { getJson } from "./client";
-import type { Architecture, Colormap, Dataset, Method, Parametrised, Schema, Target } from "./types";
+import type { Architecture, Colormap, Dataset, Method, Parametrized, Schema, Target } from "./types";
 
 interface Items<T> {
   items: T[];
@@ -20,7 +20,7 @@ export const targets = once<Target>("/targets");
 export const colormaps = once<Colormap>("/colormaps");
 export const datasets = once<Dataset>("/datasets");
 export const architectures = once<Architecture>("/architectures");
-export const optimizers = once<Parametrised>("/optimizers");
+export const optimizers = once<Parametrized>("/optimizers");
 
 /** The schema of a run's spec: what the catalogue has no line for, epochs and the like. */
 export async function specSchema(): Promise<Schema> {

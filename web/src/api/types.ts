@@ -14,7 +14,7 @@ export interface Run {
   status: Status;
   epochs_done: number; // -1 before epoch 0 is stored
   epochs_total: number;
-  progress: { images_seen: number; images_of_epoch: number };
+  progress: { images_seen: number; images_total: number };
   spec: Spec;
   error: { type: string; detail: string } | null;
   summary: { test_accuracy: number[]; blank: Record<string, BlankTotals> };
@@ -106,25 +106,25 @@ export interface Colormap {
   name: string;
   kind: "sequential" | "diverging";
   description: string;
-  colours: string; // 256 colours RRGGBB
+  colors: string; // 256 colors RRGGBB
 }
 
 export interface Dataset {
   name: string;
   title: string;
   description: string;
-  licence: string;
+  license: string;
   class_names: string[];
   train_size: number;
 }
 
-export interface Parametrised {
+export interface Parametrized {
   name: string;
   description: string;
   parameters: Schema;
 }
 
-export interface Architecture extends Parametrised {
+export interface Architecture extends Parametrized {
   layers: string[];
   default_layer: string;
 }

@@ -21,7 +21,7 @@ export function table(name: string): Table {
   const known = knownColormaps.value; // who asks too early asks again when they come
   const colormap = known.find((one) => one.name === name) ?? known[0];
   if (!colormap) return new Uint32Array(256);
-  const made = parse(colormap.colours);
+  const made = parse(colormap.colors);
   tables.set(name, made);
   return made;
 }

@@ -5,7 +5,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { architectures, datasets, optimizers, specSchema } from "../api/catalogue";
 import { ApiError, getJson, postJson } from "../api/client";
-import type { Architecture, Dataset, FieldError, Json, Parametrised, Run, Schema } from "../api/types";
+import type { Architecture, Dataset, FieldError, Json, Parametrized, Run, Schema } from "../api/types";
 import { Failure, Loading } from "../parts/Failure";
 import { useDeed } from "../parts/useDeed";
 import { go, params } from "../route";
@@ -15,7 +15,7 @@ import { defaults, Fields, Field, read, type Draft } from "./SchemaForm";
 interface Catalogue {
   datasets: Dataset[];
   architectures: Architecture[];
-  optimizers: Parametrised[];
+  optimizers: Parametrized[];
   spec: Schema;
 }
 
@@ -82,7 +82,7 @@ export function NewRun() {
           <legend>{t("new.what")}</legend>
           <Fields schemas={pick(OWN)} prefix="" {...shared} />
           <Field name="dataset" schema={schemas["dataset"]!} {...shared} />
-          {dataset && <p class="note">{dataset.title}: {dataset.description} ({dataset.licence})</p>}
+          {dataset && <p class="note">{dataset.title}: {dataset.description} ({dataset.license})</p>}
         </fieldset>
         <fieldset>
           <legend>{t("new.network")}</legend>
