@@ -24,7 +24,8 @@ from service.flows.recording import record_epoch
 from service.flows.training import start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
-from service.store import runs, schema
+from service.store import run_lifecycle, runs, schema
+from service.store.run_status import RunStatus
 from service.store.store import Store, open_store
 
 EPOCHS = 3
@@ -70,7 +71,7 @@ def _recorded(spec: RunSpec, folder: Path) -> float:
         seconds = time.perf_counter() - started
         with store.read_session() as session:
             status = runs.get(session, run.id).status
-        if status != runs.SUCCEEDED:
+        if status != RunStatus.SUCCEEDED:
             raise SystemExit(f"the recorded run {status}")
     return seconds
 
@@ -84,7 +85,7 @@ def _recording_alone(folder: Path) -> float:
     with _new_store() as (store, _):
         with store.write_session() as session:
             run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
-            runs.claim(session, run.id)
+            run_lifecycle.claim(session, run.id)
         record_epoch(store, run.id, spec, untrained, probes)
         started = time.perf_counter()
         for epoch in range(1, RECORDINGS + 1):

@@ -16,6 +16,7 @@ from service.flows import training
 from service.flows.workspace import Workspace
 from service.jobs import EXECUTORS
 from service.store import runs, schema
+from service.store.run_status import RunStatus
 from service.store.store import Store, open_store
 
 SPEC = RunSpec.model_validate(
@@ -71,8 +72,8 @@ def _ended(store: Store, run_id: int) -> float:
     while True:
         with store.read_session() as session:
             status = runs.get(session, run_id).status
-        if status == runs.SUCCEEDED:
+        if status == RunStatus.SUCCEEDED:
             return time.perf_counter()
-        if status not in (runs.QUEUED, runs.RUNNING):
+        if status not in (RunStatus.QUEUED, RunStatus.RUNNING):
             raise SystemExit(f"the run {status}")
         time.sleep(0.005)

@@ -15,7 +15,8 @@ from service.api.services import ServiceSet
 from service.flows.event_states import EventWithState, events_with_state
 from service.store import events, runs
 from service.store.epochs import Epoch
-from service.store.runs import RUNNING, TERMINAL, Run, RunProgress
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
+from service.store.runs import Run, RunProgress
 
 PROGRESS_SECONDS = 0.25
 MAX_SHARED_PAGES = 64
@@ -100,7 +101,7 @@ class RunFeed(Feed):
 
     def _update_progress(self) -> bool:
         """Whether there is new progress to send."""
-        if self.state is None or self.state.status != RUNNING:
+        if self.state is None or self.state.status != RunStatus.RUNNING:
             self.progress = self._progress_data = None
             return False
         data = ProgressData(
@@ -158,7 +159,7 @@ class RunTopic:
             return [gone] if self._sends_gone else ()
         if self._number < state.last_event:
             return await self.source.events_after(self.resource_id, self._number, state.last_event)
-        if state.status in TERMINAL:
+        if state.status in TERMINAL_STATUSES:
             self.ended = True
             return ()
         if self._feed.progress is None or self._feed.progress is self._progress:

@@ -33,6 +33,7 @@ from service.flows.viewing import Query
 from service.folders import make_folder, make_private_folder
 from service.settings import Settings
 from service.store import runs
+from service.store.run_status import RunStatus
 
 SHEET_CELL_PIXELS = 32
 FIGURE_PIXELS = 224
@@ -73,7 +74,7 @@ def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
     for run_id in ids:
         with services.store.read_session() as session:
             run = runs.get(session, run_id)
-        if run.status != runs.SUCCEEDED:
+        if run.status != RunStatus.SUCCEEDED:
             why = f" ({run.error.type}): {run.error.detail}" if run.error else ""
             raise CamreelError(f"Run {run_id} {run.status}{why}")
 

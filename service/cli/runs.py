@@ -11,7 +11,8 @@ from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.names import sanitize_line
 from service.settings import Settings
 from service.store import runs, schema, summaries
-from service.store.runs import STATUSES, Run
+from service.store.run_status import RunStatus
+from service.store.runs import Run
 from service.store.store import open_store
 
 
@@ -19,8 +20,8 @@ def list_runs(
     settings: Settings, status: str | None, tag: str | None, limit: int, *, as_json: bool
 ) -> None:
     """Print the newest runs, one line each, or as a JSON array."""
-    if status is not None and status not in STATUSES:
-        raise UnknownName("status", status, STATUSES)
+    if status is not None and status not in list(RunStatus):
+        raise UnknownName("status", status, RunStatus)
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.read_session() as session:
@@ -66,7 +67,7 @@ def cancel(settings: Settings, run_id: int) -> None:
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         run = training.cancel_run(store, run_id)
-    ends = "is cancelled" if run.status == runs.CANCELLED else "ends after its current batch"
+    ends = "is cancelled" if run.status == RunStatus.CANCELLED else "ends after its current batch"
     print_line(f"Run {run_id} {ends}; its epochs stay.")
 
 
@@ -80,7 +81,7 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
         with store.read_session() as session:
             targets = {run_id: runs.get(session, run_id) for run_id in run_ids}
         for run_id, run in targets.items():
-            if run.status == runs.RUNNING:
+            if run.status == RunStatus.RUNNING:
                 raise RunConflict(f"Run {run_id} is running; first: camreel cancel {run_id}")
         if not confirmed:
             _confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])

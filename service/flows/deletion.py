@@ -8,7 +8,8 @@ from functools import partial
 
 from service.errors import RunConflict, StoreFull
 from service.flows.heartbeats import HeartbeatMonitor
-from service.store import deleted_runs, disk_space, imports, runs
+from service.store import deleted_runs, disk_space, imports, run_lifecycle, runs
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
 
 BATCH_SECONDS = 0.05
@@ -31,9 +32,9 @@ def delete_run(store: Store, run_id: int) -> None:
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
-        if run.status not in (*runs.TERMINAL, runs.QUEUED):
+        if run.status not in (*TERMINAL_STATUSES, RunStatus.QUEUED):
             raise RunConflict(f"Run {run_id} is running; cancel it first.")
-        runs.mark_deleted(session, run_id)
+        run_lifecycle.mark_deleted(session, run_id)
 
 
 @dataclass

@@ -15,8 +15,9 @@ from service.core.spec import RunSpec
 from service.core.training import resolve_device
 from service.errors import DeviceUnavailable, InvalidValue, RunConflict
 from service.jobs import Executor
-from service.store import runs
-from service.store.runs import Lease, Run
+from service.store import run_lifecycle
+from service.store.run_lifecycle import Lease
+from service.store.runs import Run
 from service.store.store import Store
 
 log = structlog.get_logger()
@@ -64,7 +65,7 @@ def enter(store: Store, lease: Lease, run: Run, spec: RunSpec) -> None:
     environment = recorded or current
     if (environment, changes) != (run.environment, list(run.environment_changes)):
         with store.write_session() as session:
-            runs.record_environment(session, lease, environment, changes)
+            run_lifecycle.record_environment(session, lease, environment, changes)
     if len(changes) > len(run.environment_changes):
         log.warning("run may not be reproducible", run=run.id, reason=changes[-1])
 

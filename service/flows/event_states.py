@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from service.store import epochs, events, runs
 from service.store.epochs import Epoch
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -50,7 +51,7 @@ def _as_it_was(run: Run, status: str, epochs_done: int) -> Run:
         epochs_done=epochs_done,
         images_seen=0,
         error=None,
-        started_at=None if status == runs.QUEUED else run.started_at,
+        started_at=None if status == RunStatus.QUEUED else run.started_at,
         finished_at=None,
     )
 
@@ -61,6 +62,6 @@ def _before_its_environment(run: Run) -> Run:
     Its worker records it at some moment after the run has the status: the same event would have it
     for one reader and not for another.
     """
-    if run.epochs_done >= 0 or run.status in runs.TERMINAL:
+    if run.epochs_done >= 0 or run.status in TERMINAL_STATUSES:
         return run
     return replace(run, environment=None, environment_changes=())

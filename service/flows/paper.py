@@ -13,6 +13,7 @@ from service.flows.workspace import Workspace
 from service.jobs import Executor
 from service.store import runs
 from service.store.heatmaps import Heatmap
+from service.store.run_status import RunStatus
 from service.store.store import Store
 
 PAPER_EPOCHS = 100
@@ -75,7 +76,7 @@ def paper_runs(
     with store.read_session() as session:
         succeeded = {
             json.dumps(run.spec, sort_keys=True): run.id
-            for run in runs.list_by_status(session, runs.SUCCEEDED)
+            for run in runs.list_by_status(session, RunStatus.SUCCEEDED)
         }
     ids = []
     for spec in specs:

@@ -13,11 +13,11 @@ from service.core.render.atlas import atlas_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
-from service.store import epochs, heatmaps, predictions, runs, training_states
+from service.store import epochs, heatmaps, predictions, run_lifecycle, training_states
 from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
 from service.store.predictions import Prediction
-from service.store.runs import Lease
+from service.store.run_lifecycle import Lease
 from service.store.store import Store
 from service.store.training_states import StoredTrainingState
 
@@ -103,7 +103,7 @@ def record_epoch(
     failpoints.reach("before-begin")
     with store.write_session() as session:
         # First, so that nothing else is written for a run that was ended from outside.
-        if not runs.advance(session, run_id, result.epoch, lease=lease):
+        if not run_lifecycle.advance(session, run_id, result.epoch, lease=lease):
             raise RunCancelled(f"Run {run_id} is not running any more.")
         failpoints.reach("after-advance")
         store.blobs.put(session, key, data)

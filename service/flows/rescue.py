@@ -10,8 +10,10 @@ from service.flows import training
 from service.flows.heartbeats import HeartbeatMonitor
 from service.flows.workspace import Workspace
 from service.jobs import Executor
-from service.store import runs
-from service.store.runs import Lease, Run, RunError
+from service.store import run_lifecycle, runs
+from service.store.run_lifecycle import Lease
+from service.store.run_status import RunStatus
+from service.store.runs import Run, RunError
 from service.store.store import Store
 
 Beat = tuple[str, int, int]
@@ -43,17 +45,17 @@ class LeaseMonitor:
         now = time.monotonic() if now_seconds is None else now_seconds
         try:
             with self.store.read_session() as session:
-                running = runs.list_by_status(session, runs.RUNNING)
-                waiting = runs.list_by_status(session, runs.QUEUED)
+                running = runs.list_by_status(session, RunStatus.RUNNING)
+                waiting = runs.list_by_status(session, RunStatus.QUEUED)
         except StoreUnavailable:
             # Who keeps all from reading may be a worker of ours that was stopped in its commit.
-            for run_id in self._expired_run_ids(now, runs.RUNNING):
+            for run_id in self._expired_run_ids(now, RunStatus.RUNNING):
                 self.executor.kill(training.job_name(run_id))
             raise
         beats = {run.id: (run.status, run.attempt, run.heartbeats) for run in (*running, *waiting)}
         self._monitor.observe(beats, now)
-        lost = [run for run in running if run.id in self._expired_run_ids(now, runs.RUNNING)]
-        still = self._expired_run_ids(now, runs.QUEUED)
+        lost = [run for run in running if run.id in self._expired_run_ids(now, RunStatus.RUNNING)]
+        still = self._expired_run_ids(now, RunStatus.QUEUED)
         left = [run for run in waiting if run.id in still and not self._is_local(run)]
         errors: list[Exception] = []
         for run in lost:
@@ -71,7 +73,7 @@ class LeaseMonitor:
     def _reassign(self, run: Run) -> None:
         # First of all: stopped in a transaction, it would keep all others from writing.
         self.executor.kill(training.job_name(run.id))
-        lease = Lease(run.id, run.attempt, run.lease_owner or runs.NO_OWNER)
+        lease = Lease(run.id, run.attempt, run.lease_owner or run_lifecycle.NO_OWNER)
         if training.requeue_or_fail(self.store, self.workspace, lease, WORKER_LOST):
             training.dispatch_run(self.store, self.executor, self.workspace, run)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.store import epochs, jobs, runs
+from service.store.run_status import RunStatus
 from service.store.store import Store
 
 
@@ -25,7 +26,7 @@ def read_service_stats(store: Store) -> ServiceStats:
     """Of the store as it is now."""
     with store.read_session() as session:
         total, quarantined, size = epochs.count(session)
-        beats = [run.heartbeat_at for run in runs.list_by_status(session, runs.RUNNING)]
+        beats = [run.heartbeat_at for run in runs.list_by_status(session, RunStatus.RUNNING)]
         by_status = runs.count_by_status(session)
         jobs_by_status = jobs.count_by_status(session)
         used = store.quota.used_bytes(session)

@@ -35,10 +35,20 @@ from service.flows.recording import record_epoch
 from service.flows.run_errors import cause_of, exit_code_of, run_error_of
 from service.flows.workspace import Workspace
 from service.jobs import Executor, ProcessExit, Task
-from service.store import epochs, images, request_keys, runs, training_states, uploaded_images
+from service.store import (
+    epochs,
+    images,
+    request_keys,
+    run_lifecycle,
+    runs,
+    training_states,
+    uploaded_images,
+)
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
-from service.store.runs import Lease, Run, RunError
+from service.store.run_lifecycle import Lease
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
+from service.store.runs import Run, RunError
 from service.store.store import Store, open_store
 
 CANCEL_POLL_SECONDS = 0.5
@@ -115,8 +125,10 @@ def cancel_run(store: Store, run_id: int) -> Run:
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
-        waiting = runs.finish(session, run_id, runs.CANCELLED, from_statuses=(runs.QUEUED,))
-        if not waiting and not runs.request_cancel(session, run_id):
+        waiting = run_lifecycle.finish(
+            session, run_id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+        )
+        if not waiting and not run_lifecycle.request_cancel(session, run_id):
             raise RunConflict(f"Run {run_id} has ended already: it {run.status}.")
         session.expire_all()
         return runs.get(session, run_id)
@@ -151,10 +163,10 @@ def extend_run(
     """What `resume_run` does, but for handing it to a worker. No device is checked without one."""
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
-        if run.status not in runs.TERMINAL:
+        if run.status not in TERMINAL_STATUSES:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
         total = run.epochs_total if epochs_total is None else epochs_total
-        if epochs_total is not None or run.status == runs.SUCCEEDED:
+        if epochs_total is not None or run.status == RunStatus.SUCCEEDED:
             _require_more(run, total)
         if executor is not None:
             environment.check_resumable(run, executor)
@@ -163,7 +175,7 @@ def extend_run(
             raise RunConflict(f"Run {run_id} cannot go on: its training state was not kept.")
         if max_queued is not None:
             runs.check_queue_limit(session, max_queued)
-        runs.resume(session, run_id, {**run.spec, "epochs": total}, total)
+        run_lifecycle.resume(session, run_id, {**run.spec, "epochs": total}, total)
         session.expire_all()
         return runs.get(session, run_id)
 
@@ -182,7 +194,7 @@ def _require_more(run: Run, total: int) -> None:
 def dispatch_queued(store: Store, executor: Executor, workspace: Workspace) -> None:
     """At a start of the service: queue again what waited."""
     with store.read_session() as session:
-        waiting = runs.list_by_status(session, runs.QUEUED)
+        waiting = runs.list_by_status(session, RunStatus.QUEUED)
     for run in waiting:
         dispatch_run(store, executor, workspace, run)
 
@@ -195,9 +207,11 @@ def requeue_or_fail(store: Store, workspace: Workspace, lease: Lease, cause: Run
     with suppress(RunNotFound), store.write_session() as session:
         strikes = runs.get_for_update(session, lease.run_id).lost_workers + 1
         if strikes < workspace.max_attempts:
-            return runs.requeue(session, lease, lost_workers=1)
-        since = (runs.QUEUED, runs.RUNNING)
-        if runs.finish(session, lease.run_id, runs.FAILED, cause, from_statuses=since, lease=lease):
+            return run_lifecycle.requeue(session, lease, lost_workers=1)
+        since = (RunStatus.QUEUED, RunStatus.RUNNING)
+        if run_lifecycle.finish(
+            session, lease.run_id, RunStatus.FAILED, cause, from_statuses=since, lease=lease
+        ):
             log.warning("run failed", run=lease.run_id, error=cause.type, attempts=strikes)
     return False
 
@@ -221,28 +235,28 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
     logs.configure()
     with open_store(workspace.database, workspace.blobs, workspace.bounds) as store:
         with store.write_session() as session:
-            lease = runs.claim(session, run_id, owner or new_owner())
+            lease = run_lifecycle.claim(session, run_id, owner or new_owner())
             if lease is None:
                 return
             run = runs.get(session, run_id)
             spec = RunSpec.model_validate(run.spec)
-        status, error = runs.SUCCEEDED, None
+        status, error = RunStatus.SUCCEEDED, None
         try:
             with _heartbeats(store, lease, workspace.lease_seconds / BEATS_A_LEASE):
                 environment.enter(store, lease, run, spec)
                 _train(store, workspace, lease, spec)
         except RunCancelled:
-            status = runs.CANCELLED
+            status = RunStatus.CANCELLED
         except StoreUnavailable:
             # Not the run's fault, and another worker may have better luck.
             raise
         except Exception as cause:
-            status, error = runs.FAILED, run_error_of(cause)
+            status, error = RunStatus.FAILED, run_error_of(cause)
             # What was foreseen is told by the run itself; only the rest needs its traceback.
             log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
         with store.write_session() as session:
             # Under its lease: a worker that woke up late ends nothing.
-            runs.finish(session, run_id, status, error, lease=lease)
+            run_lifecycle.finish(session, run_id, status, error, lease=lease)
 
 
 def new_owner() -> str:
@@ -259,7 +273,7 @@ def _heartbeats(store: Store, lease: Lease, every_seconds: float) -> Iterator[No
 
     def beat() -> None:
         with _later(), store.write_session() as session:
-            if not runs.update_heartbeat(session, lease.run_id, lease=lease):
+            if not run_lifecycle.update_heartbeat(session, lease.run_id, lease=lease):
                 task.request_stop()
 
     task = BackgroundTask(
@@ -343,13 +357,13 @@ class _Pulse:
         if now - self.looked_at >= CANCEL_POLL_SECONDS:
             self.looked_at = now
             with _later(), self.store.read_session() as session:
-                if runs.is_cancel_requested(session, self.lease.run_id):
+                if run_lifecycle.is_cancel_requested(session, self.lease.run_id):
                     raise RunCancelled(f"Run {self.lease.run_id} was cancelled.")
         # The last batch needs none: its epoch's record is one.
         if now - self.written_at >= HEARTBEAT_SECONDS and images_seen < images_of_epoch:
             self.written_at = now
             with _later(), self.store.write_session() as session:
-                if not runs.update_heartbeat(
+                if not run_lifecycle.update_heartbeat(
                     session, self.lease.run_id, images_seen, lease=self.lease
                 ):
                     raise RunCancelled(f"Run {self.lease.run_id} is another worker's.")
@@ -373,7 +387,7 @@ def _waits(store: Store, run_id: int) -> bool:
     """Whether a worker is worth starting: for a run that was ended or deleted it is not."""
     with suppress(StoreUnavailable), store.read_session() as session:
         pulse = runs.get_progress(session, run_id)
-        return pulse is not None and pulse.status == runs.QUEUED
+        return pulse is not None and pulse.status == RunStatus.QUEUED
     return True
 
 
@@ -397,13 +411,13 @@ def _worker_ended(
     if ending.during_shutdown:
         # Asked to go, not lost: it is no attempt, and the next start of the service goes on.
         with store.write_session() as session:
-            runs.requeue(session, lease, lost_workers=0)
+            run_lifecycle.requeue(session, lease, lost_workers=0)
         return
     cause = cause_of(ending)
     log.warning("worker lost", run=run.id, error=cause.type)
-    if run.status == runs.QUEUED:
+    if run.status == RunStatus.QUEUED:
         # It ended before it took the run; or long after it lost it, and then this is nobody's.
-        lease = Lease(run.id, submitted.attempt, runs.NO_OWNER)
+        lease = Lease(run.id, submitted.attempt, run_lifecycle.NO_OWNER)
     if requeue_or_fail(store, workspace, lease, cause):
         # A service that is about to end takes nothing more; the next start does.
         with suppress(RuntimeError):

@@ -13,7 +13,7 @@ from service.report.charts import Chart, Curve
 from service.report.content import MethodMaps, Report
 from service.report.languages import LANGUAGES, Language
 from service.report.texts import Texts
-from service.store.runs import TERMINAL
+from service.store.run_status import TERMINAL_STATUSES
 
 CONTENT_POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
@@ -106,7 +106,7 @@ def _contents(report: Report, texts: Texts) -> Iterator[tuple[str, str]]:
 
 def _notices(report: Report, texts: Texts) -> Iterator[str]:
     """Why the report is incomplete, if it is."""
-    run, has_ended = report.run, report.run.status in TERMINAL
+    run, has_ended = report.run, report.run.status in TERMINAL_STATUSES
     if not report.epochs:
         yield texts.ended_without_epochs if has_ended else texts.no_epochs_yet
     elif not has_ended:

@@ -20,7 +20,7 @@ from service.store.rows import (
     RunRow,
     TagRow,
 )
-from service.store.run_status import DELETING
+from service.store.run_status import HiddenStatus
 
 PAGE_BYTES = 4096
 """Of a SQLite page. Freeing a row touches about one, freeing a blob one for each PAGE_BYTES."""
@@ -32,13 +32,13 @@ _REFERRED = (EpochRow, EventRow, ProbeRow, TagRow)
 
 def list_ids(session: Session) -> list[int]:
     """Ids of deleted runs that are not freed yet, oldest first."""
-    query = select(RunRow.id).where(RunRow.status == DELETING).order_by(RunRow.id)
+    query = select(RunRow.id).where(RunRow.status == HiddenStatus.DELETING).order_by(RunRow.id)
     return list(session.scalars(query))
 
 
 def blob_bytes(session: Session) -> int:
     """Bytes of the blobs that are still to be freed, by their rows."""
-    deleted = select(RunRow.id).where(RunRow.status == DELETING)
+    deleted = select(RunRow.id).where(RunRow.status == HiddenStatus.DELETING)
     totals = (
         select(func.coalesce(func.sum(table.bytes), 0)).where(table.run_id.in_(deleted))
         for table in run_blobs.KINDS.values()
@@ -68,12 +68,14 @@ def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
         return
     # Either may hold a state that was never committed.
     blobs.sweep(session, [training_states.state_key(run_id, epoch) for epoch in (0, 1)])
-    session.execute(delete(RunRow).where(RunRow.id == run_id, RunRow.status == DELETING))
+    session.execute(
+        delete(RunRow).where(RunRow.id == run_id, RunRow.status == HiddenStatus.DELETING)
+    )
 
 
 def _lock(session: Session, run_id: int) -> bool:
     """Keep other servers from freeing this run until the transaction ends; False if one does."""
-    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status == DELETING)
+    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status == HiddenStatus.DELETING)
     return session.scalar(query.with_for_update(skip_locked=True)) is not None
 
 

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from service.store import runs
 from service.store.rows import RunRow
-from service.store.run_status import DELETING, IMPORTING
+from service.store.run_status import HiddenStatus
 from service.store.runs import Run
 
 
 def create(session: Session, run: Run) -> int:
     """Store a run that was trained elsewhere, hidden; its id here."""
-    return runs.restore(session, replace(run, status=IMPORTING))
+    return runs.restore(session, replace(run, status=HiddenStatus.IMPORTING))
 
 
 def update_heartbeat(session: Session, run_id: int) -> bool:
@@ -29,20 +29,20 @@ def finish(session: Session, run_id: int, status: str) -> bool:
 
 def get_heartbeats(session: Session) -> dict[int, int]:
     """The heartbeat count of each run that is being imported, by id."""
-    query = select(RunRow.id, RunRow.heartbeats).where(RunRow.status == IMPORTING)
+    query = select(RunRow.id, RunRow.heartbeats).where(RunRow.status == HiddenStatus.IMPORTING)
     return {row.id: row.heartbeats for row in session.execute(query)}
 
 
 def abandon(session: Session, run_id: int, heartbeats: int | None = None) -> bool:
     """Leave the run to the deletion, unless its heartbeat count is another one than given."""
     conditions = [] if heartbeats is None else [RunRow.heartbeats == heartbeats]
-    return _change(session, run_id, *conditions, status=DELETING)
+    return _change(session, run_id, *conditions, status=HiddenStatus.DELETING)
 
 
 def _change(session: Session, run_id: int, *conditions: Any, **values: Any) -> bool:
     changed = (
         update(RunRow)
-        .where(RunRow.id == run_id, RunRow.status == IMPORTING, *conditions)
+        .where(RunRow.id == run_id, RunRow.status == HiddenStatus.IMPORTING, *conditions)
         .values(**values)
     )
     return cast("CursorResult[Any]", session.execute(changed)).rowcount > 0

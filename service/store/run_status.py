@@ -1,30 +1,37 @@
 """The statuses of runs, and the condition that hides some runs."""
 
+from enum import StrEnum
+
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from service.store.rows import RunRow
 
-QUEUED, RUNNING, SUCCEEDED, FAILED, CANCELLED = STATUSES = (
-    "queued",
-    "running",
-    "succeeded",
-    "failed",
-    "cancelled",
-)
-TERMINAL = (SUCCEEDED, FAILED, CANCELLED)
 
-DELETING = "deleting"
-"""Of a run that was deleted and whose rows and blobs are not freed yet."""
+class RunStatus(StrEnum):
+    """Status of a run, as clients see it."""
 
-IMPORTING = "importing"
-"""Of a run whose rows and blobs are still being stored by an import."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
-HIDDEN = (DELETING, IMPORTING)
-"""What no client sees: such runs are outside STATUSES, and no change of status applies to them."""
+
+TERMINAL_STATUSES = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+
+class HiddenStatus(StrEnum):
+    """Status of a run that no client sees. Only `imports` and `deleted_runs` read or change it."""
+
+    DELETING = "deleting"  # deleted; its rows and blobs are not freed yet
+    IMPORTING = "importing"  # an import is still storing its rows and blobs
+
+
+HIDDEN_STATUSES = tuple(HiddenStatus)
 
 
 def is_visible(run_id: int | InstrumentedAttribute[int]) -> ColumnElement[bool]:
-    """Whether the run exists and is not hidden: a condition for every query on a run's rows."""
+    """SQL condition: the run exists and is not hidden. Part of every query on a run's rows."""
     run = aliased(RunRow)
-    return select(run.id).where(run.id == run_id, run.status.not_in(HIDDEN)).exists()
+    return select(run.id).where(run.id == run_id, run.status.not_in(HIDDEN_STATUSES)).exists()

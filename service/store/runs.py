@@ -3,39 +3,21 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    case,
     func,
-    literal,
     select,
     text,
-    update,
 )
 from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, RunNotFound
 from service.names import sanitize_name
 from service.store import events
-from service.store.rows import RunRow, TagRow, UtcDateTime
-from service.store.run_status import (
-    CANCELLED,
-    DELETING,
-    FAILED,
-    HIDDEN,
-    QUEUED,
-    RUNNING,
-    STATUSES,
-    SUCCEEDED,
-    TERMINAL,
-)
+from service.store.rows import RunRow, TagRow
+from service.store.run_status import HIDDEN_STATUSES, RunStatus
 
-__all__ = ["CANCELLED", "FAILED", "QUEUED", "RUNNING", "STATUSES", "SUCCEEDED", "TERMINAL"]
-
-NO_OWNER = ""  # owner of the lease of a run that waits
 MAX_IDS_PER_QUERY = 500
 QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
 
@@ -76,23 +58,11 @@ class Run:
     last_event: int = 0  # the number of its newest event
 
 
-@dataclass(frozen=True)
-class Lease:
-    """One worker's right to write for a run: what it writes under another's changes nothing.
-
-    Nobody's lease is that of a run that waits, and was not taken since that attempt.
-    """
-
-    run_id: int
-    attempt: int
-    owner: str
-
-
 def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], epochs: int) -> Run:
     """A new run, queued."""
     row = RunRow(
         name=name,
-        status=QUEUED,
+        status=RunStatus.QUEUED,
         spec=spec,
         epochs_done=-1,
         epochs_total=epochs,
@@ -106,7 +76,7 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
     session.add(row)
     session.flush()
     session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(tags))
-    events.add_status(session, row.id, QUEUED)
+    events.add_status(session, row.id, RunStatus.QUEUED)
     return _value(row, tags)
 
 
@@ -142,7 +112,7 @@ def check_queue_limit(session: Session, limit: int) -> None:
     if session.get_bind().dialect.name == "postgresql":
         # One at a time, as SQLite's writers are: two that count at once would both find room.
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUEUE_LOCK})
-    waiting = select(func.count()).select_from(RunRow).where(RunRow.status == QUEUED)
+    waiting = select(func.count()).select_from(RunRow).where(RunRow.status == RunStatus.QUEUED)
     if (session.scalar(waiting) or 0) >= limit:
         raise QueueFull(limit)
 
@@ -150,7 +120,7 @@ def check_queue_limit(session: Session, limit: int) -> None:
 def get(session: Session, run_id: int) -> Run:
     """The run. Raises RunNotFound."""
     row = session.get(RunRow, run_id)
-    if row is None or row.status in HIDDEN:
+    if row is None or row.status in HIDDEN_STATUSES:
         raise RunNotFound(run_id)
     return _value(row, _tags(session, [run_id]).get(run_id, []))
 
@@ -164,7 +134,7 @@ def get_for_update(session: Session, run_id: int) -> Run:
 
 def lock_shared(session: Session, run_id: int) -> bool:
     """Whether the run is there; if so, it is not deleted before the transaction ends."""
-    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN))
+    query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN_STATUSES))
     return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
 
 
@@ -196,7 +166,7 @@ def get_progress_of_many(session: Session, run_ids: Sequence[int]) -> dict[int, 
         for row in session.execute(
             select(*columns).where(
                 RunRow.id.in_(run_ids[start : start + MAX_IDS_PER_QUERY]),
-                RunRow.status.not_in(HIDDEN),
+                RunRow.status.not_in(HIDDEN_STATUSES),
             )
         )
     }
@@ -204,7 +174,7 @@ def get_progress_of_many(session: Session, run_ids: Sequence[int]) -> dict[int, 
 
 def get_many(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
     """The runs that exist, at most MAX_IDS_PER_QUERY, by id."""
-    query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.not_in(HIDDEN))
+    query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.not_in(HIDDEN_STATUSES))
     rows = list(session.scalars(query))
     tags = _tags(session, [row.id for row in rows])
     return {row.id: _value(row, tags.get(row.id, [])) for row in rows}
@@ -223,7 +193,7 @@ def list_newest(
 
     `search` is a part of the name, in whatever case.
     """
-    query = select(RunRow).where(RunRow.status.not_in(HIDDEN))
+    query = select(RunRow).where(RunRow.status.not_in(HIDDEN_STATUSES))
     query = query.order_by(RunRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(RunRow.id < before)
@@ -248,188 +218,7 @@ def count_by_status(session: Session) -> dict[str, int]:
     """How many runs there are of each status."""
     counted = session.execute(select(RunRow.status, func.count()).group_by(RunRow.status))
     found = {row[0]: row[1] for row in counted}
-    return {status: found.get(status, 0) for status in STATUSES}
-
-
-def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
-    """A worker takes a queued run; None if it is no longer there to be taken."""
-    now = datetime.now(UTC)
-    claimed = _change_status(
-        session,
-        run_id,
-        (QUEUED,),
-        RUNNING,
-        attempt=RunRow.attempt + 1,
-        lease_owner=owner,
-        images_seen=0,
-        started_at=func.coalesce(RunRow.started_at, _not_before(RunRow.created_at, now)),
-        heartbeats=RunRow.heartbeats + 1,
-        heartbeat_at=now,
-    )
-    if not claimed:
-        return None
-    attempt = session.scalar(select(RunRow.attempt).where(RunRow.id == run_id))
-    return Lease(run_id, attempt or 0, owner)
-
-
-def update_heartbeat(
-    session: Session, run_id: int, images_seen: int | None = None, *, lease: Lease | None = None
-) -> bool:
-    """The worker is alive and has seen so many images of the epoch in work.
-
-    False, and no change, if the run is not its any more.
-    """
-    seen = {} if images_seen is None else {"images_seen": images_seen}
-    return _change(
-        session,
-        _running(run_id, lease),
-        heartbeats=RunRow.heartbeats + 1,
-        heartbeat_at=datetime.now(UTC),
-        **seen,
-    )
-
-
-def record_environment(
-    session: Session, lease: Lease, environment: dict[str, Any], changes: Sequence[str]
-) -> bool:
-    """What the run's training began in, and how that changed; False under another lease."""
-    return _change(
-        session,
-        _running(lease.run_id, lease),
-        environment=environment,
-        environment_changes=list(changes) or None,
-    )
-
-
-def is_cancel_requested(session: Session, run_id: int) -> bool:
-    """Whether somebody asked for the run's end; a run that was deleted counts as cancelled."""
-    query = select(RunRow.cancel_requested).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN))
-    return session.scalar(query) is not False
-
-
-def advance(session: Session, run_id: int, epoch: int, *, lease: Lease | None = None) -> bool:
-    """The run has reached `epoch`; False if it is not running any more, or under another lease."""
-    return _change(
-        session,
-        _running(run_id, lease),
-        epochs_done=epoch,
-        heartbeats=RunRow.heartbeats + 1,
-        images_seen=0,
-        heartbeat_at=datetime.now(UTC),
-    )
-
-
-def finish(
-    session: Session,
-    run_id: int,
-    status: str,
-    error: RunError | None = None,
-    *,
-    from_statuses: tuple[str, ...] = (RUNNING,),
-    lease: Lease | None = None,
-) -> bool:
-    """End a run whose status is one of `since`; False, and no change, otherwise.
-
-    With a lease, only the run that is under it.
-    """
-    now = datetime.now(UTC)
-    return _change_status(
-        session,
-        run_id,
-        from_statuses,
-        status,
-        error_type=error.type if error else None,
-        error_detail=error.detail if error else None,
-        lease=lease,
-        lease_owner=None,
-        # Whatever became of the clock: a run does not end before it began.
-        finished_at=_not_before(func.coalesce(RunRow.started_at, RunRow.created_at), now),
-    )
-
-
-def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
-    """Let a run whose worker is gone wait for another; False if it is under another lease."""
-    return _change_status(
-        session,
-        lease.run_id,
-        (QUEUED, RUNNING),
-        QUEUED,
-        lease=lease,
-        lease_owner=None,
-        images_seen=0,
-        lost_workers=RunRow.lost_workers + lost_workers,
-    )
-
-
-def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> bool:
-    """Let a run that has ended wait for a worker again; False if it has not ended."""
-    return _change_status(
-        session,
-        run_id,
-        TERMINAL,
-        QUEUED,
-        spec=spec,
-        epochs_total=epochs,
-        images_seen=0,
-        lost_workers=0,
-        cancel_requested=False,
-        error_type=None,
-        error_detail=None,
-        finished_at=None,
-    )
-
-
-def request_cancel(session: Session, run_id: int) -> bool:
-    """Ask a running run to end; False if it is not running."""
-    return _change(session, [RunRow.id == run_id, RunRow.status == RUNNING], cancel_requested=True)
-
-
-def mark_deleted(session: Session, run_id: int) -> None:
-    """Hide a run from every query for good; `deleted_runs.py` frees its rows and blobs."""
-    _change(session, [RunRow.id == run_id], status=DELETING, lease_owner=None)
-
-
-def _change_status(
-    session: Session,
-    run_id: int,
-    since: tuple[str, ...],
-    status: str,
-    *,
-    lease: Lease | None = None,
-    **values: Any,
-) -> bool:
-    """A change of status, told in the same transaction; False, and no change, from another one."""
-    where = [RunRow.id == run_id, RunRow.status.in_(since), *_under(lease)]
-    changed = _change(session, where, status=status, **values)
-    if changed:
-        # After the update: it holds the run's row, so that events are numbered one at a time.
-        events.add_status(session, run_id, status)
-    return changed
-
-
-def _running(run_id: int, lease: Lease | None) -> list[ColumnElement[bool]]:
-    return [RunRow.id == run_id, RunRow.status == RUNNING, *_under(lease)]
-
-
-def _under(lease: Lease | None) -> list[ColumnElement[bool]]:
-    if lease is None:
-        return []
-    return [
-        RunRow.attempt == lease.attempt,
-        func.coalesce(RunRow.lease_owner, NO_OWNER) == lease.owner,
-    ]
-
-
-def _not_before(earliest: Any, now: datetime) -> ColumnElement[datetime]:
-    moment = literal(now, UtcDateTime)
-    return case((earliest > moment, earliest), else_=moment)
-
-
-def _change(session: Session, where: list[ColumnElement[bool]], **values: Any) -> bool:
-    changed = session.execute(
-        update(RunRow).where(*where).values(**values).execution_options(synchronize_session=False)
-    )
-    return bool(cast("CursorResult[Any]", changed).rowcount)
+    return {status: found.get(status, 0) for status in RunStatus}
 
 
 def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:

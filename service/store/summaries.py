@@ -6,7 +6,7 @@ from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, ProbeRow, RunRow
-from service.store.run_status import HIDDEN, is_visible
+from service.store.run_status import HIDDEN_STATUSES, is_visible
 
 
 def sample_accuracies(
@@ -18,7 +18,7 @@ def sample_accuracies(
     query = (
         select(EpochRow.run_id, EpochRow.test_accuracy)
         .join(RunRow, RunRow.id == EpochRow.run_id)
-        .where(RunRow.status.not_in(HIDDEN))
+        .where(RunRow.status.not_in(HIDDEN_STATUSES))
         .where(EpochRow.run_id.in_(run_ids), (done - EpochRow.epoch) % step == 0)
         .order_by(EpochRow.run_id, EpochRow.epoch)
     )

@@ -11,7 +11,7 @@ from service.store import images
 from service.store.images import StoredImage
 from service.store.insert_missing import insert_missing
 from service.store.rows import ImageRow, ProbeRow, RunRow, UploadRow
-from service.store.run_status import QUEUED, RUNNING
+from service.store.run_status import RunStatus
 
 USE_RESOLUTION = timedelta(days=1)
 """How exact the moment of last use is: not every look at a heatmap is a write."""
@@ -120,5 +120,7 @@ def delete_unused(session: Session, max_idle: timedelta) -> int:
 
 
 def _waited_for(session: Session) -> list[str]:
-    specs = session.scalars(select(RunRow.spec).where(RunRow.status.in_((QUEUED, RUNNING))))
+    specs = session.scalars(
+        select(RunRow.spec).where(RunRow.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)))
+    )
     return [text for spec in specs for text in spec.get("probes", {}).get("images", [])]

@@ -14,7 +14,8 @@ from service.cli import main
 from service.cli.progress import Snapshot, follow, follow_all
 from service.core.spec import RunSpec
 from service.settings import Settings
-from service.store import runs, schema
+from service.store import run_lifecycle, runs, schema
+from service.store.run_status import RunStatus
 from service.store.store import Store, open_store
 
 
@@ -30,7 +31,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
             with store.write_session() as session:
                 runs.create(session, name, [tag], spec.model_dump(mode="json"), spec.epochs)
         with store.write_session() as session:
-            runs.finish(session, 2, runs.FAILED, from_statuses=(runs.QUEUED,))
+            run_lifecycle.finish(session, 2, RunStatus.FAILED, from_statuses=(RunStatus.QUEUED,))
         yield store
 
 
@@ -95,7 +96,7 @@ def test_nothing_is_deleted_where_one_of_the_runs_is_missing(store, camreel) -> 
 
 def test_nothing_is_deleted_where_one_of_the_runs_is_running(store, camreel) -> None:
     with store.write_session() as session:
-        runs.claim(session, 1)
+        run_lifecycle.claim(session, 1)
     assert "run 1 is running" in camreel("delete", "2", "1", "--yes").lower()
     assert set(statuses(store)) == {1, 2}
 

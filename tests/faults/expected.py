@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from service.store.runs import CANCELLED, FAILED, QUEUED, RUNNING, TERMINAL, Lease
+from service.store.run_lifecycle import Lease
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 
 MAX_ATTEMPTS = 3
 
@@ -10,17 +11,17 @@ MAX_ATTEMPTS = 3
 @dataclass
 class Expected:
     total: int
-    status: str = QUEUED
+    status: str = RunStatus.QUEUED
     done: int = -1
     attempt: int = 0
     strikes: int = 0
     cancel_requested: bool = False
     holder: Lease | None = None
-    told: list[dict] = field(default_factory=lambda: [{"status": QUEUED}])
+    told: list[dict] = field(default_factory=lambda: [{"status": RunStatus.QUEUED}])
 
     @property
     def ended(self) -> bool:
-        return self.status in TERMINAL
+        return self.status in TERMINAL_STATUSES
 
     def turn(self, status: str) -> None:
         self.status = status
@@ -29,7 +30,7 @@ class Expected:
     def taken(self, lease: Lease) -> None:
         self.attempt += 1
         self.holder = lease
-        self.turn(RUNNING)
+        self.turn(RunStatus.RUNNING)
 
     def reached(self, epoch: int) -> None:
         self.done = epoch
@@ -40,21 +41,21 @@ class Expected:
         self.turn(status)
 
     def cancelled(self) -> None:
-        if self.status == QUEUED:
-            self.finished(CANCELLED)
+        if self.status == RunStatus.QUEUED:
+            self.finished(RunStatus.CANCELLED)
         else:
             self.cancel_requested = True
 
     def left(self, strikes: int = 1) -> None:
         """Its worker is gone."""
         if self.strikes + strikes >= MAX_ATTEMPTS:
-            self.finished(FAILED)
+            self.finished(RunStatus.FAILED)
             return
         self.strikes += strikes
-        self.finished(QUEUED)
+        self.finished(RunStatus.QUEUED)
 
     def resumed(self, total: int) -> None:
         self.total = total
         self.strikes = 0
         self.cancel_requested = False
-        self.turn(QUEUED)
+        self.turn(RunStatus.QUEUED)

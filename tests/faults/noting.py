@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from service.jobs import ProcessExit, Task
-from service.store import runs
-from service.store.runs import Lease
+from service.store import run_lifecycle, runs
+from service.store.run_lifecycle import Lease
 from service.store.store import Store
 
 
@@ -54,7 +54,7 @@ class NotingExecutor:
         """A worker starts, and takes the run if it can."""
         self.waiting.remove(noted)
         with self.store.write_session() as session:
-            lease = runs.claim(session, noted.run_id, noted.owner)
+            lease = run_lifecycle.claim(session, noted.run_id, noted.owner)
         if lease is not None:
             self.running.append(noted)
         return lease

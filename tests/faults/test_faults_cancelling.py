@@ -11,8 +11,8 @@ from service.core.spec import RunSpec
 from service.errors import RunConflict
 from service.flows import deletion, training
 from service.flows.viewing import Viewer
-from service.store import events, runs
-from service.store.runs import CANCELLED, QUEUED, RUNNING, SUCCEEDED, TERMINAL
+from service.store import events, run_lifecycle, runs
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
 from tests.faults.noting import NotingExecutor
 from tests.faults.tiny import TINY
@@ -50,7 +50,7 @@ def test_of_fifty_cancels_of_a_run_that_waits_one_ends_it(waiting: Asked) -> Non
     run_id = waiting.ask("POST", "/runs", json=TINY).json()["id"]
     answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert sorted(answer.status_code for answer in answers) == [202] + [409] * (AT_ONCE - 1)
-    assert told(waiting.services.store, run_id) == [QUEUED, CANCELLED]
+    assert told(waiting.services.store, run_id) == [RunStatus.QUEUED, RunStatus.CANCELLED]
 
 
 def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None:
@@ -59,25 +59,25 @@ def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None
     lease = executor.take(executor.waiting[0])
     answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert {answer.status_code for answer in answers} == {202}
-    assert told(store, run_id) == [QUEUED, RUNNING]
+    assert told(store, run_id) == [RunStatus.QUEUED, RunStatus.RUNNING]
     with store.write_session() as session:
-        assert runs.finish(session, run_id, CANCELLED, lease=lease)
+        assert run_lifecycle.finish(session, run_id, RunStatus.CANCELLED, lease=lease)
     again = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert {answer.status_code for answer in again} == {409}
-    assert told(store, run_id) == [QUEUED, RUNNING, CANCELLED]
+    assert told(store, run_id) == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED]
 
 
 def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_path) -> None:
     for _ in range(ROUNDS):
         with store.write_session() as session:
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
-            lease = runs.claim(session, run_id, "worker")
+            lease = run_lifecycle.claim(session, run_id, "worker")
         together = threading.Barrier(2)
 
         def end_as_a_worker(run_id=run_id, lease=lease, together=together) -> None:
             together.wait()
             with store.write_session() as session:
-                runs.finish(session, run_id, SUCCEEDED, lease=lease)
+                run_lifecycle.finish(session, run_id, RunStatus.SUCCEEDED, lease=lease)
 
         def cancel(run_id=run_id, together=together) -> bool:
             together.wait()
@@ -91,8 +91,8 @@ def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_p
             ended, wished = threads.submit(end_as_a_worker), threads.submit(cancel)
             ended.result()
             wished.result()
-        assert status_of(store, run_id) == SUCCEEDED
-        assert sum(status in TERMINAL for status in told(store, run_id)) == 1
+        assert status_of(store, run_id) == RunStatus.SUCCEEDED
+        assert sum(status in TERMINAL_STATUSES for status in told(store, run_id)) == 1
 
 
 def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(

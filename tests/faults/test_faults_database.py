@@ -14,7 +14,8 @@ from service.errors import StoreBusy, StoreFull
 from service.flows import training
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
-from service.store import database, events, runs
+from service.store import database, events, run_lifecycle, runs
+from service.store.run_status import RunStatus
 from service.store.store import Store, open_store
 from tests.conftest import Service
 from tests.faults.tiny import TINY, undisturbed, weights
@@ -121,20 +122,20 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
     with open_store(migrated_postgres) as stopped, open_store(migrated_postgres) as other:
         with other.write_session() as session:
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
-            lease = runs.claim(session, run_id, "worker")
+            lease = run_lifecycle.claim(session, run_id, "worker")
 
         def hold_the_row_and_stop() -> None:
             with stopped.write_session() as session:
-                assert runs.advance(session, run_id, 0, lease=lease)
+                assert run_lifecycle.advance(session, run_id, 0, lease=lease)
                 with pytest.raises(StoreBusy), other.write_session() as waits:
-                    runs.update_heartbeat(waits, run_id, lease=lease)
+                    run_lifecycle.update_heartbeat(waits, run_id, lease=lease)
                 assert gone_on_within_ten_seconds()
 
         def gone_on_within_ten_seconds() -> bool:
             for _ in range(50):
                 try:
                     with other.write_session() as session:
-                        return runs.requeue(session, lease, lost_workers=1)
+                        return run_lifecycle.requeue(session, lease, lost_workers=1)
                 except StoreBusy:
                     continue
             return False
@@ -142,7 +143,7 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
         with pytest.raises(StoreBusy):
             hold_the_row_and_stop()
         with other.read_session() as session:
-            assert runs.get(session, run_id).status == runs.QUEUED
+            assert runs.get(session, run_id).status == RunStatus.QUEUED
 
 
 @pytest.fixture
@@ -186,15 +187,17 @@ def test_last_words_that_did_not_fit_are_told_by_the_exit_code(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail_at_epoch_one(monkeypatch, StoreFull("no room"), 3)
-    finish = runs.finish
+    finish = run_lifecycle.finish
 
-    def find_no_room(session, run_id, status, *more, since=(runs.RUNNING,), lease=None) -> bool:
+    def find_no_room(
+        session, run_id, status, *more, from_statuses=(RunStatus.RUNNING,), lease=None
+    ) -> bool:
         # The worker's own words; who started it finds room again.
-        if since == (runs.RUNNING,):
+        if from_statuses == (RunStatus.RUNNING,):
             raise StoreFull("no room")
-        return finish(session, run_id, status, *more, from_statuses=since, lease=lease)
+        return finish(session, run_id, status, *more, from_statuses=from_statuses, lease=lease)
 
-    monkeypatch.setattr(runs, "finish", find_no_room)
+    monkeypatch.setattr(run_lifecycle, "finish", find_no_room)
     spec = RunSpec.model_validate(TINY)
     run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
     with store.read_session() as session:

@@ -32,10 +32,11 @@ from service.flows.quarantine import expected_header
 from service.flows.recording import record_epoch
 from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
-from service.store import deleted_runs, epochs, events, runs
+from service.store import deleted_runs, epochs, events, run_lifecycle, runs
 from service.store.request_keys import RequestKey
 from service.store.rows import Base
-from service.store.runs import FAILED, QUEUED, RUNNING, SUCCEEDED, Lease
+from service.store.run_lifecycle import Lease
+from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.faults.expected import MAX_ATTEMPTS, Expected
 from tests.faults.noting import Noted, NotingExecutor
@@ -164,11 +165,11 @@ class Histories(RuleBasedStateMachine):
         elif not expected.ended:
             with pytest.raises(RunConflict):
                 training.resume_run(*args)
-        elif (asked or expected.status == SUCCEEDED) and total <= expected.done:
+        elif (asked or expected.status == RunStatus.SUCCEEDED) and total <= expected.done:
             with pytest.raises(InvalidValue):
                 training.resume_run(*args)
         elif total <= MOST_EPOCHS:
-            assert training.resume_run(*args).status == QUEUED
+            assert training.resume_run(*args).status == RunStatus.QUEUED
             expected.resumed(total)
 
     @precondition(lambda self: len(self.model) > 1)
@@ -178,7 +179,7 @@ class Histories(RuleBasedStateMachine):
         if expected is None:
             with pytest.raises(RunNotFound):
                 deletion.delete_run(self.store, run_id)
-        elif expected.status == RUNNING:
+        elif expected.status == RunStatus.RUNNING:
             with pytest.raises(RunConflict):
                 deletion.delete_run(self.store, run_id)
         else:
@@ -201,7 +202,7 @@ class Histories(RuleBasedStateMachine):
     def take_and_train(self, data: st.DataObject, epochs: int):
         noted = data.draw(st.sampled_from(self.executor.waiting))
         expected = self.model.get(noted.run_id)
-        waits = expected is not None and expected.status == QUEUED
+        waits = expected is not None and expected.status == RunStatus.QUEUED
         assert noted.job.should_start() == waits
         # A worker may have started just before the run was ended or taken elsewhere.
         lease = self.executor.take(noted)
@@ -234,9 +235,9 @@ class Histories(RuleBasedStateMachine):
         if worker not in self.all_workers:
             return
         expected = self.model.get(worker.lease.run_id)
-        status = SUCCEEDED if worker.done == worker.total else FAILED
+        status = RunStatus.SUCCEEDED if worker.done == worker.total else RunStatus.FAILED
         with self.store.write_session() as session:
-            ended = runs.finish(session, worker.lease.run_id, status, lease=worker.lease)
+            ended = run_lifecycle.finish(session, worker.lease.run_id, status, lease=worker.lease)
         assert ended == self.holds(worker)
         if ended and expected:
             expected.finished(status)
@@ -262,7 +263,7 @@ class Histories(RuleBasedStateMachine):
             with pytest.raises(RunNotFound):
                 self.executor.end(noted, -signal.SIGKILL)
             return
-        if expected.status == QUEUED and expected.attempt == noted.attempt:
+        if expected.status == RunStatus.QUEUED and expected.attempt == noted.attempt:
             expected.left()
         self.executor.end(noted, -signal.SIGKILL)
 
@@ -296,17 +297,23 @@ class Histories(RuleBasedStateMachine):
         for worker in self.all_workers:
             if worker.beats:
                 with self.store.write_session() as session:
-                    beat = runs.update_heartbeat(session, worker.lease.run_id, lease=worker.lease)
+                    beat = run_lifecycle.update_heartbeat(
+                        session, worker.lease.run_id, lease=worker.lease
+                    )
                 assert beat == self.holds(worker)
         alive = {worker.lease for worker in self.all_workers if worker.beats}
         lost = [i for i, run in self.model.items() if run.holder and run.holder not in alive]
         unknown = [
-            i for i, run in self.model.items() if run.status == QUEUED and not self.is_known(i)
+            i
+            for i, run in self.model.items()
+            if run.status == RunStatus.QUEUED and not self.is_known(i)
         ]
         assert sorted(self.rescuer.scan(self.now)) == sorted(lost + unknown)
         for run_id in lost:
             self.model[run_id].left()
-        assert all(self.is_known(i) for i, run in self.model.items() if run.status == QUEUED)
+        assert all(
+            self.is_known(i) for i, run in self.model.items() if run.status == RunStatus.QUEUED
+        )
         killed, self.executor.killed = self.executor.killed, []
         for noted in killed:
             for worker in [one for one in self.all_workers if one.noted is noted]:
@@ -328,7 +335,9 @@ class Histories(RuleBasedStateMachine):
         self.executor = NotingExecutor(self.store)
         self.rescuer = LeaseMonitor(self.store, self.executor, self.workspace)
         training.dispatch_queued(self.store, self.executor, self.workspace)
-        assert all(self.is_known(i) for i, run in self.model.items() if run.status == QUEUED)
+        assert all(
+            self.is_known(i) for i, run in self.model.items() if run.status == RunStatus.QUEUED
+        )
 
     # What always holds.
 

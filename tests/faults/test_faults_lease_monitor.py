@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from service.core.spec import RunSpec
 from service.flows import readiness
-from service.store import runs
+from service.store import run_lifecycle, runs
 from tests.faults.tiny import TINY
 from tests.processes import wait_until
 from tests.uploads.conftest import Asked
@@ -75,7 +75,7 @@ def lose_a_worker(one: Asked) -> int:
     spec = RunSpec.model_validate(TINY)
     with one.services.store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
-        assert runs.claim(session, run.id, "a worker that is gone")
+        assert run_lifecycle.claim(session, run.id, "a worker that is gone")
     return run.id
 
 

@@ -11,7 +11,8 @@ from service.errors import RunConflict
 from service.flows import deletion, training
 from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
-from service.store import runs
+from service.store import run_lifecycle, runs
+from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.faults.noting import NotingExecutor
 from tests.faults.tiny import TINY
@@ -59,11 +60,14 @@ def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Ex
 
 def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int) -> None:
     refusal = refusal_of(
-        deletion.delete_run, store, waiting, lambda session, one: runs.claim(session, one, "worker")
+        deletion.delete_run,
+        store,
+        waiting,
+        lambda session, one: run_lifecycle.claim(session, one, "worker"),
     )
     assert isinstance(refusal, RunConflict)
     with store.read_session() as session:
-        assert runs.get(session, waiting).status == runs.RUNNING
+        assert runs.get(session, waiting).status == RunStatus.RUNNING
 
 
 def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelled: int) -> None:
@@ -71,12 +75,12 @@ def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelle
         lambda store, one: training.extend_run(store, one, 7),
         store,
         cancelled,
-        lambda session, one: runs.resume(session, one, SPEC.model_dump(mode="json"), 5),
+        lambda session, one: run_lifecycle.resume(session, one, SPEC.model_dump(mode="json"), 5),
     )
     assert isinstance(refusal, RunConflict)
     with store.read_session() as session:
         run = runs.get(session, cancelled)
-    assert (run.status, run.epochs_total) == (runs.QUEUED, 5)
+    assert (run.status, run.epochs_total) == (RunStatus.QUEUED, 5)
 
 
 class Deleting(NotingExecutor):
@@ -86,7 +90,7 @@ class Deleting(NotingExecutor):
         super().kill(name)
         run_id = self.killed[-1].run_id
         with self.store.write_session() as session:
-            assert runs.finish(session, run_id, runs.CANCELLED)
+            assert run_lifecycle.finish(session, run_id, RunStatus.CANCELLED)
         deletion.delete_run(self.store, run_id)
 
 

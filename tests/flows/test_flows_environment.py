@@ -17,7 +17,8 @@ from service.flows.transfer.importing import import_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.settings import Settings
-from service.store import epochs, runs, schema, training_states
+from service.store import epochs, run_lifecycle, runs, schema, training_states
+from service.store.run_status import RunStatus
 from service.store.runs import Run
 from service.store.store import Store, open_store
 
@@ -138,7 +139,7 @@ def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on_and_why(
     for total in (3, 4):  # the second finds nothing new
         resume(store, workspace, run_id, total)
         run = run_of(store, run_id)
-        assert (run.status, run.epochs_done) == (runs.SUCCEEDED, total)
+        assert (run.status, run.epochs_done) == (RunStatus.SUCCEEDED, total)
         assert run.environment == began_in
         (reason,) = reasons_not_reproducible(run)
         assert reason == f"from epoch 3 on: torch 9.9.9 instead of {began_in['torch']}"
@@ -202,18 +203,20 @@ def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store
 def test_a_device_that_a_worker_has_is_taken(store: Store, device: str) -> None:
     spec = SPEC.model_copy(update={"device": device})
     run, _ = training.create_run(store, executor_with("cpu", "cuda"), spec)
-    assert run.status == runs.QUEUED
+    assert run.status == RunStatus.QUEUED
 
 
 def test_a_run_whose_device_is_gone_is_not_resumed(store: Store) -> None:
     run, _ = training.create_run(store, executor_with("cpu", "cuda"), CUDA)
     with store.write_session() as session:
-        runs.finish(session, run.id, runs.CANCELLED, from_statuses=(runs.QUEUED,))
+        run_lifecycle.finish(
+            session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+        )
     with pytest.raises(RunConflict, match="cuda"):
         training.extend_run(store, run.id, None, executor=executor_with("cpu"))
-    assert run_of(store, run.id).status == runs.CANCELLED
+    assert run_of(store, run.id).status == RunStatus.CANCELLED
     resumed = training.extend_run(store, run.id, None, executor=executor_with("cpu", "cuda"))
-    assert resumed.status == runs.QUEUED
+    assert resumed.status == RunStatus.QUEUED
 
 
 def test_a_device_that_is_gone_when_the_worker_starts_is_the_runs_error(
@@ -222,7 +225,7 @@ def test_a_device_that_is_gone_when_the_worker_starts_is_the_runs_error(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     executor = executor_with("cpu", "cuda")
     run = run_of(store, training.start_run(store, executor, workspace, CUDA).id)
-    assert (run.status, run.error.type) == (runs.FAILED, "device_unavailable")
+    assert (run.status, run.error.type) == (RunStatus.FAILED, "device_unavailable")
     assert "cuda" in run.error.detail
 
 

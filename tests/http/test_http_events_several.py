@@ -15,8 +15,9 @@ from service.app import create_app
 from service.core.spec import RunSpec
 from service.errors import StoreBusy
 from service.settings import Settings
-from service.store import epochs, runs
+from service.store import epochs, run_lifecycle, runs
 from service.store.epochs import Checkpoint, EpochMetrics
+from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.conftest import Service
 from tests.http.test_http_events import events
@@ -160,7 +161,7 @@ class App:
         spec = RunSpec(dataset="digits").model_dump(mode="json")
         with self.store.write_session() as session:
             run_id = runs.create(session, "", [], spec, 3).id
-            runs.claim(session, run_id, "somebody")
+            run_lifecycle.claim(session, run_id, "somebody")
         return run_id
 
     def add_epoch(self, run_id: int, epoch: int) -> None:
@@ -171,7 +172,7 @@ class App:
 
     def end(self, run_id: int) -> None:
         with self.store.write_session() as session:
-            runs.finish(session, run_id, runs.SUCCEEDED)
+            run_lifecycle.finish(session, run_id, RunStatus.SUCCEEDED)
 
 
 class Client:

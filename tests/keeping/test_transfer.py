@@ -42,6 +42,7 @@ from service.store import (
     images,
     imports,
     predictions,
+    run_lifecycle,
     runs,
     schema,
     training_states,
@@ -637,7 +638,7 @@ def test_others_write_while_a_run_is_imported_and_see_it_when_it_is_whole(
                     visible.extend(
                         {run.id for run in runs.list_newest(session, limit=9)} - {created.id}
                     )
-                    runs.mark_deleted(session, created.id)
+                    run_lifecycle.mark_deleted(session, created.id)
 
         monkeypatch.setattr(_Import, "_batches", batches_between_writes)
         run = import_run(store, exported)

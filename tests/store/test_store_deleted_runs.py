@@ -14,6 +14,7 @@ from service.store import (
     images,
     predictions,
     run_blobs,
+    run_lifecycle,
     runs,
     summaries,
     training_states,
@@ -22,7 +23,7 @@ from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
 from service.store.predictions import Prediction
 from service.store.rows import Base, RunRow
-from service.store.run_status import DELETING
+from service.store.run_status import HiddenStatus, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
 from service.store.training_states import StoredTrainingState
@@ -54,7 +55,9 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
             key = training_states.state_key(run.id, 1)
             store.blobs.put(session, key, b"state")
             training_states.replace(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
-            runs.finish(session, run.id, runs.CANCELLED, from_statuses=(runs.QUEUED,))
+            run_lifecycle.finish(
+                session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+            )
         return run
 
     return create
@@ -62,7 +65,7 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
 
 def mark(store: Store, run: Run) -> None:
     with store.write_session() as session:
-        runs.mark_deleted(session, run.id)
+        run_lifecycle.mark_deleted(session, run.id)
 
 
 def row_counts(store: Store) -> dict[str, int]:
@@ -99,11 +102,11 @@ def test_every_query_treats_a_deleted_run_as_gone_though_its_rows_are_there(
             epochs.get(session, run.id, 1)
         assert runs.get_progress(session, run.id) is None
         assert not runs.lock_shared(session, run.id)
-        assert runs.is_cancel_requested(session, run.id)
+        assert run_lifecycle.is_cancel_requested(session, run.id)
         assert runs.list_newest(session, limit=10) == []
         assert runs.list_newest(session, limit=10, tag="x", search="whole") == []
         assert not any(runs.count_by_status(session).values())
-        assert not any(runs.list_by_status(session, status) for status in runs.STATUSES)
+        assert not any(runs.list_by_status(session, status) for status in RunStatus)
         assert epochs.count(session) == (0, 0, 0)
         assert events.list_after(session, run.id, 0) == []
         assert images.list_probes(session, run.id) == []
@@ -124,19 +127,19 @@ def test_nothing_changes_a_deleted_run(store: Store, new_run, add_epoch) -> None
     run = new_run()
     add_epoch(run, 0)
     mark(store, run)
-    lease = runs.Lease(run.id, run.attempt, runs.NO_OWNER)
+    lease = runs.Lease(run.id, run.attempt, run_lifecycle.NO_OWNER)
     with store.write_session() as session:
-        assert runs.claim(session, run.id) is None
-        assert not runs.update_heartbeat(session, run.id)
-        assert not runs.advance(session, run.id, 1)
-        assert not runs.finish(session, run.id, runs.FAILED)
-        assert not runs.requeue(session, lease, lost_workers=1)
-        assert not runs.resume(session, run.id, {}, 9)
-        assert not runs.request_cancel(session, run.id)
+        assert run_lifecycle.claim(session, run.id) is None
+        assert not run_lifecycle.update_heartbeat(session, run.id)
+        assert not run_lifecycle.advance(session, run.id, 1)
+        assert not run_lifecycle.finish(session, run.id, RunStatus.FAILED)
+        assert not run_lifecycle.requeue(session, lease, lost_workers=1)
+        assert not run_lifecycle.resume(session, run.id, {}, 9)
+        assert not run_lifecycle.request_cancel(session, run.id)
         assert not epochs.quarantine(session, run.id, 0, "missing")
         runs.check_queue_limit(session, 1)  # it does not wait any more
     with store.read_session() as session:
-        assert session.scalar(select(RunRow.status)) == DELETING
+        assert session.scalar(select(RunRow.status)) == HiddenStatus.DELETING
 
 
 @pytest.mark.parametrize("pages", [ONE_BLOB_A_BATCH, 3, 1000])

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.errors import EpochNotFound, RunNotFound, StatementRefused
-from service.store import epochs, runs
+from service.store import epochs, run_lifecycle
 from service.store.epochs import Checkpoint, EpochMetrics
 
 UNTRAINED = EpochMetrics(None, None, 2.3, 0.1, [0.0, 0.2], 1.0, 0.25)
@@ -35,8 +35,8 @@ def test_an_epoch_that_is_not_there_is_told_with_those_that_are(store, new_run, 
     with store.read_session() as session, pytest.raises(EpochNotFound, match="it has none yet"):
         epochs.get(session, run.id, 0)
     with store.write_session() as session:
-        runs.claim(session, run.id)
-        runs.advance(session, run.id, 4)
+        run_lifecycle.claim(session, run.id)
+        run_lifecycle.advance(session, run.id, 4)
     add_epoch(run, 4)
     with store.read_session() as session, pytest.raises(EpochNotFound, match=r"epoch 5: .* 0 to 4"):
         epochs.get(session, run.id, 5)

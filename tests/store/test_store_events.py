@@ -5,8 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from alembic import command
 
-from service.store import epochs, events, runs, schema
+from service.store import epochs, events, run_lifecycle, runs, schema
 from service.store.epochs import Checkpoint
+from service.store.run_status import RunStatus
 
 
 def told(store, run: runs.Run, after: int = 0) -> list[tuple[int, object]]:
@@ -19,12 +20,12 @@ def told(store, run: runs.Run, after: int = 0) -> list[tuple[int, object]]:
 def test_a_run_is_told_from_its_queue_to_its_end(store, new_run, add_epoch):
     run, other = new_run(), new_run()
     with store.write_session() as session:
-        runs.claim(session, run.id)
+        run_lifecycle.claim(session, run.id)
     add_epoch(run, 0)
     add_epoch(other, 0)
     add_epoch(run, 1)
     with store.write_session() as session:
-        runs.finish(session, run.id, runs.SUCCEEDED)
+        run_lifecycle.finish(session, run.id, RunStatus.SUCCEEDED)
     everything = [(1, "queued"), (2, "running"), (3, 0), (4, 1), (5, "succeeded")]
     assert told(store, run) == everything
     assert told(store, run, after=3) == everything[3:]
@@ -44,9 +45,9 @@ def test_a_run_of_which_nothing_was_told_yet_has_told_0_events(store, new_run):
 def test_what_did_not_happen_is_not_told(store, new_run):
     run = new_run()
     with store.write_session() as session:
-        assert not runs.finish(session, run.id, runs.FAILED)
-        assert not runs.advance(session, run.id, 0)
-        assert not runs.request_cancel(session, run.id)
+        assert not run_lifecycle.finish(session, run.id, RunStatus.FAILED)
+        assert not run_lifecycle.advance(session, run.id, 0)
+        assert not run_lifecycle.request_cancel(session, run.id)
     assert told(store, run) == [(1, "queued")]
 
 
@@ -55,7 +56,7 @@ def test_what_is_rolled_back_leaves_no_gap(store, new_run, add_epoch):
 
     def claim_and_fail() -> None:
         with store.write_session() as session:
-            runs.claim(session, run.id)
+            run_lifecycle.claim(session, run.id)
             raise KeyError
 
     with pytest.raises(KeyError):
@@ -68,13 +69,13 @@ def test_what_is_rolled_back_leaves_no_gap(store, new_run, add_epoch):
 def test_changes_that_come_at_once_are_numbered_in_turn(store, new_run):
     run = new_run()
     with store.write_session() as session:
-        runs.claim(session, run.id)
+        run_lifecycle.claim(session, run.id)
 
     def change(i: int) -> None:
         with store.write_session() as session:
             if i == 4:
-                runs.finish(session, run.id, runs.CANCELLED)
-            elif runs.advance(session, run.id, i):
+                run_lifecycle.finish(session, run.id, RunStatus.CANCELLED)
+            elif run_lifecycle.advance(session, run.id, i):
                 epochs.add(session, run.id, i, MEASURES, Checkpoint("0" * 64, 1, f"{run.id}/{i}"))
 
     with ThreadPoolExecutor(8) as threads:
@@ -90,8 +91,8 @@ def test_runs_of_an_older_schema_are_told_by_the_migration(store, new_run, add_e
     for epoch in (0, 1):
         add_epoch(run, epoch)
     with store.write_session() as session:
-        runs.claim(session, run.id)
-        runs.finish(session, run.id, runs.FAILED)
+        run_lifecycle.claim(session, run.id)
+        run_lifecycle.finish(session, run.id, RunStatus.FAILED)
     config = schema._config()
     with store.engine.begin() as connection:
         config.attributes["connection"] = connection

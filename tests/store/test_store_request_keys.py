@@ -17,8 +17,9 @@ from service.core.spec import RunSpec
 from service.errors import KeyReused, QueueFull, RunNotFound
 from service.flows import deletion, training
 from service.flows.workspace import Workspace
-from service.store import request_keys, runs
+from service.store import request_keys, run_lifecycle, runs
 from service.store.request_keys import RequestKey
+from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.idle_executor import IdleExecutor
 
@@ -161,7 +162,7 @@ def test_a_queue_moves_when_a_run_leaves_it(store: Store, start: Start) -> None:
     with pytest.raises(QueueFull, match="wait as may: 1"):
         start(most=1)
     with store.write_session() as session:
-        runs.claim(session, run.id)
+        run_lifecycle.claim(session, run.id)
     start(most=1)
 
 
@@ -173,4 +174,4 @@ def test_runs_that_go_on_wait_in_the_same_queue(store: Store, start: Start) -> N
     found = at_once(6, lambda number: training.extend_run(store, ended[number].id, None, 3))
     assert sum(isinstance(one, QueueFull) for one in found) == 4
     with store.read_session() as session:
-        assert len(runs.list_by_status(session, runs.QUEUED)) == 3
+        assert len(runs.list_by_status(session, RunStatus.QUEUED)) == 3

@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from service.errors import RunNotFound
-from service.store import deleted_runs, runs
+from service.store import deleted_runs, run_lifecycle, runs
 from service.store.rows import Base, RunRow
+from service.store.run_status import RunStatus
 
 SPEC = {"epochs": 3, "optimizer": {"learning_rate": 0.1}, "name": "β", "tags": ["a"], "none": None}
 
@@ -23,7 +24,7 @@ def test_a_new_run_is_queued_and_has_seen_nothing(store):
     with store.read_session() as session:
         run = runs.get(session, created.id)
     assert run == created
-    assert (run.name, run.tags, run.status) == ("first β", ["b", "a"], runs.QUEUED)
+    assert (run.name, run.tags, run.status) == ("first β", ["b", "a"], RunStatus.QUEUED)
     assert run.spec == SPEC
     assert (run.epochs_done, run.epochs_total, run.images_seen) == (-1, 3, 0)
     assert (run.error, run.started_at, run.finished_at, run.heartbeat_at) == (None,) * 4
@@ -41,7 +42,7 @@ def test_a_run_that_is_not_there_is_not_found(store, new_run, run_id):
 def test_ids_count_up_and_are_never_given_again(store, new_run):
     first, second = new_run(), new_run()
     with store.write_session() as session:
-        runs.mark_deleted(session, second.id)
+        run_lifecycle.mark_deleted(session, second.id)
     with store.write_session() as session:
         deleted_runs.delete_run(session, store.blobs, second.id)
     assert first.id < second.id < new_run().id
@@ -90,15 +91,17 @@ def test_runs_are_found_by_tag(store, new_run):
 def test_runs_are_found_by_status(store, new_run):
     waiting, running, ended = new_run(), new_run(tags=("x",)), new_run(tags=("x",))
     with store.write_session() as session:
-        runs.claim(session, running.id)
-        runs.claim(session, ended.id)
-        runs.finish(session, ended.id, runs.SUCCEEDED)
+        run_lifecycle.claim(session, running.id)
+        run_lifecycle.claim(session, ended.id)
+        run_lifecycle.finish(session, ended.id, RunStatus.SUCCEEDED)
     with store.read_session() as session:
-        assert ids(runs.list_newest(session, limit=9, status=runs.QUEUED)) == [waiting.id]
-        assert ids(runs.list_newest(session, limit=9, status=runs.RUNNING)) == [running.id]
-        assert ids(runs.list_newest(session, limit=9, status=runs.SUCCEEDED, tag="x")) == [ended.id]
-        assert runs.list_newest(session, limit=9, status=runs.FAILED) == []
-        assert ids(runs.list_by_status(session, runs.QUEUED)) == [waiting.id]
+        assert ids(runs.list_newest(session, limit=9, status=RunStatus.QUEUED)) == [waiting.id]
+        assert ids(runs.list_newest(session, limit=9, status=RunStatus.RUNNING)) == [running.id]
+        assert ids(runs.list_newest(session, limit=9, status=RunStatus.SUCCEEDED, tag="x")) == [
+            ended.id
+        ]
+        assert runs.list_newest(session, limit=9, status=RunStatus.FAILED) == []
+        assert ids(runs.list_by_status(session, RunStatus.QUEUED)) == [waiting.id]
         assert runs.count_by_status(session) == {
             "queued": 1, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0,
         }  # fmt: skip
@@ -107,7 +110,7 @@ def test_runs_are_found_by_status(store, new_run):
 def test_runs_of_a_status_come_oldest_first(store, new_run):
     created = ids([new_run() for _ in range(3)])
     with store.read_session() as session:
-        assert ids(runs.list_by_status(session, runs.QUEUED)) == created
+        assert ids(runs.list_by_status(session, RunStatus.QUEUED)) == created
 
 
 OF_ACCESS = {"tokens", "sessions", "audit"}
@@ -136,8 +139,8 @@ def test_a_run_deleted_by_hand_takes_its_rows_along(store, new_run, add_epoch):
 def test_moments_are_utc(store, new_run):
     run = new_run()
     with store.write_session() as session:
-        runs.claim(session, run.id)
-        runs.finish(session, run.id, runs.SUCCEEDED)
+        run_lifecycle.claim(session, run.id)
+        run_lifecycle.finish(session, run.id, RunStatus.SUCCEEDED)
     with store.read_session() as session:
         run = runs.get(session, run.id)
     moments = [run.created_at, run.started_at, run.heartbeat_at, run.finished_at]
@@ -150,7 +153,7 @@ def test_moments_are_utc(store, new_run):
 def test_progress_of_many_runs_is_read_at_once_and_missing_runs_are_left_out(store, new_run):
     ids = [new_run().id for _ in range(3)]
     with store.write_session() as session:
-        runs.claim(session, ids[1])
+        run_lifecycle.claim(session, ids[1])
     missing = [ids[-1] + 1 + n for n in range(2 * runs.MAX_IDS_PER_QUERY)]
     with store.read_session() as session:
         progress = runs.get_progress_of_many(session, missing + ids)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event
 
-from service.store import heatmaps, images, runs, summaries
+from service.store import heatmaps, images, run_lifecycle, runs, summaries
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
 from tests.store.conftest import MEASURES
@@ -21,9 +21,9 @@ def trained(store, new_run, add_epoch):
     def make(last: int) -> runs.Run:
         run = new_run()
         with store.write_session() as session:
-            runs.claim(session, run.id)
+            run_lifecycle.claim(session, run.id)
             images.set_probes(session, run.id, [SEVEN])
-            runs.advance(session, run.id, last)
+            run_lifecycle.advance(session, run.id, last)
         for epoch in range(last + 1):
             add_epoch(run, epoch, replace(MEASURES, test_accuracy=epoch / 1000))
         return run

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import text
 
 from service.errors import StoreBusy, StoreFull
-from service.store import database, epochs, heatmaps, runs, schema
+from service.store import database, epochs, heatmaps, run_lifecycle, runs, schema
 from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
 from service.store.rows import UtcDateTime
@@ -35,7 +35,7 @@ def sqlite_file(migrated_sqlite: Path, tmp_path: Path) -> Path:
 
 def write_all_of_an_epoch(store: Store, session, run_id: int) -> None:
     key = f"runs/{run_id}/epochs/0.safetensors"
-    runs.advance(session, run_id, 0)
+    run_lifecycle.advance(session, run_id, 0)
     store.blobs.put(session, key, b"bytes")
     epochs.add(session, run_id, 0, MEASURES, Checkpoint("0" * 64, 5, key))
     one = Heatmap(run_id, 0, "test:0", 0, "proposed", "conv2", 1.0, 0.0, 1.0, "none", "e")
@@ -55,7 +55,7 @@ def what_is_seen(store: Store, run_id: int) -> tuple:
 def test_an_error_inside_leaves_nothing_of_the_block(store, new_run):
     run = new_run()
     with store.write_session() as session:
-        runs.claim(session, run.id)
+        run_lifecycle.claim(session, run.id)
 
     def write_and_be_interrupted() -> None:
         with store.write_session() as session:
@@ -73,7 +73,7 @@ def test_an_error_inside_leaves_nothing_of_the_block(store, new_run):
 def test_others_see_all_of_an_epoch_or_none(store, new_run, database_url):
     run = new_run()
     with store.write_session() as session:
-        runs.claim(session, run.id)
+        run_lifecycle.claim(session, run.id)
     with open_store(database_url) as other:
         with store.write_session() as session:
             write_all_of_an_epoch(store, session, run.id)
@@ -94,7 +94,7 @@ def test_eight_threads_that_write_at_once_lose_nothing(store):
         for turn in range(4):
             with store.write_session() as session:
                 run = runs.create(session, f"{i}/{turn}", ["all"], {}, 1)
-                runs.claim(session, run.id)
+                run_lifecycle.claim(session, run.id)
                 write_all_of_an_epoch(store, session, run.id)
             created.append(run.id)
         return created
@@ -120,7 +120,7 @@ def test_a_reader_that_turns_writer_would_fail_so_writers_say_so_first(store, ne
             runs.get(session, run.id)
             first_has_read.set()
             time.sleep(0.05)
-            return runs.claim(session, run.id) is not None
+            return run_lifecycle.claim(session, run.id) is not None
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(read_then_write)

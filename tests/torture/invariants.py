@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from service.store import epochs, events, heatmaps, inspection, predictions, runs, training_states
 from service.store.blobs.file import TEMPORARIES
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -27,7 +28,7 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
             _check_run(store, session, run, at_rest)
         assert inspection.count_orphans(session) == 0
         assert not list(inspection.check_integrity(session))
-    if all(run.status in runs.TERMINAL for run in found):
+    if all(run.status in TERMINAL_STATUSES for run in found):
         assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARIES)]
     for file in folder.glob("*.db"):
         with sqlite3.connect(file) as connection:
@@ -39,8 +40,8 @@ def _check_run(store: Store, session: Session, run: Run, at_rest: bool) -> None:
     assert [one.epoch for one in kept] == list(range(run.epochs_done + 1))
     assert inspection.list_epoch_numbers(session, run.id) == list(range(run.epochs_done + 1))
     assert run.epochs_done <= run.epochs_total == run.spec["epochs"]
-    assert (run.epochs_done == run.epochs_total) or run.status != runs.SUCCEEDED
-    assert (run.lease_owner is None) == (run.status != runs.RUNNING)
+    assert (run.epochs_done == run.epochs_total) or run.status != RunStatus.SUCCEEDED
+    assert (run.lease_owner is None) == (run.status != RunStatus.RUNNING)
     named = [(one.checkpoint.blob_key, one.checkpoint.sha256) for one in kept]
     state = training_states.get(session, run.id)
     assert (state.epoch if state else -1) == run.epochs_done

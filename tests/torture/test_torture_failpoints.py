@@ -17,8 +17,10 @@ from service.flows import training
 from service.flows.rescue import WORKER_LOST, LeaseMonitor
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
-from service.store import runs, schema
-from service.store.runs import Lease, Run
+from service.store import run_lifecycle, runs, schema
+from service.store.run_lifecycle import Lease
+from service.store.run_status import RunStatus
+from service.store.runs import Run
 from service.store.store import Store, open_store
 from tests.torture import invariants
 
@@ -123,11 +125,11 @@ def test_a_run_killed_at_a_step_of_a_commit_equals_the_undisturbed_one(
 ) -> None:
     run_id = new_run()
     assert worker(workspace, run_id, f"{name}:kill@2") == -signal.SIGKILL
-    assert read(store, run_id).status == runs.RUNNING
+    assert read(store, run_id).status == RunStatus.RUNNING
     invariants.check(store, tmp_path)
     assert abandon(store, workspace, run_id)
     assert worker(workspace, run_id) == 0
-    assert read(store, run_id).status == runs.SUCCEEDED
+    assert read(store, run_id).status == RunStatus.SUCCEEDED
     invariants.check(store, tmp_path)
     assert invariants.weights(store, run_id) == undisturbed
 
@@ -139,7 +141,7 @@ def test_a_full_disk_fails_the_run_and_keeps_its_epochs(
     # The third blob is the checkpoint of epoch 1.
     assert worker(workspace, run_id, "blob-written:full@3") == 0
     run = read(store, run_id)
-    assert (run.status, run.error.type, run.epochs_done) == (runs.FAILED, "disk_full", 0)
+    assert (run.status, run.error.type, run.epochs_done) == (RunStatus.FAILED, "disk_full", 0)
     invariants.check(store, tmp_path)
     training.extend_run(store, run_id, None)
     assert worker(workspace, run_id) == 0
@@ -150,10 +152,10 @@ def test_a_run_is_given_to_three_workers_and_then_fails(store, workspace, new_ru
     run_id = new_run()
     for attempt in (1, 2, 3):
         with store.write_session() as session:
-            assert runs.claim(session, run_id, str(attempt))
+            assert run_lifecycle.claim(session, run_id, str(attempt))
         assert abandon(store, workspace, run_id) == (attempt < 3)
     run = read(store, run_id)
-    assert (run.status, run.error, run.attempt) == (runs.FAILED, WORKER_LOST, 3)
+    assert (run.status, run.error, run.attempt) == (RunStatus.FAILED, WORKER_LOST, 3)
 
 
 class Submitted(InlineExecutor):
@@ -169,17 +171,17 @@ def test_a_lease_is_lost_by_the_watchers_clock_alone(store, workspace, new_run) 
     submitted = Submitted()
     rescuer = LeaseMonitor(store, submitted, workspace)
     with store.write_session() as session:
-        lease = runs.claim(session, run_id, "worker")
+        lease = run_lifecycle.claim(session, run_id, "worker")
     for now in (1000.0, 1029.0):
         assert rescuer.scan(now) == []
     with store.write_session() as session:
-        assert runs.update_heartbeat(session, run_id, lease=lease)
+        assert run_lifecycle.update_heartbeat(session, run_id, lease=lease)
     # It beat since: thirty seconds begin again, whatever moments the rows hold.
     assert rescuer.scan(1040.0) == []
     assert rescuer.scan(1070.0) == []
     assert rescuer.scan(1070.5) == [run_id]
     assert submitted.run_ids == [run_id]
-    assert read(store, run_id).status == runs.QUEUED
+    assert read(store, run_id).status == RunStatus.QUEUED
 
 
 @pytest.mark.parametrize("text", ["nowhere:kill", "after-blob:dance", "after-blob:kill@0"])

@@ -13,7 +13,8 @@ from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.jobs import ProcessExit, Task
 from service.jobs.inline import InlineExecutor
-from service.store import runs, schema
+from service.store import run_lifecycle, runs, schema
+from service.store.run_status import RunStatus
 from service.store.runs import Run
 from service.store.store import Store, open_store
 
@@ -61,7 +62,7 @@ def test_a_run_whose_worker_died_before_it_took_it_is_given_to_another(
     store, executor, run
 ) -> None:
     executor.jobs[0].on_exit(KILLED)
-    assert (read(store, run).status, read(store, run).lost_workers) == (runs.QUEUED, 1)
+    assert (read(store, run).status, read(store, run).lost_workers) == (RunStatus.QUEUED, 1)
     assert [job.arguments[1] for job in executor.jobs] == [run.id, run.id]
 
 
@@ -70,12 +71,12 @@ def test_a_run_that_three_workers_died_for_has_failed_whether_they_took_it_or_no
 ) -> None:
     executor.jobs[0].on_exit(KILLED)
     with store.write_session() as session:
-        assert runs.claim(session, run.id, executor.jobs[1].arguments[2])
+        assert run_lifecycle.claim(session, run.id, executor.jobs[1].arguments[2])
     executor.jobs[1].on_exit(KILLED)
-    assert read(store, run).status == runs.QUEUED
+    assert read(store, run).status == RunStatus.QUEUED
     executor.jobs[2].on_exit(KILLED)
     found = read(store, run)
-    assert (found.status, found.error.type) == (runs.FAILED, "worker_killed")
+    assert (found.status, found.error.type) == (RunStatus.FAILED, "worker_killed")
     assert len(executor.jobs) == 3
 
 
@@ -83,17 +84,17 @@ def test_a_worker_that_died_late_does_not_count_against_a_run_that_was_taken_sin
     store, executor, run
 ) -> None:
     with store.write_session() as session:
-        lease = runs.claim(session, run.id, "another service's worker")
-        assert runs.requeue(session, lease, lost_workers=0)
+        lease = run_lifecycle.claim(session, run.id, "another service's worker")
+        assert run_lifecycle.requeue(session, lease, lost_workers=0)
     executor.jobs[0].on_exit(KILLED)
-    assert (read(store, run).status, read(store, run).lost_workers) == (runs.QUEUED, 0)
+    assert (read(store, run).status, read(store, run).lost_workers) == (RunStatus.QUEUED, 0)
     assert len(executor.jobs) == 1
 
 
 def test_a_run_that_was_cancelled_while_its_worker_began_stays_so(store, executor, run) -> None:
     training.cancel_run(store, run.id)
     executor.jobs[0].on_exit(KILLED)
-    assert read(store, run).status == runs.CANCELLED
+    assert read(store, run).status == RunStatus.CANCELLED
     assert len(executor.jobs) == 1
 
 
@@ -104,7 +105,7 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
     first, second = (training.start_run(store, executor, workspace, spec) for _ in range(2))
     with store.write_session() as session:
         for one in (first, second):
-            assert runs.claim(session, one.id, "gone")
+            assert run_lifecycle.claim(session, one.id, "gone")
     abandon = training.requeue_or_fail
 
     def fail_for_the_first(store, workspace, lease, cause) -> bool:
@@ -117,4 +118,7 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
     rescuer.scan(0)
     with pytest.raises(StatementRefused):
         rescuer.scan(workspace.lease_seconds + 1)
-    assert (read(store, first).status, read(store, second).status) == (runs.RUNNING, runs.QUEUED)
+    assert (read(store, first).status, read(store, second).status) == (
+        RunStatus.RUNNING,
+        RunStatus.QUEUED,
+    )

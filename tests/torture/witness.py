@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.store import runs
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
 from tests.conftest import Service
 
@@ -113,7 +114,7 @@ class Witness:
     def _look_at_heartbeats(self) -> None:
         now = time.monotonic()
         with self._store.read_session() as session:
-            running = runs.list_by_status(session, runs.RUNNING)
+            running = runs.list_by_status(session, RunStatus.RUNNING)
         beats = {run.id: (run.attempt, run.heartbeats) for run in running}
         for run_id, beat in beats.items():
             last = self._beats.get(run_id)
@@ -123,4 +124,4 @@ class Witness:
 
 
 def _ended(run: dict[str, Any]) -> bool:
-    return run["status"] in runs.TERMINAL
+    return run["status"] in TERMINAL_STATUSES

@@ -1,7 +1,6 @@
 """Runs: start them, follow them, end them."""
 
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
@@ -19,12 +18,11 @@ from service.flows import deletion, training
 from service.flows.environment import reasons_not_reproducible
 from service.flows.summaries import Summary
 from service.store import runs
-from service.store.runs import STATUSES, Run
+from service.store.run_status import RunStatus
+from service.store.runs import Run
 from service.store.tokens import ADMIN, READ, RUN
 
 router = APIRouter(tags=["runs"], route_class=StrictJsonRoute)
-
-RunStatus = StrEnum("RunStatus", {status.upper(): status for status in STATUSES})  # type: ignore[misc]
 
 
 class RunProblem(BaseModel):

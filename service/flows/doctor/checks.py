@@ -22,10 +22,13 @@ from service.store import (
     inspection,
     jobs,
     run_blobs,
+    run_lifecycle,
     runs,
     schema,
 )
-from service.store.runs import Lease, Run
+from service.store.run_lifecycle import Lease
+from service.store.run_status import RunStatus
+from service.store.runs import Run
 from service.store.store import Store
 
 LOST_AFTER_SECONDS = 60.0
@@ -197,14 +200,14 @@ def _lost_runs(store: Store) -> Iterator[Finding]:
     for run in _running(store):
         if before.get(run.id) == (run.attempt, run.heartbeats):
             lease = Lease(run.id, run.attempt, run.lease_owner or "")
-            mend = partial(runs.requeue, lease=lease, lost_workers=0)
+            mend = partial(run_lifecycle.requeue, lease=lease, lost_workers=0)
             words = "it is running, but its worker sends no heartbeats: requeue it"
             yield Finding(Severity.WARNING, words, run.id, mend=mend)
 
 
 def _running(store: Store) -> list[Run]:
     with store.read_session() as session:
-        return runs.list_by_status(session, runs.RUNNING)
+        return runs.list_by_status(session, RunStatus.RUNNING)
 
 
 def _images(store: Store) -> Iterator[Finding]:
@@ -218,7 +221,7 @@ def _images(store: Store) -> Iterator[Finding]:
 
 def _all_runs(store: Store) -> list[Run]:
     with store.read_session() as session:
-        return [run for status in runs.STATUSES for run in runs.list_by_status(session, status)]
+        return [run for status in RunStatus for run in runs.list_by_status(session, status)]
 
 
 CHECKS: dict[str, Check] = {

@@ -33,6 +33,7 @@ from service.store import (
 from service.store.epochs import Epoch
 from service.store.heatmaps import EXTREME_FIELDS, Heatmap
 from service.store.images import StoredImage
+from service.store.run_status import TERMINAL_STATUSES
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -70,7 +71,7 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
     with store.read_session() as session:
         run = runs.get(session, run_id)
         there = epochs.list_epochs(session, run_id)
-    if run.status not in runs.TERMINAL:
+    if run.status not in TERMINAL_STATUSES:
         raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
     with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
         members = _Members(spool)

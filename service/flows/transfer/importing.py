@@ -53,6 +53,7 @@ from service.store.events import Event
 from service.store.heatmaps import EXTREME_FIELDS, Heatmap
 from service.store.images import StoredImage
 from service.store.predictions import Prediction
+from service.store.run_status import RunStatus
 from service.store.runs import Run, RunError
 from service.store.store import Store
 from service.store.training_states import StoredTrainingState
@@ -219,7 +220,7 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
     """The run's parts agree with each other. Raises ImportRefused."""
     run = manifest.run
     numbers = list(range(len(manifest.epochs)))
-    told: dict[str, list[Any]] = {"status": [*runs.STATUSES], "epoch": numbers}
+    told: dict[str, list[Any]] = {"status": [*RunStatus], "epoch": numbers}
     checks = {
         "its epochs are not 0 to the last one": [e.epoch for e in manifest.epochs] == numbers,
         "its last epoch is another than it says": run.epochs_done == len(numbers) - 1,
