@@ -1,4 +1,4 @@
-"""The application: everything wired, nothing decided."""
+"""The ASGI application: lifespan, routes, middleware."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,36 +8,31 @@ from fastapi_offline import FastAPIOffline
 
 from service import __version__, logs
 from service.api import problems
-from service.api.caching import ContentETags
-from service.api.first_asked import first_asked
-from service.api.middleware import protection
-from service.api.middleware.body_limits import BodyLimits
-from service.api.middleware.departures import Departures
-from service.api.middleware.methods import Methods
-from service.api.middleware.protection import Protection
-from service.api.middleware.ranges import Ranges
+from service.api.middleware import stack
+from service.api.preload_hints import preload_hints
 from service.api.resources import (
     atlas,
     audit,
     cams,
     catalogue,
+    csv_exports,
     docs,
     epochs,
     evaluation,
     events,
     health,
+    image_uploads,
     images,
     jobs,
     pictures,
     report,
     scores,
     session,
-    tables,
-    uploads,
 )
 from service.api.resources import runs as runs_api
 from service.api.route_table import RouteTable
 from service.api.scopes import declare_public
+from service.api.security_schema import add_security_schemes
 from service.api.services import open_services
 from service.settings import Settings
 from service.store.tokens import READ
@@ -50,13 +45,13 @@ RESOURCES = (
     cams,
     atlas,
     scores,
-    tables,
+    csv_exports,
     pictures,
     report,
     evaluation,
     jobs,
     images,
-    uploads,
+    image_uploads,
     catalogue,
     session,
     audit,
@@ -68,8 +63,6 @@ FRAMEWORK_ROUTES: dict[tuple[str, str], str | None] = {
     ("GET", f"/{docs.ASSETS}/{{path:path}}"): READ,
 }
 """Routes that FastAPI and fastapi-offline add, with the scope that each requires."""
-
-MAX_BODY_BYTES = 1 * 2**20
 
 DESCRIPTION = """
 Watch a convolutional network learn: train image classifiers, keep every epoch's checkpoint, and
@@ -106,31 +99,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    app.add_middleware(
-        BodyLimits,
-        most=MAX_BODY_BYTES,
-        others={("POST", "/images"): settings.max_upload_bytes},
-    )
-    app.add_middleware(ContentETags)
-    app.add_middleware(Departures)
-    app.add_middleware(Ranges)
     routers = [resource.router for resource in RESOURCES]
-    routers.append(declare_public(page.pages(first_asked)))
+    routers.append(declare_public(page.pages(preload_hints)))
     for router in routers:
         app.include_router(router)
     app.state.routes = routes = RouteTable.of(routers, FRAMEWORK_ROUTES)
-    app.add_middleware(Methods, routes=routes)
-    protection.install(
-        app,
-        routes,
-        Protection(
-            bind=settings.host,
-            allowed_hosts=settings.allowed_hosts,
-            cors_origins=settings.cors_origins,
-            rate_limit=settings.rate_limit,
-            sign_in_limit=settings.sign_in_limit,
-            log_requests=settings.log_requests,
-            root_path=settings.root_path,
-        ),
-    )
+    stack.install(app, routes, settings)
+    add_security_schemes(app, routes)
     return app

@@ -41,7 +41,7 @@ def conditional(
     return Response(content, media_type=media_type, headers=headers | extra())
 
 
-class ContentETags:
+class ContentETagMiddleware:
     """Tags answers to GET that have no ETag of their own by their bytes, and answers 304."""
 
     def __init__(self, app: ASGIApp) -> None:

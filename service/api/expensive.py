@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Header, Request, Response
 
-from service.api.asked import asked
 from service.api.caching import has_etag
-from service.api.middleware.departures import departure_of
+from service.api.concurrency import run_in_pool
+from service.api.middleware.client_disconnect import disconnect_signal
+from service.api.request_context import request_context
 from service.api.resources.jobs import JobResponse, accepted
-from service.api.running import in_lane
-from service.api.services import Services, ServiceSet
+from service.api.services import ApiServices, Services
 from service.api.work import Content, Description, Work
 from service.errors import CheckpointCorrupt
 from service.flows.computing import NotRecorded, reading_only
@@ -50,7 +50,7 @@ Prefer = Annotated[
 class Responder:
     """Answers a request for expensive work."""
 
-    services: ServiceSet
+    services: ApiServices
     request: Request
     respond_async: bool
 
@@ -70,7 +70,7 @@ class Responder:
     async def read(self, function: Callable[[], T]) -> T:
         """What the function returns, called in a thread of the reading lane."""
         lane = self.services.thread_pools[PoolName.READING]
-        return await in_lane(lane, function, departure=departure_of(self.request.scope))
+        return await run_in_pool(lane, function, disconnect=disconnect_signal(self.request.scope))
 
     async def _respond(self, work: Work) -> Response:
         first = await self.read(lambda: self._attempt(work))
@@ -80,11 +80,11 @@ class Responder:
             return await self._job(work)
         known = self.request.headers.get("if-none-match")
         key = first.etag if first is not None and first.etag else (*self._address, known)
-        content = await in_lane(
+        content = await run_in_pool(
             self.services.thread_pools[work.lane(first)],
             lambda: self._timed(work, lambda: self._content(work, first)),
             key=(work.kind.name, key),
-            departure=departure_of(self.request.scope),
+            disconnect=disconnect_signal(self.request.scope),
         )
         return content.response(self.request)
 
@@ -129,7 +129,7 @@ class Responder:
         return content
 
     async def _job(self, work: Work) -> Response:
-        who = asked(self.request.scope).who
+        who = request_context(self.request.scope).principal
         owner = who.rate_limit_key if who else ""
         identity = hashlib.sha256(repr((owner, *self._address)).encode()).hexdigest()
         href, jobs = self._href, self.services.jobs
@@ -138,7 +138,7 @@ class Responder:
             content = work.content()
             return JobResult(content.body, content.media_type, content.headers)
 
-        job = await in_lane(
+        job = await run_in_pool(
             self.services.thread_pools[PoolName.WRITING],
             lambda: jobs.start(work.kind.name, identity, owner, href, compute),
         )

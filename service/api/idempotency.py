@@ -5,10 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Response
 
-from service.api.asked import asked
+from service.api.request_context import request_context
 from service.store.request_keys import RequestKey
 
-Key = Annotated[
+IdempotencyKey = Annotated[
     str | None,
     Header(
         alias="Idempotency-Key",
@@ -20,7 +20,7 @@ Key = Annotated[
     ),
 ]
 
-REPLAYED = {
+REPLAYED_HEADER = {
     "Idempotent-Replayed": {
         "description": "`true` where the answer is that of an earlier request with this key.",
         "schema": {"type": "string", "const": "true"},
@@ -28,17 +28,17 @@ REPLAYED = {
 }
 
 
-async def _key_of_body(request: Request, key: Key = None) -> RequestKey | None:
+async def _key_of_body(request: Request, key: IdempotencyKey = None) -> RequestKey | None:
     return request_key(request, key, await request.body()) if key is not None else None
 
 
-BodyKey = Annotated[RequestKey | None, Depends(_key_of_body)]
+BodyRequestKey = Annotated[RequestKey | None, Depends(_key_of_body)]
 """The key of a request that its whole body tells from others."""
 
 
 def request_key(request: Request, key: str, content: bytes) -> RequestKey:
     """The key, of who asks alone, with a digest of method, path, query and content."""
-    who = asked(request.scope).who
+    who = request_context(request.scope).principal
     # Two clients may choose the same name, and neither is to be told what the other did under it.
     own = f"{who.rate_limit_key if who else ''}\0{key}".encode()
     url = request.url
@@ -46,7 +46,7 @@ def request_key(request: Request, key: str, content: bytes) -> RequestKey:
     return RequestKey(hashlib.sha256(own).hexdigest(), hashlib.sha256(parts + content).hexdigest())
 
 
-def tell_replayed(response: Response, replayed: bool) -> None:
+def set_replayed_header(response: Response, replayed: bool) -> None:
     """Say so where nothing was done again."""
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"

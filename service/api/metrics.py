@@ -31,7 +31,7 @@ GAUGES: dict[str, tuple[str, Callable[[ServiceStats], float | None]]] = {
 """A new gauge is a line here."""
 
 
-class Counted(Protocol):
+class CountingCache(Protocol):
     """A cache that counts."""
 
     hits: int
@@ -44,14 +44,14 @@ class Metrics(Collector):
     def __init__(
         self,
         vitals: Callable[[], ServiceStats],
-        caches: Mapping[str, Counted],
+        caches: Mapping[str, CountingCache],
         stream_count: Callable[[], int],
-        lanes: Callable[[], Mapping[PoolName, PoolLoad]],
+        pools: Callable[[], Mapping[PoolName, PoolLoad]],
     ) -> None:
         self._vitals = vitals
         self._caches = caches
         self._stream_count = stream_count
-        self._lanes = lanes
+        self._pools = pools
         self._registry = CollectorRegistry()
         self._registry.register(self)
         self.response_duration_seconds = Histogram(
@@ -106,7 +106,7 @@ class Metrics(Collector):
         waiting = GaugeMetricFamily(
             "camreel_lane_waiting", "Computations that wait for a thread.", labels=["lane"]
         )
-        for lane, load in self._lanes().items():
+        for lane, load in self._pools().items():
             running.add_metric([lane], load.running)
             waiting.add_metric([lane], load.waiting)
         jobs = GaugeMetricFamily("camreel_jobs", "Jobs by status.", labels=["status"])

@@ -11,7 +11,7 @@ from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new
 from starlette.types import Scope
 
 from service import errors
-from service.api.bounds import allowed_values
+from service.api.field_constraints import field_constraints
 from service.errors import CamreelError, InvalidValue, error_type
 
 STATUSES: dict[type[CamreelError], int] = {
@@ -107,7 +107,7 @@ def _handler() -> ExceptionHandler:
     )
 
 
-def recorded_problem(kind: str, detail: str) -> Problem:
+def stored_problem(kind: str, detail: str) -> Problem:
     """The problem of an error that was recorded by its type, as `error_type` names it."""
     statuses = {error_type(known): status for known, status in STATUSES.items()}
     return Problem(
@@ -177,7 +177,7 @@ def _validation_problem(
 def _field_error(request: Request, error: dict[str, Any]) -> dict[str, Any]:
     """A field's name, what is wrong, and its bounds. What the client sent is not sent back."""
     location = error["loc"]
-    allowed = allowed_values(request, location)
+    allowed = field_constraints(request, location)
     message = re.sub(r"^Value error, ", "", error["msg"])
     if allowed and error["type"] != "value_error":
         message += f" ({_spoken(allowed)})"

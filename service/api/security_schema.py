@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from service.api.middleware.access import COOKIE
+from service.api.middleware.access_control import SESSION_COOKIE
 from service.api.route_table import RouteTable
 from service.api.scopes import PUBLIC
 
@@ -17,13 +17,13 @@ SCHEMES = {
     "cookie": {
         "type": "apiKey",
         "in": "cookie",
-        "name": COOKIE,
+        "name": SESSION_COOKIE,
         "description": "Of `POST /session`. A change needs the header `X-CSRF-Token` as well.",
     },
 }
 
 
-def describe(app: FastAPI, routes: RouteTable) -> None:
+def add_security_schemes(app: FastAPI, routes: RouteTable) -> None:
     """Have the application's schema name what each operation asks for."""
     plain = app.openapi
 

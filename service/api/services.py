@@ -6,7 +6,7 @@ from typing import Annotated
 from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
-from service.api.event_hub import EventHub, StreamSlots
+from service.api.event_streams.broker import EventBroker, StreamSlots
 from service.api.metrics import Metrics
 from service.flows import services as flow_services
 from service.flows.service_stats import read_service_stats
@@ -17,17 +17,17 @@ HEALTH_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServiceSet(flow_services.ServiceSet):
+class ApiServices(flow_services.ServiceSet):
     """The flows, and what only a server has: streams, metrics, and limits on requests."""
 
-    event_hub: EventHub
+    event_broker: EventBroker
     stream_slots: StreamSlots
     metrics: Metrics
-    upload_places: CapacityLimiter  # of requests that upload an image
+    upload_slots: CapacityLimiter  # of requests that upload an image
     health_threads: CapacityLimiter  # of /readyz and /metrics
 
 
-def open_services(settings: Settings) -> ServiceSet:
+def open_services(settings: Settings) -> ApiServices:
     """The flows on the settings' database, with what a server needs beside them.
 
     Raises SchemaMismatch for a database that another version made.
@@ -35,9 +35,9 @@ def open_services(settings: Settings) -> ServiceSet:
     flows = flow_services.open_services(settings)
     slots = StreamSlots(settings.max_streams, settings.max_client_streams)
     caches = flows.viewer.caches | {"pictures": flows.pictures.cache}
-    return ServiceSet(
+    return ApiServices(
         **{field.name: getattr(flows, field.name) for field in fields(flows)},
-        event_hub=EventHub(),
+        event_broker=EventBroker(),
         stream_slots=slots,
         metrics=Metrics(
             lambda: read_service_stats(flows.store),
@@ -45,14 +45,14 @@ def open_services(settings: Settings) -> ServiceSet:
             lambda: slots.count,
             flows.thread_pools.loads,
         ),
-        upload_places=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
+        upload_slots=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
         health_threads=CapacityLimiter(HEALTH_THREADS),
     )
 
 
-async def _services(request: Request) -> ServiceSet:
-    services: ServiceSet = request.app.state.services
+async def _services(request: Request) -> ApiServices:
+    services: ApiServices = request.app.state.services
     return services
 
 
-Services = Annotated[ServiceSet, Depends(_services)]
+Services = Annotated[ApiServices, Depends(_services)]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from service.api.middleware.ranges import parse_range
+from service.api.middleware.range_requests import parse_range
 from service.errors import RangeNotSatisfiable
 from tests.access.conftest import Guarded
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from service.api.middleware.access import ADMITTED_SECONDS, Lookups
+from service.api.middleware.access_control import RECHECK_SECONDS, SharedQueries
 from service.core.spec import RunSpec
 from service.flows.credentials import digest
 from service.store import runs, tokens
@@ -29,7 +29,7 @@ def test_a_stream_ends_when_its_token_is_revoked(guarded: Any, shown: str) -> No
             token, headers = None, {"cookie": signed_in.headers["set-cookie"].partition(";")[0]}
         with ThreadPoolExecutor(1) as threads:
             stream = threads.submit(service.ask, "GET", path, token, headers=headers)
-            assert not wait_for([stream], 1.5 * ADMITTED_SECONDS).done
+            assert not wait_for([stream], 1.5 * RECHECK_SECONDS).done
             with store.write_session() as session:
                 token_id = tokens.get_by_digest(session, digest(service.tokens["read"])).id
                 tokens.revoke(session, token_id)
@@ -49,7 +49,7 @@ def test_requests_that_come_at_once_share_one_look_up_of_who_asks() -> None:
         return "principal"
 
     async def scenario() -> list[str]:
-        lookups = Lookups()
+        lookups = SharedQueries()
         first = asyncio.create_task(lookups.run("token", query))
         others = [asyncio.create_task(lookups.run("token", query)) for _ in range(50)]
         await asyncio.sleep(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from service.api.middleware.headers import HEADERS
+from service.api.middleware.security_headers import HEADERS
 from service.store import audit
 from service.web import page
 from tests.access.conftest import Guarded

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from service.api import run_events
+from service.api.event_streams import runs as run_events
 from service.app import create_app
 from service.core.spec import RunSpec
 from service.errors import StoreBusy

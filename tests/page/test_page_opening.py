@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from service.api.first_asked import opening
+from service.api.preload_hints import run_page_requests
 from tests.cli.test_cli_access import make
 from tests.page.conftest import EPOCHS
 from tests.page.reel import open_run, reel_is_drawn
@@ -57,7 +57,7 @@ def test_nothing_is_asked_for_twice(page: Page, watched: dict[str, Any], view: s
 )
 def test_hints_are_of_what_there_is(epochs: int, probes: int, view: str, asked: set[str]) -> None:
     always = {"", "epochs", "probes", "colormaps"}
-    found = {urlsplit(one).path for one in opening(7, epochs, probes, view)}
+    found = {urlsplit(one).path for one in run_page_requests(7, epochs, probes, view)}
     assert {one.removeprefix("/runs/7").strip("/") for one in found} == always | asked
 
 

@@ -7,16 +7,18 @@ from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-class BodyLimits:
+class BodyLimitMiddleware:
     """Refuses bodies larger than `most` bytes, or what `others` has for a method and path: 413.
 
     Not the framework's own limit, whose answer is plain text, and no problem.
     """
 
-    def __init__(self, app: ASGIApp, most: int, others: Mapping[tuple[str, str], int]) -> None:
+    def __init__(
+        self, app: ASGIApp, default_bytes: int, bytes_by_route: Mapping[tuple[str, str], int]
+    ) -> None:
         self._app = app
-        self._most = most
-        self._others = others
+        self._most = default_bytes
+        self._others = bytes_by_route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer at once where the head says too much; else count what comes."""

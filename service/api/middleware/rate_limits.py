@@ -11,7 +11,7 @@ from service.errors import RateLimited
 
 
 @dataclass(frozen=True)
-class Limit:
+class RateLimit:
     """So many requests in so many seconds, counted by key. Its name tells it from others."""
 
     name: str
@@ -21,9 +21,9 @@ class Limit:
     )
 
     @classmethod
-    def of(cls, name: str, text: str) -> "Limit":
+    def parse(cls, name: str, rate: str) -> "RateLimit":
         """From words: `3000/minute`. Raises ValueError for others."""
-        return cls(name, limits.parse(text))
+        return cls(name, limits.parse(rate))
 
     def count(self, key: str) -> dict[str, str]:
         """Count a request, and tell what is left in headers. Raises RateLimited."""

@@ -12,8 +12,8 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.asked import begin
 from service.api.problems import InternalError, problem_response
+from service.api.request_context import start_request_context
 from service.api.route_table import RouteTable
 
 PLAIN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # a UUID fits; a token of ours does not
@@ -23,12 +23,12 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class RequestLog:
+class RequestLogMiddleware:
     """Sees every answer, an unforeseen error's as well."""
 
     app: ASGIApp
     routes: RouteTable
-    logs: bool
+    is_logging: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, then write the line."""
@@ -36,7 +36,7 @@ class RequestLog:
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        asked = begin(scope, request_id, self.routes.template_of(scope["path"]))
+        asked = start_request_context(scope, request_id, self.routes.template_of(scope["path"]))
         started, status = time.perf_counter(), 0
 
         async def numbered(message: Message) -> None:
@@ -55,14 +55,14 @@ class RequestLog:
                     await problem_response(scope, InternalError())(scope, receive, numbered)
                 raise
             finally:
-                if self.logs:
+                if self.is_logging:
                     log.info(
                         "request",
                         method=scope["method"] if scope["method"] in METHODS else "other",
-                        route=asked.template,
+                        route=asked.route_template,
                         status=status,
                         ms=round((time.perf_counter() - started) * 1000, 1),
-                        who=asked.who.name if asked.who else None,
+                        who=asked.principal.name if asked.principal else None,
                     )
 
 

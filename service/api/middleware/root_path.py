@@ -17,21 +17,21 @@ from service.errors import InvalidValue
 _KEY = "camreel.root_path"
 
 
-def refuse_route(prefix: str, routes: RouteTable) -> None:
+def check_prefix(prefix: str, routes: RouteTable) -> None:
     """Raises InvalidValue for a prefix that begins like a route: a path would mean either."""
     taken = sorted(routes.first_segments())
     if prefix.split("/")[1] in taken:
         raise InvalidValue("root_path", f"begins like one of the service's own paths: {taken}")
 
 
-def root_path_of(scope: Scope) -> str:
+def root_path(scope: Scope) -> str:
     """`/camreel`; empty at the root of the origin, or where it is not known."""
     path: str = scope.get(_KEY, "")
     return path
 
 
 @dataclass(frozen=True)
-class RootPath:
+class RootPathMiddleware:
     """Takes the prefix off a request's path, and puts it before the path in `Location`."""
 
     app: ASGIApp

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.accept import preferred, takes_gzip
+from service.api.content_negotiation import accepts_gzip, negotiate_media_type
 from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
-from service.api.pages import RunId
+from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in
@@ -152,7 +152,7 @@ async def read_atlas(
     asked: Annotated[AtlasParameters, Query()],
 ) -> Response:
     """See RULE."""
-    kind = preferred(respond.request.headers.get("accept", ""), (PNG, JSON))
+    kind = negotiate_media_type(respond.request.headers.get("accept", ""), (PNG, JSON))
     return await _reply(respond, run_id, asked, kind, {"Vary": "Accept"})
 
 
@@ -204,7 +204,7 @@ async def _reply(
 ) -> Response:
     services = respond.services
     # Levels are half of what they could be; PNG is compressed by itself, and a layout is small.
-    coding = "gzip" if kind == LEVELS and takes_gzip(respond.request) else "identity"
+    coding = "gzip" if kind == LEVELS and accepts_gzip(respond.request) else "identity"
 
     def describe() -> Description:
         plan = services.atlases.plan(asked.query(run_id))

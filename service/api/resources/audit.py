@@ -5,7 +5,7 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.pages import Cursor, Limit, Page, page, read_cursor
+from service.api.pagination import Cursor, Page, PageLimit, decode_cursor, paginate
 from service.api.scopes import requires
 from service.api.services import Services
 from service.store import audit
@@ -31,10 +31,10 @@ class AuditEntryResponse(BaseModel):
 @router.get("/audit", summary="Who changed what, newest first")
 @requires(ADMIN)
 def list_audit(
-    services: Services, limit: Limit = 50, cursor: Cursor = None
+    services: Services, limit: PageLimit = 50, cursor: Cursor = None
 ) -> Page[AuditEntryResponse]:
     """Entries, newest first; nothing deletes them."""
-    before = read_cursor(cursor)
+    before = decode_cursor(cursor)
     with services.store.read_session() as session:
         found = audit.list_newest(session, limit=limit + 1, before=before)
-    return page(found, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)
+    return paginate(found, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import CamQuery
 from service.api.numbers import finite_or_none
-from service.api.pages import EpochNumber, RunId
+from service.api.pagination import EpochNumber, RunId
 from service.api.scopes import requires
 from service.api.work import ALL_EPOCHS, Description, Work, described_picture
 from service.core.cams.blank import DEFAULT_EPSILON, Blank

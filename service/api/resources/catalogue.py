@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from service.api.pages import Page
+from service.api.pagination import Page
 from service.api.scopes import requires
 from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS, RECOMMENDED

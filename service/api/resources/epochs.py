@@ -6,7 +6,15 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from service.api.caching import conditional
-from service.api.pages import Cursor, EpochNumber, Limit, Page, RunId, page, read_cursor
+from service.api.pagination import (
+    Cursor,
+    EpochNumber,
+    Page,
+    PageLimit,
+    RunId,
+    decode_cursor,
+    paginate,
+)
 from service.api.scopes import requires
 from service.api.services import Services
 from service.store import epochs
@@ -56,15 +64,15 @@ def answer(epoch: Epoch) -> EpochResponse:
 @router.get("/runs/{run_id}/epochs", summary="The epochs of a run, in order")
 @requires(READ)
 def list_epochs(
-    services: Services, run_id: RunId, limit: Limit = 50, cursor: Cursor = None
+    services: Services, run_id: RunId, limit: PageLimit = 50, cursor: Cursor = None
 ) -> Page[EpochResponse]:
     """Epoch 0 is the untrained network. An epoch is seen only when its checkpoint is whole."""
-    after = read_cursor(cursor)
+    after = decode_cursor(cursor)
     with services.store.read_session() as session:
         found = epochs.list_epochs(
             session, run_id, after=-1 if after is None else after, limit=limit + 1
         )
-    return page(found, limit, answer, lambda epoch: epoch.epoch)
+    return paginate(found, limit, answer, lambda epoch: epoch.epoch)
 
 
 @router.get("/runs/{run_id}/epochs/{epoch}", summary="One epoch")

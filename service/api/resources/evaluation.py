@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.expensive import RESPONSES, Respond
 from service.api.numbers import finite_or_none
-from service.api.pages import EpochNumber, Page, RunId
+from service.api.pagination import EpochNumber, Page, RunId
 from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in
 from service.core.cams.methods import PAPER_METHODS

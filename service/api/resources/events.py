@@ -8,14 +8,14 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator
 
-from service.api.asked import asked, client_of
-from service.api.event_stream import stream
-from service.api.event_topics import Topic
-from service.api.job_events import JobSource, JobTopic
-from service.api.pages import RunId, digits
-from service.api.run_events import RunSource, RunTopic
+from service.api.event_streams.jobs import JobPoller, JobSubscription
+from service.api.event_streams.runs import RunPoller, RunSubscription
+from service.api.event_streams.stream import stream_events
+from service.api.event_streams.subscriptions import Subscription
+from service.api.pagination import RunId, require_digits
+from service.api.request_context import client_address, request_context
 from service.api.scopes import requires
-from service.api.services import Services, ServiceSet
+from service.api.services import ApiServices, Services
 from service.errors import InvalidValue, RunNotFound
 from service.flows.access import LOCAL_USER
 from service.store import runs
@@ -96,14 +96,16 @@ class EventStreamResponse(StreamingResponse):
         super().__init__(chunks, status_code, headers)
 
 
-Number = Annotated[int | None, BeforeValidator(digits)]
+Number = Annotated[int | None, BeforeValidator(require_digits)]
 
 
 async def _slot(request: Request, services: Services) -> AsyncIterator[None]:
     """Holds one of the streams that may be open, until the response has ended."""
-    who = asked(request.scope).who
-    client = client_of(request.scope) if who is None or who is LOCAL_USER else who.rate_limit_key
-    with services.stream_slots.acquired(client):
+    who = request_context(request.scope).principal
+    client = (
+        client_address(request.scope) if who is None or who is LOCAL_USER else who.rate_limit_key
+    )
+    with services.stream_slots.acquire(client):
         yield
 
 
@@ -119,7 +121,7 @@ async def _run_topic(
             alias="Last-Event-ID", ge=0, le=MAX_NUMBER, description="The same, and goes before it."
         ),
     ] = None,
-) -> RunTopic:
+) -> RunSubscription:
     # A client that comes back has the address that it first came with, and a later number.
     number = (after or 0) if last_event_id is None else last_event_id
     field = "after" if last_event_id is None else "Last-Event-ID"
@@ -153,7 +155,7 @@ async def _topics(
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", description="The same, and goes before it.")
     ] = None,
-) -> list[Topic]:
+) -> list[Subscription]:
     """Before the stream begins, so that what is wrong can still be answered as a problem."""
     ids = _parse_ids("runs", run_ids, MAX_RUNS) if run_ids or not job_ids else []
     jobs = _parse_ids("jobs", job_ids, MAX_JOBS) if job_ids else []
@@ -179,10 +181,10 @@ async def _topics(
 )
 @requires(READ)
 async def read_events(
-    services: Services, topic: Annotated[RunTopic, Depends(_run_topic)]
+    services: Services, topic: Annotated[RunSubscription, Depends(_run_topic)]
 ) -> EventStreamResponse:
     """See RUN_DESCRIPTION."""
-    return EventStreamResponse(stream(services.event_hub, [topic], several=False))
+    return EventStreamResponse(stream_events(services.event_broker, [topic], multiplexed=False))
 
 
 @router.get(
@@ -195,23 +197,29 @@ async def read_events(
 )
 @requires(READ)
 async def read_all_events(
-    services: Services, topics: Annotated[list[Topic], Depends(_topics)]
+    services: Services, topics: Annotated[list[Subscription], Depends(_topics)]
 ) -> EventStreamResponse:
     """See DESCRIPTION."""
-    return EventStreamResponse(stream(services.event_hub, topics, several=True))
+    return EventStreamResponse(stream_events(services.event_broker, topics, multiplexed=True))
 
 
-async def _read_runs(services: ServiceSet, ids: Collection[int]) -> dict[int, Run]:
+async def _read_runs(services: ApiServices, ids: Collection[int]) -> dict[int, Run]:
     def query() -> dict[int, Run]:
         with services.store.read_session() as session:
             return runs.get_many(session, ids)
 
-    return await services.event_hub.read(query)
+    return await services.event_broker.read(query)
 
 
 def _topic(
-    services: ServiceSet, run_id: int, run: Run | None, number: int, field: str, *, sends_gone: bool
-) -> RunTopic:
+    services: ApiServices,
+    run_id: int,
+    run: Run | None,
+    number: int,
+    field: str,
+    *,
+    sends_gone: bool,
+) -> RunSubscription:
     """A run from the event after `number` on. Raises InvalidValue for one beyond its last."""
     if run is not None and number > run.last_event:
         raise InvalidValue(
@@ -219,16 +227,16 @@ def _topic(
             f"run {run_id} has told {run.last_event} events so far",
             {"minimum": 0, "maximum": run.last_event},
         )
-    source = services.event_hub.source(RunSource, lambda: RunSource(services))
-    return RunTopic(source, run_id, run, number, sends_gone=sends_gone)
+    source = services.event_broker.get_poller(RunPoller, lambda: RunPoller(services))
+    return RunSubscription(source, run_id, run, number, sends_gone=sends_gone)
 
 
-async def _job_topics(services: ServiceSet, ids: Collection[int]) -> list[Topic]:
+async def _job_topics(services: ApiServices, ids: Collection[int]) -> list[Subscription]:
     if not ids:
         return []
-    source = services.event_hub.source(JobSource, lambda: JobSource(services))
-    job_by_id = await services.event_hub.read(lambda: source.states(list(ids)))
-    return [JobTopic(source, job_id, job_by_id.get(job_id)) for job_id in ids]
+    source = services.event_broker.get_poller(JobPoller, lambda: JobPoller(services))
+    job_by_id = await services.event_broker.read(lambda: source.poll(list(ids)))
+    return [JobSubscription(source, job_id, job_by_id.get(job_id)) for job_id in ids]
 
 
 def _parse_ids(field: str, texts: list[str] | None, most: int) -> list[int]:

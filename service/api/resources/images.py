@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from service.api.caching import conditional
-from service.api.pages import Page, RunId
+from service.api.pagination import Page, RunId
 from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, BeforeValidator, Field
 
-from service.api.asked import Who
-from service.api.pages import Cursor, Limit, Page, digits, page, read_cursor
-from service.api.problems import recorded_problem
-from service.api.running import changing
+from service.api.concurrency import run_in_write_pool
+from service.api.pagination import Cursor, Page, PageLimit, decode_cursor, paginate, require_digits
+from service.api.problems import stored_problem
+from service.api.request_context import CurrentPrincipal
 from service.api.scopes import requires
 from service.api.services import Services
 from service.api.work import Content
@@ -21,7 +21,7 @@ router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[
     int,
-    BeforeValidator(digits),
+    BeforeValidator(require_digits),
     Path(ge=1, le=2**63 - 1, description="The job's id.", examples=[1]),
 ]
 
@@ -65,7 +65,7 @@ def answer(job: Job) -> JobResponse:
         href, media_type = f"/jobs/{job.id}/result", job.result_media_type or ""
         result = JobResultResponse(href=href, media_type=media_type, bytes=job.result_bytes)
     if job.error is not None:
-        problem = recorded_problem(job.error.type, job.error.detail)
+        problem = stored_problem(job.error.type, job.error.detail)
         error = JobProblem.model_validate(problem.marshal())
     values: dict[str, Any] = vars(job)
     return JobResponse.model_validate({**values, "result": result, "error": error})
@@ -86,16 +86,16 @@ def accepted(job: Job) -> Response:
 def list_jobs(
     services: Services,
     status: Annotated[JobStatus | None, Query(description="Only jobs of this status.")] = None,
-    limit: Limit = 50,
+    limit: PageLimit = 50,
     cursor: Cursor = None,
 ) -> Page[JobResponse]:
     """A GET of expensive work with the header `Prefer: respond-async` creates one.
 
     An ended job is removed after an hour (CAMREEL_JOB_SECONDS).
     """
-    before = read_cursor(cursor)
+    before = decode_cursor(cursor)
     found = services.jobs.newest(limit=limit + 1, before=before, status=status)
-    return page(found, limit, answer, lambda job: job.id)
+    return paginate(found, limit, answer, lambda job: job.id)
 
 
 @router.get("/jobs/{job_id}", summary="One job")
@@ -119,7 +119,7 @@ def read_job_result(services: Services, request: Request, job_id: JobId) -> Resp
     """The bytes and headers that the request would have been answered with; why, if it failed."""
     job = services.jobs.get(job_id)
     if job.error is not None:
-        raise recorded_problem(job.error.type, job.error.detail)
+        raise stored_problem(job.error.type, job.error.detail)
     result = services.jobs.result(job_id)
     return Content(result.content, result.media_type, result.headers).response(request)
 
@@ -133,8 +133,8 @@ def read_job_result(services: Services, request: Request, job_id: JobId) -> Resp
     },
 )
 @requires(READ)
-@changing
-def delete_job(services: Services, job_id: JobId, who: Who) -> Response:
+@run_in_write_pool
+def delete_job(services: Services, job_id: JobId, who: CurrentPrincipal) -> Response:
     """Cancel it if it waits or runs: 202; its work ends within a second. If it has ended, remove
     it with its result: 204. For whoever asked for it, or the scope admin.
     """

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
-from service.api.pages import RunId
+from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in, described_picture

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
-from service.api.pages import RunId
+from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work

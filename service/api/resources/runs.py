@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.idempotency import REPLAYED, BodyKey, tell_replayed
-from service.api.pages import Cursor, Limit, Page, RunId, page, read_cursor
-from service.api.running import changing
+from service.api.concurrency import run_in_write_pool
+from service.api.idempotency import REPLAYED_HEADER, BodyRequestKey, set_replayed_header
+from service.api.pagination import Cursor, Page, PageLimit, RunId, decode_cursor, paginate
 from service.api.scopes import requires
-from service.api.services import Services, ServiceSet
+from service.api.services import ApiServices, Services
 from service.api.strict_json import StrictJsonRoute
 from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
 from service.core.spec import Tag as TagText
@@ -129,7 +129,7 @@ class RunResponse(BaseModel):
     )
 
 
-def answer(services: ServiceSet, run: Run) -> RunResponse:
+def answer(services: ApiServices, run: Run) -> RunResponse:
     """The run as clients see it."""
     (found,) = services.summaries.of([run])
     return _answer(run, found)
@@ -149,14 +149,14 @@ def _answer(run: Run, summary: Summary) -> RunResponse:
     "/runs",
     status_code=201,
     summary="Start a run",
-    responses={201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}}},
+    responses={201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED_HEADER}}},
 )
 @requires(RUN)
-@changing
+@run_in_write_pool
 def create_run(
     services: Services,
     response: Response,
-    key: BodyKey,
+    key: BodyRequestKey,
     spec: Annotated[
         RunSpec,
         Body(
@@ -183,7 +183,7 @@ def create_run(
         services.store, services.executor, services.workspace, spec, services.max_queued_runs, key
     )
     response.headers["Location"] = f"/runs/{run.id}"
-    tell_replayed(response, replayed)
+    set_replayed_header(response, replayed)
     return answer(services, run)
 
 
@@ -197,17 +197,17 @@ def list_runs(
         PartOfName | None,
         Query(description="Only runs whose name has this in it, in whatever case."),
     ] = None,
-    limit: Limit = 50,
+    limit: PageLimit = 50,
     cursor: Cursor = None,
 ) -> Page[RunResponse]:
     """Runs, newest first."""
-    before = read_cursor(cursor)
+    before = decode_cursor(cursor)
     with services.store.read_session() as session:
         found = runs.list_newest(
             session, limit=limit + 1, before=before, status=status, tag=tag, search=search
         )
     told = list(zip(found, services.summaries.of(found), strict=True))
-    return page(told, limit, lambda one: _answer(*one), lambda one: one[0].id)
+    return paginate(told, limit, lambda one: _answer(*one), lambda one: one[0].id)
 
 
 @router.get("/runs/{run_id}", summary="One run")
@@ -221,7 +221,7 @@ def read_run(services: Services, run_id: RunId) -> RunResponse:
 
 @router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
 @requires(RUN)
-@changing
+@run_in_write_pool
 def cancel_run(services: Services, run_id: RunId) -> RunResponse:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
     return answer(services, training.cancel_run(services.store, run_id))
@@ -243,7 +243,7 @@ class Resumption(BaseModel):
 
 @router.post("/runs/{run_id}/resume", status_code=202, summary="Resume or extend a run")
 @requires(RUN)
-@changing
+@run_in_write_pool
 def resume_run(
     services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
 ) -> RunResponse:
@@ -261,7 +261,7 @@ def resume_run(
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
 @requires(ADMIN)
-@changing
+@run_in_write_pool
 def delete_run(services: Services, run_id: RunId) -> None:
     """Delete it with its checkpoints and maps; a running one is refused.
 

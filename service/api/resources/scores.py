@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
-from service.api.pages import RunId
+from service.api.pagination import RunId
 from service.api.scopes import requires
 from service.api.work import Description, Work
 from service.flows.scores import Scores, score_request

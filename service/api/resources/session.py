@@ -6,10 +6,10 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from service.api.asked import Who, asked
-from service.api.middleware.access import COOKIE, cookie_of
-from service.api.middleware.root_path import root_path_of
-from service.api.running import changing
+from service.api.concurrency import run_in_write_pool
+from service.api.middleware.access_control import SESSION_COOKIE, session_cookie
+from service.api.middleware.root_path import root_path
+from service.api.request_context import CurrentPrincipal, request_context
 from service.api.scopes import PUBLIC, requires
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute
@@ -45,16 +45,16 @@ class SessionResponse(BaseModel):
 
 @router.post("/session", summary="Sign in with a token")
 @requires(PUBLIC)
-@changing
+@run_in_write_pool
 def sign_in(
     services: Services, request: Request, response: Response, body: SignInBody
 ) -> SessionResponse:
     """A cookie that no script reads and no other site sends, for 12 hours without use or 7 days."""
     secret, who = access.sign_in(services.store, body.token)
-    asked(request.scope).who = who
+    request_context(request.scope).principal = who
     assert who.expires_at is not None, "a sign-in ends"  # noqa: S101  for mypy
     response.set_cookie(
-        COOKIE,
+        SESSION_COOKIE,
         secret,
         path=_cookie_path(request),
         max_age=int(access.MAX_SESSION_AGE.total_seconds()),
@@ -68,7 +68,7 @@ def sign_in(
 
 @router.get("/session", summary="Who asks")
 @requires(READ)
-def read_session(response: Response, who: Who) -> SessionResponse:
+def read_session(response: Response, who: CurrentPrincipal) -> SessionResponse:
     """Who, and what for they may."""
     response.headers["Cache-Control"] = "no-store"
     return _answer(who)
@@ -76,19 +76,21 @@ def read_session(response: Response, who: Who) -> SessionResponse:
 
 @router.delete("/session", status_code=204, summary="Sign out")
 @requires(READ)
-@changing
+@run_in_write_pool
 def sign_out(services: Services, request: Request, response: Response) -> None:
     """The cookie is good for nothing from now on."""
-    secret = cookie_of(request.headers)
+    secret = session_cookie(request.headers)
     if secret:
         access.sign_out(services.store, secret)
         services.credentials.evict(CredentialKind.COOKIE, secret)
-    response.delete_cookie(COOKIE, path=_cookie_path(request), httponly=True, samesite="strict")
+    response.delete_cookie(
+        SESSION_COOKIE, path=_cookie_path(request), httponly=True, samesite="strict"
+    )
 
 
 def _cookie_path(request: Request) -> str:
     # What else a proxy shows on the same origin is not sent the cookie.
-    return root_path_of(request.scope) or "/"
+    return root_path(request.scope) or "/"
 
 
 def _answer(who: Principal) -> SessionResponse:

@@ -26,7 +26,7 @@ interface Column {
 // computed comes in small ones, so that columns appear while the rest is being made.
 const RECORDED = ["conventional", "proposed"];
 const RECORDED_AT_ONCE = 128;
-const WHOLE_AT_MOST = 1_500; // cells a method; `service/api/first_asked.py` tells a browser the same
+const WHOLE_AT_MOST = 1_500; // cells a method; `service/api/preload_hints.py` tells a browser the same
 const COMPUTED_AT_ONCE = 4;
 
 export class Reel {

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import BlankQuery
-from service.api.pages import RunId
+from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work

@@ -31,7 +31,7 @@ HSTS = "max-age=31536000"
 
 
 @dataclass(frozen=True)
-class SecurityHeaders:
+class SecurityHeadersMiddleware:
     """Adds them where the answer has none of its own: the page has its own policy."""
 
     app: ASGIApp

@@ -13,27 +13,27 @@ _KEY = "camreel.asked"
 
 
 @dataclass
-class Asked:
+class RequestContext:
     """A request's identity, the route that it is for, and who asks."""
 
-    id: str
-    template: str | None = None  # the path of its route; None for one that no route has
-    who: Principal | None = None
+    request_id: str
+    route_template: str | None = None  # the path of its route; None for one that no route has
+    principal: Principal | None = None
 
 
-def asked(scope: Scope) -> Asked:
+def request_context(scope: Scope) -> RequestContext:
     """What is known of the request; an identity is all that there is at first."""
-    found: Asked = scope.setdefault(_KEY, Asked(""))
-    return found
+    context: RequestContext = scope.setdefault(_KEY, RequestContext(""))
+    return context
 
 
-def begin(scope: Scope, request_id: str, template: str | None) -> Asked:
+def start_request_context(scope: Scope, request_id: str, template: str | None) -> RequestContext:
     """The request begins."""
-    scope[_KEY] = Asked(request_id, template)
-    return asked(scope)
+    scope[_KEY] = RequestContext(request_id, template)
+    return request_context(scope)
 
 
-def client_of(scope: Scope) -> str:
+def client_address(scope: Scope) -> str:
     """The client's address: the proxy's word for it, where the proxy is trusted.
 
     What is no address is not repeated: in X-Forwarded-For anything may stand.
@@ -45,10 +45,10 @@ def client_of(scope: Scope) -> str:
         return "unknown"
 
 
-async def _who(request: Request) -> Principal:
-    found = asked(request.scope).who
-    assert found is not None, "the gate lets nobody by unknown"  # noqa: S101  for mypy
-    return found
+async def _current_principal(request: Request) -> Principal:
+    principal = request_context(request.scope).principal
+    assert principal is not None, "the gate lets nobody by unknown"  # noqa: S101  for mypy
+    return principal
 
 
-Who = Annotated[Principal, Depends(_who)]
+CurrentPrincipal = Annotated[Principal, Depends(_current_principal)]

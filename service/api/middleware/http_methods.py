@@ -8,7 +8,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.asked import asked
+from service.api.request_context import request_context
 from service.api.route_table import RouteTable
 
 # RFC 9110, 14.2: Range has a meaning for GET alone. And HEAD creates no job.
@@ -16,7 +16,7 @@ _GET_ONLY = {b"range", b"if-range", b"prefer"}
 
 
 @dataclass(frozen=True)
-class Methods:
+class HttpMethodsMiddleware:
     """Answers HEAD as GET without a body, and OPTIONS; completes `Allow` of a 405."""
 
     app: ASGIApp
@@ -27,7 +27,7 @@ class Methods:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        allowed = ", ".join(self.routes.allowed_methods(asked(scope).template))
+        allowed = ", ".join(self.routes.allowed_methods(request_context(scope).route_template))
 
         async def with_allow(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 405:

@@ -6,34 +6,34 @@ from collections.abc import Callable, Coroutine, Hashable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from service.api.middleware.departures import Departure
-from service.api.services import ServiceSet
+from service.api.middleware.client_disconnect import DisconnectSignal
+from service.api.services import ApiServices
 from service.errors import RequestCancelled
 from service.flows.thread_pools import PoolName, ThreadPool
 
 T = TypeVar("T")
 
 
-def changing(endpoint: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
+def run_in_write_pool(endpoint: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
     """An endpoint that writes to the database, called in the lane for that.
 
     Writers wait for each other: in the threads of readers, those would wait for them, too.
     """
 
     @functools.wraps(endpoint)
-    async def called(*, services: ServiceSet, **arguments: Any) -> T:
+    async def called(*, services: ApiServices, **arguments: Any) -> T:
         lane = services.thread_pools[PoolName.WRITING]
-        return await in_lane(lane, lambda: endpoint(services=services, **arguments))
+        return await run_in_pool(lane, lambda: endpoint(services=services, **arguments))
 
     return called
 
 
-async def in_lane(
-    lane: ThreadPool,
+async def run_in_pool(
+    pool: ThreadPool,
     function: Callable[[], T],
     *,
     key: Hashable | None = None,
-    departure: Departure | None = None,
+    disconnect: DisconnectSignal | None = None,
 ) -> T:
     """What the function returns, called in a thread of the lane; requests of one key share a call.
 
@@ -47,14 +47,14 @@ async def in_lane(
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(wake.set)
 
-    computation = lane.submit(function, key=key)
+    computation = pool.submit(function, key=key)
     try:
         computation.result.add_done_callback(wake_soon)
-        if departure is not None:
-            departure.notify(wake.set)
+        if disconnect is not None:
+            disconnect.on_disconnect(wake.set)
         await wake.wait()
         if not computation.result.done():
             raise RequestCancelled("Nobody waits for the answer any more.")
         return computation.result.result()
     finally:
-        lane.leave(computation)
+        pool.leave(computation)

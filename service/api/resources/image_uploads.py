@@ -10,7 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
-from service.api.idempotency import REPLAYED, Key, request_key, tell_replayed
+from service.api.idempotency import (
+    REPLAYED_HEADER,
+    IdempotencyKey,
+    request_key,
+    set_replayed_header,
+)
 from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS
@@ -70,7 +75,7 @@ class UploadResponse(BaseModel):
     status_code=201,
     summary="Upload an image",
     responses={
-        201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED}},
+        201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED_HEADER}},
         413: {"description": "The body, or the picture in it, is larger than is taken."},
         415: {
             "description": "Neither PNG nor JPEG, by its bytes; an animation; a JPEG of 12 bits, "
@@ -99,7 +104,7 @@ async def create_image(
     services: Services,
     request: Request,
     response: Response,
-    key: Key = None,
+    key: IdempotencyKey = None,
     dataset: Annotated[
         str,
         Query(
@@ -118,7 +123,7 @@ async def create_image(
     gives the same reference.
     """
     # Before the body is read: what waits holds its bytes in memory.
-    with _place(services.upload_places, request):
+    with _place(services.upload_slots, request):
         data = await _file(request)
         asked = request_key(request, key, data) if key is not None else None
         kept, replayed = await to_thread.run_sync(
@@ -126,7 +131,7 @@ async def create_image(
             limiter=CapacityLimiter(1),  # bounded by the places
         )
     response.headers["Location"] = f"/images/{kept.image.reference}?dataset={dataset}"
-    tell_replayed(response, replayed)
+    set_replayed_header(response, replayed)
     return _answer(kept)
 
 

@@ -29,7 +29,7 @@ OWN_SITES = frozenset({"same-origin", "none"})
 """
 
 
-def names_of(bind: str, allowed: Iterable[str]) -> frozenset[str]:
+def allowed_host_names(bind: str, allowed: Iterable[str]) -> frozenset[str]:
     """The names that the service answers to, in lower case: `*.example.org` is any below it."""
     names = {*LOCAL_NAMES, *allowed}
     with suppress(ValueError):  # what is no name cannot be bound either
@@ -38,11 +38,11 @@ def names_of(bind: str, allowed: Iterable[str]) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Hosts:
+class HostAndOriginMiddleware:
     """Refuses a foreign Host and what other sites' pages load, but for health and links to us."""
 
     app: ASGIApp
-    names: frozenset[str]
+    host_names: frozenset[str]
     origins: frozenset[str]  # of pages that may use the API, besides our own
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,7 +71,7 @@ class Hosts:
         except ValueError:
             return False
         above = (f"*.{name.split('.', at)[-1]}" for at in range(1, name.count(".") + 1))
-        return name in self.names or any(pattern in self.names for pattern in above)
+        return name in self.host_names or any(pattern in self.host_names for pattern in above)
 
     def _is_cross_site(self, method: str, headers: Headers) -> bool:
         """Whether another origin's page has a browser send this, and is no more than a link."""

@@ -2,26 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
-from service.api.event_topics import Feed, Frame
+from service.api.event_streams.subscriptions import EncodedEvent, WatchedResource
 from service.api.resources import jobs as jobs_api
-from service.api.services import ServiceSet
+from service.api.services import ApiServices
 from service.store.jobs import Job
 
 ID_FIELD = "job_id"
 
 
-class JobSource:
+class JobPoller:
     """Polls jobs."""
 
-    def __init__(self, services: ServiceSet) -> None:
+    def __init__(self, services: ApiServices) -> None:
         self._services = services
 
-    def states(self, ids: Sequence[int]) -> Mapping[int, Job]:
+    def poll(self, ids: Sequence[int]) -> Mapping[int, Job]:
         """Those that exist, by one query."""
         return self._services.jobs.with_ids(ids)
 
 
-class JobFeed(Feed):
+class WatchedJob(WatchedResource):
     """A job as it was polled last; `frame` is None for one that does not exist."""
 
     def __init__(self, job_id: int, job: Job | None) -> None:
@@ -44,37 +44,37 @@ class JobFeed(Feed):
     def _document(self, job: Job | None) -> str | None:
         return jobs_api.answer(job).model_dump_json() if job else None
 
-    def _encode(self) -> Frame | None:
+    def _encode(self) -> EncodedEvent | None:
         if self._state is None:
             return None
-        return Frame.encode("job", self._state, None, ID_FIELD, self._job_id)
+        return EncodedEvent.encode("job", self._state, None, ID_FIELD, self._job_id)
 
 
-class JobTopic:
+class JobSubscription:
     """A job in one stream: as it stands, and again whenever its status or progress changes."""
 
-    def __init__(self, source: JobSource, job_id: int, job: Job | None) -> None:
-        self.source = source
+    def __init__(self, source: JobPoller, job_id: int, job: Job | None) -> None:
+        self.poller = source
         self.resource_id = job_id
         self.ended = False
         self._job = job
-        self._feed = self.new_feed()
-        self._sent: Frame | None = None
+        self._watched = self.new_resource()
+        self._sent: EncodedEvent | None = None
 
-    def new_feed(self) -> JobFeed:
+    def new_resource(self) -> WatchedJob:
         """A feed of the job as it was read when the stream began."""
-        return JobFeed(self.resource_id, self._job)
+        return WatchedJob(self.resource_id, self._job)
 
-    def attach(self, feed: JobFeed) -> None:
+    def attach(self, resource: WatchedJob) -> None:
         """Follow this feed, which another topic may have made."""
-        self._feed = feed
+        self._watched = resource
 
-    async def next_frames(self) -> Sequence[Frame]:
+    async def next_events(self) -> Sequence[EncodedEvent]:
         """The job, if it has changed since it was sent; `gone` for one that does not exist."""
-        if self.ended or (self._feed.frame is not None and self._feed.frame is self._sent):
+        if self.ended or (self._watched.frame is not None and self._watched.frame is self._sent):
             return ()
-        self.ended, self._sent = self._feed.ended, self._feed.frame
-        return [self._sent or Frame.encode("gone", "{}", None, ID_FIELD, self.resource_id)]
+        self.ended, self._sent = self._watched.ended, self._watched.frame
+        return [self._sent or EncodedEvent.encode("gone", "{}", None, ID_FIELD, self.resource_id)]
 
     def mark_sent(self, number: int) -> None:
         """Nothing: no event of a job is numbered."""

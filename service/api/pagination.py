@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def digits(text: object) -> object:
+def require_digits(text: object) -> object:
     """For a validator: refuses text that is not plain digits."""
     # int() takes 1_0 and ４; an identifier is plain digits.
     if isinstance(text, str) and not (text.isascii() and text.isdigit()):
@@ -24,15 +24,15 @@ def digits(text: object) -> object:
 
 RunId = Annotated[
     int,
-    BeforeValidator(digits),
+    BeforeValidator(require_digits),
     Path(ge=1, le=2**63 - 1, description="The run's id.", examples=[1]),
 ]
 EpochNumber = Annotated[
     int,
-    BeforeValidator(digits),
+    BeforeValidator(require_digits),
     Path(ge=0, le=2**31 - 1, description="Epoch; 0 is the untrained network.", examples=[1]),
 ]
-Limit = Annotated[int, Query(ge=1, le=200, description="How many items a page has.")]
+PageLimit = Annotated[int, Query(ge=1, le=200, description="How many items a page has.")]
 Cursor = Annotated[
     str | None, Query(max_length=64, description="`next` of the page before.", examples=[None])
 ]
@@ -45,7 +45,7 @@ class Page(BaseModel, Generic[Item]):
     next: str | None = Field(description="Cursor of the next page; null at the end.")
 
 
-def read_cursor(cursor: str | None) -> int | None:
+def decode_cursor(cursor: str | None) -> int | None:
     """The key that a cursor stands for. Raises InvalidValue."""
     if cursor is None:
         return None
@@ -59,16 +59,16 @@ def read_cursor(cursor: str | None) -> int | None:
     return int(match[1])
 
 
-def page(
-    found: Sequence[Value],
+def paginate(
+    rows: Sequence[Value],
     limit: int,
-    item: Callable[[Value], Item],
+    to_item: Callable[[Value], Item],
     key: Callable[[Value], int],
 ) -> Page[Item]:
     """A page of `limit` items from a query that was asked for one more."""
-    more = len(found) > limit
-    cursor = f"after:{key(found[limit - 1])}".encode() if more else None
+    more = len(rows) > limit
+    cursor = f"after:{key(rows[limit - 1])}".encode() if more else None
     return Page(
-        items=[item(value) for value in found[:limit]],
+        items=[to_item(value) for value in rows[:limit]],
         next=base64.urlsafe_b64encode(cursor).decode() if cursor else None,
     )

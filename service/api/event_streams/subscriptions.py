@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Frame:
+class EncodedEvent:
     """An event, encoded once for all streams: its lines but for `id`."""
 
     lines: bytes
@@ -22,7 +22,7 @@ class Frame:
     @classmethod
     def encode(
         cls, event: str, data: str, number: int | None, id_field: str, resource_id: int
-    ) -> "Frame":
+    ) -> "EncodedEvent":
         """From `data`, a JSON object in one line."""
         comma = "" if data == "{}" else ","
         identified_data = f'{{"{id_field}":{resource_id}{comma}{data[1:]}'
@@ -33,19 +33,19 @@ class Frame:
         )
 
 
-class Source(Protocol):
+class StatePoller(Protocol):
     """A kind of resource."""
 
-    def states(self, ids: Sequence[Any]) -> Mapping[Any, Any]:
+    def poll(self, ids: Sequence[Any]) -> Mapping[Any, Any]:
         """The states of those that exist, by one query, in a thread. Raises StoreUnavailable."""
         ...
 
 
-class Feed:
+class WatchedResource:
     """A followed resource as it was polled last, shared by all streams that follow it."""
 
     def __init__(self) -> None:
-        self.followers: dict[Topic, Inbox] = {}
+        self.queue_by_subscription: dict[Subscription, ReadyQueue] = {}
 
     def update(self, state: Any) -> None:
         """Take what a poll read, None for a resource that does not exist; notify of changes."""
@@ -53,15 +53,15 @@ class Feed:
 
     def notify(self) -> None:
         """Put the followers' topics into their inboxes."""
-        for topic, inbox in self.followers.items():
+        for topic, inbox in self.queue_by_subscription.items():
             inbox.put(topic)
 
 
-class Topic(Protocol):
+class Subscription(Protocol):
     """A resource in one stream, and how much of it has been sent."""
 
     @property
-    def source(self) -> Source:
+    def poller(self) -> StatePoller:
         """What polls the resource."""
         ...
 
@@ -75,15 +75,15 @@ class Topic(Protocol):
         """Whether nothing more comes of it."""
         ...
 
-    def new_feed(self) -> Feed:
+    def new_resource(self) -> WatchedResource:
         """A feed for the first topic of its resource."""
         ...
 
-    def attach(self, feed: Any) -> None:
+    def attach(self, resource: Any) -> None:
         """Follow this feed, which another topic may have made."""
         ...
 
-    async def next_frames(self) -> Sequence[Frame]:
+    async def next_events(self) -> Sequence[EncodedEvent]:
         """The next events; empty where there are none yet."""
         ...
 
@@ -99,34 +99,34 @@ class Topic(Protocol):
         ...
 
 
-class Inbox:
+class ReadyQueue:
     """The topics of one stream that may have something to send."""
 
     def __init__(self) -> None:
         self.closed = False
-        self._topics: dict[Topic, None] = {}  # in order
-        self._filled = asyncio.Event()
+        self._subscriptions: dict[Subscription, None] = {}  # in order
+        self._has_items = asyncio.Event()
 
-    def put(self, topic: Topic) -> None:
+    def put(self, subscription: Subscription) -> None:
         """The topic may have something to send."""
-        self._topics[topic] = None
-        self._filled.set()
+        self._subscriptions[subscription] = None
+        self._has_items.set()
 
-    def take(self) -> list[Topic]:
+    def drain(self) -> list[Subscription]:
         """The topics put since the last call."""
-        topics, self._topics = list(self._topics), {}
+        subscriptions, self._subscriptions = list(self._subscriptions), {}
         if not self.closed:
-            self._filled.clear()
-        return topics
+            self._has_items.clear()
+        return subscriptions
 
     def close(self) -> None:
         """The server stops."""
         self.closed = True
-        self._filled.set()
+        self._has_items.set()
 
     async def wait(self, timeout_seconds: float) -> bool:
         """Wait for a topic or the end; False after the timeout."""
-        if not self._filled.is_set():
+        if not self._has_items.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._filled.wait(), timeout_seconds)
-        return self._filled.is_set()
+                await asyncio.wait_for(self._has_items.wait(), timeout_seconds)
+        return self._has_items.is_set()

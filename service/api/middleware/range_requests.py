@@ -14,7 +14,7 @@ _MOST_DIGITS = 18  # of a position; a longer one lies beyond the end of anything
 
 
 @dataclass(frozen=True)
-class Ranges:
+class RangeMiddleware:
     """Sends the part that `Range` names of an answer to GET with a length and a strong ETag.
 
     An answer without such an ETag is sent whole: parts of two versions would not fit. So is one

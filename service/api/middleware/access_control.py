@@ -13,9 +13,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.asked import Asked, asked, client_of
-from service.api.middleware.rate_limits import Limit
+from service.api.middleware.rate_limits import RateLimit
 from service.api.problems import problem_response
+from service.api.request_context import RequestContext, client_address, request_context
 from service.api.route_table import RouteTable
 from service.api.scopes import PUBLIC, SAFE_METHODS
 from service.errors import (
@@ -32,14 +32,14 @@ from service.flows.credential_cache import CredentialCache, CredentialKind
 from service.flows.credentials import TOKEN, constant_time_equal
 from service.store.tokens import READ
 
-COOKIE = "camreel_session"
+SESSION_COOKIE = "camreel_session"
 CSRF_HEADER = "x-csrf-token"
-SIGN_IN = ("POST", "/session")
-STREAMS = {"/events", "/runs/{run_id}/events"}
-THREADS = 8
+SIGN_IN_ROUTE = ("POST", "/session")
+STREAM_ROUTES = {"/events", "/runs/{run_id}/events"}
+LOOKUP_THREADS = 8
 """Threads that look credentials up: not those that endpoints wait in for the database."""
 
-ADMITTED_SECONDS = 2.0
+RECHECK_SECONDS = 2.0
 """How often a stream's credential is looked at again."""
 
 SECRET_NAMES = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
@@ -47,11 +47,11 @@ SECRET_NAMES = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
 Result = TypeVar("Result")
 
 
-class Lookups:
+class SharedQueries:
     """Queries in threads; requests that need the same one at the same time share it."""
 
     def __init__(self) -> None:
-        self._threads = CapacityLimiter(THREADS)
+        self._threads = CapacityLimiter(LOOKUP_THREADS)
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def run(self, key: Hashable, query: Callable[[], Result]) -> Result:
@@ -66,21 +66,21 @@ class Lookups:
 
 
 @dataclass(frozen=True)
-class Access:
+class AccessControlMiddleware:
     """Lets by who may; `asked(scope).who` is who it is."""
 
     app: ASGIApp
-    requests: Limit
-    sign_ins: Limit
+    request_limit: RateLimit
+    sign_in_limit: RateLimit
     routes: RouteTable
-    _lookups: Lookups = field(default_factory=Lookups, repr=False)
+    _lookups: SharedQueries = field(default_factory=SharedQueries, repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        known = asked(scope)
+        known = request_context(scope)
         told: dict[str, str] = {}
 
         async def limited(message: Message) -> None:
@@ -93,7 +93,7 @@ class Access:
         except CamreelError as refusal:
             await problem_response(scope, refusal)(scope, receive, limited)
             return
-        if known.template in STREAMS and known.who is not LOCAL_USER:
+        if known.route_template in STREAM_ROUTES and known.principal is not LOCAL_USER:
             await self._while_admitted(scope, receive, limited)
         else:
             await self.app(scope, receive, limited)
@@ -108,7 +108,7 @@ class Access:
 
         answering = asyncio.create_task(answer())
         try:
-            while not (await asyncio.wait([answering], timeout=ADMITTED_SECONDS))[0]:
+            while not (await asyncio.wait([answering], timeout=RECHECK_SECONDS))[0]:
                 with suppress(StoreUnavailable):  # asked again
                     await self._principal(gate, headers)
         except Unauthenticated:
@@ -122,29 +122,29 @@ class Access:
             raise
         await answering
 
-    async def _admit(self, scope: Scope, known: Asked, told: dict[str, str]) -> None:
+    async def _admit(self, scope: Scope, known: RequestContext, told: dict[str, str]) -> None:
         """Find who asks and count the request, in headers of the answer. Raises refusals."""
         query = scope["query_string"].decode("latin-1")
         if SECRET_NAMES.search(query) or TOKEN.search(unquote(query)):
             raise SecretInAddress
-        needed = self.routes.scope_of(scope["method"], known.template)
-        sign_in = (scope["method"], known.template) == SIGN_IN
+        needed = self.routes.scope_of(scope["method"], known.route_template)
+        sign_in = (scope["method"], known.route_template) == SIGN_IN_ROUTE
         if needed is PUBLIC and not sign_in:
             return
         gate: CredentialCache = scope["app"].state.services.credentials
         if await self._unclaimed(gate, scope):
-            known.who = LOCAL_USER
+            known.principal = LOCAL_USER
             return
         if sign_in or needed is PUBLIC:
-            _count(self.sign_ins, client_of(scope), told)
+            _count(self.sign_in_limit, client_address(scope), told)
             return
         headers = Headers(scope=scope)
         try:
-            known.who = who = await self._principal(gate, headers)
+            known.principal = who = await self._principal(gate, headers)
         except Unauthenticated:
-            _count(self.requests, client_of(scope), told)
+            _count(self.request_limit, client_address(scope), told)
             raise
-        _count(self.requests, who.rate_limit_key, told)
+        _count(self.request_limit, who.rate_limit_key, told)
         if scope["method"] not in SAFE_METHODS and who.csrf_token is not None:
             _check_csrf(who.csrf_token, headers)
         if not who.has_scope(needed):
@@ -172,7 +172,7 @@ def _credential(headers: Headers) -> tuple[CredentialKind, str]:
         if len(shown) > 1 or scheme.lower() != "bearer" or not token:
             raise Unauthenticated
         return CredentialKind.TOKEN, token.strip()
-    secret = cookie_of(headers)
+    secret = session_cookie(headers)
     if not secret:
         raise Unauthenticated
     return CredentialKind.COOKIE, secret
@@ -193,7 +193,7 @@ def may_read(gate: CredentialCache, scope: Scope) -> bool:
     unclaimed = _remembered_unclaimed(gate, scope)
     if unclaimed is None:
         unclaimed = gate.check_unclaimed()
-    secret = cookie_of(Headers(scope=scope))
+    secret = session_cookie(Headers(scope=scope))
     if unclaimed or not secret:
         return unclaimed
     try:
@@ -205,9 +205,9 @@ def may_read(gate: CredentialCache, scope: Scope) -> bool:
     return who.has_scope(READ)
 
 
-def cookie_of(headers: Headers) -> str | None:
+def session_cookie(headers: Headers) -> str | None:
     """The cookie by which a browser is signed in."""
-    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
+    return cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE)
 
 
 def _check_csrf(expected: str, headers: Headers) -> None:
@@ -215,7 +215,7 @@ def _check_csrf(expected: str, headers: Headers) -> None:
         raise CsrfRefused
 
 
-def _count(limit: Limit, key: str, told: dict[str, str]) -> None:
+def _count(limit: RateLimit, key: str, told: dict[str, str]) -> None:
     try:
         told.update(limit.count(key))
     except RateLimited:

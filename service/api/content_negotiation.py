@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from fastapi import Request
 
 
-def preferred(accept: str, offered: Sequence[str]) -> str:
+def negotiate_media_type(accept: str, available: Sequence[str]) -> str:
     """The media type of `offered` that the `Accept` header likes best, the first of equals.
 
     The first too where it likes none of them, or cannot be read: that is of more use than a
     refusal.
     """
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
-    return max(offered, key=lambda kind: _quality(kind, ranges)) if ranges else offered[0]
+    return max(available, key=lambda kind: _quality(kind, ranges)) if ranges else available[0]
 
 
-def takes_gzip(request: Request) -> bool:
+def accepts_gzip(request: Request) -> bool:
     """Whether an answer may be compressed (RFC 9110, 12.5.3)."""
     ranges = [_range(part) for part in request.headers.get("accept-encoding", "").split(",")]
     return any(coding in ("gzip", "*") and quality > 0 for coding, quality in ranges)

@@ -23,7 +23,7 @@ _TOLD = (
 Schema = dict[str, Any]
 
 
-def allowed_values(request: Request, location: tuple[int | str, ...]) -> dict[str, object]:
+def field_constraints(request: Request, location: tuple[int | str, ...]) -> dict[str, object]:
     """What the schema says of the field at pydantic's location; empty if it has no such field."""
     openapi: Schema = request.app.openapi()
     route = request.scope.get("route")

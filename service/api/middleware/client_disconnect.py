@@ -12,7 +12,7 @@ from service.core.cancellation import cancellable
 _KEY = "camreel.departure"
 
 
-class Departure:
+class DisconnectSignal:
     """Whether the client of a request has gone. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:
@@ -20,30 +20,30 @@ class Departure:
         self._callback: Callable[[], None] | None = None
 
     @property
-    def has_happened(self) -> bool:
+    def has_occurred(self) -> bool:
         """Whether the client has gone; for any thread."""
         return self._gone.is_set()
 
-    def notify(self, callback: Callable[[], None]) -> None:
+    def on_disconnect(self, callback: Callable[[], None]) -> None:
         """Call it when the client goes, or now if it has gone; replaces the one before."""
         self._callback = callback
-        if self.has_happened:
+        if self.has_occurred:
             callback()
 
-    def happen(self) -> None:
+    def set(self) -> None:
         """The client has gone."""
         self._gone.set()
         if self._callback is not None:
             self._callback()
 
 
-def departure_of(scope: Scope) -> Departure:
+def disconnect_signal(scope: Scope) -> DisconnectSignal:
     """That of a request's client; one that never happens where nobody listens for it."""
-    departure: Departure = scope.get(_KEY) or Departure()
-    return departure
+    signal: DisconnectSignal = scope.get(_KEY) or DisconnectSignal()
+    return signal
 
 
-class Departures:
+class ClientDisconnectMiddleware:
     """Watches whether who asked is still there, and tells the work in hand.
 
     Of GET alone: what changes something is done, whether its answer is heard or not.
@@ -56,14 +56,14 @@ class Departures:
         """Answer, and listen meanwhile."""
         if scope["type"] != "http" or scope["method"] != "GET":
             return await self._app(scope, receive, send)
-        departure = scope[_KEY] = Departure()
+        departure = scope[_KEY] = DisconnectSignal()
         messages: asyncio.Queue[Message] = asyncio.Queue(1)
 
         async def listen() -> None:
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    departure.happen()
+                    departure.set()
                     await messages.put(message)
                     return
                 if messages.empty():
@@ -80,7 +80,7 @@ class Departures:
 
         listener = asyncio.create_task(listen())
         try:
-            with cancellable(lambda: not departure.has_happened):
+            with cancellable(lambda: not departure.has_occurred):
                 await self._app(scope, next_message, send)
         finally:
             listener.cancel()

@@ -9,14 +9,19 @@ from typing import TypeVar
 import structlog
 from anyio import CapacityLimiter, to_thread
 
-from service.api.event_topics import Feed, Inbox, Source, Topic
+from service.api.event_streams.subscriptions import (
+    ReadyQueue,
+    StatePoller,
+    Subscription,
+    WatchedResource,
+)
 from service.errors import CamreelError, StoreUnavailable, TooManyStreams
 
 POLL_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0
 READER_THREADS = 4
 
-S = TypeVar("S", bound=Source)
+S = TypeVar("S", bound=StatePoller)
 T = TypeVar("T")
 
 log = structlog.get_logger()
@@ -36,7 +41,7 @@ class StreamSlots:
         return sum(self._counts.values())
 
     @contextmanager
-    def acquired(self, client: str) -> Iterator[None]:
+    def acquire(self, client: str) -> Iterator[None]:
         """A slot for the time of a block. Raises TooManyStreams."""
         if self._counts.get(client, 0) >= self._client_limit:
             raise TooManyStreams(self._client_limit, "one client", "CAMREEL_MAX_CLIENT_STREAMS")
@@ -51,60 +56,60 @@ class StreamSlots:
                 del self._counts[client]
 
 
-class EventHub:
+class EventBroker:
     """Feeds by resource, and the task that polls them. Belongs to the event loop's thread."""
 
     def __init__(self) -> None:
-        self._sources: dict[type[Source], Source] = {}
-        self._feeds: dict[tuple[Source, Hashable], Feed] = {}
-        self._inboxes: set[Inbox] = set()
-        self._poller: asyncio.Task[None] | None = None
+        self._pollers: dict[type[StatePoller], StatePoller] = {}
+        self._resources: dict[tuple[StatePoller, Hashable], WatchedResource] = {}
+        self._queues: set[ReadyQueue] = set()
+        self._polling: asyncio.Task[None] | None = None
         # Threads of its own: those of the routes may all be at work for seconds.
         self._threads = CapacityLimiter(READER_THREADS)
         self._closed = False
 
-    def source(self, kind: type[S], new_source: Callable[[], S]) -> S:
+    def get_poller(self, poller_type: type[S], new_poller: Callable[[], S]) -> S:
         """The one source of a kind."""
-        source = self._sources.setdefault(kind, new_source())
-        assert isinstance(source, kind)  # noqa: S101  for mypy
-        return source
+        poller = self._pollers.setdefault(poller_type, new_poller())
+        assert isinstance(poller, poller_type)  # noqa: S101  for mypy
+        return poller
 
     @contextmanager
-    def inbox(self) -> Iterator[Inbox]:
+    def open_queue(self) -> Iterator[ReadyQueue]:
         """A stream's inbox; the first one starts the poller, the last one ends it."""
-        inbox = Inbox()
+        queue = ReadyQueue()
         if self._closed:
-            inbox.close()
-        self._inboxes.add(inbox)
-        if self._poller is None:
-            self._poller = asyncio.create_task(self._poll())
+            queue.close()
+        self._queues.add(queue)
+        if self._polling is None:
+            self._polling = asyncio.create_task(self._poll())
         try:
-            yield inbox
+            yield queue
         finally:
-            self._inboxes.remove(inbox)
-            if not self._inboxes and self._poller is not None:
-                self._poller.cancel()
-                self._poller = None
+            self._queues.remove(queue)
+            if not self._queues and self._polling is not None:
+                self._polling.cancel()
+                self._polling = None
 
     @contextmanager
-    def followed(self, topic: Topic, inbox: Inbox) -> Iterator[None]:
+    def subscribe(self, subscription: Subscription, queue: ReadyQueue) -> Iterator[None]:
         """Have the topic put into the inbox whenever it may have something to send."""
-        key = topic.source, topic.resource_id
-        feed = self._feeds.setdefault(key, topic.new_feed())
-        feed.followers[topic] = inbox
-        topic.attach(feed)
+        key = subscription.poller, subscription.resource_id
+        resource = self._resources.setdefault(key, subscription.new_resource())
+        resource.queue_by_subscription[subscription] = queue
+        subscription.attach(resource)
         try:
             yield
         finally:
-            del feed.followers[topic]
-            if not feed.followers:
-                del self._feeds[key]
+            del resource.queue_by_subscription[subscription]
+            if not resource.queue_by_subscription:
+                del self._resources[key]
 
     async def read(self, query: Callable[[], T]) -> T:
         """Run a query in a thread. Raises StoreUnavailable."""
         return await to_thread.run_sync(query, limiter=self._threads)
 
-    async def read_patiently(self, query: Callable[[], T]) -> T:
+    async def read_with_retry(self, query: Callable[[], T]) -> T:
         """The same, again for as long as the database is unavailable: for a stream that is open."""
         while True:
             try:
@@ -115,8 +120,8 @@ class EventHub:
     def close(self) -> None:
         """End all streams, and those that come: the server stops."""
         self._closed = True
-        for inbox in self._inboxes:
-            inbox.close()
+        for queue in self._queues:
+            queue.close()
 
     async def _poll(self) -> None:
         failures = 0
@@ -127,17 +132,19 @@ class EventHub:
             except Exception as error:  # the streams would wait without end
                 failures += 1
                 if failures == 1:
-                    words = str(error) if isinstance(error, CamreelError) else type(error).__name__
-                    log.warning("event poll failed", error=words)
+                    message = (
+                        str(error) if isinstance(error, CamreelError) else type(error).__name__
+                    )
+                    log.warning("event poll failed", error=message)
             await asyncio.sleep(min(MAX_BACKOFF_SECONDS, POLL_SECONDS * 2.0 ** min(failures, 10)))
 
     async def _poll_once(self) -> None:
         """One query for each kind of resource."""
-        feeds: dict[Source, dict[Hashable, Feed]] = {}
-        for (source, resource_id), feed in self._feeds.items():
-            feeds.setdefault(source, {})[resource_id] = feed
-        for source, feed_by_id in feeds.items():
-            states = await self.read_patiently(partial(source.states, list(feed_by_id)))
+        resources: dict[StatePoller, dict[Hashable, WatchedResource]] = {}
+        for (poller, resource_id), resource in self._resources.items():
+            resources.setdefault(poller, {})[resource_id] = resource
+        for poller, resource_by_id in resources.items():
+            states = await self.read_with_retry(partial(poller.poll, list(resource_by_id)))
             # Of these feeds alone: what was followed meanwhile, the query knows nothing of.
-            for resource_id, feed in feed_by_id.items():
-                feed.update(states.get(resource_id))
+            for resource_id, resource in resource_by_id.items():
+                resource.update(states.get(resource_id))

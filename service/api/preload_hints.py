@@ -5,8 +5,8 @@ from contextlib import suppress
 
 from fastapi import Request
 
-from service.api.middleware.access import may_read
-from service.api.services import ServiceSet
+from service.api.middleware.access_control import may_read
+from service.api.services import ApiServices
 from service.errors import CamreelError
 from service.store import images, runs
 
@@ -14,33 +14,33 @@ MAX_CELLS, MAX_EPOCHS = 1_500, 128
 """Up to so many maps a method, and epochs, the page asks for a run's whole atlas at once."""
 
 
-def first_asked(request: Request, run_id: int) -> Sequence[str]:
+def preload_hints(request: Request, run_id: int) -> Sequence[str]:
     """Paths that `web/src` requests when it opens a run.
 
     They are hints: a wrong one costs a request for nothing, a missing one some time. Nothing is
     told of a run to those who may not read it.
     """
-    services: ServiceSet = request.app.state.services
+    services: ApiServices = request.app.state.services
     with suppress(CamreelError):
         if may_read(services.credentials, request.scope):
             with services.store.read_session() as session:
                 epochs = runs.get(session, run_id).epochs_done + 1
                 probes = images.count_probes(session, run_id)
-            return opening(run_id, epochs, probes, request.url.query)
+            return run_page_requests(run_id, epochs, probes, request.url.query)
     return []
 
 
-def opening(run_id: int, epochs: int, probes: int, view: str) -> list[str]:
+def run_page_requests(run_id: int, epochs: int, probes: int, view: str) -> list[str]:
     """The same of a run with so many epochs and probes, in a view as the page's address has it."""
     run = f"/runs/{run_id}"
-    asked = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps"]
+    paths = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps"]
     # Of another view than the first the page alone knows what it needs.
     if not epochs or not probes or view:
-        return asked
-    asked += [f"{run}/probes.png"]
+        return paths
+    paths += [f"{run}/probes.png"]
     if epochs <= MAX_EPOCHS and epochs * probes <= MAX_CELLS:
         maps = "method=conventional&method=proposed&rows=probes"
-        asked += [f"{run}/atlas.json?{maps}", f"{run}/atlas.bin?{maps}", f"{run}/scores"]
+        paths += [f"{run}/atlas.json?{maps}", f"{run}/atlas.bin?{maps}", f"{run}/scores"]
     if epochs > 1:
-        asked += [f"{run}/blanks?method=conventional&method=proposed"]
-    return asked
+        paths += [f"{run}/blanks?method=conventional&method=proposed"]
+    return paths
