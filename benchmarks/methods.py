@@ -29,7 +29,7 @@ from service.core.images import from_png, to_network_input
 from service.core.models import StagedNetwork
 from service.core.spec import RunSpec
 from service.flows.heatmaps import Pictures, Rendering
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor

@@ -21,7 +21,7 @@ from service.core.images import probe_images
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.flows.recording import record_epoch
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import run_lifecycle, runs, schema

@@ -12,7 +12,8 @@ from pathlib import Path
 from benchmarks.report import Report
 from benchmarks.timing import interleaved, ratio
 from service.core.spec import RunSpec
-from service.flows import training
+from service.flows import runs as run_flows
+from service.flows.worker import WORKER_IMPORTS, train_run
 from service.flows.workspace import Workspace
 from service.jobs import EXECUTORS
 from service.store import runs, schema
@@ -30,7 +31,7 @@ SPEC = RunSpec.model_validate(
 
 
 def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any case
-    executor = EXECUTORS["processes"](1, training.WORKER_IMPORTS)
+    executor = EXECUTORS["processes"](1, WORKER_IMPORTS)
     with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
         place = Workspace(f"sqlite:///{Path(name) / 'camreel.db'}", "sql", Path(name))
         with open_store(place.database) as store:
@@ -38,7 +39,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
 
             def forked() -> float:
                 started = time.perf_counter()
-                run = training.start_run(store, executor, place, SPEC)
+                run = run_flows.start_run(store, executor, place, SPEC)
                 return _ended(store, run.id) - started
 
             def spawned() -> float:
@@ -47,7 +48,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
                     spec = SPEC.model_dump(mode="json")
                     run = runs.create(session, "", [], spec, SPEC.epochs)
                 worker = multiprocessing.get_context("spawn").Process(
-                    target=training.train_run, args=(place, run.id)
+                    target=train_run, args=(place, run.id)
                 )
                 worker.start()
                 seconds = _ended(store, run.id) - started

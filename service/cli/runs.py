@@ -62,11 +62,11 @@ def _document(run: Run, accuracy: float | None) -> dict[str, object]:
 
 def cancel(settings: Settings, run_id: int) -> None:
     """Cancel a run, whoever trains it; its epochs stay."""
-    from service.flows import training
+    from service.flows import runs as run_flows
 
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
-        run = training.cancel_run(store, run_id)
+        run = run_flows.cancel_run(store, run_id)
     ends = "is cancelled" if run.status == RunStatus.CANCELLED else "ends after its current batch"
     print_line(f"Run {run_id} {ends}; its epochs stay.")
 

@@ -13,8 +13,9 @@ from service.cli.terminal import new_console, print_line
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
 from service.files import read_file
-from service.flows import training
+from service.flows import runs as run_flows
 from service.flows.blanks import count_blanks
+from service.flows.dispatch import dispatch_run
 from service.flows.services import ServiceSet, open_services
 from service.flows.viewing import Viewer
 from service.settings import Settings
@@ -29,7 +30,7 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
     console = new_console()
     spec = _spec(path, changes)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    run, _ = training.create_run(services.store, services.executor, spec)
+    run, _ = run_flows.create_run(services.store, services.executor, spec)
     print_line(f"Run {run.id} in {services.store.label}", console=console)
     _train_here(services, console, run)
 
@@ -37,14 +38,14 @@ def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
 def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
     run_id = run.id
     here = (services.store, services.executor, services.workspace, run)
-    worker = threading.Thread(target=training.dispatch_run, args=here)
+    worker = threading.Thread(target=dispatch_run, args=here)
     worker.start()
     try:
         follow(console, lambda: snapshot(services.viewer, run_id))
     except KeyboardInterrupt:
         print_line("Cancelling; the epochs so far stay.", console=console)
         try:
-            training.cancel_run(services.store, run_id)
+            run_flows.cancel_run(services.store, run_id)
         except RunConflict:
             print_line("It had ended already.", console=console)
     worker.join()
@@ -58,7 +59,7 @@ def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     """Train a run that has ended on from its last epoch, here."""
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    run = training.extend_run(services.store, run_id, epochs_total, executor=services.executor)
+    run = run_flows.extend_run(services.store, run_id, epochs_total, executor=services.executor)
     _train_here(services, new_console(), run)
 
 

@@ -1,4 +1,4 @@
-"""Where a run trains: on a device that is available, in the environment that it began in."""
+"""The device and environment of a run: checked at its start, recorded, and kept when it resumes."""
 
 from typing import Any
 
@@ -24,44 +24,44 @@ log = structlog.get_logger()
 
 
 def check_device(spec: RunSpec, executor: Executor) -> None:
-    """Raises InvalidValue for a device that no job of the executor can use."""
-    names = unavailable(spec.device, executor)
+    """Raises InvalidValue for a device that the executor does not have."""
+    names = _alternatives(spec.device, executor)
     if names is not None:
         message = f"{spec.device} is not available here; one of {', '.join(names)}"
         raise InvalidValue("device", message, allowed={"enum": names})
 
 
 def check_resumable(run: Run, executor: Executor) -> None:
-    """Raises RunConflict for a run whose device no job of the executor can use."""
+    """Raises RunConflict for a run whose device the executor does not have."""
     device = run.spec["device"]
-    if unavailable(device, executor) is not None:
+    if _alternatives(device, executor) is not None:
         raise RunConflict(f"Run {run.id} trains on {device}, which is not available here.")
 
 
-def unavailable(device: str, executor: Executor) -> list[str] | None:
-    """The values of `device` that can be used; None where `device` is one of them."""
+def _alternatives(device: str, executor: Executor) -> list[str] | None:
+    """The available values of `device`; None if `device` is one of them."""
     if device in (AUTO, CPU):
         return None
     names = [AUTO, *executor.devices()]
     return None if device in names else names
 
 
-def enter(store: Store, lease: Lease, run: Run, spec: RunSpec) -> None:
-    """Set this process's threads as the run's first start had them, and record the environment.
+def prepare_environment(store: Store, lease: Lease, run: Run, spec: RunSpec) -> None:
+    """Set the number of threads to that of the run's first start, and record the environment.
 
-    What cannot be as it was is recorded too: from there on the bits may be others. Raises
-    DeviceUnavailable.
+    Differences from the first start are recorded too: the run may no longer be bit-reproducible.
+    Raises DeviceUnavailable.
     """
     try:
         device = resolve_device(spec.device)
     except ValueError as error:
         raise DeviceUnavailable(spec.device) from error
-    # Before epoch 0 nothing has been trained that later epochs would have to match.
-    began = run.epochs_done >= 0
-    recorded = run.environment if began else None
+    # Before epoch 0 there are no results that later epochs have to match.
+    has_epochs = run.epochs_done >= 0
+    recorded = run.environment if has_epochs else None
     set_threads(recorded["threads"] if recorded else DEFAULT_THREADS)
     current = current_environment(device).to_dict()
-    changes = _changes(run, recorded, current) if began else []
+    changes = _changes(run, recorded, current) if has_epochs else []
     environment = recorded or current
     if (environment, changes) != (run.environment, list(run.environment_changes)):
         with store.write_session() as session:
@@ -71,7 +71,7 @@ def enter(store: Store, lease: Lease, run: Run, spec: RunSpec) -> None:
 
 
 def reasons_not_reproducible(run: Run) -> list[str]:
-    """Why its spec may give other bits than the run has, even in the environment it began in."""
+    """Why the run's spec may not reproduce it bit for bit, even in its first environment."""
     reasons = list(run.environment_changes)
     if run.environment is None and run.epochs_done >= 0:
         reasons.append("its environment was not recorded")
@@ -81,7 +81,7 @@ def reasons_not_reproducible(run: Run) -> list[str]:
 
 
 def _changes(run: Run, recorded: dict[str, Any] | None, current: dict[str, Any]) -> list[str]:
-    """The run's changes so far, and the one that training on here and now is."""
+    """The run's recorded changes, with the change to the current environment appended, if any."""
     if recorded is None:
         change = "in an environment that was not recorded before"
     else:

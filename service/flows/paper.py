@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from service.core.cams.blank import Blank
 from service.core.spec import RunSpec
 from service.flows.blanks import BlankCount, count_blanks
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.viewing import Query as MapQuery
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace

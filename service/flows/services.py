@@ -7,19 +7,19 @@ from datetime import timedelta
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
 from service.core.devices import available_devices
-from service.flows import training
 from service.flows.access import is_loopback
 from service.flows.atlas import Atlases
 from service.flows.credential_cache import CredentialCache
 from service.flows.deletion import DeletedRunCleaner
+from service.flows.dispatch import LeaseMonitor, dispatch_queued
 from service.flows.heatmaps import Pictures
 from service.flows.jobs import SCAN_SECONDS, JobBounds, Jobs
 from service.flows.readiness import ReadinessProbe
-from service.flows.rescue import LeaseMonitor
 from service.flows.summaries import Summaries
 from service.flows.thread_pools import PoolName, ThreadPools
 from service.flows.upload_service import UploadService, upload_decoder
 from service.flows.viewing import Viewer
+from service.flows.worker import WORKER_IMPORTS
 from service.flows.workspace import Workspace
 from service.folders import check_folder
 from service.jobs import EXECUTORS, Executor
@@ -56,7 +56,7 @@ class ServiceSet:
 
     def start(self) -> None:
         """Dispatch the queued runs, and start the background threads of a server."""
-        training.dispatch_queued(self.store, self.executor, self.workspace)
+        dispatch_queued(self.store, self.executor, self.workspace)
         self.background.add(_lease_monitor(self))
         self.background.add(_deletion(self.store))
         self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=SCAN_SECONDS))
@@ -87,7 +87,7 @@ def open_services(settings: Settings) -> ServiceSet:
     viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
     thread_pools = _thread_pools(settings)
     executor = EXECUTORS[settings.executor](
-        settings.max_parallel_runs, training.WORKER_IMPORTS, available_devices
+        settings.max_parallel_runs, WORKER_IMPORTS, available_devices
     )
     background = BackgroundTasks()
     job_bounds = JobBounds(settings.max_jobs, settings.job_seconds, settings.lease_seconds)

@@ -12,9 +12,10 @@ from schemathesis.specs.openapi.checks import ignored_auth
 
 from service.app import create_app
 from service.core.spec import RunSpec
-from service.flows import training
+from service.flows import runs as run_flows
 from service.jobs.inline import InlineExecutor
 from service.settings import Settings
+from service.store import runs
 from tests.access.conftest import Guarded
 
 OPERATIONS = sorted(
@@ -46,12 +47,12 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     )
     services = made.app.state.services
     spec = RunSpec(dataset="digits", epochs=1, samples_per_epoch=20, batch_size=20)
-    run = training.start_run(services.store, InlineExecutor(), services.workspace, spec)
+    run = run_flows.start_run(services.store, InlineExecutor(), services.workspace, spec)
     with services.store.read_session() as session:
-        assert training.runs.get(session, run.id).status == "succeeded"
+        assert runs.get(session, run.id).status == "succeeded"
     # Runs that are made up wait for a worker that never comes.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "submit", lambda *_: None)
+        patch.setattr(run_flows, "dispatch_run", lambda *_: None)
         yield made
     made.close()
 

@@ -21,9 +21,7 @@ def entries(service: Guarded, **asked: Any) -> list[dict[str, Any]]:
 def test_a_change_is_written_down_with_who_what_when_and_how_it_ended(
     guarded: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "service.flows.training.dispatch_run", lambda *_: None
-    )  # nothing trains here
+    monkeypatch.setattr("service.flows.runs.dispatch_run", lambda *_: None)  # nothing trains here
     service = guarded()
     spec = {"dataset": "digits", "epochs": 1}
     given = {"x-request-id": "my-request.1"}

@@ -8,9 +8,11 @@ from dataclasses import replace
 import pytest
 
 from service.core.spec import RunSpec
-from service.errors import RunConflict
-from service.flows import deletion, training
+from service.errors import RunConflict, RunNotFound
+from service.flows import deletion
+from service.flows import runs as run_flows
 from service.flows.viewing import Viewer
+from service.flows.workspace import Workspace
 from service.store import events, run_lifecycle, runs
 from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
@@ -82,7 +84,7 @@ def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_p
         def cancel(run_id=run_id, together=together) -> bool:
             together.wait()
             try:
-                training.cancel_run(store, run_id)
+                run_flows.cancel_run(store, run_id)
             except RunConflict:
                 return False
             return True
@@ -100,23 +102,23 @@ def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
 ) -> None:
     spec = RunSpec.model_validate(TINY)
     executor = NotingExecutor(store)
-    workspace = training.Workspace("", "", tmp_path)
+    workspace = Workspace("", "", tmp_path)
     for _ in range(ROUNDS):
-        run_id = training.start_run(store, executor, workspace, spec).id
+        run_id = run_flows.start_run(store, executor, workspace, spec).id
         together = threading.Barrier(4)
 
         def at_once(flow, *args, together=together) -> None:
             together.wait()
             try:
                 flow(*args)
-            except (RunConflict, training.RunNotFound):
+            except (RunConflict, RunNotFound):
                 return
 
         with ThreadPoolExecutor(4) as threads:
             asked = [
-                threads.submit(at_once, training.cancel_run, store, run_id),
-                threads.submit(at_once, training.cancel_run, store, run_id),
-                threads.submit(at_once, training.extend_run, store, run_id, None),
+                threads.submit(at_once, run_flows.cancel_run, store, run_id),
+                threads.submit(at_once, run_flows.cancel_run, store, run_id),
+                threads.submit(at_once, run_flows.extend_run, store, run_id, None),
                 threads.submit(at_once, deletion.delete_run, store, run_id),
             ]
             for one in asked:

@@ -11,7 +11,8 @@ from sqlalchemy import NullPool, create_engine, text
 
 from service.core.spec import RunSpec
 from service.errors import StoreBusy, StoreFull
-from service.flows import training
+from service.flows import runs as run_flows
+from service.flows import worker
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import database, events, run_lifecycle, runs
@@ -152,14 +153,14 @@ def workspace(store: Store, tmp_path: Path) -> Workspace:
 
 
 def fail_at_epoch_one(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> None:
-    record, left = training.record_epoch, [error] * times
+    record, left = worker.record_epoch, [error] * times
 
     def record_or_fail(store, run_id, spec, result, *more) -> None:
         if result.epoch == 1 and left:
             raise left.pop()
         record(store, run_id, spec, result, *more)
 
-    monkeypatch.setattr(training, "record_epoch", record_or_fail)
+    monkeypatch.setattr(worker, "record_epoch", record_or_fail)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +175,7 @@ def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
 ) -> None:
     fail_at_epoch_one(monkeypatch, StoreBusy("no answer"), times)
     spec = RunSpec.model_validate(TINY)
-    run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
+    run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
     with store.read_session() as session:
         run = runs.get(session, run_id)
         found = events.list_after(session, run_id, 0)
@@ -199,7 +200,7 @@ def test_last_words_that_did_not_fit_are_told_by_the_exit_code(
 
     monkeypatch.setattr(run_lifecycle, "finish", find_no_room)
     spec = RunSpec.model_validate(TINY)
-    run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
+    run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
     with store.read_session() as session:
         run = runs.get(session, run_id)
     assert (run.status, run.error.type, run.epochs_done) == ("failed", "disk_full", 0)

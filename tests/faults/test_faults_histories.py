@@ -27,10 +27,11 @@ from service.core.images import probe_images
 from service.core.spec import RunSpec
 from service.core.training import EpochResult, train
 from service.errors import InvalidValue, KeyReused, RunCancelled, RunConflict, RunNotFound
-from service.flows import deletion, training
+from service.flows import deletion
+from service.flows import runs as run_flows
+from service.flows.dispatch import LeaseMonitor, dispatch_queued, task_name
 from service.flows.quarantine import expected_header
 from service.flows.recording import record_epoch
-from service.flows.rescue import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.store import deleted_runs, epochs, events, run_lifecycle, runs
 from service.store.request_keys import RequestKey
@@ -98,7 +99,7 @@ class Histories(RuleBasedStateMachine):
         return expected is not None and expected.holder == worker.lease
 
     def is_known(self, run_id: int) -> bool:
-        return self.executor.has_task(training.job_name(run_id))
+        return self.executor.has_task(task_name(run_id))
 
     # Clients.
 
@@ -115,13 +116,13 @@ class Histories(RuleBasedStateMachine):
         earlier = self.keys.get(key) if key else None
         if earlier and earlier[0] != total:
             with pytest.raises(KeyReused):
-                training.start_run_once(*args)
+                run_flows.start_run_once(*args)
             return multiple()
         if earlier and earlier[1] not in self.model:
             with pytest.raises(RunNotFound):
-                training.start_run_once(*args)
+                run_flows.start_run_once(*args)
             return multiple()
-        run, replayed = training.start_run_once(*args)
+        run, replayed = run_flows.start_run_once(*args)
         assert replayed == bool(earlier)
         if earlier:
             assert run.id == earlier[1]
@@ -136,7 +137,7 @@ class Histories(RuleBasedStateMachine):
     @rule(target=ids, total=st.integers(1, 3))
     def create_on_a_server_that_is_gone_then(self, total: int) -> int:
         spec = SPEC.model_copy(update={"epochs": total})
-        run = training.start_run(self.store, NotingExecutor(self.store), self.workspace, spec)
+        run = run_flows.start_run(self.store, NotingExecutor(self.store), self.workspace, spec)
         self.model[run.id] = Expected(total)
         return run.id
 
@@ -145,13 +146,13 @@ class Histories(RuleBasedStateMachine):
         expected = self.model.get(run_id)
         if expected is None:
             with pytest.raises(RunNotFound):
-                training.cancel_run(self.store, run_id)
+                run_flows.cancel_run(self.store, run_id)
         elif expected.ended:
             with pytest.raises(RunConflict):
-                training.cancel_run(self.store, run_id)
+                run_flows.cancel_run(self.store, run_id)
         else:
             expected.cancelled()
-            assert training.cancel_run(self.store, run_id).status == expected.status
+            assert run_flows.cancel_run(self.store, run_id).status == expected.status
 
     @rule(run_id=ids, more=st.sampled_from([None, 0, 1, 2]))
     def resume(self, run_id: int, more: int | None) -> None:
@@ -161,15 +162,15 @@ class Histories(RuleBasedStateMachine):
         total = asked or (expected.total if expected else 0)
         if expected is None:
             with pytest.raises(RunNotFound):
-                training.resume_run(*args)
+                run_flows.resume_run(*args)
         elif not expected.ended:
             with pytest.raises(RunConflict):
-                training.resume_run(*args)
+                run_flows.resume_run(*args)
         elif (asked or expected.status == RunStatus.SUCCEEDED) and total <= expected.done:
             with pytest.raises(InvalidValue):
-                training.resume_run(*args)
+                run_flows.resume_run(*args)
         elif total <= MOST_EPOCHS:
-            assert training.resume_run(*args).status == RunStatus.QUEUED
+            assert run_flows.resume_run(*args).status == RunStatus.QUEUED
             expected.resumed(total)
 
     @precondition(lambda self: len(self.model) > 1)
@@ -334,7 +335,7 @@ class Histories(RuleBasedStateMachine):
                 self.executor.end(worker.noted, -signal.SIGTERM, during_shutdown=True)
         self.executor = NotingExecutor(self.store)
         self.rescuer = LeaseMonitor(self.store, self.executor, self.workspace)
-        training.dispatch_queued(self.store, self.executor, self.workspace)
+        dispatch_queued(self.store, self.executor, self.workspace)
         assert all(
             self.is_known(i) for i, run in self.model.items() if run.status == RunStatus.QUEUED
         )

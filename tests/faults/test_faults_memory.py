@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from service.core.spec import RunSpec
-from service.flows import training
+from service.flows import worker
 from service.flows.quarantine import sound_checkpoint
 from service.flows.run_errors import cause_of
 from service.flows.workspace import Workspace
@@ -154,15 +154,15 @@ def test_a_sigkill_is_the_kernels_where_its_count_went_up(
 
 
 def train_with_little_memory(workspace: Workspace, run_id: int) -> None:
-    record = training.record_epoch
+    record = worker.record_epoch
 
     def record_then_bound(*args) -> None:
         record(*args)
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
 
-    training.record_epoch = record_then_bound
-    training.train_run(workspace, run_id)
+    worker.record_epoch = record_then_bound
+    worker.train_run(workspace, run_id)
 
 
 def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(

@@ -8,8 +8,9 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.errors import RunConflict
-from service.flows import deletion, training
-from service.flows.rescue import LeaseMonitor
+from service.flows import deletion
+from service.flows import runs as run_flows
+from service.flows.dispatch import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.store import run_lifecycle, runs
 from service.store.run_status import RunStatus
@@ -30,12 +31,12 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def waiting(store: Store, workspace: Workspace) -> int:
-    return training.start_run(store, IdleExecutor(), workspace, SPEC).id
+    return run_flows.start_run(store, IdleExecutor(), workspace, SPEC).id
 
 
 @pytest.fixture
 def cancelled(store: Store, waiting: int) -> int:
-    return training.cancel_run(store, waiting).id
+    return run_flows.cancel_run(store, waiting).id
 
 
 def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Exception | None:
@@ -72,7 +73,7 @@ def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int
 
 def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelled: int) -> None:
     refusal = refusal_of(
-        lambda store, one: training.extend_run(store, one, 7),
+        lambda store, one: run_flows.extend_run(store, one, 7),
         store,
         cancelled,
         lambda session, one: run_lifecycle.resume(session, one, SPEC.model_dump(mode="json"), 5),
@@ -98,7 +99,7 @@ def test_a_run_deleted_while_it_is_rescued_is_in_no_other_runs_way(
     store: Store, workspace: Workspace
 ) -> None:
     executor = Deleting(store)
-    first, second = (training.start_run(store, executor, workspace, SPEC).id for _ in range(2))
+    first, second = (run_flows.start_run(store, executor, workspace, SPEC).id for _ in range(2))
     executor.take(executor.waiting[0])
     executor.waiting.clear()  # as after a restart: the second is in no queue
     rescuer = LeaseMonitor(store, executor, workspace)

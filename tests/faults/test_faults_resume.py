@@ -8,7 +8,7 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.errors import EpochQuarantined
-from service.flows import training
+from service.flows import runs as run_flows
 from service.flows.quarantine import sound_checkpoint
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
@@ -77,13 +77,13 @@ def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
     url = store.engine.url.render_as_string(hide_password=False)
     workspace = Workspace(url, "sql", tmp_path)
     spec = RunSpec.model_validate(TINY | {"epochs": 1})
-    run_id = training.start_run(store, InlineExecutor(), workspace, spec).id
+    run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
     with store.write_session() as session:
         last = epochs.get(session, run_id, 1)
         data = bytearray(store.blobs.get(session, last.checkpoint.blob_key))
         data[-1] ^= 1
         store.blobs.put(session, last.checkpoint.blob_key, bytes(data))
-    training.resume_run(store, InlineExecutor(), workspace, run_id, 2)
+    run_flows.resume_run(store, InlineExecutor(), workspace, run_id, 2)
     with store.read_session() as session:
         run = runs.get(session, run_id)
         last = epochs.get(session, run_id, 1)

@@ -13,8 +13,9 @@ import pytest
 from service import failpoints
 from service.core.spec import RunSpec
 from service.errors import StoreBusy
-from service.flows import training
-from service.flows.rescue import LeaseMonitor
+from service.flows import runs as run_flows
+from service.flows.dispatch import LeaseMonitor
+from service.flows.worker import train_run
 from service.flows.workspace import Workspace
 from service.store import database, runs
 from service.store.store import Store, open_store
@@ -30,7 +31,7 @@ FORKS = multiprocessing.get_context("forkserver")
 
 def work(workspace: Workspace, run_id: int, failpoint: str) -> None:
     failpoints.arm(failpoint)
-    training.train_run(workspace, run_id)
+    train_run(workspace, run_id)
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_one_stopped_where_nobody_can_read_is_killed_too(
     rescuer = LeaseMonitor(store, executor, workspace)
     spec = RunSpec.model_validate(TINY)
     for _ in range(2):
-        training.start_run(store, executor, workspace, spec)
+        run_flows.start_run(store, executor, workspace, spec)
     running = executor.waiting[0]
     assert executor.take(running)
     rescuer.scan(0.0)

@@ -8,7 +8,7 @@ from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, InvalidValue
 from service.flows import atlas as atlas_flow
 from service.flows.atlas import Atlas, Atlases, AtlasQuery, AtlasRows
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor

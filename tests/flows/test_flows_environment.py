@@ -10,7 +10,8 @@ from fastapi.testclient import TestClient
 from service.app import create_app
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunConflict
-from service.flows import environment, training
+from service.flows import environment
+from service.flows import runs as run_flows
 from service.flows.environment import reasons_not_reproducible
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
@@ -67,11 +68,11 @@ def bits(store: Store, run_id: int) -> list[str]:
 
 
 def train(store: Store, workspace: Workspace, spec: RunSpec = SPEC) -> int:
-    return training.start_run(store, InlineExecutor(), workspace, spec).id
+    return run_flows.start_run(store, InlineExecutor(), workspace, spec).id
 
 
 def resume(store: Store, workspace: Workspace, run_id: int, total: int) -> None:
-    training.resume_run(store, InlineExecutor(), workspace, run_id, total)
+    run_flows.resume_run(store, InlineExecutor(), workspace, run_id, total)
 
 
 def with_default_threads(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
@@ -165,7 +166,7 @@ def test_a_run_of_an_older_version_goes_on_and_says_that_its_environment_is_unkn
 def test_a_run_that_has_not_begun_has_no_environment_and_nothing_against_it(
     store: Store,
 ) -> None:
-    run, _ = training.create_run(store, InlineExecutor(), SPEC)
+    run, _ = run_flows.create_run(store, InlineExecutor(), SPEC)
     assert run.environment is None
     assert reasons_not_reproducible(run) == []
 
@@ -192,7 +193,7 @@ CUDA = SPEC.model_copy(update={"device": "cuda"})
 
 def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store) -> None:
     with pytest.raises(InvalidValue, match="cuda") as refusal:
-        training.create_run(store, executor_with("cpu"), CUDA)
+        run_flows.create_run(store, executor_with("cpu"), CUDA)
     assert refusal.value.field == "device"
     assert refusal.value.allowed == {"enum": ["auto", "cpu"]}
     with store.read_session() as session:
@@ -202,20 +203,20 @@ def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
 def test_a_device_that_a_worker_has_is_taken(store: Store, device: str) -> None:
     spec = SPEC.model_copy(update={"device": device})
-    run, _ = training.create_run(store, executor_with("cpu", "cuda"), spec)
+    run, _ = run_flows.create_run(store, executor_with("cpu", "cuda"), spec)
     assert run.status == RunStatus.QUEUED
 
 
 def test_a_run_whose_device_is_gone_is_not_resumed(store: Store) -> None:
-    run, _ = training.create_run(store, executor_with("cpu", "cuda"), CUDA)
+    run, _ = run_flows.create_run(store, executor_with("cpu", "cuda"), CUDA)
     with store.write_session() as session:
         run_lifecycle.finish(
             session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
         )
     with pytest.raises(RunConflict, match="cuda"):
-        training.extend_run(store, run.id, None, executor=executor_with("cpu"))
+        run_flows.extend_run(store, run.id, None, executor=executor_with("cpu"))
     assert run_of(store, run.id).status == RunStatus.CANCELLED
-    resumed = training.extend_run(store, run.id, None, executor=executor_with("cpu", "cuda"))
+    resumed = run_flows.extend_run(store, run.id, None, executor=executor_with("cpu", "cuda"))
     assert resumed.status == RunStatus.QUEUED
 
 
@@ -224,7 +225,7 @@ def test_a_device_that_is_gone_when_the_worker_starts_is_the_runs_error(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     executor = executor_with("cpu", "cuda")
-    run = run_of(store, training.start_run(store, executor, workspace, CUDA).id)
+    run = run_of(store, run_flows.start_run(store, executor, workspace, CUDA).id)
     assert (run.status, run.error.type) == (RunStatus.FAILED, "device_unavailable")
     assert "cuda" in run.error.detail
 

@@ -10,7 +10,7 @@ from service.core.images import from_png
 from service.core.spec import RunSpec
 from service.errors import InvalidValue
 from service.flows.export import export_maps
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor

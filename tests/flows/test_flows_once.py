@@ -14,7 +14,7 @@ from service.flows import viewing
 from service.flows.atlas import Atlases, AtlasQuery
 from service.flows.cache import Cache
 from service.flows.heatmaps import Pictures, Rendering
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor

@@ -10,8 +10,8 @@ from service.cli.paper import write_table
 from service.core.cams.blank import Blank
 from service.flows import paper
 from service.flows.paper import RECIPES, SPANS, THRESHOLDS, blank_blocks, find_example, paper_spec
-from service.flows.training import train_run
 from service.flows.viewing import Query, Viewer
+from service.flows.worker import train_run
 from service.flows.workspace import Workspace
 from service.store import runs, schema
 from service.store.store import Store

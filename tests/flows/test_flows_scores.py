@@ -7,8 +7,8 @@ from sqlalchemy import text
 from service.core.images import from_png, to_network_input
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, EpochNotFound, ImageNotFound, RunNotFound
+from service.flows.runs import start_run
 from service.flows.scores import score_request
-from service.flows.training import start_run
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from service.flows.training import WORKER_IMPORTS
+from service.flows.worker import WORKER_IMPORTS
 from tests.script_environment import script_environment
 
 SECONDS = 60.0
@@ -30,7 +30,7 @@ def describe_worker(file: Path) -> None:
 SCRIPT = f"""
 import sys, threading
 from pathlib import Path
-from service.flows.training import WORKER_IMPORTS
+from service.flows.worker import WORKER_IMPORTS
 from service.jobs import EXECUTORS, Task
 from test_jobs_preload import describe_worker
 

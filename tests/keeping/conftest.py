@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from service.app import create_app
 from service.core.spec import RunSpec
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.settings import Settings

@@ -10,7 +10,7 @@ from service.flows import deletion
 from service.flows.backup import back_up
 from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.flows.doctor.examination import examine
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.jobs.inline import InlineExecutor
 from service.store import deleted_runs, disk_space, epochs, run_blobs, runs
 from service.store.blobs.bounded import BoundedBlobs

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from service.flows.deletion import DeletedRunCleaner, delete_run
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.jobs.inline import InlineExecutor
 from service.store import disk_space, epochs, runs, training_states
 from service.store.storage_quota import StorageLimits

@@ -24,7 +24,7 @@ from service.core.spec import Probes, RunSpec
 from service.errors import EpochQuarantined, FileRefused, ImportRefused, RunConflict, StoreFull
 from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.flows.heatmaps import Pictures, Rendering
-from service.flows.training import resume_run, start_run
+from service.flows.runs import resume_run, start_run
 from service.flows.transfer import archive as archive_module
 from service.flows.transfer import layout as layout_module
 from service.flows.transfer.exporting import export_run

@@ -170,7 +170,7 @@ class Blockade:
 def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A state folder whose run 1 has ended."""
     from service.core.spec import RunSpec
-    from service.flows.training import start_run
+    from service.flows.runs import start_run
     from service.flows.workspace import Workspace
     from service.jobs.inline import InlineExecutor
     from service.store import schema

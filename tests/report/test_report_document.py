@@ -8,7 +8,7 @@ import pytest
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunNotFound
 from service.flows.heatmaps import Pictures
-from service.flows.training import start_run
+from service.flows.runs import start_run
 from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor

@@ -15,7 +15,8 @@ from sqlalchemy import text
 
 from service.core.spec import RunSpec
 from service.errors import KeyReused, QueueFull, RunNotFound
-from service.flows import deletion, training
+from service.flows import deletion
+from service.flows import runs as run_flows
 from service.flows.workspace import Workspace
 from service.store import request_keys, run_lifecycle, runs
 from service.store.request_keys import RequestKey
@@ -39,7 +40,7 @@ def executor() -> IdleExecutor:
 def start(store: Store, executor: IdleExecutor) -> Start:
     def begin(asked: RequestKey | None = None, most: int | None = None) -> Any:
         workspace = Workspace("nowhere", "sql", Path("nowhere"))
-        return training.start_run_once(store, executor, workspace, SPEC, most, asked)
+        return run_flows.start_run_once(store, executor, workspace, SPEC, most, asked)
 
     return begin
 
@@ -169,9 +170,9 @@ def test_a_queue_moves_when_a_run_leaves_it(store: Store, start: Start) -> None:
 def test_runs_that_go_on_wait_in_the_same_queue(store: Store, start: Start) -> None:
     ended = [start()[0] for _ in range(6)]
     for run in ended:
-        training.cancel_run(store, run.id)
+        run_flows.cancel_run(store, run.id)
     start(most=3)
-    found = at_once(6, lambda number: training.extend_run(store, ended[number].id, None, 3))
+    found = at_once(6, lambda number: run_flows.extend_run(store, ended[number].id, None, 3))
     assert sum(isinstance(one, QueueFull) for one in found) == 4
     with store.read_session() as session:
         assert len(runs.list_by_status(session, RunStatus.QUEUED)) == 3

@@ -13,8 +13,10 @@ from service import failpoints
 from service.core.spec import RunSpec
 from service.errors import CamreelError
 from service.failpoints import FAILPOINTS
-from service.flows import training
-from service.flows.rescue import WORKER_LOST, LeaseMonitor
+from service.flows import runs as run_flows
+from service.flows.dispatch import LeaseMonitor, requeue_or_fail
+from service.flows.run_errors import WORKER_LOST
+from service.flows.worker import WORKER_IMPORTS, train_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import run_lifecycle, runs, schema
@@ -37,12 +39,12 @@ ALWAYS = ("before-commit", "after-commit")
 # So many share the machine: threads that wait for a busy core are slow.
 # A process that has torch already, and no threads: workers are forked from it in no time.
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(list(training.WORKER_IMPORTS))
+FORKS.set_forkserver_preload(list(WORKER_IMPORTS))
 
 
 def work(workspace: Workspace, run_id: int, failpoint: str) -> None:
     failpoints.arm(failpoint)
-    training.train_run(workspace, run_id)
+    train_run(workspace, run_id)
 
 
 def worker(workspace: Workspace, run_id: int, failpoint: str = "") -> int | None:
@@ -116,7 +118,7 @@ def read(store: Store, run_id: int) -> Run:
 def abandon(store: Store, workspace: Workspace, run_id: int) -> bool:
     run = read(store, run_id)
     lease = Lease(run_id, run.attempt, run.lease_owner or "")
-    return training.requeue_or_fail(store, workspace, lease, WORKER_LOST)
+    return requeue_or_fail(store, workspace, lease, WORKER_LOST)
 
 
 @pytest.mark.parametrize(("name", "database", "blobs"), list(cases()))
@@ -143,7 +145,7 @@ def test_a_full_disk_fails_the_run_and_keeps_its_epochs(
     run = read(store, run_id)
     assert (run.status, run.error.type, run.epochs_done) == (RunStatus.FAILED, "disk_full", 0)
     invariants.check(store, tmp_path)
-    training.extend_run(store, run_id, None)
+    run_flows.extend_run(store, run_id, None)
     assert worker(workspace, run_id) == 0
     assert invariants.weights(store, run_id) == undisturbed
 

@@ -8,8 +8,9 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.errors import StatementRefused
-from service.flows import training
-from service.flows.rescue import LeaseMonitor
+from service.flows import dispatch
+from service.flows import runs as run_flows
+from service.flows.dispatch import LeaseMonitor
 from service.flows.workspace import Workspace
 from service.jobs import ProcessExit, Task
 from service.jobs.inline import InlineExecutor
@@ -50,7 +51,7 @@ def executor() -> Kept:
 
 @pytest.fixture
 def run(store: Store, executor: Kept, workspace: Workspace) -> Run:
-    return training.start_run(store, executor, workspace, RunSpec(dataset="digits"))
+    return run_flows.start_run(store, executor, workspace, RunSpec(dataset="digits"))
 
 
 def read(store: Store, run: Run) -> Run:
@@ -92,7 +93,7 @@ def test_a_worker_that_died_late_does_not_count_against_a_run_that_was_taken_sin
 
 
 def test_a_run_that_was_cancelled_while_its_worker_began_stays_so(store, executor, run) -> None:
-    training.cancel_run(store, run.id)
+    run_flows.cancel_run(store, run.id)
     executor.jobs[0].on_exit(KILLED)
     assert read(store, run).status == RunStatus.CANCELLED
     assert len(executor.jobs) == 1
@@ -102,18 +103,18 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
     store, executor, workspace, monkeypatch
 ) -> None:
     spec = RunSpec(dataset="digits")
-    first, second = (training.start_run(store, executor, workspace, spec) for _ in range(2))
+    first, second = (run_flows.start_run(store, executor, workspace, spec) for _ in range(2))
     with store.write_session() as session:
         for one in (first, second):
             assert run_lifecycle.claim(session, one.id, "gone")
-    abandon = training.requeue_or_fail
+    requeue_or_fail = dispatch.requeue_or_fail
 
     def fail_for_the_first(store, workspace, lease, cause) -> bool:
         if lease.run_id == first.id:
             raise StatementRefused("a bug")
-        return abandon(store, workspace, lease, cause)
+        return requeue_or_fail(store, workspace, lease, cause)
 
-    monkeypatch.setattr(training, "abandon", fail_for_the_first)
+    monkeypatch.setattr(dispatch, "requeue_or_fail", fail_for_the_first)
     rescuer = LeaseMonitor(store, executor, workspace)
     rescuer.scan(0)
     with pytest.raises(StatementRefused):

@@ -14,7 +14,8 @@ from service.api.services import ApiServices, Services
 from service.api.strict_json import StrictJsonRoute
 from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
 from service.core.spec import Tag as TagText
-from service.flows import deletion, training
+from service.flows import deletion
+from service.flows import runs as run_flows
 from service.flows.environment import reasons_not_reproducible
 from service.flows.summaries import Summary
 from service.store import runs
@@ -179,7 +180,7 @@ def create_run(
     ],
 ) -> RunResponse:
     """Queue a run. `{}` is the paper's experiment; every field has a default."""
-    run, replayed = training.start_run_once(
+    run, replayed = run_flows.start_run_once(
         services.store, services.executor, services.workspace, spec, services.max_queued_runs, key
     )
     response.headers["Location"] = f"/runs/{run.id}"
@@ -224,7 +225,7 @@ def read_run(services: Services, run_id: RunId) -> RunResponse:
 @run_in_write_pool
 def cancel_run(services: Services, run_id: RunId) -> RunResponse:
     """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
-    return answer(services, training.cancel_run(services.store, run_id))
+    return answer(services, run_flows.cancel_run(services.store, run_id))
 
 
 class Resumption(BaseModel):
@@ -248,7 +249,7 @@ def resume_run(
     services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
 ) -> RunResponse:
     """Train on from its last epoch, bit for bit as if it had never stopped. 409 unless it ended."""
-    run = training.resume_run(
+    run = run_flows.resume_run(
         services.store,
         services.executor,
         services.workspace,

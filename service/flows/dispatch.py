@@ -1,0 +1,188 @@
+"""From the queue to the executor: dispatching runs, and detecting lost workers."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from service.errors import RunNotFound, StoreUnavailable
+from service.flows.heartbeats import HeartbeatMonitor
+from service.flows.run_errors import WORKER_LOST, cause_of
+from service.flows.worker import new_lease_owner, run_worker
+from service.flows.workspace import Workspace
+from service.jobs import Executor, ProcessExit, Task
+from service.store import run_lifecycle, runs
+from service.store.run_lifecycle import Lease
+from service.store.run_status import RunStatus
+from service.store.runs import Run, RunError
+from service.store.store import Store
+
+RunHeartbeat = tuple[str, int, int]  # status, attempt, number of heartbeats
+
+log = structlog.get_logger()
+
+
+def dispatch_run(store: Store, executor: Executor, workspace: Workspace, run: Run) -> None:
+    """Submit a queued run to the executor, and again each time that its worker is lost."""
+    owner = new_lease_owner()
+    executor.submit(
+        Task(
+            function=run_worker,
+            arguments=(workspace, run.id, owner),
+            on_exit=partial(_on_worker_exit, store, executor, workspace, run, owner),
+            name=task_name(run.id),
+            should_start=partial(_is_queued, store, run.id),
+        )
+    )
+
+
+def dispatch_queued(store: Store, executor: Executor, workspace: Workspace) -> None:
+    """Submit all queued runs, when a service starts."""
+    with store.read_session() as session:
+        queued = runs.list_by_status(session, RunStatus.QUEUED)
+    for run in queued:
+        dispatch_run(store, executor, workspace, run)
+
+
+def requeue_or_fail(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -> bool:
+    """Requeue the run of a lost worker, or fail it after `max_attempts`; whether it is queued.
+
+    Changes nothing if the run is under another lease or has been deleted.
+    """
+    with suppress(RunNotFound), store.write_session() as session:
+        lost_workers = runs.get_for_update(session, lease.run_id).lost_workers + 1
+        if lost_workers < workspace.max_attempts:
+            return run_lifecycle.requeue(session, lease, lost_workers=1)
+        unfinished = (RunStatus.QUEUED, RunStatus.RUNNING)
+        if run_lifecycle.finish(
+            session, lease.run_id, RunStatus.FAILED, cause, from_statuses=unfinished, lease=lease
+        ):
+            log.warning("run failed", run=lease.run_id, error=cause.type, attempts=lost_workers)
+    return False
+
+
+def task_name(run_id: int) -> str:
+    """The name of a run's task in the executor."""
+    return f"run-{run_id}"
+
+
+def _is_queued(store: Store, run_id: int) -> bool:
+    """Whether the run still needs a worker; True if the database cannot be read."""
+    with suppress(StoreUnavailable), store.read_session() as session:
+        progress = runs.get_progress(session, run_id)
+        return progress is not None and progress.status == RunStatus.QUEUED
+    return True
+
+
+def _on_worker_exit(
+    store: Store,
+    executor: Executor,
+    workspace: Workspace,
+    dispatched: Run,
+    owner: str,
+    process_exit: ProcessExit,
+) -> None:
+    """Requeue or fail a run whose worker could not finish it.
+
+    If the database is unavailable now, the lease monitor does so later.
+    """
+    if process_exit.exit_code == 0 and not process_exit.during_shutdown:
+        return
+    with store.read_session() as session:
+        run = runs.get(session, dispatched.id)
+    lease = Lease(run.id, run.attempt, owner)
+    if process_exit.during_shutdown:
+        # Stopped, not lost: it does not count as an attempt, and the next start dispatches it.
+        with store.write_session() as session:
+            run_lifecycle.requeue(session, lease, lost_workers=0)
+        return
+    cause = cause_of(process_exit)
+    log.warning("worker lost", run=run.id, error=cause.type)
+    if run.status == RunStatus.QUEUED:
+        # It exited before it claimed the run, or long after it lost it: then no lease matches.
+        lease = Lease(run.id, dispatched.attempt, run_lifecycle.NO_OWNER)
+    if requeue_or_fail(store, workspace, lease, cause):
+        # An executor that is closing accepts no task; the next start dispatches the run.
+        with suppress(RuntimeError):
+            dispatch_run(store, executor, workspace, run)
+
+
+@dataclass
+class LeaseMonitor:
+    """Detects runs without a worker. `scan` is called periodically, from one thread.
+
+    It relies on no timestamp in the database, so that a changed clock loses no live worker: a lease
+    has expired when this process has seen the same heartbeat for longer than the lease, by its
+    monotonic clock. A run that has been queued for that long, and not in this process, may be in
+    the queue of a dead server. It is dispatched here too: of two workers, one gets the lease.
+    """
+
+    store: Store
+    executor: Executor
+    workspace: Workspace
+    _heartbeats: HeartbeatMonitor[int, RunHeartbeat] = field(default_factory=HeartbeatMonitor)
+
+    def scan(self, now_seconds: float | None = None) -> list[int]:
+        """Dispatch or fail the runs without a worker; returns their ids.
+
+        `now_seconds` defaults to time.monotonic(). Handles all runs, then raises the first error,
+        such as StoreUnavailable and StoreFull.
+        """
+        now = time.monotonic() if now_seconds is None else now_seconds
+        try:
+            with self.store.read_session() as session:
+                running = runs.list_by_status(session, RunStatus.RUNNING)
+                queued = runs.list_by_status(session, RunStatus.QUEUED)
+        except StoreUnavailable:
+            # One of our own workers, stopped during its commit, may be what blocks the database.
+            for run_id in self._expired(now, RunStatus.RUNNING):
+                self.executor.kill(task_name(run_id))
+            raise
+        self._heartbeats.observe(
+            {run.id: (run.status, run.attempt, run.heartbeats) for run in (*running, *queued)}, now
+        )
+        expired_running = self._expired(now, RunStatus.RUNNING)
+        expired_queued = self._expired(now, RunStatus.QUEUED)
+        lost = [run for run in running if run.id in expired_running]
+        stranded = [
+            run for run in queued if run.id in expired_queued and not self._is_submitted(run)
+        ]
+        errors: list[Exception] = []
+        for run in lost:
+            with _collected(errors):
+                self._reassign(run)
+        for run in stranded:
+            with _collected(errors):
+                dispatch_run(self.store, self.executor, self.workspace, run)
+                # Not again at each scan.
+                self._heartbeats.forget(run.id)
+        if errors:
+            raise errors[0]
+        return [run.id for run in (*lost, *stranded)]
+
+    def _reassign(self, run: Run) -> None:
+        # Before any write: a worker that was stopped in a transaction blocks all other writers.
+        self.executor.kill(task_name(run.id))
+        lease = Lease(run.id, run.attempt, run.lease_owner or run_lifecycle.NO_OWNER)
+        if requeue_or_fail(self.store, self.workspace, lease, WORKER_LOST):
+            dispatch_run(self.store, self.executor, self.workspace, run)
+
+    def _is_submitted(self, run: Run) -> bool:
+        return self.executor.has_task(task_name(run.id))
+
+    def _expired(self, now_seconds: float, status: str) -> set[int]:
+        """Ids of the runs of a status whose heartbeat has not changed for a whole lease."""
+        stopped = self._heartbeats.stopped(now_seconds, self.workspace.lease_seconds)
+        return {run_id for run_id, heartbeat in stopped.items() if heartbeat[0] == status}
+
+
+@contextmanager
+def _collected(errors: list[Exception]) -> Iterator[None]:
+    # An error of one run does not keep the others from being handled.
+    try:
+        yield
+    except Exception as error:
+        errors.append(error)
