@@ -1,4 +1,4 @@
-# A fresh machine needs python3, git and make; everything else is set up here.
+# A new machine needs python3, git and make; the targets install everything else.
 BOOT := .venv-boot/bin
 BIN := .venv/bin
 export UV_LINK_MODE ?= hardlink
@@ -9,12 +9,12 @@ export UV_LINK_MODE ?= hardlink
 demo: .venv/.runtime
 	$(BIN)/camreel demo $(ARGS)
 
-# One thread a process: the workers, and what they start, share the cores. Three for two cores, as
-# half of their time is waiting for processes to start or to be seen dead.
+# One torch thread per process, because the test workers and their child processes share the cores.
+# Three test workers for two cores, because they wait half of the time for processes to start or end.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Hundreds of kills, and the kernel's choice of what they hit: each is told as it happens.
+# Hundreds of kills at random times; the log shows each of them as it happens.
 torture: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture -m torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
 	CAMREEL_TORTURE=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_faults_histories.py
@@ -38,8 +38,8 @@ $(BOOT)/uv:
 $(BIN)/python: | $(BOOT)/uv
 	$(BOOT)/uv venv --quiet --seed .venv
 
-# Stamps, so that a second call costs nothing. --require-hashes: only what the lock names is installed.
-# The page is built as the package is installed, so its sources are among what that depends on.
+# Stamp files make repeated calls cheap. --require-hashes installs only the files that the lock lists.
+# Installing the package builds the page, so the page's sources are prerequisites.
 PAGE := $(shell find web -path web/node_modules -prune -o -type f -print) hatch_build.py
 
 .venv/.runtime: requirements.lock pyproject.toml $(PAGE) | $(BIN)/python
