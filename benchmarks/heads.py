@@ -28,7 +28,7 @@ from benchmarks.maps import (
 from benchmarks.report import Report
 from benchmarks.timing import Contender, Ratio, Timing, interleaved, ratio, timed
 from service.core.allocator import keep_freed_memory
-from service.core.cams.cut import Cut
+from service.core.cams.layer_pass import NetworkSplit
 from service.core.models import StagedNetwork
 from service.core.models.stages import Convolution
 
@@ -88,7 +88,7 @@ def _contenders(
 ) -> dict[str, Contender]:
     viewed, theirs = _network(build), _network(build).requires_grad_()
     viewed.requires_grad_(requires_grad=False)  # as the service holds them
-    if Cut(viewed, images, layer).has_closed_form:
+    if NetworkSplit.at(viewed, layer).head.backend.is_closed_form:
         raise SystemExit(f"{name}: the head has a closed form")
     expected, scale = ours(viewed, images, layer), sizes(viewed, images, layer)
     for peer in (torch_cam, torch_cam_fastest):

@@ -15,9 +15,8 @@ from pathlib import Path
 import torch
 
 from service.core import checkpoints
-from service.core.cams.blank import CAUSES, DEFAULT_EPSILON
 from service.core.cams.layers import resolve_layers
-from service.core.cams.maps import class_maps
+from service.core.cams.maps import CAUSES, DEFAULT_EPSILON, class_maps
 from service.core.cams.methods import METHODS
 from service.core.images import from_png, to_network_input
 from service.core.models import describe_layers
@@ -38,7 +37,7 @@ Counts = dict[str, dict[str, dict[str, int]]]
 def explanations(heavy: bool) -> list[str]:
     """Every method with each target that can be named without a class."""
     texts = ["conventional", "proposed"]
-    texts += [f"grad-cam/{target}" for target in ("output", "log-softmax", "centred", "margin")]
+    texts += [f"grad-cam/{target}" for target in ("output", "log-softmax", "centered", "margin")]
     for name, method in METHODS.items():
         if name in (*texts, *NOT_COUNTED) or (name in HEAVY) != heavy:
             continue

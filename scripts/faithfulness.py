@@ -35,14 +35,14 @@ MEASURES = ("deletion", "insertion", "road")
 METHODS_COMPARED = (
     "conventional",
     "proposed",
-    "grad-cam/centred",
+    "grad-cam/centered",
     "grad-cam/margin",
-    "grad-cam++/centred",
-    "x-grad-cam/centred",
-    *(f"{name}/{target}" for name in ("hires-cam", "layer-cam") for target in ("unit", "centred")),
-    *(f"layer-integrated-gradients/{target}" for target in ("unit", "centred", "margin")),
-    "refine-cam/centred",
-    "integrated-gradients/centred",
+    "grad-cam++/centered",
+    "x-grad-cam/centered",
+    *(f"{name}/{target}" for name in ("hires-cam", "layer-cam") for target in ("unit", "centered")),
+    *(f"layer-integrated-gradients/{target}" for target in ("unit", "centered", "margin")),
+    "refine-cam/centered",
+    "integrated-gradients/centered",
     "eigen-cam",
 )
 

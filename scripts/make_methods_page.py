@@ -9,9 +9,8 @@ import argparse
 import json
 from pathlib import Path
 
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.method import AttributionLevel, Method
-from service.core.cams.methods import METHODS
+from service.core.cams.methods import METHODS, MethodSpec
 from service.core.cams.targets import TARGETS
 from service.errors import InvalidValue
 from service.flows.heatmaps import Pictures, Rendering

@@ -35,7 +35,7 @@ VIEWS = {
     "page-start": View("/app", 1400, 400),
     "page-run": View("/app/runs/{paper}?epoch=62&image=test:2", 1400, 1000),
     "page-signed-dark": View(
-        "/app/runs/{paper}?a=layer-integrated-gradients/centred&b=hires-cam/centred"
+        "/app/runs/{paper}?a=layer-integrated-gradients/centered&b=hires-cam/centered"
         "&style=signed&scale=strip&image=test:4&epoch=30",
         1400,
         1000,
@@ -48,7 +48,7 @@ VIEWS = {
         locale="ja-JP",
     ),
     "page-compare": View(
-        "/app/compare?runs={paper},{relu}&a=layer-integrated-gradients/centred&style=heatmap"
+        "/app/compare?runs={paper},{relu}&a=layer-integrated-gradients/centered&style=heatmap"
         "&epoch=12",
         1400,
         900,

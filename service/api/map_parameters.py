@@ -151,7 +151,7 @@ class BlankParameters(BaseModel):
     epochs: Epochs = "1:"
     method: Annotated[list[Text], Field(max_length=20)] = Field(
         default_factory=list,
-        description="Explanations to count, `layer-cam` or `layer-cam/centred`; repeatable. "
+        description="Explanations to count, `layer-cam` or `layer-cam/centered`; repeatable. "
         "Default: the two that every run records.",
     )
 

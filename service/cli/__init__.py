@@ -209,7 +209,7 @@ def blanks(
     epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "1:",
     method: Annotated[
         list[str] | None,
-        typer.Option(help="As layer-cam/centred; repeatable; default: the paper's two."),
+        typer.Option(help="As layer-cam/centered; repeatable; default: the paper's two."),
     ] = None,
     state_dir: State = None,
     data_dir: Data = None,
@@ -226,7 +226,7 @@ def maps(
     run: RunArgument,
     out: Annotated[Path, typer.Argument(help="The npz to write.")],
     epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "0:",
-    method: Annotated[str, typer.Option(help="As layer-cam/centred.")] = "proposed",
+    method: Annotated[str, typer.Option(help="As layer-cam/centered.")] = "proposed",
     layer: Annotated[str | None, typer.Option(help="Default: the method's own.")] = None,
     images: Annotated[
         int | None, typer.Option(help="The first so many test images; default: the probes.")
@@ -250,7 +250,7 @@ def report(
     epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "0:",
     method: Annotated[
         list[str] | None,
-        typer.Option(help="As layer-cam/centred; repeatable; default: the paper's two."),
+        typer.Option(help="As layer-cam/centered; repeatable; default: the paper's two."),
     ] = None,
     language: Annotated[str, typer.Option(help="en or ja.")] = "en",
     state_dir: State = None,
@@ -269,7 +269,7 @@ def evaluate(
     epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
     method: Annotated[
         list[str] | None,
-        typer.Option(help="As layer-cam/centred; repeatable; default: the paper's two."),
+        typer.Option(help="As layer-cam/centered; repeatable; default: the paper's two."),
     ] = None,
     measure: Annotated[
         list[str] | None, typer.Option(help="A measure's name, of GET /measures; repeatable.")

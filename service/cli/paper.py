@@ -10,7 +10,7 @@ from rich.console import Console
 from service.cli.progress import follow_all
 from service.cli.terminal import new_console, print_line
 from service.cli.train import snapshot
-from service.core.cams.blank import CAUSES
+from service.core.cams.maps import CAUSES
 from service.core.images import from_png
 from service.core.render.cells import image_rgb
 from service.core.render.png import encode_png

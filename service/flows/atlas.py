@@ -11,10 +11,9 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from service.core.cams.blank import Blank
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.layers import map_size
-from service.core.cams.methods import PAPER_METHODS
+from service.core.cams.maps import Blank
+from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.core.models import Placement
 from service.core.render.atlas import Bytes, atlas_cell_placement, atlas_cell_size
 from service.errors import InvalidValue

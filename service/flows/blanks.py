@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from service.core.cams.blank import BLANKS, Blank, blank_codes
-from service.core.cams.explanation import MethodSpec
-from service.core.cams.methods import PAPER_METHODS
+from service.core.cams.maps import BLANKS, Blank, blank_codes
+from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.flows.etags import etag_of
 from service.flows.recording import ENGINE_VERSION
 from service.flows.selection import Chosen, choose_epochs

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.layers import resolve_layers
 from service.core.cams.method import AttributionLevel
+from service.core.cams.methods import MethodSpec
 from service.core.images import from_png
 from service.core.measures.evaluation import MeasureResult, evaluate, get_measure
 from service.core.measures.explainer import Explainer

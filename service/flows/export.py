@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import explain_images
+from service.core.cams.methods import MethodSpec
 from service.core.images import from_png
 from service.core.progress import track
 from service.core.spec import RunSpec

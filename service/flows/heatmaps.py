@@ -10,8 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.core.cams.blank import DEFAULT_EPSILON, Blank
-from service.core.cams.maps import ClassMap
+from service.core.cams.maps import DEFAULT_EPSILON, Blank, ClassMap
 from service.core.cams.method import AttributionLevel
 from service.core.images import from_png
 from service.core.progress import progress_slice

@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 
-from service.core.cams.blank import Blank
+from service.core.cams.maps import Blank
 from service.core.spec import RunSpec
 from service.flows.blanks import BlankCount, count_blanks
 from service.flows.runs import start_run

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.maps import ClassMap
 from service.core.cams.method import Cost
-from service.core.cams.methods import PAPER_METHODS
+from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, UnknownName
 from service.flows.recording import ENGINE_VERSION, heatmap_of

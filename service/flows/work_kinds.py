@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.method import Cost
+from service.core.cams.methods import MethodSpec
 from service.flows.thread_pools import PoolName
 
 CHEAP = frozenset({Cost.FORWARD, Cost.GRADIENT})

@@ -45,7 +45,7 @@ class EpochFacts:
 class MethodFacts:
     """A CAM method and the layer that it explains."""
 
-    text: str  # as the API accepts it: `layer-cam/centred`
+    text: str  # as the API accepts it: `layer-cam/centered`
     title: str
     formula: str
     source: str

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from service import __version__
-from service.core.cams.blank import DEFAULT_EPSILON
-from service.core.cams.explanation import MethodSpec
-from service.core.cams.methods import PAPER_METHODS
+from service.core.cams.maps import DEFAULT_EPSILON
+from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
 from service.flows.blanks import count_blanks
@@ -38,7 +37,7 @@ class ReportQuery:
     """The parameters of a report."""
 
     run_id: int
-    methods: Sequence[str] = PAPER_METHODS  # `layer-cam` or `layer-cam/centred`
+    methods: Sequence[str] = PAPER_METHODS  # `layer-cam` or `layer-cam/centered`
     epochs: str = "0:"
     language: Language = "en"
 

@@ -18,17 +18,17 @@ def test_maps_are_judged_into_a_table_and_a_file(tmp_path: Path) -> None:
     )
     assert camreel(tmp_path, "train", "spec.json", **ONE_THREAD).returncode == 0
     done = camreel(
-        tmp_path, "evaluate", "1", "1", "--method", "layer-cam/centred", "--method", "proposed",
+        tmp_path, "evaluate", "1", "1", "--method", "layer-cam/centered", "--method", "proposed",
         "--measure", "insertion", "--measure", "complexity", "--images", "5",
         "--json", "table.json", **ONE_THREAD,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "run 1, epoch 1, 5 images" in done.stdout
-    assert done.stdout.count("layer-cam/centred") == 2
+    assert done.stdout.count("layer-cam/centered") == 2
     table = json.loads((tmp_path / "table.json").read_text())
     assert [(score["method"], score["measure"]) for score in table["scores"]] == [
         (method, measure)
-        for method in ("layer-cam/centred", "proposed")
+        for method in ("layer-cam/centered", "proposed")
         for measure in ("insertion", "complexity")
     ]
 

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
-from service.core.cams.maps import ClassMap
+from service.core.cams.maps import DEFAULT_EPSILON, Blank, ClassMap, blank_cause
 
 CAUSES = {Blank.SATURATED, Blank.ALL_NEGATIVE, Blank.DEAD}
 

@@ -32,10 +32,10 @@ from service.core.cams.attribution import (
     smooth_grad,
     square_patches,
 )
-from service.core.cams.cut import Cut
-from service.core.cams.guided import guided_backpropagation
+from service.core.cams.backpropagation import guided_backpropagation
+from service.core.cams.layer_pass import run_to_layer
 from service.core.cams.method import NoParameters
-from service.core.cams.noise import generator
+from service.core.cams.passes import image_generator
 from service.core.cams.targets import TARGETS
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT, Convolution
@@ -66,7 +66,7 @@ def score_of(network: StagedNetwork, target: str):
 
 
 def test_guided_backpropagation_is_captums_on_plain_modules(network, images):
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     maps = guided_backpropagation(cut, UNIT, NoParameters(), [0, 3])
     with warnings.catch_warnings(action="ignore"):
         extractor = GuidedBackprop(plain(network))
@@ -81,7 +81,7 @@ def test_guided_backpropagation_is_captums_on_plain_modules(network, images):
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_integrated_gradients_are_captums(network, images, target):
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     maps = integrated_gradients(cut, TARGETS[target], Path(steps=6), [0, 3])
     theirs = IntegratedGradients(score_of(network, target))
     for i, label in enumerate([0, 3]):
@@ -91,7 +91,7 @@ def test_integrated_gradients_are_captums(network, images, target):
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_occlusion_is_captums(network, images, target):
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     maps = occlusion(cut, TARGETS[target], Window(window=6, stride=3), [0, 3])
     theirs = Occlusion(score_of(network, target))
     for i, label in enumerate([0, 3]):
@@ -104,13 +104,13 @@ def test_occlusion_is_captums(network, images, target):
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_smooth_grad_is_captums_noise_tunnel_of_the_same_seed(network, images, target):
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     maps = smooth_grad(cut, TARGETS[target], NoisyPixels(samples=4, noise=0.2, seed=5), [0, 3])
     theirs = NoiseTunnel(Saliency(score_of(network, target)))
     for n, image in enumerate(images.double()):
         for i, label in enumerate([0, 3]):
             with torch.random.fork_rng([]):
-                torch.manual_seed(generator(5, image).initial_seed())
+                torch.manual_seed(image_generator(5, image).initial_seed())
                 expected = theirs.attribute(
                     image[None].requires_grad_(),
                     nt_samples=4,
@@ -124,11 +124,13 @@ def test_smooth_grad_is_captums_noise_tunnel_of_the_same_seed(network, images, t
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_lime_is_captums_with_scikit_learns_ridge_of_the_same_seed(network, images, target):
     some = images[:1].double()
-    maps = lime(Cut(network, some, INPUT), TARGETS[target], Patches(samples=70, seed=5), [0, 3])
+    maps = lime(
+        run_to_layer(network, some, INPUT), TARGETS[target], Patches(samples=70, seed=5), [0, 3]
+    )
     for i, label in enumerate([0, 3]):
         ridge = SkLearnRidge(alpha=1.0, solver="cholesky")
         with torch.random.fork_rng([]), torch.no_grad():
-            torch.manual_seed(generator(5, some[0]).initial_seed())
+            torch.manual_seed(image_generator(5, some[0]).initial_seed())
             theirs = Lime(score_of(network, target), ridge).attribute(
                 some,
                 target=label,
@@ -156,7 +158,7 @@ def small():
 
 def test_of_a_linear_network_each_pixels_share_is_known(small):
     network = linear()
-    cut = Cut(network, small, INPUT)
+    cut = run_to_layer(network, small, INPUT)
     weights = network.output.weight.detach().view(1, 2, 8, 8)
     shares = weights * small
     assert close(
@@ -173,7 +175,7 @@ def test_of_a_linear_network_each_pixels_share_is_known(small):
 def test_colours_are_summed_and_hidden_together():
     network = linear(depth=3)
     images = torch.rand((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
-    cut = Cut(network, images, INPUT)
+    cut = run_to_layer(network, images, INPUT)
     shares = (network.output.weight.detach().view(1, 2, 3, 8, 8) * images.unsqueeze(1)).sum(2)
     assert close(integrated_gradients(cut, UNIT, Path(), [0, 1]), shares)
     assert close(occlusion(cut, UNIT, Window(window=1, stride=1), [0, 1]), shares)
@@ -190,14 +192,14 @@ def test_guided_relus_pass_what_is_open_and_positive():
         network.conv.bias.fill_(-1)
         network.output.weight.copy_(torch.tensor([[1.0, -1.0, 3.0, 5.0]]))
     images = torch.tensor([[[[0.0, 1.0], [1.5, 2.0]]]])
-    maps = guided_backpropagation(Cut(network, images, INPUT), UNIT, NoParameters(), [0])
+    maps = guided_backpropagation(run_to_layer(network, images, INPUT), UNIT, NoParameters(), [0])
     # The first ReLU is shut, the second one's gradient is negative.
     assert maps.flatten().tolist() == [0, 0, 6, 10]
 
 
 def test_integrated_gradients_sum_to_what_the_image_adds_to_black(images):
     network = residual().double()
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     maps = integrated_gradients(cut, SOFTMAX, Path(steps=128), range(5))
     added = passes.scores(network, SOFTMAX, cut.images)
     added = added - passes.scores(network, SOFTMAX, torch.zeros_like(cut.images))
@@ -209,7 +211,7 @@ def test_integrated_gradients_sum_to_what_the_image_adds_to_black(images):
 
 @pytest.mark.parametrize(("method", "parameters"), SEEDED)
 def test_random_numbers_are_the_seeds(images, method, parameters):
-    cut = Cut(residual(), images, INPUT)
+    cut = run_to_layer(residual(), images, INPUT)
     maps = [method(cut, UNIT, parameters(samples=20, seed=seed), [0, 1]) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
@@ -218,15 +220,15 @@ def test_random_numbers_are_the_seeds(images, method, parameters):
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_a_batch_is_its_images_one_by_one(images, method, parameters):
     network = vgg()
-    batch = method(Cut(network, images, INPUT), UNIT, parameters, range(5))
+    batch = method(run_to_layer(network, images, INPUT), UNIT, parameters, range(5))
     for i in range(len(images)):
-        one = method(Cut(network, images[i : i + 1], INPUT), UNIT, parameters, range(5))
+        one = method(run_to_layer(network, images[i : i + 1], INPUT), UNIT, parameters, range(5))
         assert close(one[0], batch[i], 1e-4)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_maps_of_some_classes_are_those_among_all(images, method, parameters):
-    cut = Cut(residual(), images, INPUT)
+    cut = run_to_layer(residual(), images, INPUT)
     every = method(cut, UNIT, parameters, range(5))
     assert every.shape == (3, 5, 28, 28)
     assert close(method(cut, UNIT, parameters, [3, 0]), every[:, [3, 0]], 1e-5)
@@ -234,10 +236,10 @@ def test_maps_of_some_classes_are_those_among_all(images, method, parameters):
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_chunks_of_passes_leave_the_maps_as_they_are(images, monkeypatch, method, parameters):
-    cut = Cut(residual().double(), images.double(), INPUT)
+    cut = run_to_layer(residual().double(), images.double(), INPUT)
     whole = method(cut, UNIT, parameters, range(5))
     for rows in (1, 4, 7):
-        monkeypatch.setattr(passes, "rows_at_once", lambda *_, rows=rows: rows)
+        monkeypatch.setattr(passes, "rows_per_pass", lambda *_, rows=rows: rows)
         assert close(method(cut, UNIT, parameters, range(5)), whole, 1e-6)
 
 
@@ -246,20 +248,22 @@ def test_nothing_else_in_the_process_notices(images, monkeypatch, method, parame
     network, pixels, state = residual(), images.clone(), torch.get_rng_state()
     monkeypatch.setitem(sys.modules, "sklearn", None)  # as where it is not installed
     with unchanged(network), warnings.catch_warnings(action="error"), torch.no_grad():
-        method(Cut(network, pixels, INPUT), UNIT, parameters, [0, 1])
+        method(run_to_layer(network, pixels, INPUT), UNIT, parameters, [0, 1])
     assert torch.equal(pixels, images)
     assert not pixels.requires_grad
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_a_black_image_has_maps(images):
-    cut = Cut(residual(), torch.zeros_like(images), INPUT)
+    cut = run_to_layer(residual(), torch.zeros_like(images), INPUT)
     for method, parameters in ALL:
         assert method(cut, UNIT, parameters, [0]).isfinite().all()
 
 
 def test_a_window_may_be_larger_than_the_image(small):
-    maps = occlusion(Cut(linear(), small, INPUT), UNIT, Window(window=100, stride=100), [0])
+    maps = occlusion(
+        run_to_layer(linear(), small, INPUT), UNIT, Window(window=100, stride=100), [0]
+    )
     assert (maps == maps[:, :, :1, :1]).all()
 
 

@@ -10,9 +10,8 @@ from pytorch_grad_cam import FullGrad
 from torch import nn
 
 from service.core.cams import passes
-from service.core.cams.cut import Cut
-from service.core.cams.full_grad import full_grad, full_gradients
-from service.core.cams.guided import guided_backpropagation
+from service.core.cams.backpropagation import full_grad, full_gradients, guided_backpropagation
+from service.core.cams.layer_pass import run_to_layer
 from service.core.cams.method import NoParameters
 from service.core.cams.targets import TARGETS, Outputs
 from service.core.models import StagedNetwork
@@ -38,7 +37,7 @@ def scaled(maps: torch.Tensor) -> torch.Tensor:
 
 def test_maps_are_pytorch_grad_cams(network, images):
     classes = range(network.output.out_features)
-    maps = full_grad(Cut(network, images.double(), INPUT), UNIT, NoParameters(), classes)
+    maps = full_grad(run_to_layer(network, images.double(), INPUT), UNIT, NoParameters(), classes)
     assert (maps >= 0).all()
     theirs = plain(network)
     for module in theirs.modules():
@@ -58,7 +57,7 @@ def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, ima
             nn.init.zeros_(module.bias)
         if isinstance(module, nn.Sigmoid):
             pytest.skip("its hidden sigmoid is not piecewise linear")
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     for label, parts in zip((0, 3), full_gradients(cut, UNIT, cut.images, [0, 3]), strict=True):
         total = torch.stack([part.sum((1, 2, 3)) for part in parts]).sum(0)
         assert torch.allclose(total, cut.pre_activations[:, label], rtol=1e-9)
@@ -67,7 +66,7 @@ def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, ima
 
 
 def test_every_bias_has_a_part(images):
-    cut = Cut(residual(), images, INPUT)
+    cut = run_to_layer(residual(), images, INPUT)
     (parts,) = full_gradients(cut, UNIT, cut.images, [0])
     # The input, the stem, and of each block two normalisations and the second convolution.
     assert [tuple(part.shape[1:]) for part in parts] == [
@@ -88,7 +87,7 @@ def test_by_hand():
         network.output.weight.copy_(torch.tensor([[1.0, -1.0, 3.0, 5.0]]))
     # 2 x - 1 is -1, 1, 2, 3: the first ReLU is shut.
     images = torch.tensor([[[[0.0, 1.0], [1.5, 2.0]]]])
-    maps = full_grad(Cut(network, images, INPUT), UNIT, NoParameters(), [0])
+    maps = full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), [0])
     # |G x| = 0, 2 1, 6 1.5, 10 2 and |G b| = 0, 1, 3, 5, each by its maximum.
     by_input, by_bias = torch.tensor([0, 2, 9, 20]) / 20, torch.tensor([0, 1, 3, 5]) / 5
     assert torch.allclose(maps.flatten(), by_input + by_bias)
@@ -97,7 +96,7 @@ def test_by_hand():
 @pytest.mark.parametrize("name", ["softmax", "margin"])
 def test_the_targets_gradient_is_taken(images, name):
     network = residual().double()
-    cut = Cut(network, images.double(), INPUT)
+    cut = run_to_layer(network, images.double(), INPUT)
     pixels = images.double().requires_grad_()
     TARGETS[name].scores(Outputs(network(pixels), "identity"))[:, 2].sum().backward()
     (parts,) = full_gradients(cut, TARGETS[name], cut.images, [2])
@@ -106,10 +105,12 @@ def test_the_targets_gradient_is_taken(images, name):
 
 def test_chunks_and_a_batch_are_images_one_by_one(images, monkeypatch):
     network = residual()
-    whole = full_grad(Cut(network, images, INPUT), UNIT, NoParameters(), range(5))
+    whole = full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5))
     monkeypatch.setattr(passes, "PASS_BYTES", 1)
-    assert close(full_grad(Cut(network, images, INPUT), UNIT, NoParameters(), range(5)), whole)
-    one = full_grad(Cut(network, images[1:2], INPUT), UNIT, NoParameters(), range(5))
+    assert close(
+        full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5)), whole
+    )
+    one = full_grad(run_to_layer(network, images[1:2], INPUT), UNIT, NoParameters(), range(5))
     assert close(one[0], whole[1], 1e-5)
 
 
@@ -117,7 +118,7 @@ def test_the_network_is_left_as_it_was(images):
     network = residual(inplace=True)
     pixels = images.clone()
     with unchanged(network), torch.no_grad():
-        full_grad(Cut(network, pixels, INPUT), TARGETS["softmax"], NoParameters(), [1])
+        full_grad(run_to_layer(network, pixels, INPUT), TARGETS["softmax"], NoParameters(), [1])
     assert torch.equal(pixels, images)
     assert not pixels.requires_grad
 
@@ -130,11 +131,13 @@ def test_threads_that_share_a_network_agree_with_one(images):
         return torch.autograd.grad(network(pixels)[:, 0].sum(), pixels)[0]
 
     methods = [full_grad, guided_backpropagation, plain_gradient]
-    alone = [m(Cut(network, images, INPUT), UNIT, NoParameters(), range(5)) for m in methods]
+    alone = [
+        m(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5)) for m in methods
+    ]
 
     def work(i):
         method = methods[i % 3]
-        return method(Cut(network, images, INPUT), UNIT, NoParameters(), range(5))
+        return method(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5))
 
     with ThreadPoolExecutor(8) as pool:
         for i, found in enumerate(pool.map(work, range(48))):

@@ -30,10 +30,9 @@ from torchcam.methods import GradCAM as TorchGradCAM
 from torchcam.methods import LayerCAM as TorchLayerCAM
 from torchcam.methods import XGradCAM as TorchXGradCAM
 
-from service.core.cams.cut import Cut
-from service.core.cams.explanation import MethodSpec
+from service.core.cams.layer_pass import run_to_layer, weighted_sum
 from service.core.cams.maps import class_maps
-from service.core.cams.weighted import weighted_sum
+from service.core.cams.methods import MethodSpec
 from service.core.models import StagedNetwork
 from service.errors import InvalidValue
 from tests.core.networks import CLASSES, close, residual, unchanged, vgg
@@ -63,7 +62,7 @@ def place(request, untrained) -> tuple[StagedNetwork, str]:
 def ours(network: StagedNetwork, layer: str, text: str) -> Tensor:
     """Maps (N, C, H, W) after their ReLU."""
     with torch.no_grad():
-        cut = Cut(network, IMAGES, layer)
+        cut = run_to_layer(network, IMAGES, layer)
         return MethodSpec.parse(text).compute(cut, range(CLASSES)).clamp(min=0)
 
 
@@ -164,7 +163,7 @@ def test_grad_cam_plus_plus_is_not_torch_cams_which_forgets_its_denominator(plac
     network, layer = place
     theirs = torch_cams(network, layer, GradCAMpp)
     with torch.no_grad():
-        cut = Cut(network, IMAGES, layer)
+        cut = run_to_layer(network, IMAGES, layer)
         gradients = torch.cat(list(cut.gradients(None, range(CLASSES))))
         weights = (gradients.square() * gradients.clamp(min=0)).sum((-2, -1)).transpose(0, 1)
         undivided = weighted_sum(weights, cut.activations).clamp(min=0)
@@ -190,7 +189,7 @@ def test_smooth_grad_cam_plus_plus_is_not_torch_cams_which_sums_another_way(plac
             maps.append(extractor(label, normalized=False, eps=1e-30)[0].detach())
     theirs = torch.stack(maps, dim=1)
     with torch.no_grad():
-        cut = Cut(network, IMAGES, layer)
+        cut = run_to_layer(network, IMAGES, layer)
         first = torch.cat(list(cut.gradients(None, range(CLASSES))))
         sums = (cut.activations * first.pow(3)).sum((-2, -1), keepdim=True)
         alpha = first.square() / (2 * first.square() + sums + 1e-30)
@@ -217,7 +216,7 @@ def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, te
     network, layer = place
     theirs = grad_cams(network, layer, method)
     with torch.no_grad():
-        cut = Cut(network, IMAGES, layer)
+        cut = run_to_layer(network, IMAGES, layer)
         signed = MethodSpec.parse(text).compute(cut, range(CLASSES))
     for image in range(len(IMAGES)):
         for label in range(CLASSES):
@@ -228,7 +227,7 @@ def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, te
 def test_the_sign_of_a_principal_component_is_that_of_the_summed_channels(place):
     network, layer = place
     with torch.no_grad():
-        cut = Cut(network, IMAGES, layer)
+        cut = run_to_layer(network, IMAGES, layer)
         for text in ("eigen-cam", "kpca-cam"):
             maps = MethodSpec.parse(text).compute(cut, [0])[:, 0].flatten(1)
             sums = cut.activations.sum(1).flatten(1)

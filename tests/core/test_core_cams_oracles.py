@@ -187,7 +187,7 @@ def test_seg_eigen_cam(network):
     ("target", "expected"),
     [
         # Of the hires-cam maps above: their mean is (9/2, 3/2, 1/4, -7/2).
-        ("centred", [[-3 / 2, -7 / 2], [-9 / 4, -13 / 2]]),
+        ("centered", [[-3 / 2, -7 / 2], [-9 / 4, -13 / 2]]),
         ("margin", [[3 - 4, -2 - 4], [-2 - 0, -10 - 4]]),  # the strongest other is 3
         ("contrast:2", [[3 - 3, -2 - 2], [-2 - 1, -10 - 4]]),
     ],

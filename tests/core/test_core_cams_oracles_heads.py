@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from service.core.cams.noise import normal
+from service.core.cams.passes import normal_noise
 from service.core.models.stages import Convolution, StagedNetwork
 from tests.core.on_paper import IDENTITY, A, maps_of, of_numbers, pooled, worked_out
 
@@ -80,8 +80,8 @@ def test_the_midpoint_rule_counts_where_on_the_way_the_unit_is_open(
     if open_share == 3 / 5:  # complete: x_0 gains 3 by the layer, x_1 gains 9
         assert maps.sum((1, 2)) == worked_out([3, 9])
     # By default x_c - mean x: -1 and 1 times what the unit gives.
-    centred = maps_of(network, f"layer-integrated-gradients?steps={steps}")
-    assert centred == worked_out([-open_share * H_A, open_share * H_A])
+    centered = maps_of(network, f"layer-integrated-gradients?steps={steps}")
+    assert centered == worked_out([-open_share * H_A, open_share * H_A])
 
 
 def test_a_target_is_taken_at_each_point_of_the_way():
@@ -146,7 +146,7 @@ def test_smooth_grad_cam_plus_plus_averages_each_power_of_the_gradient():
     image = torch.from_numpy(A)[None]
 
     def one_of_each(seed: int) -> bool:
-        first, second = (normal(image, 2, A.shape, seed).numpy() * H).sum((1, 2, 3, 4)) > 0
+        first, second = (normal_noise(image, 2, A.shape, seed).numpy() * H).sum((1, 2, 3, 4)) > 0
         return first != second
 
     seed = next(seed for seed in range(100) if one_of_each(seed))

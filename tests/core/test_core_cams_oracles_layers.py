@@ -25,8 +25,8 @@ def test_several_layers_are_scaled_to_their_peaks_and_averaged():
 
 
 def test_a_coarse_layer_is_read_where_the_fine_ones_positions_lie():
-    """Pooled positions are centred on columns 1/2 and 5/2, so (-1, 1) is read at the columns 0 to 3
-    as -1, -3/4 + 1/4, -1/4 + 3/4, 1; in both rows.
+    """Pooled positions are centered on columns 1/2 and 5/2, so (-1, 1) is read at the columns 0 to
+    3 as -1, -3/4 + 1/4, -1/4 + 3/4, 1; in both rows.
 
         X  1 0 0 4    P = (2, 4), x = -2 P_0 + P_1. HiResCAM of X: -4 where 2 is, 4 where 4 is,
            0 2 0 0    so -1 and 1; of P: (-4, 4), so (-1, 1).

@@ -11,12 +11,18 @@ from torch import nn
 from torchcam.methods import ISCAM, SSCAM, ScoreCAM
 
 from service.core.cams import passes
-from service.core.cams.ablation import ablated_units, ablation_cam
-from service.core.cams.cut import Cut
-from service.core.cams.head import HeadPass
+from service.core.cams.layer_pass import Head, HeadPass, run_to_layer
 from service.core.cams.method import NoParameters
-from service.core.cams.noise import generator
-from service.core.cams.perturbation import Brightening, NoisyMasks, is_cam, score_cam, ss_cam
+from service.core.cams.passes import image_generator
+from service.core.cams.perturbation import (
+    Brightening,
+    NoisyMasks,
+    ablated_pre_activations,
+    ablation_cam,
+    is_cam,
+    score_cam,
+    ss_cam,
+)
 from service.core.cams.targets import TARGETS, parse_target
 from service.core.models import StagedNetwork
 from service.core.models.stages import Convolution
@@ -71,7 +77,7 @@ class OurNoise:
 
     def sample(self, shape):
         if self.left == 0:  # once a class, since ours serves all classes with the same numbers
-            self.generators, self.left = [generator(0, image) for image in self.images], 3
+            self.generators, self.left = [image_generator(0, image) for image in self.images], 3
         self.left -= 1
         drawn = [
             torch.stack([torch.randn((1, *shape[2:]), generator=one)[0] for _ in range(shape[1])])
@@ -92,14 +98,14 @@ def test_maps_are_torch_cams(place, images, ours, parameters, theirs, options):
     network, layer = place
     some = images[:2].double()
     expected = torchcams(theirs, network, some, layer, **options)
-    maps = ours(Cut(network, some, layer), UNIT, parameters, classes_of(network))
+    maps = ours(run_to_layer(network, some, layer), UNIT, parameters, classes_of(network))
     assert close(maps, expected)
 
 
 def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, images):
     network, layer = place
     theirs = copy.deepcopy(network)
-    cut = Cut(network, images.double(), layer)
+    cut = run_to_layer(network, images.double(), layer)
     maps = ablation_cam(cut, UNIT, NoParameters(), classes_of(network))
     stage = theirs.get_submodule(layer)
     for label in classes_of(network):
@@ -118,7 +124,7 @@ def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, 
 
 
 def test_maps_of_some_classes_are_those_among_all(images):
-    cut = Cut(residual(), images, "block1")
+    cut = run_to_layer(residual(), images, "block1")
     for method, parameters in ALL:
         every = method(cut, TARGETS["softmax"], parameters, range(5))
         some = method(cut, TARGETS["softmax"], parameters, [3, 0])
@@ -149,7 +155,7 @@ TINY_IMAGE = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]]])
 
 def test_score_cam_by_hand():
     x = TINY_IMAGE[0, 0]
-    maps = score_cam(Cut(two_masks(), TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
+    maps = score_cam(run_to_layer(two_masks(), TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
     under_x, under_rest = (x * x).sum(), (x * (1 - x)).sum()
     first = torch.stack([under_x, under_rest]).softmax(0)
     second = torch.stack([8 - 2 * under_x, 8 - 2 * under_rest]).softmax(0)
@@ -161,11 +167,11 @@ def test_ablation_by_hand_in_closed_form_and_by_passes():
     network = two_masks()
     x = TINY_IMAGE[0, 0]
     # Without its channel a unit is 0, without the other one it is whole: w = 1 and 0.
-    maps = ablation_cam(Cut(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
+    maps = ablation_cam(run_to_layer(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
     assert torch.allclose(maps[0], torch.stack([x, 1 - x]))
     with torch.no_grad():
         network.output.weight.neg_()
-    turned = ablation_cam(Cut(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
+    turned = ablation_cam(run_to_layer(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
     # Without its channel a negative score rises, so the channel speaks against the class.
     assert torch.allclose(turned[0], -torch.stack([x, 1 - x]))
 
@@ -175,14 +181,17 @@ def test_a_constant_channel_masks_the_whole_image():
     with torch.no_grad():
         network.conv.weight[1] = 0
     x = TINY_IMAGE[0, 0]
-    maps = score_cam(Cut(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0])
+    maps = score_cam(run_to_layer(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0])
     weights = torch.stack([(x * x).sum(), torch.tensor(0.0)]).softmax(0)
     assert torch.allclose(maps[0, 0], weights[0] * x + weights[1])
 
 
 def test_ablation_of_a_score_of_nothing_is_finite(images):
     maps = ablation_cam(
-        Cut(residual(), images, "block2"), parse_target("contrast:2"), NoParameters(), [2, 3]
+        run_to_layer(residual(), images, "block2"),
+        parse_target("contrast:2"),
+        NoParameters(),
+        [2, 3],
     )
     assert torch.equal(maps[:, 0], torch.zeros_like(maps[:, 0]))
     assert maps[:, 1].isfinite().all()
@@ -194,9 +203,11 @@ def test_ablation_of_a_score_of_nothing_is_finite(images):
 )
 def test_the_closed_form_agrees_with_passes(learned, images, shape, layer):
     network = copy.deepcopy(learned("identity") if shape == "table1" else residual()).double()
-    cut = Cut(network, images.double(), layer)
-    by_passes = HeadPass([nn.Sequential(*cut.head)], cut.activations, "identity")
-    assert torch.allclose(ablated_units(cut), ablated_units(by_passes), rtol=1e-9, atol=1e-12)
+    cut = run_to_layer(network, images.double(), layer)
+    by_passes = HeadPass(Head([nn.Sequential(*cut.head.stages)], "identity"), cut.activations)
+    assert torch.allclose(
+        ablated_pre_activations(cut), ablated_pre_activations(by_passes), rtol=1e-9, atol=1e-12
+    )
 
 
 # --- what every request relies on
@@ -205,25 +216,25 @@ def test_the_closed_form_agrees_with_passes(learned, images, shape, layer):
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_chunks_of_passes_leave_the_maps_as_they_are(images, monkeypatch, method, parameters):
     network = vgg().double()
-    cut = Cut(network, images.double(), "conv3")
+    cut = run_to_layer(network, images.double(), "conv3")
     whole = method(cut, UNIT, parameters, range(5))
-    assert passes.rows_at_once(network, cut.images[:1]) > 100
+    assert passes.rows_per_pass(network, cut.images[:1]) > 100
     monkeypatch.setattr(passes, "PASS_BYTES", 3 * 8 * 8000)
-    assert passes.rows_at_once(network, cut.images[:1]) < 8
+    assert passes.rows_per_pass(network, cut.images[:1]) < 8
     assert torch.allclose(method(cut, UNIT, parameters, range(5)), whole, rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_a_batch_is_its_images_one_by_one(images, method, parameters):
     network = residual()
-    batch = method(Cut(network, images, "block2"), UNIT, parameters, range(5))
+    batch = method(run_to_layer(network, images, "block2"), UNIT, parameters, range(5))
     for i in range(len(images)):
-        one = method(Cut(network, images[i : i + 1], "block2"), UNIT, parameters, range(5))
+        one = method(run_to_layer(network, images[i : i + 1], "block2"), UNIT, parameters, range(5))
         assert close(one[0], batch[i], 1e-5)
 
 
 def test_noise_is_the_seeds(images):
-    cut = Cut(residual(), images, "block2")
+    cut = run_to_layer(residual(), images, "block2")
     maps = [ss_cam(cut, UNIT, NoisyMasks(seed=seed), range(5)) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
@@ -234,5 +245,5 @@ def test_the_network_is_left_as_it_was(images, method, parameters):
     network = vgg()
     state = torch.get_rng_state()
     with unchanged(network):
-        method(Cut(network, images, "conv4"), TARGETS["margin"], parameters, [1])
+        method(run_to_layer(network, images, "conv4"), TARGETS["margin"], parameters, [1])
     assert torch.equal(state, torch.get_rng_state())

@@ -11,11 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from service.core.cams.cut import Cut
-from service.core.cams.explanation import MethodSpec
+from service.core.cams.layer_pass import run_to_layer
 from service.core.cams.maps import class_maps
 from service.core.cams.method import AttributionLevel, Cost
-from service.core.cams.methods import METHODS
+from service.core.cams.methods import METHODS, MethodSpec
 from service.core.models.stages import Convolution, StagedNetwork
 from service.errors import InvalidValue
 from tests.core.networks import CLASSES, close, residual, unchanged, vgg
@@ -55,7 +54,7 @@ def images(seed: int, size: int = 12) -> Tensor:
 
 def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Tensor:
     with torch.no_grad():
-        cut = Cut(network, pixels, layer)
+        cut = run_to_layer(network, pixels, layer)
         return MethodSpec.parse(text).compute(cut, range(cut.pre_activations.shape[1]))
 
 
@@ -64,7 +63,7 @@ def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Te
 def test_hires_cam_sums_to_the_unit_but_for_the_biases(seed, layer):
     # Between its kinks x(A) = G A + b, and b is what A = 0 would give with the same kinks.
     network, pixels = piecewise_linear(seed), images(seed)
-    cut = Cut(network, pixels, layer)
+    cut = run_to_layer(network, pixels, layer)
     with torch.no_grad():
         total = maps_of(network, pixels, layer, "hires-cam").sum((-2, -1))
         step = 1e-6
@@ -74,14 +73,14 @@ def test_hires_cam_sums_to_the_unit_but_for_the_biases(seed, layer):
 
 
 @settings(deadline=None, max_examples=25)
-@given(seed=seeds, target=st.sampled_from(["unit", "centred", "margin", "softmax", "log-softmax"]))
+@given(seed=seeds, target=st.sampled_from(["unit", "centered", "margin", "softmax", "log-softmax"]))
 def test_integrated_gradients_sum_to_what_the_score_gains_over_a_layer_at_rest(seed, target):
     network, pixels = piecewise_linear(seed), images(seed)
     network.hidden = nn.Linear(64, 6).double()
     network.activation = nn.Tanh()  # smooth, so that the rule converges
     text = f"layer-integrated-gradients/{target}?steps=128"
     explanation = MethodSpec.parse(text)
-    cut = Cut(network, pixels, "conv2")
+    cut = run_to_layer(network, pixels, "conv2")
     with torch.no_grad():
         total = maps_of(network, pixels, "conv2", text).sum((-2, -1))
         gain = explanation.target.scores(cut.outputs) - explanation.target.scores(
@@ -98,8 +97,8 @@ def test_integrated_gradients_are_captums_on_the_head(build):
     network = build().double()
     layer = network.convolutions[-1] if build is vgg else "block1"
     pixels = images(3, 28)
-    cut = Cut(network, pixels, layer)
-    theirs = IntegratedGradients(nn.Sequential(*cut.head))
+    cut = run_to_layer(network, pixels, layer)
+    theirs = IntegratedGradients(nn.Sequential(*cut.head.stages))
     found = maps_of(network, pixels, layer, "layer-integrated-gradients/unit?steps=8")
     for label in range(CLASSES):
         expected = theirs.attribute(
@@ -124,7 +123,7 @@ def test_a_score_that_is_scaled_scales_the_map(text, seed, factor):
 
 @settings(deadline=None, max_examples=20)
 @given(seed=seeds, shift=st.floats(-20, 20))
-@pytest.mark.parametrize("target", ["softmax", "log-softmax", "centred", "margin", "contrast:0"])
+@pytest.mark.parametrize("target", ["softmax", "log-softmax", "centered", "margin", "contrast:0"])
 def test_what_raises_all_classes_alike_changes_no_relative_target(target, seed, shift):
     network, pixels = piecewise_linear(seed), images(seed)
     before = maps_of(network, pixels, "conv2", f"hires-cam/{target}")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.cams.maps import class_maps, explain_images, images_at_once
+from service.core.cams.maps import class_maps, explain_images, images_per_block
 from service.core.cams.methods import METHODS, PAPER_METHODS
 from service.core.images import to_network_input
 from service.core.models.stages import Convolution, StagedNetwork
@@ -168,10 +168,10 @@ def test_an_unknown_method_is_refused_with_those_there_are(untrained, images):
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_many_images_in_blocks_give_what_they_give_in_one(learned, digits, layer):
     network, pixels = learned("identity"), to_network_input(digits.test.images[:40])
-    methods = ["proposed", "layer-cam/centred"]
+    methods = ["proposed", "layer-cam/centered"]
     at_once = class_maps(network, pixels, layer, methods)
     blocks = class_maps(network, pixels, layer, methods, memory_bytes=2**21)
-    assert images_at_once(network, pixels, 2**21) < 20 < images_at_once(network, pixels, 2**30)
+    assert images_per_block(network, pixels, 2**21) < 20 < images_per_block(network, pixels, 2**30)
     for method in methods:
         peak = np.abs(at_once.signed[method]).max()
         assert np.allclose(blocks.signed[method], at_once.signed[method], atol=1e-5 * peak)

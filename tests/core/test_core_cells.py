@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from service.core.cams.blank import Blank
-from service.core.cams.maps import ClassMap
+from service.core.cams.maps import Blank, ClassMap
 from service.core.models import Placement
 from service.core.render.cells import (
     HATCH,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from service.core.cams.closed_form import ClosedHead, ClosedPass
-from service.core.cams.head import vector_jacobian
+from service.core.cams.head_gradients import GRADIENT_CHUNK_BYTES, AutogradBackend
 
 IMAGES, CHANNELS, HIDDEN, CLASSES = 3, 5, 7, 4
 
@@ -36,7 +36,8 @@ def assert_forms_agree(stages: list, signal: torch.Tensor) -> None:
     with torch.no_grad():
         passed = ClosedPass(head, signal)
         units, weights = passed.pre_activations, passed.position_sums() / signal[0, 0].numel()
-    their_units, their_weights = vector_jacobian(stages, signal)
+    by_autograd = AutogradBackend(stages).run(signal, GRADIENT_CHUNK_BYTES)
+    their_units, their_weights = by_autograd.pre_activations, by_autograd.channel_weights
     assert weights.shape == (IMAGES, CLASSES, CHANNELS)
     assert torch.allclose(units, their_units, atol=1e-6)
     assert (weights - their_weights).abs().max() <= 1e-5 * their_weights.abs().max()

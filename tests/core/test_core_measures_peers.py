@@ -17,7 +17,7 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from scipy.stats import spearmanr
 
-from service.core.cams.noise import generator, normal
+from service.core.cams.passes import image_generator, normal_noise
 from service.core.measures import perturbing
 from service.core.measures.explainer import Explainer
 from service.core.measures.likeness import spearman, ssim
@@ -127,7 +127,7 @@ def test_coherency_complexity_and_arcc_are_theirs(subject: EvaluationBatch) -> N
 def test_infidelity_is_captums_formula_with_each_images_own_noise(subject: EvaluationBatch) -> None:
     images, classes = subject.images, subject.classes
     samples = perturbing.INFIDELITY_SAMPLES
-    drawn = 0.2 * normal(images, samples, (1, 28, 28), subject.seed)
+    drawn = 0.2 * normal_noise(images, samples, (1, 28, 28), subject.seed)
     changed = (images - drawn).clamp(0, 1)  # (S, N, 1, 28, 28)
     foretold = ((images - changed)[:, :, 0] * subject.maps).sum((2, 3))
     index = classes.repeat(samples).unsqueeze(1)
@@ -158,7 +158,7 @@ def test_sensitivity_is_the_largest_move_of_the_map(subject: EvaluationBatch) ->
     samples = perturbing.SENSITIVITY_SAMPLES
     expected = []
     for image, label, own in zip(subject.images, subject.classes, subject.maps, strict=True):
-        drawn = torch.rand((samples, 1, 28, 28), generator=generator(0, image))
+        drawn = torch.rand((samples, 1, 28, 28), generator=image_generator(0, image))
         moved = EXPLAIN(subject.network, image + 0.02 * (2 * drawn - 1), label.repeat(samples))
         expected.append((moved - own).flatten(1).norm(dim=1).max() / own.norm())
     ours = MEASURES["sensitivity"].compute(subject)

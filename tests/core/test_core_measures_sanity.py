@@ -67,7 +67,7 @@ def test_eigen_cam_does_not_notice_that_the_head_is_lost(untrained: Build, image
     assert not torch.allclose(maps[2], eigen.maps, atol=1e-3)
     layer = judged(untrained(), images, "layer-cam")
     assert not torch.allclose(randomized_maps(layer)[0], layer.maps, atol=1e-3)
-    for name in ("randomised-spearman", "randomised-ssim"):
+    for name in ("randomized-spearman", "randomized-ssim"):
         compute = MEASURES[name].compute
         assert compute(eigen).mean() > compute(layer).mean()
 
@@ -81,7 +81,7 @@ def test_what_looks_at_no_weights_fails_every_sanity_check(
         network, images, classes, images[:, 0], lambda _, x, __: x[:, 0], untrained(9)
     )
     for name in (
-        "randomised-spearman", "randomised-ssim", "untrained-spearman", "untrained-ssim"
+        "randomized-spearman", "randomized-ssim", "untrained-spearman", "untrained-ssim"
     ):  # fmt: skip
         assert MEASURES[name].compute(edges).tolist() == pytest.approx([1] * len(images))
 
@@ -218,7 +218,7 @@ def test_methods_are_judged_beside_random_maps_and_networks_stay_as_they_are(
 
 
 def test_one_image_has_no_standard_error(untrained: Build, digits: Dataset) -> None:
-    methods = [Explainer("grad-cam/centred", "pool")]
+    methods = [Explainer("grad-cam/centered", "pool")]
     (score,) = evaluate(untrained(), [digits.test.images[0]], [3], methods, ["complexity"])
     assert (score.count, score.value.standard_error) == (1, None)
 

@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from service.core.cams.targets import TARGETS, Outputs, class_score, parse_target
+from service.core.cams.targets import TARGETS, Outputs, parse_target, softmax_jacobian
 from service.errors import InvalidValue
 
 
@@ -21,7 +21,7 @@ def units_within(limit: float) -> st.SearchStrategy[torch.Tensor]:
 @given(units=units_within(80), output=st.sampled_from(["identity", "sigmoid"]))
 def test_what_one_class_gains_the_others_lose(units, output):
     # The probabilities' sum is 1 whatever the units are, so each column of M sums to 0.
-    mixing = class_score(Outputs(units, output))
+    mixing = softmax_jacobian(Outputs(units, output))
     gains = mixing.diagonal(dim1=1, dim2=2)
     assert (gains >= 0).all()
     assert (mixing - torch.diag_embed(gains) <= 0).all()
@@ -32,7 +32,7 @@ def test_what_one_class_gains_the_others_lose(units, output):
 @given(units=units_within(80))
 def test_raising_all_units_alike_changes_no_score(units):
     # Softmax looks at differences alone: without an output sigmoid each row of M sums to 0 too.
-    mixing = class_score(Outputs(units, "identity"))
+    mixing = softmax_jacobian(Outputs(units, "identity"))
     gains = mixing.diagonal(dim1=1, dim2=2)
     assert (mixing.sum(2).abs() <= 1e-5 * gains + 1e-37).all()
     assert torch.equal(mixing, mixing.transpose(1, 2))

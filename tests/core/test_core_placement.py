@@ -45,7 +45,7 @@ def middles(stages: list[nn.Module], pixels: int) -> list[float]:
     ],
     ids=lambda stages: f"{len(stages)} stages",
 )
-def test_positions_are_centred_on_what_they_see(stages):
+def test_positions_are_centered_on_what_they_see(stages):
     theirs = middles(stages, 30)
     ours = compute_placement(stages)
     assert len(theirs) > 1
@@ -110,7 +110,7 @@ def test_a_stage_whose_axes_differ_is_refused(stage):
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
 def test_what_lights_up_one_pixel_lies_on_it(layer):
-    # Kernels of ones: what one bright pixel activates is centred on the pixel.
+    # Kernels of ones: what one bright pixel activates is centered on the pixel.
     network = nn.ModuleDict(
         {"conv1": Convolution(1, 1, 3), "conv2": Convolution(1, 1, 3), "pool": nn.AvgPool2d(2)}
     )

@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from service.core.cams.blank import Blank
-from service.core.cams.maps import ClassMap
+from service.core.cams.maps import Blank, ClassMap
 from service.core.models import Placement
 from service.core.render import sheet
 from service.core.render.cells import Cell, Scale, Style, cell_rgb, hatch, image_rgb

@@ -31,18 +31,18 @@ def viewer(tmp_path_factory):
 
 def test_the_file_holds_what_the_engine_gives(viewer: Viewer, tmp_path: Path):
     out = tmp_path / "maps.npz"
-    assert export_maps(viewer, 1, "1:2", "layer-cam/centred", out, count=40) == 2 * 40 * 10
+    assert export_maps(viewer, 1, "1:2", "layer-cam/centered", out, count=40) == 2 * 40 * 10
     pixels = [from_png(viewer.image("digits", f"test:{i}").png) for i in range(40)]
     with np.load(out) as arrays:
         assert arrays["epochs"].tolist() == [1, 2]
         assert arrays["images"].tolist() == [f"test:{i}" for i in range(40)]
         assert arrays["classes"].tolist() == [str(digit) for digit in range(10)]
         network = viewer.network(viewer.epoch(1, 2))
-        seen = explain_images(network, pixels, "conv2", ["layer-cam/centred"])
+        seen = explain_images(network, pixels, "conv2", ["layer-cam/centered"])
         signed = arrays["epoch-00002/signed"]
         assert signed.shape == (40, 10, 24, 24)
         peak = np.abs(signed).max()
-        assert np.allclose(signed, seen.signed["layer-cam/centred"], atol=1e-5 * peak)
+        assert np.allclose(signed, seen.signed["layer-cam/centered"], atol=1e-5 * peak)
         assert np.allclose(arrays["epoch-00002/probabilities"], seen.probabilities, atol=1e-6)
         assert not np.allclose(arrays["epoch-00001/signed"], signed)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.cli.paper import write_table
-from service.core.cams.blank import Blank
+from service.core.cams.maps import Blank
 from service.flows import paper
 from service.flows.paper import RECIPES, SPANS, THRESHOLDS, blank_blocks, find_example, paper_spec
 from service.flows.viewing import Query, Viewer

@@ -101,7 +101,7 @@ def test_blank_cells_are_those_that_are_counted(http: httpx.Client, run: str) ->
 @pytest.mark.parametrize(
     ("query", "shape", "layer"),
     [
-        ({"method": ["layer-cam/centred", "hires-cam"], "epochs": "1,3"}, (2, 10, 2), "conv2"),
+        ({"method": ["layer-cam/centered", "hires-cam"], "epochs": "1,3"}, (2, 10, 2), "conv2"),
         ({"layer": "pool", "epochs": "2"}, (2, 10, 1), "pool"),
         ({"rows": "classes", "epochs": "3"}, (2, 10, 1), "conv2"),
         ({"rows": "classes", "image": "test:11", "epochs": "0:3:3"}, (2, 10, 2), "conv2"),

@@ -55,7 +55,7 @@ def test_the_papers_methods_are_judged_by_removal_and_masking(http: httpx.Client
 
 def test_the_numbers_are_the_cores(http: httpx.Client, run: str) -> None:
     asked = {
-        "method": ["layer-cam/centred", "random?seed=5"],
+        "method": ["layer-cam/centered", "random?seed=5"],
         "measure": ["pointing-game", "untrained-spearman", "road"],
         "images": 2,
         "layer": "pool",

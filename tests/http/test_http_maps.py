@@ -11,7 +11,7 @@ import torch
 from captum.attr import LayerGradCam
 from PIL import Image
 
-from service.core.cams.blank import Blank
+from service.core.cams.maps import Blank
 from service.core.checkpoints import decode
 from service.core.images import from_png, to_network_input
 from service.core.models import StagedNetwork

@@ -92,7 +92,7 @@ def test_equal_requests_have_one_address_and_others_another(http: httpx.Client, 
     )
     others = [
         etag(method="smooth-grad-cam++", **one)
-        for one in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centred"})
+        for one in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centered"})
     ]
     assert len({same, *others}) == 5
 
@@ -111,22 +111,22 @@ def test_blanks_are_counted_by_any_method_and_kept(
     http: httpx.Client, finished: dict[str, Any]
 ) -> None:
     path = f"/runs/{finished['id']}/blanks"
-    asked = {"method": ["proposed", "hires-cam/centred"], "epsilon": 1e-7}
+    asked = {"method": ["proposed", "hires-cam/centered"], "epsilon": 1e-7}
     first = http.get(path, params=asked).json()
-    assert list(first["methods"]) == ["proposed", "hires-cam/centred"]
+    assert list(first["methods"]) == ["proposed", "hires-cam/centered"]
     assert {count["total"] for count in first["methods"].values()} == {30}
     assert first == http.get(path, params=asked).json()
     assert first["methods"]["proposed"] == http.get(path).json()["methods"]["proposed"]
     everything = http.get(path, params={**asked, "epsilon": 1}).json()["methods"]
-    assert everything["hires-cam/centred"]["blank"] == 30
+    assert everything["hires-cam/centered"]["blank"] == 30
 
 
 @pytest.mark.parametrize(
     ("query", "field", "words"),
     [
         ("method=cam", "method", "global average pooling"),
-        ("method=eigen-cam&target=unit", "target", "looks at no class"),
-        ("method=conventional&target=unit", "target", "softmax alone"),
+        ("method=eigen-cam&target=unit", "target", "class-agnostic"),
+        ("method=conventional&target=unit", "target", "only for softmax"),
         ("method=grad-cam&target=sotfmax", "target", "softmax"),
         ("method=grad-cam&target=contrast", "contrast_class", "needs a class"),
         ("method=grad-cam&target=contrast&contrast_class=10", "contrast_class", "one of 0"),

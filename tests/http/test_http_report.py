@@ -94,12 +94,12 @@ def test_a_client_that_has_it_is_told_so(http: httpx.Client, address: str) -> No
 
 
 def test_methods_epochs_and_language_can_be_chosen(http: httpx.Client, address: str) -> None:
-    asked = {"method": ["layer-cam/centred"], "epochs": "1:3:2", "language": "ja"}
+    asked = {"method": ["layer-cam/centered"], "epochs": "1:3:2", "language": "ja"}
     page = Reader(http.get(address, params=asked).text)
     assert len(page.pictures) == 1
     assert ("html", {"lang": "ja"}) in page.elements
     words = "".join(page.words)
-    assert "layer-cam/centred" in words
+    assert "layer-cam/centered" in words
     assert "2 エポック" in words
 
 

@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load, save
 
 from service.core import checkpoints
-from service.core.cams.blank import CAUSES
+from service.core.cams.maps import CAUSES
 from service.core.checkpoints import METADATA_KEY
 from service.flows.viewing import Viewer
 from service.report.document import COLUMNS

@@ -292,7 +292,7 @@ def test_values_are_told_in_map_coordinates(page: Page, run_id: int, http: httpx
     i, j = np.unravel_index(values.argmax(), values.shape)
     box = page.locator(LARGE).first.bounding_box()
     assert box is not None
-    # Position (i, j) of conv2 is centred on pixel 2 + i of the image's 28.
+    # Position (i, j) of conv2 is centered on pixel 2 + i of the image's 28.
     at = [(2 + int(k) + 0.5) / 28 for k in (i, j)]
     page.mouse.move(box["x"] + at[1] * box["width"], box["y"] + at[0] * box["height"])
     text = page.locator(".large .told").first
@@ -353,7 +353,7 @@ def test_a_link_restores_the_exact_view(page: Page, run_id: int) -> None:
     choice(page, "Scale").select_option("run")
     choice(page, "Colours").select_option("magma")
     choice(page, "Method A").select_option("hires-cam")
-    choice(page, "explaining").select_option("centred")
+    choice(page, "explaining").select_option("centered")
     page.locator(".scrubber input").fill("6")
     page.locator(".reel-label").nth(7).click()
     reel_is_drawn(page)

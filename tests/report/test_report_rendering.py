@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from service.core.cams.blank import Blank
+from service.core.cams.maps import Blank
 from service.core.render.png import encode_png
 from service.report.axis import epoch_axis, value_axis
 from service.report.charts import Chart, Curve

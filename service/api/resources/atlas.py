@@ -15,7 +15,7 @@ from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in
-from service.core.cams.blank import DEFAULT_EPSILON, Blank
+from service.core.cams.maps import DEFAULT_EPSILON, Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.atlas import MAX_SIDE, atlas_png
 from service.flows.atlas import MAX_CELLS, Atlas, AtlasQuery, AtlasRows, Plan
@@ -56,7 +56,7 @@ class AtlasParameters(BaseModel):
         list(PAPER_METHODS),
         min_length=1,
         max_length=4,
-        description="Explanations, `layer-cam` or `layer-cam/centred`; repeatable. All of one "
+        description="Explanations, `layer-cam` or `layer-cam/centered`; repeatable. All of one "
         "layer. Default: the two that every run records.",
     )
     rows: AtlasRows = Field(
@@ -95,7 +95,7 @@ class AtlasRow(BaseModel):
 
 
 class PlacementResponse(BaseModel):
-    """Column or row i of a cell is centred on the image's pixel `first` + `step` i.
+    """Column or row i of a cell is centered on the image's pixel `first` + `step` i.
 
     Both axes are alike, and pixel 0's centre is 0: the image reaches from -0.5 to its side - 0.5.
     """

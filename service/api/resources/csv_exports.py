@@ -12,7 +12,7 @@ from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work
-from service.core.cams.blank import CAUSES
+from service.core.cams.maps import CAUSES
 from service.core.cams.methods import PAPER_METHODS
 from service.core.spec import RunSpec
 from service.flows.blanks import BlankTable, blanks

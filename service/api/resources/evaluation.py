@@ -33,7 +33,7 @@ class EvaluationParameters(BaseModel):
         list(PAPER_METHODS),
         min_length=1,
         max_length=10,
-        description="Methods, as in `method=proposed&method=layer-cam/centred`.",
+        description="Methods, as in `method=proposed&method=layer-cam/centered`.",
     )
     measure: list[MeasureName] = Field(
         list(DEFAULT_MEASURES),

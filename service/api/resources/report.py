@@ -28,7 +28,7 @@ class ReportParameters(BaseModel):
         list(PAPER_METHODS),
         min_length=1,
         max_length=4,
-        description="Explanations, `layer-cam` or `layer-cam/centred`; repeatable. Each has a "
+        description="Explanations, `layer-cam` or `layer-cam/centered`; repeatable. Each has a "
         "contact sheet.",
     )
     epochs: Epochs = "0:"

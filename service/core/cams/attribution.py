@@ -1,8 +1,8 @@
-"""Attributions to pixels by captum, which is imported where it is used: it takes seconds.
+"""Attributions to pixels by captum, which is imported on first use: the import takes seconds.
 
-Captum draws random numbers from torch's global generator. Seeding that would disturb whatever else
-draws in this process, a training most of all, and be disturbed by it. So random numbers are drawn
-here, from generators of each image's own, and handed to captum; nothing is shared between threads.
+Captum draws random numbers from torch's global generator, which training in this process and other
+threads draw from, too. So random numbers are drawn here, from each image's own generator, and
+passed to captum; threads share nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,149 +13,204 @@ from pydantic import Field, NonNegativeInt, PositiveInt, ValidationInfo, field_v
 from torch import Tensor
 
 from service.core.cams import passes
-from service.core.cams.cut import Cut
-from service.core.cams.method import Seeded
-from service.core.cams.noise import generator, normal
+from service.core.cams.layer_pass import LayerPass
+from service.core.cams.method import AttributionLevel, Cost, Method, Seeded
+from service.core.cams.passes import image_generator, normal_noise
 from service.core.cams.targets import Target
 from service.core.parameters import Parameters
 
 
 class NoisyPixels(Parameters):
-    """Of SmoothGrad."""
+    """Parameters of SmoothGrad."""
 
     samples: PositiveInt = Field(16, le=512, description="Noisy images averaged.")
     noise: float = Field(0.15, gt=0, le=2, description="Standard deviation; pixels are in 0..1.")
-    seed: NonNegativeInt = Field(0, le=2**32 - 1, description="Of the random numbers.")
+    seed: NonNegativeInt = Field(0, le=2**32 - 1, description="Seed of the random numbers.")
+
+
+def smooth_grad(
+    layer_pass: LayerPass, target: Target, parameters: NoisyPixels, classes: Sequence[int]
+) -> Tensor:
+    """Maps (N, c, h, w), summed over color channels. Section 3 of the paper.
+
+    Captum's Saliency, with the result of its NoiseTunnel for the same noise, which is each image's
+    own and the same for all classes.
+    """
+    from captum.attr import Saliency
+
+    images = layer_pass.images
+    rows = passes.rows_per_pass(layer_pass.network, images[:1])
+    noise = normal_noise(images, parameters.samples, tuple(images.shape[1:]), parameters.seed)
+    noisy = images + parameters.noise * noise  # (samples, N, D, h, w)
+
+    def mean_gradient(class_index: int) -> Tensor:
+        saliency = Saliency(_score_function(layer_pass, target, class_index))
+        # Captum warns of leaves that do not require a gradient.
+        leaves = [
+            chunk.detach().requires_grad_() for chunk in torch.split(noisy.flatten(0, 1), rows)
+        ]
+        gradients = torch.cat([saliency.attribute(leaf, abs=False) for leaf in leaves])
+        return gradients.view_as(noisy).mean(0).sum(1)
+
+    return torch.stack([mean_gradient(class_index) for class_index in classes], dim=1)
+
+
+SMOOTH_GRAD = Method(
+    name="smooth-grad",
+    title="SmoothGrad",
+    description="The gradient by the pixels, averaged over noisy copies of the image.",
+    formula="mean_d G(X + d)",
+    source="Smilkov et al., SmoothGrad (arXiv:1706.03825)",
+    year=2017,
+    cost=Cost.SAMPLES,
+    compute=smooth_grad,
+    parameters=NoisyPixels,
+    attribution_level=AttributionLevel.INPUT,
+)
 
 
 class Path(Parameters):
-    """Of integrated gradients."""
+    """Parameters of integrated gradients."""
 
     steps: PositiveInt = Field(16, le=256, description="Points of the Gauss-Legendre rule.")
 
 
-class Patches(Seeded):
-    """Of LIME."""
+def integrated_gradients(
+    layer_pass: LayerPass, target: Target, parameters: Path, classes: Sequence[int]
+) -> Tensor:
+    """Maps (N, c, h, w), summed over color channels, by captum's Gauss-Legendre rule.
 
-    samples: PositiveInt = Field(200, le=5000, description="Images with patches blackened.")
-    patch: PositiveInt = Field(4, le=128, description="Side of the square patches, in pixels.")
+    A map sums over pixels to score(X) - score(black), up to the error of the rule.
+    """
+    from captum.attr import IntegratedGradients
+
+    rows = passes.rows_per_pass(layer_pass.network, layer_pass.images[:1])
+    steps = parameters.steps
+
+    def attribute(class_index: int) -> Tensor:
+        integrated = IntegratedGradients(_score_function(layer_pass, target, class_index))
+        attributions = [
+            integrated.attribute(
+                chunk, n_steps=steps, internal_batch_size=rows if rows < steps else None
+            )
+            for chunk in torch.split(layer_pass.images, max(1, rows // steps))
+        ]
+        return torch.cat(attributions).sum(1)
+
+    return torch.stack([attribute(class_index) for class_index in classes], dim=1)
+
+
+INTEGRATED_GRADIENTS = Method(
+    name="integrated-gradients",
+    title="Integrated gradients",
+    description="Pixels times their gradient along the path from black to the image; sums to "
+    "what the image adds to the score of black.",
+    formula="X int_0^1 G(a X) da",
+    source="Sundararajan et al., Axiomatic Attribution for Deep Networks (arXiv:1703.01365), "
+    "eq. 1 and 3",
+    year=2017,
+    cost=Cost.SAMPLES,
+    compute=integrated_gradients,
+    parameters=Path,
+    attribution_level=AttributionLevel.INPUT,
+)
 
 
 class Window(Parameters):
-    """Of occlusion."""
+    """Parameters of occlusion."""
 
     window: PositiveInt = Field(5, le=128, description="Side of the black square, in pixels.")
     stride: PositiveInt = Field(
-        2, le=128, validate_default=True, description="Pixels that it moves; at most its side."
+        2, le=128, validate_default=True, description="Pixels between squares; at most the window."
     )
 
     @field_validator("stride")
     @classmethod
-    def _leaves_no_gap(cls, stride: int, info: ValidationInfo) -> int:
+    def _check_coverage(cls, stride: int, info: ValidationInfo) -> int:
         if stride > info.data.get("window", stride):
             raise ValueError("must not be greater than the window, or pixels would be left out")
         return stride
 
 
-def smooth_grad(
-    cut: Cut, target: Target, parameters: NoisyPixels, classes: Sequence[int]
+def occlusion(
+    layer_pass: LayerPass, target: Target, parameters: Window, classes: Sequence[int]
 ) -> Tensor:
-    """mean over noise d of the gradient at X + d, summed over colours (N, c, h, w).
+    """Maps (N, c, h, w), by captum's Occlusion.
 
-    Smilkov et al. 2017, SmoothGrad (arXiv:1706.03825), section 3. Captum's Saliency, and what its
-    NoiseTunnel would make of it with the same noise, which is each image's own and all classes'.
-    """
-    from captum.attr import Saliency
-
-    rows = passes.rows_at_once(cut.network, cut.images[:1])
-    noise = normal(cut.images, parameters.samples, tuple(cut.images.shape[1:]), parameters.seed)
-    noisy = cut.images + parameters.noise * noise  # (samples, N, D, h, w)
-
-    def gradient_of(class_index: int) -> Tensor:
-        saliency = Saliency(_mixed_score(cut, target, class_index))
-        # Captum warns of leaves that do not ask for a gradient.
-        leaves = [some.detach().requires_grad_() for some in torch.split(noisy.flatten(0, 1), rows)]
-        found = torch.cat([saliency.attribute(some, abs=False) for some in leaves])
-        return found.view_as(noisy).mean(0).sum(1)
-
-    return torch.stack([gradient_of(class_index) for class_index in classes], dim=1)
-
-
-def integrated_gradients(
-    cut: Cut, target: Target, parameters: Path, classes: Sequence[int]
-) -> Tensor:
-    """X times the mean of the gradient on the way from black to X, over colours (N, c, h, w).
-
-    Sundararajan et al. 2017 (arXiv:1703.01365), equations 1 and 3, by captum's Gauss-Legendre rule.
-    Sums over pixels to score(X) - score(black), but for the rule's error.
-    """
-    from captum.attr import IntegratedGradients
-
-    rows, steps = passes.rows_at_once(cut.network, cut.images[:1]), parameters.steps
-
-    def attribution(class_index: int) -> Tensor:
-        integrated = IntegratedGradients(_mixed_score(cut, target, class_index))
-        found = [
-            integrated.attribute(
-                some, n_steps=steps, internal_batch_size=rows if rows < steps else None
-            )
-            for some in torch.split(cut.images, max(1, rows // steps))
-        ]
-        return torch.cat(found).sum(1)
-
-    return torch.stack([attribution(class_index) for class_index in classes], dim=1)
-
-
-def occlusion(cut: Cut, target: Target, parameters: Window, classes: Sequence[int]) -> Tensor:
-    """What the score loses as a black square hides a pixel, mean over squares (N, c, h, w).
-
-    Zeiler and Fergus 2014 (arXiv:1311.2901), section 4.2, by captum's Occlusion. The square hides
-    all colours at once, and so the loss counts once. On a smaller image it is as large as that.
+    A square hides all color channels at once, so its loss counts once. It is cut to the size of a
+    smaller image.
     """
     from captum.attr import Occlusion
 
-    chosen = list(classes)
-    depth, height, width = cut.images.shape[1:]
+    rows_of_classes = list(classes)
+    network, images = layer_pass.network, layer_pass.images
+    depth, height, width = images.shape[1:]
     sides = (min(parameters.window, height), min(parameters.window, width))
     strides = tuple(min(parameters.stride, side) for side in sides)
-    occluded = Occlusion(lambda images: passes.scores(cut.network, target, images)[:, chosen])
-    rows = passes.rows_at_once(cut.network, cut.images[:1])
-    # Captum holds for each square the losses of all classes, spread over the image.
-    losses = cut.images[:1].numel() * cut.images.element_size() * len(chosen)
-    rows = max(1, min(rows, passes.PASS_BYTES // losses))
-    found = [
-        occluded.attribute(
-            some,
+    attribution = Occlusion(
+        lambda occluded: passes.scores(network, target, occluded)[:, rows_of_classes]
+    )
+    rows = passes.rows_per_pass(network, images[:1])
+    # Captum holds the losses of all classes for each square, spread over the image.
+    losses_bytes = images[:1].numel() * images.element_size() * len(rows_of_classes)
+    rows = max(1, min(rows, passes.PASS_BYTES // losses_bytes))
+    maps = [
+        attribution.attribute(
+            chunk,
             sliding_window_shapes=(depth, *sides),
             strides=(depth, *strides),
-            perturbations_per_eval=max(1, rows // len(some)),
-        ).view(len(some), len(chosen), depth, height, width)
-        for some in torch.split(cut.images, rows)
+            perturbations_per_eval=max(1, rows // len(chunk)),
+        ).view(len(chunk), len(rows_of_classes), depth, height, width)
+        for chunk in torch.split(images, rows)
     ]
-    return torch.cat(found)[:, :, 0]  # the same for each colour
+    return torch.cat(maps)[:, :, 0]  # the same for each color channel
 
 
-def lime(cut: Cut, target: Target, parameters: Patches, classes: Sequence[int]) -> Tensor:
-    """Coefficients of the linear model that foretells scores from patches shown (N, c, h, w).
+OCCLUSION = Method(
+    name="occlusion",
+    title="Occlusion",
+    description="What the score loses while a black square hides a pixel.",
+    formula="mean over squares S with the pixel: score(X) - score(X without S)",
+    source="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks "
+    "(arXiv:1311.2901), 4.2",
+    year=2014,
+    cost=Cost.PERTURBATIONS,
+    compute=occlusion,
+    parameters=Window,
+    attribution_level=AttributionLevel.INPUT,
+)
 
-    Ribeiro et al. 2016 (arXiv:1602.04938), equations 1 and 2, by captum's Lime: images with each
-    patch black at even odds, weighted by exp(-d^2 / 2), d being their cosine distance to the image;
-    ridge regression, as in the authors' package. Every pixel has the coefficient of its patch.
+
+class Patches(Seeded):
+    """Parameters of LIME."""
+
+    samples: PositiveInt = Field(200, le=5000, description="Images with blackened patches.")
+    patch: PositiveInt = Field(4, le=128, description="Side of the square patches, in pixels.")
+
+
+def lime(
+    layer_pass: LayerPass, target: Target, parameters: Patches, classes: Sequence[int]
+) -> Tensor:
+    """Maps (N, c, h, w), by captum's Lime; every pixel has the coefficient of its patch.
+
+    Samples blacken each patch with probability 1/2 and weigh exp(-d^2 / 2), d being their cosine
+    distance to the image; the model is ridge regression, as in the authors' package.
     """
     from captum.attr import Lime
 
-    chosen = list(classes)
-    patches = square_patches(cut.images, parameters.patch)
-    rows = passes.rows_at_once(cut.network, cut.images[:1])
+    rows_of_classes = list(classes)
+    network = layer_pass.network
+    patches = square_patches(layer_pass.images, parameters.patch)
+    rows = passes.rows_per_pass(network, layer_pass.images[:1])
     maps = []
-    for image in torch.split(cut.images, 1):
-        model = RidgeOfAllClasses()
+    for image in torch.split(layer_pass.images, 1):
+        model = MulticlassRidge()
 
-        def watched(perturbed: Tensor, model: RidgeOfAllClasses = model) -> Tensor:
-            return model.watch(passes.scores(cut.network, target, perturbed)[:, chosen])
+        def record_scores(perturbed: Tensor, model: MulticlassRidge = model) -> Tensor:
+            return model.record(passes.scores(network, target, perturbed)[:, rows_of_classes])
 
-        numbers = generator(parameters.seed, image[0])
-        coefficients = Lime(watched, model, perturb_func=_at_even_odds(numbers)).attribute(
+        generator = image_generator(parameters.seed, image[0])
+        coefficients = Lime(record_scores, model, perturb_func=_coin_flips(generator)).attribute(
             image,
             feature_mask=patches,
             n_samples=parameters.samples,
@@ -166,19 +221,34 @@ def lime(cut: Cut, target: Target, parameters: Patches, classes: Sequence[int]) 
     return torch.stack(maps)
 
 
+LIME = Method(
+    name="lime",
+    title="LIME",
+    description="A linear model that predicts the score from which patches of the image are "
+    "visible.",
+    formula="argmin_b sum_z w_z (score(X_z) - a - b z)^2 + |b|^2, z in {0, 1}^patches",
+    source="Ribeiro et al., Why Should I Trust You (arXiv:1602.04938), equations 1 and 2",
+    year=2016,
+    cost=Cost.PERTURBATIONS,
+    compute=lime,
+    parameters=Patches,
+    attribution_level=AttributionLevel.INPUT,
+)
+
+
 def square_patches(images: Tensor, side: int) -> Tensor:
-    """Each pixel's patch, numbered by rows (1, 1, h, w); at the far borders they may be smaller."""
+    """The index of each pixel's patch, row by row (1, 1, h, w); border patches may be smaller."""
     height, width = images.shape[2:]
     rows = torch.arange(height, device=images.device) // side
     columns = torch.arange(width, device=images.device) // side
-    across = int(columns[-1]) + 1
-    return (rows.unsqueeze(1) * across + columns)[None, None]
+    patches_per_row = int(columns[-1]) + 1
+    return (rows.unsqueeze(1) * patches_per_row + columns)[None, None]
 
 
-class RidgeOfAllClasses:
-    """The model that captum fits, in the part of its Model interface that Lime uses.
+class MulticlassRidge:
+    """Ridge regression of several classes' scores, with the part of captum's Model that Lime uses.
 
-    Captum's fits one score; the samples are the same for all classes, so this one watches all.
+    Captum's own models fit one score; the samples are the same for all classes.
     """
 
     PENALTY = 1.0
@@ -187,25 +257,28 @@ class RidgeOfAllClasses:
         self._scores: list[Tensor] = []
         self._coefficients: Tensor | None = None
 
-    def watch(self, scores: Tensor) -> Tensor:
-        """Keeps scores (n, c); gives captum the one number a sample that it wants."""
+    def record(self, scores: Tensor) -> Tensor:
+        """Records scores (n, c); returns the single score per sample that captum expects (n,)."""
         self._scores.append(scores)
         return scores[:, 0]
 
     def fit(self, train_data: Any, **_: object) -> None:
-        """Fits the samples of captum's loader. Read past its iterator, which draws a number."""
-        shown, _first, weights = train_data.dataset.tensors
-        self._coefficients = weighted_ridge(shown, torch.cat(self._scores), weights, self.PENALTY)
+        """Fits the recorded scores to the samples of captum's loader.
+
+        Reads its dataset: the loader's iterator draws from the global generator.
+        """
+        visible, _first_scores, weights = train_data.dataset.tensors
+        self._coefficients = weighted_ridge(visible, torch.cat(self._scores), weights, self.PENALTY)
 
     def representation(self) -> Tensor | None:
-        """Coefficients (c, F) once fitted."""
+        """Coefficients (c, F); None before the fit."""
         return self._coefficients
 
 
 def weighted_ridge(features: Tensor, scores: Tensor, weights: Tensor, penalty: float) -> Tensor:
-    """b (c, F) least in sum_i w_i (y_i - a - b x_i)^2 + penalty |b|^2, a being free.
+    """The b (c, F) that minimizes sum_i w_i (y_i - a - b x_i)^2 + penalty |b|^2, for any a.
 
-    Of features (n, F), scores (n, c) and weights (n,); float64 inside.
+    Of features (n, F), scores (n, c) and weights (n,); computed in float64.
     """
     x, y, w = features.double(), scores.double(), weights.double().unsqueeze(1)
     x = x - (w * x).sum(0) / w.sum()
@@ -215,16 +288,22 @@ def weighted_ridge(features: Tensor, scores: Tensor, weights: Tensor, penalty: f
     return coefficients.T.to(scores.dtype)
 
 
-def _at_even_odds(numbers: torch.Generator) -> Callable[..., Tensor]:
-    """Captum's default perturbation, with a generator of its own: 0 or 1 for each patch (1, F)."""
+def _coin_flips(generator: torch.Generator) -> Callable[..., Tensor]:
+    """Captum's default perturbation with its own generator: 0 or 1 for each patch (1, F)."""
 
-    def drawn(image: Tensor, *, num_interp_features: int, **_: object) -> Tensor:
-        odds = torch.full((1, num_interp_features), 0.5)
-        return torch.bernoulli(odds, generator=numbers).long().to(image.device)
+    def flip(image: Tensor, *, num_interp_features: int, **_: object) -> Tensor:
+        probabilities = torch.full((1, num_interp_features), 0.5)
+        return torch.bernoulli(probabilities, generator=generator).long().to(image.device)
 
-    return drawn
+    return flip
 
 
-def _mixed_score(cut: Cut, target: Target, class_index: int) -> Callable[[Tensor], Tensor]:
-    """What captum is to differentiate: of images (N, D, h, w) a number each (N,)."""
-    return lambda images: passes.mixed(cut.network, target, cut.network(images), class_index)
+def _score_function(
+    layer_pass: LayerPass, target: Target, class_index: int
+) -> Callable[[Tensor], Tensor]:
+    """The function that captum differentiates: images (N, D, h, w) to a score each (N,)."""
+    network = layer_pass.network
+    return lambda images: passes.linearized_score(network, target, network(images), class_index)
+
+
+ATTRIBUTION_METHODS = (SMOOTH_GRAD, INTEGRATED_GRADIENTS, OCCLUSION, LIME)

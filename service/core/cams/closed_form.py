@@ -5,14 +5,14 @@ activation s, linear (W2). There, with P the pooled activations,
 
     d x_c / d P_kuv = sum_j W2_cj s'(z_j) W1_j,kuv
 
-and pooling hands each of its outputs' gradients to positions of one window (all of it to one by
-maximum, in equal parts by average), so that the sum over positions of A is the sum over those of P:
+and pooling passes the gradient of each output to the positions of one window (to the maximum, or
+in equal parts for an average), so that the sum over positions of A is the sum over those of P:
 
     alpha_ck = 1/Z sum_j W2_cj s'(z_j) S_jk,    S_jk = sum_uv W1_j,kuv,    Z = positions of A.
 
-Without a hidden layer (ResNet's head) W2 stands alone, s' W1 being the identity. A ReLU between
-pooling and flatten (that of a convolution below, which commutes with maximum) leaves of the sum
-over uv what lies where P > 0, which differs by image.
+Without a hidden layer (ResNet's head) only W2 remains. A ReLU between pooling and flatten (that of
+a convolution below, which commutes with the maximum) restricts the sum over uv to P > 0, which
+differs by image.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,8 +23,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
-# sigmoid(z) sigmoid(-z) rather than s (1 - s), and the same for 1 - tanh^2: they keep their digits
-# where the activation rounds to 1.
+# sigmoid(z) sigmoid(-z) rather than s (1 - s), and the same for 1 - tanh^2: no cancellation where
+# the activation rounds to 1.
 DERIVATIVES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
     nn.Sigmoid: lambda z: torch.sigmoid(z) * torch.sigmoid(-z),
     nn.ReLU: lambda z: (z > 0).to(z.dtype),
@@ -34,17 +34,22 @@ DERIVATIVES: dict[type[nn.Module], Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class ClosedHead:
-    """A head of the form above, taken apart."""
+    """The layers of a head of the form above."""
 
     pooling: nn.Module | None
     hidden: tuple[nn.Linear, nn.Module] | None  # with its activation
     output: nn.Linear
 
+    @property
+    def has_closed_gradients(self) -> bool:
+        """Whether `ClosedPass.gradients` knows the gradient of its pooling."""
+        return isinstance(self.pooling, nn.MaxPool2d | nn.AdaptiveAvgPool2d | None)
+
     @classmethod
     def match(cls, head: Sequence[nn.Module]) -> "ClosedHead | None":
-        """The head taken apart; None for one of another form."""
+        """The layers of a head, by their part in it; None for a head of another form."""
         stages = [stage for stage in head if not isinstance(stage, nn.Dropout | nn.Identity)]
-        pooling = stages.pop(0) if stages and _spreads_evenly(stages[0]) else None
+        pooling = stages.pop(0) if stages and _has_disjoint_windows(stages[0]) else None
         match stages:
             case [nn.Flatten(), nn.Linear() as output]:
                 return cls(pooling, None, output)
@@ -57,7 +62,7 @@ class ClosedHead:
 
 
 class ClosedPass:
-    """A head run once on activations (N, K, H, W); what its gradients need is kept."""
+    """A head run once on activations (N, K, H, W), with what its gradients are computed from."""
 
     def __init__(self, head: ClosedHead, activations: Tensor, *, rectified: bool = False) -> None:
         """`rectified` puts a ReLU behind the pooling."""
@@ -68,38 +73,40 @@ class ClosedPass:
         pooled = activations if head.pooling is None else head.pooling(activations)
         self._pooled: Tensor = pooled.relu() if rectified else pooled
         signal = self._pooled.flatten(1)
-        self._slopes: Tensor | None = None
+        self._hidden_derivative: Tensor | None = None  # s'(z) (N, J)
         if head.hidden is not None:
             hidden, activation = head.hidden
-            preactivations = hidden(signal)
-            signal = activation(preactivations)
-            self._slopes = DERIVATIVES[type(activation)](preactivations)  # s'(z) (N, J)
+            hidden_pre_activations = hidden(signal)
+            signal = activation(hidden_pre_activations)
+            self._hidden_derivative = DERIVATIVES[type(activation)](hidden_pre_activations)
         self.pre_activations: Tensor = head.output(signal)
 
     def position_sums(self) -> Tensor:
         """Sum over positions of d x_c / d A_k, (N, C, K)."""
         channels = self._shape[1]
-        by_position = self._first.weight.view(len(self._first.weight), channels, -1)  # (J, K, uv)
+        weight = self._first_linear.weight
+        by_position = weight.view(len(weight), channels, -1)  # (J, K, uv)
         if self._rectified:
-            alive = (self._pooled > 0).to(by_position.dtype).flatten(2)  # (N, K, uv)
-            sums = (by_position.transpose(0, 1) @ alive.permute(1, 2, 0)).permute(2, 1, 0)
+            positive = (self._pooled > 0).to(by_position.dtype).flatten(2)  # (N, K, uv)
+            sums = (by_position.transpose(0, 1) @ positive.permute(1, 2, 0)).permute(2, 1, 0)
         else:
             sums = by_position.sum(-1)  # S (J, K)
-        if self._slopes is None:  # J are the classes themselves
+        if self._hidden_derivative is None:  # J are the classes themselves
             return sums.expand(self._shape[0], -1, -1)
-        return (self._head.output.weight * self._slopes.unsqueeze(1)) @ sums  # (N, C, J) (J, K)
+        hidden_jacobian = self._head.output.weight * self._hidden_derivative.unsqueeze(1)
+        return hidden_jacobian @ sums  # (N, C, J) (J, K)
 
-    def gradients(self, cotangents: Tensor) -> Tensor | None:
+    def gradients(self, cotangents: Tensor) -> Tensor:
         """d (sum_c v_c x_c) / d A for V vectors v (V, N, C): (V, N, K, H, W).
 
-        None where the pooling's gradient is not written down here.
+        Raises TypeError for a head without `has_closed_gradients`.
         """
-        if not isinstance(self._head.pooling, nn.MaxPool2d | nn.AdaptiveAvgPool2d | None):
-            return None
-        by_first = cotangents
-        if self._slopes is not None:
-            by_first = (cotangents @ self._head.output.weight) * self._slopes
-        pooled = (by_first @ self._first.weight).view(*by_first.shape[:2], *self._pooled.shape[1:])
+        first_layer_gradients = cotangents
+        if self._hidden_derivative is not None:
+            hidden = cotangents @ self._head.output.weight
+            first_layer_gradients = hidden * self._hidden_derivative
+        pooled = first_layer_gradients @ self._first_linear.weight
+        pooled = pooled.view(*cotangents.shape[:2], *self._pooled.shape[1:])
         if self._rectified:
             pooled = pooled * (self._pooled > 0)
         match self._head.pooling:
@@ -108,22 +115,24 @@ class ClosedPass:
             case nn.AdaptiveAvgPool2d():
                 positions = self._shape[2] * self._shape[3]
                 return (pooled / positions).expand(-1, -1, -1, *self._shape[2:])
-            case _:
+            case nn.MaxPool2d():
                 spread = pooled.new_zeros((*pooled.shape[:3], self._shape[2] * self._shape[3]))
-                where = self._strongest.flatten(2).expand(len(pooled), -1, -1, -1)
-                spread = spread.scatter_(3, where, pooled.flatten(3))
+                indices = self._maximum_indices.flatten(2).expand(len(pooled), -1, -1, -1)
+                spread = spread.scatter_(3, indices, pooled.flatten(3))
                 return spread.view(*pooled.shape[:3], *self._shape[2:])
+            case pooling:
+                raise TypeError(f"no closed-form gradient for {type(pooling).__name__}")
 
     @property
-    def _first(self) -> nn.Linear:
+    def _first_linear(self) -> nn.Linear:
         return self._head.output if self._head.hidden is None else self._head.hidden[0]
 
     @cached_property
-    def _strongest(self) -> Tensor:
-        """Where each window's maximum is, as an index into the H W positions (N, K, u, v)."""
+    def _maximum_indices(self) -> Tensor:
+        """The position of each window's maximum (N, K, u, v), as an index into H W positions."""
         pool = self._head.pooling
         if not isinstance(pool, nn.MaxPool2d):
-            raise TypeError("only maximum pooling chooses positions")
+            raise TypeError("only maximum pooling has maximum positions")
         indices: Tensor = F.max_pool2d(
             self._activations,
             pool.kernel_size,
@@ -134,14 +143,14 @@ class ClosedPass:
         return indices
 
 
-def _spreads_evenly(stage: nn.Module) -> bool:
-    """Whether each pooled gradient reaches A once: one pooling whose windows are apart."""
+def _has_disjoint_windows(stage: nn.Module) -> bool:
+    """Whether a stage is a pooling in which each position of A belongs to at most one window."""
     match stage:
         case nn.MaxPool2d() as pool:
             return pool.padding == 0 and pool.dilation == 1 and pool.stride == pool.kernel_size
         case nn.AvgPool2d() as pool:
-            apart = pool.padding == 0 and pool.stride == pool.kernel_size
-            return apart and pool.divisor_override is None
+            disjoint = pool.padding == 0 and pool.stride == pool.kernel_size
+            return disjoint and pool.divisor_override is None
         case nn.AdaptiveAvgPool2d() as pool:
             return pool.output_size in (1, (1, 1))
         case _:

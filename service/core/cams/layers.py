@@ -1,4 +1,4 @@
-"""Which layers a method takes, and where its maps lie."""
+"""The layers that a method takes, and the placement of its maps."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ MAX_LAYERS = 8
 
 
 def resolve_layers(method: Method, requested: str | None, available: Layers) -> str:
-    """The layers' text for a map: as asked for, or the method's default.
+    """The layers of a map as text, `conv2` or `conv1,conv2`: the request, or the default.
 
     Raises UnknownName and InvalidValue, which name the field.
     """

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 
 import numpy as np
@@ -10,11 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from service.core.cams.blank import DEFAULT_EPSILON, Blank, blank_cause
-from service.core.cams.cut import Cut
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.fusion import fuse
+from service.core.cams.layer_pass import NetworkSplit
 from service.core.cams.layers import check_layers
+from service.core.cams.methods import MethodSpec
 from service.core.cancellation import raise_if_cancelled
 from service.core.images import to_network_input
 from service.core.models import StagedNetwork
@@ -22,9 +22,64 @@ from service.core.models import StagedNetwork
 Floats = npt.NDArray[np.float32]
 
 MEMORY_BYTES = 2**30
-"""What a call may hold besides its result, unless told otherwise."""
+"""Default bound of the memory of a call besides its result."""
 
-FEW_IMAGES = 16
+UNBATCHED_IMAGES = 16
+"""Up to this many images are one block without an estimate of their memory."""
+
+DEFAULT_EPSILON = 1e-7
+"""Default threshold: a map with a peak of at most this is blank. pytorch-grad-cam adds it to the
+denominator of equation 3, so that smaller values are invisible there."""
+
+
+class Blank(StrEnum):
+    """The cause for which a map is blank; `none` for a map that is not."""
+
+    NONE = "none"
+    SATURATED = "saturated"  # the gradient of the score vanished
+    ALL_NEGATIVE = "all-negative"  # the sum of equation 2 is nowhere positive before its ReLU
+    DEAD = "dead"  # the layer has no activation to weigh
+    NOT_FINITE = "not-finite"  # the map, or the activations, are infinite or not a number
+
+
+BLANKS = list(Blank)
+CAUSES = [cause for cause in Blank if cause is not Blank.NONE]
+
+Extremes = npt.NDArray[np.float64]
+
+
+def blank_cause(
+    peak: float, minimum: float, activation_peak: float, epsilon: float = DEFAULT_EPSILON
+) -> Blank:
+    """The cause for which a map is blank at threshold epsilon >= 0.
+
+    `peak` is the maximum of equation 2 (after ReLU), `minimum` the minimum of its sum before ReLU,
+    `activation_peak` the largest |A| of the layer; an infinite or NaN value means that the map, or
+    the activations, are not finite.
+    """
+    peaks, minima, activation_peaks = np.array([[peak], [minimum], [activation_peak]])
+    return BLANKS[int(blank_codes(peaks, minima, activation_peaks, epsilon)[0])]
+
+
+def blank_codes(
+    peaks: Extremes,
+    minima: Extremes,
+    activation_peaks: Extremes,
+    epsilon: float = DEFAULT_EPSILON,
+) -> npt.NDArray[np.intp]:
+    """`blank_cause` of N maps, as indices into BLANKS (N,)."""
+    not_finite = ~(np.isfinite(peaks) & np.isfinite(minima))
+    rules = [
+        (not_finite, Blank.NOT_FINITE),
+        (peaks > epsilon, Blank.NONE),
+        (~np.isfinite(activation_peaks), Blank.NOT_FINITE),
+        (activation_peaks <= epsilon, Blank.DEAD),
+        # A negative value below -epsilon shows that the gradient did not vanish.
+        (minima < -epsilon, Blank.ALL_NEGATIVE),
+    ]
+    conditions = [condition for condition, _ in rules]
+    codes = [BLANKS.index(cause) for _, cause in rules]
+    return np.select(conditions, codes, BLANKS.index(Blank.SATURATED))
 
 
 @dataclass(frozen=True)
@@ -35,7 +90,7 @@ class ClassMap:
     activation_peak: float  # largest |A| of the layer for this image
 
     def copy(self) -> "ClassMap":
-        """The same map on memory of its own, where `signed` is a part of many maps'."""
+        """The map with its own memory, where `signed` is a view into an array of many maps."""
         return ClassMap(self.signed.copy(), self.activation_peak)
 
     @property
@@ -55,14 +110,11 @@ class ClassMap:
 
     @property
     def minimum(self) -> float:
-        """Minimum of the sum before its ReLU: how strong the evidence against the class is.
-
-        NaN where the map is not finite.
-        """
+        """Minimum of the sum before its ReLU; NaN where the map is not finite."""
         return float(self.signed.min()) if self.is_finite else math.nan
 
     def blank_cause(self, epsilon: float = DEFAULT_EPSILON) -> Blank:
-        """Why the map shows nothing at this threshold, or Blank.NONE."""
+        """The cause for which the map is blank at this threshold, or Blank.NONE."""
         return blank_cause(self.peak, self.minimum, self.activation_peak, epsilon)
 
 
@@ -70,8 +122,8 @@ class ClassMap:
 class ClassMaps:
     """The maps of N images for some classes by some methods, and the class scores.
 
-    `signed[method]` is float32 (N, len(classes), H, W) before ReLU, by the explanation's text as it
-    was asked for; `probabilities` (N, C) is softmax's.
+    `signed[method]` is float32 (N, len(classes), H, W) before ReLU, by the method's text as
+    requested; `probabilities` (N, C) are those of softmax.
     """
 
     signed: dict[str, Floats]
@@ -81,7 +133,7 @@ class ClassMaps:
 
     @classmethod
     def concatenate(cls, blocks: Sequence["ClassMaps"]) -> "ClassMaps":
-        """Blocks of other images, by the same methods for the same classes, as one."""
+        """Blocks of different images, by the same methods for the same classes, as one."""
         return cls(
             {
                 method: np.concatenate([block.signed[method] for block in blocks])
@@ -93,7 +145,7 @@ class ClassMaps:
         )
 
     def select_image(self, image: int) -> "ClassMaps":
-        """Those of one image, as a block of its own."""
+        """The maps of one image, with their own memory."""
         part = slice(image, image + 1)
         return ClassMaps(
             {method: maps[part].copy() for method, maps in self.signed.items()},
@@ -103,11 +155,11 @@ class ClassMaps:
         )
 
     def predicted_class(self, image: int) -> int:
-        """The class that the network is surest of for one image; 0 where no score is finite."""
+        """The class with the largest probability for one image; 0 where no score is finite."""
         return int(self.probabilities[image].argmax())
 
     def class_map(self, method: str, image: int, class_index: int) -> ClassMap:
-        """The map of one image for one class; ValueError for a class that was not asked for."""
+        """The map of one image for one class. Raises ValueError for a class without maps."""
         return ClassMap(
             self.signed[method][image, self.classes.index(class_index)],
             float(self.activation_peaks[image]),
@@ -124,65 +176,66 @@ def class_maps(
 ) -> ClassMaps:
     """Maps of images float32 (N, D, h, w), 0..1, at `layer`, by `methods`, for some classes or all.
 
-    A method is named by an Explanation's text: `layer-cam/centred`. Layers are named as
-    `conv2` or, to be combined, `conv1,conv2`; methods that explain the image itself take `input`.
-    One pass below a layer serves all methods. What is held besides the result stays under
-    `memory_bytes`, however many images there are. Raises UnknownName and InvalidValue.
+    A method is a `MethodSpec` as text: `layer-cam/centered`. A layer is `conv2` or, for a combined
+    map, `conv1,conv2`; methods that explain the image itself take `input`. One pass below a layer
+    serves all methods. Memory besides the result stays under `memory_bytes` for any number of
+    images. Raises UnknownName and InvalidValue.
     """
-    asked = {text: MethodSpec.parse(text) for text in methods}
+    specs = {text: MethodSpec.parse(text) for text in methods}
     layers = layer.split(",")
-    for explanation in asked.values():
-        check_layers(explanation.method, layers)
-    at_once = images_at_once(network, images, memory_bytes)
+    for spec in specs.values():
+        check_layers(spec.method, layers)
+    splits = [NetworkSplit.at(network, name) for name in layers]
+    block_size = images_per_block(network, images, memory_bytes)
     with torch.no_grad():
         blocks = [
-            _block(network, some, layers, asked, classes, memory_bytes)
-            for some in torch.split(images, at_once)
+            _block(splits, block, specs, classes, memory_bytes)
+            for block in torch.split(images, block_size)
         ]
     return blocks[0] if len(blocks) == 1 else ClassMaps.concatenate(blocks)
 
 
 def _block(
-    network: StagedNetwork,
+    splits: Sequence[NetworkSplit],
     images: Tensor,
-    layers: Sequence[str],
-    asked: Mapping[str, MethodSpec],
+    specs: Mapping[str, MethodSpec],
     classes: Sequence[int] | None,
     memory_bytes: int,
 ) -> ClassMaps:
     raise_if_cancelled()
-    cuts = [Cut(network, images, name, memory_bytes // 4) for name in layers]
-    chosen = tuple(range(cuts[0].pre_activations.shape[1]) if classes is None else classes)
+    passes = [split.run(images, memory_bytes // 4) for split in splits]
+    indices = tuple(range(passes[0].pre_activations.shape[1]) if classes is None else classes)
     signed = {}
-    for text, explanation in asked.items():
-        maps = [explanation.compute(cut, chosen) for cut in cuts]
+    for text, spec in specs.items():
+        maps = [spec.compute(layer_pass, indices) for layer_pass in passes]
         fused = maps[0]
-        if len(cuts) > 1:
-            fused = fuse(maps, [cut.placement for cut in cuts], explanation.method.fusion)
+        if len(passes) > 1:
+            placements = [layer_pass.placement for layer_pass in passes]
+            fused = fuse(maps, placements, spec.method.fusion)
         signed[text] = np.ascontiguousarray(fused.cpu().numpy())
-    peaks = torch.stack([_largest(cut.activations) for cut in cuts]).amax(0)
-    probabilities = cuts[0].logits.softmax(1)
-    return ClassMaps(signed, peaks.cpu().numpy(), probabilities.cpu().numpy(), chosen)
+    peaks = torch.stack([_largest(layer_pass.activations) for layer_pass in passes]).amax(0)
+    probabilities = passes[0].logits.softmax(1)
+    return ClassMaps(signed, peaks.cpu().numpy(), probabilities.cpu().numpy(), indices)
 
 
-def images_at_once(network: StagedNetwork, images: Tensor, memory_bytes: int) -> int:
-    """How many of the images to take in one block.
+def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) -> int:
+    """How many of the images make up one block.
 
-    Few are taken as they are. Of many, one tells what its activations take in all stages; half of
-    the memory is theirs, a quarter that of gradients, the rest that of what is made of them.
+    The first image's activations in all stages give the estimate: half of the memory is for
+    activations, a quarter for gradients, the rest for what methods compute from them.
     """
-    if len(images) <= FEW_IMAGES:
+    if len(images) <= UNBATCHED_IMAGES:
         return max(1, len(images))
     with torch.no_grad():
-        signal, taken = images[:1], 0
+        signal, image_bytes = images[:1], 0
         for stage in network:
             signal = stage(signal)
-            taken += signal.nbytes
-    return max(1, memory_bytes // 2 // (2 * taken))
+            image_bytes += signal.nbytes
+    return max(1, memory_bytes // 2 // (2 * image_bytes))
 
 
 def _largest(activations: Tensor) -> Tensor:
-    """The largest |A| of each image (N,). Two passes without a copy: faster than aminmax is."""
+    """The largest |A| of each image (N,). Two passes without a copy are faster than aminmax."""
     return torch.maximum(activations.amax((1, 2, 3)), -activations.amin((1, 2, 3)))
 
 

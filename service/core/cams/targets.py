@@ -1,7 +1,7 @@
-"""Targets: the score of a class that a map explains, as a function of the units.
+"""Targets: the score of a class that a map explains, as a function of the pre-activations x.
 
-Every target is told twice: by its value, which perturbation methods watch, and by its gradient
-M_cj = d score_c / d x_j, by which gradient methods mix the gradients of the units.
+Every target states its value, which perturbation methods evaluate, and its Jacobian
+M_cj = d score_c / d x_j, by which gradient methods combine the gradients of the pre-activations.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from service.errors import InvalidValue, UnknownName
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a network says of N images: the units x (N, C), and what stands before softmax."""
+    """A network's outputs for N images: the pre-activations x (N, C), and the output activation."""
 
     pre_activations: Tensor
     activation: OutputActivation
 
     @property
     def logits(self) -> Tensor:
-        """What softmax takes (N, C)."""
+        """The input of softmax (N, C): x behind the output activation."""
         return (
             torch.sigmoid(self.pre_activations)
             if self.activation == "sigmoid"
@@ -32,14 +32,14 @@ class Outputs:
 
     @property
     def output_derivative(self) -> Tensor | None:
-        """d logit_j / d x_j (N, C); None where it is 1."""
+        """d logit_j / d x_j (N, C); None: 1."""
         if self.activation == "identity":
             return None
         return torch.sigmoid(self.pre_activations) * torch.sigmoid(-self.pre_activations)
 
     @property
     def identity(self) -> Tensor:
-        """The gradient of the units by themselves (N, C, C); a view, not to be written to."""
+        """d x / d x (N, C, C), as a read-only view."""
         images, classes = self.pre_activations.shape
         eye = torch.eye(
             classes, dtype=self.pre_activations.dtype, device=self.pre_activations.device
@@ -57,14 +57,14 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Target:
-    """One line of the table."""
+    """One entry of the table."""
 
     name: str
-    formula: str  # of score_c, with x the units and o the units behind the output activation
+    formula: str  # of score_c; o are the logits, x behind the output activation
     description: str
     scores: Callable[[Outputs], Tensor]  # (N, C)
-    score_jacobian: Callable[[Outputs], Tensor | None]  # M (N, C, C); None: the units themselves
-    contrast_class: int | None = None  # the class that a contrast is taken against
+    score_jacobian: Callable[[Outputs], Tensor | None]  # M (N, C, C); None: the identity
+    contrast_class: int | None = None  # the class d of a contrast
 
     def __str__(self) -> str:
         return self.name if self.contrast_class is None else f"{self.name}:{self.contrast_class}"
@@ -74,47 +74,47 @@ def _softmax(outputs: Outputs) -> Tensor:
     return outputs.logits.softmax(1)
 
 
-def class_score(outputs: Outputs) -> Tensor:
-    """M (N, C, C) of the class score after softmax. Selvaraju 2017, eq. 1; the paper's (1).
+def softmax_jacobian(outputs: Outputs) -> Tensor:
+    """M (N, C, C) of the class score after softmax. Selvaraju et al. 2017, eq. 1; the paper's (1).
 
-    diag(p) - p p^T, with the diagonal p_c (1 - p_c) taken as p_c times the sum of the other
-    probabilities: where p_c rounds to 1 in float32, 1 - p_c would be 0 and the class's own term be
-    lost, although the others' small terms are still there. So the conventional map fades with
-    saturation as the mathematics has it, and not sooner for its arithmetic.
+    diag(p) - p p^T, with the diagonal p_c (1 - p_c) computed as p_c times the sum of the other
+    probabilities: where p_c rounds to 1 in float32, 1 - p_c is 0 and the class's own term is lost,
+    although the small terms of the others remain. So the conventional map fades by saturation, and
+    not earlier because of rounding.
     """
     p = outputs.logits.softmax(1)
-    mixing = -p.unsqueeze(2) * p.unsqueeze(1)
-    mixing.diagonal(dim1=1, dim2=2).copy_(p * _others(p))
-    return outputs.backpropagate_to_pre_activations(mixing)
+    jacobian = -p.unsqueeze(2) * p.unsqueeze(1)
+    jacobian.diagonal(dim1=1, dim2=2).copy_(p * _others(p))
+    return outputs.backpropagate_to_pre_activations(jacobian)
 
 
 def _others(p: Tensor) -> Tensor:
-    """The sum of the other classes' probabilities (N, C): 1 - p without its cancellation."""
+    """The sum of the other classes' probabilities (N, C): 1 - p without cancellation."""
     return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
 
 
-def _log_softmax_mixing(outputs: Outputs) -> Tensor:
+def _log_softmax_jacobian(outputs: Outputs) -> Tensor:
     p = outputs.logits.softmax(1)
-    mixing = -p.unsqueeze(1).repeat(1, p.shape[1], 1)
-    mixing.diagonal(dim1=1, dim2=2).copy_(_others(p))
-    return outputs.backpropagate_to_pre_activations(mixing)
+    jacobian = -p.unsqueeze(1).repeat(1, p.shape[1], 1)
+    jacobian.diagonal(dim1=1, dim2=2).copy_(_others(p))
+    return outputs.backpropagate_to_pre_activations(jacobian)
 
 
-def _output_mixing(outputs: Outputs) -> Tensor | None:
+def _output_jacobian(outputs: Outputs) -> Tensor | None:
     return (
         None if outputs.output_derivative is None else torch.diag_embed(outputs.output_derivative)
     )
 
 
-def _centred_mixing(outputs: Outputs) -> Tensor:
+def _centered_jacobian(outputs: Outputs) -> Tensor:
     return outputs.identity - 1 / outputs.pre_activations.shape[1]
 
 
-def _strongest_other(units: Tensor) -> Tensor:
-    """For each class the index of the strongest of the others (N, C)."""
-    first, second = units.topk(2, dim=1).indices.unbind(1)
-    own = torch.arange(units.shape[1], device=units.device)
-    return torch.where(own == first.unsqueeze(1), second.unsqueeze(1), first.unsqueeze(1))
+def _strongest_other(x: Tensor) -> Tensor:
+    """For each class the index of the largest x_j of the other classes (N, C)."""
+    first, second = x.topk(2, dim=1).indices.unbind(1)
+    classes = torch.arange(x.shape[1], device=x.device)
+    return torch.where(classes == first.unsqueeze(1), second.unsqueeze(1), first.unsqueeze(1))
 
 
 def _margin_scores(outputs: Outputs) -> Tensor:
@@ -123,22 +123,22 @@ def _margin_scores(outputs: Outputs) -> Tensor:
     )
 
 
-def _margin_mixing(outputs: Outputs) -> Tensor:
-    mixing = outputs.identity.clone()
+def _margin_jacobian(outputs: Outputs) -> Tensor:
+    jacobian = outputs.identity.clone()
     rival = _strongest_other(outputs.pre_activations).unsqueeze(2)
-    return mixing.scatter_add_(2, rival, torch.full_like(rival, -1, dtype=mixing.dtype))
+    return jacobian.scatter_add_(2, rival, torch.full_like(rival, -1, dtype=jacobian.dtype))
 
 
 def _contrast(against: int) -> tuple[Callable[[Outputs], Tensor], Callable[[Outputs], Tensor]]:
     def scores(outputs: Outputs) -> Tensor:
         return outputs.pre_activations - outputs.pre_activations[:, against : against + 1]
 
-    def mixing(outputs: Outputs) -> Tensor:
-        mixed = outputs.identity.clone()
-        mixed[:, :, against] -= 1
-        return mixed
+    def jacobian(outputs: Outputs) -> Tensor:
+        jacobian = outputs.identity.clone()
+        jacobian[:, :, against] -= 1
+        return jacobian
 
-    return scores, mixing
+    return scores, jacobian
 
 
 TARGETS: dict[str, Target] = {
@@ -149,7 +149,7 @@ TARGETS: dict[str, Target] = {
             "softmax(o)_c",
             "The class score after softmax; fades as softmax and sigmoid saturate.",
             _softmax,
-            class_score,
+            softmax_jacobian,
         ),
         Target(
             "unit",
@@ -163,28 +163,28 @@ TARGETS: dict[str, Target] = {
             "o_c",
             "The unit behind its output activation, before softmax.",
             lambda outputs: outputs.logits,
-            _output_mixing,
+            _output_jacobian,
         ),
         Target(
             "log-softmax",
             "log softmax(o)_c",
-            "The log-probability; its gradient fades only where the class has won.",
+            "The log-probability; its gradient fades only where the class's probability is near 1.",
             lambda outputs: outputs.logits.log_softmax(1),
-            _log_softmax_mixing,
+            _log_softmax_jacobian,
         ),
         Target(
-            "centred",
+            "centered",
             "x_c - mean_j x_j",
-            "The unit minus the mean over classes: what raises all classes alike counts for none.",
+            "The unit minus the mean over classes: what raises all classes equally cancels.",
             lambda outputs: outputs.pre_activations - outputs.pre_activations.mean(1, keepdim=True),
-            _centred_mixing,
+            _centered_jacobian,
         ),
         Target(
             "margin",
             "x_c - max_(j != c) x_j",
             "The unit minus the strongest other one.",
             _margin_scores,
-            _margin_mixing,
+            _margin_jacobian,
         ),
         Target(
             "contrast",
@@ -198,7 +198,7 @@ TARGETS: dict[str, Target] = {
 
 
 def parse_target(text: str) -> Target:
-    """A target by its text: a name of the table, or `contrast:d` with a class index.
+    """The target of a text: a name of the table, or `contrast:d` with a class index.
 
     Raises UnknownName, and InvalidValue for a contrast without a class.
     """
@@ -208,10 +208,8 @@ def parse_target(text: str) -> Target:
     if name != "contrast":
         return TARGETS[name]
     if not (argument.isascii() and argument.isdigit() and len(argument) < 6):
-        raise InvalidValue(
-            "contrast_class", "the target contrast needs a class to be told apart from"
-        )
-    scores, mixing = _contrast(int(argument))
+        raise InvalidValue("contrast_class", "the target contrast needs a class to compare with")
+    scores, jacobian = _contrast(int(argument))
     return replace(
-        TARGETS[name], scores=scores, score_jacobian=mixing, contrast_class=int(argument)
+        TARGETS[name], scores=scores, score_jacobian=jacobian, contrast_class=int(argument)
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from service.core.cams.explanation import MethodSpec
 from service.core.cams.maps import class_maps
 from service.core.cams.method import Cost
+from service.core.cams.methods import MethodSpec
 from service.core.measures.measure import batch_size
 from service.core.measures.on_pixels import layer_placement, resample_to_pixels
 from service.core.models import StagedNetwork
@@ -17,7 +17,7 @@ from service.core.progress import track
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains images by the method that an Explanation's text names, `layer-cam/centred`."""
+    """Explains images by the method that an Explanation's text names, `layer-cam/centered`."""
 
     text: str
     layer: str  # as `class_maps` takes it

@@ -12,7 +12,7 @@ WINDOW_DEVIATION = 1.5
 
 def pearson(first: Tensor, second: Tensor) -> Tensor:
     """Correlation of maps (N, h, w), -1..1, (N,); 0 where one of them is constant."""
-    a, b = (_centred(maps.flatten(1).to(torch.float64)) for maps in (first, second))
+    a, b = (_centered(maps.flatten(1).to(torch.float64)) for maps in (first, second))
     product = a.norm(dim=1) * b.norm(dim=1)
     found = (a * b).sum(1) / torch.where(product > 0, product, 1)
     return found.clamp(-1, 1).to(first.dtype)
@@ -51,10 +51,10 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     return found.flatten(1).mean(1).to(first.dtype)
 
 
-def _centred(values: Tensor) -> Tensor:
+def _centered(values: Tensor) -> Tensor:
     # Exactly 0 for a constant one, whose mean need not be its value in floating point.
-    centred = values - values.mean(1, keepdim=True)
-    return torch.where(_is_constant(values)[:, None], 0, centred)
+    centered = values - values.mean(1, keepdim=True)
+    return torch.where(_is_constant(values)[:, None], 0, centered)
 
 
 def _is_constant(maps: Tensor) -> Tensor:

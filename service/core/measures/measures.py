@@ -174,11 +174,11 @@ MEASURES: dict[str, Measure] = {
             compute=pointing.pointing_game,
         ),
         Measure(
-            name="randomised-spearman",
+            name="randomized-spearman",
             title="Sanity check, by ranks",
-            description="How alike the map stays, by ranks, as the network is randomised layer by "
+            description="How alike the map stays, by ranks, as the network is randomized layer by "
             "layer from the top. What stays the same explains no weights.",
-            formula="mean over the cascade of Spearman(L_randomised, L)",
+            formula="mean over the cascade of Spearman(L_randomized, L)",
             source="Adebayo et al., Sanity Checks for Saliency Maps, section 3.1",
             year=2018,
             range=(-1, 1),
@@ -186,11 +186,11 @@ MEASURES: dict[str, Measure] = {
             compute=sanity.randomized_spearman,
         ),
         Measure(
-            name="randomised-ssim",
+            name="randomized-ssim",
             title="Sanity check, by structure",
-            description="How alike the map stays, by SSIM, as the network is randomised layer by "
+            description="How alike the map stays, by SSIM, as the network is randomized layer by "
             "layer from the top. What stays the same explains no weights.",
-            formula="mean over the cascade of SSIM(L_randomised, L)",
+            formula="mean over the cascade of SSIM(L_randomized, L)",
             source="Adebayo et al., Sanity Checks for Saliency Maps, section 3.1",
             year=2018,
             range=(-1, 1),

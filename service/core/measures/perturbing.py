@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from service.core.cams.noise import generator, normal
+from service.core.cams.passes import image_generator, normal_noise
 from service.core.measures.measure import EvaluationBatch, batch_size
 
 INFIDELITY_SAMPLES = 32
@@ -46,7 +46,7 @@ def _infidelity(subject: EvaluationBatch, part: slice) -> Tensor:
     from captum.metrics import infidelity as by_captum
 
     images, network = subject.images[part], subject.network
-    drawn = normal(images, INFIDELITY_SAMPLES, tuple(images.shape[1:]), subject.seed)
+    drawn = normal_noise(images, INFIDELITY_SAMPLES, tuple(images.shape[1:]), subject.seed)
     # Captum repeats each image in its place: image by image, all of its samples.
     noise = INFIDELITY_DEVIATION * drawn.transpose(0, 1).flatten(0, 1)
 
@@ -76,7 +76,7 @@ def _sensitivity_max(subject: EvaluationBatch, part: slice) -> Tensor:
 
     images = subject.images[part]
     shape = (SENSITIVITY_SAMPLES, *images.shape[1:])
-    drawn = [torch.rand(shape, generator=generator(subject.seed, image)) for image in images]
+    drawn = [torch.rand(shape, generator=image_generator(subject.seed, image)) for image in images]
     noise = SENSITIVITY_RADIUS * (2 * torch.cat(drawn).to(images) - 1)
 
     def explain(

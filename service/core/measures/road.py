@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from service.core.cams.noise import normal
+from service.core.cams.passes import normal_noise
 from service.core.cancellation import raise_if_cancelled
 from service.core.measures.measure import EvaluationBatch
 
@@ -60,7 +60,9 @@ def changes(
         several = shown.unsqueeze(1).expand(-1, versions, -1, -1, -1)
         imputed = impute(several.flatten(0, 1), removed.flatten(0, 1)).view(several.shape)
         if noise:
-            drawn = normal(shown, versions, tuple(shown.shape[1:]), subject.seed).transpose(0, 1)
+            drawn = normal_noise(shown, versions, tuple(shown.shape[1:]), subject.seed).transpose(
+                0, 1
+            )
             imputed = imputed + noise * drawn * removed.unsqueeze(2)
         return imputed
 

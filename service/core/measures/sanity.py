@@ -12,7 +12,7 @@ from service.core.models import StagedNetwork
 
 
 def randomized_spearman(subject: EvaluationBatch) -> Tensor:
-    """Rank correlation with the maps of randomised networks, mean over the cascade, -1..1, (N,).
+    """Rank correlation with the maps of randomized networks, mean over the cascade, -1..1, (N,).
 
     Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1.
     """
@@ -20,7 +20,7 @@ def randomized_spearman(subject: EvaluationBatch) -> Tensor:
 
 
 def randomized_ssim(subject: EvaluationBatch) -> Tensor:
-    """SSIM with the maps of randomised networks, mean over the cascade, -1..1, (N,).
+    """SSIM with the maps of randomized networks, mean over the cascade, -1..1, (N,).
 
     Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1.
     """
@@ -38,7 +38,7 @@ def untrained_ssim(subject: EvaluationBatch) -> Tensor:
 
 
 def randomized_maps(subject: EvaluationBatch) -> Tensor:
-    """Maps (L, N, h, w) of the network as more and more of it is randomised, from the top."""
+    """Maps (L, N, h, w) of the network as more and more of it is randomized, from the top."""
     explained = [
         subject.explain(network, subject.images, subject.classes)
         for _, network in cascade(subject.network, subject.seed)
@@ -54,7 +54,7 @@ def untrained_maps(subject: EvaluationBatch) -> Tensor:
 
 
 def cascade(network: StagedNetwork, seed: int) -> Iterator[tuple[str, StagedNetwork]]:
-    """A copy of the network, its stages with weights randomised one by one from the top.
+    """A copy of the network, its stages with weights randomized one by one from the top.
 
     Each comes with the name of the stage that lost its weights last, in evaluation mode. It is one
     copy throughout: look at it before the next. The network itself stays as it is.
@@ -71,8 +71,8 @@ def cascade(network: StagedNetwork, seed: int) -> Iterator[tuple[str, StagedNetw
 def randomize(stage: nn.Module, generator: torch.Generator) -> None:
     """Weights and biases drawn anew as torch first drew them: uniform within 1 / sqrt(fan in).
 
-    What has no fan in, as a normalisation, is set back to its beginning. Torch's own
-    initialisation would draw from the process's one generator, that other threads use too.
+    What has no fan in, as a normalization, is set back to its beginning. Torch's own
+    initialization would draw from the process's one generator, that other threads use too.
     """
     for module in stage.modules():
         weight = getattr(module, "weight", None)
@@ -88,5 +88,5 @@ def randomize(stage: nn.Module, generator: torch.Generator) -> None:
 def _mean_likeness(
     subject: EvaluationBatch, likeness: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    randomised = subject.cached(randomized_maps)
-    return torch.stack([likeness(maps, subject.maps) for maps in randomised]).mean(0)
+    randomized = subject.cached(randomized_maps)
+    return torch.stack([likeness(maps, subject.maps) for maps in randomized]).mean(0)

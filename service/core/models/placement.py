@@ -16,7 +16,7 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Placement:
-    """Position i of an axis is centred on pixel `first` + `step` i (pixel centres are integers)."""
+    """Position i of an axis is centered on pixel `first` + `step` i; pixel centers are integers."""
 
     first: float
     step: float

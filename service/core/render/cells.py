@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor
 
-from service.core.cams.blank import Blank
-from service.core.cams.maps import ClassMap, Floats
+from service.core.cams.maps import Blank, ClassMap, Floats
 from service.core.models import Placement
 from service.core.render.colormaps import color_table
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from service.core.cams.blank import Blank
+from service.core.cams.maps import Blank
 from service.core.cancellation import raise_if_cancelled
 from service.core.render.cells import Cell, Style, cell_rgb, hatch, image_rgb
 from service.core.render.png import encode_png

@@ -1,6 +1,6 @@
 """One map as a PNG."""
 
-from service.core.cams.blank import Blank
+from service.core.cams.maps import Blank
 from service.core.render.cells import Cell, Style, cell_levels, cell_rgb
 from service.core.render.colormaps import color_table
 from service.core.render.png import encode_png

@@ -302,21 +302,30 @@ def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
     classes = len(spec.source.class_names)
     same_engine = archive.manifest.engine == ENGINE_VERSION
     for row in rows.heatmaps:
-        identity = map_identity(
-            epoch.checkpoint.sha256,
-            spec.dataset,
-            row.image,
-            row.layer,
-            row.method,
-            row.class_index,
-        )
-        if same_engine and row.etag != identity:
+        if same_engine and row.etag != _map_identity(spec, epoch, row, row.method):
             raise ImportRefused(f"{epoch.rows.name}: a map is of another checkpoint")
         if row.class_index >= classes or not _fits(row):
             raise ImportRefused(f"{epoch.rows.name}: a map's levels do not fit it")
     if any(len(one.probabilities) != classes for one in rows.predictions):
         raise ImportRefused(f"{epoch.rows.name}: a prediction is not one number a class")
-    return rows
+    current = [_with_current_method(spec, epoch, row) for row in rows.heatmaps]
+    return rows.model_copy(update={"heatmaps": current})
+
+
+def _with_current_method(
+    spec: RunSpec, epoch: ExportedEpoch, row: ExportedHeatmap
+) -> ExportedHeatmap:
+    """The row with the current name of its target, which older versions spelled `centred`."""
+    method = row.method.replace("/centred", "/centered")
+    if method == row.method:
+        return row
+    identity = _map_identity(spec, epoch, row, method)
+    return row.model_copy(update={"method": method, "etag": identity})
+
+
+def _map_identity(spec: RunSpec, epoch: ExportedEpoch, row: ExportedHeatmap, method: str) -> str:
+    checkpoint = epoch.checkpoint.sha256
+    return map_identity(checkpoint, spec.dataset, row.image, row.layer, method, row.class_index)
 
 
 def _fits(row: ExportedHeatmap) -> bool:

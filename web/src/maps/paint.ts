@@ -11,7 +11,7 @@ export interface Geometry {
   height: number;
   imageWidth: number; // pixels of the image
   imageHeight: number;
-  first: number; // the pixel on which position 0 is centred
+  first: number; // the pixel on which position 0 is centered
   step: number; // pixels from one position to the next
 }
 

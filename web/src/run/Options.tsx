@@ -81,7 +81,7 @@ interface MethodProps {
 
 const titleOf = (name: string, title: string): string => (isOfPaper(name) ? t(`method.${name}`) : title);
 
-/** A method, and the score that it explains: `layer-cam/centred`. */
+/** A method, and the score that it explains: `layer-cam/centered`. */
 function MethodChoice({ name, value }: MethodProps) {
   const [base, target] = value.value.split(/[/?]/) as [string, string | undefined];
   const methods = offered.methods.value;

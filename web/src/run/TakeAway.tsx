@@ -59,7 +59,7 @@ export function TakeAway({ runId, view, row }: Props) {
   );
 }
 
-/** An explanation's text as the parameters of pictures: `layer-cam/centred?steps=4`. */
+/** An explanation's text as the parameters of pictures: `layer-cam/centered?steps=4`. */
 function parameters(text: string): Record<string, string> {
   const [name, own] = text.split("?") as [string, string | undefined];
   const [method, target] = name.split("/") as [string, string | undefined];

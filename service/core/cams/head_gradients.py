@@ -1,0 +1,265 @@
+"""Gradients of a network's head by its activations: one backend for each form of head.
+
+`choose_backend` picks the backend from the head's stages alone, once for each network and layer.
+A backend runs the head on activations A (N, K, H, W) and returns a `HeadRun`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from service.core.cams.closed_form import ClosedHead, ClosedPass
+from service.core.cancellation import raise_if_cancelled
+from service.core.models.stages import Convolution
+
+GRADIENT_CHUNK_BYTES = 256 * 2**20
+"""Default bound of the gradients of one chunk of classes, in bytes."""
+
+
+class HeadRun(ABC):
+    """A head run once on activations: its pre-activations and their gradients."""
+
+    @property
+    @abstractmethod
+    def pre_activations(self) -> Tensor:
+        """x (N, C), before the output activation."""
+
+    @property
+    @abstractmethod
+    def channel_weights(self) -> Tensor:
+        """alpha (N, C, K): mean over positions of d x_c / d A_k. Equation 4."""
+
+    @abstractmethod
+    def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
+        """Mean over positions of d score_c / d A_k for those classes, (N, c, K).
+
+        `score_jacobian` is d score / d x (N, C, C); None: the scores are the pre-activations.
+        """
+
+    @abstractmethod
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        """d (sum_c v_c x_c) / d A for V vectors v (V, N, C): (V, N, K, H, W)."""
+
+
+class GradientBackend(Protocol):
+    """How the gradients of a head are obtained."""
+
+    @property
+    def is_closed_form(self) -> bool:
+        """Whether channel weights of all classes need no backward pass."""
+
+    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:
+        """The head run on activations (N, K, H, W); gradients take `chunk_bytes` at a time."""
+
+
+def choose_backend(stages: Sequence[nn.Module]) -> GradientBackend:
+    """The fastest backend for a head of those stages."""
+    head = ClosedHead.match(stages)
+    if head is not None:
+        return ClosedFormBackend(stages, head)
+    match stages:
+        case [Convolution() as first, *rest] if first.padding == (0, 0) and first.groups == 1:
+            head = ClosedHead.match(rest)
+            # Only maximum pooling commutes with ReLU.
+            if head is not None and isinstance(head.pooling, nn.MaxPool2d | None):
+                return ConvolutionBackend(first, head)
+    return AutogradBackend(stages)
+
+
+@dataclass(frozen=True)
+class ClosedFormBackend:
+    """For heads of pooling, flatten and at most two linear layers; see `closed_form`."""
+
+    stages: Sequence[nn.Module]
+    head: ClosedHead
+    is_closed_form = True
+
+    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:
+        """The head run on activations (N, K, H, W)."""
+        if self.head.has_closed_gradients:
+            return _ClosedRun(self.head, activations)
+        return _ClosedWeightsRun(self.stages, self.head, activations, chunk_bytes)
+
+
+@dataclass(frozen=True)
+class ConvolutionBackend:
+    """For an unpadded convolution with ReLU below a head of closed form.
+
+    Its taps meet every position alike: the sum over positions of its gradient by A is that of the
+    gradient by its output times the sum of its taps, without the transposed convolution.
+    """
+
+    convolution: Convolution
+    head: ClosedHead
+    is_closed_form = True
+
+    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:  # noqa: ARG002  the protocol's
+        """The head run on activations (N, K, H, W)."""
+        return _ConvolutionRun(self.convolution, self.head, activations)
+
+
+@dataclass(frozen=True)
+class AutogradBackend:
+    """For any head: vector-Jacobian products, batched over classes."""
+
+    stages: Sequence[nn.Module]
+    is_closed_form = False
+
+    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:
+        """The head run on activations (N, K, H, W)."""
+        return _AutogradRun(self.stages, activations, chunk_bytes)
+
+
+class _ClosedFormRun(HeadRun):
+    """Base of runs whose channel weights of all classes cost less than one backward pass."""
+
+    def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
+        rows = list(classes)
+        if score_jacobian is None:
+            return self.channel_weights[:, rows]
+        return score_jacobian[:, rows] @ self.channel_weights
+
+
+class _ClosedRun(_ClosedFormRun):
+    def __init__(self, head: ClosedHead, activations: Tensor) -> None:
+        with torch.no_grad():
+            self._pass = ClosedPass(head, activations)
+        self._positions = activations.shape[2] * activations.shape[3]
+
+    @property
+    def pre_activations(self) -> Tensor:
+        return self._pass.pre_activations
+
+    @cached_property
+    def channel_weights(self) -> Tensor:
+        with torch.no_grad():
+            return self._pass.position_sums() / self._positions
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        with torch.no_grad():
+            return self._pass.gradients(cotangents)
+
+
+class _ClosedWeightsRun(_ClosedRun):
+    """Channel weights in closed form, full gradients by autograd: for average pooling."""
+
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        head: ClosedHead,
+        activations: Tensor,
+        chunk_bytes: int,
+    ) -> None:
+        super().__init__(head, activations)
+        self._autograd = _AutogradRun(stages, activations, chunk_bytes)
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        return self._autograd.gradients(cotangents)
+
+
+class _ConvolutionRun(_ClosedFormRun):
+    def __init__(self, convolution: Convolution, head: ClosedHead, activations: Tensor) -> None:
+        self._convolution = convolution
+        self._size = (activations.shape[2], activations.shape[3])
+        with torch.no_grad():
+            self._pass = ClosedPass(head, convolution.convolve(activations), rectified=True)
+
+    @property
+    def pre_activations(self) -> Tensor:
+        return self._pass.pre_activations
+
+    @cached_property
+    def channel_weights(self) -> Tensor:
+        with torch.no_grad():
+            taps = self._convolution.weight.sum((2, 3))
+            return self._pass.position_sums() @ taps / (self._size[0] * self._size[1])
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        with torch.no_grad():
+            above = self._pass.gradients(cotangents)
+            below = self._convolution.input_gradients(above.flatten(0, 1), self._size)
+            return below.view(*above.shape[:2], *below.shape[1:])
+
+
+class _AutogradRun(HeadRun):
+    def __init__(self, stages: Sequence[nn.Module], activations: Tensor, chunk_bytes: int) -> None:
+        self._stages = stages
+        self._activations = activations
+        self._chunk_bytes = chunk_bytes
+
+    @cached_property
+    def pre_activations(self) -> Tensor:
+        signal = self._activations
+        with torch.no_grad():
+            for stage in self._stages:
+                signal = stage(signal)
+        return signal
+
+    @cached_property
+    def channel_weights(self) -> Tensor:
+        return self.score_weights(None, range(self.pre_activations.shape[1]))
+
+    def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
+        # Gradients of the requested classes alone cost less than one of every pre-activation.
+        rows = cotangents_of(self.pre_activations, score_jacobian, classes)
+        chunks = torch.split(rows, chunk_size(self._activations, self._chunk_bytes))
+        means = [self.gradients(chunk).mean((-2, -1)) for chunk in chunks]
+        return torch.cat(means).transpose(0, 1)
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        return self._graph.gradients(cotangents)
+
+    @cached_property
+    def _graph(self) -> "HeadGraph":
+        return HeadGraph(self._stages, self._activations)
+
+
+class HeadGraph:
+    """A head run once with autograd's graph kept, for any number of vector-Jacobian products."""
+
+    def __init__(self, stages: Sequence[nn.Module], activations: Tensor) -> None:
+        with torch.enable_grad():
+            self.activations = activations.detach().requires_grad_()
+            signal = self.activations
+            for stage in stages:
+                signal = stage(signal)
+        self.pre_activations: Tensor = signal
+        """x (N, C), attached to the graph."""
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        """d (sum_c v_c x_c) / d A for V vectors v (V, N, C): (V, N, K, H, W)."""
+        raise_if_cancelled()
+        # Images are independent, so the gradient of the sum over them holds each one's own.
+        (gradients,) = torch.autograd.grad(
+            self.pre_activations,
+            self.activations,
+            cotangents,
+            retain_graph=True,
+            is_grads_batched=True,
+        )
+        return gradients
+
+
+def cotangents_of(
+    pre_activations: Tensor, score_jacobian: Tensor | None, classes: Sequence[int]
+) -> Tensor:
+    """Rows d score_c / d x of those classes (c, N, C), as vector-Jacobian products take them.
+
+    `score_jacobian` None: the scores are the pre-activations, and the rows are one-hot.
+    """
+    images, count = pre_activations.shape
+    rows = torch.as_tensor(list(classes), device=pre_activations.device)
+    if score_jacobian is None:
+        eye = torch.eye(count, dtype=pre_activations.dtype, device=pre_activations.device)
+        return eye[rows].unsqueeze(1).expand(-1, images, -1)
+    return score_jacobian[:, rows].transpose(0, 1)
+
+
+def chunk_size(activations: Tensor, chunk_bytes: int) -> int:
+    """How many tensors of the activations' size fit into a chunk, at least 1."""
+    return max(1, chunk_bytes // max(1, activations.nbytes))

@@ -1,0 +1,170 @@
+"""A forward pass through a network that is split at a layer: the activations, and the head above.
+
+One pass gives, for all images and classes, what every method starts from: the activations A, the
+pre-activations x, and gradients by A, averaged over positions (equation 4) or in full.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from service.core.cams.head_gradients import (
+    GRADIENT_CHUNK_BYTES,
+    GradientBackend,
+    HeadRun,
+    choose_backend,
+    chunk_size,
+    cotangents_of,
+)
+from service.core.cams.targets import Outputs
+from service.core.models.placement import Placement, compute_placement
+from service.core.models.stages import OutputActivation, StagedNetwork
+
+
+def weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
+    """sum_k w_k A^k for weights (N, c, K) and activations (N, K, H, W): (N, c, H, W)."""
+    return (weights @ activations.flatten(2)).view(*weights.shape[:2], *activations.shape[2:])
+
+
+@dataclass(frozen=True)
+class Head:
+    """The stages of a network above a layer, and the backend of their gradients."""
+
+    stages: Sequence[nn.Module]
+    output_activation: OutputActivation
+
+    @cached_property
+    def backend(self) -> GradientBackend:
+        """How this head's gradients are obtained."""
+        return choose_backend(self.stages)
+
+
+class HeadPass:
+    """A head run on activations A (N, K, H, W). Costly values are computed on first access."""
+
+    def __init__(
+        self, head: Head, activations: Tensor, gradient_bytes: int = GRADIENT_CHUNK_BYTES
+    ) -> None:
+        """`gradient_bytes` bounds what a chunk of gradients may take."""
+        self.head = head
+        self.activations = activations
+        self.gradient_bytes = gradient_bytes
+
+    @cached_property
+    def _run(self) -> HeadRun:
+        return self.head.backend.run(self.activations, self.gradient_bytes)
+
+    @property
+    def pre_activations(self) -> Tensor:
+        """x (N, C), before the output activation."""
+        return self._run.pre_activations
+
+    @property
+    def outputs(self) -> Outputs:
+        """The network's outputs, of which targets are functions."""
+        return Outputs(self.pre_activations, self.head.output_activation)
+
+    @property
+    def logits(self) -> Tensor:
+        """The input of softmax (N, C): x behind the output activation."""
+        return self.outputs.logits
+
+    @property
+    def channel_weights(self) -> Tensor:
+        """alpha (N, C, K): mean over positions of d x_c / d A_k. Equation 4."""
+        return self._run.channel_weights
+
+    @cached_property
+    def pre_activation_maps(self) -> Tensor:
+        """sum_k alpha_k A^k of every pre-activation (N, C, H W). Equation 2 before its ReLU."""
+        return self.channel_weights @ self.activations.flatten(2)
+
+    def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
+        """Mean over positions of d score_c / d A_k for those classes, (N, c, K).
+
+        `score_jacobian` is d score / d x (N, C, C); None: the scores are the pre-activations.
+        """
+        return self._run.score_weights(score_jacobian, classes)
+
+    def gradients(
+        self, score_jacobian: Tensor | None, classes: Sequence[int], tensors_per_class: int = 1
+    ) -> Iterator[Tensor]:
+        """d score_c / d A for those classes, in chunks of classes: each (c, N, K, H, W).
+
+        `score_jacobian` is d score / d x (N, C, C); None: the scores are the pre-activations. The
+        caller holds `tensors_per_class` tensors of a gradient's size at once, which chunks of
+        `gradient_bytes` account for.
+        """
+        rows = cotangents_of(self.pre_activations, score_jacobian, classes)
+        size = chunk_size(self.activations, self.gradient_bytes // tensors_per_class)
+        for chunk in torch.split(rows, size):
+            yield self._run.gradients(chunk)
+
+    def with_activations(self, activations: Tensor) -> "HeadPass":
+        """The same head on other activations (N', K, H, W)."""
+        return HeadPass(self.head, activations, self.gradient_bytes)
+
+
+@dataclass(frozen=True)
+class NetworkSplit:
+    """A network in evaluation mode, split at a layer. Threads may share it: nothing is changed."""
+
+    network: StagedNetwork
+    layer: str
+    below: Sequence[nn.Module]
+    head: Head
+
+    @classmethod
+    def at(cls, network: StagedNetwork, layer: str) -> "NetworkSplit":
+        """Split at a layer of the network, or at `input`, the image. Raises UnknownName."""
+        below, above = network.split_at(layer)
+        return cls(network, layer, below, Head(above, network.output_activation))
+
+    def run(self, images: Tensor, gradient_bytes: int = GRADIENT_CHUNK_BYTES) -> "LayerPass":
+        """A forward pass of images float32 (N, D, h, w)."""
+        with torch.no_grad():
+            signal = images
+            for stage in self.below:
+                signal = stage(signal)
+        return LayerPass(self, images, signal, gradient_bytes)
+
+
+class LayerPass(HeadPass):
+    """A network split at a layer, run on N images float32 (N, D, h, w)."""
+
+    def __init__(
+        self, split: NetworkSplit, images: Tensor, activations: Tensor, gradient_bytes: int
+    ) -> None:
+        super().__init__(split.head, activations, gradient_bytes)
+        self.split = split
+        self.images = images
+
+    @property
+    def network(self) -> StagedNetwork:
+        """The whole network."""
+        return self.split.network
+
+    @property
+    def placement(self) -> Placement:
+        """Where its positions lie; spread evenly where a stage's geometry is unknown."""
+        try:
+            return compute_placement(self.split.below)
+        except (TypeError, ValueError):
+            return Placement.evenly_spaced(self.activations.shape[3], self.images.shape[3])
+
+    def with_images(self, images: Tensor) -> "LayerPass":
+        """The same split run on other images (N', D, h, w)."""
+        return self.split.run(images, self.gradient_bytes)
+
+
+def run_to_layer(
+    network: StagedNetwork,
+    images: Tensor,
+    layer: str,
+    gradient_bytes: int = GRADIENT_CHUNK_BYTES,
+) -> LayerPass:
+    """A forward pass split at `layer`, for a single use of the split. Raises UnknownName."""
+    return NetworkSplit.at(network, layer).run(images, gradient_bytes)

@@ -1,0 +1,95 @@
+"""The target `centred` is `centered`: stored maps and exported runs of older versions follow."""
+
+from pathlib import Path
+
+import pytest
+from alembic import command
+
+from service.flows.recording import map_identity
+from service.flows.transfer.exporting import export_run
+from service.flows.transfer.importing import import_run
+from service.store import schema
+from tests.keeping.conftest import Place
+
+OLD, NEW = "layer-cam/centred", "layer-cam/centered"
+
+MAPS = """
+    SELECT h.id, c.sha256, h.image, h.layer, h.method, h.class_index, h.etag
+    FROM heatmaps h JOIN checkpoints c ON c.run_id = h.run_id AND c.epoch = h.epoch
+"""
+
+
+def migrate(place: Place, revision: str) -> None:
+    config = schema._config()
+    with place.opened() as store, store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        (command.upgrade if revision == "head" else command.downgrade)(config, revision)
+
+
+def methods(place: Place) -> set[str]:
+    """The methods of all recorded maps, whose identities are checked."""
+    rows = place.execute(MAPS)
+    assert rows
+    for _, checkpoint, image, layer, method, class_index, etag in rows:
+        assert etag == map_identity(checkpoint, "digits", image, layer, method, class_index)
+    return {row[4] for row in rows}
+
+
+@pytest.fixture
+def older(place: Place) -> Place:
+    """A database whose maps have the target's old name."""
+    for row_id, checkpoint, image, layer, method, class_index, _ in place.execute(MAPS):
+        if method == "proposed":
+            place.execute(
+                "UPDATE heatmaps SET method = :method, etag = :etag WHERE id = :id",
+                id=row_id,
+                method=OLD,
+                etag=map_identity(checkpoint, "digits", image, layer, OLD, class_index),
+            )
+    return place
+
+
+def test_the_migration_renames_the_target_of_recorded_maps_and_back(older: Place) -> None:
+    migrate(older, "0010")
+    assert methods(older) == {"conventional", OLD}
+    migrate(older, "head")
+    assert methods(older) == {"conventional", NEW}
+    migrate(older, "0010")
+    assert methods(older) == {"conventional", OLD}
+
+
+def test_the_migration_renames_in_the_links_of_jobs(place: Place) -> None:
+    link = "/runs/1/evaluation?method=layer-cam%2Fcentred&measure=randomised-ssim&target=centred"
+    place.execute(
+        "INSERT INTO jobs (kind, owner, request, status, server, heartbeats, created_at)"
+        " VALUES ('evaluation', 'me', :link, 'failed', 'here', 0, '2026-01-01 00:00:00')",
+        link=link,
+    )
+    migrate(place, "0010")
+    assert place.execute("SELECT request FROM jobs") == [(link,)]
+    migrate(place, "head")
+    ((renamed,),) = place.execute("SELECT request FROM jobs")
+    assert renamed == link.replace("centred", "centered").replace("randomised", "randomized")
+
+
+def test_an_export_of_an_older_version_is_imported_with_the_new_name(
+    older: Place, kind: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "run.camreel"
+    with older.opened() as store:
+        export_run(store, 1, file)
+    other = Place(tmp_path / "other", kind)
+    with other.opened() as store:
+        schema.ensure(store)
+        import_run(store, file)
+    assert methods(other) == {"conventional", NEW}
+
+
+def test_the_old_name_is_refused_with_the_names_there_are(place: Place) -> None:
+    with place.client() as client:
+        answer = client.get(
+            "/runs/1/epochs/1/cam",
+            params={"method": OLD.replace("/centred", "")} | {"target": "centred"},
+        )
+    assert answer.status_code == 422
+    assert "centered" in answer.json()["detail"]
