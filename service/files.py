@@ -70,9 +70,9 @@ def output_file(path: Path) -> Iterator[IO[bytes]]:
         if mode is not None:
             os.fchmod(file.fileno(), stat.S_IMODE(mode))
         yield file
-        _settle(file)
+        fsync_file(file)
         unfinished.replace(real)
-        sync_folder(real.parent)
+        fsync_path(real.parent)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     folder = path.absolute().parent
     with translate_os_errors(path), unfinished_file(folder, 0o600) as (file, unfinished):
         yield file
-        _settle(file)
+        fsync_file(file)
         publish(unfinished, path)
 
 
@@ -181,12 +181,12 @@ def publish(unfinished: Path, path: Path) -> None:
         raise FileRefused(f"{path} exists already; nothing is written over") from error
     except OSError:
         unfinished.rename(path)  # a file system without links
-    sync_folder(path.absolute().parent)
+    fsync_path(path.absolute().parent)
 
 
-def sync_folder(folder: Path) -> None:
-    """Bring a folder's own list of names to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+def fsync_path(path: Path) -> None:
+    """Make a file's bytes, or the list of names in a folder, durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
@@ -221,7 +221,8 @@ def _is_locked(path: Path) -> bool:
     return False
 
 
-def _settle(file: IO[bytes]) -> None:
+def fsync_file(file: IO[bytes]) -> None:
+    """Flush an open file and make its bytes durable."""
     file.flush()
     os.fsync(file.fileno())
 

@@ -33,7 +33,7 @@ def backup(settings: Settings, out: Path) -> None:
     """Copy the store."""
     store = _store(settings)
     back_up(store, out)
-    kind = "a folder: database and blobs" if store.blobs.folders() else "a database"
+    kind = "a folder: database and blobs" if store.blobs.is_external else "a database"
     print_line(f"{out}: {kind}, verified")
 
 

@@ -1,10 +1,9 @@
 """A backup of the whole store, taken while it is served, and verified before it gets its name."""
 
-import os
 from pathlib import Path
 
 from service.errors import BackupRefused
-from service.files import check_new, publish, sync_folder, translate_os_errors, unfinished_folder
+from service.files import check_new, fsync_path, publish, translate_os_errors, unfinished_folder
 from service.flows.doctor.checks import QUICK
 from service.flows.doctor.examination import examine
 from service.store import deleted_runs, jobs, run_blobs
@@ -33,16 +32,16 @@ def back_up(store: Store, out: Path) -> None:
         unfinished.mkdir(mode=0o700)
         prepare(unfinished / DATABASE, "OUT")
         copy_sqlite(store.file, unfinished / DATABASE)
-        outside = bool(store.blobs.folders())
-        blobs = f"file:{unfinished / BLOBS}" if outside else "sql"
+        is_external = store.blobs.is_external
+        blobs = f"file:{unfinished / BLOBS}" if is_external else "sql"
         with open_store(unfinished / DATABASE, blobs) as copy:
-            if outside:
+            if is_external:
                 _copy_blobs(store, copy)
             _verify(copy)
-        _settle(unfinished / DATABASE)
-        if outside:
+        fsync_path(unfinished / DATABASE)
+        if is_external:
             unfinished.rename(out)
-            sync_folder(out.absolute().parent)
+            fsync_path(out.absolute().parent)
         else:
             publish(unfinished / DATABASE, out)
 
@@ -74,11 +73,3 @@ def _verify(copy: Store) -> None:
         raise BackupRefused(
             f"The copy did not verify ({where}{first.words}). Run: camreel doctor --repair"
         )
-
-
-def _settle(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

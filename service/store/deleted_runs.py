@@ -67,7 +67,7 @@ def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
     if not _lock(session, run_id) or session.scalar(union_all(*of_run).limit(1)) is not None:
         return
     # Either may hold a state that was never committed.
-    blobs.sweep(session, [training_states.state_key(run_id, epoch) for epoch in (0, 1)])
+    blobs.delete_now(session, [training_states.state_key(run_id, epoch) for epoch in (0, 1)])
     session.execute(
         delete(RunRow).where(RunRow.id == run_id, RunRow.status == HiddenStatus.DELETING)
     )
@@ -100,7 +100,7 @@ def _free_blobs(session: Session, blobs: Blobs, run_id: int, most_bytes: int) ->
             batch.append((epoch, key))
             size += blob_size
         if batch:
-            blobs.sweep(session, [key for _, key in batch])
+            blobs.delete_now(session, [key for _, key in batch])
             epochs = [epoch for epoch, _ in batch]
             session.execute(
                 delete(table)

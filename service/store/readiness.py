@@ -26,7 +26,7 @@ def check(store: Store) -> None:
     """
     _write(store.engine)
     schema.check(store)
-    for folder in store.blobs.folders():
+    for folder in store.blobs.local_folders:
         _write_file(folder)
     free_bytes = store.quota.free_bytes()
     if free_bytes is not None and free_bytes < MIN_FREE_BYTES:

@@ -25,7 +25,7 @@ class StorageQuota:
 
     limits: StorageLimits = StorageLimits()
     folders: Sequence[Path] = ()  # those that are written to, on this machine
-    external_blobs: bool = False
+    has_external_blobs: bool = False
 
     def check(self, session: Session, new_bytes: int = 0) -> None:
         """Raises StoreFull where `incoming` more bytes would go beyond a bound.
@@ -53,7 +53,7 @@ class StorageQuota:
 
         Blobs of deleted runs do not count: their space is about to be free.
         """
-        outside = disk_space.blob_bytes(session) if self.external_blobs else 0
+        outside = disk_space.blob_bytes(session) if self.has_external_blobs else 0
         return max(
             0, disk_space.database_bytes(session) + outside - deleted_runs.blob_bytes(session)
         )

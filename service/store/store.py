@@ -1,4 +1,4 @@
-"""The store as the flows hold it: one database, one place for blobs, two kinds of transaction."""
+"""The store as flows use it: a database, its blobs, read and write transactions."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -10,8 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.folders import check_folder
 from service.store import sqlite_file
-from service.store.blobs import Blobs, open_blobs
-from service.store.blobs.bounded import BoundedBlobs
+from service.store.blobs import Blobs, open_blob_store
 from service.store.database import open_engine, transaction
 from service.store.sqlite_file import database_file
 from service.store.storage_quota import StorageLimits, StorageQuota
@@ -22,12 +21,12 @@ UNLIMITED_QUOTA = StorageQuota()
 
 @dataclass(frozen=True)
 class Store:
-    """A database and its blobs. Threads may share it; processes each open their own."""
+    """A database and its blobs. Threads may share it; each process opens its own."""
 
     engine: Engine
     blobs: Blobs
     quota: StorageQuota = UNLIMITED_QUOTA
-    database_setting: str = "CAMREEL_DATABASE_URL"  # that names the place of the database
+    database_setting: str = "CAMREEL_DATABASE_URL"  # that names the database
 
     @classmethod
     def open(
@@ -35,37 +34,38 @@ class Store:
     ) -> "Store":
         """Open a SQLite file or the database at a SQLAlchemy URL; `schema.py` checks its schema.
 
-        Whatever is stored beyond `bounds` raises StoreFull; reads go on.
+        `blobs` is a setting such as `sql` or `file:/path`. Writes beyond `limits` raise StoreFull.
         """
         engine = open_engine(database)
-        blob_store = open_blobs(blobs)
-        outside = blob_store.folders()
-        folder = [file.parent] if (file := database_file(engine)) else []
-        room = StorageQuota(limits, [*folder, *outside], bool(outside))
+        external = open_blob_store(blobs)
+        folders = [file.parent] if (file := database_file(engine)) else []
+        if external is not None:
+            folders += external.local_folders
+        quota = StorageQuota(limits, folders, has_external_blobs=external is not None)
         setting = "CAMREEL_STATE_DIR" if isinstance(database, Path) else "CAMREEL_DATABASE_URL"
-        return cls(engine, BoundedBlobs(blob_store, room), room, setting)
+        return cls(engine, Blobs(external, quota.check), quota, setting)
 
     def prepare(self) -> None:
-        """Create the SQLite file and its folder where they are missing.
+        """Create the SQLite file and its folder if they are missing.
 
-        Raises InvalidValue where they cannot be, and where blobs cannot be in their folder.
+        Raises InvalidValue if that is impossible, and if the folder of blobs is not usable.
         """
-        for folder in self.blobs.folders():
+        for folder in self.blobs.local_folders:
             check_folder(folder, "CAMREEL_BLOBS")
         if self.file is not None:
             sqlite_file.prepare(self.file, self.database_setting)
 
     def read_session(self) -> AbstractContextManager[Session]:
-        """A transaction that only reads."""
+        """A read-only transaction."""
         return transaction(self.engine, writes=False)
 
     def write_session(self) -> AbstractContextManager[Session]:
-        """A transaction that writes; on SQLite it waits for its turn at the start."""
+        """A write transaction. On SQLite it waits for the write lock when it begins."""
         return transaction(self.engine, writes=True)
 
     @property
     def file(self) -> Path | None:
-        """The SQLite file, where there is one."""
+        """The SQLite file; None for a database server."""
         return database_file(self.engine)
 
     @property
@@ -74,7 +74,7 @@ class Store:
         return str(self.file or self.engine.url.render_as_string(hide_password=True))
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
 
@@ -82,7 +82,7 @@ class Store:
 def open_store(
     database: Path | str, blobs: str = "sql", limits: StorageLimits = NO_LIMITS
 ) -> Iterator[Store]:
-    """A store for the time of a block."""
+    """A store that is closed at the end of the block. Parameters as of `Store.open`."""
     store = Store.open(database, blobs, limits)
     try:
         yield store

@@ -13,7 +13,7 @@ from service.flows.doctor.examination import examine
 from service.flows.runs import start_run
 from service.jobs.inline import InlineExecutor
 from service.store import deleted_runs, disk_space, epochs, run_blobs, runs
-from service.store.blobs.bounded import BoundedBlobs
+from service.store.blobs import Blobs
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
 from tests.keeping.conftest import SPEC, Place, train
@@ -110,7 +110,7 @@ def test_two_processes_may_free_the_same_run(place, monkeypatch):
 
 def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypatch):
     sizes = []
-    sweep = BoundedBlobs.sweep
+    sweep = Blobs.delete_now
 
     def measured(self, session, names):
         sizes.append(
@@ -118,7 +118,7 @@ def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypat
         )
         sweep(self, session, names)
 
-    monkeypatch.setattr(BoundedBlobs, "sweep", measured)
+    monkeypatch.setattr(Blobs, "delete_now", measured)
     monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)  # the bound alone
     with place.opened() as store:
         with store.read_session() as session:

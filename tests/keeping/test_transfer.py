@@ -168,7 +168,7 @@ def test_an_imported_run_goes_on_as_the_original_does(trained, exported, elsewhe
 
 def _stored(store: Store) -> list:
     with store.read_session() as session:
-        return list(store.blobs.stored(session))
+        return list(store.blobs.list_blobs(session))
 
 
 def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):

@@ -181,7 +181,7 @@ def test_deleting_an_ended_job_removes_it_with_its_result(application) -> None:
 def blob_names(service: Application) -> set[str]:
     store = service.services.store
     with store.read_session() as session:
-        return {blob.name for blob in store.blobs.stored(session) if "jobs" in blob.name}
+        return {blob.name for blob in store.blobs.list_blobs(session) if "jobs" in blob.name}
 
 
 def test_a_failed_job_tells_why_as_a_problem(application, monkeypatch: pytest.MonkeyPatch) -> None:

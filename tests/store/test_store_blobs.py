@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import StoreFull, UnknownName
-from service.store.blobs import BLOBS, Blobs, open_blobs
+from service.store.blobs import BLOB_STORES, Blobs, open_blob_store
 from service.store.blobs.file import FileBlobs
+from tests.remote_blobs import RemoteBlobs
 
 KEY = "runs/1/epochs/0.safetensors"
 
@@ -17,9 +18,12 @@ class Interrupted(Exception):
     pass
 
 
-@pytest.fixture(params=BLOBS)
+@pytest.fixture(params=["sql", *BLOB_STORES, "remote"])
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
-    return open_blobs({"sql": "sql", "file": f"file:{tmp_path / 'blobs'}"}[request.param])
+    if request.param == "remote":
+        return Blobs(RemoteBlobs(str(tmp_path)))
+    settings = {"sql": "sql", "file": f"file:{tmp_path / 'blobs'}"}
+    return Blobs(open_blob_store(settings[request.param]))
 
 
 @pytest.fixture
@@ -104,7 +108,7 @@ def test_deleting_nothing_is_no_error(store, blobs):
 
 
 def test_bytes_in_the_database_go_with_their_transaction(store):
-    blobs = open_blobs("sql")
+    blobs = Blobs(None)
     with pytest.raises(Interrupted):
         put_and_be_interrupted(store, blobs)
     with pytest.raises(KeyError):
@@ -112,14 +116,14 @@ def test_bytes_in_the_database_go_with_their_transaction(store):
 
 
 def test_a_file_is_whole_and_alone_in_its_folder(file_blobs):
-    file_blobs.put(None, KEY, b"first")
-    file_blobs.put(None, KEY, b"second")
+    file_blobs.put(KEY, b"first")
+    file_blobs.put(KEY, b"second")
     assert (file_blobs.folder / KEY).read_bytes() == b"second"
     assert everything_in(file_blobs.folder) == {"runs", "runs/1", "runs/1/epochs", KEY}
 
 
 def test_a_write_that_fails_leaves_the_old_bytes_and_no_temporary_file(file_blobs, monkeypatch):
-    file_blobs.put(None, KEY, b"old")
+    file_blobs.put(KEY, b"old")
     before = everything_in(file_blobs.folder)
 
     def full(_: int) -> None:
@@ -127,9 +131,9 @@ def test_a_write_that_fails_leaves_the_old_bytes_and_no_temporary_file(file_blob
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(StoreFull) as refusal:
-        file_blobs.put(None, KEY, b"new")
+        file_blobs.put(KEY, b"new")
     assert "/the/path" not in str(refusal.value)
-    assert file_blobs.get(None, KEY) == b"old"
+    assert file_blobs.get(KEY) == b"old"
     assert everything_in(file_blobs.folder) == before
 
 
@@ -139,7 +143,7 @@ def test_a_write_that_is_interrupted_leaves_no_temporary_file(file_blobs, monkey
 
     monkeypatch.setattr("os.fsync", interrupted)
     with pytest.raises(Interrupted):
-        file_blobs.put(None, KEY, b"new")
+        file_blobs.put(KEY, b"new")
     assert not [path for path in file_blobs.folder.rglob("*") if path.is_file()]
 
 
@@ -164,14 +168,14 @@ def steps(monkeypatch) -> list[str | int]:
 
 
 def test_a_file_is_on_disk_before_its_name_and_its_name_before_the_call_returns(file_blobs, steps):
-    file_blobs.put(None, KEY, b"bytes")
+    file_blobs.put(KEY, b"bytes")
     folder = (file_blobs.folder / KEY).parent.stat().st_ino
     assert steps[-3:] == ["file", "rename", folder]
 
 
 def test_folders_made_for_a_file_are_on_disk_too(file_blobs, steps, tmp_path):
     # A name is safe once its folder is brought to the disk: for a new folder that is its parent.
-    file_blobs.put(None, KEY, b"bytes")
+    file_blobs.put(KEY, b"bytes")
     holding = [tmp_path, *(file_blobs.folder / name for name in ("", "runs", "runs/1"))]
     assert {folder.stat().st_ino for folder in holding} <= set(steps)
 
@@ -179,10 +183,10 @@ def test_folders_made_for_a_file_are_on_disk_too(file_blobs, steps, tmp_path):
 def test_folders_that_are_empty_then_are_deleted_too(file_blobs):
     keys = [f"runs/1/epochs/{epoch}.safetensors" for epoch in range(3)]
     for key in (*keys, "runs/2/epochs/0.safetensors"):
-        file_blobs.put(None, key, b"bytes")
-    file_blobs.delete(None, keys[:1])
+        file_blobs.put(key, b"bytes")
+    file_blobs.delete(keys[:1])
     assert (file_blobs.folder / keys[1]).is_file()
-    file_blobs.delete(None, keys)
+    file_blobs.delete(keys)
     assert everything_in(file_blobs.folder) == {
         "runs", "runs/2", "runs/2/epochs", "runs/2/epochs/0.safetensors",
     }  # fmt: skip
@@ -198,9 +202,9 @@ def test_folders_that_are_empty_then_are_deleted_too(file_blobs):
 def test_a_key_of_another_form_is_refused(file_blobs, tmp_path, key):
     (tmp_path / "x").write_bytes(b"outside")
     for ask in (
-        lambda: file_blobs.put(None, key, b"bytes"),
-        lambda: file_blobs.get(None, key),
-        lambda: file_blobs.delete(None, [key]),
+        lambda: file_blobs.put(key, b"bytes"),
+        lambda: file_blobs.get(key),
+        lambda: file_blobs.delete([key]),
     ):
         with pytest.raises(ValueError):
             ask()
@@ -211,5 +215,5 @@ def test_a_key_of_another_form_is_refused(file_blobs, tmp_path, key):
 @pytest.mark.parametrize("setting", ["", "sqlite", "file", "file:", "s4://bucket", "SQL"])
 def test_an_unknown_setting_is_refused_with_what_there_is(setting):
     with pytest.raises(UnknownName, match="one of sql, file:<folder>") as refusal:
-        open_blobs(setting)
+        open_blob_store(setting)
     assert refusal.value.field == "CAMREEL_BLOBS"

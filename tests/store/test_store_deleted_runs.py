@@ -127,7 +127,7 @@ def test_nothing_changes_a_deleted_run(store: Store, new_run, add_epoch) -> None
     run = new_run()
     add_epoch(run, 0)
     mark(store, run)
-    lease = runs.Lease(run.id, run.attempt, run_lifecycle.NO_OWNER)
+    lease = run_lifecycle.Lease(run.id, run.attempt, run_lifecycle.NO_OWNER)
     with store.write_session() as session:
         assert run_lifecycle.claim(session, run.id) is None
         assert not run_lifecycle.update_heartbeat(session, run.id)

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from service.store import epochs, events, heatmaps, inspection, predictions, runs, training_states
-from service.store.blobs.file import TEMPORARIES
+from service.store.blobs.file import TEMPORARY_PREFIXES
 from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
@@ -29,7 +29,7 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
         assert inspection.count_orphans(session) == 0
         assert not list(inspection.check_integrity(session))
     if all(run.status in TERMINAL_STATUSES for run in found):
-        assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARIES)]
+        assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARY_PREFIXES)]
     for file in folder.glob("*.db"):
         with sqlite3.connect(file) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]

@@ -123,15 +123,15 @@ def _blobs(store: Store) -> Iterator[Finding]:
     """Bytes that no row names, and files that a write left half."""
     with store.read_session() as session:
         stored = [
-            blob for blob in store.blobs.stored(session) if blob.age_seconds > SETTLED_SECONDS
+            blob for blob in store.blobs.list_blobs(session) if blob.age_seconds > SETTLED_SECONDS
         ]
     with store.read_session() as session:  # after: a row is written behind its bytes
         named = {blob.key for blob in run_blobs.list_run_blobs(session)}
         named.update(jobs.blob_keys(session).values())
     for blob in stored:
         if blob.name not in named:
-            kind = "a write that was broken off" if blob.temporary else "no row names it"
-            mend = partial(store.blobs.sweep, names=[blob.name])
+            kind = "a write that was broken off" if blob.is_temporary else "no row names it"
+            mend = partial(store.blobs.delete_now, names=[blob.name])
             words = f"blob {blob.name}, {blob.bytes:,} bytes: {kind}"
             yield Finding(Severity.WARNING, words, mend=mend)
 

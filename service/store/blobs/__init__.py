@@ -1,25 +1,45 @@
-"""Where checkpoints' bytes are kept. A new backend is a file here and a line in the table."""
+"""Where the bytes of checkpoints, training states and job results are kept.
+
+A new blob store is a file here and a line in the table.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from service.errors import UnknownName
-from service.store.blobs.blobs import Blobs, StoredBlob
+from service.store.blobs.blob_store import BlobStore, StoredBlob
+from service.store.blobs.blobs import Blobs
 from service.store.blobs.file import FileBlobs
-from service.store.blobs.sql import SqlBlobs
 
-BLOBS: dict[str, Callable[[str], Blobs]] = {
-    "sql": lambda _: SqlBlobs(),
-    "file": lambda folder: FileBlobs(Path(folder)),
+IN_DATABASE = "sql"
+
+
+class BlobStoreType(NamedTuple):
+    """An external blob store as the setting names it: `name:argument`."""
+
+    argument: str  # what the argument is, for messages
+    open: Callable[[str], BlobStore]
+
+
+BLOB_STORES: dict[str, BlobStoreType] = {
+    "file": BlobStoreType("<folder>", lambda folder: FileBlobs(Path(folder))),
 }
+"""External blob stores by name. Without one, blobs are rows of the database (`sql.py`)."""
 
 
-def open_blobs(setting: str) -> Blobs:
-    """The blob store of a setting such as `sql` or `file:/var/lib/camreel/blobs`."""
-    kind, _, place = setting.partition(":")
-    if kind not in BLOBS or (kind != "sql" and not place):
-        raise UnknownName("CAMREEL_BLOBS", setting, ["sql", "file:<folder>"])
-    return BLOBS[kind](place)
+def open_blob_store(setting: str) -> BlobStore | None:
+    """The external blob store of a setting such as `file:/var/lib/camreel/blobs`; None for `sql`.
+
+    Raises UnknownName.
+    """
+    if setting == IN_DATABASE:
+        return None
+    name, _, argument = setting.partition(":")
+    if name not in BLOB_STORES or not argument:
+        known = [f"{name}:{entry.argument}" for name, entry in BLOB_STORES.items()]
+        raise UnknownName("CAMREEL_BLOBS", setting, [IN_DATABASE, *known])
+    return BLOB_STORES[name].open(argument)
 
 
-__all__ = ["BLOBS", "Blobs", "StoredBlob", "open_blobs"]
+__all__ = ["BLOB_STORES", "BlobStore", "Blobs", "StoredBlob", "open_blob_store"]

@@ -1,67 +1,71 @@
-"""Blobs in the same database: one SQLite file then holds the whole learning process."""
+"""Blobs in the database: one SQLite file then holds runs, checkpoints and maps."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from pathlib import Path
 
 from sqlalchemy import delete, func, select, text
 from sqlalchemy.orm import Session
 
-from service.store.blobs.blobs import StoredBlob
+from service.store.blobs.blob_store import StoredBlob
 from service.store.rows import BlobRow
 
 
-def _is_sqlite(session: Session) -> bool:
-    return session.get_bind().dialect.name == "sqlite"
-
-
-def _read_in_place(session: Session, key: str) -> bytes | None:
-    """The bytes by SQLite's incremental I/O: a fifth of the time that a row of 5 MB takes.
-
-    None where there are none, and on any error: the plain query then tells what is wrong.
-    """
-    row = session.scalar(select(text("rowid")).select_from(BlobRow).where(BlobRow.key == key))
-    driver = session.connection().connection.driver_connection
-    if row is None or not isinstance(driver, sqlite3.Connection):
-        return None
-    try:
-        with driver.blobopen("blobs", "data", row, readonly=True) as blob:
-            return blob.read()
-    except sqlite3.Error:
-        return None
-
-
 class SqlBlobs:
-    """Blobs as rows, committed and rolled back with the rows that name them."""
+    """Blobs as rows, committed and rolled back with the rows that name them.
 
-    def put(self, session: Session, key: str, data: bytes) -> None:
-        """Keep `data` under `key`."""
-        session.merge(BlobRow(key=key, data=data))
+    It lives as long as the session's transaction.
+    """
 
-    def get(self, session: Session, key: str) -> bytes:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def put(self, key: str, data: bytes) -> None:
+        """Insert the row, or replace its data."""
+        self._session.merge(BlobRow(key=key, data=data))
+
+    def get(self, key: str) -> bytes:
         """The bytes. Raises KeyError if there are none."""
-        data = _read_in_place(session, key) if _is_sqlite(session) else None
+        is_sqlite = self._session.get_bind().dialect.name == "sqlite"
+        data = self._read_incrementally(key) if is_sqlite else None
         if data is None:
-            data = session.scalar(select(BlobRow.data).where(BlobRow.key == key))
+            data = self._session.scalar(select(BlobRow.data).where(BlobRow.key == key))
         if data is None:
             raise KeyError(key)
         return data
 
-    def delete(self, session: Session, keys: list[str]) -> None:
-        """Forget those keys."""
-        session.execute(delete(BlobRow).where(BlobRow.key.in_(keys)))
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete the rows of those keys."""
+        self._session.execute(delete(BlobRow).where(BlobRow.key.in_(keys)))
 
-    def stored(self, session: Session) -> Iterator[StoredBlob]:
-        """All rows. None of them is half: a transaction is seen whole."""
+    def list_blobs(self) -> Iterator[StoredBlob]:
+        """All rows, by key. A transaction shows no partial write."""
         query = select(BlobRow.key, func.length(BlobRow.data)).order_by(BlobRow.key)
-        for key, size in session.execute(query).all():
-            yield StoredBlob(key, size, inf, temporary=False)
+        for key, size in self._session.execute(query).all():
+            yield StoredBlob(key, size, inf, is_temporary=False)
 
-    def sweep(self, session: Session, names: list[str]) -> None:
-        """Delete rows."""
-        self.delete(session, names)
+    def delete_listed(self, names: Sequence[str]) -> None:
+        """Delete rows by key."""
+        self.delete(names)
 
-    def folders(self) -> list[Path]:
-        """None: the database has them."""
-        return []
+    @property
+    def local_folders(self) -> Sequence[Path]:
+        """Empty: the database stores the bytes."""
+        return ()
+
+    def _read_incrementally(self, key: str) -> bytes | None:
+        """The bytes by SQLite's incremental I/O: five times as fast as a query for a row of 5 MB.
+
+        None if there are none, and on any error: the query that follows then raises it.
+        """
+        query = select(text("rowid")).select_from(BlobRow).where(BlobRow.key == key)
+        rowid = self._session.scalar(query)
+        driver = self._session.connection().connection.driver_connection
+        if rowid is None or not isinstance(driver, sqlite3.Connection):
+            return None
+        try:
+            with driver.blobopen("blobs", "data", rowid, readonly=True) as blob:
+                return blob.read()
+        except sqlite3.Error:
+            return None
