@@ -69,23 +69,12 @@ class QueueFull(CamreelError):
         super().__init__(f"As many runs wait as may: {limit}. Try again when one has ended.")
 
 
-class TooManyStreams(CamreelError):
-    """As many event streams are open as may be; `setting` names the limit."""
-
-    def __init__(self, limit: int, clients: str, setting: str) -> None:
-        super().__init__(
-            f"The limit of open event streams of {clients} is reached: {limit} ({setting}). One "
-            "stream can follow several runs: GET /events?runs=1,2,3."
-        )
-
-
 class PoolFull(CamreelError):
     """As much expensive work waits as may wait."""
 
     def __init__(self, lane: str) -> None:
         super().__init__(
-            f"As many requests wait for {lane} work as may. Try again later, or ask for a job: "
-            "Prefer: respond-async."
+            f"The queue for {lane} work is full. Try again later, or request a job instead."
         )
 
 
@@ -129,7 +118,7 @@ class KeyReused(InvalidValue):
 
     def __init__(self) -> None:
         super().__init__(
-            "Idempotency-Key", "this key came with another request in the last 24 hours"
+            "idempotency_key", "this key was used for a different request in the last 24 hours"
         )
 
 
@@ -258,73 +247,17 @@ class TokenNotFound(NotFound):
 
 
 class Unauthenticated(CamreelError):
-    """No token, or none that is good: unknown, expired and revoked are told apart to nobody."""
+    """No valid credential. The text does not tell which kind of invalid it is."""
 
     def __init__(self) -> None:
-        super().__init__("A live token is needed: Authorization: Bearer <token>.")
+        super().__init__("Missing, invalid, expired or revoked token.")
 
 
 class ScopeMissing(CamreelError):
-    """The token is good, but not for this."""
+    """The token is valid, but its scope is insufficient."""
 
     def __init__(self, has: str, needs: str) -> None:
-        super().__init__(f"This needs a token of scope {needs}; yours has {has}.")
-
-
-class CsrfRefused(CamreelError):
-    """A change by cookie that does not show that it comes from our page."""
-
-    def __init__(self) -> None:
-        super().__init__("A change by cookie needs the header X-CSRF-Token, of GET /session.")
-
-
-class RangeNotSatisfiable(CamreelError):
-    """A part of something that has no such part."""
-
-    def __init__(self, length: int) -> None:
-        super().__init__(f"No byte of the range is among the {length} that there are.")
-        self.length = length
-
-
-class OriginRefused(CamreelError):
-    """A change that another site's page asked for."""
-
-    def __init__(self) -> None:
-        super().__init__("Pages of another origin may change nothing here (CAMREEL_CORS_ORIGINS).")
-
-
-class CrossSiteRefused(CamreelError):
-    """Something that another site's page has its visitor's browser load."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "Pages of another origin may link here, but load nothing (CAMREEL_CORS_ORIGINS)."
-        )
-
-
-class HostRefused(CamreelError):
-    """The service was asked under a name that is not its own."""
-
-    def __init__(self) -> None:
-        super().__init__("This service has no such name (CAMREEL_ALLOWED_HOSTS).")
-
-
-class SecretInAddress(CamreelError):
-    """A token in an address, where proxies, histories and logs would keep it."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A token belongs into the header Authorization, never into an address. "
-            "Revoke the one that was sent: camreel token revoke."
-        )
-
-
-class RateLimited(CamreelError):
-    """Too many requests in too short a time."""
-
-    def __init__(self, seconds: int) -> None:
-        super().__init__(f"Too many requests; the next one is answered in {seconds} seconds.")
-        self.seconds = seconds
+        super().__init__(f"This requires a token of scope {needs}; yours has scope {has}.")
 
 
 def error_type(kind: type[Exception], separator: str = "-") -> str:

@@ -1,4 +1,4 @@
-"""Running functions in lanes, from the event loop."""
+"""Running functions in the service's thread pools, from the event loop."""
 
 import asyncio
 import functools
@@ -15,17 +15,17 @@ T = TypeVar("T")
 
 
 def run_in_write_pool(endpoint: Callable[..., T]) -> Callable[..., Coroutine[Any, Any, T]]:
-    """An endpoint that writes to the database, called in the lane for that.
+    """Decorate an endpoint that writes to the database, to run in the pool for writers.
 
-    Writers wait for each other: in the threads of readers, those would wait for them, too.
+    Writers wait for each other. In the pool of readers they would block reads as well.
     """
 
     @functools.wraps(endpoint)
-    async def called(*, services: ApiServices, **arguments: Any) -> T:
-        lane = services.thread_pools[PoolName.WRITING]
-        return await run_in_pool(lane, lambda: endpoint(services=services, **arguments))
+    async def run(*, services: ApiServices, **arguments: Any) -> T:
+        pool = services.thread_pools[PoolName.WRITING]
+        return await run_in_pool(pool, lambda: endpoint(services=services, **arguments))
 
-    return called
+    return run
 
 
 async def run_in_pool(
@@ -35,26 +35,26 @@ async def run_in_pool(
     key: Hashable | None = None,
     disconnect: DisconnectSignal | None = None,
 ) -> T:
-    """What the function returns, called in a thread of the lane; requests of one key share a call.
+    """Return the function's result from a thread of the pool; requests of one key share a call.
 
-    Waits in no thread. Raises PoolFull, and RequestCancelled once the client has gone: the call
-    ends at its next check then, if no other request waits for it.
+    Raises PoolFull, and RequestCancelled after the client disconnects: the call then stops at its
+    next cancellation check, unless another request waits for it.
     """
     loop, wake = asyncio.get_running_loop(), asyncio.Event()
 
-    def wake_soon(_: object) -> None:
-        # The loop may be closed by the time that an abandoned call ends.
+    def wake_loop(_: object) -> None:
+        # The loop may be closed when an abandoned call ends.
         with suppress(RuntimeError):
             loop.call_soon_threadsafe(wake.set)
 
     computation = pool.submit(function, key=key)
     try:
-        computation.result.add_done_callback(wake_soon)
+        computation.result.add_done_callback(wake_loop)
         if disconnect is not None:
             disconnect.on_disconnect(wake.set)
         await wake.wait()
         if not computation.result.done():
-            raise RequestCancelled("Nobody waits for the answer any more.")
+            raise RequestCancelled("The client has disconnected.")
         return computation.result.result()
     finally:
         pool.leave(computation)

@@ -1,4 +1,4 @@
-"""Which of several representations a client would rather have (RFC 9110, 12.5.1)."""
+"""Content negotiation: media types and compression (RFC 9110, 12.5)."""
 
 from collections.abc import Sequence
 
@@ -6,32 +6,36 @@ from fastapi import Request
 
 
 def negotiate_media_type(accept: str, available: Sequence[str]) -> str:
-    """The media type of `offered` that the `Accept` header likes best, the first of equals.
+    """The available media type that the `Accept` header prefers; the first of equals.
 
-    The first too where it likes none of them, or cannot be read: that is of more use than a
-    refusal.
+    Returns the first one as well if the header accepts none or is malformed: a response is more
+    useful than 406.
     """
-    ranges = [_range(part) for part in accept.split(",") if part.strip()]
-    return max(available, key=lambda kind: _quality(kind, ranges)) if ranges else available[0]
+    ranges = [_parse_range(part) for part in accept.split(",") if part.strip()]
+    if not ranges:
+        return available[0]
+    return max(available, key=lambda media_type: _quality(media_type, ranges))
 
 
 def accepts_gzip(request: Request) -> bool:
-    """Whether an answer may be compressed (RFC 9110, 12.5.3)."""
-    ranges = [_range(part) for part in request.headers.get("accept-encoding", "").split(",")]
+    """Whether the client accepts gzip (RFC 9110, 12.5.3)."""
+    ranges = [_parse_range(part) for part in request.headers.get("accept-encoding", "").split(",")]
     return any(coding in ("gzip", "*") and quality > 0 for coding, quality in ranges)
 
 
-def _range(part: str) -> tuple[str, float]:
-    kind, *parameters = (word.strip().lower() for word in part.split(";"))
-    quality = next((word[2:] for word in parameters if word.startswith("q=")), "1")
+def _parse_range(part: str) -> tuple[str, float]:
+    """The name and quality of `text/html;q=0.5`; quality 0 if malformed."""
+    name, *parameters = (field.strip().lower() for field in part.split(";"))
+    quality = next((field[2:] for field in parameters if field.startswith("q=")), "1")
     try:
-        return kind, float(quality)
+        return name, float(quality)
     except ValueError:
-        return kind, 0.0
+        return name, 0.0
 
 
-def _quality(kind: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """That of the most specific range that the type is in; 0 where it is in none."""
-    told = dict(reversed(ranges))
-    family = kind.split("/")[0]
-    return next((told[name] for name in (kind, f"{family}/*", "*/*") if name in told), 0.0)
+def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """Quality of the most specific range that matches; 0 if none does."""
+    quality_by_range = dict(reversed(ranges))
+    main_type = media_type.split("/")[0]
+    candidates = (media_type, f"{main_type}/*", "*/*")
+    return next((quality_by_range[name] for name in candidates if name in quality_by_range), 0.0)

@@ -1,10 +1,10 @@
-"""The bounds of a field that was refused, read from the OpenAPI schema, where they stand once."""
+"""Constraints of a request's fields, read from the OpenAPI schema."""
 
 from typing import Any
 
 from fastapi import Request
 
-_TOLD = (
+_KEYWORDS = (
     "type",
     "enum",
     "const",
@@ -24,24 +24,24 @@ Schema = dict[str, Any]
 
 
 def field_constraints(request: Request, location: tuple[int | str, ...]) -> dict[str, object]:
-    """What the schema says of the field at pydantic's location; empty if it has no such field."""
+    """JSON Schema keywords of the field at a pydantic error location; empty for unknown fields."""
     openapi: Schema = request.app.openapi()
     route = request.scope.get("route")
     operation = openapi["paths"].get(getattr(route, "path", ""), {}).get(request.method.lower(), {})
-    place, *path = location
-    if place == "body":
+    source, *path = location
+    if source == "body":
         content = operation.get("requestBody", {}).get("content", {})
         schema: Schema | None = content.get("application/json", {}).get("schema")
     else:
-        named = {p["name"]: p["schema"] for p in operation.get("parameters", [])}
-        schema = named.get(str(path[0])) if path else None
+        parameters = {p["name"]: p["schema"] for p in operation.get("parameters", [])}
+        schema = parameters.get(str(path[0])) if path else None
         path = path[1:]
     for part in path:
-        schema = _inside(openapi, schema, part)
-    return {key: value for key, value in _flat(openapi, schema).items() if key in _TOLD}
+        schema = _subschema(openapi, schema, part)
+    return {key: value for key, value in _resolve(openapi, schema).items() if key in _KEYWORDS}
 
 
-def _inside(openapi: Schema, schema: Schema | None, part: int | str) -> Schema | None:
+def _subschema(openapi: Schema, schema: Schema | None, part: int | str) -> Schema | None:
     for option in _options(openapi, schema):
         if isinstance(part, int):
             if "items" in option:
@@ -54,7 +54,7 @@ def _inside(openapi: Schema, schema: Schema | None, part: int | str) -> Schema |
 
 
 def _options(openapi: Schema, schema: Schema | None) -> list[Schema]:
-    """A schema with its references followed, or its alternatives if it has some."""
+    """The alternatives of a schema, or the schema itself, with references resolved."""
     if schema is None:
         return []
     if "$ref" in schema:
@@ -63,7 +63,7 @@ def _options(openapi: Schema, schema: Schema | None) -> list[Schema]:
     return [o for alternative in alternatives for o in _options(openapi, alternative)] or [schema]
 
 
-def _flat(openapi: Schema, schema: Schema | None) -> Schema:
+def _resolve(openapi: Schema, schema: Schema | None) -> Schema:
     options = [o for o in _options(openapi, schema) if o.get("type") != "null"]
     if len(options) == 1:
         return options[0]

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a request sent again under its key is answered again, and done once."""
+"""`Idempotency-Key`: a repeated request gets the same response, and is executed once."""
 
 import hashlib
 from typing import Annotated
@@ -14,15 +14,15 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         pattern=r"^[ -~]{1,128}$",
         max_length=128,
-        description="A name of the client's for this request, 1 to 128 printable ASCII characters. "
-        "The same request under the same name within 24 hours gives the same answer, done once; "
-        "another request under it is refused.",
+        description="A key that the client chooses for this request: 1 to 128 printable ASCII "
+        "characters. The same request with the same key within 24 hours is executed once and gets "
+        "the same response. A different request with that key is rejected.",
     ),
 ]
 
 REPLAYED_HEADER = {
     "Idempotent-Replayed": {
-        "description": "`true` where the answer is that of an earlier request with this key.",
+        "description": "`true` if the response is that of an earlier request with this key.",
         "schema": {"type": "string", "const": "true"},
     }
 }
@@ -33,20 +33,22 @@ async def _key_of_body(request: Request, key: IdempotencyKey = None) -> RequestK
 
 
 BodyRequestKey = Annotated[RequestKey | None, Depends(_key_of_body)]
-"""The key of a request that its whole body tells from others."""
+"""The request key of an endpoint whose requests are identified by their whole body."""
 
 
 def request_key(request: Request, key: str, content: bytes) -> RequestKey:
-    """The key, of who asks alone, with a digest of method, path, query and content."""
-    who = request_context(request.scope).principal
-    # Two clients may choose the same name, and neither is to be told what the other did under it.
-    own = f"{who.rate_limit_key if who else ''}\0{key}".encode()
+    """Digests of (principal, key) and of (method, path, query, content)."""
+    principal = request_context(request.scope).principal
+    # Clients that choose the same key must not see each other's responses.
+    owned_key = f"{principal.rate_limit_key if principal else ''}\0{key}".encode()
     url = request.url
-    parts = f"{request.method}\0{url.path}\0{url.query}\0".encode()
-    return RequestKey(hashlib.sha256(own).hexdigest(), hashlib.sha256(parts + content).hexdigest())
+    target = f"{request.method}\0{url.path}\0{url.query}\0".encode()
+    return RequestKey(
+        hashlib.sha256(owned_key).hexdigest(), hashlib.sha256(target + content).hexdigest()
+    )
 
 
 def set_replayed_header(response: Response, replayed: bool) -> None:
-    """Say so where nothing was done again."""
+    """Set `Idempotent-Replayed` if the response is that of an earlier request."""
     if replayed:
         response.headers["Idempotent-Replayed"] = "true"

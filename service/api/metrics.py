@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Metrics in Prometheus' text format."""
 
 import platform
 from collections.abc import Callable, Iterator, Mapping
@@ -14,41 +14,44 @@ from service.detached_stream import dropped_writes
 from service.flows.service_stats import ServiceStats
 from service.flows.thread_pools import PoolLoad, PoolName
 
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+DURATION_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 GAUGES: dict[str, tuple[str, Callable[[ServiceStats], float | None]]] = {
-    "camreel_epochs": ("Epochs that are kept.", lambda v: v.epochs),
-    "camreel_queue_length": ("Runs that wait for a worker.", lambda v: v.runs["queued"]),
-    "camreel_quarantined_checkpoints": ("Checkpoints found bad.", lambda v: v.quarantined),
-    "camreel_blob_bytes": ("Bytes of all checkpoints.", lambda v: v.blob_bytes),
-    "camreel_store_bytes": ("Bytes that count against the quota.", lambda v: v.used_bytes),
-    "camreel_disk_free_bytes": ("Free bytes of the fullest disk.", lambda v: v.free_bytes),
+    "camreel_epochs": ("Recorded epochs.", lambda stats: stats.epochs),
+    "camreel_queue_length": ("Runs waiting for a worker.", lambda stats: stats.runs["queued"]),
+    "camreel_quarantined_checkpoints": (
+        "Quarantined checkpoints.",
+        lambda stats: stats.quarantined,
+    ),
+    "camreel_blob_bytes": ("Bytes of all checkpoints.", lambda stats: stats.blob_bytes),
+    "camreel_store_bytes": ("Bytes counted against the quota.", lambda stats: stats.used_bytes),
+    "camreel_disk_free_bytes": ("Free bytes of the fullest disk.", lambda stats: stats.free_bytes),
     "camreel_oldest_heartbeat_age_seconds": (
-        "Age of the oldest heartbeat of a running run; 0 where none runs.",
-        lambda v: v.oldest_heartbeat_seconds,
+        "Age of the oldest heartbeat of a running run; 0 if no run is running.",
+        lambda stats: stats.oldest_heartbeat_seconds,
     ),
 }
-"""A new gauge is a line here."""
+"""Gauges by name: help text, and the value (None: not reported)."""
 
 
 class CountingCache(Protocol):
-    """A cache that counts."""
+    """A cache that counts its hits and misses."""
 
     hits: int
     misses: int
 
 
 class Metrics(Collector):
-    """Metrics of one application: a registry of its own, so that tests can have several."""
+    """Metrics of one application, in a registry of its own."""
 
     def __init__(
         self,
-        vitals: Callable[[], ServiceStats],
+        read_stats: Callable[[], ServiceStats],
         caches: Mapping[str, CountingCache],
         stream_count: Callable[[], int],
         pools: Callable[[], Mapping[PoolName, PoolLoad]],
     ) -> None:
-        self._vitals = vitals
+        self._read_stats = read_stats
         self._caches = caches
         self._stream_count = stream_count
         self._pools = pools
@@ -58,59 +61,59 @@ class Metrics(Collector):
             "camreel_response_duration_seconds",
             "Time to make a response, by kind of work and method; 304 responses are not counted.",
             ["kind", "method"],
-            buckets=SECONDS,
+            buckets=DURATION_BUCKETS_SECONDS,
             registry=self._registry,
         )
 
     def describe(self) -> list[Metric]:
-        """Nothing is asked of the database before it is scraped."""
+        """Return nothing, so that registration does not query the database."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read when Prometheus asks."""
-        now = self._vitals()
+        """The current values."""
+        stats = self._read_stats()
         family = GaugeMetricFamily("camreel_runs", "Runs by status.", labels=["status"])
-        for status, count in now.runs.items():
+        for status, count in stats.runs.items():
             family.add_metric([status], count)
         yield family
-        yield from self._work(now)
-        for name, (words, value) in GAUGES.items():
-            found = value(now)
-            if found is not None:
-                yield GaugeMetricFamily(name, words, value=found)
+        yield from self._collect_work(stats)
+        for name, (help_text, read) in GAUGES.items():
+            value = read(stats)
+            if value is not None:
+                yield GaugeMetricFamily(name, help_text, value=value)
         yield GaugeMetricFamily(
-            "camreel_event_streams", "Event streams open now.", value=self._stream_count()
+            "camreel_event_streams", "Open event streams.", value=self._stream_count()
         )
         requests = CounterMetricFamily(
             "camreel_cache_requests",
             "Cache lookups, by cache and result (hit or miss).",
             labels=["cache", "result"],
         )
-        for cache, counted in self._caches.items():
-            requests.add_metric([cache, "hit"], counted.hits)
-            requests.add_metric([cache, "miss"], counted.misses)
+        for name, cache in self._caches.items():
+            requests.add_metric([name, "hit"], cache.hits)
+            requests.add_metric([name, "miss"], cache.misses)
         yield requests
         yield CounterMetricFamily(
             "camreel_log_lines_dropped",
-            "Lines for standard error that nobody read.",
+            "Log lines dropped because standard error was blocked.",
             value=dropped_writes(),
         )
         build = GaugeMetricFamily("camreel_build_info", "Always 1.", labels=["version", "python"])
         build.add_metric([__version__, platform.python_version()], 1)
         yield build
 
-    def _work(self, now: ServiceStats) -> Iterator[Metric]:
+    def _collect_work(self, stats: ServiceStats) -> Iterator[Metric]:
         running = GaugeMetricFamily(
-            "camreel_lane_running", "Computations that run, by lane.", labels=["lane"]
+            "camreel_pool_running", "Running computations by thread pool.", labels=["pool"]
         )
         waiting = GaugeMetricFamily(
-            "camreel_lane_waiting", "Computations that wait for a thread.", labels=["lane"]
+            "camreel_pool_waiting", "Computations waiting for a thread.", labels=["pool"]
         )
-        for lane, load in self._pools().items():
-            running.add_metric([lane], load.running)
-            waiting.add_metric([lane], load.waiting)
+        for pool, load in self._pools().items():
+            running.add_metric([pool], load.running)
+            waiting.add_metric([pool], load.waiting)
         jobs = GaugeMetricFamily("camreel_jobs", "Jobs by status.", labels=["status"])
-        for status, count in now.jobs.items():
+        for status, count in stats.jobs.items():
             jobs.add_metric([status], count)
         yield from (running, waiting, jobs)
 

@@ -1,4 +1,4 @@
-"""Collections in pages, and the identifiers that paths carry."""
+"""Pagination by cursor, and the identifiers in paths."""
 
 import base64
 import re
@@ -15,8 +15,8 @@ Value = TypeVar("Value")
 
 
 def require_digits(text: object) -> object:
-    """For a validator: refuses text that is not plain digits."""
-    # int() takes 1_0 and ４; an identifier is plain digits.
+    """Validator: raise ValueError for text that is not plain ASCII digits."""
+    # int() also accepts 1_0 and ４.
     if isinstance(text, str) and not (text.isascii() and text.isdigit()):
         raise ValueError("digits only")
     return text
@@ -32,21 +32,21 @@ EpochNumber = Annotated[
     BeforeValidator(require_digits),
     Path(ge=0, le=2**31 - 1, description="Epoch; 0 is the untrained network.", examples=[1]),
 ]
-PageLimit = Annotated[int, Query(ge=1, le=200, description="How many items a page has.")]
+PageLimit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items per page.")]
 Cursor = Annotated[
-    str | None, Query(max_length=64, description="`next` of the page before.", examples=[None])
+    str | None, Query(max_length=64, description="`next` of the previous page.", examples=[None])
 ]
 
 
 class Page(BaseModel, Generic[Item]):
-    """A part of a collection; `next` is the cursor of the part after it, null at the end."""
+    """A page of a collection."""
 
     items: list[Item]
-    next: str | None = Field(description="Cursor of the next page; null at the end.")
+    next: str | None = Field(description="Cursor of the next page; null on the last page.")
 
 
 def decode_cursor(cursor: str | None) -> int | None:
-    """The key that a cursor stands for. Raises InvalidValue."""
+    """The key of the previous page's last item. Raises InvalidValue."""
     if cursor is None:
         return None
     try:
@@ -55,7 +55,7 @@ def decode_cursor(cursor: str | None) -> int | None:
         text = ""
     match = re.fullmatch(r"after:(\d{1,18})", text, flags=re.ASCII)
     if match is None:
-        raise InvalidValue("cursor", "not a cursor that this service gave")
+        raise InvalidValue("cursor", "not a cursor of this service")
     return int(match[1])
 
 
@@ -65,9 +65,9 @@ def paginate(
     to_item: Callable[[Value], Item],
     key: Callable[[Value], int],
 ) -> Page[Item]:
-    """A page of `limit` items from a query that was asked for one more."""
-    more = len(rows) > limit
-    cursor = f"after:{key(rows[limit - 1])}".encode() if more else None
+    """A page of `limit` items from a query for `limit + 1` rows."""
+    has_next = len(rows) > limit
+    cursor = f"after:{key(rows[limit - 1])}".encode() if has_next else None
     return Page(
         items=[to_item(value) for value in rows[:limit]],
         next=base64.urlsafe_b64encode(cursor).decode() if cursor else None,

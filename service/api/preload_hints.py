@@ -1,4 +1,4 @@
-"""What the page asks for first, known before its script is there."""
+"""Preload hints: the API paths that the page requests first, named in its HTML document."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,14 +11,13 @@ from service.errors import CamreelError
 from service.store import images, runs
 
 MAX_CELLS, MAX_EPOCHS = 1_500, 128
-"""Up to so many maps a method, and epochs, the page asks for a run's whole atlas at once."""
+"""Up to this many maps per method, and epochs, the page requests the atlas of a whole run."""
 
 
 def preload_hints(request: Request, run_id: int) -> Sequence[str]:
-    """Paths that `web/src` requests when it opens a run.
+    """Paths that `web/src` requests when it opens a run; none if the client may not read it.
 
-    They are hints: a wrong one costs a request for nothing, a missing one some time. Nothing is
-    told of a run to those who may not read it.
+    A superfluous path costs a wasted request, a missing one some loading time.
     """
     services: ApiServices = request.app.state.services
     with suppress(CamreelError):
@@ -31,10 +30,10 @@ def preload_hints(request: Request, run_id: int) -> Sequence[str]:
 
 
 def run_page_requests(run_id: int, epochs: int, probes: int, view: str) -> list[str]:
-    """The same of a run with so many epochs and probes, in a view as the page's address has it."""
+    """Paths for a run with that many epochs and probes; `view` is the query of the page's URL."""
     run = f"/runs/{run_id}"
     paths = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps"]
-    # Of another view than the first the page alone knows what it needs.
+    # Only the page knows what a view other than the default needs.
     if not epochs or not probes or view:
         return paths
     paths += [f"{run}/probes.png"]

@@ -1,4 +1,4 @@
-"""Errors as problem+json (RFC 9457): one table gives each domain error its status."""
+"""Errors as problem+json (RFC 9457): a table maps each error class to its status."""
 
 import re
 from functools import cache
@@ -11,6 +11,7 @@ from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new
 from starlette.types import Scope
 
 from service import errors
+from service.api import errors as http_errors
 from service.api.field_constraints import field_constraints
 from service.errors import CamreelError, InvalidValue, error_type
 
@@ -25,16 +26,16 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.TokenNotFound: 404,
     errors.Unauthenticated: 401,
     errors.ScopeMissing: 403,
-    errors.CsrfRefused: 403,
-    errors.OriginRefused: 403,
-    errors.CrossSiteRefused: 403,
-    errors.HostRefused: 400,
-    errors.SecretInAddress: 400,
-    errors.RangeNotSatisfiable: 416,
-    errors.RateLimited: 429,
+    http_errors.CsrfRefused: 403,
+    http_errors.OriginRefused: 403,
+    http_errors.CrossSiteRefused: 403,
+    http_errors.HostRefused: 400,
+    http_errors.SecretInAddress: 400,
+    http_errors.RangeNotSatisfiable: 416,
+    http_errors.RateLimited: 429,
     errors.KeyReused: 422,
     errors.QueueFull: 429,
-    errors.TooManyStreams: 429,
+    http_errors.TooManyStreams: 429,
     errors.PoolFull: 503,
     errors.JobsFull: 503,
     errors.JobNotFound: 404,
@@ -46,7 +47,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.UploadsBusy: 503,
     errors.RunConflict: 409,
     errors.RunCancelled: 409,
-    errors.RequestCancelled: 499,  # heard by nobody but the log
+    errors.RequestCancelled: 499,  # appears only in the log
     errors.RunDiverged: 409,
     errors.DeviceUnavailable: 409,
     errors.CheckpointCorrupt: 410,
@@ -64,7 +65,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.SchemaMismatch: 503,
     errors.UnsupportedEncoding: 503,
     errors.StoreFull: 507,
-    errors.StoreDamaged: 500,  # nothing that a client could do, or wait for
+    errors.StoreDamaged: 500,  # neither another request nor waiting helps
     errors.StatementRefused: 500,
 }
 
@@ -72,26 +73,35 @@ RETRY_AFTER_SECONDS = 2
 
 LONGER_RETRY_AFTER_SECONDS: dict[type[CamreelError], int] = {
     errors.QueueFull: 30,
-    errors.TooManyStreams: 30,
+    http_errors.TooManyStreams: 30,
     errors.PoolFull: 10,
     errors.JobsFull: 30,
 }
-"""Queues move when a run or a computation ends, which takes longer than a lock."""
+"""Queues advance when a run or a computation ends, which takes longer than a lock."""
 
-# Noise beside the error that caused it: a default that depends on a field which was refused.
-_CONSEQUENCES = {"default_factory_not_called"}
+HINTS: dict[type[CamreelError], str] = {
+    errors.Unauthenticated: "Send a valid one as Authorization: Bearer <token>.",
+    errors.PoolFull: "The header is Prefer: respond-async.",
+}
+"""Appended to an error's text: how HTTP clients do what the text says."""
+
+FIELD_NAMES = {"idempotency_key": "Idempotency-Key"}
+"""Request fields whose name in HTTP differs from the one in the domain."""
+
+# Reported by pydantic in addition to the actual error: a default that depends on an invalid field.
+_SECONDARY_ERRORS = {"default_factory_not_called"}
 
 
 def install(app: FastAPI) -> None:
-    """Answer every error of the application as problem+json."""
+    """Respond to every error of the application with problem+json."""
     handler = _handler()
     add_exception_handler(app, handler)
-    # By name too: what is only handled as an Exception is raised again, as unforeseen, to the log.
+    # Registered by class as well: Starlette raises again what only a handler of Exception handles.
     app.add_exception_handler(CamreelError, handler)
 
 
 def problem_response(scope: Scope, error: Exception) -> Response:
-    """The answer that tells of an error, for what stands before the application's routes."""
+    """The response to an error, for middleware."""
     response = _handler()(Request(scope), error)
     if scope["method"] == "HEAD":
         response.body = b""
@@ -108,8 +118,8 @@ def _handler() -> ExceptionHandler:
 
 
 def stored_problem(kind: str, detail: str) -> Problem:
-    """The problem of an error that was recorded by its type, as `error_type` names it."""
-    statuses = {error_type(known): status for known, status in STATUSES.items()}
+    """The problem of a stored error; `kind` is its `error_type`."""
+    statuses = {error_type(error): status for error, status in STATUSES.items()}
     return Problem(
         kind.replace("-", " ").capitalize(),
         type_=kind,
@@ -120,14 +130,14 @@ def stored_problem(kind: str, detail: str) -> Problem:
 
 
 class InternalError(StatusProblem):
-    """Something unforeseen. Its own words are for the log: they may hold a path."""
+    """An unexpected error. Its message goes to the log only: it may contain a path."""
 
     title = "Internal error"
     type_ = "internal-error"
     status = 500
 
     def __init__(self, _: str | None = None) -> None:
-        super().__init__("Something went wrong that Camreel did not foresee; its log has the rest.")
+        super().__init__("Unexpected error. See the server's log for details.")
 
 
 def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Problem:
@@ -139,61 +149,64 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
         headers["retry-after"] = str(seconds)
     if isinstance(error, errors.Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="camreel"'
-    if isinstance(error, errors.RateLimited):
+    if isinstance(error, http_errors.RateLimited):
         headers["retry-after"] = str(error.seconds)
-    if isinstance(error, errors.RangeNotSatisfiable):
+    if isinstance(error, http_errors.RangeNotSatisfiable):
         headers["content-range"] = f"bytes */{error.length}"
-    more: dict[str, Any] = {}
+    detail = f"{error} {HINTS.get(type(error), '')}".strip()
+    extensions: dict[str, Any] = {}
     if isinstance(error, InvalidValue):
-        more["errors"] = [
-            {"field": error.field, "message": error.message, "allowed": error.allowed}
+        field = FIELD_NAMES.get(error.field, error.field)
+        detail = f"{field}: {error.message}"
+        extensions["errors"] = [
+            {"field": field, "message": error.message, "allowed": error.allowed}
         ]
     return Problem(
         error_type(type(error), " ").capitalize(),
         type_=error_type(type(error)),
-        detail=str(error),
+        detail=detail,
         status=status,
         headers=headers,
-        **more,
+        **extensions,
     )
 
 
 def _validation_problem(
     _: ExceptionHandler, request: Request, error: RequestValidationError
 ) -> Problem:
-    found = [_field_error(request, one) for one in error.errors()]
-    causes = [one for one in found if one["type"] not in _CONSEQUENCES] or found
-    detail = "; ".join(f"{one['field']}: {one['message']}" for one in causes)
+    all_errors = [_field_error(request, details) for details in error.errors()]
+    primary = [e for e in all_errors if e["type"] not in _SECONDARY_ERRORS] or all_errors
+    detail = "; ".join(f"{e['field']}: {e['message']}" for e in primary)
     return Problem(
         "Invalid request",
         type_="invalid-request",
         detail=detail[:2000],
         status=422,
         headers={"cache-control": "no-store"},
-        errors=causes,
+        errors=primary,
     )
 
 
-def _field_error(request: Request, error: dict[str, Any]) -> dict[str, Any]:
-    """A field's name, what is wrong, and its bounds. What the client sent is not sent back."""
-    location = error["loc"]
+def _field_error(request: Request, details: dict[str, Any]) -> dict[str, Any]:
+    """A field's name, error message and constraints. The client's value is not echoed."""
+    location = details["loc"]
     allowed = field_constraints(request, location)
-    message = re.sub(r"^Value error, ", "", error["msg"])
-    if allowed and error["type"] != "value_error":
-        message += f" ({_spoken(allowed)})"
+    message = re.sub(r"^Value error, ", "", details["msg"])
+    if allowed and details["type"] != "value_error":
+        message += f" ({_format_constraints(allowed)})"
     return {
-        "field": ".".join(str(part) for part in location[1:] if part not in _tags(error)),
+        "field": ".".join(str(part) for part in location[1:] if part not in _union_tags(details)),
         "in": str(location[0]),
         "message": message[:500],
-        "type": error["type"],
+        "type": details["type"],
         "allowed": allowed,
     }
 
 
-def _tags(error: dict[str, Any]) -> set[str]:
-    # A union's tag stands in pydantic's location, but is no field of the client's.
-    return {"adadelta", "sgd", "adam", "adamw"} if error["loc"][1:2] == ("optimizer",) else set()
+def _union_tags(details: dict[str, Any]) -> set[str]:
+    # Pydantic's location includes the tag of a union, which is not a field of the request.
+    return {"adadelta", "sgd", "adam", "adamw"} if details["loc"][1:2] == ("optimizer",) else set()
 
 
-def _spoken(allowed: dict[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in allowed.items())
+def _format_constraints(constraints: dict[str, object]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in constraints.items())

@@ -1,4 +1,4 @@
-"""What is known of a request while it is answered: filled in from the outside inwards."""
+"""What middleware has established about a request: its ID, route and principal."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -9,34 +9,36 @@ from starlette.types import Scope
 
 from service.flows.access import Principal
 
-_KEY = "camreel.asked"
+_KEY = "camreel.request_context"
 
 
 @dataclass
 class RequestContext:
-    """A request's identity, the route that it is for, and who asks."""
+    """Filled in by the middleware, from the outermost inwards."""
 
     request_id: str
-    route_template: str | None = None  # the path of its route; None for one that no route has
-    principal: Principal | None = None
+    route_template: str | None = None  # `/runs/{run_id}`; None if no route matches
+    principal: Principal | None = None  # None for public routes, and before authentication
 
 
 def request_context(scope: Scope) -> RequestContext:
-    """What is known of the request; an identity is all that there is at first."""
+    """The context of a request; an empty one if none was started."""
     context: RequestContext = scope.setdefault(_KEY, RequestContext(""))
     return context
 
 
-def start_request_context(scope: Scope, request_id: str, template: str | None) -> RequestContext:
-    """The request begins."""
-    scope[_KEY] = RequestContext(request_id, template)
-    return request_context(scope)
+def start_request_context(
+    scope: Scope, request_id: str, route_template: str | None
+) -> RequestContext:
+    """Set and return a new context."""
+    context = scope[_KEY] = RequestContext(request_id, route_template)
+    return context
 
 
 def client_address(scope: Scope) -> str:
-    """The client's address: the proxy's word for it, where the proxy is trusted.
+    """The client's IP address, as a trusted proxy forwards it; "unknown" for anything else.
 
-    What is no address is not repeated: in X-Forwarded-For anything may stand.
+    X-Forwarded-For can contain any text, which must not reach logs.
     """
     host, *_ = scope.get("client") or ("",)
     try:
@@ -47,7 +49,7 @@ def client_address(scope: Scope) -> str:
 
 async def _current_principal(request: Request) -> Principal:
     principal = request_context(request.scope).principal
-    assert principal is not None, "the gate lets nobody by unknown"  # noqa: S101  for mypy
+    assert principal is not None, "access control sets a principal"  # noqa: S101  for mypy
     return principal
 
 

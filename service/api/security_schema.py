@@ -1,4 +1,4 @@
-"""What the OpenAPI schema says of tokens: the same table that the gate reads."""
+"""Security schemes and required scopes in the OpenAPI schema."""
 
 from typing import Any
 
@@ -12,23 +12,23 @@ SCHEMES = {
     "token": {
         "type": "http",
         "scheme": "bearer",
-        "description": "Of `camreel token create`. Not asked for on loopback while there is none.",
+        "description": "From `camreel token create`. Optional on loopback until the first one.",
     },
     "cookie": {
         "type": "apiKey",
         "in": "cookie",
         "name": SESSION_COOKIE,
-        "description": "Of `POST /session`. A change needs the header `X-CSRF-Token` as well.",
+        "description": "Set by `POST /session`. Changes also require the header `X-CSRF-Token`.",
     },
 }
 
 
 def add_security_schemes(app: FastAPI, routes: RouteTable) -> None:
-    """Have the application's schema name what each operation asks for."""
-    plain = app.openapi
+    """Add the security schemes to the schema, and to each operation its required scope."""
+    openapi_without_security = app.openapi
 
     def openapi() -> dict[str, Any]:
-        schema = plain()
+        schema = openapi_without_security()
         schema["components"]["securitySchemes"] = SCHEMES
         for path, operations in schema["paths"].items():
             for method, operation in operations.items():

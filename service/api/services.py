@@ -1,4 +1,4 @@
-"""What the endpoints call: one set per application, put on `app.state` when it starts."""
+"""The services that endpoints call: one set per application, in `app.state.services`."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated
@@ -12,23 +12,23 @@ from service.flows import services as flow_services
 from service.flows.service_stats import read_service_stats
 from service.settings import Settings
 
-MAX_CONCURRENT_UPLOADS = 32  # one is decoded, the others are received or wait; beyond it 503
+MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
 HEALTH_THREADS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiServices(flow_services.ServiceSet):
-    """The flows, and what only a server has: streams, metrics, and limits on requests."""
+    """The flows' services, plus event streams, metrics and limits on requests."""
 
     event_broker: EventBroker
     stream_slots: StreamSlots
     metrics: Metrics
-    upload_slots: CapacityLimiter  # of requests that upload an image
-    health_threads: CapacityLimiter  # of /readyz and /metrics
+    upload_slots: CapacityLimiter  # for uploads of images
+    health_threads: CapacityLimiter  # for /readyz and /metrics
 
 
 def open_services(settings: Settings) -> ApiServices:
-    """The flows on the settings' database, with what a server needs beside them.
+    """Open the settings' database and create the services of a server.
 
     Raises SchemaMismatch for a database that another version made.
     """

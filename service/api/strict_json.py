@@ -1,4 +1,4 @@
-"""JSON bodies read strictly: what is not JSON is 400, what is no JSON at all is 415."""
+"""Strict parsing of JSON bodies: malformed JSON is 400, another content type is 415."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -9,10 +9,10 @@ from pydantic_core import from_json
 
 
 class StrictJsonRequest(Request):
-    """Parses with pydantic's parser, which refuses NaN, half surrogates and endless nesting."""
+    """Parses with pydantic's parser, which rejects NaN, lone surrogates and deep nesting."""
 
     async def json(self) -> Any:
-        """The body. 400 with the place of the mistake."""
+        """The parsed body. Raises HTTPException 400 with the position of the error."""
         body = await self.body()
         try:
             return from_json(body, allow_inf_nan=False)
@@ -21,18 +21,18 @@ class StrictJsonRequest(Request):
 
 
 class StrictJsonRoute(APIRoute):
-    """A route whose bodies are read so."""
+    """A route that parses its bodies strictly."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """The handler, behind the check of the content type."""
+        """The route's handler, with a check of the content type before it."""
         handle = super().get_route_handler()
 
-        async def strict(request: Request) -> Response:
-            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-            if self.body_field is not None and kind != "application/json":
+        async def handle_strictly(request: Request) -> Response:
+            content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if self.body_field is not None and content_type != "application/json":
                 if not self.body_field.field_info.is_required() and not await request.body():
-                    return await handle(request)  # nothing was sent where nothing has to be
-                raise HTTPException(415, "The body is to be JSON: Content-Type: application/json")
+                    return await handle(request)  # an optional body was left out
+                raise HTTPException(415, "The body must be JSON (Content-Type: application/json).")
             return await handle(StrictJsonRequest(request.scope, request.receive))
 
-        return strict
+        return handle_strictly

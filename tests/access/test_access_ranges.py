@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from service.api.errors import RangeNotSatisfiable
 from service.api.middleware.range_requests import parse_range
-from service.errors import RangeNotSatisfiable
 from tests.access.conftest import Guarded
 
 EPOCH = "/runs/1/epochs/1"

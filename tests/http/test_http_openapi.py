@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from service import errors
+from service.api import errors as http_errors
 from service.api.problems import STATUSES
 from service.app import create_app
 from service.core.cams.methods import METHODS
@@ -57,7 +58,7 @@ def test_every_operation_has_a_summary_and_every_error_a_problem() -> None:
 def test_every_error_of_ours_has_a_status() -> None:
     ours = {
         kind
-        for kind in vars(errors).values()
+        for kind in (*vars(errors).values(), *vars(http_errors).values())
         if isinstance(kind, type) and issubclass(kind, errors.CamreelError)
     }
     assert set(STATUSES) == ours - {errors.CamreelError}

@@ -173,8 +173,8 @@ def test_writers_that_wait_for_the_database_keep_no_reader_from_answering(
 def test_lanes_are_told_to_prometheus(service: Application, blockade: Blockade) -> None:
     clients = fill(service, blockade, "strip", 40)
     text = service.get("/metrics").body.decode()
-    assert f'camreel_lane_running{{lane="batch"}} {BATCH_THREADS}.0' in text
-    assert f'camreel_lane_waiting{{lane="batch"}} {MAX_WAITING}.0' in text
+    assert f'camreel_pool_running{{pool="batch"}} {BATCH_THREADS}.0' in text
+    assert f'camreel_pool_waiting{{pool="batch"}} {MAX_WAITING}.0' in text
     assert 'camreel_jobs{status="queued"} 0.0' in text
     for client in clients:
         client.leave()

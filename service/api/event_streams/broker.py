@@ -9,13 +9,14 @@ from typing import TypeVar
 import structlog
 from anyio import CapacityLimiter, to_thread
 
+from service.api.errors import TooManyStreams
 from service.api.event_streams.subscriptions import (
     ReadyQueue,
     StatePoller,
     Subscription,
     WatchedResource,
 )
-from service.errors import CamreelError, StoreUnavailable, TooManyStreams
+from service.errors import CamreelError, StoreUnavailable
 
 POLL_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0

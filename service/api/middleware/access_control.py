@@ -1,10 +1,11 @@
-"""Who asks, whether they may, and how often. Before a body is read, and before a route is."""
+"""Authentication, authorization and rate limits, before a request's body is read."""
 
 import asyncio
 import re
 from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import unquote
 
@@ -13,20 +14,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.errors import CsrfRefused, RateLimited, SecretInAddress
 from service.api.middleware.rate_limits import RateLimit
 from service.api.problems import problem_response
 from service.api.request_context import RequestContext, client_address, request_context
 from service.api.route_table import RouteTable
 from service.api.scopes import PUBLIC, SAFE_METHODS
-from service.errors import (
-    CamreelError,
-    CsrfRefused,
-    RateLimited,
-    ScopeMissing,
-    SecretInAddress,
-    StoreUnavailable,
-    Unauthenticated,
-)
+from service.errors import CamreelError, ScopeMissing, StoreUnavailable, Unauthenticated
 from service.flows.access import LOCAL_USER, Principal, is_loopback
 from service.flows.credential_cache import CredentialCache, CredentialKind
 from service.flows.credentials import TOKEN, constant_time_equal
@@ -37,37 +31,38 @@ CSRF_HEADER = "x-csrf-token"
 SIGN_IN_ROUTE = ("POST", "/session")
 STREAM_ROUTES = {"/events", "/runs/{run_id}/events"}
 LOOKUP_THREADS = 8
-"""Threads that look credentials up: not those that endpoints wait in for the database."""
+"""Separate from the threads of endpoints, which may all wait for the database."""
 
 RECHECK_SECONDS = 2.0
-"""How often a stream's credential is looked at again."""
+"""Interval at which the credential of an open stream is checked again."""
 
-SECRET_NAMES = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
+SECRET_PARAMETERS = re.compile(r"(?:^|&)(?:access_token|api_key|token)=")
 
 Result = TypeVar("Result")
 
 
 class SharedQueries:
-    """Queries in threads; requests that need the same one at the same time share it."""
+    """Runs queries in threads; concurrent requests share a query of the same key."""
 
     def __init__(self) -> None:
         self._threads = CapacityLimiter(LOOKUP_THREADS)
         self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
 
     async def run(self, key: Hashable, query: Callable[[], Result]) -> Result:
-        """What the query returns, or raises."""
+        """Return the query's result, or raise its exception."""
         task = self._tasks.get(key)
         if task is None:
             task = asyncio.create_task(to_thread.run_sync(query, limiter=self._threads))
             self._tasks[key] = task
             task.add_done_callback(lambda _: self._tasks.pop(key))
-        result: Result = await asyncio.shield(task)  # one request that ends leaves it to the others
+        # Shielded: a cancelled request must not cancel the query of the others.
+        result: Result = await asyncio.shield(task)
         return result
 
 
 @dataclass(frozen=True)
 class AccessControlMiddleware:
-    """Lets by who may; `asked(scope).who` is who it is."""
+    """Sets the principal of each request in its context, or rejects the request."""
 
     app: ASGIApp
     request_limit: RateLimit
@@ -76,100 +71,107 @@ class AccessControlMiddleware:
     _lookups: SharedQueries = field(default_factory=SharedQueries, repr=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
+        """Call the application if the principal has the route's scope."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        known = request_context(scope)
-        told: dict[str, str] = {}
+        context = request_context(scope)
+        limit_headers: dict[str, str] = {}
 
-        async def limited(message: Message) -> None:
+        async def send_with_limits(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(told)
+                MutableHeaders(scope=message).update(limit_headers)
             await send(message)
 
         try:
-            await self._admit(scope, known, told)
-        except CamreelError as refusal:
-            await problem_response(scope, refusal)(scope, receive, limited)
+            await self._authorize(scope, context, limit_headers)
+        except CamreelError as error:
+            await problem_response(scope, error)(scope, receive, send_with_limits)
             return
-        if known.route_template in STREAM_ROUTES and known.principal is not LOCAL_USER:
-            await self._while_admitted(scope, receive, limited)
+        if context.route_template in STREAM_ROUTES and context.principal is not LOCAL_USER:
+            await self._call_while_authenticated(scope, receive, send_with_limits)
         else:
-            await self.app(scope, receive, limited)
+            await self.app(scope, receive, send_with_limits)
 
-    async def _while_admitted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer for as long as the credential is good: a stream may outlive it."""
-        gate: CredentialCache = scope["app"].state.services.credentials
+    async def _call_while_authenticated(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Call the application; end the response when the credential expires or is revoked."""
+        credentials: CredentialCache = scope["app"].state.services.credentials
         headers = Headers(scope=scope)
 
-        async def answer() -> None:
+        async def call() -> None:
             await self.app(scope, receive, send)
 
-        answering = asyncio.create_task(answer())
+        calling = asyncio.create_task(call())
         try:
-            while not (await asyncio.wait([answering], timeout=RECHECK_SECONDS))[0]:
-                with suppress(StoreUnavailable):  # asked again
-                    await self._principal(gate, headers)
+            while not (await asyncio.wait([calling], timeout=RECHECK_SECONDS))[0]:
+                with suppress(StoreUnavailable):  # checked again at the next interval
+                    await self._authenticate(credentials, headers)
         except Unauthenticated:
-            answering.cancel()
+            calling.cancel()
             with suppress(asyncio.CancelledError):
-                await answering
+                await calling
             await send({"type": "http.response.body", "body": b"", "more_body": False})
             return
         except BaseException:
-            answering.cancel()
+            calling.cancel()
             raise
-        await answering
+        await calling
 
-    async def _admit(self, scope: Scope, known: RequestContext, told: dict[str, str]) -> None:
-        """Find who asks and count the request, in headers of the answer. Raises refusals."""
+    async def _authorize(
+        self, scope: Scope, context: RequestContext, limit_headers: dict[str, str]
+    ) -> None:
+        """Set the request's principal and count the request; fill in the rate limit headers.
+
+        Raises SecretInAddress, Unauthenticated, RateLimited, CsrfRefused, ScopeMissing and
+        StoreUnavailable.
+        """
         query = scope["query_string"].decode("latin-1")
-        if SECRET_NAMES.search(query) or TOKEN.search(unquote(query)):
+        if SECRET_PARAMETERS.search(query) or TOKEN.search(unquote(query)):
             raise SecretInAddress
-        needed = self.routes.scope_of(scope["method"], known.route_template)
-        sign_in = (scope["method"], known.route_template) == SIGN_IN_ROUTE
-        if needed is PUBLIC and not sign_in:
+        required_scope = self.routes.scope_of(scope["method"], context.route_template)
+        is_sign_in = (scope["method"], context.route_template) == SIGN_IN_ROUTE
+        if required_scope is PUBLIC and not is_sign_in:
             return
-        gate: CredentialCache = scope["app"].state.services.credentials
-        if await self._unclaimed(gate, scope):
-            known.principal = LOCAL_USER
+        credentials: CredentialCache = scope["app"].state.services.credentials
+        if await self._is_unclaimed(credentials, scope):
+            context.principal = LOCAL_USER
             return
-        if sign_in or needed is PUBLIC:
-            _count(self.sign_in_limit, client_address(scope), told)
+        if is_sign_in or required_scope is PUBLIC:
+            _count(self.sign_in_limit, client_address(scope), limit_headers)
             return
         headers = Headers(scope=scope)
         try:
-            known.principal = who = await self._principal(gate, headers)
+            context.principal = principal = await self._authenticate(credentials, headers)
         except Unauthenticated:
-            _count(self.request_limit, client_address(scope), told)
+            _count(self.request_limit, client_address(scope), limit_headers)
             raise
-        _count(self.request_limit, who.rate_limit_key, told)
-        if scope["method"] not in SAFE_METHODS and who.csrf_token is not None:
-            _check_csrf(who.csrf_token, headers)
-        if not who.has_scope(needed):
-            raise ScopeMissing(who.scope, needed)
+        _count(self.request_limit, principal.rate_limit_key, limit_headers)
+        if scope["method"] not in SAFE_METHODS and principal.csrf_token is not None:
+            _check_csrf(principal.csrf_token, headers)
+        if not principal.has_scope(required_scope):
+            raise ScopeMissing(principal.scope, required_scope)
 
-    async def _unclaimed(self, gate: CredentialCache, scope: Scope) -> bool:
-        remembered = _remembered_unclaimed(gate, scope)
-        if remembered is not None:
-            return remembered
-        return await self._lookups.run("unclaimed", gate.check_unclaimed)
+    async def _is_unclaimed(self, credentials: CredentialCache, scope: Scope) -> bool:
+        cached = _cached_unclaimed(credentials, scope)
+        if cached is not None:
+            return cached
+        return await self._lookups.run("unclaimed", credentials.check_unclaimed)
 
-    async def _principal(self, gate: CredentialCache, headers: Headers) -> Principal:
-        """Whom the header's token, or else the cookie, stands for. Raises Unauthenticated."""
+    async def _authenticate(self, credentials: CredentialCache, headers: Headers) -> Principal:
+        """The principal of the bearer token, or else of the cookie. Raises Unauthenticated."""
         kind, secret = _credential(headers)
-        remembered = gate.cached_principal(kind, secret)
-        if remembered is not None:
-            return remembered
-        return await self._lookups.run((kind, secret), lambda: gate.find_principal(kind, secret))
+        cached = credentials.cached_principal(kind, secret)
+        if cached is not None:
+            return cached
+        query = partial(credentials.find_principal, kind, secret)
+        return await self._lookups.run((kind, secret), query)
 
 
 def _credential(headers: Headers) -> tuple[CredentialKind, str]:
-    shown = headers.getlist("authorization")
-    if shown:
-        scheme, _, token = shown[0].partition(" ")
-        if len(shown) > 1 or scheme.lower() != "bearer" or not token:
+    authorization = headers.getlist("authorization")
+    if authorization:
+        scheme, _, token = authorization[0].partition(" ")
+        if len(authorization) > 1 or scheme.lower() != "bearer" or not token:
             raise Unauthenticated
         return CredentialKind.TOKEN, token.strip()
     secret = session_cookie(headers)
@@ -178,46 +180,46 @@ def _credential(headers: Headers) -> tuple[CredentialKind, str]:
     return CredentialKind.COOKIE, secret
 
 
-def _remembered_unclaimed(gate: CredentialCache, scope: Scope) -> bool | None:
-    # However the process was started: what answers on another address is never open.
+def _cached_unclaimed(credentials: CredentialCache, scope: Scope) -> bool | None:
+    # Whatever address the process was told to bind: one that others can reach is never open.
     if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
         return False
-    return gate.cached_unclaimed()
+    return credentials.cached_unclaimed()
 
 
-def may_read(gate: CredentialCache, scope: Scope) -> bool:
-    """Whether a browser that asks for a public page would be answered what needs `read`.
+def may_read(credentials: CredentialCache, scope: Scope) -> bool:
+    """Whether the client of a public page could also read routes of scope `read`.
 
-    Looks it up, and is for threads. Raises StoreUnavailable.
+    Queries the database: call it in a thread. Raises StoreUnavailable.
     """
-    unclaimed = _remembered_unclaimed(gate, scope)
-    if unclaimed is None:
-        unclaimed = gate.check_unclaimed()
+    is_unclaimed = _cached_unclaimed(credentials, scope)
+    if is_unclaimed is None:
+        is_unclaimed = credentials.check_unclaimed()
     secret = session_cookie(Headers(scope=scope))
-    if unclaimed or not secret:
-        return unclaimed
+    if is_unclaimed or not secret:
+        return is_unclaimed
+    kind = CredentialKind.COOKIE
     try:
-        who = gate.cached_principal(CredentialKind.COOKIE, secret) or gate.find_principal(
-            CredentialKind.COOKIE, secret
-        )
+        principal = credentials.cached_principal(kind, secret)
+        principal = principal or credentials.find_principal(kind, secret)
     except Unauthenticated:
         return False
-    return who.has_scope(READ)
+    return principal.has_scope(READ)
 
 
 def session_cookie(headers: Headers) -> str | None:
-    """The cookie by which a browser is signed in."""
+    """The value of the session cookie; None without one."""
     return cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE)
 
 
-def _check_csrf(expected: str, headers: Headers) -> None:
-    if not constant_time_equal(headers.get(CSRF_HEADER, ""), expected):
+def _check_csrf(csrf_token: str, headers: Headers) -> None:
+    if not constant_time_equal(headers.get(CSRF_HEADER, ""), csrf_token):
         raise CsrfRefused
 
 
-def _count(limit: RateLimit, key: str, told: dict[str, str]) -> None:
+def _count(limit: RateLimit, key: str, limit_headers: dict[str, str]) -> None:
     try:
-        told.update(limit.count(key))
+        limit_headers.update(limit.count(key))
     except RateLimited:
-        told.update(limit.headers(key))
+        limit_headers.update(limit.headers(key))
         raise

@@ -1,4 +1,4 @@
-"""Every change is written down: who, what, when, and how it ended."""
+"""Records every change in the audit log: who, what, when, with which outcome."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,50 +19,51 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class AuditTrailMiddleware:
-    """Writes the entry after the change and before its answer: what was answered is written down.
+    """Writes the entry after the change and before its response is sent.
 
-    What nobody known asked for is not a change, and is in the log only; a sign-in is, either way.
+    Requests of unauthenticated clients are not recorded, except sign-ins.
     """
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; a change once it is written down."""
+        """Call the application; record what was not a safe method."""
         if scope["type"] != "http" or scope["method"] in SAFE_METHODS:
             await self.app(scope, receive, send)
             return
 
-        async def noted(message: Message) -> None:
-            if message["type"] == "http.response.start" and _is_noted(
-                request_context(scope), message
-            ):
-                await _note(scope, request_context(scope), message)
+        async def record_and_send(message: Message) -> None:
+            context = request_context(scope)
+            if message["type"] == "http.response.start" and _is_recorded(context, message):
+                await _record(scope, context, message)
             await send(message)
 
-        await self.app(scope, receive, noted)
+        await self.app(scope, receive, record_and_send)
 
 
-def _is_noted(known: RequestContext, message: Message) -> bool:
-    if known.principal is not None:
-        return known.route_template is not None
-    return known.route_template == "/session" and message["status"] != 429
+def _is_recorded(context: RequestContext, message: Message) -> bool:
+    if context.principal is not None:
+        return context.route_template is not None
+    return context.route_template == "/session" and message["status"] != 429
 
 
-async def _note(scope: Scope, known: RequestContext, message: Message) -> None:
-    actor = known.principal.name if known.principal else f"unknown at {client_address(scope)}"
-    made = Headers(raw=message["headers"]).get("location")
-    target = TOKEN.sub("<secret>", made or scope["path"])
-    note = partial(
+async def _record(scope: Scope, context: RequestContext, message: Message) -> None:
+    principal = context.principal
+    actor = principal.name if principal else f"unknown at {client_address(scope)}"
+    created = Headers(raw=message["headers"]).get("location")
+    write = partial(
         record_change,
         scope["app"].state.services.store,
         actor=actor,
-        action=f"{scope['method']} {known.route_template}",
-        target=target,
+        action=f"{scope['method']} {context.route_template}",
+        target=TOKEN.sub("<secret>", created or scope["path"]),
         outcome=str(message["status"]),
-        request_id=known.request_id,
+        request_id=context.request_id,
     )
     try:
-        await to_thread.run_sync(note)
+        await to_thread.run_sync(write)
     except CamreelError as error:
-        # The change is done all the same: to answer otherwise would have it asked for again.
-        log.warning("not in the audit log", actor=actor, route=known.route_template, why=str(error))
+        # The change is made. An error response would have the client repeat it.
+        log.warning(
+            "audit log not written", actor=actor, route=context.route_template, error=str(error)
+        )

@@ -1,4 +1,4 @@
-"""How large a request's body may be, whether it says so itself or comes in chunks."""
+"""Limits the size of request bodies, by Content-Length and as chunks arrive."""
 
 from collections.abc import Mapping
 
@@ -8,52 +8,57 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class BodyLimitMiddleware:
-    """Refuses bodies larger than `most` bytes, or what `others` has for a method and path: 413.
+    """Rejects bodies larger than `default_bytes`, or the value of their (method, path): 413.
 
-    Not the framework's own limit, whose answer is plain text, and no problem.
+    FastAPI has a limit of its own, but responds to it in plain text instead of problem+json.
     """
 
     def __init__(
         self, app: ASGIApp, default_bytes: int, bytes_by_route: Mapping[tuple[str, str], int]
     ) -> None:
         self._app = app
-        self._most = default_bytes
-        self._others = bytes_by_route
+        self._default_bytes = default_bytes
+        self._bytes_by_route = bytes_by_route
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer at once where the head says too much; else count what comes."""
+        """Reject at once by Content-Length; otherwise count the bytes received."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        limit = self._others.get((scope["method"], scope["path"]), self._most)
-        if _told(scope) > limit:
-            problem = {
-                "type": "content-too-large",
-                "title": "Content too large",
-                "status": 413,
-                "detail": _detail(limit),
-                "maximum_bytes": limit,
-            }
-            # The body is not read: the connection cannot be used again.
-            headers = {"cache-control": "no-store", "connection": "close"}
-            answer = JSONResponse(problem, 413, headers, "application/problem+json")
-            return await answer(scope, receive, send)
-        seen = 0
+        route = scope["method"], scope["path"]
+        limit_bytes = self._bytes_by_route.get(route, self._default_bytes)
+        if _content_length(scope) > limit_bytes:
+            response = _content_too_large(limit_bytes)
+            return await response(scope, receive, send)
+        received_bytes = 0
 
-        async def counted() -> Message:
-            nonlocal seen
+        async def receive_limited() -> Message:
+            nonlocal received_bytes
             message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise HTTPException(413, _detail(limit), {"connection": "close"})
+            received_bytes += len(message.get("body", b""))
+            if received_bytes > limit_bytes:
+                raise HTTPException(413, _detail(limit_bytes), {"connection": "close"})
             return message
 
-        return await self._app(scope, counted, send)
+        return await self._app(scope, receive_limited, send)
 
 
-def _told(scope: Scope) -> int:
+def _content_length(scope: Scope) -> int:
     lengths = [value for name, value in scope["headers"] if name == b"content-length"]
     return max((int(value) for value in lengths if value.isdigit()), default=0)
 
 
-def _detail(limit: int) -> str:
-    return f"The body is larger than {limit} bytes, which is the most that is taken here."
+def _content_too_large(limit_bytes: int) -> JSONResponse:
+    problem = {
+        "type": "content-too-large",
+        "title": "Content too large",
+        "status": 413,
+        "detail": _detail(limit_bytes),
+        "maximum_bytes": limit_bytes,
+    }
+    # The body is not read, so the connection cannot be reused.
+    headers = {"cache-control": "no-store", "connection": "close"}
+    return JSONResponse(problem, 413, headers, "application/problem+json")
+
+
+def _detail(limit_bytes: int) -> str:
+    return f"The request body exceeds the limit of {limit_bytes} bytes."

@@ -1,8 +1,8 @@
-"""Under which name a request comes, and from which site's page.
+"""Checks of the Host, Origin and Sec-Fetch-Site headers.
 
-A page that has its own name resolve to this machine (DNS rebinding) sends a foreign Host. A page of
-another origin that wants a change says so by Origin; one that only has its visitors' browsers load
-something, as by `<img>`, says so by Sec-Fetch-Site.
+A page whose own name resolves to this machine (DNS rebinding) sends a foreign Host. A page of
+another origin that attempts a change sends a foreign Origin. A page that embeds our resources, for
+example by `<img>`, sends `Sec-Fetch-Site: cross-site`.
 """
 
 from collections.abc import Iterable
@@ -12,50 +12,51 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.api.errors import CrossSiteRefused, HostRefused, OriginRefused
 from service.api.problems import problem_response
 from service.api.scopes import SAFE_METHODS
 from service.authority import Origin, host_pattern, parse_authority, parse_origin
-from service.errors import CamreelError, CrossSiteRefused, HostRefused, OriginRefused
+from service.errors import CamreelError
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-EVERY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104  not a name that anybody asks by
-HEALTH = frozenset({"/healthz", "/readyz"})
-"""Asked by orchestrators under whatever address a container has."""
+WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104  no client sends them as Host
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+"""Orchestrators request these by a container's address."""
 
-OWN_SITES = frozenset({"same-origin", "none"})
-"""What Sec-Fetch-Site says of our own page, and of an address that a person typed.
+TRUSTED_FETCH_SITES = frozenset({"same-origin", "none"})
+"""Sec-Fetch-Site of our own page, and of an address typed by the user.
 
-`same-site` is not among them: every port of localhost is one site.
+`same-site` is missing on purpose: all ports of localhost are one site.
 """
 
 
 def allowed_host_names(bind: str, allowed: Iterable[str]) -> frozenset[str]:
-    """The names that the service answers to, in lower case: `*.example.org` is any below it."""
+    """Host names that are accepted, in lower case; `*.example.org` matches every subdomain."""
     names = {*LOCAL_NAMES, *allowed}
-    with suppress(ValueError):  # what is no name cannot be bound either
+    with suppress(ValueError):  # not a host name, so binding fails as well
         names.add(host_pattern(bind))
-    return frozenset(names) - EVERY_ADDRESS
+    return frozenset(names) - WILDCARD_ADDRESSES
 
 
 @dataclass(frozen=True)
 class HostAndOriginMiddleware:
-    """Refuses a foreign Host and what other sites' pages load, but for health and links to us."""
+    """Rejects foreign hosts and cross-site requests, except health checks and navigation."""
 
     app: ASGIApp
     host_names: frozenset[str]
-    origins: frozenset[str]  # of pages that may use the API, besides our own
+    origins: frozenset[str]  # other origins that may use the API (CORS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
-        refusal = self._refusal(scope) if scope["type"] == "http" else None
-        if refusal is not None:
-            await problem_response(scope, refusal)(scope, receive, send)
+        """Call the application, or respond with the error."""
+        error = self._find_error(scope) if scope["type"] == "http" else None
+        if error is not None:
+            await problem_response(scope, error)(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> CamreelError | None:
+    def _find_error(self, scope: Scope) -> CamreelError | None:
         headers = Headers(scope=scope)
-        if scope["path"] not in HEALTH:
+        if scope["path"] not in HEALTH_PATHS:
             if not self._is_own_host(headers.getlist("host")):
                 return HostRefused()
             if self._is_cross_site(scope["method"], headers):
@@ -70,39 +71,39 @@ class HostAndOriginMiddleware:
             name = parse_authority(field).host
         except ValueError:
             return False
-        above = (f"*.{name.split('.', at)[-1]}" for at in range(1, name.count(".") + 1))
-        return name in self.host_names or any(pattern in self.host_names for pattern in above)
+        parents = (name.split(".", depth)[-1] for depth in range(1, name.count(".") + 1))
+        return name in self.host_names or any(f"*.{p}" in self.host_names for p in parents)
 
     def _is_cross_site(self, method: str, headers: Headers) -> bool:
-        """Whether another origin's page has a browser send this, and is no more than a link."""
+        """Whether a page of another origin caused this request, other than by navigation."""
         sites = headers.getlist("sec-fetch-site")
-        if all(site in OWN_SITES for site in sites):  # none at all: not a browser of today
+        if all(site in TRUSTED_FETCH_SITES for site in sites):  # also if the header is missing
             return False
-        if headers.getlist("origin") and self._is_granted(headers):
+        if headers.getlist("origin") and self._has_allowed_origin(headers):
             return False
-        return not _is_link(method, headers)
+        return not _is_navigation(method, headers)
 
-    def _is_granted(self, headers: Headers) -> bool:
+    def _has_allowed_origin(self, headers: Headers) -> bool:
         origins = headers.getlist("origin")
         return len(origins) == 1 and origins[0] in self.origins
 
     def _has_foreign_origin(self, headers: Headers) -> bool:
         origins = headers.getlist("origin")
-        if not origins or self._is_granted(headers):
+        if not origins or self._has_allowed_origin(headers):
             return False
         try:
-            (text,) = origins
-            origin = parse_origin(text)
-            own = _own_origin(headers, origin.scheme)
+            (value,) = origins
+            origin = parse_origin(value)
+            target = _target_origin(headers, origin.scheme)
         except ValueError:
             return True
-        return (origin.host, origin.port) != (own.host, own.port)
+        return (origin.host, origin.port) != (target.host, target.port)
 
 
-def _is_link(method: str, headers: Headers) -> bool:
-    """Whether a person goes to the address, in a tab of its own, and now.
+def _is_navigation(method: str, headers: Headers) -> bool:
+    """Whether the browser navigates to the address in a tab, by a link or the address bar.
 
-    What is fetched ahead of that, as a page's script may have it, has a purpose.
+    A prefetch, which a foreign page can trigger, carries a purpose header and does not count.
     """
     return (
         method in ("GET", "HEAD")
@@ -112,10 +113,10 @@ def _is_link(method: str, headers: Headers) -> bool:
     )
 
 
-def _own_origin(headers: Headers, scheme: str) -> Origin:
-    """Where the request came to.
+def _target_origin(headers: Headers, scheme: str) -> Origin:
+    """The origin of the Host header with the given scheme.
 
-    By the scheme that a page's origin names: behind a proxy ours is not always known, and it is
-    host and port that must be the same.
+    The scheme is the page's: behind a proxy ours is not always known, and only host and port are
+    compared.
     """
     return parse_origin(f"{scheme}://{headers.get('host', '')}")

@@ -1,4 +1,4 @@
-"""HEAD, OPTIONS and `Allow` of every path (RFC 9110, 9.3.2, 9.3.7, 10.2.1)."""
+"""HEAD, OPTIONS and the `Allow` header for every path (RFC 9110, 9.3.2, 9.3.7, 10.2.1)."""
 
 import asyncio
 from contextlib import suppress
@@ -11,38 +11,38 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api.request_context import request_context
 from service.api.route_table import RouteTable
 
-# RFC 9110, 14.2: Range has a meaning for GET alone. And HEAD creates no job.
+# Range applies to GET only (RFC 9110, 14.2), and HEAD must not create a job.
 _GET_ONLY = {b"range", b"if-range", b"prefer"}
 
 
 @dataclass(frozen=True)
 class HttpMethodsMiddleware:
-    """Answers HEAD as GET without a body, and OPTIONS; completes `Allow` of a 405."""
+    """Handles HEAD as GET without a body, handles OPTIONS, and completes `Allow` of a 405."""
 
     app: ASGIApp
     routes: RouteTable
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by the method."""
+        """Dispatch on the method."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        allowed = ", ".join(self.routes.allowed_methods(request_context(scope).route_template))
+        allow = ", ".join(self.routes.allowed_methods(request_context(scope).route_template))
 
-        async def with_allow(message: Message) -> None:
+        async def send_with_allow(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] == 405:
-                MutableHeaders(scope=message)["Allow"] = allowed
+                MutableHeaders(scope=message)["Allow"] = allow
             await send(message)
 
-        if scope["method"] == "OPTIONS" and allowed:
-            await Response(status_code=204, headers={"Allow": allowed})(scope, receive, send)
+        if scope["method"] == "OPTIONS" and allow:
+            await Response(status_code=204, headers={"Allow": allow})(scope, receive, send)
         elif scope["method"] == "HEAD":
-            await self._head(scope, receive, with_allow)
+            await self._head(scope, receive, send_with_allow)
         else:
-            await self.app(scope, receive, with_allow)
+            await self.app(scope, receive, send_with_allow)
 
     async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The head that GET would have. What would go on to stream is ended."""
+        """Send the headers that GET would have; cancel a response that streams."""
         headers = [(name, value) for name, value in scope["headers"] if name not in _GET_ONLY]
         get = {**scope, "method": "GET", "headers": headers}
         streaming = asyncio.Event()
@@ -56,17 +56,17 @@ class HttpMethodsMiddleware:
             elif message.get("more_body", False):
                 streaming.set()
 
-        async def answer() -> None:
+        async def call() -> None:
             await self.app(get, receive, send_head)
 
-        answering = asyncio.create_task(answer())
+        calling = asyncio.create_task(call())
         waiting = asyncio.create_task(streaming.wait())
         try:
-            await asyncio.wait({answering, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({calling, waiting}, return_when=asyncio.FIRST_COMPLETED)
             if streaming.is_set():
-                answering.cancel()
+                calling.cancel()
             with suppress(asyncio.CancelledError):
-                await answering
+                await calling
         finally:
-            answering.cancel()
+            calling.cancel()
             waiting.cancel()

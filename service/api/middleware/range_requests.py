@@ -1,4 +1,4 @@
-"""Parts of downloads, which can be resumed: `Range`, `If-Range` (RFC 9110, 14 and 13.1.5)."""
+"""Range requests, so that downloads can be resumed (RFC 9110, 14 and 13.1.5)."""
 
 import re
 from dataclasses import dataclass
@@ -6,54 +6,54 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.errors import RangeNotSatisfiable
 from service.api.problems import problem_response
-from service.errors import RangeNotSatisfiable
 
 _SINGLE_RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.ASCII | re.IGNORECASE)
-_MOST_DIGITS = 18  # of a position; a longer one lies beyond the end of anything
+_MAX_POSITION_DIGITS = 18  # a longer position exceeds every content length
 
 
 @dataclass(frozen=True)
 class RangeMiddleware:
-    """Sends the part that `Range` names of an answer to GET with a length and a strong ETag.
+    """Applies `Range` to 200 responses of GET with a Content-Length and a strong ETag.
 
-    An answer without such an ETag is sent whole: parts of two versions would not fit. So is one
-    that is asked for in several ranges, which RFC 9110 leaves to the server. Preconditions come
-    first: a 304 or an error is no 200, and passes.
+    Without a strong ETag the whole content is sent, because parts of two versions would not match.
+    Several ranges in one request are ignored, which RFC 9110 permits. Preconditions are evaluated
+    first: a 304 or an error passes unchanged.
     """
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with all of it, a part (206), or 416."""
+        """Send all of the content, a part of it (206), or 416."""
         if scope["type"] != "http" or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
         request = Headers(scope=scope)
         part: slice | None = None
         position = 0
-        refused = False
+        is_unsatisfiable = False
 
         async def send_part(message: Message) -> None:
-            nonlocal part, position, refused
-            if message["type"] == "http.response.start" and _is_divisible(message):
+            nonlocal part, position, is_unsatisfiable
+            if message["type"] == "http.response.start" and _supports_ranges(message):
                 try:
-                    part = _start_part(request, message)
+                    part = _apply_range(request, message)
                 except RangeNotSatisfiable as error:
-                    refused = True
+                    is_unsatisfiable = True
                     await problem_response(scope, error)(scope, receive, send)
             elif part is not None and message["type"] == "http.response.body":
                 body = message.get("body", b"")
-                first, end = (max(0, at - position) for at in (part.start, part.stop))
+                start, stop = (max(0, p - position) for p in (part.start, part.stop))
                 position += len(body)
-                message = {**message, "body": body[first:end]}
-            if not refused:
+                message = {**message, "body": body[start:stop]}
+            if not is_unsatisfiable:
                 await send(message)
 
         await self.app(scope, receive, send_part)
 
 
-def _is_divisible(start: Message) -> bool:
+def _supports_ranges(start: Message) -> bool:
     headers = Headers(scope=start)
     return (
         start["status"] == 200
@@ -62,11 +62,14 @@ def _is_divisible(start: Message) -> bool:
     )
 
 
-def _start_part(request: Headers, start: Message) -> slice | None:
-    """The part to send, with its head; None for all. Raises RangeNotSatisfiable."""
+def _apply_range(request: Headers, start: Message) -> slice | None:
+    """The part to send, None for all; edits the response's headers and status.
+
+    Raises RangeNotSatisfiable.
+    """
     headers = MutableHeaders(scope=start)
     headers["Accept-Ranges"] = "bytes"
-    # A date is no validator here: no answer has Last-Modified.
+    # Only an ETag can match: no response has Last-Modified.
     if request.get("if-range", headers["etag"]).strip() != headers["etag"]:
         return None
     length = int(headers["content-length"])
@@ -79,9 +82,9 @@ def _start_part(request: Headers, start: Message) -> slice | None:
 
 
 def parse_range(fields: list[str], length: int) -> slice | None:
-    """The bytes that the `Range` fields name of `length`; None where they name no single range.
+    """The byte range of a content of `length` bytes; None unless the fields hold a single range.
 
-    Raises RangeNotSatisfiable for a range that has none of them.
+    Raises RangeNotSatisfiable for a range outside the content.
     """
     match = _SINGLE_RANGE.fullmatch(fields[0].strip()) if len(fields) == 1 else None
     if match is None or not any(match.groups()):
@@ -102,4 +105,4 @@ def _position(digits: str) -> int | None:
     if not digits:
         return None
     digits = digits.lstrip("0") or "0"
-    return int(digits) if len(digits) <= _MOST_DIGITS else 10**_MOST_DIGITS
+    return int(digits) if len(digits) <= _MAX_POSITION_DIGITS else 10**_MAX_POSITION_DIGITS

@@ -1,4 +1,4 @@
-"""How often one token, or one address, may ask: a moving window, kept in this process."""
+"""Rate limits per token or client address: a moving window in this process's memory."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ import limits
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from service.errors import RateLimited
+from service.api.errors import RateLimited
 
 
 @dataclass(frozen=True)
 class RateLimit:
-    """So many requests in so many seconds, counted by key. Its name tells it from others."""
+    """A limit on requests per time window, counted separately for each key."""
 
     name: str
     item: limits.RateLimitItem
@@ -22,24 +22,24 @@ class RateLimit:
 
     @classmethod
     def parse(cls, name: str, rate: str) -> "RateLimit":
-        """From words: `3000/minute`. Raises ValueError for others."""
+        """Parse a rate such as `3000/minute`. Raises ValueError."""
         return cls(name, limits.parse(rate))
 
     def count(self, key: str) -> dict[str, str]:
-        """Count a request, and tell what is left in headers. Raises RateLimited."""
+        """Count a request; return the rate limit headers. Raises RateLimited."""
         if not self._limiter.hit(self.item, key):
-            raise RateLimited(self._seconds(key))
+            raise RateLimited(self._reset_seconds(key))
         return self.headers(key)
 
     def headers(self, key: str) -> dict[str, str]:
-        """The limit and what is left of it, as the draft on RateLimit fields has them."""
-        left = self._limiter.get_window_stats(self.item, key).remaining
+        """RateLimit headers (draft-ietf-httpapi-ratelimit-headers): the limit and what remains."""
+        remaining = self._limiter.get_window_stats(self.item, key).remaining
         return {
             "RateLimit-Policy": f'"{self.name}";q={self.item.amount};w={self.item.get_expiry()}',
-            "RateLimit": f'"{self.name}";r={left};t={self._seconds(key)}',
+            "RateLimit": f'"{self.name}";r={remaining};t={self._reset_seconds(key)}',
         }
 
-    def _seconds(self, key: str) -> int:
-        """Until the oldest request that is counted is counted no more; at least 1."""
-        reset = self._limiter.get_window_stats(self.item, key).reset_time
-        return max(1, round(reset - time.time() + 0.5))
+    def _reset_seconds(self, key: str) -> int:
+        """Seconds until the oldest counted request leaves the window; at least 1."""
+        reset_at = self._limiter.get_window_stats(self.item, key).reset_time
+        return max(1, round(reset_at - time.time() + 0.5))

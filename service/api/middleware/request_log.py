@@ -1,6 +1,6 @@
-"""One line a request, and an identity that every line and answer of it has.
+"""One log line per request, and a request ID for log lines and responses.
 
-A line names the route, never the path, query, body or header that a client sent: it has no secret.
+A line holds the route template, but no path, query, body or header: those may contain secrets.
 """
 
 import re
@@ -16,7 +16,7 @@ from service.api.problems import InternalError, problem_response
 from service.api.request_context import start_request_context
 from service.api.route_table import RouteTable
 
-PLAIN = re.compile(r"[A-Za-z0-9._-]{1,40}")  # a UUID fits; a token of ours does not
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,40}")  # long enough for a UUID, too short for a token
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 log = structlog.get_logger()
@@ -24,22 +24,22 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class RequestLogMiddleware:
-    """Sees every answer, an unforeseen error's as well."""
+    """Starts the request context; sets X-Request-ID, also on responses to unexpected errors."""
 
     app: ASGIApp
     routes: RouteTable
     is_logging: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, then write the line."""
+        """Call the application, then write the log line."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         request_id = _request_id(Headers(scope=scope))
-        asked = start_request_context(scope, request_id, self.routes.template_of(scope["path"]))
-        started, status = time.perf_counter(), 0
+        context = start_request_context(scope, request_id, self.routes.template_of(scope["path"]))
+        start_time, status = time.perf_counter(), 0
 
-        async def numbered(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -48,25 +48,25 @@ class RequestLogMiddleware:
 
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
-                await self.app(scope, receive, numbered)
+                await self.app(scope, receive, send_with_id)
             except Exception:
-                # Answered here, where the headers are put on; raised for the server's log.
+                # Respond here, below the header middleware; raise again for the server's log.
                 if not status:
-                    await problem_response(scope, InternalError())(scope, receive, numbered)
+                    await problem_response(scope, InternalError())(scope, receive, send_with_id)
                 raise
             finally:
                 if self.is_logging:
                     log.info(
                         "request",
                         method=scope["method"] if scope["method"] in METHODS else "other",
-                        route=asked.route_template,
+                        route=context.route_template,
                         status=status,
-                        ms=round((time.perf_counter() - started) * 1000, 1),
-                        who=asked.principal.name if asked.principal else None,
+                        duration_ms=round((time.perf_counter() - start_time) * 1000, 1),
+                        principal=context.principal.name if context.principal else None,
                     )
 
 
 def _request_id(headers: Headers) -> str:
-    """The client's own, if it is short and plain; else a new one."""
-    given = headers.get("x-request-id", "")
-    return given if PLAIN.fullmatch(given) else uuid.uuid4().hex
+    """The client's X-Request-ID if it is short and plain, otherwise a new one."""
+    client_id = headers.get("x-request-id", "")
+    return client_id if REQUEST_ID.fullmatch(client_id) else uuid.uuid4().hex

@@ -1,4 +1,4 @@
-"""What every answer tells a browser not to do."""
+"""Security headers of every response."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ POLICY = (
     "form-action 'self'"
 )
 DOCS_POLICY = (
-    # Swagger's page starts itself by a script in the page, and draws its icons from data: images.
+    # Swagger UI needs an inline script and icons from data: URLs.
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
 )
 REPORT_POLICY = (
-    # A report is one file: its style and pictures are in it, and it has no script.
+    # A report is a single file with inline styles and images, and no script.
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "frame-ancestors 'none'; form-action 'none'"
 )
@@ -32,17 +32,17 @@ HSTS = "max-age=31536000"
 
 @dataclass(frozen=True)
 class SecurityHeadersMiddleware:
-    """Adds them where the answer has none of its own: the page has its own policy."""
+    """Adds the headers that a response does not set itself; the page sets its own policy."""
 
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, with the headers."""
+        """Call the application; add the headers to its response."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -52,7 +52,7 @@ class SecurityHeadersMiddleware:
                     headers.setdefault("Strict-Transport-Security", HSTS)
             await send(message)
 
-        await self.app(scope, receive, guarded)
+        await self.app(scope, receive, send_with_headers)
 
 
 def _policy(path: str) -> str:

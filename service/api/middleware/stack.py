@@ -1,4 +1,4 @@
-"""All middleware, in its order."""
+"""The middleware stack: what it contains, and in which order."""
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -45,7 +45,7 @@ CORS_RESPONSE_HEADERS = [
 
 
 MAX_BODY_BYTES = 1 * 2**20
-"""Of every request body but an uploaded image."""
+"""Limit of request bodies, except uploaded images."""
 
 
 def install(app: FastAPI, routes: RouteTable, settings: Settings) -> None:
