@@ -47,7 +47,7 @@ def revoke(settings: Settings, token_id: int) -> None:
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         token = access.revoke_token(store, token_id, actor())
-        unclaimed = access.is_unclaimed(store)
+        unclaimed = access.has_no_tokens(store)
     print_line(f"Token {token.id} ({token.name}) is revoked, with every sign-in by it.")
     if unclaimed:
         print_line("No token is left: on loopback the service asks nobody who they are again.")

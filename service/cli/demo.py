@@ -105,7 +105,7 @@ def demo(
 def _admission(settings: Settings) -> Iterator[dict[str, str]]:
     """What the service asks for, where it asks: a token that is revoked in the end."""
     with open_store(settings.database, settings.blobs) as store:
-        if access.is_unclaimed(store):
+        if access.has_no_tokens(store):
             yield {}
             return
         name = f"demo {secrets.token_hex(4)}"

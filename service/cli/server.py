@@ -139,7 +139,7 @@ def _server(settings: Settings, listening: Listener, answers: Callable[[], None]
     def end_streams() -> None:
         # Not there if the application did not start.
         if services := getattr(app.state, "services", None):
-            services.event_hub.close()
+            services.event_broker.close()
 
     def abort() -> None:
         if services := getattr(app.state, "services", None):

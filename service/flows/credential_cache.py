@@ -1,4 +1,4 @@
-"""Who is asking: a credential looked up in the store, and remembered for a second."""
+"""Principals of credentials: looked up in the store, and cached for a second."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,61 +11,62 @@ from service.flows.credentials import digest
 from service.store.store import Store
 
 CACHE_SECONDS = 1.0
-"""A page asks for much at once. Revoking a token, or making the first, takes effect within this."""
+"""A page sends many requests at once. Creating the first token, or revoking one, takes effect
+within this time."""
 
 MAX_CACHED = 1024
 
 
 class CredentialKind(StrEnum):
-    """How a credential came: a header shows a token, a cookie a sign-in."""
+    """What a secret belongs to."""
 
-    TOKEN = "token"  # noqa: S105  a word, no secret
-    COOKIE = "cookie"
+    TOKEN = "token"  # noqa: S105  a name, not a secret
+    SIGN_IN = "sign-in"
 
 
 LOOKUPS = {
     CredentialKind.TOKEN: access.principal_of_token,
-    CredentialKind.COOKIE: access.principal_of_session,
+    CredentialKind.SIGN_IN: access.principal_of_sign_in,
 }
 
 
 @dataclass(frozen=True)
 class CredentialCache:
-    """Decides who asks. Unclaimed: without a token in the database, on loopback, it asks nobody.
+    """Finds the principal of a credential. Thread-safe.
 
-    Its look-ups may wait for the database; what is remembered is had at once. Threads may share
-    it: two that look up the same at once find the same.
+    With open access (no token in the database, bound to loopback) no credential is needed.
+    `check_*` and `find_*` query the store and may block; `cached_*` do not.
     """
 
     store: Store
-    can_be_unclaimed: bool  # bound to loopback, and tokens not required
-    _unclaimed: TTLCache[str, bool] = field(
+    can_be_open: bool  # bound to loopback, and the settings do not require tokens
+    _open_access: TTLCache[str, bool] = field(
         default_factory=lambda: TTLCache(1, CACHE_SECONDS), repr=False
     )
     _principals: TTLCache[str, Principal] = field(
         default_factory=lambda: TTLCache(MAX_CACHED, CACHE_SECONDS), repr=False
     )
 
-    def cached_unclaimed(self) -> bool | None:
-        """Whether the service asks nobody who they are; None where it has to be looked up."""
-        return self._unclaimed.get("") if self.can_be_unclaimed else False
+    def cached_open_access(self) -> bool | None:
+        """Whether access is open; None if it is not cached."""
+        return self._open_access.get("") if self.can_be_open else False
 
-    def check_unclaimed(self) -> bool:
-        """The same, from the store."""
-        found = self.can_be_unclaimed and access.is_unclaimed(self.store)
-        self._unclaimed[""] = found
-        return found
+    def check_open_access(self) -> bool:
+        """Whether access is open, from the store."""
+        is_open = self.can_be_open and access.has_no_tokens(self.store)
+        self._open_access[""] = is_open
+        return is_open
 
     def cached_principal(self, kind: CredentialKind, secret: str) -> Principal | None:
-        """Whom a credential stood for within the last second."""
+        """The owner of a credential; None if it is not cached."""
         return self._principals.get(f"{kind} {digest(secret)}")
 
     def find_principal(self, kind: CredentialKind, secret: str) -> Principal:
-        """Whom it stands for, from the store. Raises Unauthenticated."""
+        """The owner of a credential, from the store. Raises Unauthenticated."""
         principal = LOOKUPS[kind](self.store, secret)
         self._principals[f"{kind} {digest(secret)}"] = principal
         return principal
 
     def evict(self, kind: CredentialKind, secret: str) -> None:
-        """It stands for nobody from now on."""
+        """Remove a credential from the cache, after it has been revoked."""
         self._principals.pop(f"{kind} {digest(secret)}", None)

@@ -1,4 +1,4 @@
-"""Tokens and cookies: how they are made, what is kept of them, how they are compared."""
+"""Secrets of tokens and sign-ins: creation, stored digests, comparison."""
 
 import hashlib
 import hmac
@@ -7,10 +7,10 @@ import secrets
 
 SECRET_BYTES = 32
 PREFIX = "camreel_"
-SESSION_PREFIX = "camreel_session_"
+SIGN_IN_PREFIX = "camreel_session_"
 
 TOKEN = re.compile(r"camreel_[A-Za-z0-9_-]{40,200}")
-"""What every token and every cookie of ours looks like, and little else does."""
+"""Matches every token and sign-in secret, and little else."""
 
 
 def new_token() -> str:
@@ -18,21 +18,24 @@ def new_token() -> str:
     return PREFIX + secrets.token_urlsafe(SECRET_BYTES)
 
 
-def new_session_secret() -> str:
-    """A cookie of 256 random bits."""
-    return SESSION_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
+def new_sign_in_secret() -> str:
+    """A sign-in secret of 256 random bits."""
+    return SIGN_IN_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
 
 
 def digest(secret: str) -> str:
-    """What is kept of it: SHA-256, hexadecimal. It is random enough to need no salt."""
+    """SHA-256 in hex, which is stored in place of the secret. Random secrets need no salt."""
     return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def csrf_token(session_secret: str) -> str:
-    """What the page shows beside its cookie: made of the cookie, which no other page can read."""
+def sign_in_proof(session_secret: str) -> str:
+    """A value derived from a sign-in secret, which only its holder can compute.
+
+    It confirms that a request comes from a page that can read its own sign-in.
+    """
     return hmac.digest(session_secret.encode(), b"camreel csrf", "sha256").hex()
 
 
-def constant_time_equal(first: str, other: str) -> bool:
-    """Whether they are equal, in a time that does not tell how far."""
-    return hmac.compare_digest(first.encode(), other.encode())
+def constant_time_equal(first: str, second: str) -> bool:
+    """Whether two texts are equal; the time does not depend on where they differ."""
+    return hmac.compare_digest(first.encode(), second.encode())

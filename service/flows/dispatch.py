@@ -152,10 +152,10 @@ class LeaseMonitor:
         ]
         errors: list[Exception] = []
         for run in lost:
-            with _collected(errors):
+            with _collect(errors):
                 self._reassign(run)
         for run in stranded:
-            with _collected(errors):
+            with _collect(errors):
                 dispatch_run(self.store, self.executor, self.workspace, run)
                 # Not again at each scan.
                 self._heartbeats.forget(run.id)
@@ -180,7 +180,7 @@ class LeaseMonitor:
 
 
 @contextmanager
-def _collected(errors: list[Exception]) -> Iterator[None]:
+def _collect(errors: list[Exception]) -> Iterator[None]:
     # An error of one run does not keep the others from being handled.
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is new of a run: events with what they tell of, read from rows when they are asked for."""
+"""Events of a run, each with the state of the epoch or run at that event."""
 
 from dataclasses import dataclass, replace
 
@@ -9,40 +9,44 @@ from service.store.runs import Run
 from service.store.store import Store
 
 MAX_EVENTS = 200
-"""Events read in one transaction."""
+"""Maximum number of events read in one transaction."""
 
 
 @dataclass(frozen=True)
 class EventWithState:
-    """An event, and the epoch or the run that it tells of."""
+    """An event, and its epoch, or the run as it was at that event."""
 
     number: int
     state: Epoch | Run
 
 
 def events_with_state(store: Store, run_id: int, number: int) -> list[EventWithState]:
-    """The next events after that number, at most AT_ONCE; none of a run that was deleted."""
+    """The next events after `number`, at most MAX_EVENTS; empty if the run has been deleted."""
     with store.read_session() as session:
-        found = events.list_after(session, run_id, number, MAX_EVENTS)
-        if not found:
+        rows = events.list_after(session, run_id, number, MAX_EVENTS)
+        if not rows:
             return []
         run = runs.get(session, run_id)
-        chosen = [event.data["epoch"] for event in found if event.kind == events.EPOCH]
-        reached = {e.epoch: e for e in epochs.list_epochs(session, run_id, numbers=chosen)}
-        told = events.count_epochs(session, run_id, number)
-        news = []
-        for event in found:
-            if event.kind == events.EPOCH:
-                told += 1
-                news.append(EventWithState(event.number, reached[event.data["epoch"]]))
-            else:
-                then = _before_its_environment(_as_it_was(run, event.data["status"], told - 1))
-                news.append(EventWithState(event.number, replace(then, last_event=event.number)))
-    return news
+        numbers = [event.data["epoch"] for event in rows if event.kind == events.EPOCH]
+        epochs_by_number = {
+            epoch.epoch: epoch for epoch in epochs.list_epochs(session, run_id, numbers=numbers)
+        }
+        epoch_count = events.count_epochs(session, run_id, number)
+    result = []
+    for event in rows:
+        if event.kind == events.EPOCH:
+            epoch_count += 1
+            result.append(EventWithState(event.number, epochs_by_number[event.data["epoch"]]))
+        else:
+            earlier = _without_late_environment(
+                _at_status(run, event.data["status"], epochs_done=epoch_count - 1)
+            )
+            result.append(EventWithState(event.number, replace(earlier, last_event=event.number)))
+    return result
 
 
-def _as_it_was(run: Run, status: str, epochs_done: int) -> Run:
-    """The run when it got a status: as it stands, if that is its status still."""
+def _at_status(run: Run, status: str, epochs_done: int) -> Run:
+    """The run as it was when its status changed to `status`."""
     if status == run.status:
         return run
     return replace(
@@ -56,11 +60,11 @@ def _as_it_was(run: Run, status: str, epochs_done: int) -> Run:
     )
 
 
-def _before_its_environment(run: Run) -> Run:
-    """The run without its environment, if it has not trained or ended yet.
+def _without_late_environment(run: Run) -> Run:
+    """The run without its environment, if it has neither an epoch nor ended.
 
-    Its worker records it at some moment after the run has the status: the same event would have it
-    for one reader and not for another.
+    The worker records the environment some time after the status: without this, readers of the
+    same event would see different states.
     """
     if run.epochs_done >= 0 or run.status in TERMINAL_STATUSES:
         return run

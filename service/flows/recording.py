@@ -1,7 +1,9 @@
-"""Recording an epoch: its checkpoint, its measures and its probes' maps, in one transaction."""
+"""Recording an epoch: checkpoint, training state, metrics and probe maps, in one transaction."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from service import failpoints
 from service.core import checkpoints, training_state
@@ -22,19 +24,19 @@ from service.store.store import Store
 from service.store.training_states import StoredTrainingState
 
 ENGINE_VERSION = 1
-"""Part of every map's identity: raised when the same request would give other bytes."""
+"""Part of every map's identity. Increase it when the engine's output changes."""
 
 
 def map_identity(
     checkpoint: str, dataset: str, image: str, layer: str, method: str, class_index: int
 ) -> str:
-    """What a map depends on, hashed: equal identities are equal maps."""
+    """SHA-256 (hex) of everything that a map depends on: equal identities mean equal maps."""
     parts = (ENGINE_VERSION, checkpoint, dataset, image, layer, method, class_index)
     return hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()
 
 
 def heatmap_of(
-    seen: ClassMap,
+    class_map: ClassMap,
     *,
     run_id: int,
     epoch: int,
@@ -45,8 +47,8 @@ def heatmap_of(
     method: str,
     class_index: int,
 ) -> Heatmap:
-    """The row of a map: its metadata, and its levels."""
-    levels = atlas_levels(seen)
+    """The row of a map: its metadata and its levels."""
+    levels = atlas_levels(class_map)
     return Heatmap(
         run_id=run_id,
         epoch=epoch,
@@ -54,15 +56,31 @@ def heatmap_of(
         class_index=class_index,
         method=method,
         layer=layer,
-        peak=seen.peak,
-        minimum=seen.minimum,
-        activation_peak=seen.activation_peak,
-        blank=seen.blank_cause().value,
+        peak=class_map.peak,
+        minimum=class_map.minimum,
+        activation_peak=class_map.activation_peak,
+        blank=class_map.blank_cause().value,
         etag=map_identity(checkpoint, dataset, image, layer, method, class_index),
         levels=levels.tobytes(),
         height=levels.shape[0],
         width=levels.shape[1],
     )
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """Everything that one transaction writes for an epoch."""
+
+    run_id: int
+    epoch: int
+    lease: Lease | None
+    metrics: EpochMetrics
+    checkpoint: Checkpoint
+    checkpoint_data: bytes
+    training_state: StoredTrainingState
+    training_state_data: bytes
+    heatmaps: list[Heatmap]
+    predictions: list[Prediction]
 
 
 def record_epoch(
@@ -73,63 +91,105 @@ def record_epoch(
     probes: Sequence[ProbeImage],
     lease: Lease | None = None,
 ) -> None:
-    """Keep what an epoch gave: all of it is visible at once, or none.
+    """Write an epoch's checkpoint, training state, metrics and probe maps in one transaction.
 
-    Raises RunCancelled when the run is not running any more, or under another worker's lease.
+    Raises RunCancelled if the run is no longer running, or is under another lease.
     """
-    header = CheckpointHeader(
-        spec.architecture,
-        result.epoch,
-        spec.dataset,
-        spec.source.image_shape,
-        spec.source.class_names,
-    )
     failpoints.reach("before-encode")
-    data = checkpoints.encode(result.network, header)
-    sha256 = checkpoints.digest(data)
-    layer = result.network.last_convolution
-    seen = explain_images(
-        result.network, [probe.pixels for probe in probes], layer, list(PAPER_METHODS)
-    )
-    rows = list(_probe_heatmaps(run_id, spec, result.epoch, probes, sha256, layer, seen))
-    key = f"runs/{run_id}/epochs/{result.epoch}.safetensors"
-    state = training_state.encode_optimizer(result.optimizer, result.epoch)
-    stored = StoredTrainingState(
-        result.epoch,
-        checkpoints.digest(state),
-        len(state),
-        training_states.state_key(run_id, result.epoch),
-    )
+    record = _encode_epoch(run_id, spec, result, probes, lease)
     failpoints.reach("before-begin")
     with store.write_session() as session:
-        # First, so that nothing else is written for a run that was ended from outside.
-        if not run_lifecycle.advance(session, run_id, result.epoch, lease=lease):
-            raise RunCancelled(f"Run {run_id} is not running any more.")
-        failpoints.reach("after-advance")
-        store.blobs.put(session, key, data)
-        failpoints.reach("after-blob")
-        store.blobs.put(session, stored.blob_key, state)
-        if (replaced := training_states.replace(session, run_id, stored)) is not None:
-            store.blobs.delete(session, [replaced])
-        failpoints.reach("after-state")
-        epochs.add(
-            session, run_id, result.epoch, _measures(result), Checkpoint(sha256, len(data), key)
-        )
-        failpoints.reach("after-epoch-row")
-        heatmaps.add_missing(session, rows)
-        failpoints.reach("after-maps")
-        predictions.add_missing(
-            session,
-            (
-                Prediction(run_id, result.epoch, str(probe.reference), seen.probabilities[i])
-                for i, probe in enumerate(probes)
-            ),
-        )
-        failpoints.reach("before-commit")
+        for write, failpoint in WRITES:
+            write(store, session, record)
+            failpoints.reach(failpoint)
     failpoints.reach("after-commit")
 
 
-def _measures(result: EpochResult) -> EpochMetrics:
+def _advance_run(_: Store, session: Any, record: EpochRecord) -> None:
+    if not run_lifecycle.advance(session, record.run_id, record.epoch, lease=record.lease):
+        raise RunCancelled(f"Run {record.run_id} is not running any more.")
+
+
+def _write_checkpoint(store: Store, session: Any, record: EpochRecord) -> None:
+    store.blobs.put(session, record.checkpoint.blob_key, record.checkpoint_data)
+
+
+def _write_training_state(store: Store, session: Any, record: EpochRecord) -> None:
+    store.blobs.put(session, record.training_state.blob_key, record.training_state_data)
+    outdated_key = training_states.replace(session, record.run_id, record.training_state)
+    if outdated_key is not None:
+        store.blobs.delete(session, [outdated_key])
+
+
+def _write_epoch_row(_: Store, session: Any, record: EpochRecord) -> None:
+    epochs.add(session, record.run_id, record.epoch, record.metrics, record.checkpoint)
+
+
+def _write_heatmaps(_: Store, session: Any, record: EpochRecord) -> None:
+    heatmaps.add_missing(session, record.heatmaps)
+
+
+def _write_predictions(_: Store, session: Any, record: EpochRecord) -> None:
+    predictions.add_missing(session, record.predictions)
+
+
+WRITES: tuple[tuple[Callable[[Store, Any, EpochRecord], None], str], ...] = (
+    # First, so that nothing else is written for a run that has been ended by a client.
+    (_advance_run, "after-advance"),
+    (_write_checkpoint, "after-blob"),
+    (_write_training_state, "after-state"),
+    (_write_epoch_row, "after-epoch-row"),
+    (_write_heatmaps, "after-maps"),
+    (_write_predictions, "before-commit"),
+)
+"""The writes of an epoch's transaction, each with the failpoint that follows it."""
+
+
+def _encode_epoch(
+    run_id: int,
+    spec: RunSpec,
+    result: EpochResult,
+    probes: Sequence[ProbeImage],
+    lease: Lease | None,
+) -> EpochRecord:
+    source = spec.source
+    header = CheckpointHeader(
+        spec.architecture, result.epoch, spec.dataset, source.image_shape, source.class_names
+    )
+    data = checkpoints.encode(result.network, header)
+    checkpoint = Checkpoint(
+        checkpoints.digest(data), len(data), f"runs/{run_id}/epochs/{result.epoch}.safetensors"
+    )
+    maps = explain_images(
+        result.network,
+        [probe.pixels for probe in probes],
+        result.network.last_convolution,
+        list(PAPER_METHODS),
+    )
+    state = training_state.encode_optimizer(result.optimizer, result.epoch)
+    return EpochRecord(
+        run_id=run_id,
+        epoch=result.epoch,
+        lease=lease,
+        metrics=_metrics(result),
+        checkpoint=checkpoint,
+        checkpoint_data=data,
+        training_state=StoredTrainingState(
+            result.epoch,
+            checkpoints.digest(state),
+            len(state),
+            training_states.state_key(run_id, result.epoch),
+        ),
+        training_state_data=state,
+        heatmaps=list(_probe_heatmaps(run_id, spec, result, probes, checkpoint.sha256, maps)),
+        predictions=[
+            Prediction(run_id, result.epoch, str(probe.reference), maps.probabilities[i])
+            for i, probe in enumerate(probes)
+        ],
+    )
+
+
+def _metrics(result: EpochResult) -> EpochMetrics:
     return EpochMetrics(
         result.train_loss,
         result.train_accuracy,
@@ -144,29 +204,30 @@ def _measures(result: EpochResult) -> EpochMetrics:
 def _probe_heatmaps(
     run_id: int,
     spec: RunSpec,
-    epoch: int,
+    result: EpochResult,
     probes: Sequence[ProbeImage],
-    checkpoint: str,
-    layer: str,
-    seen: ClassMaps,
+    checkpoint_sha256: str,
+    maps: ClassMaps,
 ) -> Iterator[Heatmap]:
-    """Rows of the probes' maps for their own labels, by the paper's methods.
+    """Rows of the probes' maps by the paper's methods, each for the probe's own class.
 
-    An upload has none: its maps are for the class that the network of this epoch predicts.
+    For an upload, which has no label, it is the class that this epoch's network predicts.
     """
+    layer = result.network.last_convolution
     classes = [
-        seen.predicted_class(i) if p.label is None else p.label for i, p in enumerate(probes)
+        maps.predicted_class(i) if probe.label is None else probe.label
+        for i, probe in enumerate(probes)
     ]
     for method in PAPER_METHODS:
-        for position, probe in enumerate(probes):
+        for i, probe in enumerate(probes):
             yield heatmap_of(
-                seen.class_map(method, position, classes[position]),
+                maps.class_map(method, i, classes[i]),
                 run_id=run_id,
-                epoch=epoch,
-                checkpoint=checkpoint,
+                epoch=result.epoch,
+                checkpoint=checkpoint_sha256,
                 dataset=spec.dataset,
                 image=str(probe.reference),
                 layer=layer,
                 method=method,
-                class_index=classes[position],
+                class_index=classes[i],
             )

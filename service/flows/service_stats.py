@@ -1,4 +1,4 @@
-"""What tells how a service fares: counted when it is asked for, in one short transaction."""
+"""Statistics of a service, for its metrics: read in one short transaction."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from service.store.store import Store
 
 @dataclass(frozen=True)
 class ServiceStats:
-    """Counts, bytes, and seconds."""
+    """Counts, sizes in bytes, and seconds."""
 
     runs: dict[str, int]  # by status
     jobs: dict[str, int]  # by status
@@ -18,12 +18,12 @@ class ServiceStats:
     quarantined: int
     blob_bytes: int
     used_bytes: int
-    free_bytes: int | None  # of the fullest disk
-    oldest_heartbeat_seconds: float  # of running runs; 0 where none runs
+    free_bytes: int | None  # on the disk with the least free space
+    oldest_heartbeat_seconds: float  # of running runs; 0 without running runs
 
 
 def read_service_stats(store: Store) -> ServiceStats:
-    """Of the store as it is now."""
+    """Current statistics of the store."""
     with store.read_session() as session:
         total, quarantined, size = epochs.count(session)
         beats = [run.heartbeat_at for run in runs.list_by_status(session, RunStatus.RUNNING)]

@@ -85,7 +85,7 @@ class Guarded:
     def forget(self) -> None:
         """As if the second had passed for which the gate remembers."""
         gate = self.app.state.services.credentials
-        gate._unclaimed.clear()
+        gate._open_access.clear()
         gate._principals.clear()
 
     def close(self) -> None:

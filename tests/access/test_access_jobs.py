@@ -39,5 +39,5 @@ def test_a_job_is_not_ended_by_a_cookie_without_its_csrf_value(trained: Guarded)
     job_id = start(trained, "read")
     cookie = {"cookie": f"camreel_session={secret}"}
     assert trained.ask("DELETE", f"/jobs/{job_id}", headers=cookie).status_code == 403
-    shown = cookie | {"x-csrf-token": str(who.csrf_token)}
+    shown = cookie | {"x-csrf-token": str(who.sign_in_proof)}
     assert trained.ask("DELETE", f"/jobs/{job_id}", headers=shown).status_code == 204

@@ -146,8 +146,8 @@ class AccessControlMiddleware:
             _count(self.request_limit, client_address(scope), limit_headers)
             raise
         _count(self.request_limit, principal.rate_limit_key, limit_headers)
-        if scope["method"] not in SAFE_METHODS and principal.csrf_token is not None:
-            _check_csrf(principal.csrf_token, headers)
+        if scope["method"] not in SAFE_METHODS and principal.sign_in_proof is not None:
+            _check_csrf(principal.sign_in_proof, headers)
         if not principal.has_scope(required_scope):
             raise ScopeMissing(principal.scope, required_scope)
 
@@ -155,7 +155,7 @@ class AccessControlMiddleware:
         cached = _cached_unclaimed(credentials, scope)
         if cached is not None:
             return cached
-        return await self._lookups.run("unclaimed", credentials.check_unclaimed)
+        return await self._lookups.run("unclaimed", credentials.check_open_access)
 
     async def _authenticate(self, credentials: CredentialCache, headers: Headers) -> Principal:
         """The principal of the bearer token, or else of the cookie. Raises Unauthenticated."""
@@ -177,14 +177,14 @@ def _credential(headers: Headers) -> tuple[CredentialKind, str]:
     secret = session_cookie(headers)
     if not secret:
         raise Unauthenticated
-    return CredentialKind.COOKIE, secret
+    return CredentialKind.SIGN_IN, secret
 
 
 def _cached_unclaimed(credentials: CredentialCache, scope: Scope) -> bool | None:
     # Whatever address the process was told to bind: one that others can reach is never open.
     if not is_loopback((scope.get("server") or ("127.0.0.1",))[0]):
         return False
-    return credentials.cached_unclaimed()
+    return credentials.cached_open_access()
 
 
 def may_read(credentials: CredentialCache, scope: Scope) -> bool:
@@ -194,11 +194,11 @@ def may_read(credentials: CredentialCache, scope: Scope) -> bool:
     """
     is_unclaimed = _cached_unclaimed(credentials, scope)
     if is_unclaimed is None:
-        is_unclaimed = credentials.check_unclaimed()
+        is_unclaimed = credentials.check_open_access()
     secret = session_cookie(Headers(scope=scope))
     if is_unclaimed or not secret:
         return is_unclaimed
-    kind = CredentialKind.COOKIE
+    kind = CredentialKind.SIGN_IN
     try:
         principal = credentials.cached_principal(kind, secret)
         principal = principal or credentials.find_principal(kind, secret)

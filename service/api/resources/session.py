@@ -57,7 +57,7 @@ def sign_in(
         SESSION_COOKIE,
         secret,
         path=_cookie_path(request),
-        max_age=int(access.MAX_SESSION_AGE.total_seconds()),
+        max_age=int(access.MAX_SIGN_IN_AGE.total_seconds()),
         httponly=True,
         samesite="strict",
         secure=request.url.scheme == "https",
@@ -82,7 +82,7 @@ def sign_out(services: Services, request: Request, response: Response) -> None:
     secret = session_cookie(request.headers)
     if secret:
         access.sign_out(services.store, secret)
-        services.credentials.evict(CredentialKind.COOKIE, secret)
+        services.credentials.evict(CredentialKind.SIGN_IN, secret)
     response.delete_cookie(
         SESSION_COOKIE, path=_cookie_path(request), httponly=True, samesite="strict"
     )
@@ -100,5 +100,5 @@ def _answer(who: Principal) -> SessionResponse:
         name=who.name,
         scope=who.scope,
         expires_at=expires_at,
-        csrf_token=who.csrf_token,
+        csrf_token=who.sign_in_proof,
     )
