@@ -68,8 +68,8 @@ class Service:
         """Wait until it answers."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
-        assert line.startswith("Camreel answers at http://"), line
-        self.http = httpx.Client(base_url=line.split()[3], timeout=60, trust_env=False)
+        assert line.startswith("Camreel is running at http://"), line
+        self.http = httpx.Client(base_url=line.split()[4], timeout=60, trust_env=False)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.http.close()

@@ -1,6 +1,4 @@
-"""The command line. Commands import what they need when they are called: `--help` waits for no
-torch.
-"""
+"""The command line. Commands import what they need when called, so `--help` needs no torch."""
 
 import sys
 from pathlib import Path
@@ -9,26 +7,35 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import subcommands
-from service.cli.options import Data, Epochs, Port, RunArgument, State, settings_with
-from service.cli.terminal import print_any_character
+from service.cli import maintenance
+from service.cli.options import (
+    DataDir,
+    EpochCount,
+    EpochNumber,
+    EpochSelector,
+    MethodNames,
+    Port,
+    RunId,
+    StateDir,
+    TestImageCount,
+    load_settings,
+)
+from service.cli.terminal import escape_unencodable_characters
 from service.errors import CamreelError
 from service.names import sanitize_line
 
 app = typer.Typer(
-    help="Watch a convolutional network learn.",
-    rich_markup_mode=None,  # 1:100:2 would be printed with an emoji in it
+    help="Train image classifiers and see where they look at every epoch.",
+    rich_markup_mode=None,  # rich would print an emoji for the ":100:" of 1:100:2
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(subcommands.db, name="db")
-app.add_typer(subcommands.token, name="token")
 
 
 def main() -> None:
-    """Entry point: an error of ours is a line on standard error, and exit status 1."""
-    print_any_character()
+    """Run a command. A CamreelError becomes one line on standard error and exit status 1."""
+    escape_unencodable_characters()
     try:
         app()
     except CamreelError as error:
@@ -42,7 +49,7 @@ def _print_version(value: bool) -> None:
 
 
 @app.callback()
-def _options(
+def _global_options(
     version: Annotated[
         bool,
         typer.Option(
@@ -57,328 +64,306 @@ def _options(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Port = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Serve the API; prints one line with its address once it answers."""
+    """Serve the page and the API. Prints the address once the server is ready."""
     from service.cli.server import serve
 
-    serve(settings_with(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
+    serve(load_settings(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
 
 
 @app.command()
 def demo(
-    epochs: Epochs = 20,
+    epochs: EpochCount = 20,
     samples: Annotated[
-        int | None, typer.Option(min=1, help="Training images an epoch; default as the API's.")
+        int | None, typer.Option(min=1, help="Training images per epoch. Default: the API's.")
     ] = None,
     dataset: Annotated[
-        str, typer.Option(help="mnist, digits, or auto: MNIST where it can be had.")
+        str, typer.Option(help="mnist, digits, or auto: MNIST if available, otherwise digits.")
     ] = "auto",
     port: Port = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder for the sheets; default: in the state folder.")
+        Path | None,
+        typer.Option(help="Folder for the contact sheets. Default: demo in the state folder."),
     ] = None,
-    leave: Annotated[
-        bool, typer.Option("--exit", help="End after the pictures instead of serving on.")
+    exit_when_done: Annotated[
+        bool, typer.Option("--exit", help="Exit after drawing the contact sheets.")
     ] = False,
 ) -> None:
-    """Start the service, train the paper's network, and draw where it looks."""
+    """Serve, train the paper's network, and draw its maps."""
     from service.cli.demo import demo
 
-    settings = settings_with(port=port, state_dir=state_dir, data_dir=data_dir)
-    free_port = port is None
-    demo(settings, epochs, samples, dataset, out, free_port=free_port, leave=leave)
+    demo(
+        load_settings(port=port, state_dir=state_dir, data_dir=data_dir),
+        epochs=epochs,
+        samples=samples,
+        dataset=dataset,
+        out=out,
+        use_any_port=port is None,
+        exit_when_done=exit_when_done,
+    )
 
 
 @app.command()
 def train(
     spec: Annotated[
-        Path | None, typer.Argument(help="A JSON file with the spec, as POST /runs takes it.")
+        Path | None, typer.Argument(help="JSON file with the run's settings, as for POST /runs.")
     ] = None,
-    change: Annotated[
+    overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", help="A field's value, as in optimizer.name=sgd; repeatable."),
+        typer.Option("--set", help="Override a setting, such as optimizer.name=sgd; repeatable."),
     ] = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Train a run here, without a service, into the same database."""
+    """Train a run in this process, without a service."""
     from service.cli.train import train
 
-    train(settings_with(state_dir=state_dir, data_dir=data_dir), spec, change or [])
+    train(load_settings(state_dir=state_dir, data_dir=data_dir), spec, overrides or [])
 
 
 @app.command()
 def resume(
-    run: RunArgument,
+    run: RunId,
     epochs: Annotated[
         int | None,
-        typer.Option(min=1, max=10_000, help="Epochs in all; default: what was asked for."),
+        typer.Option(
+            min=1, max=10_000, help="Train until this epoch. Default: the run's own setting."
+        ),
     ] = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Train a run that has ended on from its last epoch, here, without a service."""
+    """Resume a run in this process, without a service."""
     from service.cli.train import resume
 
-    resume(settings_with(state_dir=state_dir, data_dir=data_dir), run, epochs)
+    resume(load_settings(state_dir=state_dir, data_dir=data_dir), run, epochs)
 
 
 @app.command("runs")
 def list_runs(
     status: Annotated[
         str | None,
-        typer.Option(help="Only queued, running, succeeded, failed or cancelled runs."),
+        typer.Option(help="Only runs that are queued, running, succeeded, failed or cancelled."),
     ] = None,
     tag: Annotated[str | None, typer.Option(help="Only runs with this tag.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Number of runs.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of runs.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
-    state_dir: State = None,
+    state_dir: StateDir = None,
 ) -> None:
     """List runs, newest first."""
     from service.cli.runs import list_runs
 
-    list_runs(settings_with(state_dir=state_dir), status, tag, limit, as_json=as_json)
+    list_runs(load_settings(state_dir=state_dir), status, tag, limit, as_json=as_json)
 
 
 @app.command()
-def cancel(run: RunArgument, state_dir: State = None) -> None:
-    """Cancel a queued or running run, whichever process trains it; its epochs stay."""
+def cancel(run: RunId, state_dir: StateDir = None) -> None:
+    """Cancel a queued or running run. Its completed epochs are kept."""
     from service.cli.runs import cancel
 
-    cancel(settings_with(state_dir=state_dir), run)
+    cancel(load_settings(state_dir=state_dir), run)
 
 
 @app.command()
 def delete(
     runs: Annotated[list[int], typer.Argument(min=1, help="Ids of the runs.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    state_dir: State = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    state_dir: StateDir = None,
 ) -> None:
     """Delete runs with their checkpoints and maps. This cannot be undone."""
     from service.cli.runs import delete
 
-    delete(settings_with(state_dir=state_dir), runs, confirmed=yes)
+    delete(load_settings(state_dir=state_dir), runs, confirmed=yes)
 
 
 @app.command()
 def cam(
-    run: RunArgument,
-    epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
-    method: Annotated[str, typer.Option(help="A method's name.")] = "proposed",
-    target: Annotated[str | None, typer.Option(help="Default: the method's first.")] = None,
+    run: RunId,
+    epoch: EpochNumber,
+    method: Annotated[str, typer.Option(help="Name of the method.")] = "proposed",
+    target: Annotated[
+        str | None, typer.Option(help="Score to explain. Default: the method's first target.")
+    ] = None,
     contrast_class: Annotated[
-        str | None, typer.Option(help="The other class of the target contrast.")
+        str | None, typer.Option(help="The other class, for --target contrast.")
     ] = None,
     parameter: Annotated[
         list[str] | None,
-        typer.Option(help="The method's own, as in samples=16; repeatable."),
+        typer.Option(help="Parameter of the method, such as samples=16; repeatable."),
     ] = None,
-    image: Annotated[str | None, typer.Option(help="test:7; default: the first probe.")] = None,
+    image: Annotated[
+        str | None, typer.Option(help="Image, such as test:7. Default: the run's first probe.")
+    ] = None,
     class_name: Annotated[
-        str | None, typer.Option("--class", help="Index or name; default: the image's own.")
+        str | None,
+        typer.Option("--class", help="Class to explain, by index or name. Default: the label."),
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Default: the last convolution.")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="Layer. Default: the last convolutional layer.")
+    ] = None,
     style: Annotated[str, typer.Option(help="overlay, heatmap, gray or signed.")] = "overlay",
-    scale: Annotated[str, typer.Option(help="map, strip or run.")] = "map",
-    colormap: Annotated[str | None, typer.Option(help="A colormap's name.")] = None,
-    size: Annotated[int, typer.Option(min=16, max=1024, help="Side in pixels.")] = 224,
-    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("cam.png"),
-    state_dir: State = None,
-    data_dir: Data = None,
+    scale: Annotated[
+        str, typer.Option(help="Maps that share the color scale: map (none), strip or run.")
+    ] = "map",
+    colormap: Annotated[
+        str | None, typer.Option(help="Name of a colormap. Default: jet; RdBu_r for signed.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Width and height in pixels.")] = 224,
+    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("cam.png"),
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Write one heatmap as PNG."""
+    """Write one class activation map as a PNG file."""
     from service.cli.maps import cam
 
-    own = dict(one.partition("=")[::2] for one in parameter or [])
-    asked = {"method": method, "target": target, "contrast_class": contrast_class, **own}
-    asked |= {"image": image, "class": class_name, "layer": layer}
-    drawn = {"style": style, "scale": scale, "colormap": colormap, "size": size}
-    cam(settings_with(state_dir=state_dir, data_dir=data_dir), run, epoch, asked | drawn, out)
+    cam(
+        load_settings(state_dir=state_dir, data_dir=data_dir),
+        run,
+        epoch,
+        out,
+        query={
+            "method": method,
+            "target": target,
+            "contrast_class": contrast_class,
+            "image": image,
+            "class_name": class_name,
+            "layer": layer,
+        },
+        parameters=parameter or [],
+        rendering={"style": style, "scale": scale, "colormap": colormap, "size": size},
+    )
 
 
 @app.command()
 def blanks(
-    run: RunArgument,
+    run: RunId,
     epsilon: Annotated[
-        float, typer.Option(min=0, max=1, help="A peak up to this is blank.")
+        float, typer.Option(min=0, max=1, help="A map is blank if its peak is at most this.")
     ] = 1e-7,
-    epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "1:",
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="As layer-cam/centered; repeatable; default: the paper's two."),
-    ] = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    epochs: EpochSelector = "1:",
+    method: MethodNames = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Count a run's blank maps, by method and cause."""
+    """Count a run's blank maps by method and cause."""
     from service.cli.maps import blanks
 
-    settings = settings_with(state_dir=state_dir, data_dir=data_dir)
+    settings = load_settings(state_dir=state_dir, data_dir=data_dir)
     blanks(settings, run, epsilon, epochs, method or [])
 
 
 @app.command()
 def maps(
-    run: RunArgument,
-    out: Annotated[Path, typer.Argument(help="The npz to write.")],
-    epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "0:",
-    method: Annotated[str, typer.Option(help="As layer-cam/centered.")] = "proposed",
-    layer: Annotated[str | None, typer.Option(help="Default: the method's own.")] = None,
-    images: Annotated[
-        int | None, typer.Option(help="The first so many test images; default: the probes.")
-    ] = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    run: RunId,
+    out: Annotated[Path, typer.Argument(help="NPZ file to write.")],
+    epochs: EpochSelector = "0:",
+    method: Annotated[
+        str, typer.Option(help="Method with an optional target, such as layer-cam/centered.")
+    ] = "proposed",
+    layer: Annotated[str | None, typer.Option(help="Layer. Default: the method's default.")] = None,
+    images: TestImageCount = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Write the maps of many images, all classes and epochs as one file of arrays."""
+    """Export maps of many images and epochs, for all classes, to NPZ."""
     from service.cli.maps import maps
 
-    settings = settings_with(state_dir=state_dir, data_dir=data_dir)
+    settings = load_settings(state_dir=state_dir, data_dir=data_dir)
     maps(settings, run, epochs, method, out, layer, images)
 
 
 @app.command()
 def report(
-    run: RunArgument,
+    run: RunId,
     out: Annotated[
-        Path | None, typer.Option(help="The file to write; default: run-<id>-report.html.")
+        Path | None, typer.Option(help="HTML file to write. Default: run-<id>-report.html.")
     ] = None,
-    epochs: Annotated[str, typer.Option(help="7, 1,5,9 or 1:100:2.")] = "0:",
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="As layer-cam/centered; repeatable; default: the paper's two."),
-    ] = None,
+    epochs: EpochSelector = "0:",
+    method: MethodNames = None,
     language: Annotated[str, typer.Option(help="en or ja.")] = "en",
-    state_dir: State = None,
-    data_dir: Data = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Write a run's report: one HTML file that needs no service."""
-    from service.cli.maps import report
+    """Write a run's report as one self-contained HTML file."""
+    from service.cli.report import report
 
-    settings = settings_with(state_dir=state_dir, data_dir=data_dir)
+    settings = load_settings(state_dir=state_dir, data_dir=data_dir)
     report(settings, run, epochs, method or [], language, out)
 
 
 @app.command()
 def evaluate(
-    run: RunArgument,
-    epoch: Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")],
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="As layer-cam/centered; repeatable; default: the paper's two."),
-    ] = None,
+    run: RunId,
+    epoch: EpochNumber,
+    method: MethodNames = None,
     measure: Annotated[
-        list[str] | None, typer.Option(help="A measure's name, of GET /measures; repeatable.")
+        list[str] | None,
+        typer.Option(help="Name of a measure, as in GET /measures; repeatable."),
     ] = None,
-    layer: Annotated[str | None, typer.Option(help="Default: each method's own.")] = None,
-    images: Annotated[
-        int | None, typer.Option(help="The first so many test images; default: the probes.")
+    layer: Annotated[
+        str | None, typer.Option(help="Layer. Default: each method's default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
-    json: Annotated[Path | None, typer.Option(help="A file for the numbers.")] = None,
-    state_dir: State = None,
-    data_dir: Data = None,
+    images: TestImageCount = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Random seed.")] = 0,
+    json: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
 ) -> None:
-    """Judge an epoch's maps by measures, each method beside the random map."""
+    """Evaluate maps with measures, compared with random maps."""
     from service.cli.evaluation import evaluate
 
-    asked = {"method": method, "measure": measure, "layer": layer, "images": images, "seed": seed}
-    evaluate(settings_with(state_dir=state_dir, data_dir=data_dir), run, epoch, asked, json)
+    evaluate(
+        load_settings(state_dir=state_dir, data_dir=data_dir),
+        run,
+        epoch,
+        methods=method,
+        measures=measure,
+        layer=layer,
+        image_count=images,
+        seed=seed,
+        out=json,
+    )
 
 
 @app.command()
 def paper(
     recipe: Annotated[
-        list[str] | None, typer.Option(help="A recipe's name; repeatable; default: all.")
+        list[str] | None, typer.Option(help="Name of a recipe; repeatable. Default: all.")
     ] = None,
-    seed: Annotated[list[int] | None, typer.Option(min=0, help="Repeatable; default: 0.")] = None,
-    epochs: Epochs = 100,
-    parallel: Annotated[int, typer.Option(min=1, max=64, help="Runs at once.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder for the database and pictures.")] = Path(
-        "paper"
-    ),
-    data_dir: Data = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, help="Random seed; repeatable. Default: 0.")
+    ] = None,
+    epochs: EpochCount = 100,
+    parallel: Annotated[
+        int, typer.Option(min=1, max=64, help="Number of runs to train in parallel.")
+    ] = 1,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the database, contact sheets and tables.")
+    ] = Path("paper"),
+    data_dir: DataDir = None,
 ) -> None:
-    """Do the paper's experiment (section 4) again: sheets, figure 4, and the count of blanks."""
+    """Reproduce the paper's experiment (section 4).
+
+    Writes contact sheets, figure 4 and a table of blank counts.
+    """
     from service.cli.paper import paper
 
-    settings = settings_with(state_dir=out, data_dir=data_dir, max_parallel_runs=parallel)
+    settings = load_settings(state_dir=out, data_dir=data_dir, max_parallel_runs=parallel)
     paper(settings, recipe or [], seed or [0], epochs, out)
 
 
 @app.command()
-def doctor(
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Findings as JSON.")] = False,
-    state_dir: State = None,
-) -> None:
-    """Check database and checkpoints. Exit 0: clean, 1: warnings or repaired, 2: damage left."""
-    from service.cli.storage import doctor
-
-    settings = settings_with(state_dir=state_dir)
-    raise typer.Exit(doctor(settings, repair=repair, as_json=as_json))
-
-
-@app.command()
-def backup(
-    out: Annotated[Path, typer.Argument(help="The file to write; a folder with file blobs.")],
-    state_dir: State = None,
-) -> None:
-    """Copy the store while it is served, and verify the copy."""
-    from service.cli.storage import backup
-
-    backup(settings_with(state_dir=state_dir), out)
-
-
-@app.command()
-def compact(state_dir: State = None) -> None:
-    """Write the SQLite file anew without free space; needs as much free disk for that time."""
-    from service.cli.storage import compact
-
-    compact(settings_with(state_dir=state_dir))
-
-
-@app.command("export")
-def export_run(
-    run: RunArgument,
-    out: Annotated[Path, typer.Argument(help="The file to write.")],
-    state_dir: State = None,
-) -> None:
-    """Write a run that has ended to one file, with the checksum of each of its parts."""
-    from service.cli.storage import export
-
-    export(settings_with(state_dir=state_dir), run, out)
-
-
-@app.command("import")
-def import_run(
-    file: Annotated[Path, typer.Argument(help="A file that `camreel export` wrote.")],
-    state_dir: State = None,
-) -> None:
-    """Take a run in from a file, under a new id; a file that was tampered with is refused."""
-    from service.cli.storage import import_
-
-    import_(settings_with(state_dir=state_dir), file)
-
-
-@app.command()
-def audit(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many entries.")] = 50,
-    state_dir: State = None,
-) -> None:
-    """List who changed what, newest first."""
-    from service.cli.access import show_audit
-
-    show_audit(settings_with(state_dir=state_dir), limit)
-
-
-@app.command()
-def openapi(out: Annotated[Path, typer.Argument(help="The file to write.")]) -> None:
-    """Write the API's OpenAPI schema."""
-    from service.cli.database import write_openapi
+def openapi(out: Annotated[Path, typer.Argument(help="JSON file to write.")]) -> None:
+    """Write the OpenAPI schema of the API."""
+    from service.cli.openapi import write_openapi
 
     write_openapi(out)
+
+
+app.add_typer(maintenance.store)
+app.add_typer(maintenance.db, name="db")
+app.add_typer(maintenance.token, name="token")

@@ -1,4 +1,4 @@
-"""Tokens and the audit log, on the database itself: whoever may read its file may give tokens."""
+"""Tokens and the audit log. Access to the database file is permission to create tokens."""
 
 import getpass
 from datetime import UTC, datetime
@@ -10,59 +10,57 @@ from service.store import audit, schema, tokens
 from service.store.store import open_store
 
 
-def create(settings: Settings, name: str, scope: str, expires_days: int | None) -> None:
-    """Print a new token, this once."""
+def create_token(settings: Settings, name: str, scope: str, expires_days: int | None) -> None:
+    """Print a new token. Only its hash is stored."""
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         secret, token = access.create_token(store, name, scope, expires_days, actor())
-    until = f"until {_moment(token.expires_at)}" if token.expires_at else "until it is revoked"
+    validity = f"until {_format(token.expires_at)}" if token.expires_at else "until it is revoked"
     print_line(
-        f"Token {token.id} ({token.name}, scope {token.scope}) is good {until}. It is shown only "
-        "now; the database has its hash.",
+        f"Token {token.id} ({token.name}, scope {token.scope}) is valid {validity}. It cannot be "
+        "shown again: the database stores only its hash.",
         console=new_console(stderr=True),
     )
-    # Alone on standard output, to be piped to where it is kept.
+    # The only line on standard output, so that it can be piped.
     print(secret)  # noqa: T201
 
 
-def show(settings: Settings) -> None:
-    """Print all tokens; never themselves."""
+def list_tokens(settings: Settings) -> None:
+    """Print all tokens without their secrets."""
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.read_session() as session:
-            found = tokens.list_tokens(session)
+            rows = tokens.list_tokens(session)
     table = ValueTable("id", "name", "scope", "state", "created", "last used", "expires")
     now = datetime.now(UTC)
-    for token in found:
+    for token in rows:
         state = "live" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
-        moments = (token.created_at, token.last_used_at, token.expires_at)
-        table.add_values(
-            str(token.id), token.name, token.scope, state, *(_moment(one) for one in moments)
-        )
+        times = (token.created_at, token.last_used_at, token.expires_at)
+        table.add_values(str(token.id), token.name, token.scope, state, *map(_format, times))
     print_table(table)
 
 
-def revoke(settings: Settings, token_id: int) -> None:
-    """End a token."""
+def revoke_token(settings: Settings, token_id: int) -> None:
+    """Revoke a token and its sessions."""
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         token = access.revoke_token(store, token_id, actor())
-        unclaimed = access.has_no_tokens(store)
-    print_line(f"Token {token.id} ({token.name}) is revoked, with every sign-in by it.")
-    if unclaimed:
-        print_line("No token is left: on loopback the service asks nobody who they are again.")
+        has_no_tokens = access.has_no_tokens(store)
+    print_line(f"Token {token.id} ({token.name}) is revoked, with all of its sessions.")
+    if has_no_tokens:
+        print_line("No valid token is left: on loopback, the service no longer requires one.")
 
 
-def show_audit(settings: Settings, limit: int) -> None:
-    """Print the last changes, newest first."""
+def show_audit_log(settings: Settings, limit: int) -> None:
+    """Print the latest changes, newest first."""
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.read_session() as session:
-            found = audit.list_newest(session, limit=limit)
-    table = ValueTable("when", "who", "what", "on", "outcome", "request")
-    for entry in found:
+            entries = audit.list_newest(session, limit=limit)
+    table = ValueTable("time", "actor", "action", "target", "outcome", "request")
+    for entry in entries:
         table.add_values(
-            _moment(entry.at),
+            _format(entry.at),
             entry.actor,
             entry.action,
             entry.target,
@@ -73,12 +71,12 @@ def show_audit(settings: Settings, limit: int) -> None:
 
 
 def actor() -> str:
-    """Who works on the command line, for the audit log."""
+    """The user of the command line, for the audit log."""
     try:
         return f"command line ({getpass.getuser()})"
-    except (KeyError, OSError):  # a container's user has no name
+    except (KeyError, OSError):  # the user of a container may have no name
         return "command line"
 
 
-def _moment(moment: datetime | None) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M:%SZ") if moment else "-"
+def _format(time: datetime | None) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%SZ") if time else "-"

@@ -1,4 +1,4 @@
-"""Connections that neither stay open for nothing nor wait for a request that never comes whole."""
+"""Timeouts for idle connections and for requests that never complete."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,105 +7,106 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from service.cli.listener import TOO_MANY, Listener
+from service.cli.listener import TOO_MANY_CONNECTIONS, Listener
 from service.settings import Settings
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a connection may take."""
+class ConnectionTimeouts:
+    """Timeouts of a connection, in seconds."""
 
-    header_seconds: float  # for a request's head, from its first byte to its last
-    idle_seconds: float  # for its body; for the first byte on a connection; for an unread answer
+    header_seconds: float  # for the headers of a request, from the first byte to the last
+    idle_seconds: float  # for the body; for the first byte; for a response that is not read
 
     @classmethod
-    def of(cls, settings: Settings) -> "Patience":
-        """As the settings say."""
+    def from_settings(cls, settings: Settings) -> "ConnectionTimeouts":
+        """The timeouts of the service's settings."""
         return cls(settings.header_seconds, settings.idle_seconds)
 
 
-def protocol_with(  # noqa: C901  its class is counted in
-    patience: Patience, listener: Listener
+def new_protocol_class(  # noqa: C901  the complexity includes the class's
+    timeouts: ConnectionTimeouts, listener: Listener
 ) -> type[H11Protocol]:
-    """uvicorn's own protocol, but for connections that take longer than that: they are closed.
+    """uvicorn's protocol, which also closes connections that exceed the timeouts or the limit.
 
-    uvicorn itself waits without end for a head that has begun, and for a body. Between one answer
-    and the next request its `timeout_keep_alive` rules.
+    uvicorn itself has no timeout for incomplete headers and bodies. Between a response and the next
+    request its `timeout_keep_alive` applies.
     """
     seconds = {
-        "silent": patience.idle_seconds,
-        "head": patience.header_seconds,
-        "body": patience.idle_seconds,
+        "first byte": timeouts.idle_seconds,
+        "headers": timeouts.header_seconds,
+        "body": timeouts.idle_seconds,
     }
 
-    class PatientProtocol(H11Protocol):
-        def __init__(self, *arguments: Any, **named: Any) -> None:
-            super().__init__(*arguments, **named)
-            self._awaited: str | None = None  # what the timer runs for, a key of `seconds`
-            self._timer: asyncio.TimerHandle | None = None
-            self._unread: asyncio.TimerHandle | None = None
+    class TimeoutProtocol(H11Protocol):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._expected: str | None = None  # key of `seconds` that the read timer runs for
+            self._read_timer: asyncio.TimerHandle | None = None
+            self._write_timer: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            """Refuse one too many at once; give another time to say something."""
+            """Close the connection if there are too many; otherwise start its timer."""
             super().connection_made(transport)
             if len(self.connections) > listener.max_connections:
                 transport.abort()
-                listener.log_refused(TOO_MANY)
+                listener.log_refused(TOO_MANY_CONNECTIONS)
             else:
-                self._wait_for("silent")
+                self._expect("first byte")
 
         def data_received(self, data: bytes) -> None:
-            """Read on; what is awaited has its time as a whole, however many pieces it comes in."""
+            """Start a timer for the missing part; more bytes of it do not restart the timer."""
             super().data_received(data)
-            # uvicorn's timer has ended with what came: a blank line is no request either.
-            self._wait_for(self._missing() or ("silent" if self._idle() else None))
+            # Received data stops uvicorn's own timer, but a blank line does not begin a request.
+            self._expect(self._missing_part() or ("first byte" if self._is_idle() else None))
 
         def on_response_complete(self) -> None:
-            """From here uvicorn's timer runs, if no part of another request is there already."""
+            """Leave the timeout to uvicorn unless part of the next request has been received."""
             super().on_response_complete()
-            self._wait_for(self._missing())
+            self._expect(self._missing_part())
 
         def connection_lost(self, exc: Exception | None) -> None:
-            """No timer outlives its connection."""
-            self._wait_for(None)
-            self._read()
+            """Cancel the timers."""
+            self._expect(None)
+            self._cancel_write_timer()
             super().connection_lost(exc)
             listener.connection_lost()
 
         def pause_writing(self) -> None:
-            """The client is slow to read."""
+            """Start a timer for a client that does not read its response."""
             super().pause_writing()
-            self._read()
-            self._unread = self.loop.call_later(patience.idle_seconds, self.transport.abort)
+            self._cancel_write_timer()
+            self._write_timer = self.loop.call_later(timeouts.idle_seconds, self.transport.abort)
 
         def resume_writing(self) -> None:
-            """It has read."""
-            self._read()
+            """Cancel the timer."""
+            self._cancel_write_timer()
             super().resume_writing()
 
-        def _idle(self) -> bool:
+        def _is_idle(self) -> bool:
             return self.conn.their_state is h11.IDLE
 
-        def _missing(self) -> str | None:
-            """What of a request that has begun is still to come."""
-            if self._idle() and self.conn.trailing_data[0]:
-                return "head"
+        def _missing_part(self) -> str | None:
+            """The part of the current request that has not been received; None if complete."""
+            if self._is_idle() and self.conn.trailing_data[0]:
+                return "headers"
             return "body" if self.conn.their_state is h11.SEND_BODY else None
 
-        def _wait_for(self, what: str | None) -> None:
-            if what == self._awaited:
+        def _expect(self, part: str | None) -> None:
+            """Run the read timer for a part of a request, or stop it."""
+            if part == self._expected:
                 return
-            if self._timer is not None:
-                self._timer.cancel()
-            self._awaited = what
-            # Abort, not close: that would wait for a client which may read nothing.
-            self._timer = (
-                self.loop.call_later(seconds[what], self.transport.abort) if what else None
+            if self._read_timer is not None:
+                self._read_timer.cancel()
+            self._expected = part
+            # abort, because close would wait until the client has read the response.
+            self._read_timer = (
+                self.loop.call_later(seconds[part], self.transport.abort) if part else None
             )
 
-        def _read(self) -> None:
-            if self._unread is not None:
-                self._unread.cancel()
-                self._unread = None
+        def _cancel_write_timer(self) -> None:
+            if self._write_timer is not None:
+                self._write_timer.cancel()
+                self._write_timer = None
 
-    return PatientProtocol
+    return TimeoutProtocol

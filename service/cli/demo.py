@@ -1,4 +1,4 @@
-"""The demonstration: a service, the paper's run, and its two contact sheets, through the API."""
+"""The demo: a service, a run of the paper's network, and its contact sheets, through the API."""
 
 import secrets
 import signal
@@ -12,8 +12,9 @@ import httpx
 from rich.console import Console
 
 from service.cli.access import actor
+from service.cli.listener import Listener
 from service.cli.progress import Snapshot, follow
-from service.cli.server import listen_for, prepare_process, serving
+from service.cli.server import open_listener, prepare_process, serve_in_thread
 from service.cli.terminal import new_console, print_line
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
@@ -30,31 +31,62 @@ PICTURE_TIMEOUT_SECONDS = 300.0
 
 def demo(
     settings: Settings,
+    *,
     epochs: int,
     samples: int | None,
     dataset: str,
     out: Path | None,
-    *,
-    free_port: bool,
-    leave: bool,
+    use_any_port: bool,
+    exit_when_done: bool,
 ) -> None:
-    """Serve, train, draw; then stay until Ctrl-C, unless told to leave."""
+    """Serve, train and draw; then serve until Ctrl-C, unless `exit_when_done`."""
     prepare_process()
     console = new_console()
-    # Before the work is done.
+    # Fail before training, not after.
     check_folder(settings.state_dir, "CAMREEL_STATE_DIR")
     check_folder(settings.resolved_data_dir, "CAMREEL_DATA_DIR")
     if out is not None:
         make_folder(out, "--out")
-    wanted, dataset = dataset, _dataset(console, dataset, settings)
-    fallen_back = wanted == "auto" and dataset == "digits"
-    there_are = DATASETS[dataset].train_size
-    if fallen_back and samples is not None and samples > there_are:
+    resolved_dataset = _resolve_dataset(console, dataset, settings)
+    train_size = DATASETS[resolved_dataset].train_size
+    is_fallback = dataset == "auto" and resolved_dataset == "digits"
+    if is_fallback and samples is not None and samples > train_size:
         print_line(
-            f"It has {there_are:,} images to train: an epoch is all of them.", console=console
+            f"It has {train_size:,} training images: an epoch uses all of them.", console=console
         )
-        samples = there_are
-    folder = out or settings.state_dir / "demo"
+        samples = train_size
+    spec = _spec(resolved_dataset, epochs, samples)
+    with (
+        # The request log would interfere with the progress bar.
+        serve_in_thread(
+            settings.model_copy(update={"log_requests": False}),
+            _open_listener(settings, use_any_port=use_any_port),
+        ) as address,
+        _authorization(settings) as headers,
+        # trust_env=False: a proxy for outgoing requests does not know this machine's services.
+        httpx.Client(
+            base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False, headers=headers
+        ) as api,
+    ):
+        print_line(f"Camreel is running at {address}", console=console)
+        run_id = _json(api.post("/runs", json=spec))["id"]
+        title = DATASETS[resolved_dataset].title
+        print_line(
+            f"Run {run_id}: the paper's network on {title}, {epochs} epochs", console=console
+        )
+        _follow(api, run_id, console)
+        folder = out or settings.state_dir / "demo"
+        for path in _write_sheets(api, run_id, resolved_dataset, folder):
+            print_line(f"Sheet: {path}", console=console)
+        heatmap = f"{address}/runs/{run_id}/epochs/{epochs}/cam?method=proposed"
+        print_line(f"Heatmap: {heatmap}", console=console)
+        print_line(f"API: {address}/docs", console=console)
+        if not exit_when_done:
+            print_line("Serving until Ctrl-C.", console=console)
+            _wait_for_interrupt()
+
+
+def _spec(dataset: str, epochs: int, samples: int | None) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "name": f"demo on {DATASETS[dataset].title}",
         "tags": ["demo"],
@@ -64,46 +96,32 @@ def demo(
     if samples is not None:
         spec["samples_per_epoch"] = samples
     if dataset == "digits":
-        # As many steps an epoch as the paper's 10,000 images in batches of 100.
+        # As many steps per epoch as the paper's 10,000 images in batches of 100.
         spec["batch_size"] = 15
+    return spec
+
+
+def _open_listener(settings: Settings, *, use_any_port: bool) -> Listener:
+    """On the preferred port, or a free one if that is taken. Raises InvalidValue."""
+    if not use_any_port:
+        return open_listener(settings, settings.port)
     try:
-        listening = listen_for(settings, PREFERRED_PORT if free_port else settings.port)
+        return open_listener(settings, PREFERRED_PORT)
     except InvalidValue:
-        if not free_port:
-            raise
-        listening = listen_for(settings, 0)
-    with (
-        # Without its log of requests, which would run over the bar that shows the run.
-        serving(settings.model_copy(update={"log_requests": False}), listening) as address,
-        _admission(settings) as headers,
-        # trust_env: a proxy that the machine goes out by has no business with its own address.
-        httpx.Client(
-            base_url=address, timeout=PICTURE_TIMEOUT_SECONDS, trust_env=False, headers=headers
-        ) as api,
-    ):
-        print_line(f"Camreel answers at {address}", console=console)
-        run_id = _json(api.post("/runs", json=spec))["id"]
-        print_line(
-            f"Run {run_id}: the paper's network on {DATASETS[dataset].title}, {epochs} epochs",
-            console=console,
-        )
-        ended = follow(console, lambda: _snapshot(api, run_id))
-        if ended.status != "succeeded":
-            error = _json(api.get(f"/runs/{run_id}"))["error"] or {"detail": ""}
-            raise CamreelError(f"Run {run_id} {ended.status}: {error['detail']}")
-        for path in _write_sheets(api, run_id, dataset, folder):
-            print_line(f"Sheet: {path}", console=console)
-        heatmap = f"{address}/runs/{run_id}/epochs/{epochs}/cam?method=proposed"
-        print_line(f"Heatmap: {heatmap}", console=console)
-        print_line(f"API: {address}/docs", console=console)
-        if not leave:
-            print_line("Serving until Ctrl-C.", console=console)
-            _wait_for_interrupt()
+        return open_listener(settings, 0)
+
+
+def _follow(api: httpx.Client, run_id: int, console: Console) -> None:
+    """Show the run's progress. Raises CamreelError unless it succeeds."""
+    last = follow(console, lambda: _snapshot(api, run_id))
+    if last.status != "succeeded":
+        error = _json(api.get(f"/runs/{run_id}"))["error"] or {"detail": ""}
+        raise CamreelError(f"Run {run_id} {last.status}: {error['detail']}")
 
 
 @contextmanager
-def _admission(settings: Settings) -> Iterator[dict[str, str]]:
-    """What the service asks for, where it asks: a token that is revoked in the end."""
+def _authorization(settings: Settings) -> Iterator[dict[str, str]]:
+    """Headers with a temporary token, if the service requires one."""
     with open_store(settings.database, settings.blobs) as store:
         if access.has_no_tokens(store):
             yield {}
@@ -116,19 +134,18 @@ def _admission(settings: Settings) -> Iterator[dict[str, str]]:
             access.revoke_token(store, token.id, actor())
 
 
-def _dataset(console: Console, wanted: str, settings: Settings) -> str:
-    """MNIST where it is or can be downloaded, else the embedded digits, and says so."""
-    if wanted in DATASETS:
-        return wanted
-    if wanted != "auto":
-        raise UnknownName("dataset", wanted, ["auto", *DATASETS])
+def _resolve_dataset(console: Console, dataset: str, settings: Settings) -> str:
+    """The dataset's name; for `auto`, MNIST if available, otherwise digits with a message."""
+    if dataset in DATASETS:
+        return dataset
+    if dataset != "auto":
+        raise UnknownName("dataset", dataset, ["auto", *DATASETS])
     try:
         DATASETS["mnist"].load(settings.resolved_data_dir, True)
     except DatasetUnavailable:
         print_line(
-            "MNIST is neither in the data directory nor to be downloaded: this run "
-            "learns the embedded UCI digits instead (1,797 real digits of 8 x 8 pixels, resized "
-            "to 28 x 28).",
+            "MNIST is not in the data directory and cannot be downloaded. This run trains on the "
+            "embedded UCI digits instead (1,797 real digits of 8 x 8 pixels, resized to 28 x 28).",
             console=console,
             style="bold yellow",
         )
@@ -146,7 +163,7 @@ def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
         status=run["status"],
         epochs_done=done,
         epochs_total=run["epochs_total"],
-        epoch_share=progress["images_seen"] / progress["images_total"],
+        epoch_fraction=progress["images_seen"] / progress["images_total"],
         train_loss=epoch.get("train_loss"),
         test_accuracy=epoch.get("test_accuracy"),
         blanks={name: (count["blank"], count["total"]) for name, count in blanks.items()},
@@ -157,27 +174,27 @@ def _write_sheets(api: httpx.Client, run_id: int, dataset: str, folder: Path) ->
     make_folder(folder, "--out")
     paths = []
     for method in PAPER_METHODS:
-        picture = api.get(f"/runs/{run_id}/sheet", params={"method": method})
-        if picture.is_error:
-            _json(picture)
+        response = api.get(f"/runs/{run_id}/sheet", params={"method": method})
+        if response.is_error:
+            _json(response)
         path = folder / f"run-{run_id}-{dataset}-{method}.png"
-        write_file(path, picture.content)
+        write_file(path, response.content)
         paths.append(path)
     return paths
 
 
-def _json(answer: httpx.Response) -> Any:
-    """The body; raises CamreelError with the problem's own words."""
-    body = answer.json()
-    if answer.is_error:
+def _json(response: httpx.Response) -> Any:
+    """The body. Raises CamreelError with the title and detail of a problem."""
+    body = response.json()
+    if response.is_error:
         raise CamreelError(f"{body.get('title')}: {body.get('detail')}")
     return body
 
 
 def _wait_for_interrupt() -> None:
-    # Of make and its terminal both often send one: a second handler may run within the first, where
-    # Event.set waits for itself for ever. SimpleQueue.put is reentrant.
-    told: SimpleQueue[int] = SimpleQueue()
+    # The terminal and make often send one signal each, so a second handler may run within the
+    # first. Event.set would deadlock; SimpleQueue.put is reentrant.
+    signals: SimpleQueue[int] = SimpleQueue()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: told.put(number))
-    told.get()
+        signal.signal(number, lambda number, _: signals.put(number))
+    signals.get()

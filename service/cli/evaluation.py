@@ -1,63 +1,106 @@
-"""Judging maps without a service."""
+"""Evaluation of maps without a service."""
 
+import json
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from service.api.resources.evaluation import (
-    EvaluationParameters,
-    EvaluationResponse,
-    MeanResponse,
-    evaluation_answer,
-)
 from service.cli.terminal import ValueTable, print_table
-from service.errors import CamreelError
+from service.core.cams.methods import PAPER_METHODS
+from service.core.measures.evaluation import Mean, MeasureResult
+from service.core.measures.measures import DEFAULT_MEASURES
 from service.files import check_output, write_file
+from service.flows.evaluation import Judged, evaluation
 from service.flows.services import open_services
 from service.settings import Settings
 
+NUMERIC_COLUMNS = ("value", "random", "difference")
+
 
 def evaluate(
-    settings: Settings, run: int, epoch: int, asked: dict[str, Any], out: Path | None
+    settings: Settings,
+    run: int,
+    epoch: int,
+    *,
+    methods: Sequence[str] | None,
+    measures: Sequence[str] | None,
+    layer: str | None,
+    image_count: int | None,
+    seed: int,
+    out: Path | None,
 ) -> None:
-    """Print what the maps are worth, asked for as the API's parameters ask; write it as JSON."""
-    given = {name: value for name, value in asked.items() if value is not None}
-    try:
-        parameters = EvaluationParameters.model_validate(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise CamreelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    """Print the scores as a table; write them to `out` as JSON, as the API returns them."""
     if out is not None:
         check_output(out)
-    viewer = open_services(settings).viewer
-    answer = evaluation_answer(parameters.evaluation(viewer, run, epoch).judge())
-    print_table(_table(answer))
+    results = evaluation(
+        open_services(settings).viewer,
+        run,
+        epoch,
+        methods or PAPER_METHODS,
+        measures or DEFAULT_MEASURES,
+        layer=layer,
+        count=image_count,
+        seed=seed,
+    ).judge()
+    print_table(_table(results))
     if out is not None:
-        write_file(out, f"{answer.model_dump_json(indent=1)}\n".encode())
+        write_file(out, f"{json.dumps(_document(results), indent=1)}\n".encode())
 
 
-def _table(answer: EvaluationResponse) -> ValueTable:
-    which = f"run {answer.run_id}, epoch {answer.epoch}, {len(answer.images)} images"
-    shown = ValueTable(title=f"Maps of {which}: mean ± standard error")
-    for head in ("measure", "better", "method", "layer", "value", "random", "difference"):
-        numeric = head in ("value", "random", "difference")
-        shown.add_column(head, justify="right" if numeric else "left")
-    for score in sorted(answer.scores, key=lambda score: score.measure):
-        shown.add_values(
-            score.measure,
-            score.better,
+def _table(results: Judged) -> ValueTable:
+    images = f"run {results.run_id}, epoch {results.epoch}, {len(results.images)} images"
+    table = ValueTable(title=f"Maps of {images}: mean ± standard error")
+    for header in ("measure", "better", "method", "layer", *NUMERIC_COLUMNS):
+        table.add_column(header, justify="right" if header in NUMERIC_COLUMNS else "left")
+    for score in sorted(results.scores, key=lambda score: score.measure.name):
+        table.add_values(
+            score.measure.name,
+            score.measure.better,
             score.method,
             score.layer,
-            _words(score.value),
-            _words(score.random),
-            _words(score.difference, "+"),
+            _format_mean(score.value),
+            _format_mean(score.random),
+            _format_mean(score.difference, "+"),
         )
-    return shown
+    return table
 
 
-def _words(mean: MeanResponse, sign: str = "") -> str:
-    if mean.mean is None:
+def _format_mean(mean: Mean, sign: str = "") -> str:
+    if not math.isfinite(mean.mean):
         return "not finite"
-    error = "" if mean.standard_error is None else f" ± {mean.standard_error:.2g}"
-    return f"{mean.mean:{sign}.4g}{error}"
+    error = mean.standard_error
+    suffix = "" if error is None or not math.isfinite(error) else f" ± {error:.2g}"
+    return f"{mean.mean:{sign}.4g}{suffix}"
+
+
+def _document(results: Judged) -> dict[str, object]:
+    """The response of `GET /runs/{run_id}/epochs/{epoch}/evaluation`."""
+    return {
+        "run_id": results.run_id,
+        "epoch": results.epoch,
+        "images": results.images,
+        "seed": results.seed,
+        "scores": [_score_document(score) for score in results.scores],
+    }
+
+
+def _score_document(score: MeasureResult) -> dict[str, object]:
+    return {
+        "method": score.method,
+        "layer": score.layer,
+        "measure": score.measure.name,
+        "better": score.measure.better,
+        "count": score.count,
+        "value": _mean_document(score.value),
+        "random": _mean_document(score.random),
+        "difference": _mean_document(score.difference),
+    }
+
+
+def _mean_document(mean: Mean) -> dict[str, float | None]:
+    """None for a value that JSON cannot represent."""
+    error = mean.standard_error
+    return {
+        "mean": mean.mean if math.isfinite(mean.mean) else None,
+        "standard_error": error if error is not None and math.isfinite(error) else None,
+    }

@@ -1,4 +1,4 @@
-"""The listening socket, and how many connections the process has descriptors for."""
+"""The listening socket, and the limit on connections from the available file descriptors."""
 
 import errno
 import os
@@ -14,21 +14,20 @@ from service.errors import CamreelError, InvalidValue
 BACKLOG = 2048
 MIN_CONNECTIONS = 8
 RESERVED_DESCRIPTORS = 64
-"""For everything but connections: database and journal in each thread, libraries, files, pipes."""
+"""For everything except connections: database and journal per thread, libraries, files, pipes."""
 DESCRIPTORS_PER_WORKER = 4
-ACCEPTED_AHEAD = 16  # beyond the bound: of those that end at the same time nobody knows yet
-TOO_MANY = "as many connections are open as may be"
+ACCEPT_MARGIN = 16  # above the limit: closed connections are counted with a delay
+TOO_MANY_CONNECTIONS = "too many connections"
 LOG_EVERY_SECONDS = 10.0
 
 log = structlog.get_logger()
 
 
 class Listener(socket.socket):
-    """Listens, and closes at once what is far beyond `max_connections` or has no descriptor. Those
-    just beyond it are the protocol's to close.
+    """Closes connections far above `max_connections`, and those without a file descriptor.
 
-    asyncio's own answer to the latter is a traceback for each place in the backlog, and a second in
-    which it accepts nobody.
+    Connections just above `max_connections` are closed by the protocol. Without a descriptor,
+    asyncio would log a traceback per connection in the backlog and stop accepting for a second.
     """
 
     max_connections = 0
@@ -38,7 +37,7 @@ class Listener(socket.socket):
     _spare: int | None = None
 
     def accept(self) -> tuple[socket.socket, object]:
-        """As a socket's; raises BlockingIOError where nobody waits."""
+        """A connection and its address. Raises BlockingIOError if none is pending."""
         while True:
             try:
                 connection, address = super().accept()
@@ -47,48 +46,48 @@ class Listener(socket.socket):
                     raise
                 self._refuse_without_descriptor()
                 continue
-            if self._connections < self.max_connections + ACCEPTED_AHEAD:
+            if self._connections < self.max_connections + ACCEPT_MARGIN:
                 self._connections += 1
                 return connection, address
             connection.close()
-            self.log_refused(TOO_MANY)
+            self.log_refused(TOO_MANY_CONNECTIONS)
 
     def connection_lost(self) -> None:
-        """One that was accepted has ended."""
+        """Count an accepted connection as closed."""
         self._connections -= 1
 
     def reserve(self) -> None:
-        """Keep a descriptor for accepting, and closing, who else would wait for ever."""
+        """Reserve a descriptor for accepting and closing connections when none is left."""
         if self._spare is None:
             with suppress(OSError):
                 self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Close it and the descriptor in reserve."""
-        self._give_spare()
+        """Close the socket and the reserved descriptor."""
+        self._release_spare()
         super().close()
 
     def _refuse_without_descriptor(self) -> None:
-        """Raises BlockingIOError where nobody waits, or nobody can be refused now."""
-        self._give_spare()
+        """Accept and close a connection with the reserved descriptor. Raises BlockingIOError."""
+        self._release_spare()
         try:
             super().accept()[0].close()
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
-                # Another thread took it. The event loop asks again at once: not all too often.
+                # Another thread took the descriptor. The event loop retries immediately.
                 time.sleep(0.01)
             raise BlockingIOError from error
         finally:
             self.reserve()
         self.log_refused("no descriptor is left")
 
-    def _give_spare(self) -> None:
+    def _release_spare(self) -> None:
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
 
     def log_refused(self, reason: str) -> None:
-        """Count a connection that was closed at once, and say so every ten seconds at most."""
+        """Count a refused connection; log the count at most every ten seconds."""
         self._refused += 1
         now = time.monotonic()
         if now - self._logged_at >= LOG_EVERY_SECONDS:
@@ -97,13 +96,13 @@ class Listener(socket.socket):
 
 
 def listen(host: str, port: int, max_connections: int) -> Listener:
-    """A socket that listens. Raises InvalidValue if the port is taken or the host is not ours."""
+    """A listening socket. Raises InvalidValue if the port is taken or the address is not local."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise InvalidValue("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    # asyncio sets it only on sockets that name their protocol; without it a body waits 40 ms.
+    # asyncio sets it only on sockets with a protocol; without it, bodies are delayed by 40 ms.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener = Listener(family, listening.type, fileno=listening.detach())
     listener.max_connections = max_connections
@@ -111,15 +110,15 @@ def listen(host: str, port: int, max_connections: int) -> Listener:
     return listener
 
 
-def connection_bound(max_connections: int, workers: int) -> int:
-    """How many connections there may be: so many, or as the process has descriptors for.
+def connection_limit(max_connections: int, workers: int) -> int:
+    """`max_connections`, or fewer if the process does not have as many file descriptors.
 
-    Raises the limit of open files to what the system allows. Raises CamreelError where not even a
-    few are left.
+    Raises the process's limit on open files to its hard limit. Raises CamreelError if even that
+    leaves fewer than MIN_CONNECTIONS.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        # Some systems name a hard limit that they do not grant.
+        # Some systems report a hard limit that they do not grant.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -128,7 +127,7 @@ def connection_bound(max_connections: int, workers: int) -> int:
     reserved = RESERVED_DESCRIPTORS + DESCRIPTORS_PER_WORKER * workers
     if soft - reserved < MIN_CONNECTIONS:
         raise CamreelError(
-            f"The limit of open files is {soft} (ulimit -n), and the service needs at least "
+            f"The limit on open files is {soft} (ulimit -n); the service needs at least "
             f"{reserved + MIN_CONNECTIONS}."
         )
     if soft - reserved < max_connections:
@@ -137,7 +136,7 @@ def connection_bound(max_connections: int, workers: int) -> int:
 
 
 def open_standard_streams() -> None:
-    """Have no file that is opened later, such as the database, be taken for a standard stream."""
+    """Open closed standard streams, so that no other file gets their descriptors."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)

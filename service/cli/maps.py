@@ -1,36 +1,41 @@
-"""Looking at runs without a service."""
+"""Maps of a run without a service: one picture, an export of many, and blank counts."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from service.api.map_parameters import CamParameters
 from service.cli.terminal import ValueTable, print_line, print_table
 from service.core.cams.methods import PAPER_METHODS
-from service.errors import CamreelError, UnknownName
+from service.core.render.cells import Style
+from service.errors import UnknownName
 from service.files import check_output, write_file
 from service.flows.blanks import count_blanks
 from service.flows.export import export_maps
+from service.flows.heatmaps import Rendering, ScaleName
 from service.flows.services import open_services
-from service.report.document import ReportQuery, run_report
-from service.report.languages import LANGUAGES, Language
+from service.flows.viewing import Query
 from service.settings import Settings
 
 
-def cam(settings: Settings, run: int, epoch: int, asked: dict[str, Any], out: Path) -> None:
-    """Write one heatmap, asked for as the API's parameters ask."""
-    try:
-        parameters = CamParameters.model_validate(asked)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise CamreelError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+def cam(
+    settings: Settings,
+    run: int,
+    epoch: int,
+    out: Path,
+    *,
+    query: Mapping[str, Any],
+    parameters: Sequence[str],
+    rendering: Mapping[str, Any],
+) -> None:
+    """Write one map as PNG. `parameters` are the method's own, such as `samples=16`."""
+    parsed_rendering = _rendering(**rendering)
+    parsed_parameters = dict(text.partition("=")[::2] for text in parameters)
     check_output(out)
     pictures = open_services(settings).pictures
-    rendering = parameters.rendering(parameters.size)
-    picture = pictures.cam(parameters.query(run), epoch, rendering)
+    picture = pictures.cam(
+        Query(run, parameters=parsed_parameters, **query), epoch, parsed_rendering
+    )
     write_file(out, picture.draw())
     row = picture.row()
     peak = f"peak {row.peak:.3g}, " if math.isfinite(row.peak) else ""
@@ -44,49 +49,34 @@ def maps(
     method: str,
     out: Path,
     layer: str | None,
-    images: int | None,
+    image_count: int | None,
 ) -> None:
-    """Write maps as npz."""
+    """Export maps as NPZ."""
     viewer = open_services(settings).viewer
-    written = export_maps(viewer, run, epochs, method, out, layer=layer, count=images)
-    print_line(f"{out}: {written:,} maps")
+    map_count = export_maps(viewer, run, epochs, method, out, layer=layer, count=image_count)
+    print_line(f"{out}: {map_count:,} maps")
 
 
 def blanks(
     settings: Settings, run: int, epsilon: float, epochs: str, methods: Sequence[str]
 ) -> None:
-    """Print the count of a run's blank maps."""
+    """Print the number of blank maps by method and cause."""
     viewer = open_services(settings).viewer
-    table = count_blanks(viewer, run, epochs, epsilon, methods or PAPER_METHODS)
-    shown = ValueTable(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
-    causes = list(next(iter(table.methods.values())).by_cause)
-    for head in ("method", "maps", "blank", *causes):
-        shown.add_column(head, justify="left" if head == "method" else "right")
-    for method, count in table.methods.items():
+    counts = count_blanks(viewer, run, epochs, epsilon, methods or PAPER_METHODS).methods
+    causes = list(next(iter(counts.values())).by_cause)
+    table = ValueTable(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
+    for header in ("method", "maps", "blank", *causes):
+        table.add_column(header, justify="left" if header == "method" else "right")
+    for method, count in counts.items():
         cells = (count.total, count.blank, *(count.by_cause[cause] for cause in causes))
-        shown.add_values(method, *map(str, cells))
-    print_table(shown)
+        table.add_values(method, *map(str, cells))
+    print_table(table)
 
 
-def report(
-    settings: Settings,
-    run: int,
-    epochs: str,
-    methods: Sequence[str],
-    language: str,
-    out: Path | None,
-) -> None:
-    """Write a run's report."""
-    asked = ReportQuery(run, methods or PAPER_METHODS, epochs, _language(language))
-    path = out or Path(f"run-{run}-report.html")
-    check_output(path)
-    content = run_report(open_services(settings).pictures, asked).draw()
-    write_file(path, content)
-    print_line(f"{path}: {len(content):,} bytes")
-
-
-def _language(text: str) -> Language:
-    for language in LANGUAGES:
-        if language == text:
-            return language
-    raise UnknownName("language", text, LANGUAGES)
+def _rendering(*, style: str, scale: str, colormap: str | None, size: int) -> Rendering:
+    """Raises UnknownName."""
+    if style not in set(Style):
+        raise UnknownName("style", style, Style)
+    if scale not in set(ScaleName):
+        raise UnknownName("scale", scale, ScaleName)
+    return Rendering(Style(style), ScaleName(scale), colormap, size)

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the settings that they change."""
+"""Options that several commands share, and the settings that they override."""
 
 import sys
 from pathlib import Path
@@ -7,28 +7,50 @@ from typing import Annotated, Any
 import typer
 
 Port = Annotated[
-    int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
 ]
-State = Annotated[Path | None, typer.Option(help="State folder (CAMREEL_STATE_DIR).")]
-Data = Annotated[Path | None, typer.Option(help="Datasets (CAMREEL_DATA_DIR).")]
-Epochs = Annotated[int, typer.Option(min=1, max=10_000, help="Epochs to train.")]
-RunArgument = Annotated[int, typer.Argument(min=1, help="The run's id.")]
+StateDir = Annotated[
+    Path | None, typer.Option(help="Folder of the database. Default: CAMREEL_STATE_DIR.")
+]
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder of the datasets. Default: CAMREEL_DATA_DIR.")
+]
+EpochCount = Annotated[int, typer.Option(min=1, max=10_000, help="Number of epochs to train.")]
+EpochSelector = Annotated[
+    str, typer.Option(help="Epochs: 7, 1,5,9 or 1:100:2 (start:stop:step, stop included).")
+]
+RunId = Annotated[int, typer.Argument(min=1, help="Id of the run.")]
+EpochNumber = Annotated[int, typer.Argument(min=0, help="Epoch; 0 is the untrained network.")]
+MethodNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="Method with an optional target, such as layer-cam/centered; repeatable. Default: the "
+        "paper's two.",
+    ),
+]
+TestImageCount = Annotated[
+    int | None, typer.Option(help="Use the first N test images. Default: the run's probe images.")
+]
 
 
-def settings_with(**given: Any) -> Any:
-    """The settings, with the options given on the command line in place of the environment's."""
+def load_settings(**options: Any) -> Any:
+    """The settings of the environment, overridden by the options that are not None.
+
+    Exits with a one-line message if a setting is invalid.
+    """
     from pydantic import ValidationError
 
     from service.names import sanitize_line
     from service.settings import Settings
 
     try:
-        return Settings(**{key: value for key, value in given.items() if value is not None})
+        return Settings(**{key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         sys.exit(f"camreel: CAMREEL_{name}: {sanitize_line(first['msg'])}")
     except UnicodeDecodeError:
-        sys.exit("camreel: .env: it is not text in UTF-8")
+        sys.exit("camreel: .env: is not UTF-8 text")
     except OSError as error:
         sys.exit(f"camreel: .env: {error.strerror}")

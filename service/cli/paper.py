@@ -1,4 +1,4 @@
-"""The paper's experiment, done again: runs, sheets, figure 4, and the table of blank maps."""
+"""Reproduction of the paper's experiment: runs, contact sheets, figure 4, and blank counts."""
 
 import json
 from dataclasses import asdict
@@ -9,7 +9,7 @@ from rich.console import Console
 
 from service.cli.progress import follow_all
 from service.cli.terminal import new_console, print_line
-from service.cli.train import snapshot
+from service.cli.train import read_snapshot
 from service.core.cams.maps import CAUSES
 from service.core.images import from_png
 from service.core.render.cells import image_rgb
@@ -38,26 +38,28 @@ from service.store.run_status import RunStatus
 SHEET_CELL_PIXELS = 32
 FIGURE_PIXELS = 224
 METHODS = ("conventional", "proposed")
-PRINTED = "The paper prints 217 (conventional) and 0 (proposed) of 500, and no threshold."
+PAPER_COUNTS_NOTE = (
+    "The paper reports 217 (conventional) and 0 (proposed) of 500, and no threshold."
+)
 
 
 def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int, out: Path) -> None:
-    """Train what is not trained yet in the folder's database, then write all that it shows."""
+    """Train the runs that the folder's database does not have, then write pictures and tables."""
     console = new_console()
     make_private_folder(out, "--out")
     for recipe in recipes:
         if recipe not in RECIPES:
             raise UnknownName("recipe", recipe, RECIPES)
-    asked = [(recipe, seed) for seed in seeds for recipe in recipes or RECIPES]
+    experiments = [(recipe, seed) for seed in seeds for recipe in recipes or RECIPES]
     services = open_services(settings)
     try:
-        specs = [paper_spec(recipe, seed, epochs) for recipe, seed in asked]
+        specs = [paper_spec(recipe, seed, epochs) for recipe, seed in experiments]
         ids = paper_runs(services.store, services.executor, services.workspace, specs)
         _wait(console, services, ids)
     finally:
         services.executor.close()
     blocks: list[BlankBlock] = []
-    for (recipe, seed), run_id in zip(asked, ids, strict=True):
+    for (recipe, seed), run_id in zip(experiments, ids, strict=True):
         folder = out / f"{recipe}-seed{seed}"
         make_folder(folder, "--out")
         write_pictures(services, run_id, folder)
@@ -69,18 +71,19 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
 
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
     follow_all(
-        console, {f"run {run_id}": partial(snapshot, services.viewer, run_id) for run_id in ids}
+        console,
+        {f"run {run_id}": partial(read_snapshot, services.viewer, run_id) for run_id in ids},
     )
     for run_id in ids:
         with services.store.read_session() as session:
             run = runs.get(session, run_id)
         if run.status != RunStatus.SUCCEEDED:
-            why = f" ({run.error.type}): {run.error.detail}" if run.error else ""
-            raise CamreelError(f"Run {run_id} {run.status}{why}")
+            cause = f" ({run.error.type}): {run.error.detail}" if run.error else ""
+            raise CamreelError(f"Run {run_id} {run.status}{cause}")
 
 
 def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
-    """Both contact sheets of a run, and figure 4 where the run has a cell for it."""
+    """Write both contact sheets of a run, and figure 4 if the run has a suitable example."""
     pictures = services.pictures
     for method in METHODS:
         sheet = pictures.sheet(Query(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
@@ -99,17 +102,17 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
 
 
 def write_table(blocks: list[BlankBlock], out: Path) -> None:
-    """The counts as Markdown, JSON and PNG."""
-    heads = ["recipe", "epochs", "threshold"]
+    """Write the blank counts as Markdown, JSON and PNG."""
+    headers = ["recipe", "epochs", "threshold"]
     for method in METHODS:
-        heads += [f"{method}: blank", " / ".join(CAUSES)]
+        headers += [f"{method}: blank", " / ".join(CAUSES)]
     rows = [row for block in blocks for row in _rows(block)]
-    lines = [_markdown(heads), _markdown(["---"] * len(heads)), *map(_markdown, rows)]
-    write_file(out / "blanks.md", "\n".join([*lines, "", PRINTED, ""]).encode())
+    lines = [_markdown(headers), _markdown(["---"] * len(headers)), *map(_markdown, rows)]
+    write_file(out / "blanks.md", "\n".join([*lines, "", PAPER_COUNTS_NOTE, ""]).encode())
     text = json.dumps([asdict(block) for block in blocks], indent=1)
     write_file(out / "blanks.json", f"{text}\n".encode())
-    title = "Blank maps by threshold (peak of equation 2 at most so much) and cause"
-    write_file(out / "blanks.png", render_table(title, heads, rows))
+    title = "Blank maps by threshold (on the peak of equation 2) and cause"
+    write_file(out / "blanks.png", render_table(title, headers, rows))
 
 
 def _rows(block: BlankBlock) -> list[list[str]]:
@@ -121,13 +124,13 @@ def _rows(block: BlankBlock) -> list[list[str]]:
                 f"{block.recipe}, seed {block.seed}",
                 block.epochs,
                 f"{epsilon:.0e}" if epsilon else "0",
-                *(words for count in counts for words in _count(count)),
+                *(cell for count in counts for cell in _count_cells(count)),
             ]
         )
     return rows
 
 
-def _count(count: BlankCount) -> tuple[str, str]:
+def _count_cells(count: BlankCount) -> tuple[str, str]:
     return f"{count.blank} of {count.total}", " / ".join(map(str, count.by_cause.values()))
 
 

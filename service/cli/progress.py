@@ -1,4 +1,4 @@
-"""Following runs on the terminal: bars there, one line an epoch where output is piped."""
+"""Progress of runs: bars on a terminal, one line per epoch if the output is piped."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -10,35 +10,36 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from service.cli.terminal import print_line
+from service.store.run_status import TERMINAL_STATUSES
 
 POLL_SECONDS = 0.25
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A run as it stands. `blanks` is (blank, total) by method, over the epochs so far."""
+    """The state of a run. `blanks` has (blank, total) by method, over the completed epochs."""
 
     status: str
     epochs_done: int
     epochs_total: int
-    epoch_share: float  # of the current epoch, 0..1
+    epoch_fraction: float  # of the current epoch, 0..1
     train_loss: float | None
     test_accuracy: float | None
     blanks: dict[str, tuple[int, int]]
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether the run has reached a terminal status."""
-        return self.status in ("succeeded", "failed", "cancelled")
+        return self.status in TERMINAL_STATUSES
 
     @property
     def epochs_completed(self) -> float:
-        """Epochs so far, with the share of the current one."""
-        return max(0, self.epochs_done) + (0 if self.ended else self.epoch_share)
+        """Completed epochs plus the fraction of the current one."""
+        return max(0, self.epochs_done) + (0 if self.has_ended else self.epoch_fraction)
 
     @property
-    def measures(self) -> str:
-        """Loss, accuracy and blank maps of the last epoch; the status before there are any."""
+    def metrics_text(self) -> str:
+        """Loss, accuracy and blank maps of the last epoch; the status before the first epoch."""
         parts = []
         if self.train_loss is not None:
             parts.append(f"loss {self.train_loss:.4f}")
@@ -52,7 +53,7 @@ class Snapshot:
 
 
 def follow(console: Console, snapshot: Callable[[], Snapshot]) -> Snapshot:
-    """Show a run until it ends; its last snapshot."""
+    """Show a run's progress until it ends; its last snapshot."""
     (last,) = follow_all(console, {"": snapshot}).values()
     return last
 
@@ -60,19 +61,19 @@ def follow(console: Console, snapshot: Callable[[], Snapshot]) -> Snapshot:
 def follow_all(
     console: Console, snapshots: Mapping[str, Callable[[], Snapshot]]
 ) -> dict[str, Snapshot]:
-    """Show runs, by their labels, until all have ended; their last snapshots by label."""
+    """Show the progress of labeled runs until all have ended; their last snapshots by label."""
     display = _Bars(console, snapshots) if console.is_terminal else _Lines(console)
     with display:
         while True:
             latest = {label: take_snapshot() for label, take_snapshot in snapshots.items()}
             display.show(latest)
-            if all(snapshot.ended for snapshot in latest.values()):
+            if all(snapshot.has_ended for snapshot in latest.values()):
                 return latest
             time.sleep(POLL_SECONDS)
 
 
 class _Bars:
-    """One moving bar a run; the measures have a line below, where 80 columns do not cut them."""
+    """A progress bar for each run. Metrics are on lines of their own: they need the width."""
 
     def __init__(self, console: Console, labels: Iterable[str]) -> None:
         self._progress = Progress(
@@ -99,12 +100,14 @@ class _Bars:
                 total=snapshot.epochs_total,
                 completed=round(snapshot.epochs_completed, 2),
             )
-        measures = [Text(f"{_prefix(label)}{one.measures}") for label, one in latest.items()]
-        self._live.update(Group(self._progress, *measures))
+        lines = [
+            Text(f"{_prefix(label)}{snapshot.metrics_text}") for label, snapshot in latest.items()
+        ]
+        self._live.update(Group(self._progress, *lines))
 
 
 class _Lines:
-    """One line for each epoch and each change of status."""
+    """A line for each epoch and each change of status."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -123,8 +126,8 @@ class _Lines:
                 self._shown[label] = state
                 epoch = f"epoch {max(0, snapshot.epochs_done)}/{snapshot.epochs_total}"
                 line = f"{_prefix(label)}{epoch}  {snapshot.status}"
-                if snapshot.measures != snapshot.status:
-                    line += f"  {snapshot.measures}"
+                if snapshot.metrics_text != snapshot.status:
+                    line += f"  {snapshot.metrics_text}"
                 print_line(line, console=self._console)
 
 

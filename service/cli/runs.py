@@ -19,7 +19,7 @@ from service.store.store import open_store
 def list_runs(
     settings: Settings, status: str | None, tag: str | None, limit: int, *, as_json: bool
 ) -> None:
-    """Print the newest runs, one line each, or as a JSON array."""
+    """Print the newest runs as a table or as a JSON array."""
     if status is not None and status not in list(RunStatus):
         raise UnknownName("status", status, RunStatus)
     with open_store(settings.database, settings.blobs) as store:
@@ -61,20 +61,22 @@ def _document(run: Run, accuracy: float | None) -> dict[str, object]:
 
 
 def cancel(settings: Settings, run_id: int) -> None:
-    """Cancel a run, whoever trains it; its epochs stay."""
+    """Cancel a run in whichever process it trains; its completed epochs are kept."""
     from service.flows import runs as run_flows
 
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         run = run_flows.cancel_run(store, run_id)
-    ends = "is cancelled" if run.status == RunStatus.CANCELLED else "ends after its current batch"
-    print_line(f"Run {run_id} {ends}; its epochs stay.")
+    outcome = (
+        "is cancelled" if run.status == RunStatus.CANCELLED else "ends after its current batch"
+    )
+    print_line(f"Run {run_id} {outcome}. Its completed epochs are kept.")
 
 
 def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> None:
-    """Delete runs with their checkpoints and maps; a terminal is asked first.
+    """Delete runs with their checkpoints and maps, after a confirmation on a terminal.
 
-    Runs that are missing or running are all reported before any is deleted.
+    If one of the runs is missing or running, none is deleted. Raises RunNotFound, RunConflict.
     """
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
@@ -82,20 +84,20 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
             targets = {run_id: runs.get(session, run_id) for run_id in run_ids}
         for run_id, run in targets.items():
             if run.status == RunStatus.RUNNING:
-                raise RunConflict(f"Run {run_id} is running; first: camreel cancel {run_id}")
+                raise RunConflict(f"Run {run_id} is running. First run: camreel cancel {run_id}")
         if not confirmed:
             _confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])
         for run_id in targets:
             delete_run(store, run_id)
             print_line(f"Run {run_id} is deleted.")
-        # No service may be there to free their space in the background.
+        # A service would do this in the background, but none may be running.
         DeletedRunCleaner(store).free()
 
 
 def _confirm(labels: Sequence[str]) -> None:
-    """Raises CamreelError unless the person at the terminal agrees."""
+    """Raises CamreelError unless the user confirms on the terminal."""
     if not sys.stdin.isatty():
-        raise CamreelError("Deleting cannot be undone: confirm it with --yes.")
+        raise CamreelError("Deletion cannot be undone. Confirm it with --yes.")
     answer = input(
         f"Delete {sanitize_line(', '.join(labels))} with all checkpoints and maps? [y/N] "
     )

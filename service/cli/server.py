@@ -11,8 +11,8 @@ import uvicorn
 
 from service import logs
 from service.app import create_app
-from service.cli.connections import Patience, protocol_with
-from service.cli.listener import BACKLOG, Listener, connection_bound, listen, open_standard_streams
+from service.cli.connections import ConnectionTimeouts, new_protocol_class
+from service.cli.listener import BACKLOG, Listener, connection_limit, listen, open_standard_streams
 from service.cli.shutdown import ShutdownWatchdog
 from service.detached_stream import detach_stderr
 from service.errors import CamreelError, FileRefused, InvalidValue
@@ -27,66 +27,66 @@ GRACE_SECONDS = 2
 
 
 class Server(uvicorn.Server):
-    """Tells when it answers, and when it is about to end."""
+    """Calls back when it is ready and when its shutdown begins."""
 
     def __init__(
         self,
         config: uvicorn.Config,
-        answers: Callable[[], None],
-        ends: Callable[[], None],
+        on_ready: Callable[[], None],
+        on_shutdown: Callable[[], None],
         watchdog: ShutdownWatchdog,
     ) -> None:
         super().__init__(config)
         self.watchdog = watchdog
-        self._answers = answers
-        self._ends = ends
+        self._on_ready = on_ready
+        self._on_shutdown = on_shutdown
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, then the call."""
+        """Start, then call `on_ready`."""
         await super().startup(sockets)
         if self.started:
-            self._answers()
+            self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """As uvicorn's, after the call: it waits for open answers, and a stream has no end."""
-        self._ends()
+        """Call `on_shutdown`, then shut down: uvicorn waits for open responses."""
+        self._on_shutdown()
         await super().shutdown(sockets)
-        # uvicorn raises the signal that ended it once more.
+        # uvicorn raises the signal that it received again.
         self.watchdog.ignore_signals()
 
 
 def serve(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM."""
     prepare_process()
-    _look_before(settings)
-    listening = listen_for(settings, settings.port)
-    address = address_of(listening)
+    _prepare_database(settings)
+    listener = open_listener(settings, settings.port)
+    address = base_url(listener)
 
     def print_address() -> None:
-        # Nobody may read it.
+        # Standard output may be closed.
         with suppress(OSError):
-            print(f"Camreel answers at {address}  (API: {address}/docs)", flush=True)  # noqa: T201
+            print(f"Camreel is running at {address}  (API: {address}/docs)", flush=True)  # noqa: T201
 
-    server = _server(settings, listening, print_address)
+    server = _new_server(settings, listener, print_address)
     server.watchdog.watch_signals()
-    server.run(sockets=[listening])
+    server.run(sockets=[listener])
     if not server.started:
         sys.exit(1)
 
 
 @contextmanager
-def serving(settings: Settings, listening: Listener) -> Iterator[str]:
-    """A server in a thread for the time of a block; gives its address once it answers."""
-    _look_before(settings)
-    answers = threading.Event()
-    server = _server(settings, listening, answers.set)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+def serve_in_thread(settings: Settings, listener: Listener) -> Iterator[str]:
+    """Serve in a thread within a block; yields the base URL once the server is ready."""
+    _prepare_database(settings)
+    ready = threading.Event()
+    server = _new_server(settings, listener, ready.set)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    while not answers.wait(0.05):
+    while not ready.wait(0.05):
         if not thread.is_alive():
             raise CamreelError("The service did not start.")
     try:
-        yield address_of(listening)
+        yield base_url(listener)
     finally:
         server.watchdog.begin()
         server.should_exit = True
@@ -95,49 +95,49 @@ def serving(settings: Settings, listening: Listener) -> Iterator[str]:
 
 
 def prepare_process() -> None:
-    """Have neither logs nor files wait for, or be taken for, standard streams."""
+    """Configure logging and standard streams so that a slow reader of them never blocks."""
     open_standard_streams()
     logs.configure()
     detach_stderr()
 
 
-def listen_for(settings: Settings, port: int) -> Listener:
-    """A socket that listens where the settings say. Raises CamreelError."""
-    bound = connection_bound(settings.max_connections, settings.max_parallel_runs)
-    return listen(settings.host, port, bound)
+def open_listener(settings: Settings, port: int) -> Listener:
+    """A socket that listens on the settings' host. Raises CamreelError."""
+    limit = connection_limit(settings.max_connections, settings.max_parallel_runs)
+    return listen(settings.host, port, limit)
 
 
-def address_of(listening: socket.socket) -> str:
-    """The address that a browser takes."""
-    host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  every address
+def base_url(listener: socket.socket) -> str:
+    """The URL that a browser on this machine can open."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  all interfaces
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _look_before(settings: Settings) -> None:
-    """Before the server, so that what keeps it from starting is one line, and no traceback.
+def _prepare_database(settings: Settings) -> None:
+    """Create the schema and bootstrap token; check access, before uvicorn would log a traceback.
 
-    Raises SchemaMismatch, and InvalidValue for an address beyond this machine without a token.
+    Raises SchemaMismatch, and InvalidValue for an address that is not loopback without a token.
     """
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         if settings.bootstrap_token_file is not None:
-            access.bootstrap(store, _secret_of(settings.bootstrap_token_file))
+            access.bootstrap(store, _read_bootstrap_token(settings.bootstrap_token_file))
         access.require_token_beyond_loopback(store, settings.host)
 
 
-def _secret_of(file: Path) -> str:
+def _read_bootstrap_token(file: Path) -> str:
     try:
         return read_file(file, MAX_TOKEN_BYTES).decode().strip()
     except (FileRefused, UnicodeDecodeError) as error:
-        raise InvalidValue("bootstrap_token_file", "it is not there, or not to be read") from error
+        raise InvalidValue("bootstrap_token_file", "is missing or cannot be read") from error
 
 
-def _server(settings: Settings, listening: Listener, answers: Callable[[], None]) -> Server:
+def _new_server(settings: Settings, listener: Listener, on_ready: Callable[[], None]) -> Server:
     app = create_app(settings)
 
     def end_streams() -> None:
-        # Not there if the application did not start.
+        # Missing if the application did not start.
         if services := getattr(app.state, "services", None):
             services.event_broker.close()
 
@@ -151,13 +151,13 @@ def _server(settings: Settings, listening: Listener, answers: Callable[[], None]
         log_level="warning",
         access_log=False,
         server_header=False,
-        # Their word on who asks and by which scheme; without a trusted one, nobody's.
+        # X-Forwarded-* headers count only if they come from these proxies.
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=settings.idle_seconds,
-        loop="asyncio",  # uvloop accepts by itself, past the listener
+        loop="asyncio",  # uvloop would not call Listener.accept
         backlog=BACKLOG,
-        http=protocol_with(Patience.of(settings), listening),
+        http=new_protocol_class(ConnectionTimeouts.from_settings(settings), listener),
     )
-    return Server(config, answers, end_streams, ShutdownWatchdog(abort))
+    return Server(config, on_ready, end_streams, ShutdownWatchdog(abort))

@@ -1,4 +1,4 @@
-"""An end within bounded time after SIGTERM or SIGINT, whatever hangs; a second signal forces it."""
+"""Shutdown within bounded time after SIGTERM or SIGINT; a second signal forces it."""
 
 import os
 import signal
@@ -10,71 +10,71 @@ from collections.abc import Callable
 import structlog
 
 SHUTDOWN_SECONDS = 9.0
-"""Below the ten seconds after which Docker kills; an orderly end takes a fraction of it."""
+"""Below the ten seconds after which Docker kills; a clean shutdown takes a fraction of it."""
 
 REPEAT_SECONDS = 0.5
-"""A signal so soon after the first is the same one: a terminal and `make` send one each."""
+"""A signal this soon after the first is not a second one: the terminal and `make` send one each."""
 
 ABORT_SECONDS = 2.0
-CANCELLED = 0  # no signal has this number
+CANCEL = 0  # not the number of any signal
 SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 log = structlog.get_logger()
 
 
 class ShutdownWatchdog:
-    """Exits the process when its end, begun by a signal or by `begin`, does not end.
+    """Exits the process if its shutdown, begun by a signal or by `begin`, does not finish in time.
 
-    The interpreter writes each signal to a socket at once, even while the main thread is in a call
-    that does not return, and a thread reads them there.
+    The interpreter writes signal numbers to a socket immediately, even while the main thread is
+    blocked in a call. A thread reads them from the socket.
     """
 
     def __init__(self, abort: Callable[[], None]) -> None:
-        """`abort` ends what would outlive the process; it may hang."""
+        """`abort` stops what would outlive the process; it may block."""
         self._abort = abort
-        self._received, self._sender = socket.socketpair()
+        self._receiver, self._sender = socket.socketpair()
         self._sender.setblocking(False)
         self._watches_signals = False
         threading.Thread(target=self._watch, name="shutdown", daemon=True).start()
 
     def watch_signals(self) -> None:
-        """Begin with a signal. The main thread calls it."""
+        """Begin at the next signal. Must be called in the main thread."""
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         self._watches_signals = True
 
     def ignore_signals(self) -> None:
-        """From now on a signal forces nothing, and the deadline stays."""
+        """Do not force the shutdown at further signals; keep the deadline."""
         if self._watches_signals:
             signal.set_wakeup_fd(-1)
 
     def begin(self) -> None:
-        """Begin as if by SIGTERM."""
+        """Begin as if SIGTERM had been received."""
         self._sender.send(bytes([signal.SIGTERM]))
 
     def cancel(self) -> None:
-        """Do not exit: the end has come, and the process goes on."""
-        self._sender.send(bytes([CANCELLED]))
+        """Do not exit: the shutdown is complete and the process continues."""
+        self._sender.send(bytes([CANCEL]))
 
     def _watch(self) -> None:
-        number = self._next()
-        began = time.monotonic()
-        while (left := began + SHUTDOWN_SECONDS - time.monotonic()) > 0:
-            self._received.settimeout(left)
+        number = self._next_signal()
+        started = time.monotonic()
+        while (remaining := started + SHUTDOWN_SECONDS - time.monotonic()) > 0:
+            self._receiver.settimeout(remaining)
             try:
-                if self._next() == CANCELLED:
+                if self._next_signal() == CANCEL:
                     return
             except TimeoutError:
                 break
-            if time.monotonic() - began > REPEAT_SECONDS:
+            if time.monotonic() - started > REPEAT_SECONDS:
                 break
-        log.warning("shutdown forced", seconds=round(time.monotonic() - began, 1))
-        aborting = threading.Thread(target=self._abort, daemon=True)
-        aborting.start()
-        aborting.join(ABORT_SECONDS)
-        # As a shell tells of a process that a signal ended.
+        log.warning("shutdown forced", seconds=round(time.monotonic() - started, 1))
+        abort_thread = threading.Thread(target=self._abort, daemon=True)
+        abort_thread.start()
+        abort_thread.join(ABORT_SECONDS)
+        # The exit status that shells use for a process ended by a signal.
         os._exit(128 + number)
 
-    def _next(self) -> int:
-        while (number := self._received.recv(1)[0]) not in SIGNALS | {CANCELLED}:
+    def _next_signal(self) -> int:
+        while (number := self._receiver.recv(1)[0]) not in SIGNALS | {CANCEL}:
             pass
         return number

@@ -1,6 +1,7 @@
-"""Looking after a store: backups, runs as files, the doctor, and free space."""
+"""Maintenance of the store: export and import of runs, backup, doctor, compaction."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from service.cli.terminal import print_line
@@ -15,70 +16,75 @@ from service.store.storage_quota import StorageLimits
 from service.store.store import Store
 
 
-def export(settings: Settings, run: int, out: Path) -> None:
-    """Write a run to a file."""
-    store = _store(settings)
+def export_to_file(settings: Settings, run: int, out: Path) -> None:
+    """Export a run."""
+    store = _open(settings)
     size = export_run(store, run, out)
     print_line(f"{out}: run {run}, {size:,} bytes")
 
 
-def import_(settings: Settings, file: Path) -> None:
-    """Take a run in from a file."""
-    run = import_run(_store(settings), file)
-    assert run.origin is not None  # noqa: S101  it was just given one
-    print_line(f"Run {run.id} is run {run.origin['run_id']} of {file}")
+def import_from_file(settings: Settings, file: Path) -> None:
+    """Import a run under a new id."""
+    run = import_run(_open(settings), file)
+    assert run.origin is not None  # noqa: S101  set by the import
+    print_line(f"Imported run {run.origin['run_id']} of {file} as run {run.id}")
 
 
 def backup(settings: Settings, out: Path) -> None:
-    """Copy the store."""
-    store = _store(settings)
+    """Copy the store and verify the copy."""
+    store = _open(settings)
     back_up(store, out)
     kind = "a folder: database and blobs" if store.blobs.is_external else "a database"
     print_line(f"{out}: {kind}, verified")
 
 
 def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
-    """Print what is wrong, one line a finding; the exit status."""
-    examined = examine(_open(settings), repair=repair)
-    lines = [
+    """Print one line for each finding, or all as JSON; the exit status."""
+    examined = examine(_open_unchecked(settings), repair=repair)
+    findings = [
         {
-            "check": one.check,
-            "severity": str(one.finding.severity),
-            "run_id": one.finding.run,
-            "epoch": one.finding.epoch,
-            "finding": one.finding.words,
-            "repaired": one.repaired,
+            "check": result.check,
+            "severity": str(result.finding.severity),
+            "run_id": result.finding.run,
+            "epoch": result.finding.epoch,
+            "finding": result.finding.words,
+            "repaired": result.repaired,
         }
-        for one in examined.found
+        for result in examined.found
     ]
     if as_json:
-        print(json.dumps({"status": examined.status, "findings": lines}))  # noqa: T201
+        print(json.dumps({"status": examined.status, "findings": findings}))  # noqa: T201
         return examined.status
-    for line in lines:
-        keys = {"run": "run_id", "epoch": "epoch"}
-        where = [f"{name} {line[key]}" for name, key in keys.items() if line[key] is not None]
-        place = f"{', '.join(where)}: " if where else ""
-        mended = " [repaired]" if line["repaired"] else ""
-        print_line(f"{line['severity']}: {line['check']}: {place}{line['finding']}{mended}")
-    if not lines:
-        print_line("Nothing is wrong.")
+    for finding in findings:
+        print_line(_finding_line(finding))
+    if not findings:
+        print_line("No problems found.")
     return examined.status
 
 
+def _finding_line(finding: Mapping[str, object]) -> str:
+    keys = {"run": "run_id", "epoch": "epoch"}
+    subject = [f"{name} {finding[key]}" for name, key in keys.items() if finding[key] is not None]
+    prefix = f"{', '.join(subject)}: " if subject else ""
+    suffix = " [repaired]" if finding["repaired"] else ""
+    return f"{finding['severity']}: {finding['check']}: {prefix}{finding['finding']}{suffix}"
+
+
 def compact(settings: Settings) -> None:
-    """Free what deleted runs still take, and return all free space to the disk."""
-    store = _store(settings)
+    """Remove the remains of deleted runs and return all free space to the file system."""
+    store = _open(settings)
     DeletedRunCleaner(store).free()
     disk_space.compact(store.engine)
-    print_line("The database is compact; from now on deleted runs give their space back.")
+    print_line("The database is compact. From now on, deleting runs returns their space.")
 
 
-def _store(settings: Settings) -> Store:
-    store = _open(settings)
+def _open(settings: Settings) -> Store:
+    """The store, whose schema is created if it is empty. Raises SchemaMismatch."""
+    store = _open_unchecked(settings)
     schema.ensure(store)
     return store
 
 
-def _open(settings: Settings) -> Store:
-    bounds = StorageLimits(settings.quota_bytes, settings.min_free_bytes)
-    return Store.open(settings.database, settings.blobs, bounds)
+def _open_unchecked(settings: Settings) -> Store:
+    limits = StorageLimits(settings.quota_bytes, settings.min_free_bytes)
+    return Store.open(settings.database, settings.blobs, limits)

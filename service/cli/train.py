@@ -1,4 +1,4 @@
-"""Training without a service: the same flow, in this process, into the same database."""
+"""Training in this process, without a service, into the same database."""
 
 import json
 import threading
@@ -10,6 +10,7 @@ from rich.console import Console
 
 from service.cli.progress import Snapshot, follow
 from service.cli.terminal import new_console, print_line
+from service.core.cams.maps import DEFAULT_EPSILON
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
 from service.files import read_file
@@ -25,79 +26,87 @@ from service.store.runs import Run
 MAX_SPEC_BYTES = 2**20
 
 
-def train(settings: Settings, path: Path | None, changes: list[str]) -> None:
-    """Train the spec of a JSON file, or the paper's, with changes such as `epochs=5`."""
+def train(settings: Settings, path: Path | None, overrides: list[str]) -> None:
+    """Train the spec of a JSON file, or the default, with overrides such as `epochs=5`."""
     console = new_console()
-    spec = _spec(path, changes)
+    spec = _read_spec(path, overrides)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
     run, _ = run_flows.create_run(services.store, services.executor, spec)
     print_line(f"Run {run.id} in {services.store.label}", console=console)
-    _train_here(services, console, run)
+    _train(services, console, run)
 
 
-def _train_here(services: ServiceSet, console: Console, run: Run) -> None:
+def _train(services: ServiceSet, console: Console, run: Run) -> None:
+    """Train in a thread and show the progress. Ctrl-C cancels. Raises CamreelError on failure."""
     run_id = run.id
-    here = (services.store, services.executor, services.workspace, run)
-    worker = threading.Thread(target=dispatch_run, args=here)
+    worker = threading.Thread(
+        target=dispatch_run,
+        args=(services.store, services.executor, services.workspace, run),
+    )
     worker.start()
     try:
-        follow(console, lambda: snapshot(services.viewer, run_id))
+        follow(console, lambda: read_snapshot(services.viewer, run_id))
     except KeyboardInterrupt:
-        print_line("Cancelling; the epochs so far stay.", console=console)
+        print_line("Cancelling. The completed epochs are kept.", console=console)
         try:
             run_flows.cancel_run(services.store, run_id)
         except RunConflict:
-            print_line("It had ended already.", console=console)
+            print_line("The run has already ended.", console=console)
     worker.join()
     with services.store.read_session() as session:
-        ended = runs.get(session, run_id)
-    if ended.error:
-        raise CamreelError(f"Run {run_id} failed ({ended.error.type}): {ended.error.detail}")
-    print_line(f"Run {run_id} {ended.status} with {ended.epochs_done} epochs.", console=console)
+        run = runs.get(session, run_id)
+    if run.error:
+        raise CamreelError(f"Run {run_id} failed ({run.error.type}): {run.error.detail}")
+    print_line(f"Run {run_id} {run.status} with {run.epochs_done} epochs.", console=console)
 
 
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
-    """Train a run that has ended on from its last epoch, here."""
+    """Resume a run that has ended from its last epoch, until `epochs_total`."""
     services = open_services(settings.model_copy(update={"executor": "inline"}))
     run = run_flows.extend_run(services.store, run_id, epochs_total, executor=services.executor)
-    _train_here(services, new_console(), run)
+    _train(services, new_console(), run)
 
 
-def snapshot(viewer: Viewer, run_id: int) -> Snapshot:
-    """A run as it stands in the store."""
+def read_snapshot(viewer: Viewer, run_id: int) -> Snapshot:
+    """The current progress of a run."""
     with viewer.store.read_session() as session:
         run = runs.get(session, run_id)
         done = run.epochs_done
-        measures = epochs.get(session, run_id, done).metrics if done >= 0 else None
-    counts = count_blanks(viewer, run_id, "1:", 1e-7).methods if done >= 1 else {}
+        metrics = epochs.get(session, run_id, done).metrics if done >= 0 else None
+    counts = count_blanks(viewer, run_id, "1:", DEFAULT_EPSILON).methods if done >= 1 else {}
     return Snapshot(
         status=run.status,
         epochs_done=done,
         epochs_total=run.epochs_total,
-        epoch_share=run.images_seen / run.spec["samples_per_epoch"],
-        train_loss=measures.train_loss if measures else None,
-        test_accuracy=measures.test_accuracy if measures else None,
+        epoch_fraction=run.images_seen / run.spec["samples_per_epoch"],
+        train_loss=metrics.train_loss if metrics else None,
+        test_accuracy=metrics.test_accuracy if metrics else None,
         blanks={name: (count.blank, count.total) for name, count in counts.items()},
     )
 
 
-def _spec(path: Path | None, changes: list[str]) -> RunSpec:
+def _read_spec(path: Path | None, overrides: list[str]) -> RunSpec:
+    """Raises CamreelError for a file that is not JSON and for invalid settings."""
     try:
         values: dict[str, Any] = json.loads(read_file(path, MAX_SPEC_BYTES)) if path else {}
     except ValueError as error:
         raise CamreelError(f"{path} cannot be read as JSON: {error}") from error
-    for change in changes:
-        name, _, text = change.partition("=")
-        *parents, last = name.split(".")
-        inside = values
-        for parent in parents:
-            inside = inside.setdefault(parent, {})
-        try:
-            inside[last] = json.loads(text)
-        except ValueError:
-            inside[last] = text
+    for override in overrides:
+        _apply(override, values)
     try:
         return RunSpec.model_validate(values)
     except ValidationError as error:
         lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise CamreelError("; ".join(lines)) from error
+
+
+def _apply(override: str, values: dict[str, Any]) -> None:
+    """Set a value such as `optimizer.name=sgd`; JSON if it is valid JSON, otherwise a string."""
+    name, _, text = override.partition("=")
+    *parents, key = name.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    try:
+        values[key] = json.loads(text)
+    except ValueError:
+        values[key] = text

@@ -20,6 +20,7 @@ from service.store import runs
 from service.store.epochs import Epoch
 from service.store.images import StoredImage
 
+MAX_IMAGES = 1000
 EVALUATION_VERSION = 1
 """Part of every evaluation's etag: raised when the same request would give another answer."""
 
@@ -80,6 +81,8 @@ def evaluation(
     On the run's probes, or the first `count` test images of its dataset, each for its own label.
     Raises RunNotFound, EpochNotFound, ImageNotFound, UnknownName, InvalidValue, DatasetUnavailable.
     """
+    if count is not None and not 1 <= count <= MAX_IMAGES:
+        raise InvalidValue("images", f"must be 1 to {MAX_IMAGES}")
     spec, probes = _run(viewer, run_id)
     explainers = [_explainer(viewer, spec, text, layer) for text in methods]
     rules = [get_measure(name) for name in measures]

@@ -38,11 +38,11 @@ def test_demo_without_data_or_network_says_so_and_draws_the_embedded_digits(
 ) -> None:
     done = camreel(tmp_path, "demo", "--epochs", "2", "--samples", "2000", "--exit", **NO_NETWORK)
     assert done.returncode == 0, done.stderr
-    assert "It has 1,500 images to train" in done.stdout
+    assert "It has 1,500 training images" in done.stdout
     (said,) = [line for line in done.stdout.splitlines() if "UCI digits instead" in line]
     assert "MNIST" in said
     assert "blank: conventional" in done.stdout
-    address = re.search(r"Camreel answers at (http://\S+)", done.stdout)
+    address = re.search(r"Camreel is running at (http://\S+)", done.stdout)
     assert address is not None
     assert f"{address[1]}/runs/1/epochs/2/cam?method=proposed" in done.stdout
     sheets = sorted((tmp_path / "camreel-data" / "demo").glob("*.png"))

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
-from service.cli.listener import connection_bound
+from service.cli.listener import connection_limit
 from tests.conftest import Service
 
 HEADER_SECONDS, IDLE_SECONDS = 1, 2
@@ -64,7 +64,7 @@ def seconds_until_closed(one: socket.socket) -> float:
 def test_a_thousand_idle_sockets_and_two_hundred_half_requests_are_in_nobodys_way(
     patient: Service,
 ) -> None:
-    connection_bound(1, 1)  # as many descriptors as the system allows
+    connection_limit(1, 1)  # as many descriptors as the system allows
     with (
         sockets(patient, 1000) as idle,
         sockets(patient, 100, HALF_HEAD) as heads,

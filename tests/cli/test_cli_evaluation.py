@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from service.api.resources.evaluation import EvaluationResponse
 from tests.cli.test_cli_commands import camreel, refusal
 
 # Two threads for tensors this small take longer than one, most of all beside other tests.
@@ -31,6 +32,7 @@ def test_maps_are_judged_into_a_table_and_a_file(tmp_path: Path) -> None:
         for method in ("layer-cam/centered", "proposed")
         for measure in ("insertion", "complexity")
     ]
+    assert EvaluationResponse.model_validate(table).model_dump() == table
 
 
 @pytest.mark.parametrize(

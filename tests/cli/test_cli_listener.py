@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.cli.listener import ACCEPTED_AHEAD, Listener, connection_bound, listen
+from service.cli.listener import ACCEPT_MARGIN, Listener, connection_limit, listen
 from service.errors import CamreelError
 from tests.conftest import CAMREEL, Service
 
@@ -139,7 +139,7 @@ def test_who_waits_when_no_descriptor_is_left_is_refused_and_others_are_accepted
 
 
 def test_one_more_is_accepted_as_soon_as_one_has_ended(listener: Listener) -> None:
-    listener.max_connections = 1 - ACCEPTED_AHEAD
+    listener.max_connections = 1 - ACCEPT_MARGIN
     with ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(socket.create_connection(listener.getsockname(), 5))
@@ -159,6 +159,6 @@ def test_there_are_as_many_connections_as_descriptors_allow(monkeypatch, limit, 
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     if bound is None:
         with pytest.raises(CamreelError, match="open files is 70"):
-            connection_bound(500, 1)
+            connection_limit(500, 1)
     else:
-        assert connection_bound(500, 1) == bound
+        assert connection_limit(500, 1) == bound

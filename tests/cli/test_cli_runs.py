@@ -131,7 +131,7 @@ def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> Non
     )
     output = io.StringIO()
     last = follow(Console(file=output, width=40), lambda: next(states))
-    assert last.ended
+    assert last.has_ended
     assert output.getvalue().splitlines() == [
         "epoch 0/2  queued",
         "epoch 1/2  running  loss 0.5000  accuracy 90.00%  blank: proposed 1/10",

@@ -29,9 +29,9 @@ def said(tmp_path, monkeypatch, capsys):
 
 
 def test_a_run_goes_out_and_in_and_the_store_is_looked_after(said, tmp_path: Path):
-    assert said("doctor") == (0, "Nothing is wrong.\n")
+    assert said("doctor") == (0, "No problems found.\n")
     assert said("export", "1", str(tmp_path / "run"))[0] == 0
-    assert "Run 2 is run 1" in said("import", str(tmp_path / "run"))[1]
+    assert "Imported run 1 of" in said("import", str(tmp_path / "run"))[1]
     assert said("backup", str(tmp_path / "backup"))[0] == 0
     assert said("backup", str(tmp_path / "backup"))[0] == 1
     assert said("compact")[0] == 0

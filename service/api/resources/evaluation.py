@@ -14,7 +14,7 @@ from service.api.work import Description, Work, cached_in
 from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, MeasureResult
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
-from service.flows.evaluation import Evaluation, Judged, evaluation
+from service.flows.evaluation import MAX_IMAGES, Evaluation, Judged, evaluation
 from service.flows.viewing import Viewer
 from service.store.tokens import READ
 
@@ -49,7 +49,7 @@ class EvaluationParameters(BaseModel):
     images: int | None = Field(
         None,
         ge=1,
-        le=1000,
+        le=MAX_IMAGES,
         description="The first so many test images of the dataset. Default: the run's probes.",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of all random numbers.")

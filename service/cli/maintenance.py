@@ -1,0 +1,133 @@
+"""Commands that maintain the store, and the command groups `camreel db` and `camreel token`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from service.cli.options import RunId, StateDir, load_settings
+
+store = typer.Typer()  # its commands are top-level commands
+
+db = typer.Typer(help="Manage the database schema.", no_args_is_help=True, rich_markup_mode=None)
+
+token = typer.Typer(
+    help="Manage access tokens.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@db.command("upgrade")
+def db_upgrade(state_dir: StateDir = None) -> None:
+    """Migrate the database to the schema of this version."""
+    from service.cli.database import upgrade
+
+    upgrade(load_settings(state_dir=state_dir))
+
+
+@token.command("create")
+def token_create(
+    name: Annotated[str, typer.Argument(help="Name of the owner, shown in logs.")],
+    scope: Annotated[
+        str, typer.Option(help="read; run (also start and cancel runs); or admin (everything).")
+    ] = "read",
+    expires_days: Annotated[
+        int | None, typer.Option(min=1, max=3650, help="Days of validity. Default: unlimited.")
+    ] = None,
+    state_dir: StateDir = None,
+) -> None:
+    """Create a token and print it. It cannot be shown again."""
+    from service.cli.access import create_token
+
+    create_token(load_settings(state_dir=state_dir), name, scope, expires_days)
+
+
+@token.command("list")
+def token_list(state_dir: StateDir = None) -> None:
+    """List tokens without their secrets."""
+    from service.cli.access import list_tokens
+
+    list_tokens(load_settings(state_dir=state_dir))
+
+
+@token.command("revoke")
+def token_revoke(
+    token_id: Annotated[int, typer.Argument(min=1, help="Id of the token, from token list.")],
+    state_dir: StateDir = None,
+) -> None:
+    """Revoke a token and its sessions. A running service rejects it within a second."""
+    from service.cli.access import revoke_token
+
+    revoke_token(load_settings(state_dir=state_dir), token_id)
+
+
+@store.command()
+def doctor(
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what can be repaired.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    state_dir: StateDir = None,
+) -> None:
+    """Check the database and checkpoints.
+
+    Exit status: 0 if nothing is wrong, 1 for warnings or repaired damage, 2 for unrepaired damage.
+    """
+    from service.cli.storage import doctor
+
+    settings = load_settings(state_dir=state_dir)
+    raise typer.Exit(doctor(settings, repair=repair, as_json=as_json))
+
+
+@store.command()
+def backup(
+    out: Annotated[
+        Path, typer.Argument(help="File to write; a folder if checkpoints are stored as files.")
+    ],
+    state_dir: StateDir = None,
+) -> None:
+    """Back up the store and verify the copy. A service may be running."""
+    from service.cli.storage import backup
+
+    backup(load_settings(state_dir=state_dir), out)
+
+
+@store.command()
+def compact(state_dir: StateDir = None) -> None:
+    """Rewrite the SQLite file without free space. Temporarily needs as much free disk space."""
+    from service.cli.storage import compact
+
+    compact(load_settings(state_dir=state_dir))
+
+
+@store.command("export")
+def export_run(
+    run: RunId,
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+    state_dir: StateDir = None,
+) -> None:
+    """Export a run that has ended to one file with checksums."""
+    from service.cli.storage import export_to_file
+
+    export_to_file(load_settings(state_dir=state_dir), run, out)
+
+
+@store.command("import")
+def import_run(
+    file: Annotated[Path, typer.Argument(help="File written by `camreel export`.")],
+    state_dir: StateDir = None,
+) -> None:
+    """Import a run from a file under a new id. A file with a wrong checksum is rejected."""
+    from service.cli.storage import import_from_file
+
+    import_from_file(load_settings(state_dir=state_dir), file)
+
+
+@store.command()
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of entries.")] = 50,
+    state_dir: StateDir = None,
+) -> None:
+    """List who changed what and when, newest first."""
+    from service.cli.access import show_audit_log
+
+    show_audit_log(load_settings(state_dir=state_dir), limit)

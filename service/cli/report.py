@@ -1,0 +1,38 @@
+"""The report of a run as an HTML file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from service.cli.terminal import print_line
+from service.core.cams.methods import PAPER_METHODS
+from service.errors import UnknownName
+from service.files import check_output, write_file
+from service.flows.services import open_services
+from service.report.document import ReportQuery, run_report
+from service.report.languages import LANGUAGES, Language
+from service.settings import Settings
+
+
+def report(
+    settings: Settings,
+    run: int,
+    epochs: str,
+    methods: Sequence[str],
+    language: str,
+    out: Path | None,
+) -> None:
+    """Write the report; by default to `run-<id>-report.html`."""
+    query = ReportQuery(run, methods or PAPER_METHODS, epochs, _parse_language(language))
+    path = out or Path(f"run-{run}-report.html")
+    check_output(path)
+    content = run_report(open_services(settings).pictures, query).draw()
+    write_file(path, content)
+    print_line(f"{path}: {len(content):,} bytes")
+
+
+def _parse_language(text: str) -> Language:
+    """Raises UnknownName."""
+    for language in LANGUAGES:
+        if language == text:
+            return language
+    raise UnknownName("language", text, LANGUAGES)
