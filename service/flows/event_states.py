@@ -27,14 +27,14 @@ def events_with_state(store: Store, run_id: int, number: int) -> list[EventWithS
         if not rows:
             return []
         run = runs.get(session, run_id)
-        numbers = [event.data["epoch"] for event in rows if event.kind == events.EPOCH]
+        numbers = [event.data["epoch"] for event in rows if event.type == events.EPOCH]
         epochs_by_number = {
             epoch.epoch: epoch for epoch in epochs.list_epochs(session, run_id, numbers=numbers)
         }
         epoch_count = events.count_epochs(session, run_id, number)
     result = []
     for event in rows:
-        if event.kind == events.EPOCH:
+        if event.type == events.EPOCH:
             epoch_count += 1
             result.append(EventWithState(event.number, epochs_by_number[event.data["epoch"]]))
         else:

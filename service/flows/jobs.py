@@ -111,7 +111,7 @@ class Jobs:
     def newest(self, *, limit: int, before: int | None, status: str | None) -> list[Job]:
         """Jobs, newest first."""
         with self.store.read_session() as session:
-            found = jobs.list_newest(session, limit=limit, before=before, status=status)
+            found = jobs.list_newest(session, limit=limit, before_id=before, status=status)
         return [self._current(job) for job in found]
 
     def result(self, job_id: int) -> JobResult:
@@ -163,7 +163,7 @@ class Jobs:
         while True:
             with self.store.read_session() as session:
                 expired = jobs.list_finished_ids(
-                    session, before=before, limit=MAX_REMOVED_PER_TRANSACTION
+                    session, finished_before=before, limit=MAX_REMOVED_PER_TRANSACTION
                 )
             if not expired:
                 return

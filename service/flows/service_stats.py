@@ -25,7 +25,7 @@ class ServiceStats:
 def read_service_stats(store: Store) -> ServiceStats:
     """Current statistics of the store."""
     with store.read_session() as session:
-        total, quarantined, size = epochs.count(session)
+        total, quarantined, size = epochs.count_totals(session)
         beats = [run.heartbeat_at for run in runs.list_by_status(session, RunStatus.RUNNING)]
         by_status = runs.count_by_status(session)
         jobs_by_status = jobs.count_by_status(session)

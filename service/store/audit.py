@@ -47,11 +47,11 @@ def record(
     )
 
 
-def list_newest(session: Session, *, limit: int, before: int | None = None) -> list[AuditEntry]:
+def list_newest(session: Session, *, limit: int, before_id: int | None = None) -> list[AuditEntry]:
     """The last `limit` entries, newest first; those older than the one of id `before`."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(AuditRow.id < before)
+    if before_id is not None:
+        query = query.where(AuditRow.id < before_id)
     return [
         AuditEntry(row.id, row.at, row.actor, row.action, row.target, row.outcome, row.request_id)
         for row in session.scalars(query)

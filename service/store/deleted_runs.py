@@ -41,7 +41,7 @@ def blob_bytes(session: Session) -> int:
     deleted = select(RunRow.id).where(RunRow.status == HiddenStatus.DELETING)
     totals = (
         select(func.coalesce(func.sum(table.bytes), 0)).where(table.run_id.in_(deleted))
-        for table in run_blobs.KINDS.values()
+        for table in run_blobs.ROWS_BY_TYPE.values()
     )
     return sum(session.scalar(total) or 0 for total in totals)
 
@@ -62,7 +62,7 @@ def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
     """Delete the row of a deleted run that has no others any more."""
     of_run = (
         select(table.run_id).where(table.run_id == run_id)
-        for table in (*_REFERRING, *run_blobs.KINDS.values(), *_REFERRED)
+        for table in (*_REFERRING, *run_blobs.ROWS_BY_TYPE.values(), *_REFERRED)
     )
     if not _lock(session, run_id) or session.scalar(union_all(*of_run).limit(1)) is not None:
         return
@@ -90,7 +90,7 @@ def _free_rows(session: Session, table: type[Base], run_id: int, rows: int) -> b
 
 def _free_blobs(session: Session, blobs: Blobs, run_id: int, most_bytes: int) -> bool:
     """Blobs before their rows: a file whose row is gone would be found by the doctor alone."""
-    for table in run_blobs.KINDS.values():
+    for table in run_blobs.ROWS_BY_TYPE.values():
         query = select(table.epoch, table.blob_key, table.bytes).where(table.run_id == run_id)
         batch: list[tuple[int, str]] = []
         size = 0

@@ -24,7 +24,8 @@ def database_bytes(session: Session) -> int:
 def blob_bytes(session: Session) -> int:
     """Bytes of all blobs by their rows, wherever they are kept."""
     of_runs = sum(
-        session.scalar(select(run_blobs.total(kind))) or 0 for kind in run_blobs.KINDS.values()
+        session.scalar(select(run_blobs.total(kind))) or 0
+        for kind in run_blobs.ROWS_BY_TYPE.values()
     )
     return of_runs + jobs.blob_bytes(session)
 

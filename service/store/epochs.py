@@ -115,7 +115,7 @@ def release_quarantine(session: Session, run_id: int, epoch: int) -> bool:
     )
 
 
-def count(session: Session) -> tuple[int, int, int]:
+def count_totals(session: Session) -> tuple[int, int, int]:
     """Of all runs: epochs, quarantined ones among them, and the bytes of their checkpoints."""
     query = select(
         func.count(),

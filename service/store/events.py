@@ -19,7 +19,7 @@ class Event:
     """A change, by what it changed: {"epoch": 3}, or {"status": "running"}."""
 
     number: int
-    kind: str
+    type: str
     data: dict[str, Any]
 
 
@@ -44,12 +44,12 @@ def restore(session: Session, run_id: int, events: Sequence[Event]) -> None:
 def list_after(session: Session, run_id: int, number: int, limit: int | None = None) -> list[Event]:
     """The next `limit` events after that number, in order."""
     query = (
-        select(EventRow.number, EventRow.kind, EventRow.data)
+        select(EventRow.number, EventRow.type, EventRow.data)
         .where(EventRow.run_id == run_id, EventRow.number > number, is_visible(run_id))
         .order_by(EventRow.number)
         .limit(limit)
     )
-    return [Event(row.number, row.kind, row.data) for row in session.execute(query)]
+    return [Event(row.number, row.type, row.data) for row in session.execute(query)]
 
 
 def count_epochs(session: Session, run_id: int, number: int) -> int:
@@ -57,7 +57,7 @@ def count_epochs(session: Session, run_id: int, number: int) -> int:
     query = (
         select(func.count())
         .select_from(EventRow)
-        .where(EventRow.run_id == run_id, EventRow.number <= number, EventRow.kind == EPOCH)
+        .where(EventRow.run_id == run_id, EventRow.number <= number, EventRow.type == EPOCH)
     )
     return session.scalar(query) or 0
 

@@ -51,7 +51,7 @@ class Job:
     """A job as it stands."""
 
     id: int
-    kind: str
+    type: str
     owner: str
     request: str
     status: JobStatus
@@ -75,7 +75,7 @@ class Job:
 class NewJob:
     """What a job begins as."""
 
-    kind: str
+    type: str
     identity: str  # of who asks for what: 64 characters
     owner: str
     request: str
@@ -85,7 +85,7 @@ class NewJob:
 def create(session: Session, new: NewJob) -> tuple[Job, bool]:
     """A queued job and True; or the unfinished one of the same identity, and False."""
     row = {
-        "kind": new.kind,
+        "type": new.type,
         "owner": new.owner,
         "request": new.request,
         "active_identity": new.identity,
@@ -121,12 +121,12 @@ def exists(session: Session, job_id: int) -> bool:
 
 
 def list_newest(
-    session: Session, *, limit: int, before: int | None = None, status: str | None = None
+    session: Session, *, limit: int, before_id: int | None = None, status: str | None = None
 ) -> list[Job]:
     """Jobs, newest first; `before` is the id that the previous page ended with."""
     query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(JobRow.id < before)
+    if before_id is not None:
+        query = query.where(JobRow.id < before_id)
     if status is not None:
         query = query.where(JobRow.status == status)
     return [_value(row) for row in session.scalars(query)]
@@ -207,11 +207,13 @@ def get_result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
     return JobResult(content, row.result_media_type or "", row.result_headers or {})
 
 
-def list_finished_ids(session: Session, *, before: datetime | None = None, limit: int) -> list[int]:
+def list_finished_ids(
+    session: Session, *, finished_before: datetime | None = None, limit: int
+) -> list[int]:
     """Ids of ended jobs, those that ended first first; `before` is when at the latest."""
     query = select(JobRow.id).where(JobRow.status.not_in(UNFINISHED))
-    if before is not None:
-        query = query.where(JobRow.finished_at < before)
+    if finished_before is not None:
+        query = query.where(JobRow.finished_at < finished_before)
     return list(session.scalars(query.order_by(JobRow.finished_at, JobRow.id).limit(limit)))
 
 
@@ -263,7 +265,7 @@ def _value(row: JobRow) -> Job:
     error = JobError(row.error_type, row.error_detail or "") if row.error_type else None
     return Job(
         id=row.id,
-        kind=row.kind,
+        type=row.type,
         owner=row.owner,
         request=row.request,
         status=JobStatus(row.status),

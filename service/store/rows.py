@@ -71,7 +71,7 @@ class EventRow(Base):
         Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
     )
     number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, 3 ... of its run, no gaps
-    kind: Mapped[str] = mapped_column(String(16))
+    type: Mapped[str] = mapped_column("kind", String(16))
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
@@ -343,7 +343,7 @@ class JobRow(Base):
     )
 
     id: Mapped[int] = mapped_column(Identity, primary_key=True)
-    kind: Mapped[str] = mapped_column(String(64))
+    type: Mapped[str] = mapped_column("kind", String(64))
     owner: Mapped[str] = mapped_column(String(120))
     request: Mapped[str] = mapped_column(Text)  # the address that was asked for
     # Of who asks for what; null once the job has ended, so that the same can be asked for again.

@@ -11,9 +11,9 @@ from service.store.rows import CheckpointRow, TrainingStateRow
 
 CHECKPOINT, TRAINING_STATE = "checkpoint", "training-state"
 
-BlobNamingRow = type[CheckpointRow] | type[TrainingStateRow]
+BlobRowType = type[CheckpointRow] | type[TrainingStateRow]
 
-KINDS: dict[str, BlobNamingRow] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: TrainingStateRow}
+ROWS_BY_TYPE: dict[str, BlobRowType] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: TrainingStateRow}
 """The rows that name blobs: each has run_id, epoch, sha256, bytes and blob_key."""
 
 
@@ -21,7 +21,7 @@ KINDS: dict[str, BlobNamingRow] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: Tr
 class RunBlob:
     """A blob as its row names it."""
 
-    kind: str
+    type: str
     run_id: int
     epoch: int
     sha256: str
@@ -34,16 +34,16 @@ def list_run_blobs(session: Session, run_id: int | None = None) -> Iterator[RunB
 
     By kind, run and epoch.
     """
-    for kind, table in KINDS.items():
+    for blob_type, table in ROWS_BY_TYPE.items():
         query = select(
             table.run_id, table.epoch, table.sha256, table.bytes, table.blob_key
         ).order_by(table.run_id, table.epoch)
         if run_id is not None:
             query = query.where(table.run_id == run_id)
         for row in session.execute(query).all():
-            yield RunBlob(kind, *row)
+            yield RunBlob(blob_type, *row)
 
 
-def total(table: BlobNamingRow) -> ColumnElement[Any]:
+def total(table: BlobRowType) -> ColumnElement[Any]:
     """The sum of their bytes."""
     return func.coalesce(func.sum(table.bytes), 0)

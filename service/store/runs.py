@@ -184,7 +184,7 @@ def list_newest(
     session: Session,
     *,
     limit: int,
-    before: int | None = None,
+    before_id: int | None = None,
     status: str | None = None,
     tag: str | None = None,
     search: str | None = None,
@@ -195,8 +195,8 @@ def list_newest(
     """
     query = select(RunRow).where(RunRow.status.not_in(HIDDEN_STATUSES))
     query = query.order_by(RunRow.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(RunRow.id < before)
+    if before_id is not None:
+        query = query.where(RunRow.id < before_id)
     if status is not None:
         query = query.where(RunRow.status == status)
     if tag is not None:

@@ -40,7 +40,7 @@ def waiting(asked: Asked) -> Asked:
 def told(store: Store, run_id: int) -> list[str]:
     with store.read_session() as session:
         found = events.list_after(session, run_id, 0)
-    return [event.data["status"] for event in found if event.kind == events.STATUS]
+    return [event.data["status"] for event in found if event.type == events.STATUS]
 
 
 def status_of(store: Store, run_id: int) -> str:

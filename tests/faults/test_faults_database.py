@@ -179,7 +179,7 @@ def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
     with store.read_session() as session:
         run = runs.get(session, run_id)
         found = events.list_after(session, run_id, 0)
-    assert [one.data["status"] for one in found if one.kind == events.STATUS] == told
+    assert [one.data["status"] for one in found if one.type == events.STATUS] == told
     assert (run.error and run.error.type, run.attempt) == (error, 3)
     assert run.epochs_done == (0 if error else 3)
 

@@ -75,7 +75,7 @@ def used(place: Place) -> int:
 
 def test_the_quota_counts_the_database_and_the_checkpoints(place):
     with place.opened() as store, store.read_session() as session:
-        total, _, checkpoints = epochs.count(session)
+        total, _, checkpoints = epochs.count_totals(session)
         state = training_states.get(session, 1)
     assert total == 4
     assert state is not None

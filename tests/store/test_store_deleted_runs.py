@@ -107,7 +107,7 @@ def test_every_query_treats_a_deleted_run_as_gone_though_its_rows_are_there(
         assert runs.list_newest(session, limit=10, tag="x", search="whole") == []
         assert not any(runs.count_by_status(session).values())
         assert not any(runs.list_by_status(session, status) for status in RunStatus)
-        assert epochs.count(session) == (0, 0, 0)
+        assert epochs.count_totals(session) == (0, 0, 0)
         assert events.list_after(session, run.id, 0) == []
         assert images.list_probes(session, run.id) == []
         assert images.count_probes(session, run.id) == 0

@@ -13,8 +13,8 @@ from service.store.run_status import RunStatus
 def told(store, run: runs.Run, after: int = 0) -> list[tuple[int, object]]:
     with store.read_session() as session:
         found = events.list_after(session, run.id, after)
-    assert all(list(one.data) == [one.kind] for one in found)
-    return [(one.number, one.data[one.kind]) for one in found]
+    assert all(list(one.data) == [one.type] for one in found)
+    return [(one.number, one.data[one.type]) for one in found]
 
 
 def test_a_run_is_told_from_its_queue_to_its_end(store, new_run, add_epoch):

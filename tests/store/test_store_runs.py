@@ -61,8 +61,8 @@ def test_pages_follow_each_other_without_gap_or_repeat(store, new_run):
     with store.read_session() as session:
         for _ in range(4):
             before = pages[-1][-1] if pages[-1] else None
-            pages.append(ids(runs.list_newest(session, limit=3, before=before)))
-        end = runs.list_newest(session, limit=3, before=created[0])
+            pages.append(ids(runs.list_newest(session, limit=3, before_id=before)))
+        end = runs.list_newest(session, limit=3, before_id=created[0])
     assert pages[1:4] == [created[:3:-1], created[3:0:-1], created[:1]]
     assert end == []
 
@@ -73,7 +73,7 @@ def test_a_page_is_not_moved_by_what_is_created_meanwhile(store, new_run):
         first = ids(runs.list_newest(session, limit=2))
     new_run()
     with store.read_session() as session:
-        second = ids(runs.list_newest(session, limit=2, before=first[-1]))
+        second = ids(runs.list_newest(session, limit=2, before_id=first[-1]))
     assert first + second == created[::-1]
 
 

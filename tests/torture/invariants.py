@@ -51,7 +51,7 @@ def _check_run(store: Store, session: Session, run: Run, at_rest: bool) -> None:
         assert hashlib.sha256(store.blobs.get(session, key)).hexdigest() == sha256
     told = events.list_after(session, run.id, 0)
     assert [event.number for event in told] == list(range(1, len(told) + 1))
-    assert [event.data["epoch"] for event in told if event.kind == events.EPOCH] == [
+    assert [event.data["epoch"] for event in told if event.type == events.EPOCH] == [
         one.epoch for one in kept
     ]
     if run.finished_at and run.started_at:

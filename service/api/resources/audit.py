@@ -36,5 +36,5 @@ def list_audit(
     """Entries, newest first; nothing deletes them."""
     before = decode_cursor(cursor)
     with services.store.read_session() as session:
-        found = audit.list_newest(session, limit=limit + 1, before=before)
+        found = audit.list_newest(session, limit=limit + 1, before_id=before)
     return paginate(found, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)

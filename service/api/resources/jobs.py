@@ -67,8 +67,9 @@ def answer(job: Job) -> JobResponse:
     if job.error is not None:
         problem = stored_problem(job.error.type, job.error.detail)
         error = JobProblem.model_validate(problem.marshal())
-    values: dict[str, Any] = vars(job)
-    return JobResponse.model_validate({**values, "result": result, "error": error})
+    values: dict[str, Any] = {**vars(job)}
+    values |= {"kind": job.type, "result": result, "error": error}
+    return JobResponse.model_validate(values)
 
 
 def accepted(job: Job) -> Response:

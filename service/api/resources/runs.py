@@ -205,7 +205,7 @@ def list_runs(
     before = decode_cursor(cursor)
     with services.store.read_session() as session:
         found = runs.list_newest(
-            session, limit=limit + 1, before=before, status=status, tag=tag, search=search
+            session, limit=limit + 1, before_id=before, status=status, tag=tag, search=search
         )
     told = list(zip(found, services.summaries.of(found), strict=True))
     return paginate(told, limit, lambda one: _answer(*one), lambda one: one[0].id)

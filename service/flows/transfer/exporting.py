@@ -106,7 +106,9 @@ def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> 
             for place, image in enumerate(watched)
         ],
         "epochs": [_epoch(store, epoch, members) for epoch in there],
-        "events": [vars(event) for event in told],
+        "events": [
+            {"number": event.number, "kind": event.type, "data": event.data} for event in told
+        ],
         "training_state": _training_state(store, run, members),
     }
 
