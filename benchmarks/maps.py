@@ -31,8 +31,8 @@ from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
 from service.core.checkpoints import CheckpointHeader
 from service.core.datasets import DATASETS
-from service.core.images import to_network_input
 from service.core.models import StagedNetwork
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 
 CHECKPOINTS, QUICK_CHECKPOINTS = 10, 2

@@ -25,8 +25,9 @@ from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
 from service.core.datasets import DATASETS
-from service.core.images import from_png, to_network_input
+from service.core.images import from_png
 from service.core.models import StagedNetwork
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.flows.heatmaps import Pictures, Rendering
 from service.flows.runs import start_run

@@ -15,11 +15,13 @@ from pathlib import Path
 import torch
 
 from service.core import checkpoints
+from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.layers import resolve_layers
-from service.core.cams.maps import CAUSES, DEFAULT_EPSILON, class_maps
+from service.core.cams.maps import CAUSES, class_maps
 from service.core.cams.methods import METHODS
-from service.core.images import from_png, to_network_input
+from service.core.images import from_png
 from service.core.models import describe_layers
+from service.core.preprocessing import to_network_input
 from service.flows.services import open_services
 from service.flows.viewing import Query, Viewer
 from service.settings import Settings

@@ -19,8 +19,9 @@ from service.core import checkpoints
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
-from service.core.images import from_png, to_network_input
+from service.core.images import from_png
 from service.core.models import describe_layers
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.flows.evaluation import judge
 from service.flows.services import open_services

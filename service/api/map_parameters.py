@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import METHODS
 from service.core.cams.targets import TARGETS
 from service.core.render.cells import Style
@@ -146,7 +147,7 @@ class BlankParameters(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     epsilon: float = Field(
-        1e-7, ge=0, le=1, allow_inf_nan=False, description="A peak up to this is blank."
+        DEFAULT_EPSILON, ge=0, le=1, allow_inf_nan=False, description="A peak up to this is blank."
     )
     epochs: Epochs = "1:"
     method: Annotated[list[Text], Field(max_length=20)] = Field(

@@ -21,6 +21,7 @@ from service.cli.options import (
     load_settings,
 )
 from service.cli.terminal import escape_unencodable_characters
+from service.core.cams import DEFAULT_EPSILON
 from service.errors import CamreelError
 from service.names import sanitize_line
 
@@ -243,7 +244,7 @@ def blanks(
     run: RunId,
     epsilon: Annotated[
         float, typer.Option(min=0, max=1, help="A map is blank if its peak is at most this.")
-    ] = 1e-7,
+    ] = DEFAULT_EPSILON,
     epochs: EpochSelector = "1:",
     method: MethodNames = None,
     state_dir: StateDir = None,

@@ -12,8 +12,8 @@ from service.cli.terminal import new_console, print_line
 from service.cli.train import read_snapshot
 from service.core.cams.maps import CAUSES
 from service.core.images import from_png
+from service.core.png import encode_png
 from service.core.render.cells import image_rgb
-from service.core.render.png import encode_png
 from service.core.render.table import Panel, render_side_by_side, render_table
 from service.errors import CamreelError, UnknownName
 from service.files import write_file

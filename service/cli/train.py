@@ -10,7 +10,7 @@ from rich.console import Console
 
 from service.cli.progress import Snapshot, follow
 from service.cli.terminal import new_console, print_line
-from service.core.cams.maps import DEFAULT_EPSILON
+from service.core.cams import DEFAULT_EPSILON
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
 from service.files import read_file

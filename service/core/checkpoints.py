@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from service.core.models import Architecture, StagedNetwork
+from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt
 
 # One key: safetensors writes several in the order of a hash map, and equal networks would no
@@ -29,6 +30,12 @@ class CheckpointHeader:
     dataset: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+
+    @classmethod
+    def for_epoch(cls, spec: RunSpec, epoch: int) -> "CheckpointHeader":
+        """The header of an epoch of a run."""
+        source = spec.source
+        return cls(spec.architecture, epoch, spec.dataset, source.image_shape, source.class_names)
 
     def to_json(self) -> str:
         """The header as it stands in the file's metadata."""

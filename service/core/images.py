@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from service.core.datasets.dataset import Dataset, ImageReference
+from service.core.png import encode_png
 from service.core.png_chunks import GRAY, RGB, PngHeader, read_png
-from service.core.render.png import encode_png
 from service.core.spec import Probes
 from service.errors import CamreelError
 
@@ -66,11 +66,6 @@ def _probe(
         return ProbeImage(reference, from_png(uploaded[reference]), None)
     found = select_image(data, reference)
     return ProbeImage(reference, found.pixels, found.label)
-
-
-def to_network_input(images: Tensor) -> Tensor:
-    """What a network takes: uint8 (N, D, H, W) -> float32, 0..1."""
-    return images.to(torch.float32).div_(255)
 
 
 def to_png(pixels: Tensor) -> bytes:

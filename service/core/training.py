@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from service.core.datasets.dataset import Dataset, Split
-from service.core.images import to_network_input
 from service.core.models import StagedNetwork
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.core.training_state import TrainingState, restore_training_state
 from service.errors import RunDiverged

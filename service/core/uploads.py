@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from service.core.image_files import DecodedImage, decode_image_file
-from service.core.render.png import encode_png
+from service.core.png import encode_png
 from service.errors import CamreelError, ImageTooLarge, InvalidValue, UnsupportedImage
 
 Pixels = npt.NDArray[np.uint8]

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from service.core.cams.maps import DEFAULT_EPSILON, Blank, ClassMap
+from service.core.cams import DEFAULT_EPSILON
+from service.core.cams.maps import Blank, ClassMap
 from service.core.cams.method import AttributionLevel
 from service.core.images import from_png
 from service.core.progress import progress_slice

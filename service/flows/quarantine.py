@@ -42,15 +42,7 @@ def damage(data: bytes | None, epoch: Epoch, spec: RunSpec) -> Damage | None:
         header = checkpoints.read_header(data)
     except CheckpointCorrupt:
         return Damage.UNREADABLE
-    return None if header == expected_header(spec, epoch.epoch) else Damage.SWAPPED
-
-
-def expected_header(spec: RunSpec, epoch: int) -> CheckpointHeader:
-    """What the checkpoint of that epoch of a run of `spec` says of itself."""
-    source = spec.source
-    return CheckpointHeader(
-        spec.architecture, epoch, spec.dataset, source.image_shape, source.class_names
-    )
+    return None if header == CheckpointHeader.for_epoch(spec, epoch.epoch) else Damage.SWAPPED
 
 
 def sound_checkpoint(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> bytes:

@@ -152,10 +152,7 @@ def _encode_epoch(
     probes: Sequence[ProbeImage],
     lease: Lease | None,
 ) -> EpochRecord:
-    source = spec.source
-    header = CheckpointHeader(
-        spec.architecture, result.epoch, spec.dataset, source.image_shape, source.class_names
-    )
+    header = CheckpointHeader.for_epoch(spec, result.epoch)
     data = checkpoints.encode(result.network, header)
     checkpoint = Checkpoint(
         checkpoints.digest(data), len(data), f"runs/{run_id}/epochs/{result.epoch}.safetensors"

@@ -4,7 +4,7 @@ import os
 import re
 import signal
 
-from service.core.processor import is_out_of_memory
+from service.core.devices import is_out_of_memory
 from service.errors import (
     CheckpointCorrupt,
     DatasetUnavailable,

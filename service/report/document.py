@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from service import __version__
-from service.core.cams.maps import DEFAULT_EPSILON
+from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound

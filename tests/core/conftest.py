@@ -13,8 +13,8 @@ from captum.attr import LayerGradCam
 
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, Split
-from service.core.images import to_network_input
 from service.core.models import Architecture, StagedNetwork
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.errors import DatasetUnavailable

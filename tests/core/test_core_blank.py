@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.core.cams.maps import DEFAULT_EPSILON, Blank, ClassMap, blank_cause
+from service.core.cams import DEFAULT_EPSILON
+from service.core.cams.maps import Blank, ClassMap, blank_cause
 
 CAUSES = {Blank.SATURATED, Blank.ALL_NEGATIVE, Blank.DEAD}
 

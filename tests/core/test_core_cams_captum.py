@@ -9,7 +9,7 @@ import torch
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets.dataset import Split
-from service.core.images import to_network_input
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.core.training import train
 from tests.single_precision import RELATIVE_ERROR, allowed_errors, assert_within_errors

@@ -11,8 +11,8 @@ from torch import nn
 
 from service.core.cams.maps import class_maps, explain_images, images_per_block
 from service.core.cams.methods import METHODS, PAPER_METHODS
-from service.core.images import to_network_input
 from service.core.models.stages import Convolution, StagedNetwork
+from service.core.preprocessing import to_network_input
 from service.errors import UnknownName
 
 

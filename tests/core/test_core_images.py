@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from service.core.datasets.dataset import ImageReference
-from service.core.images import from_png, probe_images, select_image, to_network_input, to_png
+from service.core.images import from_png, probe_images, select_image, to_png
+from service.core.preprocessing import to_network_input
 from service.core.spec import Probes
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 
-from service.core.render import png
-from service.core.render.png import encode_png
+from service.core import png
+from service.core.png import encode_png
 
 COMPRESSORS = {"isa-l": png.compress, "zlib": zlib.compress}
 compressors = st.sampled_from(list(COMPRESSORS))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from service.core.render.png import encode_png
+from service.core.png import encode_png
 from service.core.render.table import Panel, render_side_by_side, render_table
 from service.core.render.text import PAPER, font, text_width
 

@@ -31,18 +31,11 @@ def spec(**fields: object) -> RunSpec:
 
 def digests(run: RunSpec, results: Iterable[EpochResult]) -> list[str]:
     """SHA-256 of each epoch's checkpoint."""
-    source = run.source
     return [
         checkpoints.digest(
             checkpoints.encode(
                 result.network,
-                CheckpointHeader(
-                    run.architecture,
-                    result.epoch,
-                    source.name,
-                    source.image_shape,
-                    source.class_names,
-                ),
+                CheckpointHeader.for_epoch(run, result.epoch),
             )
         )
         for result in results

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 from sqlalchemy import event
 
 from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
 from service.core.images import probe_images
 from service.core.spec import RunSpec
 from service.core.training import EpochResult, train
@@ -30,7 +31,6 @@ from service.errors import InvalidValue, KeyReused, RunCancelled, RunConflict, R
 from service.flows import deletion
 from service.flows import runs as run_flows
 from service.flows.dispatch import LeaseMonitor, dispatch_queued, task_name
-from service.flows.quarantine import expected_header
 from service.flows.recording import record_epoch
 from service.flows.workspace import Workspace
 from service.store import deleted_runs, epochs, events, run_lifecycle, runs
@@ -386,7 +386,9 @@ def test_every_history_keeps_what_is_promised(store: Store, results: list[EpochR
         event.listen(store.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
         store.engine.dispose()
     digests = [
-        checkpoints.digest(checkpoints.encode(one.network, expected_header(SPEC, one.epoch)))
+        checkpoints.digest(
+            checkpoints.encode(one.network, CheckpointHeader.for_epoch(SPEC, one.epoch))
+        )
         for one in results
     ]
     run_state_machine_as_test(

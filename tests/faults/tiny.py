@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
 from service.core.spec import RunSpec
 from service.core.training import train
-from service.flows.quarantine import expected_header
 from tests.conftest import Service
 
 TINY: dict[str, Any] = {
@@ -30,7 +30,9 @@ def undisturbed(**changes: Any) -> list[str]:
     torch.set_num_threads(1)
     try:
         return [
-            checkpoints.digest(checkpoints.encode(one.network, expected_header(spec, one.epoch)))
+            checkpoints.digest(
+                checkpoints.encode(one.network, CheckpointHeader.for_epoch(spec, one.epoch))
+            )
             for one in train(spec, spec.source.load(Path(), False))
         ]
     finally:

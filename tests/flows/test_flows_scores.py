@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from service.core.images import from_png, to_network_input
+from service.core.images import from_png
+from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, EpochNotFound, ImageNotFound, RunNotFound
 from service.flows.runs import start_run

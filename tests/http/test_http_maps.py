@@ -13,8 +13,9 @@ from PIL import Image
 
 from service.core.cams.maps import Blank
 from service.core.checkpoints import decode
-from service.core.images import from_png, to_network_input
+from service.core.images import from_png
 from service.core.models import StagedNetwork
+from service.core.preprocessing import to_network_input
 from tests.single_precision import allowed_errors, assert_within_errors
 
 METHODS = ["conventional", "proposed"]

@@ -13,7 +13,8 @@ from service.core.cams.method import AttributionLevel
 from service.core.cams.methods import METHODS
 from service.core.cams.targets import TARGETS
 from service.core.checkpoints import decode
-from service.core.images import from_png, to_network_input
+from service.core.images import from_png
+from service.core.preprocessing import to_network_input
 
 QUICK = {"samples": "3", "steps": "2"}
 OFFERED = [name for name in METHODS if name != "cam"]  # which needs another head than Table 1's

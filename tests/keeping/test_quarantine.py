@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
 from service.errors import RunNotFound
 from service.flows.deletion import delete_run
-from service.flows.quarantine import Damage, expected_header, quarantined
+from service.flows.quarantine import Damage, quarantined
 from service.store import epochs
 from tests.keeping.conftest import EPOCHS, SPEC, Place
 
@@ -79,16 +80,16 @@ def put_a_pickle(place: Place) -> None:
 
 def put_another_architecture(place: Place) -> None:
     spec = SPEC.model_copy(update={"architecture": type(SPEC.architecture)(channels=[1, 1])})
-    header = expected_header(spec, BAD)
+    header = CheckpointHeader.for_epoch(spec, BAD)
     network = header.architecture.build(header.image_shape, len(header.class_names))
     put_as_written(place, checkpoints.encode(network, header))
 
 
 def put_tensors_that_do_not_fit(place: Place) -> None:
     spec = SPEC.model_copy(update={"architecture": type(SPEC.architecture)(channels=[1, 1])})
-    header = expected_header(spec, BAD)
+    header = CheckpointHeader.for_epoch(spec, BAD)
     network = header.architecture.build(header.image_shape, len(header.class_names))
-    put_as_written(place, checkpoints.encode(network, expected_header(SPEC, BAD)))
+    put_as_written(place, checkpoints.encode(network, CheckpointHeader.for_epoch(SPEC, BAD)))
 
 
 HARM = {

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from service.core.cams.maps import Blank
-from service.core.render.png import encode_png
+from service.core.png import encode_png
 from service.report.axis import epoch_axis, value_axis
 from service.report.charts import Chart, Curve
 from service.report.content import EpochFacts, MethodFacts, MethodMaps, Report, RunFacts

@@ -15,7 +15,8 @@ from service.api.pagination import RunId
 from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
 from service.api.work import Description, Work, cached_in
-from service.core.cams.maps import DEFAULT_EPSILON, Blank
+from service.core.cams import DEFAULT_EPSILON
+from service.core.cams.maps import Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.atlas import MAX_SIDE, atlas_png
 from service.flows.atlas import MAX_CELLS, Atlas, AtlasQuery, AtlasRows, Plan

@@ -13,7 +13,8 @@ from service.api.numbers import finite_or_none
 from service.api.pagination import EpochNumber, RunId
 from service.api.scopes import requires
 from service.api.work import ALL_EPOCHS, Description, Work, described_picture
-from service.core.cams.maps import DEFAULT_EPSILON, Blank
+from service.core.cams import DEFAULT_EPSILON
+from service.core.cams.maps import Blank
 from service.core.render.cells import Style
 from service.flows.heatmaps import CamPicture, CamValues, ScaleName
 from service.store.tokens import READ

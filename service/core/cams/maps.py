@@ -11,13 +11,14 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.fusion import fuse
 from service.core.cams.layer_pass import NetworkSplit
 from service.core.cams.layers import check_layers
 from service.core.cams.methods import MethodSpec
 from service.core.cancellation import raise_if_cancelled
-from service.core.images import to_network_input
 from service.core.models import StagedNetwork
+from service.core.preprocessing import to_network_input
 
 Floats = npt.NDArray[np.float32]
 
@@ -26,10 +27,6 @@ MEMORY_BYTES = 2**30
 
 UNBATCHED_IMAGES = 16
 """Up to this many images are one block without an estimate of their memory."""
-
-DEFAULT_EPSILON = 1e-7
-"""Default threshold: a map with a peak of at most this is blank. pytorch-grad-cam adds it to the
-denominator of equation 3, so that smaller values are invisible there."""
 
 
 class Blank(StrEnum):

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from service.core.images import to_network_input
 from service.core.measures.explainer import Explainer
 from service.core.measures.measure import EvaluationBatch, Measure, batch_size, in_parts
 from service.core.measures.measures import MEASURES
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
+from service.core.preprocessing import to_network_input
 from service.core.progress import progress_slice, track
 from service.errors import UnknownName
 

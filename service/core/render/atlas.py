@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from service.core.cams.maps import ClassMap, Floats
 from service.core.models import Placement
-from service.core.render.png import encode_png
+from service.core.png import encode_png
 
 Bytes = npt.NDArray[np.uint8]
 

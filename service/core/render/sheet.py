@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from service.core.cams.maps import Blank
 from service.core.cancellation import raise_if_cancelled
+from service.core.png import encode_png
 from service.core.render.cells import Cell, Style, cell_rgb, hatch, image_rgb
-from service.core.render.png import encode_png
 from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
 
 Bytes = npt.NDArray[np.uint8]

@@ -1,9 +1,9 @@
 """One map as a PNG."""
 
 from service.core.cams.maps import Blank
+from service.core.png import encode_png
 from service.core.render.cells import Cell, Style, cell_levels, cell_rgb
 from service.core.render.colormaps import color_table
-from service.core.render.png import encode_png
 
 
 def render_map(cell: Cell, style: Style, colormap: str, size: int) -> bytes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from service.core.render.png import encode_png
+from service.core.png import encode_png
 from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
 
 RULE = (215, 215, 220)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
 from service.core.datasets.dataset import ImageReference, is_upload
 from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
@@ -26,7 +27,6 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.flows.deletion import DeletedRunCleaner
-from service.flows.quarantine import expected_header
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, opened_archive
 from service.flows.transfer.manifest import (
@@ -277,7 +277,7 @@ def _check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
     """It is a network, and the one that the run says. Never executed: safetensors alone."""
     name = epoch.checkpoint.name
     try:
-        if checkpoints.read_header(data) != expected_header(spec, epoch.epoch):
+        if checkpoints.read_header(data) != CheckpointHeader.for_epoch(spec, epoch.epoch):
             raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
         checkpoints.decode(data)
     except CheckpointCorrupt as error:
