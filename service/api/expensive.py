@@ -13,7 +13,7 @@ from service.api.caching import has_etag
 from service.api.concurrency import run_in_pool
 from service.api.middleware.client_disconnect import disconnect_signal
 from service.api.request_context import request_context
-from service.api.resources.jobs import JobResponse, accepted
+from service.api.resources.jobs import JobResponse, accepted_response
 from service.api.services import ApiServices, Services
 from service.api.work import Content, Description, Work
 from service.errors import CheckpointCorrupt
@@ -142,7 +142,7 @@ class Responder:
             self.services.thread_pools[PoolName.WRITING],
             lambda: jobs.start(work.kind.name, identity, owner, href, compute),
         )
-        return accepted(job)
+        return accepted_response(job)
 
     @property
     def _href(self) -> str:

@@ -243,7 +243,7 @@ def test_colour_of_rgb_is_not_left_in_gray(shared: Asked) -> None:
     levels = io.BytesIO(png([[[255, 0, 0]]], 8, RGB) + palette([(0, 0, 0)])).getvalue()
     answer = shared.upload(levels)
     assert answer.status_code == 201
-    assert answer.json()["choices"]["converted_from"] == "RGB"
+    assert answer.json()["conversion"]["converted_from"] == "RGB"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_the_answer_says_where_it_is_and_what_was_done(shared: Asked) -> None:
         "height": 28,
         "label": None,
     }
-    assert body["choices"] == {
+    assert body["conversion"] == {
         "format": "png",
         "width": 28,
         "height": 56,
@@ -98,7 +98,7 @@ def test_the_same_file_again_is_the_same_upload(shared: Asked) -> None:
         "POST", "/images", params={"dataset": "digits", "invert": "true"}, files={"file": data}
     ).json()
     assert inverted["reference"] != first["reference"]
-    assert inverted["choices"]["inverted"]
+    assert inverted["conversion"]["inverted"]
 
 
 def test_twenty_of_one_file_at_once_are_one_upload(shared: Asked) -> None:

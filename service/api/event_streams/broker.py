@@ -1,4 +1,4 @@
-"""The resources that streams follow now: polled by one query, however many streams there are."""
+"""Polls the resources of all open event streams: one query per kind of resource."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterator
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 
 class StreamSlots:
-    """The streams open now: at most `limit`, and at most `client_limit` of one client."""
+    """Counts open streams: at most `limit`, and at most `client_limit` per client."""
 
     def __init__(self, limit: int, client_limit: int) -> None:
         self._limit = limit
@@ -38,12 +38,12 @@ class StreamSlots:
 
     @property
     def count(self) -> int:
-        """Streams open now."""
+        """Number of open streams."""
         return sum(self._counts.values())
 
     @contextmanager
     def acquire(self, client: str) -> Iterator[None]:
-        """A slot for the time of a block. Raises TooManyStreams."""
+        """Hold a slot during a `with` block. Raises TooManyStreams."""
         if self._counts.get(client, 0) >= self._client_limit:
             raise TooManyStreams(self._client_limit, "one client", "CAMREEL_MAX_CLIENT_STREAMS")
         if self.count >= self._limit:
@@ -58,26 +58,26 @@ class StreamSlots:
 
 
 class EventBroker:
-    """Feeds by resource, and the task that polls them. Belongs to the event loop's thread."""
+    """Notifies subscriptions of changes, which a task polls. For the event loop's thread only."""
 
     def __init__(self) -> None:
         self._pollers: dict[type[StatePoller], StatePoller] = {}
         self._resources: dict[tuple[StatePoller, Hashable], WatchedResource] = {}
         self._queues: set[ReadyQueue] = set()
         self._polling: asyncio.Task[None] | None = None
-        # Threads of its own: those of the routes may all be at work for seconds.
+        # Separate threads: those of the endpoints may all be busy for seconds.
         self._threads = CapacityLimiter(READER_THREADS)
         self._closed = False
 
     def get_poller(self, poller_type: type[S], new_poller: Callable[[], S]) -> S:
-        """The one source of a kind."""
+        """The poller of that type, created on first use."""
         poller = self._pollers.setdefault(poller_type, new_poller())
         assert isinstance(poller, poller_type)  # noqa: S101  for mypy
         return poller
 
     @contextmanager
     def open_queue(self) -> Iterator[ReadyQueue]:
-        """A stream's inbox; the first one starts the poller, the last one ends it."""
+        """A queue for one stream. The first starts the polling task, the last one stops it."""
         queue = ReadyQueue()
         if self._closed:
             queue.close()
@@ -94,16 +94,16 @@ class EventBroker:
 
     @contextmanager
     def subscribe(self, subscription: Subscription, queue: ReadyQueue) -> Iterator[None]:
-        """Have the topic put into the inbox whenever it may have something to send."""
+        """Put the subscription into the queue whenever it may have events to send."""
         key = subscription.poller, subscription.resource_id
         resource = self._resources.setdefault(key, subscription.new_resource())
-        resource.queue_by_subscription[subscription] = queue
+        resource.subscribers[subscription] = queue
         subscription.attach(resource)
         try:
             yield
         finally:
-            del resource.queue_by_subscription[subscription]
-            if not resource.queue_by_subscription:
+            del resource.subscribers[subscription]
+            if not resource.subscribers:
                 del self._resources[key]
 
     async def read(self, query: Callable[[], T]) -> T:
@@ -111,7 +111,7 @@ class EventBroker:
         return await to_thread.run_sync(query, limiter=self._threads)
 
     async def read_with_retry(self, query: Callable[[], T]) -> T:
-        """The same, again for as long as the database is unavailable: for a stream that is open."""
+        """Run a query in a thread, and repeat it while the database is unavailable."""
         while True:
             try:
                 return await self.read(query)
@@ -119,7 +119,7 @@ class EventBroker:
                 await asyncio.sleep(POLL_SECONDS)
 
     def close(self) -> None:
-        """End all streams, and those that come: the server stops."""
+        """End all streams, and those opened later, because the server stops."""
         self._closed = True
         for queue in self._queues:
             queue.close()
@@ -130,7 +130,7 @@ class EventBroker:
             try:
                 await self._poll_once()
                 failures = 0
-            except Exception as error:  # the streams would wait without end
+            except Exception as error:  # otherwise the streams would wait forever
                 failures += 1
                 if failures == 1:
                     message = (
@@ -140,12 +140,12 @@ class EventBroker:
             await asyncio.sleep(min(MAX_BACKOFF_SECONDS, POLL_SECONDS * 2.0 ** min(failures, 10)))
 
     async def _poll_once(self) -> None:
-        """One query for each kind of resource."""
-        resources: dict[StatePoller, dict[Hashable, WatchedResource]] = {}
+        """Run one query per kind of resource."""
+        by_poller: dict[StatePoller, dict[Hashable, WatchedResource]] = {}
         for (poller, resource_id), resource in self._resources.items():
-            resources.setdefault(poller, {})[resource_id] = resource
-        for poller, resource_by_id in resources.items():
+            by_poller.setdefault(poller, {})[resource_id] = resource
+        for poller, resource_by_id in by_poller.items():
             states = await self.read_with_retry(partial(poller.poll, list(resource_by_id)))
-            # Of these feeds alone: what was followed meanwhile, the query knows nothing of.
+            # Not self._resources: the query does not cover resources added in the meantime.
             for resource_id, resource in resource_by_id.items():
                 resource.update(states.get(resource_id))

@@ -1,4 +1,4 @@
-"""Jobs as event streams follow them."""
+"""Jobs in event streams."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,38 +11,38 @@ ID_FIELD = "job_id"
 
 
 class JobPoller:
-    """Polls jobs."""
+    """Polls the state of jobs."""
 
     def __init__(self, services: ApiServices) -> None:
         self._services = services
 
     def poll(self, ids: Sequence[int]) -> Mapping[int, Job]:
-        """Those that exist, by one query."""
+        """The jobs that exist, by id, in one query."""
         return self._services.jobs.with_ids(ids)
 
 
 class WatchedJob(WatchedResource):
-    """A job as it was polled last; `frame` is None for one that does not exist."""
+    """The last polled state of a job; `event` is None if the job does not exist."""
 
     def __init__(self, job_id: int, job: Job | None) -> None:
         super().__init__()
         self._job_id = job_id
-        self._state = self._document(job)
-        self.frame = self._encode()
+        self._state = self._to_json(job)
+        self.event = self._encode()
         self.ended = job is None or not job.is_unfinished
 
     def update(self, state: Job | None) -> None:
-        """Notify of a change of status or progress."""
-        document = self._document(state)
+        """Notify if status or progress has changed."""
+        document = self._to_json(state)
         if document == self._state:
             return
         self._state = document
-        self.frame = self._encode()
+        self.event = self._encode()
         self.ended = state is None or not state.is_unfinished
         self.notify()
 
-    def _document(self, job: Job | None) -> str | None:
-        return jobs_api.answer(job).model_dump_json() if job else None
+    def _to_json(self, job: Job | None) -> str | None:
+        return jobs_api.job_response(job).model_dump_json() if job else None
 
     def _encode(self) -> EncodedEvent | None:
         if self._state is None:
@@ -51,10 +51,10 @@ class WatchedJob(WatchedResource):
 
 
 class JobSubscription:
-    """A job in one stream: as it stands, and again whenever its status or progress changes."""
+    """A job in one stream: its current state, then each change of status or progress."""
 
-    def __init__(self, source: JobPoller, job_id: int, job: Job | None) -> None:
-        self.poller = source
+    def __init__(self, poller: JobPoller, job_id: int, job: Job | None) -> None:
+        self.poller = poller
         self.resource_id = job_id
         self.ended = False
         self._job = job
@@ -62,22 +62,22 @@ class JobSubscription:
         self._sent: EncodedEvent | None = None
 
     def new_resource(self) -> WatchedJob:
-        """A feed of the job as it was read when the stream began."""
+        """The job as it was when the stream began."""
         return WatchedJob(self.resource_id, self._job)
 
     def attach(self, resource: WatchedJob) -> None:
-        """Follow this feed, which another topic may have made."""
+        """Read from this job, which another subscription may have created."""
         self._watched = resource
 
     async def next_events(self) -> Sequence[EncodedEvent]:
-        """The job, if it has changed since it was sent; `gone` for one that does not exist."""
-        if self.ended or (self._watched.frame is not None and self._watched.frame is self._sent):
+        """The job if it has changed since it was sent; `gone` if it does not exist."""
+        if self.ended or (self._watched.event is not None and self._watched.event is self._sent):
             return ()
-        self.ended, self._sent = self._watched.ended, self._watched.frame
+        self.ended, self._sent = self._watched.ended, self._watched.event
         return [self._sent or EncodedEvent.encode("gone", "{}", None, ID_FIELD, self.resource_id)]
 
     def mark_sent(self, number: int) -> None:
-        """Nothing: no event of a job is numbered."""
+        """Do nothing: events of jobs have no numbers."""
 
     def cursor(self) -> None:
-        """None: a stream that is resumed begins with the job as it stands."""
+        """None: a resumed stream begins with the current state of the job."""

@@ -1,4 +1,4 @@
-"""Runs as event streams follow them."""
+"""Runs in event streams."""
 
 import asyncio
 import time
@@ -21,13 +21,13 @@ from service.store.runs import Run, RunProgress
 PROGRESS_SECONDS = 0.25
 MAX_SHARED_PAGES = 64
 SHARED_SECONDS = 2.0
-"""An event tells of rows as they are read. Streams that ask within this time share what was."""
+"""Streams share the encoded events of a run for this long; events show rows as they are read."""
 
 ID_FIELD = "run_id"
 
 
 class ProgressData(BaseModel):
-    """How far the epoch in work is."""
+    """Progress of the epoch that is being trained."""
 
     epoch: int
     images_seen: int
@@ -35,7 +35,7 @@ class ProgressData(BaseModel):
 
 
 class RunPoller:
-    """Polls runs, and renders their events once for all streams."""
+    """Polls the state of runs, and encodes their events once for all streams."""
 
     def __init__(self, services: ApiServices) -> None:
         self._services = services
@@ -44,45 +44,48 @@ class RunPoller:
         )
 
     def poll(self, ids: Sequence[int]) -> Mapping[int, RunProgress]:
-        """The progress of those that exist, by one query."""
+        """Progress by id of the runs that exist, in one query."""
         with self._services.store.read_session() as session:
             return runs.get_progress_of_many(session, ids)
 
     async def events_after(self, run_id: int, number: int, last_event: int) -> list[EncodedEvent]:
-        """The next events of a run that has `last_event` of them; empty for a deleted one."""
+        """Events of a run after `number`; empty if it was deleted.
+
+        `last_event` is the number of the newest event, and part of the cache key.
+        """
         key = run_id, number, last_event
         page = self._pages.get(key)
         if page is None:
-            query = partial(self._render, run_id, number)
+            query = partial(self._encode_events, run_id, number)
             page = asyncio.create_task(self._services.event_broker.read_with_retry(query))
             self._pages[key] = page
         try:
-            # Shielded: it goes on for the others when one stream ends.
+            # Shielded: a stream that ends must not cancel the query of the others.
             return await asyncio.shield(page)
         except Exception:
             self._pages.pop(key, None)
             raise
 
-    def _render(self, run_id: int, number: int) -> list[EncodedEvent]:
-        news = events_with_state(self._services.store, run_id, number)
-        return [self._frame(run_id, event) for event in news]
+    def _encode_events(self, run_id: int, number: int) -> list[EncodedEvent]:
+        events_read = events_with_state(self._services.store, run_id, number)
+        return [self._encode_event(run_id, event) for event in events_read]
 
-    def _frame(self, run_id: int, event: EventWithState) -> EncodedEvent:
-        kind, answer = (
-            (events.EPOCH, epochs_api.answer(event.state))
+    def _encode_event(self, run_id: int, event: EventWithState) -> EncodedEvent:
+        kind, response = (
+            (events.EPOCH, epochs_api.epoch_response(event.state))
             if isinstance(event.state, Epoch)
-            else (events.STATUS, runs_api.answer(self._services, event.state))
+            else (events.STATUS, runs_api.run_response(self._services, event.state))
         )
-        return EncodedEvent.encode(kind, answer.model_dump_json(), event.number, ID_FIELD, run_id)
+        return EncodedEvent.encode(kind, response.model_dump_json(), event.number, ID_FIELD, run_id)
 
 
 class WatchedRun(WatchedResource):
-    """A run as it was polled last; `state` is None for one that does not exist."""
+    """The last polled state of a run; `state` is None if the run does not exist."""
 
     def __init__(self, run_id: int, run: Run | None) -> None:
         super().__init__()
         self.state = RunProgress.from_run(run) if run else None
-        self.progress: EncodedEvent | None = None  # of the epoch in work
+        self.progress: EncodedEvent | None = None  # of the epoch that is being trained
         self._run_id = run_id
         self._images_total: int = run.spec["samples_per_epoch"] if run else 0
         self._progress_data: ProgressData | None = None
@@ -90,17 +93,17 @@ class WatchedRun(WatchedResource):
         self._update_progress()
 
     def update(self, state: RunProgress | None) -> None:
-        """Notify of events at once, of progress at most four times a second."""
-        # A poll that began before a stream did may bring what is older than that stream's start.
+        """Notify of events at once, and of progress at most four times per second."""
+        # A poll started before the stream may return a state older than the stream's first.
         if state and self.state and state.last_event < self.state.last_event:
             return
-        changed = _last_event(state) != _last_event(self.state)
+        has_new_events = _last_event(state) != _last_event(self.state)
         self.state = state
-        if self._update_progress() or changed:
+        if self._update_progress() or has_new_events:
             self.notify()
 
     def _update_progress(self) -> bool:
-        """Whether there is new progress to send."""
+        """Update the progress event; return whether there is a new one to send."""
         if self.state is None or self.state.status != RunStatus.RUNNING:
             self.progress = self._progress_data = None
             return False
@@ -124,32 +127,32 @@ def _last_event(state: RunProgress | None) -> int | None:
 
 
 class RunSubscription:
-    """A run in one stream, from the event after `number` on."""
+    """A run in one stream, starting after the event `number`."""
 
     def __init__(
-        self, source: RunPoller, run_id: int, run: Run | None, number: int, *, sends_gone: bool
+        self, poller: RunPoller, run_id: int, run: Run | None, number: int, *, sends_gone: bool
     ) -> None:
-        self.poller = source
+        self.poller = poller
         self.resource_id = run_id
         self.ended = False
         self._run = run
         self._watched = self.new_resource()
         self._number = number
         self._sends_gone = sends_gone
-        self._progress: EncodedEvent | None = None  # the last one sent
+        self._progress: EncodedEvent | None = None  # the last one that was sent
 
     def new_resource(self) -> WatchedRun:
-        """A feed of the run as it was read when the stream began."""
+        """The run as it was when the stream began."""
         return WatchedRun(self.resource_id, self._run)
 
     def attach(self, resource: WatchedRun) -> None:
-        """Follow this feed, which is not older than the stream from here on."""
+        """Read from this resource, updated to the state in which the stream began."""
         self._watched = resource
         if self._run:
             resource.update(RunProgress.from_run(self._run))
 
     async def next_events(self) -> Sequence[EncodedEvent]:
-        """Events in order; after them, while the run trains, its progress."""
+        """Events in order; once they are sent, the progress of a running run."""
         state = self._watched.state
         if self.ended:
             return ()
@@ -168,9 +171,9 @@ class RunSubscription:
         return [self._progress]
 
     def mark_sent(self, number: int) -> None:
-        """The event of this number is sent."""
+        """Advance the position to the event of this number."""
         self._number = number
 
     def cursor(self) -> str | None:
-        """`7:12`: of run 7, all up to event 12."""
+        """`7:12` if the events of run 7 up to 12 were sent; None at the beginning."""
         return f"{self.resource_id}:{self._number}" if self._number else None

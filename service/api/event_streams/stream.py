@@ -1,4 +1,4 @@
-"""Server-sent events of any number of resources in one response."""
+"""Server-sent events of one or more resources in one response."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack
@@ -12,68 +12,72 @@ from service.errors import CamreelError
 KEEPALIVE_SECONDS = 15.0
 KEEPALIVE = b": ping\n\n"
 CHUNK_BYTES = 16 * 2**10
-"""Events are rendered for a client when it has read what was sent before, but for so much."""
+"""Chunk size. The next chunk is encoded only after the client has received the previous one."""
 
 log = structlog.get_logger()
 
 
 async def stream_events(
-    broker: EventBroker, topics: Sequence[Subscription], *, multiplexed: bool
+    broker: EventBroker, all_subscriptions: Sequence[Subscription], *, multiplexed: bool
 ) -> AsyncIterator[bytes]:
-    """Chunks of the stream, until all topics have ended or the server stops.
+    """Yield chunks of the stream until all subscriptions have ended or the server stops.
 
-    `several`: each event's data names its resource, and its `id` is the cursor of all topics.
-    Otherwise the `id` is the number of the one topic's event.
+    If `multiplexed`, the data of each event contains the id of its resource, and its `id` is the
+    cursor of all subscriptions. Otherwise `id` is the event's number.
     """
     with ExitStack() as stack:
         queue = stack.enter_context(broker.open_queue())
-        subscriptions = {topic: stack.enter_context(ExitStack()) for topic in topics}
-        for topic, subscription in subscriptions.items():
-            subscription.enter_context(broker.subscribe(topic, queue))
-            queue.put(topic)
-        while subscriptions and not queue.closed:
+        contexts = {s: stack.enter_context(ExitStack()) for s in all_subscriptions}
+        for subscription, context in contexts.items():
+            context.enter_context(broker.subscribe(subscription, queue))
+            queue.put(subscription)
+        while contexts and not queue.closed:
             if not await queue.wait(KEEPALIVE_SECONDS):
                 yield KEEPALIVE
             chunk = bytearray()
-            for topic in queue.drain():
-                async for frame in _frames(topic, queue):
-                    chunk += _encode(frame, topic, topics if multiplexed else None)
+            for subscription in queue.drain():
+                async for event in _pending_events(subscription, queue):
+                    chunk += _encode(
+                        event, subscription, all_subscriptions if multiplexed else None
+                    )
                     if len(chunk) >= CHUNK_BYTES:
                         yield bytes(chunk)
                         chunk.clear()
-                if topic.ended and topic in subscriptions:
-                    subscriptions.pop(topic).close()
+                if subscription.ended and subscription in contexts:
+                    contexts.pop(subscription).close()
             if chunk:
                 yield bytes(chunk)
 
 
-async def _frames(topic: Subscription, inbox: ReadyQueue) -> AsyncIterator[EncodedEvent]:
-    """What the topic has to send now."""
-    while not inbox.closed:
+async def _pending_events(
+    subscription: Subscription, queue: ReadyQueue
+) -> AsyncIterator[EncodedEvent]:
+    """Events of the subscription that can be sent now."""
+    while not queue.closed:
         try:
-            frames = await topic.next_events()
+            events = await subscription.next_events()
         except CamreelError as error:
-            # The status is sent already: the stream ends, and its client comes back.
+            # The response has begun, so it cannot become an error: end it, the client reconnects.
             log.warning("event stream failed", error=str(error))
-            inbox.close()
+            queue.close()
             return
-        if not frames:
+        if not events:
             return
-        for frame in frames:
-            yield frame
+        for event in events:
+            yield event
 
 
 def _encode(
-    frame: EncodedEvent, topic: Subscription, several: Sequence[Subscription] | None
+    event: EncodedEvent, subscription: Subscription, multiplexed_with: Sequence[Subscription] | None
 ) -> bytes:
-    lines = frame.lines if several is None else frame.identified_lines
-    if frame.number is None:
+    lines = event.lines if multiplexed_with is None else event.lines_with_id
+    if event.number is None:
         return lines + b"\n"
-    topic.mark_sent(frame.number)
-    event_id = str(frame.number) if several is None else stream_cursor(several)
+    subscription.mark_sent(event.number)
+    event_id = str(event.number) if multiplexed_with is None else stream_cursor(multiplexed_with)
     return b"%sid: %s\n\n" % (lines, event_id.encode())
 
 
-def stream_cursor(topics: Sequence[Subscription]) -> str:
-    """What has been sent of all topics: `1:12,7:3`."""
-    return ",".join(part for topic in topics if (part := topic.cursor()))
+def stream_cursor(subscriptions: Sequence[Subscription]) -> str:
+    """The positions of all subscriptions: `1:12,7:3`."""
+    return ",".join(part for s in subscriptions if (part := s.cursor()))

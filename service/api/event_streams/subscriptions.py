@@ -1,7 +1,7 @@
-"""What an event stream is made of. A new kind of resource in `GET /events` has a `Source`, a
-`Feed` and a `Topic`; runs have theirs in `run_events.py`.
+"""The parts of an event stream. A new kind of resource in `GET /events` needs a `StatePoller`, a
+`WatchedResource` and a `Subscription`; those of runs are in `runs.py`.
 
-All but `Source.states` belongs to the event loop's thread.
+Everything except `StatePoller.poll` runs in the event loop's thread.
 """
 
 import asyncio
@@ -13,17 +13,17 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class EncodedEvent:
-    """An event, encoded once for all streams: its lines but for `id`."""
+    """A server-sent event without its `id` line, encoded once for all streams."""
 
     lines: bytes
-    identified_lines: bytes  # the same with the resource's id in `data`
-    number: int | None  # None for an event that a client that comes back is not sent again
+    lines_with_id: bytes  # with the resource's id added to `data`
+    number: int | None  # None for an event that is not sent again after a reconnect
 
     @classmethod
     def encode(
         cls, event: str, data: str, number: int | None, id_field: str, resource_id: int
     ) -> "EncodedEvent":
-        """From `data`, a JSON object in one line."""
+        """Encode an event; `data` is a JSON object on one line."""
         comma = "" if data == "{}" else ","
         identified_data = f'{{"{id_field}":{resource_id}{comma}{data[1:]}'
         return cls(
@@ -34,98 +34,95 @@ class EncodedEvent:
 
 
 class StatePoller(Protocol):
-    """A kind of resource."""
+    """Reads the state of resources of one kind."""
 
     def poll(self, ids: Sequence[Any]) -> Mapping[Any, Any]:
-        """The states of those that exist, by one query, in a thread. Raises StoreUnavailable."""
+        """States by id of the resources that exist, in one query. Raises StoreUnavailable."""
         ...
 
 
 class WatchedResource:
-    """A followed resource as it was polled last, shared by all streams that follow it."""
+    """The last polled state of a resource, shared by all its subscriptions."""
 
     def __init__(self) -> None:
-        self.queue_by_subscription: dict[Subscription, ReadyQueue] = {}
+        self.subscribers: dict[Subscription, ReadyQueue] = {}
 
     def update(self, state: Any) -> None:
-        """Take what a poll read, None for a resource that does not exist; notify of changes."""
+        """Set the polled state, None if the resource does not exist; notify on changes."""
         raise NotImplementedError
 
     def notify(self) -> None:
-        """Put the followers' topics into their inboxes."""
-        for topic, inbox in self.queue_by_subscription.items():
-            inbox.put(topic)
+        """Put each subscription into its stream's queue."""
+        for subscription, queue in self.subscribers.items():
+            queue.put(subscription)
 
 
 class Subscription(Protocol):
-    """A resource in one stream, and how much of it has been sent."""
+    """A resource in one stream, with the position up to which its events were sent."""
 
     @property
     def poller(self) -> StatePoller:
-        """What polls the resource."""
+        """The poller of this kind of resource."""
         ...
 
     @property
     def resource_id(self) -> Hashable:
-        """The resource, among those of its source."""
+        """The resource's id, unique within its poller."""
         ...
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes of it."""
+        """Whether all events were sent and no more will follow."""
         ...
 
     def new_resource(self) -> WatchedResource:
-        """A feed for the first topic of its resource."""
+        """A watched resource, in case this is its first subscription."""
         ...
 
     def attach(self, resource: Any) -> None:
-        """Follow this feed, which another topic may have made."""
+        """Read from this resource, which another subscription may have created."""
         ...
 
     async def next_events(self) -> Sequence[EncodedEvent]:
-        """The next events; empty where there are none yet."""
+        """The next events to send; empty if there are none yet."""
         ...
 
     def mark_sent(self, number: int) -> None:
-        """The event of this number is sent."""
+        """Advance the position to the event of this number."""
         ...
 
     def cursor(self) -> str | None:
-        """Its part of the `id` of a stream of several: what has been sent of it.
-
-        None while nothing numbered has been sent.
-        """
+        """The position as a part of a multiplexed stream's `id`; None at the beginning."""
         ...
 
 
 class ReadyQueue:
-    """The topics of one stream that may have something to send."""
+    """The subscriptions of one stream that may have events to send."""
 
     def __init__(self) -> None:
         self.closed = False
-        self._subscriptions: dict[Subscription, None] = {}  # in order
+        self._subscriptions: dict[Subscription, None] = {}  # an ordered set
         self._has_items = asyncio.Event()
 
     def put(self, subscription: Subscription) -> None:
-        """The topic may have something to send."""
+        """Add the subscription, unless it is queued already."""
         self._subscriptions[subscription] = None
         self._has_items.set()
 
     def drain(self) -> list[Subscription]:
-        """The topics put since the last call."""
+        """Remove and return all queued subscriptions."""
         subscriptions, self._subscriptions = list(self._subscriptions), {}
         if not self.closed:
             self._has_items.clear()
         return subscriptions
 
     def close(self) -> None:
-        """The server stops."""
+        """Wake the stream so that it ends."""
         self.closed = True
         self._has_items.set()
 
     async def wait(self, timeout_seconds: float) -> bool:
-        """Wait for a topic or the end; False after the timeout."""
+        """Wait for a subscription or for `close`; return False on timeout."""
         if not self._has_items.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_items.wait(), timeout_seconds)

@@ -1,4 +1,4 @@
-"""The audit log: who changed what."""
+"""The audit log."""
 
 from datetime import datetime
 
@@ -15,26 +15,26 @@ router = APIRouter(tags=["access"])
 
 
 class AuditEntryResponse(BaseModel):
-    """A change, or one that was refused to somebody known."""
+    """A change, or a rejected attempt by an authenticated client."""
 
     model_config = ConfigDict(from_attributes=True)
 
     id: int
     created_at: datetime = Field(validation_alias="at")
-    actor: str = Field(description="A token's name, or where the change came from.")
+    actor: str = Field(description="Name of the token, or the origin of the change.")
     action: str = Field(examples=["DELETE /runs/{run_id}"])
     target: str = Field(examples=["/runs/3"])
-    outcome: str = Field(description="The status that was answered, or `done`.")
+    outcome: str = Field(description="HTTP status of the response, or `done`.")
     request_id: str | None
 
 
-@router.get("/audit", summary="Who changed what, newest first")
+@router.get("/audit", summary="List changes, newest first")
 @requires(ADMIN)
 def list_audit(
     services: Services, limit: PageLimit = 50, cursor: Cursor = None
 ) -> Page[AuditEntryResponse]:
-    """Entries, newest first; nothing deletes them."""
+    """Entries are never deleted."""
     before = decode_cursor(cursor)
     with services.store.read_session() as session:
-        found = audit.list_newest(session, limit=limit + 1, before_id=before)
-    return paginate(found, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)
+        rows = audit.list_newest(session, limit=limit + 1, before_id=before)
+    return paginate(rows, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)

@@ -1,4 +1,4 @@
-"""The catalogue: what can be asked for. Read from the same tables that the work is done by."""
+"""The catalogue: datasets, architectures, optimizers, methods, targets, colormaps."""
 
 from functools import cache
 from typing import Any
@@ -18,12 +18,12 @@ from service.core.parameters import Parameters
 from service.core.render.colormaps import COLORMAPS, color_table
 from service.store.tokens import READ
 
-# The tables do not change while the service runs, and schemas of parameters are slow to make.
+# Responses are cached: the tables are constant, and generating JSON schemas is slow.
 router = APIRouter(tags=["catalogue"])
 
 
 class DatasetResponse(BaseModel):
-    """A dataset that a run can learn."""
+    """A dataset to train on."""
 
     name: str
     title: str
@@ -36,7 +36,7 @@ class DatasetResponse(BaseModel):
 
 
 class ParametrizedResponse(BaseModel):
-    """Something with parameters, as a JSON schema with bounds, defaults and a sentence each."""
+    """An entry with parameters, given as JSON Schema with bounds, defaults and descriptions."""
 
     name: str
     description: str
@@ -44,53 +44,57 @@ class ParametrizedResponse(BaseModel):
 
 
 class ArchitectureResponse(ParametrizedResponse):
-    """A network that a run can train."""
+    """A network architecture."""
 
-    layers: list[str] = Field(description="Layers that maps can be made of, by default values.")
+    layers: list[str] = Field(description="Layers that can be explained, with default parameters.")
     default_layer: str
 
 
 class MethodResponse(BaseModel):
-    """A method that a map can be asked by."""
+    """A method for class activation maps."""
 
     name: str
     title: str
     description: str
-    formula: str = Field(description="Before its last ReLU: A activations, G = d score / d A.")
+    formula: str = Field(
+        description="Map before the final ReLU. A: activations, G = d score / d A."
+    )
     source: str
     year: int
     cost: Cost = Field(
-        description="`forward`: one forward pass for all classes; `gradient`: and a gradient for "
-        "each class; `samples`: so many for each sample or step; `perturbations`: a forward pass "
-        "for each channel, patch or sample."
+        description="`forward`: one forward pass for all classes; `gradient`: plus a gradient per "
+        "class; `samples`: the same for each sample or step; `perturbations`: a forward pass per "
+        "channel, patch or sample."
     )
     attribution_level: AttributionLevel = Field(
-        description="`layer`: a map has the layer's positions; `input`: the image's pixels, and no "
-        "layer is taken; `layers`: several layers are combined."
+        description="Resolution of the map. `layer`: the layer's positions; `input`: the image's "
+        "pixels, without a layer; `layers`: several layers combined."
     )
-    targets: list[str] = Field(description="What it can explain, the default first; none: no class")
-    parameters: dict[str, Any] = Field(description="Its own, as a JSON schema.")
-    recommended: bool = Field(description="The one for whoever does not come for the paper.")
+    targets: list[str] = Field(
+        description="Supported targets, default first; empty for class-agnostic methods."
+    )
+    parameters: dict[str, Any] = Field(description="Parameters of the method, as JSON Schema.")
+    recommended: bool = Field(description="The recommended method.")
 
 
 class TargetResponse(BaseModel):
-    """A score that a map explains."""
+    """A score to explain."""
 
     name: str
-    formula: str = Field(description="x: the units; o: behind the output activation.")
+    formula: str = Field(description="x: pre-activations; o: outputs after the activation.")
     description: str
 
 
 class ColormapResponse(BaseModel):
-    """A colour table, by its name in matplotlib."""
+    """A colormap, under its matplotlib name."""
 
     name: str
     kind: str
     description: str
-    colors: str = Field(description="Its 256 colours, lowest first, each as RRGGBB.")
+    colors: str = Field(description="256 colors as RRGGBB, lowest level first.")
 
 
-@router.get("/datasets", summary="What can be learned")
+@router.get("/datasets", summary="List datasets")
 @requires(READ)
 @cache
 def list_datasets() -> Page[DatasetResponse]:
@@ -111,45 +115,47 @@ def list_datasets() -> Page[DatasetResponse]:
     return Page(items=items, next=None)
 
 
-@router.get("/architectures", summary="What can be trained")
+@router.get("/architectures", summary="List architectures")
 @requires(READ)
 @cache
 def list_architectures() -> Page[ArchitectureResponse]:
-    """All architectures, with their parameters' bounds and defaults."""
+    """All architectures, with the bounds and defaults of their parameters."""
     source = DATASETS["mnist"]
-    offered = describe_layers(Architecture(), source.image_shape, len(source.class_names))
+    layers = describe_layers(Architecture(), source.image_shape, len(source.class_names))
     items = [
         ArchitectureResponse(
             name=name,
-            description=_sentence(kind),
-            parameters=kind.model_json_schema(),
-            layers=list(offered.shapes),
-            default_layer=offered.default_layer,
+            description=_description(model_type),
+            parameters=model_type.model_json_schema(),
+            layers=list(layers.shapes),
+            default_layer=layers.default_layer,
         )
-        for name, kind in MODELS.items()
+        for name, model_type in MODELS.items()
     ]
     return Page(items=items, next=None)
 
 
-@router.get("/optimizers", summary="How it can be trained")
+@router.get("/optimizers", summary="List optimizers")
 @requires(READ)
 @cache
 def list_optimizers() -> Page[ParametrizedResponse]:
-    """All optimisers, with their parameters' bounds and defaults."""
+    """All optimizers, with the bounds and defaults of their parameters."""
     items = [
         ParametrizedResponse(
-            name=name, description=_sentence(kind), parameters=kind.model_json_schema()
+            name=name,
+            description=_description(model_type),
+            parameters=model_type.model_json_schema(),
         )
-        for name, kind in OPTIMIZERS.items()
+        for name, model_type in OPTIMIZERS.items()
     ]
     return Page(items=items, next=None)
 
 
-@router.get("/methods", summary="How it can be looked at")
+@router.get("/methods", summary="List methods")
 @requires(READ)
 @cache
 def list_methods() -> Page[MethodResponse]:
-    """All methods of making a map."""
+    """All methods for class activation maps."""
     items = [
         MethodResponse(
             name=method.name,
@@ -169,7 +175,7 @@ def list_methods() -> Page[MethodResponse]:
     return Page(items=items, next=None)
 
 
-@router.get("/targets", summary="Which score a map can explain")
+@router.get("/targets", summary="List targets")
 @requires(READ)
 @cache
 def list_targets() -> Page[TargetResponse]:
@@ -181,11 +187,11 @@ def list_targets() -> Page[TargetResponse]:
     return Page(items=items, next=None)
 
 
-@router.get("/colormaps", summary="In which colours")
+@router.get("/colormaps", summary="List colormaps")
 @requires(READ)
 @cache
 def list_colormaps() -> Page[ColormapResponse]:
-    """All colour tables."""
+    """All colormaps."""
     items = [
         ColormapResponse(
             name=c.name,
@@ -198,5 +204,5 @@ def list_colormaps() -> Page[ColormapResponse]:
     return Page(items=items, next=None)
 
 
-def _sentence(kind: type[Parameters]) -> str:
-    return (kind.__doc__ or "").strip().split("\n\n")[0]
+def _description(model_type: type[Parameters]) -> str:
+    return (model_type.__doc__ or "").strip().split("\n\n")[0]

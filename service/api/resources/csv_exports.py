@@ -1,4 +1,4 @@
-"""Tables for other programs: CSV (RFC 4180), UTF-8."""
+"""Tables as CSV (RFC 4180), UTF-8."""
 
 import csv
 import io
@@ -27,50 +27,50 @@ CSV = "text/csv; charset=utf-8"
 
 @router.get(
     "/epochs.csv",
-    summary="The epochs of a run, as CSV",
+    summary="Epochs, as CSV",
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
 @requires(READ)
 async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
-    """A line an epoch: losses, accuracies, that of each class, learning rate, seconds."""
+    """A row per epoch: losses, accuracies, accuracy per class, learning rate, seconds."""
     store = respond.services.store
 
-    def table() -> bytes:
+    def make_csv() -> bytes:
         with store.read_session() as session:
             names = RunSpec.model_validate(runs.get(session, run_id).spec).source.class_names
-            found = epochs.list_epochs(session, run_id)
-        head = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-        head += [f"accuracy_{name}" for name in names] + ["learning_rate", "seconds"]
-        return _table(head, map(_measures, found))
+            rows = epochs.list_epochs(session, run_id)
+        header = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+        header += [f"accuracy_{name}" for name in names] + ["learning_rate", "seconds"]
+        return _to_csv(header, map(_epoch_row, rows))
 
     def describe() -> Description:
         with store.read_session() as session:
             count = runs.get(session, run_id).epochs_done + 1
-        return Description(CSV, table, fixed=_attachment(f"run-{run_id}-epochs.csv"), maps=count)
+        return Description(CSV, make_csv, fixed=_attachment(f"run-{run_id}-epochs.csv"), maps=count)
 
     return await respond(Work("epochs.csv", describe))
 
 
 @router.get(
     "/blanks.csv",
-    summary="How many maps show nothing, and why, as CSV",
+    summary="Blank maps by cause, as CSV",
     response_class=Response,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
 @requires(READ)
-async def read_blanks_csv(respond: Respond, run_id: RunId, asked: BlankQuery) -> Response:
-    """A line an epoch and method."""
+async def read_blanks_csv(respond: Respond, run_id: RunId, parameters: BlankQuery) -> Response:
+    """A row per epoch and method."""
     viewer = respond.services.viewer
-    methods = asked.method or PAPER_METHODS
+    methods = parameters.method or PAPER_METHODS
 
     def describe() -> Description:
-        counting = blanks(viewer, run_id, asked.epochs, asked.epsilon, methods)
+        counting = blanks(viewer, run_id, parameters.epochs, parameters.epsilon, methods)
         headers = _attachment(f"run-{run_id}-blanks.csv")
         headers |= quarantine_header(counting.chosen.quarantined)
         return Description(
             CSV,
-            lambda: _blank_lines(counting.table()),
+            lambda: _blanks_csv(counting.table()),
             f"{counting.etag}-csv",
             fixed=headers,
             maps=counting.maps,
@@ -79,30 +79,30 @@ async def read_blanks_csv(respond: Respond, run_id: RunId, asked: BlankQuery) ->
     return await respond(Work("blanks.csv", describe, methods=methods))
 
 
-def _blank_lines(table: BlankTable) -> bytes:
-    head = ["epoch", "method", "total", "blank", *(c.value.replace("-", "_") for c in CAUSES)]
-    lines = (
+def _blanks_csv(table: BlankTable) -> bytes:
+    header = ["epoch", "method", "total", "blank", *(c.value.replace("-", "_") for c in CAUSES)]
+    rows = (
         [epoch, method, count.total, count.blank, *(count.by_cause[cause] for cause in CAUSES)]
         for epoch, counts in table.per_epoch.items()
         for method, count in counts.items()
     )
-    return _table(head, lines)
+    return _to_csv(header, rows)
 
 
-def _measures(epoch: Epoch) -> list[object]:
+def _epoch_row(epoch: Epoch) -> list[object]:
     m = epoch.metrics
-    learned = [epoch.epoch, m.train_loss, m.train_accuracy, m.test_loss, m.test_accuracy]
-    return [*learned, *m.per_class_accuracy, m.learning_rate, m.seconds]
+    totals = [m.train_loss, m.train_accuracy, m.test_loss, m.test_accuracy]
+    return [epoch.epoch, *totals, *m.per_class_accuracy, m.learning_rate, m.seconds]
 
 
 def _attachment(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
-def _table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> bytes:
-    """Empty where there is no value."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out)
-    writer.writerow(head)
-    writer.writerows(lines)
-    return out.getvalue().encode()
+def _to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+    """CSV with an empty field for None."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue().encode()

@@ -1,4 +1,4 @@
-"""Swagger UI, of files that come with the service, at addresses relative to the page's own."""
+"""Swagger UI, from files of this installation, by URLs relative to the page."""
 
 from fastapi import APIRouter, Request
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -8,7 +8,7 @@ from service.api.scopes import requires
 from service.store.tokens import READ
 
 ASSETS = "static-offline-docs"
-"""Where fastapi-offline mounts the files."""
+"""Path at which fastapi-offline mounts the files."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -16,7 +16,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/docs")
 @requires(READ)
 def read_docs(request: Request) -> HTMLResponse:
-    """The page. fastapi-offline's own has addresses from the root of the origin."""
+    """The page. The one of fastapi-offline uses absolute URLs, which fail below a root path."""
     return get_swagger_ui_html(
         openapi_url="openapi.json",
         title=f"{request.app.title}: API",

@@ -1,4 +1,4 @@
-"""Epochs: what was measured of each, and its checkpoint."""
+"""Epochs: metrics and checkpoints."""
 
 from datetime import datetime
 
@@ -25,17 +25,17 @@ router = APIRouter(tags=["epochs"])
 
 
 class CheckpointResponse(BaseModel):
-    """Identity of a checkpoint."""
+    """Digest and size of a checkpoint."""
 
     sha256: str
     bytes: int
 
 
 class EpochResponse(BaseModel):
-    """What one epoch gave. Losses are mean cross-entropy in nats, accuracies 0..1."""
+    """Metrics of an epoch. Losses are mean cross-entropy in nats, accuracies 0..1."""
 
     epoch: int
-    train_loss: float | None = Field(description="While learning, dropout on; null for epoch 0.")
+    train_loss: float | None = Field(description="During training, with dropout; null for epoch 0.")
     train_accuracy: float | None
     test_loss: float
     test_accuracy: float
@@ -44,14 +44,14 @@ class EpochResponse(BaseModel):
     seconds: float
     checkpoint: CheckpointResponse
     quarantined: str | None = Field(
-        description="Null; or why the checkpoint is not used any more: missing, truncated, "
-        "corrupt, swapped or unreadable. The measures are those of the day it was recorded."
+        description="Null, or why the checkpoint is no longer used: missing, truncated, corrupt, "
+        "swapped or unreadable. The metrics remain as recorded."
     )
     created_at: datetime
 
 
-def answer(epoch: Epoch) -> EpochResponse:
-    """The epoch as clients see it."""
+def epoch_response(epoch: Epoch) -> EpochResponse:
+    """The epoch as a response."""
     return EpochResponse(
         epoch=epoch.epoch,
         **vars(epoch.metrics),
@@ -61,49 +61,49 @@ def answer(epoch: Epoch) -> EpochResponse:
     )
 
 
-@router.get("/runs/{run_id}/epochs", summary="The epochs of a run, in order")
+@router.get("/runs/{run_id}/epochs", summary="List the epochs of a run")
 @requires(READ)
 def list_epochs(
     services: Services, run_id: RunId, limit: PageLimit = 50, cursor: Cursor = None
 ) -> Page[EpochResponse]:
-    """Epoch 0 is the untrained network. An epoch is seen only when its checkpoint is whole."""
+    """In ascending order; epoch 0 is the untrained network. Only epochs with a full checkpoint."""
     after = decode_cursor(cursor)
     with services.store.read_session() as session:
-        found = epochs.list_epochs(
+        rows = epochs.list_epochs(
             session, run_id, after=-1 if after is None else after, limit=limit + 1
         )
-    return paginate(found, limit, answer, lambda epoch: epoch.epoch)
+    return paginate(rows, limit, epoch_response, lambda epoch: epoch.epoch)
 
 
-@router.get("/runs/{run_id}/epochs/{epoch}", summary="One epoch")
+@router.get("/runs/{run_id}/epochs/{epoch}", summary="Get an epoch")
 @requires(READ)
 def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochResponse:
-    """What was measured of it, and its checkpoint's identity."""
+    """Metrics, and the digest of the checkpoint."""
     with services.store.read_session() as session:
-        return answer(epochs.get(session, run_id, epoch))
+        return epoch_response(epochs.get(session, run_id, epoch))
 
 
 @router.get(
     "/runs/{run_id}/epochs/{epoch}/checkpoint",
-    summary="The checkpoint, as safetensors",
+    summary="Download the checkpoint",
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}},
-        206: {"description": "The part that `Range` names, to resume a download (`If-Range`)."},
+        206: {"description": "The requested part (`Range`, `If-Range`), to resume a download."},
     },
 )
 @requires(READ)
 def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber
 ) -> Response:
-    """The file; its metadata holds the architecture and the epoch, so that it explains itself."""
-    found = services.viewer.epoch(run_id, epoch)
-    reply = conditional(
+    """A safetensors file. Its metadata contains the architecture and the epoch."""
+    record = services.viewer.epoch(run_id, epoch)
+    response = conditional(
         request,
-        found.checkpoint.sha256,
-        lambda: services.viewer.checkpoint(found),
+        record.checkpoint.sha256,
+        lambda: services.viewer.checkpoint(record),
         "application/octet-stream",
     )
     name = f"run-{run_id}-epoch-{epoch}.safetensors"
-    reply.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return reply
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response

@@ -1,4 +1,4 @@
-"""What happens to runs and jobs, as it happens: server-sent events."""
+"""Server-sent events of runs and jobs."""
 
 import re
 from collections.abc import AsyncIterator, Collection
@@ -31,41 +31,45 @@ MAX_JOBS = 200
 IDS = re.compile(r"\d{1,19}(,\d{1,19})*", re.ASCII)
 CURSOR = re.compile(r"\d{1,19}:\d{1,10}(,\d{1,19}:\d{1,10})*", re.ASCII)
 
-LIMITS = (
-    "At most CAMREEL_MAX_CLIENT_STREAMS streams of one token, or address without one, and "
-    "CAMREEL_MAX_STREAMS in all are open at once; beyond it the answer is 429."
+LIMITS_DESCRIPTION = (
+    "The number of open streams is limited per token, or per address without one "
+    "(CAMREEL_MAX_CLIENT_STREAMS), and in total (CAMREEL_MAX_STREAMS). Beyond that the response is "
+    "429."
 )
 
 RUN_DESCRIPTION = f"""
-`status`: the run as `GET /runs/{{run_id}}` has it; `epoch`: the epoch as
-`GET /runs/{{run_id}}/epochs/{{epoch}}` has it; both numbered by `id` 1, 2, 3 ... of the run.
-`progress`, at most four a second and without an `id`: `{{"epoch", "images_seen",
-"images_total"}}` of the epoch in work. The stream begins with the run's first event, or after the
-one named by `Last-Event-ID` or `after`, and ends when the run has ended and all is told. A status
-that is the run's no more is told with the run as it was then. A run that was trained on has ended
-before: follow it from its `last_event` on, as it was read.
+Events of the stream:
 
-{LIMITS}
+- `status`: the run, as in `GET /runs/{{run_id}}`. A past status comes with the run as it was then.
+- `epoch`: the epoch, as in `GET /runs/{{run_id}}/epochs/{{epoch}}`.
+- `progress`: `{{"epoch", "images_seen", "images_total"}}` of the epoch in training, at most four
+  times per second.
+
+The `id` of `status` and `epoch` events is their number in the run: 1, 2, 3 ... `progress` events
+have none. The stream begins with the run's first event, or after the one given by `Last-Event-ID`
+or `after`, and ends when the run has ended and all events are sent. A resumed run has ended
+before: read the run and follow it from its `last_event`.
+
+{LIMITS_DESCRIPTION}
 """
 
-DESCRIPTION = f"""
-One stream for at most {MAX_RUNS} runs: the events of `GET /runs/{{run_id}}/events`, each with the
-run's id as `run_id` in its `data`. The events of a run are in order; those of different runs are
-in no particular order. `gone`, `{{"run_id"}}` without an `id`: there is no such run, or it was
-deleted; the others go on. A run that has ended stays in the stream and costs nothing; the stream
-ends when all runs have ended or are gone and all is sent. Nothing is sent of a run that is resumed
-after its end: ask for a new stream.
+STREAM_DESCRIPTION = f"""
+One stream for up to {MAX_RUNS} runs: the events of `GET /runs/{{run_id}}/events`, with the run's id
+as `run_id` in their `data`. Events of one run are in order. There is no order between runs.
+`gone`, `{{"run_id"}}` without an `id`, means that the run does not exist or was deleted. The stream
+ends when every run has ended or is gone and all events are sent. If a run is resumed after its
+end, open a new stream.
 
-`jobs=` adds at most {MAX_JOBS} jobs: `job`, without an `id`, is the job as `GET /jobs/{{job_id}}`
-has it with its id as `job_id`, first as it stands and then whenever its status or progress changes;
-`gone`, `{{"job_id"}}`: there is no such job, or it was removed.
+`jobs=` adds up to {MAX_JOBS} jobs. `job`, without an `id`, is the job as in `GET /jobs/{{job_id}}`,
+with its id as `job_id`: first its current state, then each change of status or progress. `gone`,
+`{{"job_id"}}`, means that the job does not exist or was removed.
 
-Each `id` is a cursor: `run:number` for each run of which an event has been sent, by ascending run,
-as in `1:12,7:3`. With it as `Last-Event-ID` or `after` the stream goes on without gap or repeat;
-a run that the cursor leaves out begins with its first event. To follow runs as they were read, take
-their `last_event`.
+Each `id` is a cursor: `run:number` for each run with sent events, in ascending order, as in
+`1:12,7:3`. Given as `Last-Event-ID` or `after`, it continues the stream without gaps or
+repetitions. A run that is missing in the cursor begins with its first event. To continue from a
+run that was read, use its `last_event`.
 
-{LIMITS}
+{LIMITS_DESCRIPTION}
 """
 
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
@@ -87,7 +91,7 @@ EVENT_STREAM: dict[int | str, dict[str, Any]] = {
 
 
 class EventStreamResponse(StreamingResponse):
-    """Chunks of events that neither a browser stores nor nginx holds back."""
+    """A stream that browsers do not store and nginx does not buffer."""
 
     media_type = "text/event-stream"
 
@@ -96,48 +100,53 @@ class EventStreamResponse(StreamingResponse):
         super().__init__(chunks, status_code, headers)
 
 
-Number = Annotated[int | None, BeforeValidator(require_digits)]
+EventNumber = Annotated[int | None, BeforeValidator(require_digits)]
 
 
-async def _slot(request: Request, services: Services) -> AsyncIterator[None]:
-    """Holds one of the streams that may be open, until the response has ended."""
-    who = request_context(request.scope).principal
+async def _hold_stream_slot(request: Request, services: Services) -> AsyncIterator[None]:
+    """Hold a stream slot until the response has ended. Raises TooManyStreams."""
+    principal = request_context(request.scope).principal
     client = (
-        client_address(request.scope) if who is None or who is LOCAL_USER else who.rate_limit_key
+        client_address(request.scope)
+        if principal is None or principal is LOCAL_USER
+        else principal.rate_limit_key
     )
     with services.stream_slots.acquire(client):
         yield
 
 
-async def _run_topic(
+async def _run_subscription(
     services: Services,
     run_id: RunId,
     after: Annotated[
-        Number, Query(ge=0, le=MAX_NUMBER, description="The last event that the client has.")
+        EventNumber, Query(ge=0, le=MAX_NUMBER, description="Number of the last event received.")
     ] = None,
     last_event_id: Annotated[
-        Number,
+        EventNumber,
         Header(
-            alias="Last-Event-ID", ge=0, le=MAX_NUMBER, description="The same, and goes before it."
+            alias="Last-Event-ID",
+            ge=0,
+            le=MAX_NUMBER,
+            description="Overrides `after`.",
         ),
     ] = None,
 ) -> RunSubscription:
-    # A client that comes back has the address that it first came with, and a later number.
+    # A browser reconnects to its first URL, with a later number in Last-Event-ID.
     number = (after or 0) if last_event_id is None else last_event_id
     field = "after" if last_event_id is None else "Last-Event-ID"
     run = (await _read_runs(services, [run_id])).get(run_id)
     if run is None:
         raise RunNotFound(run_id)
-    return _topic(services, run_id, run, number, field, sends_gone=False)
+    return _new_run_subscription(services, run_id, run, number, field, sends_gone=False)
 
 
-async def _topics(
+async def _subscriptions(
     services: Services,
     run_ids: Annotated[
         list[str] | None,
         Query(
             alias="runs",
-            description=f"Ids of 1 to {MAX_RUNS} runs, separated by commas.",
+            description=f"1 to {MAX_RUNS} run ids, separated by commas.",
             examples=["1,2,3"],
         ),
     ] = None,
@@ -145,62 +154,66 @@ async def _topics(
         list[str] | None,
         Query(
             alias="jobs",
-            description=f"Ids of 1 to {MAX_JOBS} jobs, separated by commas. Either is required.",
+            description=f"1 to {MAX_JOBS} job ids, comma-separated; `runs` or `jobs` is required.",
             examples=["1"],
         ),
     ] = None,
     after: Annotated[
-        str | None, Query(description="A cursor: what the client has.", examples=["1:12,3:7"])
+        str | None, Query(description="Cursor of the last event received.", examples=["1:12,3:7"])
     ] = None,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", description="The same, and goes before it.")
+        str | None, Header(alias="Last-Event-ID", description="Overrides `after`.")
     ] = None,
 ) -> list[Subscription]:
-    """Before the stream begins, so that what is wrong can still be answered as a problem."""
+    """Parsed before the stream begins, so that errors still become problem responses."""
     ids = _parse_ids("runs", run_ids, MAX_RUNS) if run_ids or not job_ids else []
     jobs = _parse_ids("jobs", job_ids, MAX_JOBS) if job_ids else []
     field, cursor = ("after", after) if last_event_id is None else ("Last-Event-ID", last_event_id)
     numbers = {} if cursor is None else _parse_cursor(field, cursor, ids)
     run_by_id = await _read_runs(services, ids) if ids else {}
-    runs_followed = [
-        _topic(
+    run_subscriptions = [
+        _new_run_subscription(
             services, run_id, run_by_id.get(run_id), numbers.get(run_id, 0), field, sends_gone=True
         )
         for run_id in ids
     ]
-    return [*runs_followed, *await _job_topics(services, jobs)]
+    return [*run_subscriptions, *await _job_subscriptions(services, jobs)]
 
 
 @router.get(
     "/runs/{run_id}/events",
-    summary="A run as it happens",
+    summary="Follow a run",
     description=RUN_DESCRIPTION,
     response_class=EventStreamResponse,
     responses=EVENT_STREAM,
-    dependencies=[Depends(_slot)],
+    dependencies=[Depends(_hold_stream_slot)],
 )
 @requires(READ)
 async def read_events(
-    services: Services, topic: Annotated[RunSubscription, Depends(_run_topic)]
+    services: Services, subscription: Annotated[RunSubscription, Depends(_run_subscription)]
 ) -> EventStreamResponse:
     """See RUN_DESCRIPTION."""
-    return EventStreamResponse(stream_events(services.event_broker, [topic], multiplexed=False))
+    return EventStreamResponse(
+        stream_events(services.event_broker, [subscription], multiplexed=False)
+    )
 
 
 @router.get(
     "/events",
-    summary="Several runs and jobs as they happen",
-    description=DESCRIPTION,
+    summary="Follow several runs and jobs",
+    description=STREAM_DESCRIPTION,
     response_class=EventStreamResponse,
     responses=EVENT_STREAM,
-    dependencies=[Depends(_slot)],
+    dependencies=[Depends(_hold_stream_slot)],
 )
 @requires(READ)
 async def read_all_events(
-    services: Services, topics: Annotated[list[Subscription], Depends(_topics)]
+    services: Services, subscriptions: Annotated[list[Subscription], Depends(_subscriptions)]
 ) -> EventStreamResponse:
-    """See DESCRIPTION."""
-    return EventStreamResponse(stream_events(services.event_broker, topics, multiplexed=True))
+    """See STREAM_DESCRIPTION."""
+    return EventStreamResponse(
+        stream_events(services.event_broker, subscriptions, multiplexed=True)
+    )
 
 
 async def _read_runs(services: ApiServices, ids: Collection[int]) -> dict[int, Run]:
@@ -211,7 +224,7 @@ async def _read_runs(services: ApiServices, ids: Collection[int]) -> dict[int, R
     return await services.event_broker.read(query)
 
 
-def _topic(
+def _new_run_subscription(
     services: ApiServices,
     run_id: int,
     run: Run | None,
@@ -220,48 +233,48 @@ def _topic(
     *,
     sends_gone: bool,
 ) -> RunSubscription:
-    """A run from the event after `number` on. Raises InvalidValue for one beyond its last."""
+    """Subscribe from the event after `number`. Raises InvalidValue if it exceeds the last one."""
     if run is not None and number > run.last_event:
         raise InvalidValue(
             field,
-            f"run {run_id} has told {run.last_event} events so far",
+            f"run {run_id} has {run.last_event} events so far",
             {"minimum": 0, "maximum": run.last_event},
         )
-    source = services.event_broker.get_poller(RunPoller, lambda: RunPoller(services))
-    return RunSubscription(source, run_id, run, number, sends_gone=sends_gone)
+    poller = services.event_broker.get_poller(RunPoller, lambda: RunPoller(services))
+    return RunSubscription(poller, run_id, run, number, sends_gone=sends_gone)
 
 
-async def _job_topics(services: ApiServices, ids: Collection[int]) -> list[Subscription]:
+async def _job_subscriptions(services: ApiServices, ids: Collection[int]) -> list[Subscription]:
     if not ids:
         return []
-    source = services.event_broker.get_poller(JobPoller, lambda: JobPoller(services))
-    job_by_id = await services.event_broker.read(lambda: source.poll(list(ids)))
-    return [JobSubscription(source, job_id, job_by_id.get(job_id)) for job_id in ids]
+    poller = services.event_broker.get_poller(JobPoller, lambda: JobPoller(services))
+    job_by_id = await services.event_broker.read(lambda: poller.poll(list(ids)))
+    return [JobSubscription(poller, job_id, job_by_id.get(job_id)) for job_id in ids]
 
 
-def _parse_ids(field: str, texts: list[str] | None, most: int) -> list[int]:
+def _parse_ids(field: str, texts: list[str] | None, max_items: int) -> list[int]:
     """Distinct ids in ascending order. Raises InvalidValue."""
     text = ",".join(texts or [])
     parts = text.split(",")
     ids = sorted({int(part) for part in parts}) if IDS.fullmatch(text) else []
-    if not ids or len(parts) > most or not 1 <= ids[0] <= ids[-1] <= MAX_ID:
+    if not ids or len(parts) > max_items or not 1 <= ids[0] <= ids[-1] <= MAX_ID:
         raise InvalidValue(
             field,
-            f"ids of 1 to {most} {field}, separated by commas",
-            {"minItems": 1, "maxItems": most, "minimum": 1, "maximum": MAX_ID},
+            f"must be 1 to {max_items} ids of {field}, separated by commas",
+            {"minItems": 1, "maxItems": max_items, "minimum": 1, "maximum": MAX_ID},
         )
     return ids
 
 
 def _parse_cursor(field: str, text: str, ids: list[int]) -> dict[int, int]:
-    """Event numbers by run. Raises InvalidValue, also for a run that is not one of `ids`."""
+    """Event numbers by run id. Raises InvalidValue, also for a run that is not in `ids`."""
     pairs = [part.split(":") for part in text.split(",")] if CURSOR.fullmatch(text) else []
     numbers = {int(run_id): int(number) for run_id, number in pairs}
-    distinct = len(numbers) == len(pairs)
-    if not numbers or not distinct or not numbers.keys() <= set(ids):
+    has_duplicates = len(numbers) < len(pairs)
+    if not numbers or has_duplicates or not numbers.keys() <= set(ids):
         raise InvalidValue(
             field,
-            "run:number for runs of this stream, each at most once, separated by commas",
+            "must be run:number pairs of this stream's runs, without duplicates",
             {"pattern": f"^{CURSOR.pattern}$", "maxItems": MAX_RUNS},
         )
     return numbers

@@ -1,4 +1,4 @@
-"""Whether the service lives, whether it can work, and what it counts."""
+"""Liveness, readiness and metrics."""
 
 import asyncio
 
@@ -16,24 +16,24 @@ router = APIRouter(tags=["health"])
 
 
 class HealthResponse(BaseModel):
-    """One word."""
+    """The state of the service."""
 
     status: str
 
 
-@router.get("/healthz", summary="The process answers")
+@router.get("/healthz", summary="Liveness")
 @requires(PUBLIC)
 async def read_health() -> HealthResponse:
-    """Liveness: asks nothing of the database, and waits for no thread."""
+    """The process is up. Uses neither the database nor a thread."""
     return HealthResponse(status="ok")
 
 
-@router.get("/readyz", summary="The service can store and train")
+@router.get("/readyz", summary="Readiness")
 @requires(PUBLIC)
 async def read_readiness(services: Services) -> HealthResponse:
-    """Readiness: 503 with the reasons while nothing could be stored or no run could be trained.
+    """503 with the reasons while the service cannot store data or train runs.
 
-    Writes to the database, and answers within two seconds whether the database does or not.
+    Writes to the database. Responds within two seconds even if the database does not.
     """
     reasons = services.readiness.reasons()
     check = asyncio.wrap_future(services.readiness.start())
@@ -53,6 +53,6 @@ async def read_readiness(services: Services) -> HealthResponse:
 )
 @requires(READ)
 async def read_metrics(services: Services) -> Response:
-    """Prometheus' text format."""
+    """Metrics in Prometheus' text format."""
     text = await to_thread.run_sync(services.metrics.exposition, limiter=services.health_threads)
     return Response(text, media_type="text/plain; version=0.0.4")

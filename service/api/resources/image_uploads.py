@@ -1,4 +1,4 @@
-"""`POST /images`: images of the client's own."""
+"""Uploads of images."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,48 +26,54 @@ from service.store.uploaded_images import Upload
 router = APIRouter(tags=["images"])
 
 IMAGE_TYPES = ("image/png", "image/jpeg")
-_ALIASES = {
+_OTHER_ACCEPTED_TYPES = {
     *("image/x-png", "image/apng", "image/vnd.mozilla.apng"),
     *("image/jpg", "image/pjpeg", "image/x-jpeg", "image/x-jpg", "image/jfif", "image/pipeg"),
-    "application/octet-stream",  # a file whose kind its sender does not know
+    "application/octet-stream",  # type unknown to the client
 }
-"""Taken like IMAGE_TYPES: the bytes alone decide what a file is."""
+"""Accepted like IMAGE_TYPES, because the format is detected from the bytes."""
 _BINARY = {"type": "string", "format": "binary"}
 
 
-class ChoicesResponse(BaseModel):
-    """What was done to the picture, in this order; null and false: nothing."""
+class UploadConversionResponse(BaseModel):
+    """Conversion steps, in this order; null or false: the step was not needed."""
 
     model_config = ConfigDict(from_attributes=True)
 
-    format: Literal["png", "jpeg"] = Field(description="What the file is, by its bytes.")
-    width: int = Field(description="Of the file's picture, in pixels.")
+    format: Literal["png", "jpeg"] = Field(
+        description="Format of the file, detected from its bytes."
+    )
+    width: int = Field(description="Width of the original image in pixels.")
     height: int
-    bits: int = Field(description="Of each sample; 16 are scaled to 8.")
-    oriented: int | None = Field(description="EXIF's orientation, 2 to 8, that was undone.")
+    bits: int = Field(description="Bits per sample; 16 are scaled to 8.")
+    oriented: int | None = Field(description="EXIF orientation, 2 to 8, that was applied.")
     composited_on: int | None = Field(
-        description="The level 0..255 behind what was transparent, before any inversion."
+        description="Background level 0..255 for transparent pixels, before any inversion."
     )
     converted_from: str | None = Field(
-        description="The file's colours, RGB, CMYK or palette, where they are not the dataset's."
+        description="Color mode of the file (RGB, CMYK, palette) if it is not the dataset's."
     )
-    inverted: bool = Field(description="Only where it was asked for.")
-    resized_to: tuple[int, int] | None = Field(description="Width and height, shape kept.")
-    resized_by: str | None = Field(description="The filter.")
+    inverted: bool = Field(description="Only on request.")
+    resized_to: tuple[int, int] | None = Field(
+        description="Width and height, with the aspect ratio kept."
+    )
+    resized_by: str | None = Field(description="Resampling filter.")
     padded_with: int | None = Field(
-        description="The level around a picture whose shape is not the dataset's, as it is kept."
+        description="Level of the padding, if the aspect ratio differs from the dataset's."
     )
 
 
 class UploadResponse(BaseModel):
-    """An image that was taken in."""
+    """An uploaded image."""
 
-    reference: str = Field(description="Taken wherever an image is.", examples=["upload:Xb3..."])
-    dataset: str = Field(description="The dataset whose images it is made like.")
-    width: int = Field(description="As it is kept, in pixels.")
+    reference: str = Field(
+        description="Reference for `image` parameters.", examples=["upload:Xb3..."]
+    )
+    dataset: str = Field(description="The dataset to whose format the image was converted.")
+    width: int = Field(description="Width after conversion, in pixels.")
     height: int
-    label: None = Field(None, description="An upload has no class of its own.")
-    choices: ChoicesResponse
+    label: None = Field(None, description="Always null: an upload has no label.")
+    conversion: UploadConversionResponse
 
 
 @router.post(
@@ -76,12 +82,12 @@ class UploadResponse(BaseModel):
     summary="Upload an image",
     responses={
         201: {"headers": {"Location": {"schema": {"type": "string"}}, **REPLAYED_HEADER}},
-        413: {"description": "The body, or the picture in it, is larger than is taken."},
+        413: {"description": "The body or the image is too large."},
         415: {
-            "description": "Neither PNG nor JPEG, by its bytes; an animation; a JPEG of 12 bits, "
-            "lossless, hierarchical or with arithmetic coding."
+            "description": "Neither PNG nor JPEG; an animation; a JPEG that is 12-bit, lossless, "
+            "hierarchical or arithmetic-coded."
         },
-        503: {"description": "Too many uploads wait to be decoded; try again in a moment."},
+        503: {"description": "Too many uploads are waiting to be decoded. Try again in a moment."},
     },
     openapi_extra={
         "requestBody": {
@@ -109,7 +115,7 @@ async def create_image(
         str,
         Query(
             max_length=64,
-            description="Whose size and channels it gets.",
+            description="Dataset whose size and channels the image gets.",
             json_schema_extra={"enum": list(DATASETS)},
         ),
     ] = "mnist",
@@ -117,62 +123,62 @@ async def create_image(
         bool, Query(description="Swap black and white: MNIST's digits are white on black.")
     ] = False,
 ) -> UploadResponse:
-    """A PNG or JPEG, told by its bytes; made like the dataset's images, and kept as a new PNG.
+    """Convert a PNG or JPEG to the dataset's format and store it as PNG.
 
-    The file itself is not kept. What was done to the picture is in `choices`; the same file again
-    gives the same reference.
+    The file itself is not stored. `conversion` lists the steps. The same file gives the same
+    reference again.
     """
-    # Before the body is read: what waits holds its bytes in memory.
-    with _place(services.upload_slots, request):
-        data = await _file(request)
-        asked = request_key(request, key, data) if key is not None else None
-        kept, replayed = await to_thread.run_sync(
-            lambda: services.uploads.add(dataset, data, invert=invert, request_key=asked),
-            limiter=CapacityLimiter(1),  # bounded by the places
+    # Before the body is read: waiting requests hold their bytes in memory.
+    with _upload_slot(services.upload_slots, request):
+        data = await _read_file(request)
+        idempotency_key = request_key(request, key, data) if key is not None else None
+        upload, replayed = await to_thread.run_sync(
+            lambda: services.uploads.add(dataset, data, invert=invert, request_key=idempotency_key),
+            limiter=CapacityLimiter(1),  # bounded by the slots
         )
-    response.headers["Location"] = f"/images/{kept.image.reference}?dataset={dataset}"
+    response.headers["Location"] = f"/images/{upload.image.reference}?dataset={dataset}"
     set_replayed_header(response, replayed)
-    return _answer(kept)
+    return _upload_response(upload)
 
 
 @contextmanager
-def _place(places: CapacityLimiter, request: Request) -> Iterator[None]:
-    """One of the places, for the time of a block. Raises UploadsBusy."""
+def _upload_slot(slots: CapacityLimiter, request: Request) -> Iterator[None]:
+    """Hold a slot during a `with` block. Raises UploadsBusy."""
     try:
-        places.acquire_on_behalf_of_nowait(request)
+        slots.acquire_on_behalf_of_nowait(request)
     except WouldBlock as error:
         raise UploadsBusy from error
     try:
         yield
     finally:
-        places.release_on_behalf_of(request)
+        slots.release_on_behalf_of(request)
 
 
-async def _file(request: Request) -> bytes:
-    """The bytes of the part `file`, or the body itself. 415 for a body of another kind."""
+async def _read_file(request: Request) -> bytes:
+    """The form field `file`, or the whole body. Raises HTTPException 415 for other bodies."""
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        if media_type in IMAGE_TYPES or media_type in _ALIASES:
+        if media_type in IMAGE_TYPES or media_type in _OTHER_ACCEPTED_TYPES:
             return await request.body()
         if media_type == "multipart/form-data":
-            return await _form_file(request)
+            return await _read_form_file(request)
     except ClientDisconnect as error:
-        raise HTTPException(400, "The body ended early") from error
+        raise HTTPException(400, "The request body is incomplete.") from error
     raise HTTPException(
-        415, "The body is to be image/png, image/jpeg, or multipart/form-data with a `file`"
+        415, "The body must be image/png, image/jpeg, or multipart/form-data with a `file`."
     )
 
 
-async def _form_file(request: Request) -> bytes:
-    # Of any media type, which browsers guess by the file's name.
+async def _read_form_file(request: Request) -> bytes:
+    # The part's media type is ignored: browsers derive it from the file name.
     async with request.form(max_files=1, max_fields=10, max_part_size=2**16) as form:
         part = form.get("file")
         if not isinstance(part, UploadFile):
-            raise InvalidValue("file", "is missing; the form is to have a file of that name")
+            raise InvalidValue("file", "is missing; the form must contain a file with this name")
         return await part.read()
 
 
-def _answer(kept: Upload) -> UploadResponse:
-    _, height, width = DATASETS[kept.image.dataset].image_shape
-    values: dict[str, Any] = {"choices": kept.choices, "width": width, "height": height}
-    return UploadResponse(reference=kept.image.reference, dataset=kept.image.dataset, **values)
+def _upload_response(upload: Upload) -> UploadResponse:
+    _, height, width = DATASETS[upload.image.dataset].image_shape
+    values: dict[str, Any] = {"choices": upload.choices, "width": width, "height": height}
+    return UploadResponse(reference=upload.image.reference, dataset=upload.image.dataset, **values)

@@ -1,4 +1,4 @@
-"""Jobs: long work that is followed, fetched later, or cancelled."""
+"""Jobs: long computations whose result is fetched later."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -22,102 +22,105 @@ router = APIRouter(tags=["jobs"])
 JobId = Annotated[
     int,
     BeforeValidator(require_digits),
-    Path(ge=1, le=2**63 - 1, description="The job's id.", examples=[1]),
+    Path(ge=1, le=2**63 - 1, description="Job id.", examples=[1]),
 ]
 
 
 class JobResultResponse(BaseModel):
-    """Where the result is."""
+    """Location and type of a job's result."""
 
     href: str = Field(examples=["/jobs/1/result"])
     media_type: str
     bytes: int
 
 
-class JobProblem(BaseModel):
+class JobErrorResponse(BaseModel):
     """Why a job failed, as a problem (RFC 9457)."""
 
-    type: str = Field(description="As of any error; `interrupted`: its server ended.")
+    type: str = Field(description="An error type of this API; `interrupted`: the server stopped.")
     title: str
     status: int
     detail: str
 
 
 class JobResponse(BaseModel):
-    """A job as it stands."""
+    """The state of a job."""
 
     id: int
     kind: str = Field(examples=["evaluation"])
-    request: str = Field(description="The address whose answer is the result.")
+    request: str = Field(description="URL whose response is the result.")
     status: JobStatus
-    progress: float | None = Field(ge=0, le=1, description="Null where it is not known.")
+    progress: float | None = Field(ge=0, le=1, description="Null if unknown.")
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
     result: JobResultResponse | None
-    error: JobProblem | None
+    error: JobErrorResponse | None
 
 
-def answer(job: Job) -> JobResponse:
-    """The job as clients see it."""
+def job_response(job: Job) -> JobResponse:
+    """The job as a response."""
     result = error = None
     if job.result_bytes is not None:
         href, media_type = f"/jobs/{job.id}/result", job.result_media_type or ""
         result = JobResultResponse(href=href, media_type=media_type, bytes=job.result_bytes)
     if job.error is not None:
         problem = stored_problem(job.error.type, job.error.detail)
-        error = JobProblem.model_validate(problem.marshal())
+        error = JobErrorResponse.model_validate(problem.marshal())
     values: dict[str, Any] = {**vars(job)}
     values |= {"kind": job.type, "result": result, "error": error}
     return JobResponse.model_validate(values)
 
 
-def accepted(job: Job) -> Response:
-    """202, with the job that will have the answer (RFC 7240, 4.1)."""
+def accepted_response(job: Job) -> Response:
+    """202 with the job that computes the response (RFC 7240, 4.1)."""
     headers = {
         "Location": f"/jobs/{job.id}",
         "Preference-Applied": "respond-async",
         "Cache-Control": "no-store",
     }
-    return JSONResponse(answer(job).model_dump(mode="json"), 202, headers)
+    return JSONResponse(job_response(job).model_dump(mode="json"), 202, headers)
 
 
 @router.get("/jobs", summary="List jobs, newest first")
 @requires(READ)
 def list_jobs(
     services: Services,
-    status: Annotated[JobStatus | None, Query(description="Only jobs of this status.")] = None,
+    status: Annotated[JobStatus | None, Query(description="Only jobs with this status.")] = None,
     limit: PageLimit = 50,
     cursor: Cursor = None,
 ) -> Page[JobResponse]:
-    """A GET of expensive work with the header `Prefer: respond-async` creates one.
+    """A GET of an expensive resource with the header `Prefer: respond-async` creates a job.
 
-    An ended job is removed after an hour (CAMREEL_JOB_SECONDS).
+    A finished job is removed after an hour (CAMREEL_JOB_SECONDS).
     """
     before = decode_cursor(cursor)
-    found = services.jobs.newest(limit=limit + 1, before=before, status=status)
-    return paginate(found, limit, answer, lambda job: job.id)
+    rows = services.jobs.newest(limit=limit + 1, before=before, status=status)
+    return paginate(rows, limit, job_response, lambda job: job.id)
 
 
-@router.get("/jobs/{job_id}", summary="One job")
+@router.get("/jobs/{job_id}", summary="Get a job")
 @requires(READ)
 def read_job(services: Services, job_id: JobId) -> JobResponse:
-    """Its status, progress, and where its result is."""
-    return answer(services.jobs.get(job_id))
+    """Status, progress and location of the result."""
+    return job_response(services.jobs.get(job_id))
 
 
 @router.get(
     "/jobs/{job_id}/result",
-    summary="What a job gave",
+    summary="Get the result of a job",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}, "description": "As the request's own."},
-        404: {"description": "There is no such job, or it has no result, at least not yet."},
+        200: {
+            "content": {"application/octet-stream": {}},
+            "description": "As in the original response.",
+        },
+        404: {"description": "The job does not exist, or has no result (yet)."},
     },
 )
 @requires(READ)
 def read_job_result(services: Services, request: Request, job_id: JobId) -> Response:
-    """The bytes and headers that the request would have been answered with; why, if it failed."""
+    """Content and headers as for the original request; the error if the job failed."""
     job = services.jobs.get(job_id)
     if job.error is not None:
         raise stored_problem(job.error.type, job.error.detail)
@@ -135,11 +138,15 @@ def read_job_result(services: Services, request: Request, job_id: JobId) -> Resp
 )
 @requires(READ)
 @run_in_write_pool
-def delete_job(services: Services, job_id: JobId, who: CurrentPrincipal) -> Response:
-    """Cancel it if it waits or runs: 202; its work ends within a second. If it has ended, remove
-    it with its result: 204. For whoever asked for it, or the scope admin.
+def delete_job(services: Services, job_id: JobId, principal: CurrentPrincipal) -> Response:
+    """Cancel a queued or running job: 202; it stops within a second. Remove a finished job and
+    its result: 204. Requires the token that created the job, or scope admin.
     """
-    job = services.jobs.cancel_or_remove(job_id, who.rate_limit_key, any_owner=who.has_scope(ADMIN))
+    job = services.jobs.cancel_or_remove(
+        job_id, principal.rate_limit_key, any_owner=principal.has_scope(ADMIN)
+    )
     if job is None:
         return Response(status_code=204)
-    return JSONResponse(answer(job).model_dump(mode="json"), 202, {"Cache-Control": "no-store"})
+    return JSONResponse(
+        job_response(job).model_dump(mode="json"), 202, {"Cache-Control": "no-store"}
+    )

@@ -1,4 +1,4 @@
-"""A run's report: one HTML file to keep, print or send."""
+"""A run's report as one HTML file."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["runs"])
 
 
 class ReportParameters(BaseModel):
-    """What a report tells, and in which language."""
+    """Parameters of a report."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -28,16 +28,16 @@ class ReportParameters(BaseModel):
         list(PAPER_METHODS),
         min_length=1,
         max_length=4,
-        description="Explanations, `layer-cam` or `layer-cam/centered`; repeatable. Each has a "
+        description="Methods, as in `layer-cam` or `layer-cam/centered`; repeatable. Each gets a "
         "contact sheet.",
     )
     epochs: Epochs = "0:"
-    language: Language = Field("en", description="Of the report's words.")
+    language: Language = Field("en", description="Language of the report.")
 
 
 @router.get(
     "/report.html",
-    summary="A run's report as one HTML file",
+    summary="Download the report of a run",
     response_class=Response,
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **RESPONSES},
 )
@@ -45,13 +45,13 @@ class ReportParameters(BaseModel):
 async def read_report(
     respond: Respond,
     run_id: RunId,
-    asked: Annotated[ReportParameters, Query()],
+    parameters: Annotated[ReportParameters, Query()],
 ) -> Response:
-    """Curves, contact sheets, blank maps and the spec: no script, nothing fetched from elsewhere.
+    """Curves, contact sheets, blank maps and the settings in a self-contained HTML file.
 
-    Of more than about 50 epochs, sheets and the table of epochs show an even sample, and say so.
+    Sheets and the table of epochs show at most about 50 epochs, evenly sampled.
     """
-    query = ReportQuery(run_id, asked.method, asked.epochs, asked.language)
+    query = ReportQuery(run_id, parameters.method, parameters.epochs, parameters.language)
 
     def describe() -> Description:
         report = run_report(respond.services.pictures, query)

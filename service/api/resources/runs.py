@@ -1,4 +1,4 @@
-"""Runs: start them, follow them, end them."""
+"""Runs: start, list, cancel, resume, delete."""
 
 from datetime import datetime
 from typing import Annotated, Any
@@ -26,28 +26,28 @@ from service.store.tokens import ADMIN, READ, RUN
 router = APIRouter(tags=["runs"], route_class=StrictJsonRoute)
 
 
-class RunProblem(BaseModel):
+class RunErrorResponse(BaseModel):
     """Why a run failed."""
 
     model_config = ConfigDict(from_attributes=True)
 
     type: str = Field(
-        description="A word for programs: diverged, oom, disk_full, dataset_unavailable, "
+        description="Error code: diverged, oom, disk_full, dataset_unavailable, "
         "device_unavailable, image_gone, worker_killed, worker_died, worker_lost, "
         "checkpoint_corrupt, store_busy, error."
     )
-    detail: str = Field(description="A sentence for people.")
+    detail: str = Field(description="Description of the error.")
 
 
-class RunProgress(BaseModel):
-    """How far the epoch in work is."""
+class ProgressResponse(BaseModel):
+    """Progress of the epoch that is being trained."""
 
     images_seen: int
     images_total: int
 
 
 class BlankTotalResponse(BaseModel):
-    """How many maps, and how many of them show nothing at the default threshold."""
+    """Numbers of maps, and of blank maps at the default threshold."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -56,94 +56,98 @@ class BlankTotalResponse(BaseModel):
 
 
 class SummaryResponse(BaseModel):
-    """What became of the run so far."""
+    """Results of the run so far."""
 
     model_config = ConfigDict(from_attributes=True)
 
     test_accuracy: list[float] = Field(
-        description="Of at most 40 epochs from 0 on, evenly far apart, the last one included."
+        description="At most 40 evenly spaced epochs, from epoch 0 to the last one."
     )
     blank: dict[str, BlankTotalResponse] = Field(
-        description="By the paper's methods: maps of the probes from epoch 1 on, each for its own "
-        "label at the default layer."
+        description="By method, for the paper's methods: maps of the probes from epoch 1 on, for "
+        "each probe's label, at the default layer."
     )
 
 
 class OriginResponse(BaseModel):
-    """Where an imported run comes from."""
+    """Origin of an imported run."""
 
-    run_id: int = Field(description="Its id there.")
-    camreel: str = Field(description="The version that exported it.")
+    run_id: int = Field(description="Run id in the original installation.")
+    camreel: str = Field(description="Camreel version that exported the run.")
     exported_at: datetime
     imported_at: datetime
 
 
 class EnvironmentResponse(BaseModel):
-    """What decides the bits of a training, besides its spec and its data."""
+    """What determines the results bit for bit, besides settings and data."""
 
     torch: str
     numpy: str
-    threads: int = Field(description="Of torch's operations; a run that goes on uses as many.")
-    device: str = Field(description="`cpu`, or the GPU's name.")
-    cpu_capability: str = Field(description="Instruction set of torch's kernels, as `AVX512`.")
-    processor: str = Field(description="Its model; empty where the machine does not say.")
-    machine: str = Field(description="Architecture, as `x86_64`.")
-    deterministic: bool = Field(description="Whether equal environments give equal bits.")
+    threads: int = Field(description="Threads of torch; a resumed run uses the same number.")
+    device: str = Field(description="`cpu`, or the name of the GPU.")
+    cpu_capability: str = Field(
+        description="Instruction set of torch's kernels, for example `AVX512`."
+    )
+    processor: str = Field(description="Model of the processor; empty if unknown.")
+    machine: str = Field(description="Machine architecture, for example `x86_64`.")
+    deterministic: bool = Field(
+        description="Whether equal environments give bit-identical results."
+    )
     math_variables: dict[str, str] = Field(
-        description="Environment variables that choose other arithmetic, where set."
+        description="Environment variables that affect arithmetic, if set."
     )
 
 
 class RunResponse(BaseModel):
-    """A run as it stands."""
+    """The state of a run."""
 
     id: int
     name: str
     tags: list[str]
     status: RunStatus
-    epochs_done: int = Field(description="The last whole epoch; -1 before epoch 0 is stored.")
+    epochs_done: int = Field(description="The last complete epoch; -1 before epoch 0 is stored.")
     epochs_total: int
-    progress: RunProgress
+    progress: ProgressResponse
     spec: RunSpec
-    error: RunProblem | None
+    error: RunErrorResponse | None
     summary: SummaryResponse
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    origin: OriginResponse | None = Field(
-        description="Of an imported run: what it was where it was trained."
-    )
+    origin: OriginResponse | None = Field(description="Origin, if the run was imported.")
     environment: EnvironmentResponse | None = Field(
-        description="What its training began in; null before it began, and of a run that an older "
-        "version trained."
+        description="Environment in which training started; null before that, and for runs of "
+        "older versions."
     )
     reproducible: bool = Field(
-        description="Whether the same spec in the same environment gives the same bits."
+        description="Whether the same settings in the same environment give the same bits."
     )
     irreproducible_reasons: list[str] = Field(
-        description="Why it may not: a change of the environment, a phrase each."
+        description="Reasons if not, for example a change of the environment."
     )
     last_event: int = Field(
         ge=0,
-        description="The number of its newest event: `GET /runs/{run_id}/events?after=` it tells "
-        "what happens from then on.",
+        description="Number of the newest event. `GET /runs/{run_id}/events?after=` with it "
+        "continues from there.",
     )
 
 
-def answer(services: ApiServices, run: Run) -> RunResponse:
-    """The run as clients see it."""
-    (found,) = services.summaries.of([run])
-    return _answer(run, found)
+def run_response(services: ApiServices, run: Run) -> RunResponse:
+    """The run as a response."""
+    (summary,) = services.summaries.of([run])
+    return _run_response(run, summary)
 
 
-def _answer(run: Run, summary: Summary) -> RunResponse:
+def _run_response(run: Run, summary: Summary) -> RunResponse:
     values: dict[str, Any] = vars(run)
-    progress = RunProgress(images_seen=run.images_seen, images_total=run.spec["samples_per_epoch"])
-    error = RunProblem.model_validate(run.error) if run.error else None
+    progress = ProgressResponse(
+        images_seen=run.images_seen, images_total=run.spec["samples_per_epoch"]
+    )
+    error = RunErrorResponse.model_validate(run.error) if run.error else None
     reasons = reasons_not_reproducible(run)
-    more: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
-    more |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
-    return RunResponse.model_validate(values | more)
+    computed: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
+    computed |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
+    return RunResponse.model_validate(values | computed)
 
 
 @router.post(
@@ -168,7 +172,7 @@ def create_run(
                     "value": {"dataset": "digits", "epochs": 2, "name": "a first look"},
                 },
                 "sgd": {
-                    "summary": "Another optimiser, ReLU hidden units",
+                    "summary": "Another optimizer, ReLU hidden units",
                     "value": {
                         "optimizer": {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
                         "architecture": {"hidden_activation": "relu"},
@@ -179,57 +183,62 @@ def create_run(
         ),
     ],
 ) -> RunResponse:
-    """Queue a run. `{}` is the paper's experiment; every field has a default."""
+    """Queue a run. Every field has a default; `{}` is the experiment of the paper."""
     run, replayed = run_flows.start_run_once(
         services.store, services.executor, services.workspace, spec, services.max_queued_runs, key
     )
     response.headers["Location"] = f"/runs/{run.id}"
     set_replayed_header(response, replayed)
-    return answer(services, run)
+    return run_response(services, run)
 
 
 @router.get("/runs", summary="List runs, newest first")
 @requires(READ)
 def list_runs(
     services: Services,
-    status: Annotated[RunStatus | None, Query(description="Only runs of this status.")] = None,
+    status: Annotated[RunStatus | None, Query(description="Only runs with this status.")] = None,
     tag: Annotated[TagText | None, Query(description="Only runs with this tag.")] = None,
     search: Annotated[
         PartOfName | None,
-        Query(description="Only runs whose name has this in it, in whatever case."),
+        Query(description="Only runs whose name contains this text, in any case."),
     ] = None,
     limit: PageLimit = 50,
     cursor: Cursor = None,
 ) -> Page[RunResponse]:
-    """Runs, newest first."""
+    """Newest first."""
     before = decode_cursor(cursor)
     with services.store.read_session() as session:
-        found = runs.list_newest(
+        rows = runs.list_newest(
             session, limit=limit + 1, before_id=before, status=status, tag=tag, search=search
         )
-    told = list(zip(found, services.summaries.of(found), strict=True))
-    return paginate(told, limit, lambda one: _answer(*one), lambda one: one[0].id)
+    rows_with_summaries = list(zip(rows, services.summaries.of(rows), strict=True))
+    return paginate(
+        rows_with_summaries,
+        limit,
+        to_item=lambda pair: _run_response(*pair),
+        key=lambda pair: pair[0].id,
+    )
 
 
-@router.get("/runs/{run_id}", summary="One run")
+@router.get("/runs/{run_id}", summary="Get a run")
 @requires(READ)
 def read_run(services: Services, run_id: RunId) -> RunResponse:
-    """The run as it stands."""
+    """The current state of the run."""
     with services.store.read_session() as session:
         run = runs.get(session, run_id)
-    return answer(services, run)
+    return run_response(services, run)
 
 
 @router.post("/runs/{run_id}/cancel", status_code=202, summary="Cancel a run")
 @requires(RUN)
 @run_in_write_pool
 def cancel_run(services: Services, run_id: RunId) -> RunResponse:
-    """Ask for its end: at once if it waits, within a second if it trains. Its epochs stay."""
-    return answer(services, run_flows.cancel_run(services.store, run_id))
+    """A queued run ends at once, a running one within a second. Its epochs are kept."""
+    return run_response(services, run_flows.cancel_run(services.store, run_id))
 
 
-class Resumption(BaseModel):
-    """How far a run that has ended shall go on."""
+class ResumeBody(BaseModel):
+    """How far to train."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -237,8 +246,8 @@ class Resumption(BaseModel):
         None,
         ge=1,
         le=MAX_EPOCHS,
-        description="Its epochs in all, more than it has; default: what it was asked for. A "
-        "succeeded run needs it.",
+        description="Total number of epochs, more than the run has. Default: as in its settings. "
+        "Required for a run that succeeded.",
     )
 
 
@@ -246,9 +255,9 @@ class Resumption(BaseModel):
 @requires(RUN)
 @run_in_write_pool
 def resume_run(
-    services: Services, run_id: RunId, body: Annotated[Resumption | None, Body()] = None
+    services: Services, run_id: RunId, body: Annotated[ResumeBody | None, Body()] = None
 ) -> RunResponse:
-    """Train on from its last epoch, bit for bit as if it had never stopped. 409 unless it ended."""
+    """Continue from the last epoch, with the same results bit for bit. 409 if active."""
     run = run_flows.resume_run(
         services.store,
         services.executor,
@@ -257,15 +266,15 @@ def resume_run(
         body.epochs if body else None,
         services.max_queued_runs,
     )
-    return answer(services, run)
+    return run_response(services, run)
 
 
 @router.delete("/runs/{run_id}", status_code=204, summary="Delete a run")
 @requires(ADMIN)
 @run_in_write_pool
 def delete_run(services: Services, run_id: RunId) -> None:
-    """Delete it with its checkpoints and maps; a running one is refused.
+    """Delete a run with its checkpoints and maps. 409 if it is running.
 
-    It is gone when this answers; its space is freed in the background.
+    The run disappears at once. Its storage is freed in the background.
     """
     deletion.delete_run(services.store, run_id)

@@ -1,4 +1,4 @@
-"""Signing in: the page shows a token once, and has a cookie from then on."""
+"""Browser sessions: a token is exchanged for a cookie."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -22,24 +22,24 @@ router = APIRouter(tags=["access"], route_class=StrictJsonRoute)
 
 
 class SignInBody(BaseModel):
-    """What signs in."""
+    """The token to sign in with."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     token: Annotated[
-        str, Field(min_length=1, max_length=256, description="Of `camreel token create`.")
+        str, Field(min_length=1, max_length=256, description="From `camreel token create`.")
     ]
 
 
 class SessionResponse(BaseModel):
-    """Who asks."""
+    """The authenticated principal."""
 
-    open: bool = Field(description="The service asks nobody who they are: it has no token yet.")
+    open: bool = Field(description="No token exists yet, so none is required on this machine.")
     name: str
-    scope: str = Field(description="`read`, `run` or `admin`: each takes in those before.")
+    scope: str = Field(description="`read`, `run` or `admin`; each includes the previous ones.")
     expires_at: datetime | None
     csrf_token: str | None = Field(
-        description="What a change by cookie shows as `X-CSRF-Token`; null without a cookie."
+        description="Value of `X-CSRF-Token` for changes by cookie; null without a cookie."
     )
 
 
@@ -49,10 +49,10 @@ class SessionResponse(BaseModel):
 def sign_in(
     services: Services, request: Request, response: Response, body: SignInBody
 ) -> SessionResponse:
-    """A cookie that no script reads and no other site sends, for 12 hours without use or 7 days."""
-    secret, who = access.sign_in(services.store, body.token)
-    request_context(request.scope).principal = who
-    assert who.expires_at is not None, "a sign-in ends"  # noqa: S101  for mypy
+    """Set a session cookie (HttpOnly, SameSite=Strict): 12 hours without use, at most 7 days."""
+    secret, principal = access.sign_in(services.store, body.token)
+    request_context(request.scope).principal = principal
+    assert principal.expires_at is not None, "sessions expire"  # noqa: S101  for mypy
     response.set_cookie(
         SESSION_COOKIE,
         secret,
@@ -63,22 +63,22 @@ def sign_in(
         secure=request.url.scheme == "https",
     )
     response.headers["Cache-Control"] = "no-store"
-    return _answer(who)
+    return _session_response(principal)
 
 
-@router.get("/session", summary="Who asks")
+@router.get("/session", summary="Current session")
 @requires(READ)
-def read_session(response: Response, who: CurrentPrincipal) -> SessionResponse:
-    """Who, and what for they may."""
+def read_session(response: Response, principal: CurrentPrincipal) -> SessionResponse:
+    """The principal and its scope."""
     response.headers["Cache-Control"] = "no-store"
-    return _answer(who)
+    return _session_response(principal)
 
 
 @router.delete("/session", status_code=204, summary="Sign out")
 @requires(READ)
 @run_in_write_pool
 def sign_out(services: Services, request: Request, response: Response) -> None:
-    """The cookie is good for nothing from now on."""
+    """End the session of the cookie."""
     secret = session_cookie(request.headers)
     if secret:
         access.sign_out(services.store, secret)
@@ -89,16 +89,16 @@ def sign_out(services: Services, request: Request, response: Response) -> None:
 
 
 def _cookie_path(request: Request) -> str:
-    # What else a proxy shows on the same origin is not sent the cookie.
+    # Keeps the cookie from other applications that a proxy serves on the same origin.
     return root_path(request.scope) or "/"
 
 
-def _answer(who: Principal) -> SessionResponse:
-    expires_at = who.expires_at.astimezone(UTC) if who.expires_at else None
+def _session_response(principal: Principal) -> SessionResponse:
+    expires_at = principal.expires_at.astimezone(UTC) if principal.expires_at else None
     return SessionResponse(
-        open=who is LOCAL_USER,
-        name=who.name,
-        scope=who.scope,
+        open=principal is LOCAL_USER,
+        name=principal.name,
+        scope=principal.scope,
         expires_at=expires_at,
-        csrf_token=who.sign_in_proof,
+        csrf_token=principal.sign_in_proof,
     )
