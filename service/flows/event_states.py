@@ -51,7 +51,7 @@ def _at_status(run: Run, status: str, epochs_done: int) -> Run:
         return run
     return replace(
         run,
-        status=status,
+        status=RunStatus(status),
         epochs_done=epochs_done,
         images_seen=0,
         error=None,

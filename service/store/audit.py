@@ -1,4 +1,4 @@
-"""Who changed what, and when. Entries are added, never changed."""
+"""The audit log: who changed what, and when. Entries are never changed."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,14 +14,14 @@ ACTOR_CHARACTERS, ACTION_CHARACTERS, TARGET_CHARACTERS = 120, 120, 200
 
 @dataclass(frozen=True)
 class AuditEntry:
-    """One change, or one that was refused to somebody known."""
+    """A change, or an attempt by an authenticated client that was refused."""
 
     id: int
     at: datetime
-    actor: str  # a token's name, or where the change came from
+    actor: str  # a token's name, or the origin of the change
     action: str  # `DELETE /runs/{run_id}`, `token create`
     target: str  # `/runs/3`, `token 2 (alice)`
-    outcome: str  # the status that was answered, or `done`
+    outcome: str  # the HTTP status of the answer, or `done`
     request_id: str | None
 
 
@@ -33,13 +33,13 @@ def record(
     outcome: str,
     request_id: str | None = None,
 ) -> None:
-    """Add an entry of this moment."""
+    """Add an entry with the current time."""
     session.add(
         AuditRow(
             at=datetime.now(UTC),
             actor=sanitize_line(actor)[:ACTOR_CHARACTERS],
             action=action[:ACTION_CHARACTERS],
-            # A path that was asked for may hold anything.
+            # A requested path may contain any characters.
             target=sanitize_line(target)[:TARGET_CHARACTERS],
             outcome=outcome,
             request_id=request_id,
@@ -48,7 +48,7 @@ def record(
 
 
 def list_newest(session: Session, *, limit: int, before_id: int | None = None) -> list[AuditEntry]:
-    """The last `limit` entries, newest first; those older than the one of id `before`."""
+    """Entries with an id below `before_id`, newest first, at most `limit`."""
     query = select(AuditRow).order_by(AuditRow.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(AuditRow.id < before_id)

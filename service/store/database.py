@@ -1,4 +1,4 @@
-"""The engine and its sessions: short transactions, readers and writers told apart."""
+"""The engine and its transactions, for reading or for writing."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -17,49 +17,46 @@ from service.store import driver_errors, sqlite_file, sqlite_identity
 from service.store.sqlite_file import Mode, database_file
 
 BUSY_TIMEOUT_SECONDS = 15
-IDLE_TIMEOUT_SECONDS = 60  # PostgreSQL's, of a transaction whose process was stopped
+IDLE_TIMEOUT_SECONDS = 60  # of a PostgreSQL transaction whose process hangs
 POSTGRESQL_OPTIONS = {
     "connect_timeout": 10,  # seconds
-    "tcp_user_timeout": 30_000,  # milliseconds until a host that does not answer counts as lost
+    "tcp_user_timeout": 30_000,  # milliseconds until an unresponsive host counts as lost
     "keepalives_idle": 30,  # seconds
     "keepalives_interval": 10,
     "keepalives_count": 3,
 }
-"""libpq's: without them a query to a host that is gone waits for a quarter of an hour."""
+"""libpq parameters. Without them a query to a lost host waits for 15 minutes."""
 
-# Older ones can lose a commit when two connections reset the write-ahead log at once.
+# Earlier versions can lose a commit when two connections reset the write-ahead log at once.
 WAL_IS_SAFE = sqlite3.sqlite_version_info >= (3, 51, 3)
 
 
 def open_engine(database: Path | str) -> Engine:
-    """An engine for a SQLite file or any SQLAlchemy URL. It creates no file.
+    """An engine for a SQLite file or a SQLAlchemy URL. It does not create the file.
 
-    Raises InvalidValue for a URL that is none.
+    Raises InvalidValue for a malformed URL or a missing driver.
     """
-    parsed = _url(database)
-    if parsed.get_backend_name() == "postgresql":
-        # The driver that we depend on, whatever the URL left open.
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        options = {
-            name: POSTGRESQL_OPTIONS[name] for name in POSTGRESQL_OPTIONS.keys() - parsed.query
-        }
+    url = _url(database)
+    if url.get_backend_name() == "postgresql":
+        if url.drivername == "postgresql":
+            url = url.set(drivername="postgresql+psycopg")  # the driver that is installed
+        options = {name: POSTGRESQL_OPTIONS[name] for name in POSTGRESQL_OPTIONS.keys() - url.query}
         engine = create_engine(
-            parsed,
+            url,
             pool_pre_ping=True,
             pool_recycle=1800,
             hide_parameters=True,
             connect_args={**options, "client_encoding": "UTF8"},
         )
-        # Before SQLAlchemy's own first statements: in another encoding their answers are bytes.
+        # Before SQLAlchemy's first statements: in another encoding their results are bytes.
         event.listen(engine, "connect", _check_encoding, insert=True)
         event.listen(engine, "connect", _prepare_postgresql)
         return engine
-    # Values of statements may be secrets: they stand in no error, and so in no log.
+    # Parameters may be secrets: hide them in errors, and so in logs.
     engine = create_engine(
-        parsed, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
+        url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
     )
-    if parsed.get_backend_name() == "sqlite":
+    if url.get_backend_name() == "sqlite":
         if (file := database_file(engine)) is not None:
             sqlite_identity.bind_connections(engine, file)
         event.listen(engine, "connect", _prepare_sqlite)
@@ -69,20 +66,17 @@ def open_engine(database: Path | str) -> Engine:
 
 def _url(database: Path | str) -> URL:
     if isinstance(database, Path):
-        # A value of its own, never text that is parsed: a path may hold ? and %.
+        # Not parsed as text: a path may contain ? and %.
         return URL.create("sqlite", database=str(database.absolute()))
     try:
-        parsed = make_url(database)
-        parsed.get_dialect().import_dbapi()
-    except (
-        ArgumentError,
-        ImportError,
-        ValueError,
-    ) as error:  # without what was set: it may hold a password
+        url = make_url(database)
+        url.get_dialect().import_dbapi()
+    except (ArgumentError, ImportError, ValueError) as error:
+        # Without the value: it may contain a password.
         raise InvalidValue(
             "CAMREEL_DATABASE_URL", "it is no URL of a database whose driver is installed"
         ) from error
-    return parsed
+    return url
 
 
 def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:
@@ -95,17 +89,17 @@ def _check_encoding(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _prepare_postgresql(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    # Without them, who waits for the row of a run whose worker was stopped waits for ever.
+    # Without them, a transaction that waits for the row of a run whose worker hangs never ends.
     connection.execute(f"SET lock_timeout = '{BUSY_TIMEOUT_SECONDS}s'")
     connection.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'")
     connection.commit()
 
 
 def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
-    # We begin transactions ourselves: the driver's own way defers them.
+    # Transactions are begun by `_begin_sqlite`: the driver would defer them.
     connection.isolation_level = None
-    # Before all else, and only for a database that has nothing in it yet: on another one it would
-    # wait for whoever writes, and change nothing.
+    # First, and only for an empty database: on any other it would wait for the current writer and
+    # have no effect.
     if connection.execute("PRAGMA page_count").fetchone() == (0,):
         connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     connection.execute("PRAGMA foreign_keys=ON")
@@ -114,7 +108,7 @@ def _prepare_sqlite(connection: Any, _entry: ConnectionPoolEntry) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A reader that turns writer in mid-transaction fails at once, whatever the busy timeout.
+    # A deferred transaction that starts to write fails at once, regardless of the busy timeout.
     writes = connection.get_execution_options().get("camreel_writes", True)
     if writes is None:
         return
@@ -123,14 +117,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
-    """One transaction: committed at the end of the block, rolled back when it raises.
+    """A transaction that is committed at the end of the block, and rolled back if the block raises.
 
-    Raises errors of ours alone, in place of SQLAlchemy's (`driver_errors.py`).
+    Errors of SQLAlchemy and the driver are raised as Camreel's own (`driver_errors.py`).
     """
-    bound = engine.execution_options(camreel_writes=writes)
+    configured = engine.execution_options(camreel_writes=writes)
     with (
         driver_errors.translate_errors(engine),
-        Session(bound, expire_on_commit=False) as session,
+        Session(configured, expire_on_commit=False) as session,
         session.begin(),
     ):
         yield session
@@ -138,7 +132,7 @@ def transaction(engine: Engine, *, writes: bool) -> Iterator[Session]:
 
 @contextmanager
 def autocommit_connection(engine: Engine) -> Iterator[Connection]:
-    """A connection on which each statement stands alone: some of SQLite's take no transaction."""
+    """A connection in autocommit mode, for statements that SQLite refuses in transactions."""
     with (
         driver_errors.translate_errors(engine),
         engine.execution_options(camreel_writes=None).connect() as connection,
@@ -148,9 +142,9 @@ def autocommit_connection(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def read_only_connection(engine: Engine) -> Iterator[Connection]:
-    """A connection that reads, and leaves a SQLite file byte for byte as it is.
+    """A connection that leaves every byte of a SQLite file unchanged.
 
-    To open it for writing would set its journal's mode, and might merge another program's log.
+    Opening the file for writing would set its journal mode, and could merge another program's log.
     """
     file = database_file(engine)
     with driver_errors.translate_errors(engine):
@@ -174,13 +168,13 @@ def _read_only(file: Path) -> Iterator[Connection]:
         with engine.connect() as connection:
             connection.exec_driver_sql("SELECT 1 FROM sqlite_master").all()
     except OperationalError as error:
-        # A journal that a killed program left: whoever reads first has to roll it back.
-        kind = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
-        if kind not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
+        # A killed program left a journal, and the first reader has to roll it back.
+        primary_code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        if primary_code not in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN):
             raise
         engine = create_engine("sqlite://", creator=lambda: connect("rw"), poolclass=NullPool)
     with engine.connect() as connection:
-        # It takes a few bytes of anything for an empty database, and would write over them.
+        # SQLite takes a file of a few bytes for an empty database, and would overwrite it.
         if connection.exec_driver_sql("PRAGMA page_count").scalar() == 0:
             raise SchemaMismatch("The database's file is no SQLite database.")
         yield connection
@@ -188,6 +182,6 @@ def _read_only(file: Path) -> Iterator[Connection]:
 
 @contextmanager
 def schema_transaction(engine: Engine) -> Iterator[Connection]:
-    """A connection in one transaction, for statements that change the schema."""
+    """A connection in a transaction, for statements that change the schema."""
     with driver_errors.translate_errors(engine), engine.begin() as connection:
         yield connection

@@ -1,6 +1,6 @@
-"""Deleted runs, hidden already: their rows and blobs are freed, a bounded batch a transaction.
+"""Deleted runs, which are hidden: their rows and blobs are deleted in bounded transactions.
 
-The run's own row goes last, so that an interrupted deletion goes on where it stopped.
+The run's own row is deleted last, so that an interrupted deletion can continue.
 """
 
 from typing import Any, cast
@@ -23,21 +23,21 @@ from service.store.rows import (
 from service.store.run_status import HiddenStatus
 
 PAGE_BYTES = 4096
-"""Of a SQLite page. Freeing a row touches about one, freeing a blob one for each PAGE_BYTES."""
+"""Size of a SQLite page. Deleting a row touches about one, a blob one per PAGE_BYTES."""
 
-# Rows go before those that they refer to.
+# Rows are deleted before those that they refer to.
 _REFERRING = (HeatmapRow, PredictionRow)
 _REFERRED = (EpochRow, EventRow, ProbeRow, TagRow)
 
 
 def list_ids(session: Session) -> list[int]:
-    """Ids of deleted runs that are not freed yet, oldest first."""
+    """Ids of deleted runs that still have rows, oldest first."""
     query = select(RunRow.id).where(RunRow.status == HiddenStatus.DELETING).order_by(RunRow.id)
     return list(session.scalars(query))
 
 
 def blob_bytes(session: Session) -> int:
-    """Bytes of the blobs that are still to be freed, by their rows."""
+    """Total bytes of blobs of deleted runs that are not freed yet."""
     deleted = select(RunRow.id).where(RunRow.status == HiddenStatus.DELETING)
     totals = (
         select(func.coalesce(func.sum(table.bytes), 0)).where(table.run_id.in_(deleted))
@@ -47,9 +47,9 @@ def blob_bytes(session: Session) -> int:
 
 
 def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
-    """Free up to `pages` pages of a deleted run, at least one row or blob.
+    """Delete rows or blobs of a deleted run worth up to `pages` pages, at least one.
 
-    False where nothing of it is left but its own row, or where another server frees it now.
+    False if only the run's own row remains, or if another server is deleting it.
     """
     return _lock(session, run_id) and (
         any(_free_rows(session, table, run_id, pages) for table in _REFERRING)
@@ -59,14 +59,14 @@ def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
 
 
 def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
-    """Delete the row of a deleted run that has no others any more."""
+    """Delete the row of a deleted run, unless rows that refer to it remain."""
     of_run = (
         select(table.run_id).where(table.run_id == run_id)
         for table in (*_REFERRING, *run_blobs.ROWS_BY_TYPE.values(), *_REFERRED)
     )
     if not _lock(session, run_id) or session.scalar(union_all(*of_run).limit(1)) is not None:
         return
-    # Either may hold a state that was never committed.
+    # Either may contain a state whose transaction was never committed.
     blobs.delete_now(session, [training_states.state_key(run_id, epoch) for epoch in (0, 1)])
     session.execute(
         delete(RunRow).where(RunRow.id == run_id, RunRow.status == HiddenStatus.DELETING)
@@ -74,7 +74,7 @@ def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
 
 
 def _lock(session: Session, run_id: int) -> bool:
-    """Keep other servers from freeing this run until the transaction ends; False if one does."""
+    """Lock the run until the transaction ends; False if another server holds the lock."""
     query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status == HiddenStatus.DELETING)
     return session.scalar(query.with_for_update(skip_locked=True)) is not None
 
@@ -88,14 +88,14 @@ def _free_rows(session: Session, table: type[Base], run_id: int, rows: int) -> b
     return cast("CursorResult[Any]", result).rowcount > 0
 
 
-def _free_blobs(session: Session, blobs: Blobs, run_id: int, most_bytes: int) -> bool:
-    """Blobs before their rows: a file whose row is gone would be found by the doctor alone."""
+def _free_blobs(session: Session, blobs: Blobs, run_id: int, max_bytes: int) -> bool:
+    """Delete blobs before their rows: without a row, only the doctor would find them."""
     for table in run_blobs.ROWS_BY_TYPE.values():
         query = select(table.epoch, table.blob_key, table.bytes).where(table.run_id == run_id)
         batch: list[tuple[int, str]] = []
         size = 0
         for epoch, key, blob_size in session.execute(query.order_by(table.epoch)):
-            if batch and size + blob_size > most_bytes:
+            if batch and size + blob_size > max_bytes:
                 break
             batch.append((epoch, key))
             size += blob_size

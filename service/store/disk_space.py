@@ -1,4 +1,4 @@
-"""The space that the database takes, and returning what deleted rows leave to the disk."""
+"""Disk space of the database and of blobs, and returning free pages to the file system."""
 
 import sqlite3
 from contextlib import closing
@@ -11,7 +11,7 @@ from service.store.database import WAL_IS_SAFE, autocommit_connection
 
 
 def database_bytes(session: Session) -> int:
-    """Bytes of the database that are in use; free pages of a SQLite file are not among them."""
+    """Bytes in use by the database. Free pages of a SQLite file do not count."""
     if session.get_bind().dialect.name == "postgresql":
         return int(session.scalar(text("SELECT pg_database_size(current_database())")) or 0)
     if session.get_bind().dialect.name != "sqlite":
@@ -22,19 +22,19 @@ def database_bytes(session: Session) -> int:
 
 
 def blob_bytes(session: Session) -> int:
-    """Bytes of all blobs by their rows, wherever they are kept."""
+    """Total bytes of all blobs, by the rows that name them."""
     of_runs = sum(
-        session.scalar(select(run_blobs.total(kind))) or 0
-        for kind in run_blobs.ROWS_BY_TYPE.values()
+        session.scalar(select(run_blobs.total(row_type))) or 0
+        for row_type in run_blobs.ROWS_BY_TYPE.values()
     )
     return of_runs + jobs.blob_bytes(session)
 
 
 def incremental_vacuum(engine: Engine, pages: int) -> int:
-    """Return up to `pages` free pages of a SQLite file to the disk; how many are left.
+    """Return up to `pages` free pages of a SQLite file to the file system; how many remain free.
 
-    0 too for a file whose `auto_vacuum` is off, which keeps them until `compact`, and for
-    PostgreSQL, which has a vacuum of its own. Raises StoreBusy and StoreFull.
+    Also 0 for a file whose `auto_vacuum` is off, which keeps them until `compact`, and for
+    PostgreSQL, which vacuums itself. Raises StoreBusy and StoreFull.
     """
     if engine.dialect.name != "sqlite":
         return 0
@@ -42,31 +42,31 @@ def incremental_vacuum(engine: Engine, pages: int) -> int:
         driver = connection.connection.driver_connection
         assert driver is not None  # noqa: S101  for mypy
         with closing(driver.cursor()) as cursor:
-            before = _number(cursor, "PRAGMA freelist_count")
-            # As a script: of a statement without columns the driver takes one step, which here is
-            # one page.
+            free_before = _number(cursor, "PRAGMA freelist_count")
+            # As a script: for a statement without columns the driver takes a single step, which
+            # frees a single page.
             cursor.executescript(f"PRAGMA incremental_vacuum({pages})")
-            left = _number(cursor, "PRAGMA freelist_count")
-    return left if left < before else 0
+            free_after = _number(cursor, "PRAGMA freelist_count")
+    return free_after if free_after < free_before else 0
 
 
 def truncate_wal(engine: Engine) -> None:
-    """Shorten the write-ahead log of a SQLite file, where it has one. Raises StoreBusy."""
+    """Truncate the write-ahead log of a SQLite file, if it has one. Raises StoreBusy."""
     if engine.dialect.name == "sqlite" and WAL_IS_SAFE:
         with autocommit_connection(engine) as connection:
             connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def reclaims_space(session: Session) -> bool:
-    """Whether the database was made so that deletes can give space back."""
+    """Whether space of deleted rows can be returned without rewriting the database."""
     return session.get_bind().dialect.name != "sqlite" or _pragma(session, "auto_vacuum") == 2
 
 
 def compact(engine: Engine) -> None:
-    """Write the whole SQLite file anew without free pages; from then on deletes give space back.
+    """Rewrite a SQLite file without free pages and enable `incremental_vacuum`.
 
-    Takes as much free disk as the file is large, and the database for its time. Raises StoreBusy
-    and StoreFull.
+    Needs as much free disk space as the file is large, and locks the database until it is done.
+    Raises StoreBusy and StoreFull.
     """
     if engine.dialect.name != "sqlite":
         return

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Row, Select, func, select, update
 from sqlalchemy.orm import Session
@@ -15,7 +15,7 @@ from service.store.run_status import is_visible
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """What was measured of an epoch: losses in nats, accuracies 0..1, seconds."""
+    """Losses in nats, accuracies in 0..1, and the seconds that the epoch took."""
 
     train_loss: float | None
     train_accuracy: float | None
@@ -28,7 +28,7 @@ class EpochMetrics:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Identity of a checkpoint, and where its bytes are."""
+    """Identity of a checkpoint and the key of its blob."""
 
     sha256: str
     bytes: int
@@ -37,20 +37,20 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Epoch:
-    """An epoch whose checkpoint is stored whole."""
+    """An epoch and its checkpoint."""
 
     run_id: int
     epoch: int
     metrics: EpochMetrics
     checkpoint: Checkpoint
     created_at: datetime
-    quarantine_reason: str | None = None  # why its checkpoint is not to be used
+    quarantine_reason: str | None = None  # None: its checkpoint can be used
 
 
 def add(
     session: Session, run_id: int, epoch: int, metrics: EpochMetrics, checkpoint: Checkpoint
 ) -> None:
-    """A new epoch with its checkpoint, told as an event."""
+    """Insert an epoch, its checkpoint and its event."""
     session.add(EpochRow(run_id=run_id, epoch=epoch, created_at=datetime.now(UTC), **vars(metrics)))
     session.flush()
     session.add(CheckpointRow(run_id=run_id, epoch=epoch, **vars(checkpoint)))
@@ -59,7 +59,7 @@ def add(
 
 
 def get(session: Session, run_id: int, epoch: int) -> Epoch:
-    """The epoch. Raises RunNotFound or EpochNotFound."""
+    """One epoch. Raises RunNotFound or EpochNotFound."""
     row = session.execute(_with_checkpoints(run_id).where(EpochRow.epoch == epoch)).one_or_none()
     if row is None:
         raise EpochNotFound(run_id, epoch, runs.get(session, run_id).epochs_done)
@@ -74,18 +74,18 @@ def list_epochs(
     after: int = -1,
     limit: int | None = None,
 ) -> list[Epoch]:
-    """Epochs in order: all, those `chosen`, or the next `limit` after one. Raises RunNotFound."""
+    """Epochs in order: all, those of `numbers`, or the next `limit`. Raises RunNotFound."""
     query = _with_checkpoints(run_id).where(EpochRow.epoch > after).order_by(EpochRow.epoch)
     if numbers is not None:
         query = query.where(EpochRow.epoch.in_(numbers))
-    found = [_value(row) for row in session.execute(query.limit(limit))]
-    if not found:
+    rows = [_value(row) for row in session.execute(query.limit(limit))]
+    if not rows:
         runs.get(session, run_id)
-    return found
+    return rows
 
 
 def restore(session: Session, epoch: Epoch) -> None:
-    """An epoch of a run that was trained elsewhere, its moment kept; told by the run's events."""
+    """Insert an epoch of a run that was trained elsewhere, with its time, without an event."""
     key = {"run_id": epoch.run_id, "epoch": epoch.epoch}
     session.add(EpochRow(**key, created_at=epoch.created_at, **vars(epoch.metrics)))
     session.flush()
@@ -94,7 +94,7 @@ def restore(session: Session, epoch: Epoch) -> None:
 
 
 def quarantine(session: Session, run_id: int, epoch: int, reason: str) -> bool:
-    """From now on its checkpoint is not used; False if it was quarantined before, or is gone."""
+    """Quarantine an epoch's checkpoint; False if it already is, or if there is no such epoch."""
     return _change(
         session,
         [CheckpointRow.quarantine_reason.is_(None)],
@@ -105,7 +105,7 @@ def quarantine(session: Session, run_id: int, epoch: int, reason: str) -> bool:
 
 
 def release_quarantine(session: Session, run_id: int, epoch: int) -> bool:
-    """Its checkpoint is whole again; False if it was not quarantined."""
+    """End the quarantine of an epoch's checkpoint; False if it was not quarantined."""
     return _change(
         session,
         [CheckpointRow.quarantine_reason.is_not(None)],
@@ -115,40 +115,47 @@ def release_quarantine(session: Session, run_id: int, epoch: int) -> bool:
     )
 
 
-def count_totals(session: Session) -> tuple[int, int, int]:
-    """Of all runs: epochs, quarantined ones among them, and the bytes of their checkpoints."""
+class EpochTotals(NamedTuple):
+    """Totals over all visible runs."""
+
+    epochs: int
+    quarantined_epochs: int
+    checkpoint_bytes: int
+
+
+def count_totals(session: Session) -> EpochTotals:
+    """Totals over all visible runs."""
     query = select(
         func.count(),
         func.count(CheckpointRow.quarantine_reason),
         func.coalesce(func.sum(CheckpointRow.bytes), 0),
     ).where(is_visible(CheckpointRow.run_id))
-    total, quarantined, size = session.execute(query).one()
-    return total, quarantined, int(size)
+    return EpochTotals(*map(int, session.execute(query).one()))
 
 
 def _change(
-    session: Session, where: list[ColumnElement[bool]], key: tuple[int, int], **values: Any
+    session: Session, conditions: list[ColumnElement[bool]], key: tuple[int, int], **values: Any
 ) -> bool:
     run_id, epoch = key
-    changed = session.execute(
+    result = session.execute(
         update(CheckpointRow)
         .where(
             CheckpointRow.run_id == run_id,
             CheckpointRow.epoch == epoch,
             is_visible(run_id),
-            *where,
+            *conditions,
         )
         .values(**values)
         .execution_options(synchronize_session=False)
     )
-    return bool(cast("CursorResult[Any]", changed).rowcount)
+    return bool(cast("CursorResult[Any]", result).rowcount)
 
 
-# As columns, not as entities: a run's page reads hundreds of epochs in one request.
+# Columns, not ORM entities: a run's page reads hundreds of epochs in one request.
 _COLUMNS = (
     EpochRow.run_id,
     EpochRow.epoch,
-    *(getattr(EpochRow, measure.name) for measure in fields(EpochMetrics)),
+    *(getattr(EpochRow, field.name) for field in fields(EpochMetrics)),
     CheckpointRow.sha256,
     CheckpointRow.bytes,
     CheckpointRow.blob_key,
@@ -169,6 +176,6 @@ def _with_checkpoints(run_id: int) -> Select[*tuple[Any, ...]]:
 
 
 def _value(row: Row[*tuple[Any, ...]]) -> Epoch:
-    run_id, epoch, *measures, sha256, size, key, created_at, quarantined = row
+    run_id, epoch, *metrics, sha256, size, key, created_at, quarantine_reason = row
     checkpoint = Checkpoint(sha256, size, key)
-    return Epoch(run_id, epoch, EpochMetrics(*measures), checkpoint, created_at, quarantined)
+    return Epoch(run_id, epoch, EpochMetrics(*metrics), checkpoint, created_at, quarantine_reason)

@@ -1,4 +1,4 @@
-"""What happened to a run, numbered 1, 2, 3 ... so that a reader goes on where it left off."""
+"""Events of a run, numbered 1, 2, 3 ... so that a reader can continue after the last one it has."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EPOCH, STATUS = "epoch", "status"
 
 @dataclass(frozen=True)
 class Event:
-    """A change, by what it changed: {"epoch": 3}, or {"status": "running"}."""
+    """A change of a run. `data` is {"epoch": 3} or {"status": "running"}, by `type`."""
 
     number: int
     type: str
@@ -24,25 +24,25 @@ class Event:
 
 
 def add_epoch(session: Session, run_id: int, epoch: int) -> None:
-    """The run has a new epoch."""
-    _tell(session, run_id, EPOCH, {"epoch": epoch})
+    """Add the event of a new epoch."""
+    _add(session, run_id, EPOCH, {"epoch": epoch})
 
 
 def add_status(session: Session, run_id: int, status: str) -> None:
-    """The run has a new status."""
-    _tell(session, run_id, STATUS, {"status": status})
+    """Add the event of a new status."""
+    _add(session, run_id, STATUS, {"status": status})
 
 
 def restore(session: Session, run_id: int, events: Sequence[Event]) -> None:
-    """The events of a run that was trained elsewhere, with their numbers."""
-    now = datetime.now(UTC)
-    rows = [{"run_id": run_id, "created_at": now, **vars(event)} for event in events]
+    """Insert the events of a run that was trained elsewhere, with their numbers."""
+    created_at = datetime.now(UTC)
+    rows = [{"run_id": run_id, "created_at": created_at, **vars(event)} for event in events]
     if rows:
         session.execute(insert(EventRow), rows)
 
 
 def list_after(session: Session, run_id: int, number: int, limit: int | None = None) -> list[Event]:
-    """The next `limit` events after that number, in order."""
+    """The next `limit` events after `number`, in order."""
     query = (
         select(EventRow.number, EventRow.type, EventRow.data)
         .where(EventRow.run_id == run_id, EventRow.number > number, is_visible(run_id))
@@ -53,7 +53,7 @@ def list_after(session: Session, run_id: int, number: int, limit: int | None = N
 
 
 def count_epochs(session: Session, run_id: int, number: int) -> int:
-    """How many epochs were told up to that event."""
+    """Number of epoch events up to and including event `number`."""
     query = (
         select(func.count())
         .select_from(EventRow)
@@ -62,11 +62,11 @@ def count_epochs(session: Session, run_id: int, number: int) -> int:
     return session.scalar(query) or 0
 
 
-def _tell(session: Session, run_id: int, kind: str, data: dict[str, Any]) -> None:
+def _add(session: Session, run_id: int, event_type: str, data: dict[str, Any]) -> None:
     next_number = select(
         literal(run_id),
         func.coalesce(func.max(EventRow.number), 0) + 1,
-        literal(kind),
+        literal(event_type),
         literal(data, EventRow.data.type),
         literal(datetime.now(UTC), EventRow.created_at.type),
     ).where(EventRow.run_id == run_id)

@@ -1,4 +1,4 @@
-"""The blobs that belong to runs, of whatever kind. A new kind is a line in the table."""
+"""The blobs that belong to runs. A new type is a line in the table."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ CHECKPOINT, TRAINING_STATE = "checkpoint", "training-state"
 BlobRowType = type[CheckpointRow] | type[TrainingStateRow]
 
 ROWS_BY_TYPE: dict[str, BlobRowType] = {CHECKPOINT: CheckpointRow, TRAINING_STATE: TrainingStateRow}
-"""The rows that name blobs: each has run_id, epoch, sha256, bytes and blob_key."""
+"""Rows that name blobs, by type: each has run_id, epoch, sha256, bytes and blob_key."""
 
 
 @dataclass(frozen=True)
 class RunBlob:
-    """A blob as its row names it."""
+    """A blob and its identity, from the row that names it."""
 
     type: str
     run_id: int
@@ -30,10 +30,7 @@ class RunBlob:
 
 
 def list_run_blobs(session: Session, run_id: int | None = None) -> Iterator[RunBlob]:
-    """Those of a run, or of all runs, deleted ones that are not freed yet among them.
-
-    By kind, run and epoch.
-    """
+    """Blobs of a run, or of all runs, deleted ones included, by type, run and epoch."""
     for blob_type, table in ROWS_BY_TYPE.items():
         query = select(
             table.run_id, table.epoch, table.sha256, table.bytes, table.blob_key
@@ -45,5 +42,5 @@ def list_run_blobs(session: Session, run_id: int | None = None) -> Iterator[RunB
 
 
 def total(table: BlobRowType) -> ColumnElement[Any]:
-    """The sum of their bytes."""
+    """SQL expression of the total bytes of a type of blob."""
     return func.coalesce(func.sum(table.bytes), 0)

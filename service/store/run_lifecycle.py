@@ -1,4 +1,6 @@
-"""Changes of a run's state. Each names the statuses it starts from, so that it happens once."""
+"""Changes of a run's state. Each is an UPDATE with a condition on status and lease: of several
+concurrent callers one succeeds, and the others get False.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +26,9 @@ NO_OWNER = ""
 
 @dataclass(frozen=True)
 class Lease:
-    """One worker's right to write for a run: what it writes under another's changes nothing.
+    """A worker's exclusive right to write for a run. Writes under an outdated lease change nothing.
 
-    Nobody's lease is that of a run that waits, and was not taken since that attempt.
+    The lease of a queued run has NO_OWNER and the number of the last attempt.
     """
 
     run_id: int
@@ -35,9 +37,9 @@ class Lease:
 
 
 def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
-    """A worker takes a queued run; None if it is no longer there to be taken."""
-    now = datetime.now(UTC)
-    claimed = _change_status(
+    """Change a queued run to running, under a new lease; None if it is no longer queued."""
+    claimed_at = datetime.now(UTC)
+    is_claimed = _change_status(
         session,
         run_id,
         (RunStatus.QUEUED,),
@@ -45,11 +47,11 @@ def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
         attempt=RunRow.attempt + 1,
         lease_owner=owner,
         images_seen=0,
-        started_at=func.coalesce(RunRow.started_at, _not_before(RunRow.created_at, now)),
+        started_at=func.coalesce(RunRow.started_at, _later_of(RunRow.created_at, claimed_at)),
         heartbeats=RunRow.heartbeats + 1,
-        heartbeat_at=now,
+        heartbeat_at=claimed_at,
     )
-    if not claimed:
+    if not is_claimed:
         return None
     attempt = session.scalar(select(RunRow.attempt).where(RunRow.id == run_id))
     return Lease(run_id, attempt or 0, owner)
@@ -58,24 +60,24 @@ def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
 def update_heartbeat(
     session: Session, run_id: int, images_seen: int | None = None, *, lease: Lease | None = None
 ) -> bool:
-    """The worker is alive and has seen so many images of the epoch in work.
+    """Record that the worker is alive, and how many images of the current epoch it has processed.
 
-    False, and no change, if the run is not its any more.
+    False, and no change, if the run is not running under that lease.
     """
-    seen = {} if images_seen is None else {"images_seen": images_seen}
+    progress = {} if images_seen is None else {"images_seen": images_seen}
     return _change(
         session,
         _running(run_id, lease),
         heartbeats=RunRow.heartbeats + 1,
         heartbeat_at=datetime.now(UTC),
-        **seen,
+        **progress,
     )
 
 
 def record_environment(
     session: Session, lease: Lease, environment: dict[str, Any], changes: Sequence[str]
 ) -> bool:
-    """What the run's training began in, and how that changed; False under another lease."""
+    """Store the environment of the training and its changes; False under another lease."""
     return _change(
         session,
         _running(lease.run_id, lease),
@@ -85,7 +87,7 @@ def record_environment(
 
 
 def is_cancel_requested(session: Session, run_id: int) -> bool:
-    """Whether somebody asked for the run's end; a run that was deleted counts as cancelled."""
+    """Whether cancellation was requested. True for a deleted run."""
     query = select(RunRow.cancel_requested).where(
         RunRow.id == run_id, RunRow.status.not_in(HIDDEN_STATUSES)
     )
@@ -93,7 +95,7 @@ def is_cancel_requested(session: Session, run_id: int) -> bool:
 
 
 def advance(session: Session, run_id: int, epoch: int, *, lease: Lease | None = None) -> bool:
-    """The run has reached `epoch`; False if it is not running any more, or under another lease."""
+    """Set `epochs_done` to `epoch`; False if the run is not running, or under another lease."""
     return _change(
         session,
         _running(run_id, lease),
@@ -107,17 +109,16 @@ def advance(session: Session, run_id: int, epoch: int, *, lease: Lease | None = 
 def finish(
     session: Session,
     run_id: int,
-    status: str,
+    status: RunStatus,
     error: RunError | None = None,
     *,
-    from_statuses: tuple[str, ...] = (RunStatus.RUNNING,),
+    from_statuses: tuple[RunStatus, ...] = (RunStatus.RUNNING,),
     lease: Lease | None = None,
 ) -> bool:
-    """End a run whose status is one of `since`; False, and no change, otherwise.
+    """Set a terminal status; False, and no change, if the status is not in `from_statuses`.
 
-    With a lease, only the run that is under it.
+    With a lease, only if the run is under it.
     """
-    now = datetime.now(UTC)
     return _change_status(
         session,
         run_id,
@@ -127,13 +128,15 @@ def finish(
         error_detail=error.detail if error else None,
         lease=lease,
         lease_owner=None,
-        # Whatever became of the clock: a run does not end before it began.
-        finished_at=_not_before(func.coalesce(RunRow.started_at, RunRow.created_at), now),
+        # The clock may have been set back: a run never ends before it started.
+        finished_at=_later_of(
+            func.coalesce(RunRow.started_at, RunRow.created_at), datetime.now(UTC)
+        ),
     )
 
 
 def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
-    """Let a run whose worker is gone wait for another; False if it is under another lease."""
+    """Queue a run again whose worker was lost; False if it is under another lease."""
     return _change_status(
         session,
         lease.run_id,
@@ -147,7 +150,7 @@ def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
 
 
 def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> bool:
-    """Let a run that has ended wait for a worker again; False if it has not ended."""
+    """Queue a run again that has ended, with a new spec; False if it has not ended."""
     return _change_status(
         session,
         run_id,
@@ -165,33 +168,33 @@ def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> 
 
 
 def request_cancel(session: Session, run_id: int) -> bool:
-    """Ask a running run to end; False if it is not running."""
+    """Request the cancellation of a running run; False if it is not running."""
     return _change(
         session, [RunRow.id == run_id, RunRow.status == RunStatus.RUNNING], cancel_requested=True
     )
 
 
 def mark_deleted(session: Session, run_id: int) -> None:
-    """Hide a run from every query for good; `deleted_runs.py` frees its rows and blobs."""
+    """Hide a run from every query for good. `deleted_runs.py` deletes its rows and blobs."""
     _change(session, [RunRow.id == run_id], status=HiddenStatus.DELETING, lease_owner=None)
 
 
 def _change_status(
     session: Session,
     run_id: int,
-    since: tuple[str, ...],
-    status: str,
+    from_statuses: tuple[RunStatus, ...],
+    status: RunStatus,
     *,
     lease: Lease | None = None,
     **values: Any,
 ) -> bool:
-    """A change of status, told in the same transaction; False, and no change, from another one."""
-    where = [RunRow.id == run_id, RunRow.status.in_(since), *_under(lease)]
-    changed = _change(session, where, status=status, **values)
-    if changed:
-        # After the update: it holds the run's row, so that events are numbered one at a time.
+    """Change the status and add its event; False, and no change, from any other status."""
+    conditions = [RunRow.id == run_id, RunRow.status.in_(from_statuses), *_under(lease)]
+    is_changed = _change(session, conditions, status=status, **values)
+    if is_changed:
+        # After the UPDATE, which locks the run's row: events get their numbers one at a time.
         events.add_status(session, run_id, status)
-    return changed
+    return is_changed
 
 
 def _running(run_id: int, lease: Lease | None) -> list[ColumnElement[bool]]:
@@ -207,13 +210,16 @@ def _under(lease: Lease | None) -> list[ColumnElement[bool]]:
     ]
 
 
-def _not_before(earliest: Any, now: datetime) -> ColumnElement[datetime]:
-    moment = literal(now, UtcDateTime)
+def _later_of(earliest: Any, timestamp: datetime) -> ColumnElement[datetime]:
+    moment = literal(timestamp, UtcDateTime)
     return case((earliest > moment, earliest), else_=moment)
 
 
-def _change(session: Session, where: list[ColumnElement[bool]], **values: Any) -> bool:
-    changed = session.execute(
-        update(RunRow).where(*where).values(**values).execution_options(synchronize_session=False)
+def _change(session: Session, conditions: list[ColumnElement[bool]], **values: Any) -> bool:
+    result = session.execute(
+        update(RunRow)
+        .where(*conditions)
+        .values(**values)
+        .execution_options(synchronize_session=False)
     )
-    return bool(cast("CursorResult[Any]", changed).rowcount)
+    return bool(cast("CursorResult[Any]", result).rowcount)

@@ -1,4 +1,4 @@
-"""Queries on runs. A change of state names the state it starts from, so that it happens once."""
+"""Queries on runs. `run_lifecycle.py` changes their state."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from service.errors import QueueFull, RunNotFound
 from service.names import sanitize_name
 from service.store import events
 from service.store.rows import RunRow, TagRow
-from service.store.run_status import HIDDEN_STATUSES, RunStatus
+from service.store.run_status import HIDDEN_STATUSES, HiddenStatus, RunStatus
 
 MAX_IDS_PER_QUERY = 500
-QUEUE_LOCK = 0x43414D51  # any number that no other program on the server uses
+QUEUE_LOCK = 0x43414D51  # arbitrary, for pg_advisory_xact_lock
 
 
 @dataclass(frozen=True)
 class RunError:
-    """Why a run failed: a word for programs, a sentence for people."""
+    """Why a run failed: `type` is an identifier such as `disk_full`, `detail` a sentence."""
 
     type: str
     detail: str
@@ -32,12 +32,12 @@ class RunError:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands."""
+    """A run at the time of the query."""
 
     id: int
     name: str
     tags: list[str]
-    status: str
+    status: RunStatus
     epochs_done: int  # -1 before epoch 0
     epochs_total: int
     images_seen: int
@@ -52,14 +52,14 @@ class Run:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    origin: dict[str, Any] | None = None  # of an imported run: what it was where it was trained
-    environment: dict[str, Any] | None = None  # that its training began in; None before it began
-    environment_changes: Sequence[str] = ()  # since then, a phrase each
+    origin: dict[str, Any] | None = None  # of an imported run: its id and attempt at its origin
+    environment: dict[str, Any] | None = None  # at the start of training; None before
+    environment_changes: Sequence[str] = ()  # since then, one phrase each
     last_event: int = 0  # the number of its newest event
 
 
 def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], epochs: int) -> Run:
-    """A new run, queued."""
+    """Insert a queued run."""
     row = RunRow(
         name=name,
         status=RunStatus.QUEUED,
@@ -80,11 +80,14 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
     return _value(row, tags)
 
 
-def restore(session: Session, run: Run, attempt: int = 0) -> int:
-    """A run that was trained elsewhere, as it ended there; its id here. `run.id` is not used."""
+def restore(session: Session, run: Run, status: RunStatus | HiddenStatus | None = None) -> int:
+    """Insert a run that was trained elsewhere; the id it gets here. `run.id` is ignored.
+
+    `status` replaces the run's own.
+    """
     row = RunRow(
         name=run.name,
-        status=run.status,
+        status=status or run.status,
         spec=run.spec,
         error_type=run.error.type if run.error else None,
         error_detail=run.error.detail if run.error else None,
@@ -92,7 +95,7 @@ def restore(session: Session, run: Run, attempt: int = 0) -> int:
         epochs_total=run.epochs_total,
         images_seen=0,
         cancel_requested=False,
-        attempt=attempt,
+        attempt=0,
         created_at=run.created_at,
         started_at=run.started_at,
         finished_at=run.finished_at,
@@ -108,12 +111,12 @@ def restore(session: Session, run: Run, attempt: int = 0) -> int:
 
 
 def check_queue_limit(session: Session, limit: int) -> None:
-    """Room for one more queued run, until the transaction ends. Raises QueueFull."""
+    """Raises QueueFull if `limit` runs are queued. Holds until the transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
-        # One at a time, as SQLite's writers are: two that count at once would both find room.
+        # One transaction at a time, as on SQLite: two that count at once could both insert.
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUEUE_LOCK})
-    waiting = select(func.count()).select_from(RunRow).where(RunRow.status == RunStatus.QUEUED)
-    if (session.scalar(waiting) or 0) >= limit:
+    queued_count = select(func.count()).select_from(RunRow).where(RunRow.status == RunStatus.QUEUED)
+    if (session.scalar(queued_count) or 0) >= limit:
         raise QueueFull(limit)
 
 
@@ -126,42 +129,42 @@ def get(session: Session, run_id: int) -> Run:
 
 
 def get_for_update(session: Session, run_id: int) -> Run:
-    """The run, which only this transaction changes until it ends. Raises RunNotFound."""
-    # On SQLite a writer is alone in any case.
+    """The run, its row locked until the transaction ends. Raises RunNotFound."""
+    # SQLite ignores FOR UPDATE: it has one writer at a time.
     session.get(RunRow, run_id, with_for_update=True, populate_existing=True)
     return get(session, run_id)
 
 
 def lock_shared(session: Session, run_id: int) -> bool:
-    """Whether the run is there; if so, it is not deleted before the transaction ends."""
+    """Whether the run exists. If so, it cannot be deleted before the transaction ends."""
     query = select(RunRow.id).where(RunRow.id == run_id, RunRow.status.not_in(HIDDEN_STATUSES))
     return session.scalar(query.with_for_update(read=True, key_share=True)) is not None
 
 
 class RunProgress(NamedTuple):
-    """What of a run moves from moment to moment."""
+    """The fields of a run that change while it trains."""
 
-    status: str
+    status: RunStatus
     epochs_done: int
     images_seen: int
     last_event: int
 
     @classmethod
     def from_run(cls, run: Run) -> "RunProgress":
-        """As the run was read."""
+        """The progress of a run that was read before."""
         return cls(run.status, run.epochs_done, run.images_seen, run.last_event)
 
 
 def get_progress(session: Session, run_id: int) -> RunProgress | None:
-    """The run's, in one cheap query; None if there is no such run."""
+    """Progress of a run; None if there is no such run."""
     return get_progress_of_many(session, [run_id]).get(run_id)
 
 
 def get_progress_of_many(session: Session, run_ids: Sequence[int]) -> dict[int, RunProgress]:
-    """Of those that exist, by id, in one cheap query for each MAX_IDS_PER_QUERY."""
+    """Progress of those runs that exist, by id. One query per MAX_IDS_PER_QUERY runs."""
     columns = (RunRow.id, RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event)
     return {
-        row[0]: RunProgress(*row[1:])
+        row.id: RunProgress(RunStatus(row.status), *row[2:])
         for start in range(0, len(run_ids), MAX_IDS_PER_QUERY)
         for row in session.execute(
             select(*columns).where(
@@ -173,7 +176,7 @@ def get_progress_of_many(session: Session, run_ids: Sequence[int]) -> dict[int, 
 
 
 def get_many(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
-    """The runs that exist, at most MAX_IDS_PER_QUERY, by id."""
+    """Those of the runs that exist, by id. At most MAX_IDS_PER_QUERY ids."""
     query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.not_in(HIDDEN_STATUSES))
     rows = list(session.scalars(query))
     tags = _tags(session, [row.id for row in rows])
@@ -189,9 +192,8 @@ def list_newest(
     tag: str | None = None,
     search: str | None = None,
 ) -> list[Run]:
-    """Runs, newest first; `before` is the id that the previous page ended with.
-
-    `search` is a part of the name, in whatever case.
+    """Runs with an id below `before_id`, newest first. `search` is a case-insensitive substring of
+    the name.
     """
     query = select(RunRow).where(RunRow.status.not_in(HIDDEN_STATUSES))
     query = query.order_by(RunRow.id.desc()).limit(limit)
@@ -208,17 +210,17 @@ def list_newest(
     return [_value(row, tags.get(row.id, [])) for row in rows]
 
 
-def list_by_status(session: Session, status: str) -> list[Run]:
-    """All runs of a status, oldest first."""
+def list_by_status(session: Session, status: RunStatus) -> list[Run]:
+    """All runs of a status, oldest first, without their tags."""
     rows = session.scalars(select(RunRow).where(RunRow.status == status).order_by(RunRow.id))
     return [_value(row, []) for row in rows]
 
 
 def count_by_status(session: Session) -> dict[str, int]:
-    """How many runs there are of each status."""
-    counted = session.execute(select(RunRow.status, func.count()).group_by(RunRow.status))
-    found = {row[0]: row[1] for row in counted}
-    return {status: found.get(status, 0) for status in RunStatus}
+    """Number of runs by status, 0 included."""
+    rows = session.execute(select(RunRow.status, func.count()).group_by(RunRow.status))
+    counts = {row[0]: int(row[1]) for row in rows}
+    return {status.value: counts.get(status, 0) for status in RunStatus}
 
 
 def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
@@ -230,13 +232,13 @@ def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
 
 
 def _value(row: RunRow, tags: list[str]) -> Run:
-    # Older versions stored names that are refused now: their runs are shown all the same.
+    # Older versions accepted names that are refused now.
     name = sanitize_name(row.name)
     return Run(
         id=row.id,
         name=name,
         tags=tags,
-        status=row.status,
+        status=RunStatus(row.status),
         epochs_done=row.epochs_done,
         epochs_total=row.epochs_total,
         images_seen=row.images_seen,

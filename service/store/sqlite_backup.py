@@ -1,4 +1,4 @@
-"""A consistent copy of a SQLite database that others write to meanwhile."""
+"""A consistent copy of a SQLite database that is in use."""
 
 import sqlite3
 from contextlib import closing
@@ -8,10 +8,10 @@ from service.store import driver_errors, sqlite_file
 
 
 def copy_sqlite(source: Path, target: Path) -> None:
-    """Copy by SQLite's own backup, as of one moment; writers wait while it copies.
+    """Copy the database with SQLite's backup API. Writers wait until the copy is complete.
 
-    In one step: in several, each commit in between would start it over, and a run commits every few
-    seconds. Raises errors of ours alone.
+    All pages in one step: with several steps, each commit in between would restart the backup, and
+    a run commits every few seconds. Raises StoreUnavailable, StoreFull or StoreDamaged.
     """
     try:
         with (

@@ -1,4 +1,4 @@
-"""Queries on tokens: who may ask for what. Only a token's hash is ever here."""
+"""Queries on access tokens. The store has only their hashes."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,31 +10,31 @@ from service.errors import TokenNotFound
 from service.store.rows import TokenRow
 
 READ, RUN, ADMIN = SCOPES = ("read", "run", "admin")
-"""What a token is good for; each takes in those before it."""
+"""Scopes; each includes those before it."""
 
 
 @dataclass(frozen=True)
 class Token:
-    """A token as it is known: all but itself."""
+    """An access token, without its secret."""
 
     id: int
     name: str
     scope: str
     digest: str  # SHA-256 of the token, hexadecimal
     created_at: datetime
-    last_used_at: datetime | None  # to about ten minutes
+    last_used_at: datetime | None  # accurate to about ten minutes
     expires_at: datetime | None
     revoked_at: datetime | None
 
-    def is_valid(self, now: datetime) -> bool:
-        """Whether it is neither revoked nor expired."""
-        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+    def is_valid(self, moment: datetime) -> bool:
+        """Whether the token is neither revoked nor expired at that time."""
+        return self.revoked_at is None and (self.expires_at is None or moment < self.expires_at)
 
 
 def create(
     session: Session, name: str, scope: str, digest: str, expires_at: datetime | None
 ) -> Token:
-    """A new token."""
+    """Insert a token."""
     row = TokenRow(
         name=name, scope=scope, digest=digest, created_at=datetime.now(UTC), expires_at=expires_at
     )
@@ -44,7 +44,7 @@ def create(
 
 
 def get_by_digest(session: Session, digest: str) -> Token | None:
-    """The token with that hash, live or not."""
+    """The token with that hash, valid or not."""
     row = session.scalar(select(TokenRow).where(TokenRow.digest == digest))
     return from_row(row) if row else None
 
@@ -54,22 +54,22 @@ def list_tokens(session: Session) -> list[Token]:
     return [from_row(row) for row in session.scalars(select(TokenRow).order_by(TokenRow.id))]
 
 
-def any_valid(session: Session, now: datetime) -> bool:
-    """Whether one is neither revoked nor expired."""
-    return _any(
+def any_valid(session: Session, moment: datetime) -> bool:
+    """Whether any token is neither revoked nor expired at that time."""
+    return _exists(
         session,
         TokenRow.revoked_at.is_(None),
-        or_(TokenRow.expires_at.is_(None), TokenRow.expires_at > now),
+        or_(TokenRow.expires_at.is_(None), TokenRow.expires_at > moment),
     )
 
 
 def any_unrevoked(session: Session) -> bool:
-    """Whether one is not revoked: an expired token does not open what it closed."""
-    return _any(session, TokenRow.revoked_at.is_(None))
+    """Whether any token is not revoked, expired ones included."""
+    return _exists(session, TokenRow.revoked_at.is_(None))
 
 
 def revoke(session: Session, token_id: int) -> Token:
-    """The token, good for nothing from now on. Raises TokenNotFound."""
+    """Revoke a token. Raises TokenNotFound."""
     row = session.get(TokenRow, token_id)
     if row is None:
         raise TokenNotFound(token_id)
@@ -78,13 +78,13 @@ def revoke(session: Session, token_id: int) -> Token:
     return from_row(row)
 
 
-def record_use(session: Session, token_id: int, now: datetime) -> None:
-    """The token was used at that moment."""
-    session.execute(update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=now))
+def record_use(session: Session, token_id: int, used_at: datetime) -> None:
+    """Store the time of the token's last use."""
+    session.execute(update(TokenRow).where(TokenRow.id == token_id).values(last_used_at=used_at))
 
 
 def from_row(row: TokenRow) -> Token:
-    """The row as a value."""
+    """The token of a row."""
     return Token(
         row.id,
         row.name,
@@ -97,5 +97,5 @@ def from_row(row: TokenRow) -> Token:
     )
 
 
-def _any(session: Session, *conditions: ColumnElement[bool]) -> bool:
+def _exists(session: Session, *conditions: ColumnElement[bool]) -> bool:
     return session.scalar(select(TokenRow.id).where(*conditions).limit(1)) is not None

@@ -116,7 +116,7 @@ class _Import:
             with self._continuing(run_id) as session:
                 self._write_training_state(session, run_id)
                 self._write_images_and_events(session, run_id)
-                imports.finish(session, run_id, manifest.run.status)
+                imports.finish(session, run_id, RunStatus(manifest.run.status))
         except BaseException:
             self._undo(run_id)
             raise
@@ -346,7 +346,7 @@ def _run(manifest: Manifest, spec: RunSpec) -> Run:
         id=0,
         name=spec.name,
         tags=spec.tags,
-        status=run.status,
+        status=RunStatus(run.status),
         epochs_done=run.epochs_done,
         epochs_total=run.epochs_total,
         images_seen=0,
