@@ -21,7 +21,7 @@ GAUGES: dict[str, tuple[str, Callable[[ServiceStats], float | None]]] = {
     "camreel_queue_length": ("Runs waiting for a worker.", lambda stats: stats.runs["queued"]),
     "camreel_quarantined_checkpoints": (
         "Quarantined checkpoints.",
-        lambda stats: stats.quarantined,
+        lambda stats: stats.quarantined_epochs,
     ),
     "camreel_blob_bytes": ("Bytes of all checkpoints.", lambda stats: stats.blob_bytes),
     "camreel_store_bytes": ("Bytes counted against the quota.", lambda stats: stats.used_bytes),

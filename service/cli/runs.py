@@ -91,7 +91,7 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
             delete_run(store, run_id)
             print_line(f"Run {run_id} is deleted.")
         # A service would do this in the background, but none may be running.
-        DeletedRunCleaner(store).free()
+        DeletedRunCleaner(store).free_space()
 
 
 def _confirm(labels: Sequence[str]) -> None:

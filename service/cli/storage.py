@@ -45,12 +45,12 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
         {
             "check": result.check,
             "severity": str(result.finding.severity),
-            "run_id": result.finding.run,
+            "run_id": result.finding.run_id,
             "epoch": result.finding.epoch,
-            "finding": result.finding.words,
+            "finding": result.finding.message,
             "repaired": result.repaired,
         }
-        for result in examined.found
+        for result in examined.findings
     ]
     if as_json:
         print(json.dumps({"status": examined.status, "findings": findings}))  # noqa: T201
@@ -73,7 +73,7 @@ def _finding_line(finding: Mapping[str, object]) -> str:
 def compact(settings: Settings) -> None:
     """Remove the remains of deleted runs and return all free space to the file system."""
     store = _open(settings)
-    DeletedRunCleaner(store).free()
+    DeletedRunCleaner(store).free_space()
     disk_space.compact(store.engine)
     print_line("The database is compact. From now on, deleting runs returns their space.")
 

@@ -62,10 +62,13 @@ def create_token(
     if expires_days is not None and not 1 <= expires_days <= MAX_DAYS:
         raise InvalidValue("expires_days", f"1 to {MAX_DAYS}")
     secret = new_token()
-    now = datetime.now(UTC)
-    expires_at = now + timedelta(days=expires_days) if expires_days else None
+    current_time = datetime.now(UTC)
+    expires_at = current_time + timedelta(days=expires_days) if expires_days else None
     with store.write_session() as session:
-        if any(token.name == name and token.is_valid(now) for token in tokens.list_tokens(session)):
+        if any(
+            token.name == name and token.is_valid(current_time)
+            for token in tokens.list_tokens(session)
+        ):
             raise InvalidValue("name", f"a valid token is called {name} already")
         token = tokens.create(session, name, scope, digest(secret), expires_at)
         audit.record(session, actor, "token create", _audit_target(token), "done")
@@ -133,41 +136,51 @@ def has_no_tokens(store: Store) -> bool:
 
 def principal_of_token(store: Store, secret: str) -> Principal:
     """The owner of a token. Raises Unauthenticated."""
-    hashed, now = digest(secret), datetime.now(UTC)
+    hashed, current_time = digest(secret), datetime.now(UTC)
     with store.read_session() as session:
         token = tokens.get_by_digest(session, hashed)
     # The index lookup does not compare in constant time; this comparison does.
-    if token is None or not constant_time_equal(token.digest, hashed) or not token.is_valid(now):
+    if (
+        token is None
+        or not constant_time_equal(token.digest, hashed)
+        or not token.is_valid(current_time)
+    ):
         raise Unauthenticated
-    _record_use(store, token, now)
+    _record_use(store, token, current_time)
     return _principal(token, token.expires_at)
 
 
 def principal_of_sign_in(store: Store, secret: str) -> Principal:
     """The owner of a sign-in secret. Raises Unauthenticated."""
-    hashed, now = digest(secret), datetime.now(UTC)
+    hashed, current_time = digest(secret), datetime.now(UTC)
     with store.read_session() as session:
         record = sign_ins.get_by_digest(session, hashed)
-    if record is None or not constant_time_equal(record.digest, hashed) or now >= _expiry(record):
+    if (
+        record is None
+        or not constant_time_equal(record.digest, hashed)
+        or current_time >= _expiry(record)
+    ):
         raise Unauthenticated
-    if not record.token.is_valid(now):
+    if not record.token.is_valid(current_time):
         raise Unauthenticated
-    if now - record.last_seen_at > LAST_USE_RESOLUTION:
+    if current_time - record.last_seen_at > LAST_USE_RESOLUTION:
         with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
-            sign_ins.record_use(session, hashed, now)
-    _record_use(store, record.token, now)
+            sign_ins.record_use(session, hashed, current_time)
+    _record_use(store, record.token, current_time)
     return _principal(record.token, _expiry(record), sign_in_proof(secret))
 
 
 def sign_in(store: Store, token_secret: str) -> tuple[str, Principal]:
     """A new sign-in secret for a token's owner, with its principal. Raises Unauthenticated."""
     principal_of_token(store, token_secret)
-    secret, now = new_sign_in_secret(), datetime.now(UTC)
+    secret, current_time = new_sign_in_secret(), datetime.now(UTC)
     with store.write_session() as session:
         token = tokens.get_by_digest(session, digest(token_secret))
-        if token is None or not token.is_valid(now):
+        if token is None or not token.is_valid(current_time):
             raise Unauthenticated
-        sign_ins.delete_expired(session, now - IDLE_TIMEOUT, now - MAX_SIGN_IN_AGE)
+        sign_ins.delete_expired(
+            session, current_time - IDLE_TIMEOUT, current_time - MAX_SIGN_IN_AGE
+        )
         record = sign_ins.create(session, digest(secret), token)
     return secret, _principal(token, _expiry(record), sign_in_proof(secret))
 
@@ -189,12 +202,12 @@ def _principal(
 
 
 def _expiry(record: SignIn) -> datetime:
-    end = min(record.last_seen_at + IDLE_TIMEOUT, record.created_at + MAX_SIGN_IN_AGE)
-    return min(end, record.token.expires_at) if record.token.expires_at else end
+    expires_at = min(record.last_seen_at + IDLE_TIMEOUT, record.created_at + MAX_SIGN_IN_AGE)
+    return min(expires_at, record.token.expires_at) if record.token.expires_at else expires_at
 
 
-def _record_use(store: Store, token: Token, now: datetime) -> None:
+def _record_use(store: Store, token: Token, current_time: datetime) -> None:
     """At most every LAST_USE_RESOLUTION, and only if the store is available."""
-    if token.last_used_at is None or now - token.last_used_at > LAST_USE_RESOLUTION:
+    if token.last_used_at is None or current_time - token.last_used_at > LAST_USE_RESOLUTION:
         with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
-            tokens.record_use(session, token.id, now)
+            tokens.record_use(session, token.id, current_time)

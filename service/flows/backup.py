@@ -4,7 +4,7 @@ from pathlib import Path
 
 from service.errors import BackupRefused
 from service.files import check_new, fsync_path, publish, translate_os_errors, unfinished_folder
-from service.flows.doctor.checks import QUICK
+from service.flows.doctor.checks import BACKUP_CHECKS
 from service.flows.doctor.examination import examine
 from service.store import deleted_runs, jobs, run_blobs
 from service.store.sqlite_backup import copy_sqlite
@@ -15,7 +15,7 @@ DATABASE = "camreel.db"
 BLOBS = "blobs"
 
 
-def back_up(store: Store, out: Path) -> None:
+def back_up(store: Store, target: Path) -> None:
     """Copy the store to a new file; with blobs outside the database, to a new folder that holds
     `camreel.db` and `blobs`.
 
@@ -26,8 +26,8 @@ def back_up(store: Store, out: Path) -> None:
         raise BackupRefused(
             "This database is no SQLite file. For PostgreSQL run: pg_dump --format=custom"
         )
-    check_new(out)
-    with translate_os_errors(out), unfinished_folder(out.absolute().parent) as folder:
+    check_new(target)
+    with translate_os_errors(target), unfinished_folder(target.absolute().parent) as folder:
         unfinished = folder / "backup"
         unfinished.mkdir(mode=0o700)
         prepare(unfinished / DATABASE, "OUT")
@@ -40,20 +40,20 @@ def back_up(store: Store, out: Path) -> None:
             _verify(copy)
         fsync_path(unfinished / DATABASE)
         if is_external:
-            unfinished.rename(out)
-            fsync_path(out.absolute().parent)
+            unfinished.rename(target)
+            fsync_path(target.absolute().parent)
         else:
-            publish(unfinished / DATABASE, out)
+            publish(unfinished / DATABASE, target)
 
 
 def _copy_blobs(store: Store, copy: Store) -> None:
     with copy.read_session() as session:
         deleted = set(deleted_runs.list_ids(session))
-        named = [
+        keys = [
             blob.key for blob in run_blobs.list_run_blobs(session) if blob.run_id not in deleted
         ]
-        named += jobs.blob_keys(session).values()
-    for key in named:
+        keys += jobs.blob_keys(session).values()
+    for key in keys:
         try:
             with store.read_session() as session:
                 data = store.blobs.get(session, key)
@@ -66,10 +66,12 @@ def _copy_blobs(store: Store, copy: Store) -> None:
 
 def _verify(copy: Store) -> None:
     # Whatever is quarantined was bad before; anything else is not as it should be.
-    found = examine(copy, checks=("integrity", *QUICK))
-    if found.status == 2:
-        first = next(one for one in found.found if one.finding.severity == "damage").finding
-        where = f"run {first.run}, epoch {first.epoch}: " if first.run else ""
+    examination = examine(copy, checks=("integrity", *BACKUP_CHECKS))
+    if examination.status == 2:
+        finding = next(
+            one for one in examination.findings if one.finding.severity == "damage"
+        ).finding
+        location = f"run {finding.run_id}, epoch {finding.epoch}: " if finding.run_id else ""
         raise BackupRefused(
-            f"The copy did not verify ({where}{first.words}). Run: camreel doctor --repair"
+            f"The copy did not verify ({location}{finding.message}). Run: camreel doctor --repair"
         )

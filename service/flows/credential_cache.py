@@ -57,16 +57,16 @@ class CredentialCache:
         self._open_access[""] = is_open
         return is_open
 
-    def cached_principal(self, kind: CredentialKind, secret: str) -> Principal | None:
+    def cached_principal(self, credential_kind: CredentialKind, secret: str) -> Principal | None:
         """The owner of a credential; None if it is not cached."""
-        return self._principals.get(f"{kind} {digest(secret)}")
+        return self._principals.get(f"{credential_kind} {digest(secret)}")
 
-    def find_principal(self, kind: CredentialKind, secret: str) -> Principal:
+    def find_principal(self, credential_kind: CredentialKind, secret: str) -> Principal:
         """The owner of a credential, from the store. Raises Unauthenticated."""
-        principal = LOOKUPS[kind](self.store, secret)
-        self._principals[f"{kind} {digest(secret)}"] = principal
+        principal = LOOKUPS[credential_kind](self.store, secret)
+        self._principals[f"{credential_kind} {digest(secret)}"] = principal
         return principal
 
-    def evict(self, kind: CredentialKind, secret: str) -> None:
+    def evict(self, credential_kind: CredentialKind, secret: str) -> None:
         """Remove a credential from the cache, after it has been revoked."""
-        self._principals.pop(f"{kind} {digest(secret)}", None)
+        self._principals.pop(f"{credential_kind} {digest(secret)}", None)

@@ -36,6 +36,6 @@ def sign_in_proof(session_secret: str) -> str:
     return hmac.digest(session_secret.encode(), b"camreel csrf", "sha256").hex()
 
 
-def constant_time_equal(first: str, second: str) -> bool:
+def constant_time_equal(left_text: str, right_text: str) -> bool:
     """Whether two texts are equal; the time does not depend on where they differ."""
-    return hmac.compare_digest(first.encode(), second.encode())
+    return hmac.compare_digest(left_text.encode(), right_text.encode())

@@ -45,10 +45,10 @@ class DeletedRunCleaner:
     """
 
     store: Store
-    _pages: int = MIN_PAGES  # of the next batch, adapted to the disk's speed
+    _pages_per_batch: int = MIN_PAGES  # of the next batch, adapted to the disk's speed
     _imports: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
 
-    def free(self, seconds: float = math.inf) -> bool:
+    def free_space(self, seconds: float = math.inf) -> bool:
         """Free all, or what can be freed in about so many seconds; whether all is freed.
 
         Raises StoreBusy, StoreFull.
@@ -64,47 +64,49 @@ class DeletedRunCleaner:
             *(partial(self._remove, run_id) for run_id in run_ids),
         ]
         for batch in batches:
-            while self._timed(batch):
+            while self._run_batch(batch):
                 if time.monotonic() > deadline:
                     return False
         return True
 
     def _delete_interrupted_imports(self) -> None:
         """Delete what imports left whose heartbeats, by this process's clock, have stopped."""
-        now = time.monotonic()
+        now_seconds = time.monotonic()
         with self.store.read_session() as session:
             heartbeats = imports.get_heartbeats(session)
-        self._imports.observe(heartbeats, now)
-        for run_id, count in self._imports.stopped(now, IMPORT_TIMEOUT_SECONDS).items():
+        self._imports.observe(heartbeats, now_seconds)
+        for run_id, count in self._imports.stopped_heartbeats(
+            now_seconds, IMPORT_TIMEOUT_SECONDS
+        ).items():
             with self.store.write_session() as session:
                 imports.abandon(session, run_id, count)
 
-    def _timed(self, batch: Callable[[], bool]) -> bool:
+    def _run_batch(self, batch: Callable[[], bool]) -> bool:
         """One batch and a pause; whether there are more of its kind."""
-        started = time.perf_counter()
+        start_seconds = time.perf_counter()
         try:
-            more = batch()
+            has_more = batch()
         except StoreFull:
             # A smaller one needs a smaller journal.
-            if self._pages == MIN_PAGES:
+            if self._pages_per_batch == MIN_PAGES:
                 raise
-            self._pages = MIN_PAGES
+            self._pages_per_batch = MIN_PAGES
             return True
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - start_seconds
         if seconds > BATCH_SECONDS:
-            self._pages = max(MIN_PAGES, self._pages // 2)
+            self._pages_per_batch = max(MIN_PAGES, self._pages_per_batch // 2)
         elif seconds < BATCH_SECONDS / 2:
-            self._pages = min(MAX_PAGES, self._pages * 2)
-        if more:
+            self._pages_per_batch = min(MAX_PAGES, self._pages_per_batch * 2)
+        if has_more:
             time.sleep(PAUSES_PER_BATCH * seconds)
-        return more
+        return has_more
 
     def _free_batch(self, run_id: int) -> bool:
         with self.store.write_session() as session:
-            return deleted_runs.free_batch(session, self.store.blobs, run_id, self._pages)
+            return deleted_runs.free_batch(session, self.store.blobs, run_id, self._pages_per_batch)
 
     def _vacuum(self) -> bool:
-        return disk_space.incremental_vacuum(self.store.engine, self._pages) > 0
+        return disk_space.incremental_vacuum(self.store.engine, self._pages_per_batch) > 0
 
     def _remove(self, run_id: int) -> bool:
         with self.store.write_session() as session:

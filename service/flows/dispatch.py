@@ -131,37 +131,38 @@ class LeaseMonitor:
         `now_seconds` defaults to time.monotonic(). Handles all runs, then raises the first error,
         such as StoreUnavailable and StoreFull.
         """
-        now = time.monotonic() if now_seconds is None else now_seconds
+        scan_seconds = time.monotonic() if now_seconds is None else now_seconds
         try:
             with self.store.read_session() as session:
                 running = runs.list_by_status(session, RunStatus.RUNNING)
                 queued = runs.list_by_status(session, RunStatus.QUEUED)
         except StoreUnavailable:
             # One of our own workers, stopped during its commit, may be what blocks the database.
-            for run_id in self._expired(now, RunStatus.RUNNING):
+            for run_id in self._expired(scan_seconds, RunStatus.RUNNING):
                 self.executor.kill(task_name(run_id))
             raise
         self._heartbeats.observe(
-            {run.id: (run.status, run.attempt, run.heartbeats) for run in (*running, *queued)}, now
+            {run.id: (run.status, run.attempt, run.heartbeats) for run in (*running, *queued)},
+            scan_seconds,
         )
-        expired_running = self._expired(now, RunStatus.RUNNING)
-        expired_queued = self._expired(now, RunStatus.QUEUED)
-        lost = [run for run in running if run.id in expired_running]
-        stranded = [
+        expired_running = self._expired(scan_seconds, RunStatus.RUNNING)
+        expired_queued = self._expired(scan_seconds, RunStatus.QUEUED)
+        lost_runs = [run for run in running if run.id in expired_running]
+        stranded_runs = [
             run for run in queued if run.id in expired_queued and not self._is_submitted(run)
         ]
         errors: list[Exception] = []
-        for run in lost:
+        for run in lost_runs:
             with _collect(errors):
                 self._reassign(run)
-        for run in stranded:
+        for run in stranded_runs:
             with _collect(errors):
                 dispatch_run(self.store, self.executor, self.workspace, run)
                 # Not again at each scan.
                 self._heartbeats.forget(run.id)
         if errors:
             raise errors[0]
-        return [run.id for run in (*lost, *stranded)]
+        return [run.id for run in (*lost_runs, *stranded_runs)]
 
     def _reassign(self, run: Run) -> None:
         # Before any write: a worker that was stopped in a transaction blocks all other writers.
@@ -175,8 +176,10 @@ class LeaseMonitor:
 
     def _expired(self, now_seconds: float, status: str) -> set[int]:
         """Ids of the runs of a status whose heartbeat has not changed for a whole lease."""
-        stopped = self._heartbeats.stopped(now_seconds, self.workspace.lease_seconds)
-        return {run_id for run_id, heartbeat in stopped.items() if heartbeat[0] == status}
+        stopped_runs = self._heartbeats.stopped_heartbeats(
+            now_seconds, self.workspace.lease_seconds
+        )
+        return {run_id for run_id, heartbeat in stopped_runs.items() if heartbeat[0] == status}
 
 
 @contextmanager

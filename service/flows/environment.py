@@ -58,11 +58,11 @@ def prepare_environment(store: Store, lease: Lease, run: Run, spec: RunSpec) -> 
         raise DeviceUnavailable(spec.device) from error
     # Before epoch 0 there are no results that later epochs have to match.
     has_epochs = run.epochs_done >= 0
-    recorded = run.environment if has_epochs else None
-    set_threads(recorded["threads"] if recorded else DEFAULT_THREADS)
+    first_environment = run.environment if has_epochs else None
+    set_threads(first_environment["threads"] if first_environment else DEFAULT_THREADS)
     current = current_environment(device).to_dict()
-    changes = _changes(run, recorded, current) if has_epochs else []
-    environment = recorded or current
+    changes = _changes(run, first_environment, current) if has_epochs else []
+    environment = first_environment or current
     if (environment, changes) != (run.environment, list(run.environment_changes)):
         with store.write_session() as session:
             run_lifecycle.record_environment(session, lease, environment, changes)
@@ -80,12 +80,14 @@ def reasons_not_reproducible(run: Run) -> list[str]:
     return reasons
 
 
-def _changes(run: Run, recorded: dict[str, Any] | None, current: dict[str, Any]) -> list[str]:
+def _changes(
+    run: Run, first_environment: dict[str, Any] | None, current: dict[str, Any]
+) -> list[str]:
     """The run's recorded changes, with the change to the current environment appended, if any."""
-    if recorded is None:
+    if first_environment is None:
         change = "in an environment that was not recorded before"
     else:
-        change = ", ".join(describe_differences(recorded, current))
+        change = ", ".join(describe_differences(first_environment, current))
     changes = list(run.environment_changes)
     if change and not (changes and changes[-1].endswith(change)):
         changes.append(f"from epoch {run.epochs_done + 1} on: {change}")

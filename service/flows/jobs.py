@@ -44,7 +44,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class JobBounds:
+class JobLimits:
     """How many jobs are kept, for how long after their end, and when one's server is lost."""
 
     max_jobs: int
@@ -66,28 +66,30 @@ class Jobs:
 
     store: Store
     thread_pool: ThreadPool
-    bounds: JobBounds
+    limits: JobLimits
     server: str = field(default_factory=server_name)
     _local_jobs: dict[int, _LocalJob] = field(default_factory=dict)
-    _starting: threading.Lock = field(default_factory=threading.Lock)
+    _start_lock: threading.Lock = field(default_factory=threading.Lock)
     _remote_heartbeats: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
     _due_at: dict[str, float] = field(default_factory=dict)
 
-    def start(self, kind: str, identity: str, owner: str, request: str, compute: Compute) -> Job:
+    def start(
+        self, work_kind: str, identity: str, owner: str, request: str, compute: Compute
+    ) -> Job:
         """A new job, or the unfinished one of the same identity.
 
         Raises JobsFull, StoreBusy, StoreFull.
         """
-        new = NewJob(kind, identity, owner, request, self.server)
-        with self._starting:
+        new_job = NewJob(work_kind, identity, owner, request, self.server)
+        with self._start_lock:
             with self.store.write_session() as session:
                 self.store.quota.check(session)
-                job, is_new = jobs.create(session, new)
-                if is_new and (surplus := jobs.count(session) - self.bounds.max_jobs) > 0:
-                    ended = jobs.list_finished_ids(session, limit=surplus)
-                    if len(ended) < surplus:
-                        raise JobsFull(self.bounds.max_jobs)
-                    jobs.delete_jobs(session, self.store.blobs, ended)
+                job, is_new = jobs.create(session, new_job)
+                if is_new and (surplus := jobs.count(session) - self.limits.max_jobs) > 0:
+                    ended_ids = jobs.list_finished_ids(session, limit=surplus)
+                    if len(ended_ids) < surplus:
+                        raise JobsFull(self.limits.max_jobs)
+                    jobs.delete_jobs(session, self.store.blobs, ended_ids)
             if is_new:
                 # After the commit: what starts sooner would not find its row.
                 function = lambda: self._run(job.id, compute)  # noqa: E731
@@ -100,19 +102,19 @@ class Jobs:
         Raises JobNotFound.
         """
         with self.store.read_session() as session:
-            return self._current(jobs.get(session, job_id))
+            return self._with_progress(jobs.get(session, job_id))
 
-    def with_ids(self, job_ids: Collection[int]) -> dict[int, Job]:
+    def get_many(self, job_ids: Collection[int]) -> dict[int, Job]:
         """Those of the jobs that exist, by id, each with the progress of this moment."""
         with self.store.read_session() as session:
             rows = jobs.get_many(session, job_ids)
-        return {job.id: self._current(job) for job in rows}
+        return {job.id: self._with_progress(job) for job in rows}
 
-    def newest(self, *, limit: int, before: int | None, status: str | None) -> list[Job]:
+    def list_newest(self, *, limit: int, before_id: int | None, status: str | None) -> list[Job]:
         """Jobs, newest first."""
         with self.store.read_session() as session:
-            found = jobs.list_newest(session, limit=limit, before_id=before, status=status)
-        return [self._current(job) for job in found]
+            rows = jobs.list_newest(session, limit=limit, before_id=before_id, status=status)
+        return [self._with_progress(job) for job in rows]
 
     def result(self, job_id: int) -> JobResult:
         """What the job gave. Raises JobNotFound, and JobNotDone where it has no result."""
@@ -154,16 +156,16 @@ class Jobs:
             self._write_heartbeats()
         if self._is_due("others", self._heartbeat_seconds):
             self._interrupt_lost()
-        if self._is_due("expiry", min(EXPIRY_SECONDS, self.bounds.result_seconds / 4)):
+        if self._is_due("expiry", min(EXPIRY_SECONDS, self.limits.result_seconds / 4)):
             self.remove_expired()
 
     def remove_expired(self) -> None:
         """Remove jobs that ended too long ago."""
-        before = datetime.now(UTC) - timedelta(seconds=self.bounds.result_seconds)
+        oldest = datetime.now(UTC) - timedelta(seconds=self.limits.result_seconds)
         while True:
             with self.store.read_session() as session:
                 expired = jobs.list_finished_ids(
-                    session, finished_before=before, limit=MAX_REMOVED_PER_TRANSACTION
+                    session, finished_before=oldest, limit=MAX_REMOVED_PER_TRANSACTION
                 )
             if not expired:
                 return
@@ -172,9 +174,9 @@ class Jobs:
 
     def close(self) -> None:
         """End own jobs as interrupted: nobody computes them any more."""
-        with self._starting:
-            own, self._local_jobs = list(self._local_jobs), {}
-        for job_id in own:
+        with self._start_lock:
+            job_ids, self._local_jobs = list(self._local_jobs), {}
+        for job_id in job_ids:
             try:
                 self._fail(job_id, Interrupted())
             except StoreUnavailable:
@@ -203,29 +205,29 @@ class Jobs:
         with self.store.write_session() as session:
             jobs.fail(session, job_id, cause)
 
-    def _current(self, job: Job) -> Job:
-        own = self._local_jobs.get(job.id)
-        if own is None or not job.is_unfinished:
+    def _with_progress(self, job: Job) -> Job:
+        local_job = self._local_jobs.get(job.id)
+        if local_job is None or not job.is_unfinished:
             return job
-        return replace(job, progress=own.computation.progress)
+        return replace(job, progress=local_job.computation.progress)
 
     def _stop_computation(self, job_id: int) -> None:
-        own = self._local_jobs.pop(job_id, None)
-        if own is not None:
-            self.thread_pool.leave(own.computation)
+        local_job = self._local_jobs.pop(job_id, None)
+        if local_job is not None:
+            self.thread_pool.leave(local_job.computation)
 
     def _reconcile(self) -> None:
         """Stop the work of own jobs whose rows have ended, and end rows that nothing works for."""
         if not self._local_jobs:
             return
-        with self._starting:
-            own = dict(self._local_jobs)
+        with self._start_lock:
+            local_jobs = dict(self._local_jobs)
             with self.store.read_session() as session:
                 unfinished = {job.id for job in jobs.list_unfinished(session)}
-        for job_id, one in own.items():
+        for job_id, local_job in local_jobs.items():
             if job_id not in unfinished:
                 self._stop_computation(job_id)
-            elif one.computation.result.done():
+            elif local_job.computation.result.done():
                 # Its outcome could not be written, the database being busy.
                 self._fail(job_id, Interrupted())
                 self._stop_computation(job_id)
@@ -236,36 +238,40 @@ class Jobs:
         )
 
     def _write_heartbeats(self) -> None:
-        own = dict(self._local_jobs)
-        if not own:
+        local_jobs = dict(self._local_jobs)
+        if not local_jobs:
             return
         with self.store.write_session() as session:
-            for job_id, one in own.items():
-                one.recorded_progress = one.computation.progress
-                jobs.update_heartbeat(session, job_id, one.recorded_progress)
+            for job_id, local_job in local_jobs.items():
+                local_job.recorded_progress = local_job.computation.progress
+                jobs.update_heartbeat(session, job_id, local_job.recorded_progress)
 
     def _interrupt_lost(self) -> None:
         """End jobs of other processes that are dead, or whose heartbeats stood still for the length
         of a lease.
         """
-        now = time.monotonic()
+        now_seconds = time.monotonic()
         with self.store.read_session() as session:
-            others = [
+            remote_jobs = [
                 job for job in jobs.list_unfinished(session) if job.id not in self._local_jobs
             ]
-        self._remote_heartbeats.observe({job.id: job.heartbeats for job in others}, now)
-        stopped = self._remote_heartbeats.stopped(now, self.bounds.lease_seconds)
-        for job in others:
-            if job.id in stopped or is_dead(job.server):
+        self._remote_heartbeats.observe(
+            {job.id: job.heartbeats for job in remote_jobs}, now_seconds
+        )
+        stopped_jobs = self._remote_heartbeats.stopped_heartbeats(
+            now_seconds, self.limits.lease_seconds
+        )
+        for job in remote_jobs:
+            if job.id in stopped_jobs or is_dead(job.server):
                 self._fail(job.id, Interrupted())
 
     @property
     def _heartbeat_seconds(self) -> float:
-        return self.bounds.lease_seconds / HEARTBEATS_PER_LEASE
+        return self.limits.lease_seconds / HEARTBEATS_PER_LEASE
 
-    def _is_due(self, what: str, every_seconds: float) -> bool:
-        now = time.monotonic()
-        if now < self._due_at.get(what, 0.0):
+    def _is_due(self, activity: str, every_seconds: float) -> bool:
+        now_seconds = time.monotonic()
+        if now_seconds < self._due_at.get(activity, 0.0):
             return False
-        self._due_at[what] = now + every_seconds
+        self._due_at[activity] = now_seconds + every_seconds
         return True

@@ -81,8 +81,8 @@ def paper_runs(
     ids = []
     for spec in specs:
         key = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-        known = succeeded.get(key)
-        ids.append(known or start_run(store, executor, workspace, spec).id)
+        run_id = succeeded.get(key)
+        ids.append(run_id or start_run(store, executor, workspace, spec).id)
     return ids
 
 
@@ -90,14 +90,14 @@ def blank_blocks(viewer: Viewer, run_id: int, recipe: str, seed: int) -> list[Bl
     """The table of a run: a block for each span of epochs that the run has reached."""
     epoch_rows = viewer.epochs(run_id)
     blocks = []
-    for first, last, step in SPANS:
-        if last >= len(epoch_rows):
+    for first_epoch, last_epoch, step in SPANS:
+        if last_epoch >= len(epoch_rows):
             continue
-        epochs = f"{first}:{last}:{step}"
+        epochs = f"{first_epoch}:{last_epoch}:{step}"
         counts = {
             epsilon: count_blanks(viewer, run_id, epochs, epsilon).methods for epsilon in THRESHOLDS
         }
-        accuracy = epoch_rows[last].metrics.test_accuracy
+        accuracy = epoch_rows[last_epoch].metrics.test_accuracy
         blocks.append(BlankBlock(recipe, seed, run_id, epochs, accuracy, counts))
     return blocks
 

@@ -36,7 +36,7 @@ class ReadinessProbe:
     _check: Future[str | None] | None = None
     _ended_at: float = 0.0
 
-    def reasons(self) -> list[str]:
+    def problems(self) -> list[str]:
         """Why the service cannot work beside its store, in sentences; empty where it can."""
         reasons = self.background.problems()
         if not self.executor.accepts_tasks():
@@ -66,7 +66,7 @@ class ReadinessProbe:
 
     def _run(self, check: Future[str | None]) -> None:
         try:
-            reason = _reason(self.store)
+            reason = _store_problem(self.store)
         except BaseException:  # the thread has no caller, and requests wait for a result
             log.exception("readiness check failed")
             reason = "The readiness check failed; the log says why."
@@ -77,7 +77,7 @@ class ReadinessProbe:
         check.set_result(reason)
 
 
-def _reason(store: Store) -> str | None:
+def _store_problem(store: Store) -> str | None:
     try:
         readiness.check(store)
     except CamreelError as error:

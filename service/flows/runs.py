@@ -57,8 +57,10 @@ def create_run(
         if max_queued is not None:
             runs.check_queue_limit(session, max_queued)
         # Marked now, so that they are not removed as unused while the run is queued.
-        if missing := uploaded_images.mark_used(session, spec.dataset, probe_uploads(spec)):
-            raise InvalidValue("probes.images", f"{spec.dataset} has no upload {missing[0]}")
+        if missing_uploads := uploaded_images.mark_used(session, spec.dataset, probe_uploads(spec)):
+            raise InvalidValue(
+                "probes.images", f"{spec.dataset} has no upload {missing_uploads[0]}"
+            )
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
         if request_key:
             request_keys.record_answer(session, request_key, str(run.id))

@@ -10,16 +10,16 @@ _PROC = Path("/proc")
 
 def server_name() -> str:
     """A name for this process that no other has, of at most 64 characters."""
-    own = _start_ticks(os.getpid()) or "-"
-    return f"{_host_id() or '-'}:{os.getpid()}:{own}:{secrets.token_hex(8)}"
+    start_ticks = _start_ticks(os.getpid()) or "-"
+    return f"{_host_id() or '-'}:{os.getpid()}:{start_ticks}:{secrets.token_hex(8)}"
 
 
 def is_dead(name: str) -> bool:
     """Whether the process of that name has surely ended; False for one of another machine."""
-    machine, process_id, started, *_ = [*name.split(":"), "", ""]
+    machine, process_id, start_ticks, *_ = [*name.split(":"), "", ""]
     if not process_id.isdecimal() or machine == "-" or machine != _host_id():
         return False
-    return _start_ticks(int(process_id)) != started
+    return _start_ticks(int(process_id)) != start_ticks
 
 
 def _host_id() -> str | None:

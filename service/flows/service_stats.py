@@ -15,7 +15,7 @@ class ServiceStats:
     runs: dict[str, int]  # by status
     jobs: dict[str, int]  # by status
     epochs: int
-    quarantined: int
+    quarantined_epochs: int
     blob_bytes: int
     used_bytes: int
     free_bytes: int | None  # on the disk with the least free space
@@ -25,14 +25,23 @@ class ServiceStats:
 def read_service_stats(store: Store) -> ServiceStats:
     """Current statistics of the store."""
     with store.read_session() as session:
-        total, quarantined, size = epochs.count_totals(session)
-        beats = [run.heartbeat_at for run in runs.list_by_status(session, RunStatus.RUNNING)]
+        epoch_count, quarantined_count, size = epochs.count_totals(session)
+        heartbeat_times = [
+            run.heartbeat_at for run in runs.list_by_status(session, RunStatus.RUNNING)
+        ]
         by_status = runs.count_by_status(session)
         jobs_by_status = jobs.count_by_status(session)
-        used = store.quota.used_bytes(session)
-    oldest = min((beat for beat in beats if beat), default=None)
-    age = (datetime.now(UTC) - oldest).total_seconds() if oldest else 0.0
-    free = store.quota.free_bytes()
+        used_bytes = store.quota.used_bytes(session)
+    oldest_heartbeat = min((beat for beat in heartbeat_times if beat), default=None)
+    age = (datetime.now(UTC) - oldest_heartbeat).total_seconds() if oldest_heartbeat else 0.0
+    free_bytes = store.quota.free_bytes()
     return ServiceStats(
-        by_status, jobs_by_status, total, quarantined, size, used, free, max(0.0, age)
+        by_status,
+        jobs_by_status,
+        epoch_count,
+        quarantined_count,
+        size,
+        used_bytes,
+        free_bytes,
+        max(0.0, age),
     )

@@ -13,9 +13,9 @@ from service.flows.credential_cache import CredentialCache
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.dispatch import LeaseMonitor, dispatch_queued
 from service.flows.heatmaps import Pictures
-from service.flows.jobs import SCAN_SECONDS, JobBounds, Jobs
+from service.flows.jobs import SCAN_SECONDS, JobLimits, Jobs
 from service.flows.readiness import ReadinessProbe
-from service.flows.summaries import Summaries
+from service.flows.summaries import RunSummaries
 from service.flows.thread_pools import PoolName, ThreadPools
 from service.flows.upload_service import UploadService, upload_decoder
 from service.flows.viewing import Viewer
@@ -45,7 +45,7 @@ class ServiceSet:
     viewer: Viewer
     pictures: Pictures
     atlases: Atlases
-    summaries: Summaries
+    summaries: RunSummaries
     credentials: CredentialCache
     uploads: UploadService
     thread_pools: ThreadPools
@@ -90,7 +90,7 @@ def open_services(settings: Settings) -> ServiceSet:
         settings.max_parallel_runs, WORKER_IMPORTS, available_devices
     )
     background = BackgroundTasks()
-    job_bounds = JobBounds(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
+    job_bounds = JobLimits(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
     return ServiceSet(
         store=store,
         executor=executor,
@@ -98,7 +98,7 @@ def open_services(settings: Settings) -> ServiceSet:
         viewer=viewer,
         pictures=Pictures(viewer),
         atlases=Atlases(viewer),
-        summaries=Summaries(viewer),
+        summaries=RunSummaries(viewer),
         credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
         thread_pools=thread_pools,
@@ -153,7 +153,7 @@ def _deletion(store: Store) -> BackgroundTask:
 
     def free_batch() -> None:
         # In short calls: each that returns shows that the task is alive.
-        if not deletion.free(DELETION_CALL_SECONDS):
+        if not deletion.free_space(DELETION_CALL_SECONDS):
             task.wake()
 
     task = BackgroundTask("deletion", free_batch, interval_seconds=DELETION_SECONDS)

@@ -23,44 +23,46 @@ class BlankShare:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """Of the epochs so far."""
 
     test_accuracy: list[float]  # of at most ACCURACIES epochs, evenly far apart, the last included
     blank: dict[str, BlankShare]  # by the paper's methods, at default layer and threshold
 
 
-class Summaries:
+class RunSummaries:
     """Summaries of runs; an epoch never changes, so one is kept until the run has a new epoch."""
 
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = viewer
-        self._cache: Cache[Summary] = Cache(MAX_CACHED_RUNS, lambda _: 1)
+        self._cache: Cache[RunSummary] = Cache(MAX_CACHED_RUNS, lambda _: 1)
 
-    def of(self, run_rows: Sequence[Run]) -> list[Summary]:
+    def get(self, run_rows: Sequence[Run]) -> list[RunSummary]:
         """One for each run, by two queries for all that are not kept."""
-        cached = {_key(run): self._cache.get(_key(run)) for run in run_rows}
-        computed = self._compute([run for run in run_rows if cached[_key(run)] is None])
-        for key, summary in computed.items():
+        cached_summaries = {_key(run): self._cache.get(_key(run)) for run in run_rows}
+        computed_summaries = self._compute(
+            [run for run in run_rows if cached_summaries[_key(run)] is None]
+        )
+        for key, summary in computed_summaries.items():
             self._cache.put(key, summary)
-        return [cached[_key(run)] or computed[_key(run)] for run in run_rows]
+        return [cached_summaries[_key(run)] or computed_summaries[_key(run)] for run in run_rows]
 
-    def _compute(self, run_rows: Sequence[Run]) -> dict[tuple[int, int], Summary]:
+    def _compute(self, run_rows: Sequence[Run]) -> dict[tuple[int, int], RunSummary]:
         if not run_rows:
             return {}
         ids = [run.id for run in run_rows]
         with self._viewer.store.read_session() as session:
             accuracies = summaries.sample_accuracies(session, ids, ACCURACIES)
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
-        computed = {}
+        computed_summaries = {}
         for run in run_rows:
             layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default_layer
             blank = {
                 method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
                 for method in PAPER_METHODS
             }
-            computed[_key(run)] = Summary(accuracies[run.id], blank)
-        return computed
+            computed_summaries[_key(run)] = RunSummary(accuracies[run.id], blank)
+        return computed_summaries
 
 
 def _key(run: Run) -> tuple[int, int]:

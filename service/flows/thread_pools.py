@@ -183,7 +183,7 @@ class ThreadPool:
 
     def _run_next(self) -> bool:
         """Wait for a computation and run it; False when the pool is closed."""
-        computation = self._next()
+        computation = self._take_computation()
         if computation is None:
             return False
         computation.run()
@@ -192,7 +192,7 @@ class ThreadPool:
             self._forget(computation)
         return True
 
-    def _next(self) -> Computation[Any] | None:
+    def _take_computation(self) -> Computation[Any] | None:
         """The next computation, already counted as running; None when the pool is closed."""
         with self._changed:
             while not self._closed:

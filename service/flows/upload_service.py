@@ -18,7 +18,7 @@ from service.store.uploaded_images import Upload
 ID_BYTES = 16
 """128 random bits: who was not told an upload's id does not find it."""
 
-TURN_SECONDS = 30.0
+MAX_QUEUE_SECONDS = 30.0
 """How long an upload waits for those before it."""
 _CPU_SECONDS, _PIXELS_PER_CPU_SECOND = 5, 4_000_000
 _MEMORY_BYTES, _MEMORY_BYTES_PER_PIXEL = 2**27, 16
@@ -30,7 +30,7 @@ def upload_decoder(max_pixels: int, max_bytes: int) -> Sandbox:
     memory_bytes = _MEMORY_BYTES + max_pixels * _MEMORY_BYTES_PER_PIXEL + max_bytes * 6
     # Four times: other work shares the processors, and is not the picture's fault.
     limits = Limits(cpu_seconds, wall_seconds=4.0 * cpu_seconds, memory_bytes=memory_bytes)
-    return Sandbox("service.core.uploads:handle_request", limits, TURN_SECONDS)
+    return Sandbox("service.core.uploads:handle_request", limits, MAX_QUEUE_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,16 @@ class UploadService:
         # Of the file, not of its pixels: two files of the same pixels differ in their choices.
         digest = hashlib.sha256(b"inverted" * invert + b"\0" + data).hexdigest()
         with self.store.write_session() as session:
-            earlier = request_keys.claim_key(session, request_key) if request_key else None
+            earlier_reference = (
+                request_keys.claim_key(session, request_key) if request_key else None
+            )
             uploaded_images.delete_unused(session, self.retention)
-            if earlier is None:
+            if earlier_reference is None:
                 self.store.quota.check(session, len(data))
-            stored = uploaded_images.get_or_create(session, digest, upload)
-            if request_key and earlier is None:
-                request_keys.record_answer(session, request_key, stored.image.reference)
-        return stored, earlier is not None
+            stored_upload = uploaded_images.get_or_create(session, digest, upload)
+            if request_key and earlier_reference is None:
+                request_keys.record_answer(session, request_key, stored_upload.image.reference)
+        return stored_upload, earlier_reference is not None
 
     def close(self) -> None:
         """End the decoder's process."""

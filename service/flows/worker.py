@@ -181,15 +181,15 @@ def _load_training_state(store: Store, run_id: int) -> TrainingState | None:
         last_epoch = runs.get(session, run_id).epochs_done
         if last_epoch < 0:
             return None
-        stored = training_states.get(session, run_id)
-        if stored is None or stored.epoch != last_epoch:
+        state_row = training_states.get(session, run_id)
+        if state_row is None or state_row.epoch != last_epoch:
             raise CheckpointCorrupt("The run has no training state of its last epoch.")
         epoch = epochs.get(session, run_id, last_epoch)
         try:
-            optimizer = store.blobs.get(session, stored.blob_key)
+            optimizer = store.blobs.get(session, state_row.blob_key)
         except KeyError as error:
             raise CheckpointCorrupt("The run's training state is missing.") from error
-    if checkpoints.digest(optimizer) != stored.sha256:
+    if checkpoints.digest(optimizer) != state_row.sha256:
         raise CheckpointCorrupt("The run's training state does not match its checksum.")
     return TrainingState(last_epoch, sound_checkpoint(store, epoch), optimizer)
 

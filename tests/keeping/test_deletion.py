@@ -44,7 +44,7 @@ def free_and_die_after(store: Store, batches: int) -> bool:
 
     event.listen(store.engine, "commit", die_in_time)
     try:
-        DeletedRunCleaner(store).free()
+        DeletedRunCleaner(store).free_space()
     except Killed:
         return True
     finally:
@@ -82,11 +82,11 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
             # Whatever is left of the run is hidden, and the store is whole without it.
             with pytest.raises(RunNotFound), store.read_session() as session:
                 runs.get(session, 1)
-            assert {one.check for one in examine(store).found} == {"deletions"}
+            assert {one.check for one in examine(store).findings} == {"deletions"}
     assert deaths > 3
     with place.opened() as store:
         assert pending(store) == []
-        assert examine(store).found == []
+        assert examine(store).findings == []
         assert blob_files(place, 1) == []
         with store.read_session() as session:
             assert [epoch.checkpoint for epoch in epochs.list_epochs(session, other)] == expected
@@ -103,9 +103,9 @@ def test_two_processes_may_free_the_same_run(place, monkeypatch):
         done = [False, False]
         while not all(done):
             # No time at all: a batch each.
-            done = [freeing.free(0) for freeing in both]
+            done = [freeing.free_space(0) for freeing in both]
         assert pending(one) == []
-        assert examine(other).found == []
+        assert examine(other).findings == []
 
 
 def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypatch):
@@ -126,7 +126,7 @@ def test_no_transaction_of_a_deletion_frees_more_than_its_bound(place, monkeypat
         bound_pages = max(blob_sizes) // deleted_runs.PAGE_BYTES + 1
         monkeypatch.setattr(deletion, "MAX_PAGES", bound_pages)
         delete_run(store, 1)
-        DeletedRunCleaner(store, bound_pages).free()
+        DeletedRunCleaner(store, bound_pages).free_space()
     bound_bytes = bound_pages * deleted_runs.PAGE_BYTES
     assert sum(sizes) == sum(blob_sizes) > bound_bytes
     assert max(sizes) <= bound_bytes
@@ -146,7 +146,7 @@ def test_a_full_disk_delays_a_deletion_and_does_not_end_it(place, monkeypatch):
     monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)
     with place.opened() as store:
         delete_run(store, 1)
-        DeletedRunCleaner(store, 512).free()
+        DeletedRunCleaner(store, 512).free_space()
         # Smaller transactions need smaller journals.
         assert pages[:2] == [512, deletion.MIN_PAGES]
         assert pending(store) == []
@@ -185,7 +185,7 @@ def test_the_doctor_names_a_run_that_is_not_freed_yet(place):
     with place.opened() as store:
         delete_run(store, 1)
         examined = examine(store, repair=True)
-        assert [(one.check, one.finding.run) for one in examined.found] == [("deletions", 1)]
+        assert [(one.check, one.finding.run_id) for one in examined.findings] == [("deletions", 1)]
         assert examined.status == 1
 
 

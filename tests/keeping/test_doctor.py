@@ -19,7 +19,7 @@ from tests.keeping.conftest import Place, train
 def check(place: Place, *, repair: bool = False) -> tuple[int, set[str]]:
     with place.opened() as store:
         examined = examine(store, repair=repair)
-    return examined.status, {one.check for one in examined.found}
+    return examined.status, {one.check for one in examined.findings}
 
 
 def orphan(place: Place) -> None:

@@ -80,10 +80,10 @@ def test_what_a_killed_writer_left_is_removed_at_the_next_use_and_a_live_ones_is
 
 def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(place: Place) -> None:
     with writer(place.folder, "unfinished_folder") as process, place.opened() as store:
-        assert examine(store, checks=["unfinished"]).found == []
+        assert examine(store, checks=["unfinished"]).findings == []
         process.kill()
         process.wait()
-        (one,) = examine(store, checks=["unfinished"]).found
+        (one,) = examine(store, checks=["unfinished"]).findings
         assert (one.check, one.finding.severity, one.repaired) == ("unfinished", "warning", False)
         examine(store, repair=True, checks=["unfinished"])
     assert list_leftovers(place.folder) == []

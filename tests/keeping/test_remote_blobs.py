@@ -142,7 +142,7 @@ def test_a_run_moves_between_remote_blobs_and_the_database(place, store, tmp_pat
 
 def test_deletion_frees_remote_blobs(place, store):
     delete_run(store, 1)
-    DeletedRunCleaner(store).free()
+    DeletedRunCleaner(store).free_space()
     assert place.bucket == {}
 
 

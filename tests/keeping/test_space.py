@@ -39,7 +39,7 @@ def test_a_deleted_run_shrinks_what_is_on_disk(place):
             large = sum(e.checkpoint.bytes for e in epochs.list_epochs(session, run_id))
         assert grown > before + large > before
         delete_run(store, run_id)
-        DeletedRunCleaner(store).free()
+        DeletedRunCleaner(store).free_space()
         # What is left of it: an index page here and there, and no checkpoint.
         assert size(place) < before + large // 20
         assert pragma(place, "freelist_count") == 0
@@ -57,7 +57,7 @@ def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(traine
     run_id = train(place, LARGE)
     with place.opened() as store:
         delete_run(store, run_id)
-        DeletedRunCleaner(store).free()
+        DeletedRunCleaner(store).free_space()
         assert pragma(place, "freelist_count") > 100
         disk_space.compact(store.engine)
     assert (pragma(place, "auto_vacuum"), pragma(place, "freelist_count")) == (2, 0)

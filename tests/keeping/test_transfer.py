@@ -546,7 +546,7 @@ def test_a_bomb_is_refused_by_what_it_says_of_itself(exported, elsewhere, tmp_pa
             patched.setattr(archive_module, bound, 5)
             refused(exported, elsewhere)
     with monkeypatch.context() as patched:
-        patched.setitem(archive_module.BOUNDS, "checkpoints", 5)
+        patched.setitem(archive_module.MAX_BYTES_BY_FOLDER, "checkpoints", 5)
         assert "more than 5 bytes" in refused(exported, elsewhere)
 
 
@@ -666,13 +666,13 @@ def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
         deletion = DeletedRunCleaner(store)
         for seconds, heartbeat in ((0, False), (599, True), (599, False)):
             clock[0] += seconds
-            deletion.free()
+            deletion.free_space()
             with store.write_session() as session:
                 assert hidden in imports.get_heartbeats(session)
                 if heartbeat:
                     imports.update_heartbeat(session, hidden)
         clock[0] += 601
-        deletion.free()
+        deletion.free_space()
         with store.write_session() as session:
             assert imports.get_heartbeats(session) == {}
             assert not imports.update_heartbeat(session, hidden)
@@ -739,4 +739,4 @@ def test_a_mutated_file_imports_the_same_run_or_nothing(
             # What was changed was none of the run: a moment in the zip's own directory.
             assert everything(store, run.id) == everything(original, 1)
             delete_run(store, run.id)
-            DeletedRunCleaner(store).free()
+            DeletedRunCleaner(store).free_space()

@@ -12,7 +12,7 @@ from service.core.progress import track
 from service.errors import CheckpointCorrupt, StoreFull
 from service.flows import evaluation
 from service.flows.doctor.checks import CHECKS
-from service.flows.jobs import JobBounds, Jobs
+from service.flows.jobs import JobLimits, Jobs
 from service.flows.server_names import server_name
 from service.flows.thread_pools import PoolName, ThreadPool
 from service.store import disk_space, jobs, schema
@@ -334,13 +334,13 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
     assert blob_names(service) == {f"jobs/{job_id}/result"}
     assert not list(CHECKS["jobs"](store))
     os.utime(tmp_path / "blobs" / "jobs" / str(job_id) / "result", (0, 0))
-    assert not [found for found in CHECKS["blobs"](store) if "jobs" in found.words]
+    assert not [found for found in CHECKS["blobs"](store) if "jobs" in found.message]
     (tmp_path / "blobs" / "jobs" / str(job_id) / "result").write_bytes(b"other")
     (finding,) = CHECKS["jobs"](store)
     assert service.get(f"/jobs/{job_id}/result").status == 404
-    assert finding.mend is not None
+    assert finding.repair is not None
     with store.write_session() as session:
-        finding.mend(session)
+        finding.repair(session)
     assert service.get(f"/jobs/{job_id}").status == 404
 
 
@@ -349,7 +349,7 @@ def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp
     with open_store(postgres_url) as store:
         schema.ensure(store)
         lanes = [ThreadPool(PoolName.BATCH, 1, 1) for _ in range(2)]
-        bounds = JobBounds(max_jobs=10, result_seconds=100, lease_seconds=30)
+        bounds = JobLimits(max_jobs=10, result_seconds=100, lease_seconds=30)
         servers = [Jobs(store, lane, bounds) for lane in lanes]
         begun, lifted = threading.Event(), threading.Event()
 

@@ -155,7 +155,7 @@ def test_a_schema_that_lacks_something_is_named_at_the_start_and_by_the_doctor(
     assert "\n" not in str(error.value)
     with pytest.raises(SchemaMismatch, match=line):
         schema.upgrade(store)
-    (one,) = examine(store).found
+    (one,) = examine(store).findings
     assert (one.check, one.finding.severity) == ("schema", "damage")
 
 
@@ -164,8 +164,8 @@ def test_a_lost_index_is_a_warning_and_the_other_checks_go_on(
 ) -> None:
     store = lacking("DROP INDEX ix_runs_status")
     schema.ensure(store)
-    (one,) = examine(store).found
-    assert (one.finding.severity, one.finding.words) == (
+    (one,) = examine(store).findings
+    assert (one.finding.severity, one.finding.message) == (
         "warning",
         "the index ix_runs_status is missing: queries are slow",
     )

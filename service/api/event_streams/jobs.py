@@ -18,7 +18,7 @@ class JobPoller:
 
     def poll(self, ids: Sequence[int]) -> Mapping[int, Job]:
         """The jobs that exist, by id, in one query."""
-        return self._services.jobs.with_ids(ids)
+        return self._services.jobs.get_many(ids)
 
 
 class WatchedJob(WatchedResource):

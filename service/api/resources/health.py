@@ -35,7 +35,7 @@ async def read_readiness(services: Services) -> HealthResponse:
 
     Writes to the database. Responds within two seconds even if the database does not.
     """
-    reasons = services.readiness.reasons()
+    reasons = services.readiness.problems()
     check = asyncio.wrap_future(services.readiness.start())
     done, _ = await asyncio.wait([check], timeout=ANSWER_SECONDS)
     if reason := (check.result() if done else NO_ANSWER):

@@ -95,7 +95,7 @@ def list_jobs(
     A finished job is removed after an hour (CAMREEL_JOB_SECONDS).
     """
     before = decode_cursor(cursor)
-    rows = services.jobs.newest(limit=limit + 1, before=before, status=status)
+    rows = services.jobs.list_newest(limit=limit + 1, before_id=before, status=status)
     return paginate(rows, limit, job_response, lambda job: job.id)
 
 

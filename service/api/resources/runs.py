@@ -17,7 +17,7 @@ from service.core.spec import Tag as TagText
 from service.flows import deletion
 from service.flows import runs as run_flows
 from service.flows.environment import reasons_not_reproducible
-from service.flows.summaries import Summary
+from service.flows.summaries import RunSummary
 from service.store import runs
 from service.store.run_status import RunStatus
 from service.store.runs import Run
@@ -134,11 +134,11 @@ class RunResponse(BaseModel):
 
 def run_response(services: ApiServices, run: Run) -> RunResponse:
     """The run as a response."""
-    (summary,) = services.summaries.of([run])
+    (summary,) = services.summaries.get([run])
     return _run_response(run, summary)
 
 
-def _run_response(run: Run, summary: Summary) -> RunResponse:
+def _run_response(run: Run, summary: RunSummary) -> RunResponse:
     values: dict[str, Any] = vars(run)
     progress = ProgressResponse(
         images_seen=run.images_seen, images_total=run.spec["samples_per_epoch"]
@@ -211,7 +211,7 @@ def list_runs(
         rows = runs.list_newest(
             session, limit=limit + 1, before_id=before, status=status, tag=tag, search=search
         )
-    rows_with_summaries = list(zip(rows, services.summaries.of(rows), strict=True))
+    rows_with_summaries = list(zip(rows, services.summaries.get(rows), strict=True))
     return paginate(
         rows_with_summaries,
         limit,

@@ -37,7 +37,7 @@ LOST_AFTER_SECONDS = 60.0
 WATCH_SECONDS = 30.0
 """How long the doctor waits for a heartbeat: three of them, at the default lease."""
 
-SETTLED_SECONDS = 600.0
+SETTLING_SECONDS = 600.0
 """A file older than this belongs to no commit that is still under way."""
 
 Check = Callable[[Store], Iterator[Finding]]
@@ -55,34 +55,36 @@ def _schema(store: Store) -> Iterator[Finding]:
 
 def _integrity(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
-        for words in inspection.check_integrity(session):
-            yield Finding(Severity.DAMAGE, words)
+        for message in inspection.check_integrity(session):
+            yield Finding(Severity.DAMAGE, message)
 
 
 def _free_pages(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
-        gives_back = disk_space.reclaims_space(session)
-    if not gives_back:
-        words = "deleted runs do not give their space back; run: camreel compact"
-        yield Finding(Severity.WARNING, words)
+        reclaims_space = disk_space.reclaims_space(session)
+    if not reclaims_space:
+        message = "deleted runs do not give their space back; run: camreel compact"
+        yield Finding(Severity.WARNING, message)
 
 
 def _epoch_rows(store: Store) -> Iterator[Finding]:
     for run in _all_runs(store):
         with store.read_session() as session:
             numbers = inspection.list_epoch_numbers(session, run.id)
-            whole = [epoch.epoch for epoch in epochs.list_epochs(session, run.id)]
+            complete_numbers = [epoch.epoch for epoch in epochs.list_epochs(session, run.id)]
             # Read again: an epoch may have been committed since.
-            done = runs.get(session, run.id).epochs_done
-        last = numbers[-1] if numbers else -1
-        if numbers != list(range(last + 1)):
+            epochs_done = runs.get(session, run.id).epochs_done
+        last_number = numbers[-1] if numbers else -1
+        if numbers != list(range(last_number + 1)):
             yield Finding(Severity.DAMAGE, "there is a hole in its epochs", run.id)
-        for number in sorted(set(numbers) - set(whole)):
+        for number in sorted(set(numbers) - set(complete_numbers)):
             yield Finding(Severity.DAMAGE, "it has no row of a checkpoint", run.id, number)
-        if done != last:
-            words = f"it says that it reached epoch {done}, and its rows reach {last}"
-            mend = partial(inspection.set_epochs_done, run_id=run.id, epoch=last)
-            yield Finding(Severity.DAMAGE, words, run.id, mend=mend)
+        if epochs_done != last_number:
+            message = (
+                f"it says that it reached epoch {epochs_done}, and its rows reach {last_number}"
+            )
+            repair = partial(inspection.set_epochs_done, run_id=run.id, epoch=last_number)
+            yield Finding(Severity.DAMAGE, message, run.id, repair=repair)
 
 
 def _checkpoints(store: Store) -> Iterator[Finding]:
@@ -90,28 +92,28 @@ def _checkpoints(store: Store) -> Iterator[Finding]:
     for run in _all_runs(store):
         spec = RunSpec.model_validate(run.spec)
         with store.read_session() as session:
-            there = epochs.list_epochs(session, run.id)
-        for epoch in there:
+            epoch_rows = epochs.list_epochs(session, run.id)
+        for epoch in epoch_rows:
             with store.read_session() as session:
                 try:
                     data = store.blobs.get(session, epoch.checkpoint.blob_key)
                 except KeyError:
                     data = None
-            found = damage(data, epoch, spec) or _undecodable(data)
-            if found is None and epoch.quarantine_reason is not None:
-                mend = partial(epochs.release_quarantine, run_id=run.id, epoch=epoch.epoch)
-                words = f"is quarantined ({epoch.quarantine_reason}), and is whole again"
-                yield Finding(Severity.WARNING, words, run.id, epoch.epoch, mend)
-            elif found is not None and epoch.quarantine_reason is None:
-                mend = partial(epochs.quarantine, run_id=run.id, epoch=epoch.epoch, reason=found)
-                words = f"its checkpoint is {found}"
-                yield Finding(Severity.DAMAGE, words, run.id, epoch.epoch, mend)
-            elif found is not None:
-                words = f"is quarantined: its checkpoint is {found}"
-                yield Finding(Severity.WARNING, words, run.id, epoch.epoch)
+            defect = damage(data, epoch, spec) or _decoding_damage(data)
+            if defect is None and epoch.quarantine_reason is not None:
+                repair = partial(epochs.release_quarantine, run_id=run.id, epoch=epoch.epoch)
+                message = f"is quarantined ({epoch.quarantine_reason}), and is whole again"
+                yield Finding(Severity.WARNING, message, run.id, epoch.epoch, repair)
+            elif defect is not None and epoch.quarantine_reason is None:
+                repair = partial(epochs.quarantine, run_id=run.id, epoch=epoch.epoch, reason=defect)
+                message = f"its checkpoint is {defect}"
+                yield Finding(Severity.DAMAGE, message, run.id, epoch.epoch, repair)
+            elif defect is not None:
+                message = f"is quarantined: its checkpoint is {defect}"
+                yield Finding(Severity.WARNING, message, run.id, epoch.epoch)
 
 
-def _undecodable(data: bytes | None) -> Damage | None:
+def _decoding_damage(data: bytes | None) -> Damage | None:
     try:
         checkpoints.decode(data or b"")
     except CheckpointCorrupt:
@@ -122,25 +124,25 @@ def _undecodable(data: bytes | None) -> Damage | None:
 def _blobs(store: Store) -> Iterator[Finding]:
     """Bytes that no row names, and files that a write left half."""
     with store.read_session() as session:
-        stored = [
-            blob for blob in store.blobs.list_blobs(session) if blob.age_seconds > SETTLED_SECONDS
+        settled_blobs = [
+            blob for blob in store.blobs.list_blobs(session) if blob.age_seconds > SETTLING_SECONDS
         ]
     with store.read_session() as session:  # after: a row is written behind its bytes
-        named = {blob.key for blob in run_blobs.list_run_blobs(session)}
-        named.update(jobs.blob_keys(session).values())
-    for blob in stored:
-        if blob.name not in named:
-            kind = "a write that was broken off" if blob.is_temporary else "no row names it"
-            mend = partial(store.blobs.delete_now, names=[blob.name])
-            words = f"blob {blob.name}, {blob.bytes:,} bytes: {kind}"
-            yield Finding(Severity.WARNING, words, mend=mend)
+        referenced_keys = {blob.key for blob in run_blobs.list_run_blobs(session)}
+        referenced_keys.update(jobs.blob_keys(session).values())
+    for blob in settled_blobs:
+        if blob.name not in referenced_keys:
+            reason = "a write that was broken off" if blob.is_temporary else "no row names it"
+            repair = partial(store.blobs.delete_now, names=[blob.name])
+            message = f"blob {blob.name}, {blob.bytes:,} bytes: {reason}"
+            yield Finding(Severity.WARNING, message, repair=repair)
 
 
-def _unfinished(store: Store) -> Iterator[Finding]:
+def _leftovers(store: Store) -> Iterator[Finding]:
     """What killed exports and backups left in the folder of the database."""
     for path in list_leftovers(store.file.parent) if store.file is not None else []:
-        words = f"{path.name} was left unfinished by a process that was killed"
-        yield Finding(Severity.WARNING, words, mend=partial(_remove, path=path))
+        message = f"{path.name} was left unfinished by a process that was killed"
+        yield Finding(Severity.WARNING, message, repair=partial(_remove, path=path))
 
 
 def _remove(_session: object, path: Path) -> None:
@@ -153,33 +155,33 @@ def _jobs(store: Store) -> Iterator[Finding]:
         job_ids = list(jobs.blob_keys(session))
     for job_id in job_ids:
         with store.read_session() as session:
-            gone = jobs.exists(session, job_id) and not jobs.get_result(
+            is_unreadable = jobs.exists(session, job_id) and not jobs.get_result(
                 session, store.blobs, job_id
             )
-        if gone:
-            mend = partial(jobs.delete_jobs, blobs=store.blobs, job_ids=[job_id])
+        if is_unreadable:
+            repair = partial(jobs.delete_jobs, blobs=store.blobs, job_ids=[job_id])
             yield Finding(
-                Severity.WARNING, f"the result of job {job_id} is gone or damaged", mend=mend
+                Severity.WARNING, f"the result of job {job_id} is gone or damaged", repair=repair
             )
 
 
-def _derived(store: Store) -> Iterator[Finding]:
+def _orphans(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         count = inspection.count_orphans(session)
     if count:
-        words = f"{count} rows of maps and predictions are of epochs that are gone"
-        mend = inspection.delete_orphans
-        yield Finding(Severity.WARNING, words, mend=mend)
+        message = f"{count} rows of maps and predictions are of epochs that are gone"
+        repair = inspection.delete_orphans
+        yield Finding(Severity.WARNING, message, repair=repair)
 
 
 def _deletions(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         for run_id in deleted_runs.list_ids(session):
-            words = "is deleted and not freed yet: a service does so; at once: camreel compact"
-            yield Finding(Severity.WARNING, words, run_id)
+            message = "is deleted and not freed yet: a service does so; at once: camreel compact"
+            yield Finding(Severity.WARNING, message, run_id)
         for run_id in imports.get_heartbeats(session):
-            words = "is being imported, or its import was interrupted: a service then deletes it"
-            yield Finding(Severity.WARNING, words, run_id)
+            message = "is being imported, or its import was interrupted: a service then deletes it"
+            yield Finding(Severity.WARNING, message, run_id)
 
 
 def _lost_runs(store: Store) -> Iterator[Finding]:
@@ -187,22 +189,22 @@ def _lost_runs(store: Store) -> Iterator[Finding]:
 
     The machine's clock only selects what is watched: one that was moved makes no live run lost.
     """
-    now = datetime.now(UTC)
-    oldest = now - timedelta(seconds=LOST_AFTER_SECONDS)
-    before = {
+    current_time = datetime.now(UTC)
+    oldest = current_time - timedelta(seconds=LOST_AFTER_SECONDS)
+    stale_heartbeats = {
         run.id: (run.attempt, run.heartbeats)
         for run in _running(store)
-        if run.heartbeat_at is None or not oldest <= run.heartbeat_at <= now
+        if run.heartbeat_at is None or not oldest <= run.heartbeat_at <= current_time
     }
-    if not before:
+    if not stale_heartbeats:
         return
     time.sleep(WATCH_SECONDS)
     for run in _running(store):
-        if before.get(run.id) == (run.attempt, run.heartbeats):
+        if stale_heartbeats.get(run.id) == (run.attempt, run.heartbeats):
             lease = Lease(run.id, run.attempt, run.lease_owner or "")
-            mend = partial(run_lifecycle.requeue, lease=lease, lost_workers=0)
-            words = "it is running, but its worker sends no heartbeats: requeue it"
-            yield Finding(Severity.WARNING, words, run.id, mend=mend)
+            repair = partial(run_lifecycle.requeue, lease=lease, lost_workers=0)
+            message = "it is running, but its worker sends no heartbeats: requeue it"
+            yield Finding(Severity.WARNING, message, run.id, repair=repair)
 
 
 def _running(store: Store) -> list[Run]:
@@ -212,8 +214,8 @@ def _running(store: Store) -> list[Run]:
 
 def _images(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
-        kept = inspection.list_images(session)
-    for dataset, reference, png in kept:
+        stored_images = inspection.list_images(session)
+    for dataset, reference, png in stored_images:
         source = DATASETS.get(dataset)
         if source is None or not is_canonical_png(png, source.image_shape):
             yield Finding(Severity.DAMAGE, f"the picture of {reference} of {dataset} is none")
@@ -233,12 +235,12 @@ CHECKS: dict[str, Check] = {
     "epochs": _epoch_rows,
     "checkpoints": _checkpoints,
     "blobs": _blobs,
-    "unfinished": _unfinished,
+    "unfinished": _leftovers,
     "jobs": _jobs,
-    "derived": _derived,
+    "derived": _orphans,
     "images": _images,
 }
 """In this order; the schema's comes first, and the others are left out where it finds damage."""
 
-QUICK = ("schema", "epochs", "checkpoints", "derived")
+BACKUP_CHECKS = ("schema", "epochs", "checkpoints", "derived")
 """What a backup is looked at with, beside SQLite's own check."""

@@ -22,15 +22,15 @@ class CheckedFinding:
 class Examination:
     """All that was found."""
 
-    found: list[CheckedFinding]
+    findings: list[CheckedFinding]
 
     @property
     def status(self) -> int:
         """0: clean; 1: warnings, or all that was damaged is mended; 2: damage is left."""
-        left = any(
-            one.finding.severity is Severity.DAMAGE and not one.repaired for one in self.found
+        has_damage = any(
+            one.finding.severity is Severity.DAMAGE and not one.repaired for one in self.findings
         )
-        return 2 if left else min(1, len(self.found))
+        return 2 if has_damage else min(1, len(self.findings))
 
 
 def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -> Examination:
@@ -40,23 +40,25 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
     without an epoch are dropped; counts are brought in step; lost runs end. Each is a transaction
     of its own. Nothing is mended from the moment that the database's file is found damaged.
     """
-    found: list[CheckedFinding] = []
+    checked_findings: list[CheckedFinding] = []
     for name in checks or CHECKS:
-        findings, whole = _findings(name, store)
+        findings, is_complete = _run_check(name, store)
         # What is written into a damaged file may damage more of it.
-        repair = repair and whole
+        repair = repair and is_complete
         for finding in findings:
-            mend = finding.mend if repair else None
-            if mend is not None:
+            repair_finding = finding.repair if repair else None
+            if repair_finding is not None:
                 with store.write_session() as session:
-                    mend(session)
-            found.append(CheckedFinding(name, finding, mend is not None))
-        if name == "schema" and any(one.finding.severity is Severity.DAMAGE for one in found):
+                    repair_finding(session)
+            checked_findings.append(CheckedFinding(name, finding, repair_finding is not None))
+        if name == "schema" and any(
+            one.finding.severity is Severity.DAMAGE for one in checked_findings
+        ):
             break
-    return Examination(found)
+    return Examination(checked_findings)
 
 
-def _findings(name: str, store: Store) -> tuple[list[Finding], bool]:
+def _run_check(name: str, store: Store) -> tuple[list[Finding], bool]:
     """What a check found, and whether it could look through all."""
     findings = []
     try:
@@ -64,6 +66,6 @@ def _findings(name: str, store: Store) -> tuple[list[Finding], bool]:
         for finding in CHECKS[name](store):
             findings.append(finding)  # noqa: PERF402
     except StoreDamaged:
-        words = "not all could be read: the database's file is damaged; restore a backup"
-        return [*findings, Finding(Severity.DAMAGE, words)], False
+        message = "not all could be read: the database's file is damaged; restore a backup"
+        return [*findings, Finding(Severity.DAMAGE, message)], False
     return findings, True

@@ -18,7 +18,7 @@ class Finding:
     """One thing that is wrong. `mend` takes a session of a transaction that writes."""
 
     severity: Severity
-    words: str
-    run: int | None = None
+    message: str
+    run_id: int | None = None
     epoch: int | None = None
-    mend: Callable[[Any], object] | None = None
+    repair: Callable[[Any], object] | None = None

@@ -25,7 +25,7 @@ MAX_IMAGE_BYTES = 2**24
 MAX_CHECKPOINT_BYTES = 2**32
 MAX_MEMBERS = 1 + 1_000 + 2 * 10_001 + 1
 
-BOUNDS = {
+MAX_BYTES_BY_FOLDER = {
     "images": MAX_IMAGE_BYTES,
     "rows": MAX_ROWS_BYTES,
     "checkpoints": MAX_CHECKPOINT_BYTES,
@@ -58,20 +58,20 @@ class Archive:
         self._file = file
         self.manifest = manifest
 
-    def read(self, member: Member) -> bytes:
+    def read_member(self, member: Member) -> bytes:
         """A member's bytes, verified. Raises ImportRefused."""
-        data = _read(self._file, member.name, member.bytes)
+        data = _read_entry(self._file, member.name, member.bytes)
         if hashlib.sha256(data).hexdigest() != member.sha256:
             raise ImportRefused(f"{member.name} is not as it was exported: its checksum is another")
         return data
 
-    def model(self, member: Member, kind: type[Model]) -> Model:
+    def read_model(self, member: Member, model_class: type[Model]) -> Model:
         """A JSON member. Raises ImportRefused."""
-        return parse(self.read(member), member.name, kind)
+        return parse_model(self.read_member(member), member.name, model_class)
 
 
 @contextmanager
-def opened_archive(path: Path) -> Iterator[Archive]:
+def open_archive(path: Path) -> Iterator[Archive]:
     """An exported file, for the time of a block. Raises ImportRefused and FileRefused."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -80,72 +80,72 @@ def opened_archive(path: Path) -> Iterator[Archive]:
         except UNREADABLE as error:
             raise ImportRefused(f"{path.name} is no file that was exported") from error
         with file:
-            manifest = _manifest(file, size)
+            manifest = _read_manifest(file, size)
             _check_members(file, manifest)
             _check_layout(file, stream)
             yield Archive(file, manifest)
 
 
-def parse(data: bytes, name: str, kind: type[Model]) -> Model:
+def parse_model(data: bytes, name: str, model_class: type[Model]) -> Model:
     """JSON as its model, strictly: no NaN, no unknown field, no text for a number."""
     try:
-        model = kind.model_validate_json(data)
+        model = model_class.model_validate_json(data)
     except (ValidationError, RecursionError) as error:
-        where = ""
+        location = ""
         if isinstance(error, ValidationError):
-            first = error.errors(include_input=False, include_url=False)[0]
-            where = f": {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise ImportRefused(f"{name} is not what such a file holds{where}"[:500]) from error
+            first_error = error.errors(include_input=False, include_url=False)[0]
+            location = f": {'.'.join(map(str, first_error['loc']))}: {first_error['msg']}"
+        raise ImportRefused(f"{name} is not what such a file holds{location}"[:500]) from error
     # A name twice, a space or 1.0 for 1 pass the model, and no export has them.
     if to_json(json.loads(data)) != data:
         raise ImportRefused(f"{name} is not as it was exported: it is written in another way")
     return model
 
 
-def _manifest(file: zipfile.ZipFile, size: int) -> Manifest:
-    listed = file.infolist()
-    if not listed or listed[0].filename != MANIFEST or listed[0].header_offset != 0:
+def _read_manifest(file: zipfile.ZipFile, size: int) -> Manifest:
+    entries = file.infolist()
+    if not entries or entries[0].filename != MANIFEST or entries[0].header_offset != 0:
         raise ImportRefused(f"its first part is no {MANIFEST}: the file was not exported")
-    if len(listed) > MAX_MEMBERS:
-        raise ImportRefused(f"it has {len(listed):,} parts, and at most {MAX_MEMBERS:,} can be")
+    if len(entries) > MAX_MEMBERS:
+        raise ImportRefused(f"it has {len(entries):,} parts, and at most {MAX_MEMBERS:,} can be")
     # Stored as they are, all parts together are at most as large as the file: no bomb is.
-    if any(one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 0x1 for one in listed):
+    if any(one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 0x1 for one in entries):
         raise ImportRefused("a part is compressed or encrypted; exported ones are stored")
-    if sum(one.file_size for one in listed) > size:
+    if sum(one.file_size for one in entries) > size:
         raise ImportRefused("its parts claim to be larger than the file is")
-    if listed[0].file_size > MAX_MANIFEST_BYTES:
+    if entries[0].file_size > MAX_MANIFEST_BYTES:
         raise ImportRefused(f"{MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes")
-    data = _read(file, MANIFEST, listed[0].file_size)
+    data = _read_entry(file, MANIFEST, entries[0].file_size)
     if file.comment != hashlib.sha256(data).hexdigest().encode():
         raise ImportRefused(f"{MANIFEST} is not as it was exported: its checksum is another")
-    found = _format(data)
-    if found is not None and found > FORMAT:
+    file_format = _format_number(data)
+    if file_format is not None and file_format > FORMAT:
         raise ImportRefused(
-            f"it has format {found}, and this version reads {FORMAT}: install a newer Camreel"
+            f"it has format {file_format}, and this version reads {FORMAT}: install a newer Camreel"
         )
-    return parse(data, MANIFEST, Manifest)
+    return parse_model(data, MANIFEST, Manifest)
 
 
-def _format(data: bytes) -> int | None:
+def _format_number(data: bytes) -> int | None:
     try:
-        found: Any = json.loads(data)
+        values: Any = json.loads(data)
     except (ValueError, RecursionError):
         return None
-    number = found.get("format") if isinstance(found, dict) else None
+    number = values.get("format") if isinstance(values, dict) else None
     return number if type(number) is int else None
 
 
 def _check_members(file: zipfile.ZipFile, manifest: Manifest) -> None:
     """Exactly the manifest's, in its order, each once, none larger than its kind may be."""
-    named = manifest.members()
-    expected = [MANIFEST, *(member.name for member in named)]
-    there = [one.filename for one in file.infolist()]
-    if there != expected or len(set(there)) != len(there):
+    members = manifest.members()
+    expected_names = [MANIFEST, *(member.name for member in members)]
+    names = [one.filename for one in file.infolist()]
+    if names != expected_names or len(set(names)) != len(names):
         raise ImportRefused("its parts are not those that its manifest names, each once, in order")
-    for member in named:
-        bound = BOUNDS.get(member.name.partition("/")[0], 0)
-        if member.bytes > bound:
-            raise ImportRefused(f"{member.name} has more than {bound:,} bytes")
+    for member in members:
+        max_bytes = MAX_BYTES_BY_FOLDER.get(member.name.partition("/")[0], 0)
+        if member.bytes > max_bytes:
+            raise ImportRefused(f"{member.name} has more than {max_bytes:,} bytes")
 
 
 def _check_layout(file: zipfile.ZipFile, stream: IO[bytes]) -> None:
@@ -154,7 +154,7 @@ def _check_layout(file: zipfile.ZipFile, stream: IO[bytes]) -> None:
     for member in file.infolist():
         start = layout.offset
         header = layout.header(member.filename, member.CRC, member.file_size)
-        if not _has_at(stream, start, header):
+        if not _has_bytes_at(stream, start, header):
             raise ImportRefused(f"it was changed before {member.filename}")
     end = layout.end(file.comment)
     # A byte more than it is long: nothing follows.
@@ -163,12 +163,12 @@ def _check_layout(file: zipfile.ZipFile, stream: IO[bytes]) -> None:
         raise ImportRefused("it was changed behind its last part")
 
 
-def _has_at(stream: IO[bytes], offset: int, expected: bytes) -> bool:
+def _has_bytes_at(stream: IO[bytes], offset: int, data: bytes) -> bool:
     stream.seek(offset)
-    return stream.read(len(expected)) == expected
+    return stream.read(len(data)) == data
 
 
-def _read(file: zipfile.ZipFile, name: str, size: int) -> bytes:
+def _read_entry(file: zipfile.ZipFile, name: str, size: int) -> bytes:
     try:
         info = file.getinfo(name)
         if info.file_size != size or info.compress_size != size:

@@ -19,7 +19,7 @@ from service.files import new_file
 from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import ENGINE_VERSION
 from service.flows.transfer.layout import Layout
-from service.flows.transfer.manifest import FORMAT, MANIFEST, moment, to_json
+from service.flows.transfer.manifest import FORMAT, MANIFEST, format_timestamp, to_json
 from service.store import (
     epochs,
     events,
@@ -50,19 +50,21 @@ class _Members:
         start = self.spool.seek(0, os.SEEK_END)
         self.spool.write(data)
 
-        def again() -> bytes:
+        def read_back() -> bytes:
             self.spool.seek(start)
             return self.spool.read(len(data))
 
-        return self.later(name, hashlib.sha256(data).hexdigest(), len(data), again)
+        return self.add_deferred(name, hashlib.sha256(data).hexdigest(), len(data), read_back)
 
-    def later(self, name: str, sha256: str, size: int, get: Callable[[], bytes]) -> dict[str, Any]:
+    def add_deferred(
+        self, name: str, sha256: str, size: int, get: Callable[[], bytes]
+    ) -> dict[str, Any]:
         """One that is read when it is written; its line of the manifest."""
         self.parts.append((name, get))
         return {"name": name, "sha256": sha256, "bytes": size}
 
 
-def export_run(store: Store, run_id: int, out: Path) -> int:
+def export_run(store: Store, run_id: int, path: Path) -> int:
     """Write a run that has ended to a new file; its size in bytes.
 
     The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
@@ -70,44 +72,44 @@ def export_run(store: Store, run_id: int, out: Path) -> int:
     """
     with store.read_session() as session:
         run = runs.get(session, run_id)
-        there = epochs.list_epochs(session, run_id)
+        epoch_rows = epochs.list_epochs(session, run_id)
     if run.status not in TERMINAL_STATUSES:
         raise RunConflict(f"Run {run_id} is {run.status}: it can be exported once it has ended.")
-    with new_file(out) as unfinished, tempfile.TemporaryFile() as spool:
+    with new_file(path) as unfinished, tempfile.TemporaryFile() as spool:
         members = _Members(spool)
-        text = to_json(_manifest(store, run, there, members))
+        text = to_json(_manifest(store, run, epoch_rows, members))
         layout = Layout()
-        first: tuple[str, Callable[[], bytes]] = (MANIFEST, lambda: text)
-        for name, read in [first, *members.parts]:
-            data = read()
+        manifest_part: tuple[str, Callable[[], bytes]] = (MANIFEST, lambda: text)
+        for name, read_part in [manifest_part, *members.parts]:
+            data = read_part()
             unfinished.write(layout.header(name, zlib.crc32(data), len(data)))
             unfinished.write(data)
         unfinished.write(layout.end(hashlib.sha256(text).hexdigest().encode()))
         return unfinished.tell()
 
 
-def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> dict[str, Any]:
+def _manifest(store: Store, run: Run, epoch_rows: list[Epoch], members: _Members) -> dict[str, Any]:
     with store.read_session() as session:
-        watched = images.list_probes(session, run.id)
-        told = events.list_after(session, run.id, 0)
+        probes = images.list_probes(session, run.id)
+        event_rows = events.list_after(session, run.id, 0)
     return {
         "format": FORMAT,
         "camreel": __version__,
         "engine": ENGINE_VERSION,
-        "exported_at": moment(datetime.now(UTC)),
+        "exported_at": format_timestamp(datetime.now(UTC)),
         "run": _run(run),
         "images": [
             {
                 "reference": image.reference,
                 "label": image.label,
-                "png": members.add(f"images/{place:05d}.png", image.png),
+                "png": members.add(f"images/{position:05d}.png", image.png),
                 "upload": _upload(store, image),
             }
-            for place, image in enumerate(watched)
+            for position, image in enumerate(probes)
         ],
-        "epochs": [_epoch(store, epoch, members) for epoch in there],
+        "epochs": [_epoch(store, epoch, members) for epoch in epoch_rows],
         "events": [
-            {"number": event.number, "kind": event.type, "data": event.data} for event in told
+            {"number": event.number, "kind": event.type, "data": event.data} for event in event_rows
         ],
         "training_state": _training_state(store, run, members),
     }
@@ -115,23 +117,23 @@ def _manifest(store: Store, run: Run, there: list[Epoch], members: _Members) -> 
 
 def _upload(store: Store, image: StoredImage) -> dict[str, Any] | None:
     with store.read_session() as session:
-        found = uploaded_images.get(session, image.dataset, image.reference)
-    return None if found is None else {"digest": found[0], "choices": found[1]}
+        upload = uploaded_images.get(session, image.dataset, image.reference)
+    return None if upload is None else {"digest": upload[0], "choices": upload[1]}
 
 
 def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
     """What the run would go on from; one that is gone or bad is left out, as it is for a resume."""
     with store.read_session() as session:
-        stored = training_states.get(session, run.id)
-        if stored is None or stored.epoch != run.epochs_done:
+        state = training_states.get(session, run.id)
+        if state is None or state.epoch != run.epochs_done:
             return None
         try:
-            data = store.blobs.get(session, stored.blob_key)
+            data = store.blobs.get(session, state.blob_key)
         except KeyError:
             return None
-    if hashlib.sha256(data).hexdigest() != stored.sha256:
+    if hashlib.sha256(data).hexdigest() != state.sha256:
         return None
-    return members.add(f"states/{stored.epoch:05d}.safetensors", data)
+    return members.add(f"states/{state.epoch:05d}.safetensors", data)
 
 
 def _run(run: Run) -> dict[str, Any]:
@@ -143,9 +145,9 @@ def _run(run: Run) -> dict[str, Any]:
         "error": vars(run.error) if run.error else None,
         "epochs_done": run.epochs_done,
         "epochs_total": run.epochs_total,
-        "created_at": moment(run.created_at),
-        "started_at": moment(run.started_at) if run.started_at else None,
-        "finished_at": moment(run.finished_at) if run.finished_at else None,
+        "created_at": format_timestamp(run.created_at),
+        "started_at": format_timestamp(run.started_at) if run.started_at else None,
+        "finished_at": format_timestamp(run.finished_at) if run.finished_at else None,
         "environment": run.environment,
         "environment_changes": list(run.environment_changes),
     }
@@ -154,10 +156,15 @@ def _run(run: Run) -> dict[str, Any]:
 def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
     with store.read_session() as session:
         rows = {
-            "heatmaps": [_heatmap(one) for one in heatmaps.list_for_epoch(session, *_place(epoch))],
+            "heatmaps": [
+                _heatmap(one) for one in heatmaps.list_for_epoch(session, *_epoch_key(epoch))
+            ],
             "predictions": [
-                {"image": one.image, "probabilities": list(map(_finite, one.probabilities))}
-                for one in predictions.list_for_epoch(session, *_place(epoch))
+                {
+                    "image": one.image,
+                    "probabilities": list(map(_none_if_not_finite, one.probabilities)),
+                }
+                for one in predictions.list_for_epoch(session, *_epoch_key(epoch))
             ],
         }
     text = to_json(rows)
@@ -165,9 +172,9 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
     return {
         "epoch": epoch.epoch,
         **vars(epoch.metrics),
-        "created_at": moment(epoch.created_at),
+        "created_at": format_timestamp(epoch.created_at),
         "rows": members.add(f"rows/{epoch.epoch:05d}.json", text),
-        "checkpoint": members.later(
+        "checkpoint": members.add_deferred(
             f"checkpoints/{epoch.epoch:05d}.safetensors",
             checkpoint.sha256,
             checkpoint.bytes,
@@ -176,7 +183,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
     }
 
 
-def _place(epoch: Epoch) -> tuple[int, int]:
+def _epoch_key(epoch: Epoch) -> tuple[int, int]:
     return epoch.run_id, epoch.epoch
 
 
@@ -184,9 +191,9 @@ def _heatmap(row: Heatmap) -> dict[str, Any]:
     left_out = ("run_id", "epoch", "levels")
     values = {key: value for key, value in vars(row).items() if key not in left_out}
     levels = None if row.levels is None else base64.b64encode(row.levels).decode()
-    extremes = {name: _finite(values[name]) for name in EXTREME_FIELDS}
+    extremes = {name: _none_if_not_finite(values[name]) for name in EXTREME_FIELDS}
     return values | extremes | {"levels": levels}
 
 
-def _finite(value: float) -> float | None:
+def _none_if_not_finite(value: float) -> float | None:
     return value if math.isfinite(value) else None  # JSON has no other numbers

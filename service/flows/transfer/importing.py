@@ -28,14 +28,14 @@ from service.errors import (
 )
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.recording import ENGINE_VERSION, map_identity
-from service.flows.transfer.archive import Archive, opened_archive
+from service.flows.transfer.archive import Archive, open_archive
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedEpoch,
     ExportedHeatmap,
     ExportedImage,
     Manifest,
-    moment,
+    format_timestamp,
 )
 from service.store import (
     epochs,
@@ -70,7 +70,7 @@ def import_run(store: Store, path: Path) -> Run:
     file made on purpose can still be a run that nobody trained: it is not signed. Raises
     ImportRefused, with nothing left behind, StoreFull and StoreUnavailable.
     """
-    with opened_archive(path) as archive:
+    with open_archive(path) as archive:
         spec = _spec(archive.manifest)
         _check_run(archive.manifest, spec)
         # First without a transaction: it is the slow part, and others write meanwhile.
@@ -78,7 +78,7 @@ def import_run(store: Store, path: Path) -> Run:
             _image(archive, spec, image)
         for epoch in archive.manifest.epochs:
             _rows(archive, spec, epoch)
-            _check_checkpoint(archive.read(epoch.checkpoint), spec, epoch)
+            _check_checkpoint(archive.read_member(epoch.checkpoint), spec, epoch)
         _check_training_state(archive, spec)
         run_id = _Import(store, archive, spec).run()
     with store.read_session() as session:
@@ -110,10 +110,10 @@ class _Import:
             run_id = imports.create(session, _run(manifest, self._spec))
         try:
             for batch in self._batches():
-                with self._continuing(run_id) as session:
+                with self._transaction(run_id) as session:
                     for epoch in batch:
                         self._write_epoch(session, run_id, epoch)
-            with self._continuing(run_id) as session:
+            with self._transaction(run_id) as session:
                 self._write_training_state(session, run_id)
                 self._write_images_and_events(session, run_id)
                 imports.finish(session, run_id, RunStatus(manifest.run.status))
@@ -126,8 +126,8 @@ class _Import:
         """The images that the run watches. Raises ImportRefused where others have their names."""
         probes = [_image(self._archive, self._spec, one) for one in self._archive.manifest.images]
         for image in probes:
-            stored = images.get(session, image.dataset, image.reference)
-            if stored is not None and (stored.png, stored.label) != (image.png, image.label):
+            existing = images.get(session, image.dataset, image.reference)
+            if existing is not None and (existing.png, existing.label) != (image.png, image.label):
                 raise ImportRefused(f"another image is kept here as {image.reference}")
         return probes
 
@@ -145,7 +145,7 @@ class _Import:
         events.restore(session, run_id, history)
 
     @contextmanager
-    def _continuing(self, run_id: int) -> Iterator[Any]:
+    def _transaction(self, run_id: int) -> Iterator[Any]:
         """A transaction of this import. Raises StoreBusy where it was taken for interrupted."""
         with self._store.write_session() as session:
             if not imports.update_heartbeat(session, run_id):
@@ -170,10 +170,10 @@ class _Import:
         state = self._archive.manifest.training_state
         if state is None:
             return
-        self._store.blobs.put(session, self._state_key, self._archive.read(state))
+        self._store.blobs.put(session, self._state_key, self._archive.read_member(state))
         epoch = self._archive.manifest.run.epochs_done
-        stored = StoredTrainingState(epoch, state.sha256, state.bytes, self._state_key)
-        training_states.replace(session, run_id, stored)
+        state_row = StoredTrainingState(epoch, state.sha256, state.bytes, self._state_key)
+        training_states.replace(session, run_id, state_row)
 
     def _undo(self, run_id: int) -> None:
         """Hand the run to the deletion, and free what can be freed at once."""
@@ -183,25 +183,25 @@ class _Import:
                 # A store outside the database keeps what a failed transaction put.
                 keys = [*map(self._key, self._archive.manifest.epochs), self._state_key]
                 self._store.blobs.delete(session, keys)
-            DeletedRunCleaner(self._store).free()
+            DeletedRunCleaner(self._store).free_space()
 
     def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
-        data = self._archive.read(epoch.checkpoint)
+        data = self._archive.read_member(epoch.checkpoint)
         rows = _rows(self._archive, self._spec, epoch)
         key = self._key(epoch)
         self._store.blobs.put(session, key, data)
         checkpoint = Checkpoint(epoch.checkpoint.sha256, len(data), key)
-        restored = Epoch(run_id, epoch.epoch, _measures(epoch), checkpoint, epoch.created_at)
-        epochs.restore(session, restored)
+        epoch_row = Epoch(run_id, epoch.epoch, _measures(epoch), checkpoint, epoch.created_at)
+        epochs.restore(session, epoch_row)
         # Another engine would draw other maps: they are computed again when they are asked for.
         if self._archive.manifest.engine == ENGINE_VERSION:
-            kept = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
-            heatmaps.add_missing(session, kept)
-        restored_scores = [
-            Prediction(run_id, epoch.epoch, row.image, list(map(_number, row.probabilities)))
+            heatmap_rows = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
+            heatmaps.add_missing(session, heatmap_rows)
+        prediction_rows = [
+            Prediction(run_id, epoch.epoch, row.image, list(map(_nan_if_none, row.probabilities)))
             for row in rows.predictions
         ]
-        predictions.add_missing(session, restored_scores)
+        predictions.add_missing(session, prediction_rows)
 
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._folder}/{epoch.epoch}.safetensors"
@@ -211,16 +211,16 @@ def _spec(manifest: Manifest) -> RunSpec:
     try:
         return RunSpec.model_validate(manifest.run.spec)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ImportRefused(f"the run's spec: {where}: {first['msg']}"[:500]) from error
+        first_error = error.errors(include_input=False, include_url=False)[0]
+        location = ".".join(map(str, first_error["loc"]))
+        raise ImportRefused(f"the run's spec: {location}: {first_error['msg']}"[:500]) from error
 
 
 def _check_run(manifest: Manifest, spec: RunSpec) -> None:
     """The run's parts agree with each other. Raises ImportRefused."""
     run = manifest.run
     numbers = list(range(len(manifest.epochs)))
-    told: dict[str, list[Any]] = {"status": [*RunStatus], "epoch": numbers}
+    values_by_kind: dict[str, list[Any]] = {"status": [*RunStatus], "epoch": numbers}
     checks = {
         "its epochs are not 0 to the last one": [e.epoch for e in manifest.epochs] == numbers,
         "its last epoch is another than it says": run.epochs_done == len(numbers) - 1,
@@ -231,7 +231,7 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
         "its events tell of what it does not have": all(
             list(event.data) == [event.kind]
             and type(event.data[event.kind]) in (int, str)
-            and event.data[event.kind] in told[event.kind]
+            and event.data[event.kind] in values_by_kind[event.kind]
             for event in manifest.events
         ),
         "its events do not tell of each epoch once": sorted(
@@ -253,14 +253,14 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
             for epoch in manifest.epochs
         ),
     }
-    for words, holds in checks.items():
+    for problem, holds in checks.items():
         if not holds:
-            raise ImportRefused(words)
+            raise ImportRefused(problem)
 
 
 def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage:
     source = spec.source
-    png = archive.read(image.png)
+    png = archive.read_member(image.png)
     if not is_canonical_png(png, source.image_shape):
         raise ImportRefused(f"{image.png.name} is no picture of {source.name}'s size")
     if image.label is not None and image.label >= len(source.class_names):
@@ -289,8 +289,10 @@ def _check_training_state(archive: Archive, spec: RunSpec) -> None:
     member, manifest = archive.manifest.training_state, archive.manifest
     if member is None:
         return
-    last = manifest.epochs[-1]
-    state = TrainingState(last.epoch, archive.read(last.checkpoint), archive.read(member))
+    last_epoch = manifest.epochs[-1]
+    state = TrainingState(
+        last_epoch.epoch, archive.read_member(last_epoch.checkpoint), archive.read_member(member)
+    )
     try:
         validate_training_state(spec, state)
     except CheckpointCorrupt as error:
@@ -298,7 +300,7 @@ def _check_training_state(archive: Archive, spec: RunSpec) -> None:
 
 
 def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
-    rows = archive.model(epoch.rows, EpochRows)
+    rows = archive.read_model(epoch.rows, EpochRows)
     classes = len(spec.source.class_names)
     same_engine = archive.manifest.engine == ENGINE_VERSION
     for row in rows.heatmaps:
@@ -339,8 +341,8 @@ def _run(manifest: Manifest, spec: RunSpec) -> Run:
     origin = {
         "run_id": run.id,
         "camreel": manifest.camreel,
-        "exported_at": moment(manifest.exported_at),
-        "imported_at": moment(datetime.now(UTC)),
+        "exported_at": format_timestamp(manifest.exported_at),
+        "imported_at": format_timestamp(datetime.now(UTC)),
     }
     return Run(
         id=0,
@@ -374,9 +376,9 @@ def _measures(epoch: ExportedEpoch) -> EpochMetrics:
 
 
 def _heatmap(run_id: int, epoch: int, row: ExportedHeatmap) -> Heatmap:
-    extremes = {name: _number(getattr(row, name)) for name in EXTREME_FIELDS}
+    extremes = {name: _nan_if_none(getattr(row, name)) for name in EXTREME_FIELDS}
     return Heatmap(run_id=run_id, epoch=epoch, **(dict(row) | extremes))
 
 
-def _number(value: float | None) -> float:
+def _nan_if_none(value: float | None) -> float:
     return math.nan if value is None else value

@@ -23,8 +23,8 @@ MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Text = Annotated[str, Field(max_length=200), AfterValidator(check_line)]
-Moment = AwareDatetime
-Share = Annotated[float, Field(ge=0, le=1)]
+Timestamp = AwareDatetime
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Number = Annotated[int, Field(ge=0, le=10_000)]
 
 
@@ -66,9 +66,9 @@ class ExportedRun(Parameters):
     error: Failure | None
     epochs_done: Annotated[int, Field(ge=-1, le=10_000)]
     epochs_total: Annotated[int, Field(ge=1, le=10_000)]
-    created_at: Moment
-    started_at: Moment | None
-    finished_at: Moment | None
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
     environment: ExportedEnvironment | None = None
     environment_changes: Annotated[
         list[Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]*$")]],
@@ -81,13 +81,13 @@ class ExportedEpoch(Parameters):
 
     epoch: Number
     train_loss: float | None
-    train_accuracy: Share | None
+    train_accuracy: Fraction | None
     test_loss: float
-    test_accuracy: Share
-    per_class_accuracy: Annotated[list[Share], Field(max_length=10_000)]
+    test_accuracy: Fraction
+    per_class_accuracy: Annotated[list[Fraction], Field(max_length=10_000)]
     learning_rate: float
     seconds: Annotated[float, Field(ge=0)]
-    created_at: Moment
+    created_at: Timestamp
     rows: Member
     checkpoint: Member
 
@@ -122,7 +122,7 @@ class Manifest(Parameters):
     format: Annotated[int, Field(ge=1, le=FORMAT)]  # not Literal, which takes true for 1
     camreel: Text
     engine: int
-    exported_at: Moment
+    exported_at: Timestamp
     run: ExportedRun
     images: Annotated[list[ExportedImage], Field(max_length=1_000)]
     epochs: Annotated[list[ExportedEpoch], Field(max_length=10_001)]
@@ -132,8 +132,8 @@ class Manifest(Parameters):
     def members(self) -> list[Member]:
         """Those that follow, in their order."""
         by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
-        last = [] if self.training_state is None else [self.training_state]
-        return [*(image.png for image in self.images), *by_epoch, *last]
+        training_state = [] if self.training_state is None else [self.training_state]
+        return [*(image.png for image in self.images), *by_epoch, *training_state]
 
 
 class ExportedHeatmap(Parameters):
@@ -157,7 +157,7 @@ class ExportedPrediction(Parameters):
     """How sure the network was: float32, little-endian, one a class."""
 
     image: Annotated[str, StringConstraints(max_length=80)]
-    probabilities: Annotated[list[Share | None], Field(max_length=10_000)]  # null: not finite
+    probabilities: Annotated[list[Fraction | None], Field(max_length=10_000)]  # null: not finite
 
 
 class EpochRows(Parameters):
@@ -172,6 +172,6 @@ def to_json(values: object) -> bytes:
     return json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
 
 
-def moment(value: datetime) -> str:
+def format_timestamp(value: datetime) -> str:
     """As the manifest has it."""
     return value.isoformat()
