@@ -81,12 +81,12 @@ def markdown(counts: Counts, step: int) -> str:
     recipes = list(counts)
     maps = next(iter(counts[recipes[0]].values()))["total"]
     lines = [
-        f"Blank at {DEFAULT_EPSILON:g} of {maps} maps a cell: 10 digits, each for its own class, "
-        f"epochs {step} to {LAST}"
+        f"Blank maps at threshold {DEFAULT_EPSILON:g} of {maps} maps per cell: 10 digits, each for "
+        f"its own class, epochs {step} to {LAST}"
         + (f", every {step}th" if step > 1 else "")
         + ". s: saturated, n: all-negative, d: dead, f: not finite.",
         "",
-        "| explanation | " + " | ".join(recipes) + " |",
+        "| method | " + " | ".join(recipes) + " |",
         "|---|" + "---:|" * len(recipes),
     ]
     for text in counts[recipes[0]]:

@@ -105,11 +105,12 @@ def markdown(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     columns = (*MEASURES, "likeness")
     better = {"deletion": -1, "insertion": 1, "road": 1}
     lines = [
-        f"Means over {len(found)} recipes x epochs {', '.join(map(str, EPOCHS))}, {IMAGES} test "
-        "images each. `wins`: in how many of these cells the method beats `proposed`, by deletion, "
-        "insertion, ROAD. Likeness: correlation with the runner-up's map; 1 is the same map.",
+        f"Means over {len(found)} recipes, epochs {', '.join(map(str, EPOCHS))}, and {IMAGES} test "
+        "images each. `wins`: number of combinations of recipe and epoch in which the method is "
+        "better than `proposed`, by deletion, insertion and ROAD. `likeness`: correlation with the "
+        "map of the runner-up class; 1 means the same map.",
         "",
-        "| explanation | deletion (lower) | insertion (higher) | ROAD (higher) | wins | likeness |",
+        "| method | deletion (lower) | insertion (higher) | ROAD (higher) | wins | likeness |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for text in (*METHODS_COMPARED, "random"):

@@ -47,11 +47,11 @@ def section(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int
         + (
             "Targets: " + ", ".join(f"`{target}`" for target in method.targets) + "."
             if method.targets
-            else "Looks at no class."
+            else "Class-agnostic."
         ),
     ]
     lines += ["", "Parameters: " + " ".join(own)] if own else []
-    lines += ["", f"Blank: {blank_words(name, method, blanks)}"]
+    lines += ["", f"Blank maps per recipe: {blank_words(name, method, blanks)}"]
     return "\n".join(lines)
 
 
@@ -69,7 +69,7 @@ def blank_words(name: str, method: Method, blanks: dict[str, dict[str, dict[str,
         total = sum(one["total"] for one in counted)
         span = f"{min(each)} to {max(each)}" if min(each) != max(each) else str(each[0])
         words.append(f"{target or 'all classes'} {span}" + f" of {total // len(counted)}")
-    return "; ".join(words) + " a recipe." if words else "not counted: this head has no such map."
+    return "; ".join(words) + "." if words else "not counted, because this network has no such map."
 
 
 def main() -> None:
