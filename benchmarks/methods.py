@@ -21,7 +21,6 @@ from torchvision.models import resnet18
 
 from benchmarks.report import Report
 from benchmarks.timing import Asked, Contender, Timing, interleaved, ratio, timed
-from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
 from service.core.datasets import DATASETS
@@ -29,9 +28,11 @@ from service.core.images import from_png
 from service.core.models import StagedNetwork
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
-from service.flows.heatmaps import Pictures, Rendering
+from service.flows.checkpoints import load_network
+from service.flows.maps.pictures import MapPictures, Rendering
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery
 from service.flows.runs import start_run
-from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
@@ -202,17 +203,18 @@ def _recorded_run(url: str, epochs: int) -> int:
 
 def _forward_all(url: str, run_id: int) -> None:
     with open_store(url) as store:
-        viewer = Viewer(store, Path())
-        subjects = viewer.probe_subjects(Query(run_id, "proposed"))
-        images = to_network_input(torch.stack([from_png(one.image.png) for one in subjects]))
-        for epoch in viewer.epochs(run_id):
-            network, _ = checkpoints.decode(viewer.checkpoint(epoch))
+        pipeline = MapPipeline(store, Path())
+        queries = [MapQuery(run_id, "proposed")]
+        (probes,), selection = pipeline.resolver.resolve_probe_series(queries, ":")
+        images = to_network_input(torch.stack([from_png(series.image.png) for series in probes]))
+        for epoch in selection.epochs:
+            network = load_network(store, epoch)
             with torch.no_grad():
                 network(images)
 
 
 def _sheets(url: str, run_id: int) -> None:
     with open_store(url) as store:
-        pictures = Pictures(Viewer(store, Path()))
+        pictures = MapPictures(MapPipeline(store, Path()))
         for method in PAPER:
-            pictures.sheet(Query(run_id, method), "0:", Rendering(size=48)).draw()
+            pictures.sheet(MapQuery(run_id, method), "0:", Rendering(size=48)).compute()

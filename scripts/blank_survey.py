@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from service.core import checkpoints
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import CAUSES, class_maps
@@ -22,8 +21,9 @@ from service.core.cams.methods import METHODS
 from service.core.images import from_png
 from service.core.models import describe_layers
 from service.core.preprocessing import to_network_input
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery
 from service.flows.services import open_services
-from service.flows.viewing import Query, Viewer
 from service.settings import Settings
 from service.store import runs
 
@@ -39,7 +39,7 @@ Counts = dict[str, dict[str, dict[str, int]]]
 def explanations(heavy: bool) -> list[str]:
     """Every method with each target that can be named without a class."""
     texts = ["conventional", "proposed"]
-    texts += [f"grad-cam/{target}" for target in ("output", "log-softmax", "centered", "margin")]
+    texts += [f"grad-cam/{target}" for target in ("output", "log-softmax", "centred", "margin")]
     for name, method in METHODS.items():
         if name in (*texts, *NOT_COUNTED) or (name in HEAVY) != heavy:
             continue
@@ -50,10 +50,13 @@ def explanations(heavy: bool) -> list[str]:
     return [text for text in texts if (text.split("/")[0] in HEAVY) == heavy]
 
 
-def survey(viewer: Viewer, run_id: int, texts: list[str], step: int) -> dict[str, dict[str, int]]:
+def survey(
+    pipeline: MapPipeline, run_id: int, texts: list[str], step: int
+) -> dict[str, dict[str, int]]:
     """Causes by explanation, over the run's probes for their own labels."""
-    subjects = viewer.probe_subjects(Query(run_id, "proposed"))
-    spec = subjects[0].spec
+    query = MapQuery(run_id, "proposed")
+    (probes,), selection = pipeline.resolver.resolve_probe_series([query], f"{step}:{LAST}:{step}")
+    spec = probes[0].spec
     offered = describe_layers(
         spec.architecture, spec.source.image_shape, len(spec.source.class_names)
     )
@@ -62,9 +65,9 @@ def survey(viewer: Viewer, run_id: int, texts: list[str], step: int) -> dict[str
         layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
         by_layer.setdefault(layer, []).append(text)
     found: dict[str, Counter[str]] = {text: Counter() for text in texts}
-    for epoch in viewer.epochs(run_id)[step : LAST + 1 : step]:
-        network, _ = checkpoints.decode(viewer.checkpoint(epoch))
-        for subject in subjects:
+    for epoch in selection.epochs:
+        network = pipeline.computer.network(epoch, spec)
+        for subject in probes:
             image = to_network_input(from_png(subject.image.png).unsqueeze(0))
             for layer, some in by_layer.items():
                 seen = class_maps(network, image, layer, some, [subject.class_index])
@@ -116,7 +119,7 @@ def main() -> None:
     counts: Counts = {}
     for run in sorted(there, key=lambda run: run.id):
         recipe = run.spec["tags"][1]
-        counts[recipe] = survey(services.viewer, run.id, explanations(arguments.heavy), step)
+        counts[recipe] = survey(services.pipeline, run.id, explanations(arguments.heavy), step)
         arguments.out.mkdir(parents=True, exist_ok=True)
         name = "blanks-heavy" if arguments.heavy else "blanks"
         (arguments.out / f"{name}.json").write_text(json.dumps(counts, indent=1) + "\n")

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from service.core import checkpoints
 from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
@@ -23,9 +22,9 @@ from service.core.images import from_png
 from service.core.models import describe_layers
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
-from service.flows.evaluation import judge
+from service.flows.maps.evaluation import evaluation
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.services import open_services
-from service.flows.viewing import Viewer
 from service.settings import Settings
 from service.store import runs
 from service.store.runs import Run
@@ -48,11 +47,12 @@ METHODS_COMPARED = (
 )
 
 
-def likeness(viewer: Viewer, run: Run, epoch: int, text: str) -> float:
+def likeness(pipeline: MapPipeline, run: Run, epoch: int, text: str) -> float:
     """Mean correlation of the maps (after ReLU) of the image's class and of the runner-up."""
     spec = RunSpec.model_validate(run.spec)
-    network, _ = checkpoints.decode(viewer.checkpoint(viewer.epoch(run.id, epoch)))
-    stored = [viewer.image(spec.dataset, f"test:{index}") for index in range(IMAGES)]
+    _, stored_epoch = pipeline.resolver.resolve_epoch(run.id, epoch)
+    network = pipeline.computer.network(stored_epoch, spec)
+    stored = pipeline.images.first_test_images(spec.dataset, IMAGES)
     offered = describe_layers(
         spec.architecture, spec.source.image_shape, len(spec.source.class_names)
     )
@@ -84,15 +84,17 @@ def main() -> None:
     for run in sorted(there, key=lambda run: run.id):
         by_method = found.setdefault(run.spec["tags"][1], {})
         for epoch in EPOCHS:
-            judged = judge(services.viewer, run.id, epoch, METHODS_COMPARED, MEASURES, count=IMAGES)
-            for score in judged.scores:
+            deferred = evaluation(
+                services.pipeline, run.id, epoch, METHODS_COMPARED, MEASURES, image_count=IMAGES
+            )
+            for score in deferred.compute().value.scores:
                 values = by_method.setdefault(score.method, {})
                 values.setdefault(score.measure.name, []).append(score.value.mean)
                 random = by_method.setdefault("random", {})
                 if score.method == "proposed":
                     random.setdefault(score.measure.name, []).append(score.random.mean)
             for text in METHODS_COMPARED:
-                alike = likeness(services.viewer, run, epoch, text)
+                alike = likeness(services.pipeline, run, epoch, text)
                 by_method[text].setdefault("likeness", []).append(alike)
             print(f"run {run.id}, epoch {epoch}", flush=True)
         arguments.out.mkdir(parents=True, exist_ok=True)

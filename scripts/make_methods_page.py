@@ -7,15 +7,16 @@ The words above the methods are in docs/methods/introduction.md; the counts in d
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from service.core.cams.method import AttributionLevel, Method
 from service.core.cams.methods import METHODS, MethodSpec
 from service.core.cams.targets import TARGETS
 from service.errors import InvalidValue
-from service.flows.heatmaps import Pictures, Rendering
+from service.flows.maps.pictures import MapPictures, Rendering
+from service.flows.maps.request import MapQuery
 from service.flows.services import open_services
-from service.flows.viewing import Query
 from service.settings import Settings
 from service.store import runs
 
@@ -98,12 +99,11 @@ def main() -> None:
     (arguments.docs / "methods.md").write_text("\n\n".join(parts) + "\n")
 
 
-def draw(pictures: Pictures, run_id: int, name: str) -> bytes | None:
+def draw(pictures: MapPictures, run_id: int, name: str) -> bytes | None:
     """One image over the epochs; None where the network's head has no such map."""
-    query = Query.explained(run_id, MethodSpec.parse(name))
-    asked = Query(run_id, name, IMAGE, parameters=query.parameters)
+    query = replace(MapQuery.of_method(run_id, MethodSpec.parse(name)), image=IMAGE)
     try:
-        return pictures.strip(asked, EPOCHS, Rendering(size=CELL_PIXELS)).draw()
+        return pictures.strip(query, EPOCHS, Rendering(size=CELL_PIXELS)).compute().value.content
     except InvalidValue:
         return None
 

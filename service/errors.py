@@ -144,20 +144,17 @@ class RunConflict(CamreelError):
 class CheckpointCorrupt(CamreelError):
     """A stored checkpoint is gone, or its bytes are not those that were written."""
 
-    newly_detected = False  # True where the request itself found it, and it is set aside now
-
 
 class EpochQuarantined(CheckpointCorrupt):
-    """The epoch's checkpoint was found to be bad, and is not used any more."""
+    """The epoch's checkpoint is damaged and is not used any more."""
 
-    def __init__(
-        self, run_id: int, epoch: int, reason: str, *, newly_detected: bool = False
-    ) -> None:
+    def __init__(self, run_id: int, epoch: int, reason: str) -> None:
         super().__init__(
             f"The checkpoint of epoch {epoch} of run {run_id} is {reason}: the epoch is "
             "quarantined. Its measures stay, and so do the other epochs."
         )
-        self.newly_detected = newly_detected
+        self.epoch = epoch
+        self.reason = reason
 
 
 class ImportRefused(CamreelError):

@@ -4,18 +4,27 @@ An address such as `/runs/1/epochs/2/cam` names a place in whatever database is 
 no answer is `immutable`: clients revalidate, and an ETag stands for everything in the bytes.
 """
 
+import hashlib
 from collections.abc import Callable
 
 from fastapi import Request, Response
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.flows.etags import content_etag
-
 REVALIDATE = "private, no-cache"
 
 MEDIA_TYPES = ("application/json", "text/csv")
 """Answers that `ContentETags` tags: small, and complete before they are sent."""
+
+
+def make_etag(identity: str, variant: str = "") -> str:
+    """The ETag, without quotes, of one representation of a result with that identity."""
+    return f"{identity}-{variant}" if variant else identity
+
+
+def content_etag(content: bytes) -> str:
+    """An ETag, without quotes, of content that exists already: 128 bits of its SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def conditional(

@@ -1,4 +1,4 @@
-"""Expensive answers: computed in a lane's threads, while no thread waits for them."""
+"""Expensive answers, computed in thread pools while no other thread waits for them."""
 
 import hashlib
 import time
@@ -15,9 +15,8 @@ from service.api.middleware.client_disconnect import disconnect_signal
 from service.api.request_context import request_context
 from service.api.resources.jobs import JobResponse, accepted_response
 from service.api.services import ApiServices, Services
-from service.api.work import Content, Description, Work
-from service.errors import CheckpointCorrupt
-from service.flows.computing import NotRecorded, reading_only
+from service.api.work import Content, ExpensiveRequest, Representation
+from service.flows.compute_permission import ComputationNotPermitted, read_only
 from service.flows.thread_pools import PoolName
 from service.store.jobs import JobResult
 
@@ -26,16 +25,16 @@ T = TypeVar("T")
 RESPONSES: dict[int | str, dict[str, Any]] = {
     202: {
         "model": JobResponse,
-        "description": "A job, of a request with `Prefer: respond-async`.",
+        "description": "A job that computes the answer, for `Prefer: respond-async`.",
         "headers": {
             "Location": {"schema": {"type": "string"}},
             "Preference-Applied": {"schema": {"type": "string"}},
         },
     },
-    304: {"description": "The client has it already."},
-    503: {"description": "Too many requests wait for such work; `Retry-After` says how long."},
+    304: {"description": "The client has the current answer."},
+    503: {"description": "Too many requests of this kind are queued; see `Retry-After`."},
 }
-"""Of every route whose answer is expensive, besides the answer itself."""
+"""Responses of every route whose answer is expensive, besides the answer itself."""
 
 Prefer = Annotated[
     str | None,
@@ -54,81 +53,77 @@ class Responder:
     request: Request
     respond_async: bool
 
-    async def __call__(self, work: Work) -> Response:
-        """304 where the client has it; a job where it prefers one; else the answer.
+    async def __call__(self, work: ExpensiveRequest) -> Response:
+        """304 if the client has the answer, a job if it prefers one, else the answer.
 
-        What is cached or recorded waits for no computation. Raises PoolFull, RequestCancelled,
-        and what describing and computing it raise.
+        An answer that is cached or recorded waits for no computation. Raises PoolFull,
+        RequestCancelled, and the errors of resolving and computing it.
         """
-        while True:
-            try:
-                return await self._respond(work)
-            except CheckpointCorrupt as error:
-                if not work.may_go_on(error):
-                    raise
-
-    async def read(self, function: Callable[[], T]) -> T:
-        """What the function returns, called in a thread of the reading lane."""
-        lane = self.services.thread_pools[PoolName.READING]
-        return await run_in_pool(lane, function, disconnect=disconnect_signal(self.request.scope))
-
-    async def _respond(self, work: Work) -> Response:
-        first = await self.read(lambda: self._attempt(work))
-        if isinstance(first, Content):
-            return first.response(self.request)
+        attempt = await self.read(lambda: self._answer_without_computing(work))
+        if isinstance(attempt, Content):
+            return attempt.response(self.request)
         if self.respond_async:
-            return await self._job(work)
-        known = self.request.headers.get("if-none-match")
-        key = first.etag if first is not None and first.etag else (*self._address, known)
+            return await self._start_job(work)
+        known_etags = self.request.headers.get("if-none-match")
+        key = attempt.etag if attempt is not None else (*self._address, known_etags)
         content = await run_in_pool(
-            self.services.thread_pools[work.lane(first)],
-            lambda: self._timed(work, lambda: self._content(work, first)),
+            self.services.thread_pools[work.pool(attempt)],
+            lambda: self._timed(work, lambda: self._compute(work, attempt)),
             key=(work.kind.name, key),
             disconnect=disconnect_signal(self.request.scope),
         )
         return content.response(self.request)
 
-    def _content(self, work: Work, described: Description | None) -> Content:
-        described = described or work.describe()
-        if described.etag is not None and has_etag(self.request, described.etag):
-            return described.without_body()
-        return described.content()
+    async def read(self, function: Callable[[], T]) -> T:
+        """The function's result, called in a thread of the reading pool."""
+        pool = self.services.thread_pools[PoolName.READING]
+        return await run_in_pool(pool, function, disconnect=disconnect_signal(self.request.scope))
 
-    def _attempt(self, work: Work) -> Content | Description | None:
-        """The answer without computing; else its description, or None if that is to be computed."""
-        with reading_only():
+    def _compute(
+        self, work: ExpensiveRequest, representation: Representation[Any] | None
+    ) -> Content:
+        representation = representation or work.represent()
+        if has_etag(self.request, representation.etag):
+            return representation.not_modified()
+        return representation.content()
+
+    def _answer_without_computing(
+        self, work: ExpensiveRequest
+    ) -> Content | Representation[Any] | None:
+        """The answer; else its representation, or None if resolving it has to compute."""
+        with read_only():
             try:
-                described = work.describe()
-            except NotRecorded:
+                representation = work.represent()
+            except ComputationNotPermitted:
                 return None
-            if described.etag is not None and has_etag(self.request, described.etag):
-                return described.without_body()  # `response` makes it 304
+            if has_etag(self.request, representation.etag):
+                return representation.not_modified()  # `response` makes it a 304
             if self.respond_async:
-                return described
-            with suppress(NotRecorded):
-                if (body := described.cached()) is not None:
-                    return described.with_body(body)
-                if work.kind.fits_reading_pool(described.maps):
-                    return self._timed(work, described.content)
-            return described
+                return representation
+            with suppress(ComputationNotPermitted):
+                if (content := representation.peek()) is not None:
+                    return content
+                if work.kind.fits_reading_pool(representation.deferred.map_count):
+                    return self._timed(work, representation.content)
+            return representation
 
-    def _timed(self, work: Work, make: Callable[[], Content]) -> Content:
-        """The content, its time observed; not where it turns out that it has to be computed."""
-        started = time.perf_counter()
+    def _timed(self, work: ExpensiveRequest, make: Callable[[], Content]) -> Content:
+        """The content; observes the time, unless it turns out that it has to be computed."""
+        start = time.perf_counter()
         observe = self.services.metrics.response_duration_seconds.labels(
-            work.kind.name, work.label
+            work.kind.name, work.metrics_label
         ).observe
         try:
             content = make()
-        except NotRecorded:
+        except ComputationNotPermitted:
             raise
         except BaseException:
-            observe(time.perf_counter() - started)
+            observe(time.perf_counter() - start)
             raise
-        observe(time.perf_counter() - started)
+        observe(time.perf_counter() - start)
         return content
 
-    async def _job(self, work: Work) -> Response:
+    async def _start_job(self, work: ExpensiveRequest) -> Response:
         who = request_context(self.request.scope).principal
         owner = who.rate_limit_key if who else ""
         identity = hashlib.sha256(repr((owner, *self._address)).encode()).hexdigest()
@@ -151,7 +146,7 @@ class Responder:
 
     @property
     def _address(self) -> tuple[str, ...]:
-        """What tells the request from others: several representations have one address."""
+        """Identifies the requested representation: one URL may have several."""
         url, headers = self.request.url, self.request.headers
         query = "&".join(sorted(url.query.split("&")))
         return (url.path, query, headers.get("accept", ""), headers.get("accept-encoding", ""))

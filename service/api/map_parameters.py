@@ -11,8 +11,9 @@ from service.core.cams.methods import METHODS
 from service.core.cams.targets import TARGETS
 from service.core.render.cells import Style
 from service.core.render.colormaps import COLORMAPS
-from service.flows.heatmaps import Rendering, ScaleName
-from service.flows.viewing import Query as MapQuery
+from service.flows.maps.pictures import Rendering
+from service.flows.maps.request import MapQuery
+from service.flows.maps.scales import ScaleName
 
 
 def _names(table: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +49,7 @@ class WhichMaps(BaseModel):
         description="The score explained, from `GET /targets`. Default: the method's first.",
         json_schema_extra=_names(TARGETS),
     )
-    contrast_class: Text | None = Field(
+    against: Text | None = Field(
         None, description="With `target=contrast`: the class to be told apart from."
     )
     layer: Text | None = Field(
@@ -78,7 +79,7 @@ class WhichMaps(BaseModel):
             self.method,
             layer=self.layer,
             target=self.target,
-            contrast_class=self.contrast_class,
+            contrast_class=self.against,
             parameters=self.own,
         )
 

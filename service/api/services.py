@@ -8,12 +8,15 @@ from fastapi import Depends, Request
 
 from service.api.event_streams.broker import EventBroker, StreamSlots
 from service.api.metrics import Metrics
+from service.api.work import Content
 from service.flows import services as flow_services
+from service.flows.cache import Cache
 from service.flows.service_stats import read_service_stats
 from service.settings import Settings
 
 MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
 HEALTH_THREADS = 2
+ANSWER_CACHE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +26,7 @@ class ApiServices(flow_services.ServiceSet):
     event_broker: EventBroker
     stream_slots: StreamSlots
     metrics: Metrics
+    answers: Cache[Content]
     upload_slots: CapacityLimiter  # for uploads of images
     health_threads: CapacityLimiter  # for /readyz and /metrics
 
@@ -34,10 +38,15 @@ def open_services(settings: Settings) -> ApiServices:
     """
     flows = flow_services.open_services(settings)
     slots = StreamSlots(settings.max_streams, settings.max_client_streams)
-    caches = flows.viewer.caches | {"pictures": flows.pictures.cache}
+    answers: Cache[Content] = Cache(ANSWER_CACHE_BYTES, lambda content: len(content.body))
+    caches = flows.pipeline.computer.caches | {
+        "pictures": flows.pictures.cache,
+        "answers": answers,
+    }
     return ApiServices(
         **{field.name: getattr(flows, field.name) for field in fields(flows)},
         event_broker=EventBroker(),
+        answers=answers,
         stream_slots=slots,
         metrics=Metrics(
             lambda: read_service_stats(flows.store),

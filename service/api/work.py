@@ -1,127 +1,122 @@
-"""A request for expensive work, and its answer described before it is computed."""
+"""Requests for expensive work, and the representations that answer them."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 
-from service.api.caching import REVALIDATE, has_etag
-from service.errors import CheckpointCorrupt
+from service.api.caching import REVALIDATE, has_etag, make_etag
+from service.api.quarantine import quarantine_header
 from service.flows.cache import Cache
-from service.flows.heatmaps import Picture, Pictures
+from service.flows.maps.deferred import Deferred, Result
 from service.flows.thread_pools import PoolName
 from service.flows.work_kinds import WORK_KINDS, WorkKind
 
+T = TypeVar("T")
+
 ALL_EPOCHS = 1_000_000
-"""For `Work.maps`: more than any interactive computation makes."""
+"""For `ExpensiveRequest.map_count`: more maps than any interactive computation makes."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """A whole answer, to be sent at once or kept as a job's result."""
+    """A complete answer, to be sent at once or stored as a job's result."""
 
     body: bytes
     media_type: str
     headers: Mapping[str, str]
 
     def response(self, request: Request) -> Response:
-        """The answer to the request; 304 where it names the etag."""
+        """The response to a request; 304 where it has the ETag already."""
         headers = dict(self.headers)
-        etag = headers.get("ETag")
-        if etag is not None and has_etag(request, etag.strip('"')):
+        if has_etag(request, headers["ETag"].strip('"')):
             return Response(status_code=304, headers=headers)
         return Response(self.body, media_type=self.media_type, headers=headers)
 
 
+def _no_headers(_: object) -> Mapping[str, str]:
+    return {}
+
+
 @dataclass(frozen=True)
-class Description:
-    """An answer described, which computes nothing."""
+class Representation(Generic[T]):
+    """A deferred result in one media type.
 
+    `variant` distinguishes the representations of one result, `headers` are read from its value,
+    `fixed_headers` are those of a 304 too, and `cache` holds encoded answers.
+    """
+
+    deferred: Deferred[T]
     media_type: str
-    make: Callable[[], bytes]
-    """The body. Raises NotRecorded where it may not compute and has to."""
-    etag: str | None = None
-    """Stands for all that is in the answer; None where it is made of the body."""
-    cached: Callable[[], bytes | None] = lambda: None
-    fixed: Mapping[str, str] = field(default_factory=dict)  # headers, of a 304 too
-    headers: Callable[[], Mapping[str, str]] = dict  # more of them; called after `make`
-    maps: int = 1  # that it is made of
-
-    def content(self) -> Content:
-        """The whole answer, computed where it has to be."""
-        body = self.cached()
-        return self.with_body(self.make() if body is None else body)
-
-    def with_body(self, body: bytes) -> Content:
-        """The whole answer, of that body."""
-        return Content(body, self.media_type, {**self._head, **self.headers()})
-
-    def without_body(self) -> Content:
-        """For a client that has it."""
-        return Content(b"", self.media_type, self._head)
+    encode: Callable[[T], bytes]
+    variant: str = ""
+    headers: Callable[[T], Mapping[str, str]] = _no_headers
+    fixed_headers: Mapping[str, str] = field(default_factory=dict)
+    cache: Cache[Content] | None = None
 
     @property
-    def _head(self) -> dict[str, str]:
-        tag = {"ETag": f'"{self.etag}"', "Cache-Control": REVALIDATE} if self.etag else {}
-        return {**tag, "X-Content-Type-Options": "nosniff", **self.fixed}
+    def etag(self) -> str:
+        """The ETag, without quotes."""
+        return make_etag(self.deferred.identity, self.variant)
 
+    def peek(self) -> Content | None:
+        """The answer if nothing has to be computed for it, else None."""
+        if self.cache is not None:
+            return self.cache.peek(self.etag)
+        result = self.deferred.peek()
+        return None if result is None else self._content(result)
 
-def cached_in(cache: Cache[bytes], key: Hashable, described: Description) -> Description:
-    """The description with its body kept in a cache."""
-    return replace(
-        described,
-        make=lambda: cache.get_or_make(key, described.make),
-        cached=lambda: cache.peek(key),
-    )
+    def content(self) -> Content:
+        """The answer, computed if necessary."""
+        if self.cache is None:
+            return self._content(self.deferred.compute())
+        content = self.cache.get_or_make(self.etag, lambda: self._content(self.deferred.compute()))
+        if content.headers["ETag"] != f'"{self.etag}"':
+            self.cache.discard(self.etag)
+        return content
 
+    def not_modified(self) -> Content:
+        """The answer to a client that has the body."""
+        return Content(b"", self.media_type, self._common_headers(self.etag))
 
-def described_picture(
-    pictures: Pictures,
-    picture: Picture,
-    media_type: str,
-    *,
-    headers: Callable[[], Mapping[str, str]] = dict,
-    maps: int = 1,
-) -> Description:
-    """A picture that `pictures` keeps, once it is drawn."""
-    return Description(
-        media_type,
-        picture.draw,
-        picture.etag,
-        cached=lambda: pictures.cache.peek(picture.etag),
-        headers=headers,
-        maps=maps,
-    )
+    def _content(self, result: Result[T]) -> Content:
+        headers = {
+            **self._common_headers(make_etag(result.identity, self.variant)),
+            **quarantine_header(result.quarantined_epochs),
+            **self.headers(result.value),
+        }
+        return Content(self.encode(result.value), self.media_type, headers)
+
+    def _common_headers(self, etag: str) -> dict[str, str]:
+        return {
+            "ETag": f'"{etag}"',
+            "Cache-Control": REVALIDATE,
+            "X-Content-Type-Options": "nosniff",
+            **self.fixed_headers,
+        }
 
 
 @dataclass(frozen=True)
-class Work:
-    """A piece of expensive work that a client asks for."""
+class ExpensiveRequest:
+    """A request for expensive work; `represent` resolves it without computing its result."""
 
     kind_name: str
-    describe: Callable[[], Description]
-    label: str = ""  # of metrics
-    methods: Sequence[str] = ()  # explanations' texts
-    maps: int = 1  # that describing it may compute
+    represent: Callable[[], Representation[Any]]
+    metrics_label: str = ""
+    methods: Sequence[str] = ()  # texts of MethodSpecs
+    map_count: int = 1  # maps that resolving it may compute
 
     @property
     def kind(self) -> WorkKind:
-        """Its line of the table."""
+        """Its kind of work."""
         return WORK_KINDS[self.kind_name]
 
-    def lane(self, described: Description | None) -> PoolName:
-        """Where it is computed; None is described first, in the same lane."""
-        return self.kind.pool_for(self.methods, described.maps if described else self.maps)
+    def pool(self, representation: Representation[Any] | None) -> PoolName:
+        """The pool that computes it; None is resolved in the same pool first."""
+        map_count = representation.deferred.map_count if representation else self.map_count
+        return self.kind.pool_for(self.methods, map_count)
 
     def content(self) -> Content:
-        """The answer, described and computed in this thread."""
-        while True:
-            try:
-                return self.describe().content()
-            except CheckpointCorrupt as error:
-                if not self.may_go_on(error):
-                    raise
-
-    def may_go_on(self, error: CheckpointCorrupt) -> bool:
-        """Whether to describe it again: a damaged epoch is set aside now, and left out then."""
-        return self.kind.covers_many_epochs and error.newly_detected
+        """The answer, resolved and computed in this thread."""
+        return self.represent().content()

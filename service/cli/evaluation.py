@@ -10,7 +10,7 @@ from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, MeasureResult
 from service.core.measures.measures import DEFAULT_MEASURES
 from service.files import check_output, write_file
-from service.flows.evaluation import Judged, evaluation
+from service.flows.maps.evaluation import Evaluation, evaluation
 from service.flows.services import open_services
 from service.settings import Settings
 
@@ -32,22 +32,26 @@ def evaluate(
     """Print the scores as a table; write them to `out` as JSON, as the API returns them."""
     if out is not None:
         check_output(out)
-    results = evaluation(
-        open_services(settings).viewer,
-        run,
-        epoch,
-        methods or PAPER_METHODS,
-        measures or DEFAULT_MEASURES,
-        layer=layer,
-        count=image_count,
-        seed=seed,
-    ).judge()
+    results = (
+        evaluation(
+            open_services(settings).pipeline,
+            run,
+            epoch,
+            methods or PAPER_METHODS,
+            measures or DEFAULT_MEASURES,
+            layer=layer,
+            image_count=image_count,
+            seed=seed,
+        )
+        .compute()
+        .value
+    )
     print_table(_table(results))
     if out is not None:
         write_file(out, f"{json.dumps(_document(results), indent=1)}\n".encode())
 
 
-def _table(results: Judged) -> ValueTable:
+def _table(results: Evaluation) -> ValueTable:
     images = f"run {results.run_id}, epoch {results.epoch}, {len(results.images)} images"
     table = ValueTable(title=f"Maps of {images}: mean ± standard error")
     for header in ("measure", "better", "method", "layer", *NUMERIC_COLUMNS):
@@ -73,7 +77,7 @@ def _format_mean(mean: Mean, sign: str = "") -> str:
     return f"{mean.mean:{sign}.4g}{suffix}"
 
 
-def _document(results: Judged) -> dict[str, object]:
+def _document(results: Evaluation) -> dict[str, object]:
     """The response of `GET /runs/{run_id}/epochs/{epoch}/evaluation`."""
     return {
         "run_id": results.run_id,

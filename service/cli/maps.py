@@ -10,11 +10,12 @@ from service.core.cams.methods import PAPER_METHODS
 from service.core.render.cells import Style
 from service.errors import UnknownName
 from service.files import check_output, write_file
-from service.flows.blanks import count_blanks
-from service.flows.export import export_maps
-from service.flows.heatmaps import Rendering, ScaleName
+from service.flows.maps.blanks import blanks as count_blanks
+from service.flows.maps.export import export_maps
+from service.flows.maps.pictures import Rendering
+from service.flows.maps.request import MapQuery
+from service.flows.maps.scales import ScaleName
 from service.flows.services import open_services
-from service.flows.viewing import Query
 from service.settings import Settings
 
 
@@ -32,14 +33,14 @@ def cam(
     parsed_rendering = _rendering(**rendering)
     parsed_parameters = dict(text.partition("=")[::2] for text in parameters)
     check_output(out)
-    pictures = open_services(settings).pictures
-    picture = pictures.cam(
-        Query(run, parameters=parsed_parameters, **query), epoch, parsed_rendering
-    )
-    write_file(out, picture.draw())
-    row = picture.row()
-    peak = f"peak {row.peak:.3g}, " if math.isfinite(row.peak) else ""
-    print_line(f"{out}: {peak}blank: {row.blank}")
+    services = open_services(settings)
+    map_query = MapQuery(run, parameters=parsed_parameters, **query)
+    picture = services.pictures.cam(map_query, epoch, parsed_rendering).compute().value
+    services.pipeline.close()
+    write_file(out, picture.content)
+    peak = picture.peak
+    peak_text = f"peak {peak:.3g}, " if peak is not None and math.isfinite(peak) else ""
+    print_line(f"{out}: {peak_text}blank: {picture.blank_cause}")
 
 
 def maps(
@@ -52,8 +53,10 @@ def maps(
     image_count: int | None,
 ) -> None:
     """Export maps as NPZ."""
-    viewer = open_services(settings).viewer
-    map_count = export_maps(viewer, run, epochs, method, out, layer=layer, count=image_count)
+    pipeline = open_services(settings).pipeline
+    map_count = export_maps(
+        pipeline, run, epochs, method, out, layer=layer, image_count=image_count
+    )
     print_line(f"{out}: {map_count:,} maps")
 
 
@@ -61,8 +64,9 @@ def blanks(
     settings: Settings, run: int, epsilon: float, epochs: str, methods: Sequence[str]
 ) -> None:
     """Print the number of blank maps by method and cause."""
-    viewer = open_services(settings).viewer
-    counts = count_blanks(viewer, run, epochs, epsilon, methods or PAPER_METHODS).methods
+    pipeline = open_services(settings).pipeline
+    deferred = count_blanks(pipeline, run, epochs, epsilon, methods or PAPER_METHODS)
+    counts = deferred.compute().value.methods
     causes = list(next(iter(counts.values())).by_cause)
     table = ValueTable(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
     for header in ("method", "maps", "blank", *causes):

@@ -17,8 +17,9 @@ from service.core.render.cells import image_rgb
 from service.core.render.table import Panel, render_side_by_side, render_table
 from service.errors import CamreelError, UnknownName
 from service.files import write_file
-from service.flows.blanks import BlankCount
-from service.flows.heatmaps import Rendering
+from service.flows.maps.blanks import BlankCount
+from service.flows.maps.pictures import Rendering
+from service.flows.maps.request import MapQuery
 from service.flows.paper import (
     RECIPES,
     THRESHOLDS,
@@ -29,7 +30,6 @@ from service.flows.paper import (
     paper_spec,
 )
 from service.flows.services import ServiceSet, open_services
-from service.flows.viewing import Query
 from service.folders import make_folder, make_private_folder
 from service.settings import Settings
 from service.store import runs
@@ -63,7 +63,7 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
         folder = out / f"{recipe}-seed{seed}"
         make_folder(folder, "--out")
         write_pictures(services, run_id, folder)
-        blocks += blank_blocks(services.viewer, run_id, recipe, seed)
+        blocks += blank_blocks(services.pipeline, run_id, recipe, seed)
         print_line(f"{recipe}, seed {seed}: {folder}", console=console)
     write_table(blocks, out)
     print_line(f"Table: {out / 'blanks.md'}", console=console)
@@ -72,7 +72,7 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
     follow_all(
         console,
-        {f"run {run_id}": partial(read_snapshot, services.viewer, run_id) for run_id in ids},
+        {f"run {run_id}": partial(read_snapshot, services.pipeline, run_id) for run_id in ids},
     )
     for run_id in ids:
         with services.store.read_session() as session:
@@ -86,18 +86,19 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
     """Write both contact sheets of a run, and figure 4 if the run has a suitable example."""
     pictures = services.pictures
     for method in METHODS:
-        sheet = pictures.sheet(Query(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
-        write_file(folder / f"{method}.png", sheet.draw())
-    cell = find_example(services.viewer, run_id)
+        sheet = pictures.sheet(MapQuery(run_id, method), "1:", Rendering(size=SHEET_CELL_PIXELS))
+        write_file(folder / f"{method}.png", sheet.compute().value.content)
+    cell = find_example(services.pipeline, run_id)
     if cell is None:
         return
-    image = services.viewer.subject(Query(run_id, "proposed", cell.image)).image
+    proposed = MapQuery(run_id, "proposed", cell.image)
+    image = services.pipeline.resolver.resolve_map(proposed, cell.epoch).series.image
     drawn = image_rgb(from_png(image.png), FIGURE_PIXELS)
     panels = [Panel(encode_png(drawn), f"{cell.image}, epoch {cell.epoch}")]
     for method in METHODS:
-        query, rendering = Query(run_id, method, cell.image), Rendering(size=FIGURE_PIXELS)
-        heatmap = pictures.cam(query, cell.epoch, rendering)
-        panels.append(Panel(heatmap.draw(), f"{method}: peak {heatmap.row().peak:.1e}"))
+        query, rendering = MapQuery(run_id, method, cell.image), Rendering(size=FIGURE_PIXELS)
+        heatmap = pictures.cam(query, cell.epoch, rendering).compute().value
+        panels.append(Panel(heatmap.content, f"{method}: peak {heatmap.peak:.1e}"))
     write_file(folder / "figure4.png", render_side_by_side(panels))
 
 

@@ -25,7 +25,7 @@ def report(
     query = ReportQuery(run, methods or PAPER_METHODS, epochs, _parse_language(language))
     path = out or Path(f"run-{run}-report.html")
     check_output(path)
-    content = run_report(open_services(settings).pictures, query).draw()
+    content = run_report(open_services(settings).pictures, query).compute().value
     write_file(path, content)
     print_line(f"{path}: {len(content):,} bytes")
 

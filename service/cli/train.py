@@ -15,10 +15,10 @@ from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
 from service.files import read_file
 from service.flows import runs as run_flows
-from service.flows.blanks import count_blanks
 from service.flows.dispatch import dispatch_run
+from service.flows.maps.blanks import blanks
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.services import ServiceSet, open_services
-from service.flows.viewing import Viewer
 from service.settings import Settings
 from service.store import epochs, runs
 from service.store.runs import Run
@@ -45,7 +45,7 @@ def _train(services: ServiceSet, console: Console, run: Run) -> None:
     )
     worker.start()
     try:
-        follow(console, lambda: read_snapshot(services.viewer, run_id))
+        follow(console, lambda: read_snapshot(services.pipeline, run_id))
     except KeyboardInterrupt:
         print_line("Cancelling. The completed epochs are kept.", console=console)
         try:
@@ -67,13 +67,15 @@ def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     _train(services, new_console(), run)
 
 
-def read_snapshot(viewer: Viewer, run_id: int) -> Snapshot:
+def read_snapshot(pipeline: MapPipeline, run_id: int) -> Snapshot:
     """The current progress of a run."""
-    with viewer.store.read_session() as session:
+    with pipeline.store.read_session() as session:
         run = runs.get(session, run_id)
         done = run.epochs_done
         metrics = epochs.get(session, run_id, done).metrics if done >= 0 else None
-    counts = count_blanks(viewer, run_id, "1:", DEFAULT_EPSILON).methods if done >= 1 else {}
+    counts = {}
+    if done >= 1:
+        counts = blanks(pipeline, run_id, "1:", DEFAULT_EPSILON).compute().value.methods
     return Snapshot(
         status=run.status,
         epochs_done=done,

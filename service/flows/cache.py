@@ -1,4 +1,4 @@
-"""A cache that is bounded in bytes, and makes each thing once, however many ask at a time."""
+"""A cache bounded in bytes that makes each value once, however many threads ask for it."""
 
 import threading
 from collections.abc import Callable, Hashable, Sequence
@@ -10,133 +10,137 @@ from cachetools import LRUCache
 
 from service.core import cancellation
 from service.core.cancellation import IsWanted
-from service.flows import computing
+from service.flows.compute_permission import require_permission
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 0.5
-"""How often who waits for another's work looks whether it is still waited for itself."""
+CANCELLATION_POLL_SECONDS = 0.5
 
 
 @dataclass
-class _Making(Generic[T]):
-    """A thing that is being made, and all that it is made for."""
+class _PendingValue(Generic[T]):
+    """A value that one thread is making, and the cancellation checks of all who wait for it."""
 
-    wanted: list[IsWanted]
-    result: Future[T | None] = field(default_factory=Future)  # None: it could not be made
+    checks: list[IsWanted]
+    future: Future[T | None] = field(default_factory=Future)  # None: making it failed
 
     def is_wanted(self) -> bool:
-        return any(one() for one in self.wanted)
+        return any(is_wanted() for is_wanted in self.checks)
 
     def wait(self) -> T | None:
-        """What became of it. Raises RequestCancelled where nobody waits for who waits here."""
-        if not self.result.done():
-            computing.require_permission()
+        """The value, or None if making it failed. Raises RequestCancelled."""
+        if not self.future.done():
+            require_permission()
         while True:
             try:
-                return self.result.result(LOOK_SECONDS)
+                return self.future.result(CANCELLATION_POLL_SECONDS)
             except TimeoutError:
                 cancellation.raise_if_cancelled()
 
 
 class Cache(Generic[T]):
-    """Least recently used things by key, up to `max_bytes` of them; threads may share it."""
+    """Values by key, least recently used first out, at most `max_bytes` of them. Thread-safe."""
 
     def __init__(self, max_bytes: int, size: Callable[[T], int]) -> None:
-        self._kept: LRUCache[Hashable, T] = LRUCache(max_bytes, getsizeof=size)
+        self._values: LRUCache[Hashable, T] = LRUCache(max_bytes, getsizeof=size)
         self._lock = threading.Lock()
-        self._making: dict[Hashable, _Making[T]] = {}
+        self._pending: dict[Hashable, _PendingValue[T]] = {}
         self.hits = 0
         self.misses = 0
 
     def get(self, key: Hashable) -> T | None:
-        """The thing, if it is kept."""
+        """The value if it is cached, else None."""
         with self._lock:
-            return self._counted(key)
+            return self._get_counted(key)
 
     def peek(self, key: Hashable) -> T | None:
-        """The same, where a miss does not count: whoever asks makes it by another call."""
+        """The value if it is cached, else None; only a hit counts in the statistics."""
         with self._lock:
-            thing = self._kept.get(key)
-            self.hits += thing is not None
-            return thing
+            value = self._values.get(key)
+            self.hits += value is not None
+            return value
 
     def __contains__(self, key: Hashable) -> bool:
-        """Whether it is kept; this counts as no use."""
+        """Whether the value is cached; counts as no use of it."""
         with self._lock:
-            return key in self._kept
+            return key in self._values
 
-    def put(self, key: Hashable, thing: T) -> None:
-        """Keep it, if it is not larger than the whole cache."""
+    def put(self, key: Hashable, value: T) -> None:
+        """Cache the value, unless it is larger than the whole cache."""
         with self._lock:
-            if self._kept.getsizeof(thing) <= self._kept.maxsize:
-                self._kept[key] = thing
+            if self._values.getsizeof(value) <= self._values.maxsize:
+                self._values[key] = value
+
+    def discard(self, key: Hashable) -> None:
+        """Forget the value of a key, if it is cached."""
+        with self._lock:
+            self._values.pop(key, None)
 
     def get_or_make(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The thing; where it is not kept, the first to ask makes it and the others wait."""
+        """The value; if it is not cached, the first thread makes it and the others wait."""
         return self.get_or_make_each([key], lambda _: [make()])[key]
 
     def get_or_make_each(
         self, keys: Sequence[Hashable], make: Callable[[list[Hashable]], Sequence[T]]
     ) -> dict[Hashable, T]:
-        """The same of several at a time: `make` gets those keys that nobody makes yet.
+        """Several values; `make` gets the keys that no other thread is making.
 
-        Where another's `make` raises, who waited for it makes the thing after all: the cause may
-        lie in what was made beside it. `make` is wanted as long as anybody waits for what it makes.
+        Where another thread's `make` raises, a waiting thread makes the value itself: the cause
+        may lie in another key of the same call. `make` runs on while any waiter wants its values.
         """
-        found: dict[Hashable, T] = {}
-        wanted = list(dict.fromkeys(keys))
-        while wanted:
+        values: dict[Hashable, T] = {}
+        missing = list(dict.fromkeys(keys))
+        while missing:
             cancellation.raise_if_cancelled()
-            mine, others = self._claim(wanted, found)
-            if mine:
-                # Before any waiting: two that wait for each other's would wait for ever.
-                found |= self._made(mine, make)
-            for key, making in others.items():
-                if (thing := making.wait()) is not None:
-                    found[key] = thing
-            wanted = [key for key in others if key not in found]
-        return found
+            own_keys, pending = self._claim(missing, values)
+            if own_keys:
+                # Before any waiting: two threads that wait for each other would never end.
+                values |= self._make(own_keys, make)
+            for key, pending_value in pending.items():
+                if (value := pending_value.wait()) is not None:
+                    values[key] = value
+            missing = [key for key in pending if key not in values]
+        return values
 
     def _claim(
-        self, wanted: Sequence[Hashable], found: dict[Hashable, T]
-    ) -> tuple[list[Hashable], dict[Hashable, _Making[T]]]:
-        """Put what is kept into `found`; keys that are now the caller's to make, and others'."""
-        mine: list[Hashable] = []
-        others: dict[Hashable, _Making[T]] = {}
+        self, keys: Sequence[Hashable], values: dict[Hashable, T]
+    ) -> tuple[list[Hashable], dict[Hashable, _PendingValue[T]]]:
+        """Add cached values to `values`; the keys this thread has to make, and pending ones."""
+        own_keys: list[Hashable] = []
+        pending: dict[Hashable, _PendingValue[T]] = {}
         with self._lock:
-            for key in wanted:
-                if (thing := self._counted(key)) is not None:
-                    found[key] = thing
-                elif key in self._making:
-                    others[key] = self._making[key]
-                    others[key].wanted.append(cancellation.get_is_wanted())
+            for key in keys:
+                if (value := self._get_counted(key)) is not None:
+                    values[key] = value
+                elif key in self._pending:
+                    pending[key] = self._pending[key]
+                    pending[key].checks.append(cancellation.get_is_wanted())
                 else:
-                    self._making[key] = _Making([cancellation.get_is_wanted()])
-                    mine.append(key)
-        return mine, others
+                    self._pending[key] = _PendingValue([cancellation.get_is_wanted()])
+                    own_keys.append(key)
+        return own_keys, pending
 
-    def _made(
-        self, mine: list[Hashable], make: Callable[[list[Hashable]], Sequence[T]]
+    def _make(
+        self, keys: list[Hashable], make: Callable[[list[Hashable]], Sequence[T]]
     ) -> dict[Hashable, T]:
-        things: dict[Hashable, T] = {}
-        asked = [self._making[key] for key in mine]
+        values: dict[Hashable, T] = {}
+        pending = [self._pending[key] for key in keys]
         try:
-            with cancellation.cancellable(lambda: any(making.is_wanted() for making in asked)):
-                things = dict(zip(mine, make(mine), strict=True))
-            for key, thing in things.items():
-                self.put(key, thing)
+            with cancellation.cancellable(lambda: any(value.is_wanted() for value in pending)):
+                values = dict(zip(keys, make(keys), strict=True))
+            for key, value in values.items():
+                self.put(key, value)
         finally:
             with self._lock:
-                waited_for = [(key, self._making.pop(key)) for key in mine]
-            for key, making in waited_for:
-                making.result.set_result(things.get(key))
-        return things
+                finished = [(key, self._pending.pop(key)) for key in keys]
+            for key, pending_value in finished:
+                pending_value.future.set_result(values.get(key))
+        return values
 
-    def _counted(self, key: Hashable) -> T | None:
-        thing = self._kept.get(key)
-        if thing is None:
+    def _get_counted(self, key: Hashable) -> T | None:
+        value = self._values.get(key)
+        if value is None:
             self.misses += 1
         else:
             self.hits += 1
-        return thing
+        return value

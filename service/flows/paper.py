@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from service.core.cams.maps import Blank
 from service.core.spec import RunSpec
-from service.flows.blanks import BlankCount, count_blanks
+from service.flows.maps.blanks import BlankCount, blanks
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery
 from service.flows.runs import start_run
-from service.flows.viewing import Query as MapQuery
-from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs import Executor
 from service.store import runs
@@ -86,34 +86,35 @@ def paper_runs(
     return ids
 
 
-def blank_blocks(viewer: Viewer, run_id: int, recipe: str, seed: int) -> list[BlankBlock]:
+def blank_blocks(pipeline: MapPipeline, run_id: int, recipe: str, seed: int) -> list[BlankBlock]:
     """The table of a run: a block for each span of epochs that the run has reached."""
-    epoch_rows = viewer.epochs(run_id)
+    usable = {epoch.epoch: epoch for epoch in pipeline.resolver.resolve_epochs(run_id).epochs}
     blocks = []
     for first_epoch, last_epoch, step in SPANS:
-        if last_epoch >= len(epoch_rows):
+        if last_epoch not in usable:
             continue
         epochs = f"{first_epoch}:{last_epoch}:{step}"
         counts = {
-            epsilon: count_blanks(viewer, run_id, epochs, epsilon).methods for epsilon in THRESHOLDS
+            epsilon: blanks(pipeline, run_id, epochs, epsilon).compute().value.methods
+            for epsilon in THRESHOLDS
         }
-        accuracy = epoch_rows[last_epoch].metrics.test_accuracy
+        accuracy = usable[last_epoch].metrics.test_accuracy
         blocks.append(BlankBlock(recipe, seed, run_id, epochs, accuracy, counts))
     return blocks
 
 
-def find_example(viewer: Viewer, run_id: int) -> Example | None:
+def find_example(pipeline: MapPipeline, run_id: int) -> Example | None:
     """A cell whose conventional map is saturated and whose proposed one shows, or None.
 
     Of several, the one whose proposed map has the highest peak.
     """
     methods = ("conventional", "proposed")
     rows_by_method: dict[str, dict[tuple[str, int], Heatmap]] = {method: {} for method in methods}
-    for subject in viewer.probe_subjects(MapQuery(run_id, methods[0])):
-        for method in methods:
-            query = MapQuery(run_id, method, subject.image.reference)
-            epoch_rows = viewer.epochs(run_id)[1:]
-            for row in viewer.rows(viewer.subject(query), epoch_rows):
+    queries = [MapQuery(run_id, method) for method in methods]
+    by_method, selection = pipeline.resolver.resolve_probe_series(queries, "1:")
+    for method, probes in zip(methods, by_method, strict=True):
+        for series in probes:
+            for row in pipeline.rows.of_series(series, selection):
                 rows_by_method[method][row.image, row.epoch] = row
     candidates = [
         (rows_by_method["proposed"][cell].peak, cell)

@@ -8,17 +8,17 @@ from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
 from service.core.devices import available_devices
 from service.flows.access import is_loopback
-from service.flows.atlas import Atlases
 from service.flows.credential_cache import CredentialCache
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.dispatch import LeaseMonitor, dispatch_queued
-from service.flows.heatmaps import Pictures
 from service.flows.jobs import SCAN_SECONDS, JobLimits, Jobs
+from service.flows.maps.atlas import Atlases
+from service.flows.maps.pictures import MapPictures
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.readiness import ReadinessProbe
 from service.flows.summaries import RunSummaries
 from service.flows.thread_pools import PoolName, ThreadPools
 from service.flows.upload_service import UploadService, upload_decoder
-from service.flows.viewing import Viewer
 from service.flows.worker import WORKER_IMPORTS
 from service.flows.workspace import Workspace
 from service.folders import check_folder
@@ -42,8 +42,8 @@ class ServiceSet:
     store: Store
     executor: Executor
     workspace: Workspace
-    viewer: Viewer
-    pictures: Pictures
+    pipeline: MapPipeline
+    pictures: MapPictures
     atlases: Atlases
     summaries: RunSummaries
     credentials: CredentialCache
@@ -66,6 +66,7 @@ class ServiceSet:
         """End all work and close the store; an error in one part does not keep the others open."""
         with ExitStack() as last_to_first:
             last_to_first.callback(self.store.close)
+            last_to_first.callback(self.pipeline.close)
             last_to_first.callback(self.background.join)
             last_to_first.callback(self.executor.close)
             last_to_first.callback(self.jobs.close)
@@ -84,7 +85,7 @@ def open_services(settings: Settings) -> ServiceSet:
     store = Store.open(workspace.database, workspace.blobs, workspace.bounds)
     schema.ensure(store)
     check_folder(workspace.data_dir, "CAMREEL_DATA_DIR")
-    viewer = Viewer(store, workspace.data_dir, settings.memory_bytes)
+    pipeline = MapPipeline(store, workspace.data_dir, settings.memory_bytes)
     thread_pools = _thread_pools(settings)
     executor = EXECUTORS[settings.executor](
         settings.max_parallel_runs, WORKER_IMPORTS, available_devices
@@ -95,10 +96,10 @@ def open_services(settings: Settings) -> ServiceSet:
         store=store,
         executor=executor,
         workspace=workspace,
-        viewer=viewer,
-        pictures=Pictures(viewer),
-        atlases=Atlases(viewer),
-        summaries=RunSummaries(viewer),
+        pipeline=pipeline,
+        pictures=MapPictures(pipeline),
+        atlases=Atlases(pipeline),
+        summaries=RunSummaries(store),
         credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
         thread_pools=thread_pools,

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from service.core.cams.methods import PAPER_METHODS
 from service.core.spec import RunSpec
 from service.flows.cache import Cache
-from service.flows.viewing import Viewer
+from service.flows.maps.request import layers_of
 from service.store import summaries
 from service.store.runs import Run
+from service.store.store import Store
 
 ACCURACIES = 40
 MAX_CACHED_RUNS = 2_000
@@ -33,8 +34,8 @@ class RunSummary:
 class RunSummaries:
     """Summaries of runs; an epoch never changes, so one is kept until the run has a new epoch."""
 
-    def __init__(self, viewer: Viewer) -> None:
-        self._viewer = viewer
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._cache: Cache[RunSummary] = Cache(MAX_CACHED_RUNS, lambda _: 1)
 
     def get(self, run_rows: Sequence[Run]) -> list[RunSummary]:
@@ -51,12 +52,12 @@ class RunSummaries:
         if not run_rows:
             return {}
         ids = [run.id for run in run_rows]
-        with self._viewer.store.read_session() as session:
+        with self._store.read_session() as session:
             accuracies = summaries.sample_accuracies(session, ids, ACCURACIES)
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
         computed_summaries = {}
         for run in run_rows:
-            layer = self._viewer.layers(RunSpec.model_validate(run.spec)).default_layer
+            layer = layers_of(RunSpec.model_validate(run.spec)).default_layer
             blank = {
                 method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
                 for method in PAPER_METHODS

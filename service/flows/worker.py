@@ -24,8 +24,8 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from service.flows.checkpoints import load_verified_checkpoint
 from service.flows.environment import prepare_environment
-from service.flows.quarantine import sound_checkpoint
 from service.flows.recording import record_epoch
 from service.flows.run_errors import exit_code_of, run_error_of
 from service.flows.workspace import Workspace
@@ -191,7 +191,7 @@ def _load_training_state(store: Store, run_id: int) -> TrainingState | None:
             raise CheckpointCorrupt("The run's training state is missing.") from error
     if checkpoints.digest(optimizer) != state_row.sha256:
         raise CheckpointCorrupt("The run's training state does not match its checksum.")
-    return TrainingState(last_epoch, sound_checkpoint(store, epoch), optimizer)
+    return TrainingState(last_epoch, load_verified_checkpoint(store, epoch), optimizer)
 
 
 def _load_uploads(store: Store, spec: RunSpec) -> dict[str, bytes]:

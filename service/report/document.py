@@ -9,11 +9,12 @@ from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
-from service.flows.blanks import count_blanks
-from service.flows.etags import etag_of
-from service.flows.heatmaps import MAX_CELLS, Picture, Pictures, Rendering
-from service.flows.selection import Chosen, choose_epochs
-from service.flows.viewing import Query, Subject
+from service.flows.identity import identity_of
+from service.flows.maps.blanks import BlankTable, blanks
+from service.flows.maps.deferred import Deferred, Result
+from service.flows.maps.pictures import MAX_CELLS, MapPictures, Picture, Rendering
+from service.flows.maps.request import MapQuery, MapSeries
+from service.flows.maps.selection import EpochSelection, select_usable_epochs
 from service.report.content import EpochFacts, MethodFacts, MethodMaps, Report, RunFacts
 from service.report.languages import Language
 from service.report.rendering import render_report
@@ -48,26 +49,40 @@ class _ReportPlan:
 
     run: Run
     spec: RunSpec
-    epochs: list[Epoch]
-    quarantined: list[int]
+    selection: EpochSelection
     sampled_epochs: list[int]
     sampling_step: int
     methods: list[MethodFacts]
-    rows: int
-    sheets: list[Picture]
+    row_count: int
+    sheets: list[Deferred[Picture]]
 
 
-def run_report(pictures: Pictures, query: ReportQuery) -> Picture:
-    """The report of a run, not yet drawn; drawing it may compute maps.
+def run_report(pictures: MapPictures, query: ReportQuery) -> Deferred[bytes]:
+    """The report of a run as HTML; computing it may compute maps.
 
     Raises RunNotFound, InvalidValue, UnknownName, EpochNotFound.
     """
-    plan = _plan(pictures, query)
-    return Picture(
-        _identity(plan, query),
-        lambda: render_report(_report(pictures, plan, query), query.language),
-        plan.quarantined,
-    )
+    with pictures.pipeline.store.read_session() as session:
+        run = runs.get(session, query.run_id)
+        run_epochs = epochs.list_epochs(session, query.run_id)
+    selection = _select_epochs(run_epochs, query)
+    plan = _plan(pictures, query, run, selection)
+    return Deferred(_identity(plan, query), lambda: _make(pictures, query, plan))
+
+
+def _make(pictures: MapPictures, query: ReportQuery, plan: _ReportPlan) -> Result[bytes]:
+    """The report, planned again without the epochs that turn out to be damaged."""
+    sheets = [sheet.compute() for sheet in plan.sheets]
+    table = _blank_table(pictures, plan) if sheets else None
+    damaged = {number for sheet in sheets for number in sheet.quarantined_epochs}
+    if table is not None:
+        damaged |= set(table.quarantined_epochs)
+    usable = plan.selection.without(dict.fromkeys(damaged, "damaged"))
+    if usable.numbers != plan.selection.numbers:
+        return _make(pictures, query, _plan(pictures, query, plan.run, usable))
+    maps = _method_maps(plan, sheets, table.value) if table else []
+    content = render_report(_report(plan, query, maps), query.language)
+    return Result(_identity(plan, query), content, plan.selection.quarantined)
 
 
 def sample(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
@@ -79,55 +94,54 @@ def sample(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
     return sampled, step
 
 
-def _plan(pictures: Pictures, query: ReportQuery) -> _ReportPlan:
-    viewer = pictures.viewer
-    with viewer.store.read_session() as session:
-        run = runs.get(session, query.run_id)
-        run_epochs = epochs.list_epochs(session, query.run_id)
-    selection = _select_epochs(run_epochs, query)
+def _plan(
+    pictures: MapPictures, query: ReportQuery, run: Run, selection: EpochSelection
+) -> _ReportPlan:
     # By text: a method that is listed twice appears once.
-    parsed = map(MethodSpec.parse, query.methods)
-    methods = list({str(method): method for method in parsed}.values())
-    queries = [Query.explained(query.run_id, method) for method in methods]
-    subjects = viewer.probe_subjects_of(queries)
-    rows = len(subjects[0])
-    columns = min(COLUMNS, MAX_CELLS // rows) if rows else COLUMNS
-    sampled, step = sample([epoch.epoch for epoch in selection.epochs], columns)
+    methods = {str(method): method for method in map(MethodSpec.parse, query.methods)}
+    queries = [MapQuery.of_method(query.run_id, method) for method in methods.values()]
+    series = pictures.pipeline.resolver.resolve_probes(queries)
+    row_count = len(series[0])
+    columns = min(COLUMNS, MAX_CELLS // row_count) if row_count else COLUMNS
+    sampled, step = sample(selection.numbers, columns)
     return _ReportPlan(
         run=run,
         spec=RunSpec.model_validate(run.spec),
-        epochs=selection.epochs,
-        quarantined=selection.quarantined,
+        selection=selection,
         sampled_epochs=sampled,
         sampling_step=step,
         methods=[
-            _method_facts(method, method_subjects)
-            for method, method_subjects in zip(methods, subjects, strict=True)
+            _method_facts(method, method_series)
+            for method, method_series in zip(methods.values(), series, strict=True)
         ],
-        rows=rows,
-        sheets=_sheets(pictures, queries, sampled, rows),
+        row_count=row_count,
+        sheets=_sheets(pictures, queries, sampled, row_count),
     )
 
 
 def _sheets(
-    pictures: Pictures, queries: Sequence[Query], sampled_epochs: Sequence[int], rows: int
-) -> list[Picture]:
+    pictures: MapPictures,
+    queries: Sequence[MapQuery],
+    sampled_epochs: Sequence[int],
+    row_count: int,
+) -> list[Deferred[Picture]]:
     """One contact sheet for each query; none without images or epochs."""
-    if not rows or not sampled_epochs:
+    if not row_count or not sampled_epochs:
         return []
     selector = ",".join(map(str, sampled_epochs))
-    rendering = Rendering(colormap=COLORMAP, size=_cell_pixels(rows, len(sampled_epochs)))
+    rendering = Rendering(colormap=COLORMAP, size=_cell_pixels(row_count, len(sampled_epochs)))
     return [pictures.sheet(query, selector, rendering) for query in queries]
 
 
-def _select_epochs(run_epochs: Sequence[Epoch], query: ReportQuery) -> Chosen:
+def _select_epochs(run_epochs: Sequence[Epoch], query: ReportQuery) -> EpochSelection:
     """The requested epochs. Raises InvalidValue, EpochNotFound."""
     try:
-        return choose_epochs(query.epochs, query.run_id, run_epochs)
+        return select_usable_epochs(query.epochs, query.run_id, run_epochs)
     except EpochNotFound:
         if run_epochs:
             raise
-        return Chosen([], [])  # A run without epochs has a report that says so.
+        # A run without epochs has a report that says so.
+        return EpochSelection(query.run_id, [], [])
 
 
 def _cell_pixels(rows: int, columns: int) -> int:
@@ -135,32 +149,37 @@ def _cell_pixels(rows: int, columns: int) -> int:
     return max(16, min(high, max(low, SHEET_WIDTH // columns), SHEET_HEIGHT // rows))
 
 
-def _report(pictures: Pictures, plan: _ReportPlan, query: ReportQuery) -> Report:
+def _report(plan: _ReportPlan, query: ReportQuery, maps: list[MethodMaps]) -> Report:
     return Report(
         run=_run_facts(plan),
         epoch_selector=query.epochs,
-        epochs=[_epoch_facts(epoch) for epoch in plan.epochs],
+        epochs=[_epoch_facts(epoch) for epoch in plan.selection.epochs],
         sampled_epochs=plan.sampled_epochs,
         sampling_step=plan.sampling_step,
         methods=plan.methods,
-        maps=_method_maps(pictures, plan) if plan.sheets else [],
+        maps=maps,
         epsilon=DEFAULT_EPSILON,
         colormap=COLORMAP,
         version=__version__,
     )
 
 
-def _method_maps(pictures: Pictures, plan: _ReportPlan) -> list[MethodMaps]:
-    """Draws the contact sheets and counts the blank maps of all epochs."""
+def _blank_table(pictures: MapPictures, plan: _ReportPlan) -> Result[BlankTable]:
+    """Blank maps of all epochs, not only of the sampled ones."""
+    selector = ",".join(map(str, plan.selection.numbers))
     names = [method.text for method in plan.methods]
-    selector = ",".join(str(epoch.epoch) for epoch in plan.epochs)
-    table = count_blanks(pictures.viewer, plan.run.id, selector, DEFAULT_EPSILON, names)
+    return blanks(pictures.pipeline, plan.run.id, selector, DEFAULT_EPSILON, names).compute()
+
+
+def _method_maps(
+    plan: _ReportPlan, sheets: Sequence[Result[Picture]], table: BlankTable
+) -> list[MethodMaps]:
     return [
         MethodMaps(
             method=method,
-            sheet=sheet.draw(),
-            rows=plan.rows,
-            maps_per_epoch=table.methods[method.text].total // len(plan.epochs),
+            sheet=sheet.value.content,
+            rows=plan.row_count,
+            maps_per_epoch=table.methods[method.text].total // len(plan.selection.epochs),
             blanks_per_epoch={
                 epoch: counts[method.text].blank for epoch, counts in table.per_epoch.items()
             },
@@ -168,7 +187,7 @@ def _method_maps(pictures: Pictures, plan: _ReportPlan) -> list[MethodMaps]:
             blank_count=table.methods[method.text].blank,
             blanks_by_cause=table.methods[method.text].by_cause,
         )
-        for method, sheet in zip(plan.methods, plan.sheets, strict=True)
+        for method, sheet in zip(plan.methods, sheets, strict=True)
     ]
 
 
@@ -200,7 +219,7 @@ def _epoch_facts(epoch: Epoch) -> EpochFacts:
     )
 
 
-def _method_facts(spec: MethodSpec, subjects: Sequence[Subject]) -> MethodFacts:
+def _method_facts(spec: MethodSpec, series: Sequence[MapSeries]) -> MethodFacts:
     method = spec.method
     return MethodFacts(
         text=str(spec),
@@ -208,16 +227,16 @@ def _method_facts(spec: MethodSpec, subjects: Sequence[Subject]) -> MethodFacts:
         formula=method.formula,
         source=method.source,
         year=method.year,
-        layer=subjects[0].layer if subjects else None,
+        layer=series[0].layer if series else None,
     )
 
 
 def _identity(plan: _ReportPlan, query: ReportQuery) -> str:
     """A hash of everything that the report's bytes depend on."""
-    return etag_of(
+    return identity_of(
         *("report", REPORT_VERSION, query.language, query.epochs),
         _run_facts(plan),
-        [_epoch_facts(epoch) for epoch in plan.epochs],
-        *(plan.methods, plan.quarantined, plan.rows, plan.sampled_epochs),
-        [sheet.etag for sheet in plan.sheets],
+        [_epoch_facts(epoch) for epoch in plan.selection.epochs],
+        *(plan.methods, plan.selection.quarantined, plan.row_count, plan.sampled_epochs),
+        [sheet.identity for sheet in plan.sheets],
     )

@@ -85,10 +85,9 @@ def mark_used(session: Session, dataset: str, references: list[str]) -> list[str
     return [reference for reference in references if reference not in there]
 
 
-def was_used_recently(session: Session, reference: str) -> bool:
-    """Whether its last use is told exactly enough; True too for one that is not there."""
-    used = session.scalar(select(UploadRow.used_at).where(UploadRow.reference == reference))
-    return used is None or used > datetime.now(UTC) - USE_RESOLUTION
+def is_use_recent(used_at: datetime | None) -> bool:
+    """Whether the recorded time of an upload's last use is recent; True for any other image."""
+    return used_at is None or used_at > datetime.now(UTC) - USE_RESOLUTION
 
 
 def delete_unused(session: Session, max_idle: timedelta) -> int:

@@ -11,7 +11,7 @@ from service.core.spec import RunSpec
 from service.errors import RunConflict, RunNotFound
 from service.flows import deletion
 from service.flows import runs as run_flows
-from service.flows.viewing import Viewer
+from service.flows.maps.compute import MapComputer
 from service.flows.workspace import Workspace
 from service.store import events, run_lifecycle, runs
 from service.store.run_status import TERMINAL_STATUSES, RunStatus
@@ -131,15 +131,15 @@ def test_a_run_deleted_while_its_map_is_computed_is_no_error(
     asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = (asked.ask("POST", "/runs", json=TINY).json()["id"] for _ in range(2))
-    computed = Viewer.computed
+    compute = MapComputer.compute
 
-    def compute_and_lose(self, *args):
-        rows = computed(self, *args)
-        deletion.delete_run(self.store, one)
-        return rows
+    def compute_and_delete(self, *args):
+        maps = compute(self, *args)
+        deletion.delete_run(self._store, one)
+        return maps
 
     with monkeypatch.context() as patch:
-        patch.setattr(Viewer, "computed", compute_and_lose)
+        patch.setattr(MapComputer, "compute", compute_and_delete)
         answer = asked.ask("GET", f"/runs/{one}/epochs/2/cam?method=layer-cam&image=test:3")
     assert answer.status_code in (200, 404), answer.text
     assert asked.ask("GET", f"/runs/{one}").status_code == 404

@@ -16,7 +16,7 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.flows import worker
-from service.flows.quarantine import sound_checkpoint
+from service.flows.checkpoints import load_verified_checkpoint
 from service.flows.run_errors import cause_of
 from service.flows.workspace import Workspace
 from service.jobs import ProcessExecutor, ProcessExit, Task, kernel_kills
@@ -183,5 +183,5 @@ def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(
             run = runs.get(session, run_id)
             first = epochs.get(session, run_id, 0)
         assert (run.status, run.error.type, run.epochs_done) == ("failed", "oom", 0), run.error
-        assert sound_checkpoint(store, first)
+        assert load_verified_checkpoint(store, first)
         invariants.check(store, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 from service.core.spec import RunSpec
 from service.errors import EpochQuarantined
 from service.flows import runs as run_flows
-from service.flows.quarantine import sound_checkpoint
+from service.flows.checkpoints import load_verified_checkpoint
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import epochs, runs
@@ -90,4 +90,4 @@ def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
     assert (run.status, run.error.type, run.epochs_done) == ("failed", "checkpoint_corrupt", 1)
     assert last.quarantine_reason == "corrupt"
     with pytest.raises(EpochQuarantined):
-        sound_checkpoint(store, last)
+        load_verified_checkpoint(store, last)

@@ -1,15 +1,17 @@
 """An atlas is read from rows: each map is computed once, and recorded ones never again."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sqlalchemy import text
 
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, InvalidValue
-from service.flows import atlas as atlas_flow
-from service.flows.atlas import Atlas, Atlases, AtlasQuery, AtlasRows
+from service.flows.maps import atlas as atlas_flow
+from service.flows.maps.atlas import Atlas, Atlases, AtlasQuery, AtlasRows
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.runs import start_run
-from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
@@ -41,12 +43,12 @@ def execute(store, statement: str) -> list:
 
 def made(store, query: AtlasQuery) -> Atlas:
     """By a service that has just started."""
-    atlases = Atlases(Viewer(store, "nowhere"))
-    return atlases.atlas(atlases.plan(query))
+    return Atlases(MapPipeline(store, Path("nowhere"))).atlas(query).compute().value
 
 
 def same(one: Atlas, other: Atlas) -> bool:
-    return all(np.array_equal(part, vars(other)[name]) for name, part in vars(one).items())
+    names = ("levels", "minimum", "peak", "blank")
+    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
 def test_what_was_recorded_or_computed_once_needs_no_checkpoint(store):
@@ -76,10 +78,9 @@ def test_rows_of_a_schema_without_levels_are_computed_again_and_completed(store)
 
 
 def test_one_atlas_serves_picture_and_layout(store):
-    atlases = Atlases(Viewer(store, "nowhere"))
-    plan = atlases.plan(AtlasQuery(1))
-    first = atlases.atlas(plan)
-    assert atlases.atlas(atlases.plan(AtlasQuery(1, epochs="0,1,2"))) is first
+    atlases = Atlases(MapPipeline(store, Path("nowhere")))
+    first = atlases.atlas(AtlasQuery(1)).compute()
+    assert atlases.atlas(AtlasQuery(1, epochs="0,1,2")).compute() is first
 
 
 def test_an_atlas_of_too_many_cells_is_refused_with_the_bound(store, monkeypatch):

@@ -9,9 +9,9 @@ from service.core.cams.maps import explain_images
 from service.core.images import from_png
 from service.core.spec import RunSpec
 from service.errors import InvalidValue
-from service.flows.export import export_maps
+from service.flows.maps.export import export_maps
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.runs import start_run
-from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
@@ -19,37 +19,37 @@ from service.store.store import open_store
 
 
 @pytest.fixture(scope="module")
-def viewer(tmp_path_factory):
+def pipeline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     url = f"sqlite:///{folder / 'camreel.db'}"
     spec = RunSpec(dataset="digits", epochs=2, samples_per_epoch=200)
     with open_store(url) as store:
         schema.ensure(store)
         start_run(store, InlineExecutor(), Workspace(url, "sql", folder), spec)
-        yield Viewer(store, folder, memory_bytes=2**26)
+        yield MapPipeline(store, folder, memory_bytes=2**26)
 
 
-def test_the_file_holds_what_the_engine_gives(viewer: Viewer, tmp_path: Path):
+def test_the_file_holds_what_the_engine_gives(pipeline: MapPipeline, tmp_path: Path):
     out = tmp_path / "maps.npz"
-    assert export_maps(viewer, 1, "1:2", "layer-cam/centered", out, count=40) == 2 * 40 * 10
-    pixels = [from_png(viewer.image("digits", f"test:{i}").png) for i in range(40)]
+    assert export_maps(pipeline, 1, "1:2", "layer-cam/centred", out, image_count=40) == 2 * 40 * 10
+    pixels = [from_png(pipeline.images.get("digits", f"test:{i}").png) for i in range(40)]
     with np.load(out) as arrays:
         assert arrays["epochs"].tolist() == [1, 2]
         assert arrays["images"].tolist() == [f"test:{i}" for i in range(40)]
         assert arrays["classes"].tolist() == [str(digit) for digit in range(10)]
-        network = viewer.network(viewer.epoch(1, 2))
-        seen = explain_images(network, pixels, "conv2", ["layer-cam/centered"])
+        network = pipeline.computer.network(pipeline.resolver.resolve_epoch(1, 2)[1])
+        seen = explain_images(network, pixels, "conv2", ["layer-cam/centred"])
         signed = arrays["epoch-00002/signed"]
         assert signed.shape == (40, 10, 24, 24)
         peak = np.abs(signed).max()
-        assert np.allclose(signed, seen.signed["layer-cam/centered"], atol=1e-5 * peak)
+        assert np.allclose(signed, seen.signed["layer-cam/centred"], atol=1e-5 * peak)
         assert np.allclose(arrays["epoch-00002/probabilities"], seen.probabilities, atol=1e-6)
         assert not np.allclose(arrays["epoch-00001/signed"], signed)
 
 
-def test_without_a_count_it_is_the_probes(viewer: Viewer, tmp_path: Path):
+def test_without_a_count_it_is_the_probes(pipeline: MapPipeline, tmp_path: Path):
     out = tmp_path / "maps.npz"
-    export_maps(viewer, 1, "0:", "proposed", out, layer="conv1,conv2")
+    export_maps(pipeline, 1, "0:", "proposed", out, layer="conv1,conv2")
     with np.load(out) as arrays:
         assert arrays["epoch-00000/signed"].shape == (10, 10, 26, 26)
         assert len(arrays["images"]) == 10
@@ -58,17 +58,17 @@ def test_without_a_count_it_is_the_probes(viewer: Viewer, tmp_path: Path):
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        ({"count": 0}, "images"),
-        ({"count": 298}, "images"),
+        ({"image_count": 0}, "images"),
+        ({"image_count": 298}, "images"),
         ({"layer": "conv3"}, "layer"),
         ({"explanation": "grad-cam/x"}, "target"),
         ({"epochs": "x"}, "epochs"),
     ],
 )
-def test_what_cannot_be_is_refused_before_a_file_is_there(viewer, tmp_path, asked, field):
+def test_what_cannot_be_is_refused_before_a_file_is_there(pipeline, tmp_path, asked, field):
     out = tmp_path / "maps.npz"
     given = {"epochs": "0:", "explanation": "proposed", **asked}
     with pytest.raises(InvalidValue) as refusal:
-        export_maps(viewer, 1, given.pop("epochs"), given.pop("explanation"), out, **given)
+        export_maps(pipeline, 1, given.pop("epochs"), given.pop("explanation"), out, **given)
     assert refusal.value.field == field
     assert not out.exists()

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,14 @@ import pytest
 from service.core.cancellation import cancellable, raise_if_cancelled
 from service.core.spec import RunSpec
 from service.errors import RequestCancelled
-from service.flows import viewing
-from service.flows.atlas import Atlases, AtlasQuery
 from service.flows.cache import Cache
-from service.flows.heatmaps import Pictures, Rendering
+from service.flows.maps import compute
+from service.flows.maps.atlas import Atlases, AtlasQuery
+from service.flows.maps.deferred import Deferred
+from service.flows.maps.pictures import MapPictures, Picture, Rendering
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery
 from service.flows.runs import start_run
-from service.flows.viewing import Query, Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import schema
@@ -60,26 +63,30 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each call of the engine was for."""
     counted: list[int] = []
-    engine = viewing.explain_images
+    engine = compute.explain_images
 
     def look(network, images, *more):
         counted.append(len(images))
         return engine(network, images, *more)
 
-    monkeypatch.setattr(viewing, "explain_images", look)
+    monkeypatch.setattr(compute, "explain_images", look)
     return counted
 
 
-REQUESTS: dict[str, Callable[[Pictures, Query], Any]] = {
-    "cam": lambda pictures, query: pictures.cam(query, 1, Rendering()).draw(),
-    "cam.json": lambda pictures, query: pictures.cam_numbers(query, 1).compute().scores,
+def content(deferred: Deferred[Picture]) -> bytes:
+    return deferred.compute().value.content
+
+
+REQUESTS: dict[str, Callable[[MapPictures, MapQuery], Any]] = {
+    "cam": lambda pictures, query: content(pictures.cam(query, 1, Rendering())),
+    "cam.json": lambda pictures, query: pictures.cam_values(query, 1).compute().value.scores,
     "cam.npy": lambda pictures, query: (
-        pictures.cam_numbers(query, 1).compute().seen.signed.tobytes()
+        pictures.cam_values(query, 1).compute().value.class_map.signed.tobytes()
     ),
-    "strip": lambda pictures, query: pictures.strip(query, ":", Rendering()).draw(),
-    "strip.webp": lambda pictures, query: pictures.strip(query, ":", Rendering(), "webp").draw(),
-    "strip.npz": lambda pictures, query: pictures.strip_npz(query, ":").draw(),
-    "sheet": lambda pictures, query: pictures.sheet(query, ":", Rendering()).draw(),
+    "strip": lambda pictures, query: content(pictures.strip(query, ":", Rendering())),
+    "strip.webp": lambda pictures, query: content(pictures.strip(query, ":", Rendering(), "webp")),
+    "strip.npz": lambda pictures, query: content(pictures.strip_arrays(query, ":")),
+    "sheet": lambda pictures, query: content(pictures.sheet(query, ":", Rendering())),
 }
 
 
@@ -88,11 +95,11 @@ REQUESTS: dict[str, Callable[[Pictures, Query], Any]] = {
 def test_a_hundred_identical_requests_compute_once(
     store, calls: list[int], name: str, method: str
 ) -> None:
-    query = Query(1, method, image=None if name == "sheet" else IMAGE)
-    alone = REQUESTS[name](Pictures(Viewer(store, "nowhere")), query)
+    query = MapQuery(1, method, image=None if name == "sheet" else IMAGE)
+    alone = REQUESTS[name](MapPictures(MapPipeline(store, Path("nowhere"))), query)
     for_one = list(calls)
     calls.clear()
-    pictures = Pictures(Viewer(store, "nowhere"))
+    pictures = MapPictures(MapPipeline(store, Path("nowhere")))
     answers = at_once(THREADS, lambda: REQUESTS[name](pictures, query))
     assert for_one
     assert calls == for_one
@@ -100,8 +107,8 @@ def test_a_hundred_identical_requests_compute_once(
 
 
 def test_different_requests_of_one_map_compute_it_once(store, calls: list[int]) -> None:
-    pictures = Pictures(Viewer(store, "nowhere"))
-    query = Query(1, "proposed", image=IMAGE)
+    pictures = MapPictures(MapPipeline(store, Path("nowhere")))
+    query = MapQuery(1, "proposed", image=IMAGE)
     asks = [ask for name, ask in REQUESTS.items() if name != "sheet"]
     turn = iter(range(THREADS))
     lock = threading.Lock()
@@ -117,9 +124,9 @@ def test_different_requests_of_one_map_compute_it_once(store, calls: list[int]) 
 
 
 def test_a_hundred_identical_atlases_compute_each_map_once(store, calls: list[int]) -> None:
-    atlases = Atlases(Viewer(store, "nowhere"))
+    atlases = Atlases(MapPipeline(store, Path("nowhere")))
     query = AtlasQuery(1, ("hires-cam",))
-    answers = at_once(THREADS, lambda: atlases.atlas(atlases.plan(query)))
+    answers = at_once(THREADS, lambda: atlases.atlas(query).compute().value)
     assert len({id(answer) for answer in answers}) == 1
     assert len(calls) == 3 * 10  # epochs, and probes each of a class of its own
 
@@ -139,9 +146,9 @@ def test_what_is_too_large_to_be_kept_is_made_once_for_all_who_wait() -> None:
         return 7
 
     class Counting(Cache[int]):
-        def _counted(self, key):
+        def _get_counted(self, key):
             asked.release()
-            return super()._counted(key)
+            return super()._get_counted(key)
 
     cache = Counting(0, lambda _: 1)
     assert at_once(THREADS, lambda: cache.get_or_make("key", make)) == [7] * THREADS
@@ -157,9 +164,9 @@ def test_what_could_not_be_made_leaves_nothing_and_may_be_made_again() -> None:
     for _ in range(2):
         with pytest.raises(ValueError, match="no"):
             cache.get_or_make("key", fail)
-    assert cache._making == {}
+    assert cache._pending == {}
     assert cache.get_or_make("key", lambda: 3) == 3
-    assert cache._making == {}
+    assert cache._pending == {}
 
 
 def test_who_waited_for_one_that_failed_makes_it_after_all() -> None:
@@ -178,7 +185,7 @@ def test_who_waited_for_one_that_failed_makes_it_after_all() -> None:
     assert sum(isinstance(answer, ValueError) for answer in answers) == 1
     assert [answer for answer in answers if answer == 5] == [5] * 19
     assert len(made) == 2
-    assert cache._making == {}
+    assert cache._pending == {}
 
 
 def test_two_that_want_each_others_things_do_not_wait_for_ever() -> None:
@@ -237,7 +244,7 @@ def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
         making = threads.submit(first.ask, lambda: cache.get_or_make("key", make))
         assert begun.wait(10)
         waiting = threads.submit(second.ask, lambda: cache.get_or_make("key", lambda: 7))
-        while len(cache._making["key"].wanted) < 2:
+        while len(cache._pending["key"].checks) < 2:
             pass
         first.waits = False
         for _ in range(3):
@@ -248,7 +255,7 @@ def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
         for one in (making, waiting):
             with pytest.raises(RequestCancelled):
                 one.result(10)
-    assert cache._making == {}
+    assert cache._pending == {}
 
 
 def test_who_leaves_while_another_makes_it_does_not_wait_for_the_end() -> None:
@@ -275,8 +282,8 @@ def test_who_leaves_while_another_makes_it_does_not_wait_for_the_end() -> None:
 def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> None:
     def looked(method: str, until: int = 1_000_000) -> int:
         """How often a map's computation looks whether it is wanted."""
-        viewer = Viewer(store, "nowhere")
-        subject, epoch = viewer.subject(Query(1, method, image=IMAGE)), viewer.epoch(1, 1)
+        pipeline = MapPipeline(store, Path("nowhere"))
+        request = pipeline.resolver.resolve_map(MapQuery(1, method, image=IMAGE), 1)
         looks: list[int] = []
 
         def wanted() -> bool:
@@ -284,7 +291,7 @@ def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> N
             return len(looks) < until
 
         with cancellable(wanted):
-            viewer.maps(epoch, [subject])
+            pipeline.computer.compute([request])
         return len(looks)
 
     times = looked(method)

@@ -9,8 +9,9 @@ import pytest
 from service.cli.paper import write_table
 from service.core.cams.maps import Blank
 from service.flows import paper
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery
 from service.flows.paper import RECIPES, SPANS, THRESHOLDS, blank_blocks, find_example, paper_spec
-from service.flows.viewing import Query, Viewer
 from service.flows.worker import train_run
 from service.flows.workspace import Workspace
 from service.store import runs, schema
@@ -18,7 +19,7 @@ from service.store.store import Store
 
 
 @pytest.fixture(scope="module")
-def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> MapPipeline:
     folder = tmp_path_factory.mktemp("paper")
     workspace = Workspace(f"sqlite:///{folder}/paper.db", "sql", folder)
     store = Store.open(workspace.database)
@@ -28,7 +29,7 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Viewer:
     with store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
     train_run(workspace, run.id)
-    return Viewer(store, folder)
+    return MapPipeline(store, folder)
 
 
 def test_recipes_differ_from_the_papers_spec_in_what_they_name() -> None:
@@ -44,10 +45,10 @@ def test_recipes_differ_from_the_papers_spec_in_what_they_name() -> None:
 
 
 def test_counts_rise_with_the_threshold_and_split_by_cause(
-    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+    pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "SPANS", ((1, 2, 1), (1, 4, 1)))
-    short, whole = blank_blocks(viewer, 1, "adam-sigmoid", 0)
+    short, whole = blank_blocks(pipeline, 1, "adam-sigmoid", 0)
     assert (short.epochs, whole.epochs) == ("1:2:1", "1:4:1")
     for block, maps in ((short, 20), (whole, 40)):
         for method in ("conventional", "proposed"):
@@ -58,36 +59,33 @@ def test_counts_rise_with_the_threshold_and_split_by_cause(
             assert all(sum(count.by_cause.values()) == count.blank for count in counts)
 
 
-def test_spans_that_a_run_has_not_reached_are_left_out(viewer: Viewer) -> None:
+def test_spans_that_a_run_has_not_reached_are_left_out(pipeline: MapPipeline) -> None:
     assert SPANS == ((1, 50, 1), (1, 100, 2), (1, 100, 1))
-    assert blank_blocks(viewer, 1, "adam-sigmoid", 0) == []
+    assert blank_blocks(pipeline, 1, "adam-sigmoid", 0) == []
 
 
 def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
-    viewer: Viewer, monkeypatch: pytest.MonkeyPatch
+    pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = find_example(viewer, 1)
+    found = find_example(pipeline, 1)
     if found is None:
         # Four epochs may saturate nothing at the real threshold; then none may be claimed.
-        rows = [
-            row
-            for subject in viewer.probe_subjects(Query(1, "conventional"))
-            for row in viewer.rows(subject, viewer.epochs(1)[1:])
-        ]
+        queries = [MapQuery(1, "conventional")]
+        (probes,), selection = pipeline.resolver.resolve_probe_series(queries, "1:")
+        rows = [row for series in probes for row in pipeline.rows.of_series(series, selection)]
         assert all(row.blank != Blank.SATURATED for row in rows)
         return
     for method, blank in (("conventional", True), ("proposed", False)):
-        subject = viewer.subject(Query(1, method, found.image))
-        (maps,) = viewer.maps(viewer.epoch(1, found.epoch), [subject])
-        seen = maps.class_map(subject.method, 0, subject.class_index)
+        request = pipeline.resolver.resolve_map(MapQuery(1, method, found.image), found.epoch)
+        seen = pipeline.computer.class_map(request)
         assert (seen.blank_cause() is not Blank.NONE) is blank
 
 
 def test_the_table_is_written_as_markdown_json_and_png(
-    viewer: Viewer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(paper, "SPANS", ((1, 4, 1),))
-    blocks = blank_blocks(viewer, 1, "adam-sigmoid", 0)
+    blocks = blank_blocks(pipeline, 1, "adam-sigmoid", 0)
     write_table(blocks, tmp_path)
     lines = (tmp_path / "blanks.md").read_text().splitlines()
     assert len([line for line in lines if line.startswith("| adam-sigmoid")]) == len(THRESHOLDS)

@@ -3,7 +3,7 @@
 import pytest
 
 from service.errors import EpochNotFound, InvalidValue
-from service.flows.selection import select_epochs
+from service.flows.maps.selection import select_epochs
 
 
 @pytest.mark.parametrize(

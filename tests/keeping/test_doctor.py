@@ -9,9 +9,9 @@ import pytest
 
 from service.errors import BackupRefused, FileRefused
 from service.flows.backup import back_up
+from service.flows.checkpoints import Damage
 from service.flows.doctor import checks
 from service.flows.doctor.examination import examine
-from service.flows.quarantine import Damage
 from service.store import epochs, runs
 from tests.keeping.conftest import Place, train
 

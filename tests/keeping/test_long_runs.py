@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from service.core import checkpoints
 from service.core.cams.maps import CAUSES
 from service.core.checkpoints import METADATA_KEY
-from service.flows.viewing import Viewer
+from service.flows.maps import compute
 from service.report.document import COLUMNS
 from tests.keeping.conftest import EPOCHS, Place, train
 
@@ -63,13 +63,13 @@ def long_run(tmp_path_factory) -> Place:
 def loaded(monkeypatch) -> list[int]:
     """Epochs whose networks were loaded."""
     epochs: list[int] = []
-    load_network = Viewer.decoded
+    load_network = compute.load_network
 
-    def decoded(self, data, epoch):
+    def load_and_count(store, epoch, spec):
         epochs.append(epoch.epoch)
-        return load_network(self, data, epoch)
+        return load_network(store, epoch, spec)
 
-    monkeypatch.setattr(Viewer, "decoded", decoded)
+    monkeypatch.setattr(compute, "load_network", load_and_count)
     return epochs
 
 

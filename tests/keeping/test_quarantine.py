@@ -9,8 +9,8 @@ import pytest
 from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
 from service.errors import RunNotFound
+from service.flows.checkpoints import Damage, quarantine_epoch
 from service.flows.deletion import delete_run
-from service.flows.quarantine import Damage, quarantined
 from service.store import epochs
 from tests.keeping.conftest import EPOCHS, SPEC, Place
 
@@ -224,4 +224,4 @@ def test_the_checkpoint_of_a_run_that_was_deleted_meanwhile_is_no_bad_one(store)
         epoch = epochs.get(session, 1, BAD)
     delete_run(store, 1)
     with pytest.raises(RunNotFound):
-        quarantined(store, epoch, Damage.MISSING)
+        quarantine_epoch(store, epoch, Damage.MISSING)

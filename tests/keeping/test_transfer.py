@@ -23,7 +23,9 @@ from service.core.images import to_png
 from service.core.spec import Probes, RunSpec
 from service.errors import EpochQuarantined, FileRefused, ImportRefused, RunConflict, StoreFull
 from service.flows.deletion import DeletedRunCleaner, delete_run
-from service.flows.heatmaps import Pictures, Rendering
+from service.flows.maps.pictures import MapPictures, Rendering
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery
 from service.flows.runs import resume_run, start_run
 from service.flows.transfer import archive as archive_module
 from service.flows.transfer import layout as layout_module
@@ -32,7 +34,6 @@ from service.flows.transfer.importing import _Import, import_run
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import to_json
 from service.flows.upload_service import UploadService, upload_decoder
-from service.flows.viewing import Query, Viewer
 from service.jobs.inline import InlineExecutor
 from service.store import (
     deleted_runs,
@@ -119,6 +120,13 @@ def nothing_is_left(place: Place) -> bool:
     return not any(rows) and not files
 
 
+def picture(store: Store, query: MapQuery, epoch: int) -> bytes:
+    pipeline = MapPipeline(store, Path("nowhere"))
+    content = MapPictures(pipeline).cam(query, epoch, Rendering()).compute().value.content
+    pipeline.close()
+    return content
+
+
 def test_a_run_is_the_same_where_it_was_imported_bit_for_bit(trained, exported, elsewhere):
     with trained["file"].opened() as here, elsewhere.opened() as there:
         runs_before = everything(here, 1)
@@ -126,12 +134,9 @@ def test_a_run_is_the_same_where_it_was_imported_bit_for_bit(trained, exported, 
         assert everything(there, run.id) == runs_before
         assert (run.name, run.tags) == ("kept", ["one", "two"])
         assert run.origin["run_id"] == 1
-        query, rendering = Query(1, "proposed"), Rendering()
+        query = MapQuery(1, "proposed")
         for epoch in range(4):
-            drawn = [
-                Pictures(Viewer(store, Path("nowhere"))).cam(query, epoch, rendering).draw()
-                for store in (here, there)
-            ]
+            drawn = [picture(store, query, epoch) for store in (here, there)]
             assert drawn[0] == drawn[1]
 
 
@@ -196,9 +201,8 @@ def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
             assert uploaded_images.get(session, "digits", reference)[1] == upload.choices
         again = start_run(store, InlineExecutor(), elsewhere.workspace, spec)
         assert again.epochs_total == 1  # it is an upload of this store now
-        pictures = Pictures(Viewer(store, Path("nowhere")))
-        query = Query(run.id, "layer-cam", image=reference)
-        assert pictures.cam(query, 1, Rendering()).draw()
+        query = MapQuery(run.id, "layer-cam", image=reference)
+        assert picture(store, query, 1)
 
 
 def test_the_same_run_exports_to_the_same_parts(trained, exported, elsewhere, tmp_path):

@@ -206,10 +206,10 @@ def application(trained_folder: Path, tmp_path: Path) -> Iterator[Callable[..., 
 @pytest.fixture
 def blockade(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blockade]:
     """Blocks evaluations, and maps that are not cached."""
-    from service.flows import evaluation, viewing
+    from service.flows.maps import compute, evaluation
 
     made = Blockade()
-    for module, name in ((evaluation, "evaluate"), (viewing, "explain_images")):
+    for module, name in ((evaluation, "evaluate"), (compute, "explain_images")):
         function = getattr(module, name)
 
         def blocked(*args: Any, function: Any = function, **kwargs: Any) -> Any:

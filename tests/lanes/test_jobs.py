@@ -10,9 +10,9 @@ import pytest
 
 from service.core.progress import track
 from service.errors import CheckpointCorrupt, StoreFull
-from service.flows import evaluation
 from service.flows.doctor.checks import CHECKS
 from service.flows.jobs import JobLimits, Jobs
+from service.flows.maps import evaluation
 from service.flows.server_names import server_name
 from service.flows.thread_pools import PoolName, ThreadPool
 from service.store import disk_space, jobs, schema

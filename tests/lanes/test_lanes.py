@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from service.errors import RequestCancelled
-from service.flows import viewing
+from service.flows.maps import images
 from tests.lanes.conftest import Application, Blockade, Client, wait_until
 
 SLOW: dict[str, Callable[[int], str]] = {
@@ -91,7 +91,7 @@ def test_surplus_requests_are_503_and_cheap_ones_are_answered(
 def test_single_maps_are_computed_while_evaluations_wait(
     service: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from service.flows import evaluation
+    from service.flows.maps import evaluation
 
     blockade = Blockade()
     monkeypatch.setattr(evaluation, "evaluate", lambda *_: blockade())
@@ -197,7 +197,7 @@ def test_resolving_many_images_keeps_no_cached_map_waiting(
     cached = "/runs/1/epochs/2/cam"
     assert service.get(cached).status == 200
     blockade = Blockade()
-    monkeypatch.setattr(viewing, "select_image", lambda *_: blockade())
+    monkeypatch.setattr(images, "select_image", lambda *_: blockade())
     clients = [service.ask(SLOW["evaluation"](n)) for n in range(40)]
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
     assert service.get(cached).status == 200

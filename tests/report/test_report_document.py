@@ -7,14 +7,13 @@ import pytest
 
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunNotFound
-from service.flows.heatmaps import Pictures
+from service.flows.maps.pictures import MapPictures
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.runs import start_run
-from service.flows.viewing import Viewer
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.report.document import COLUMNS, ReportQuery, run_report, sample
-from service.store import run_lifecycle, runs, schema
-from service.store.run_status import RunStatus
+from service.store import runs, schema
 from service.store.store import open_store
 
 NAME = "<script>alert(1)</script>"
@@ -46,27 +45,25 @@ def test_sample_of_the_papers_epochs_is_every_second_epoch():
 
 
 def test_report_of_run_without_epochs_changes_with_its_status(store, tmp_path):
-    pictures = Pictures(Viewer(store, tmp_path))
+    pictures = MapPictures(MapPipeline(store, tmp_path))
     spec = RunSpec(dataset="digits", name=NAME)
     with store.write_session() as session:
         runs.create(session, spec.name, [], spec.model_dump(mode="json"), spec.epochs)
     queued = run_report(pictures, ReportQuery(1))
-    text = queued.draw().decode()
+    text = queued.compute().value.decode()
     assert "no epochs yet" in text
     assert "<script" not in text
     assert "&lt;script&gt;alert(1)" in text
-    assert b"no epochs yet" in run_report(pictures, ReportQuery(1, epochs="7")).draw()
+    assert b"no epochs yet" in run_report(pictures, ReportQuery(1, epochs="7")).compute().value
     with pytest.raises(InvalidValue):
         run_report(pictures, ReportQuery(1, epochs="soup"))
     with pytest.raises(RunNotFound):
         run_report(pictures, ReportQuery(2))
     with store.write_session() as session:
-        assert run_lifecycle.finish(
-            session, 1, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
-        )
+        assert runs.finish(session, 1, runs.CANCELLED, from_statuses=(runs.QUEUED,))
     cancelled = run_report(pictures, ReportQuery(1))
-    assert cancelled.etag != queued.etag
-    assert b"ended before its first epoch" in cancelled.draw()
+    assert cancelled.identity != queued.identity
+    assert b"ended before its first epoch" in cancelled.compute().value
 
 
 def test_report_samples_epochs_but_counts_blanks_of_all(store, tmp_path, monkeypatch):
@@ -74,12 +71,15 @@ def test_report_samples_epochs_but_counts_blanks_of_all(store, tmp_path, monkeyp
     spec = RunSpec(dataset="digits", name=NAME, epochs=3, samples_per_epoch=30, batch_size=30)
     url = f"sqlite:///{tmp_path / 'camreel.db'}"
     start_run(store, InlineExecutor(), Workspace(url, "sql", tmp_path), spec)
-    pictures = Pictures(Viewer(store, tmp_path))
+    pictures = MapPictures(MapPipeline(store, tmp_path))
     report = run_report(pictures, ReportQuery(1))
-    text = report.draw().decode()
+    text = report.compute().value.decode()
     assert text.count("Showing 3 of 4 epochs: every 2 epochs, and the last.") == 2
     assert re.findall(r'<th scope="row">(\d+)</th>', text) == ["0", "2", "3"]
     assert text.count("<td>40</td>") == 2  # of all four epochs, ten maps a method
     assert "<script" not in text
-    assert run_report(pictures, ReportQuery(1)).etag == report.etag
-    assert run_report(Pictures(Viewer(store, tmp_path)), ReportQuery(1)).draw() == report.draw()
+    assert run_report(pictures, ReportQuery(1)).identity == report.identity
+    assert (
+        run_report(MapPictures(MapPipeline(store, tmp_path)), ReportQuery(1)).compute().value
+        == report.compute().value
+    )

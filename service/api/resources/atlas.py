@@ -1,7 +1,6 @@
 """Hundreds of maps from one request: a picture of levels, and a layout that tells what they are."""
 
 import gzip
-import math
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -12,14 +11,13 @@ from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
 from service.api.pagination import RunId
-from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
-from service.api.work import Description, Work, cached_in
+from service.api.work import ExpensiveRequest, Representation
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.maps import Blank
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.atlas import MAX_SIDE, atlas_png
-from service.flows.atlas import MAX_CELLS, Atlas, AtlasQuery, AtlasRows, Plan
+from service.flows.maps.atlas import MAX_CELLS, Atlas, AtlasQuery, AtlasRows
 from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
@@ -150,11 +148,11 @@ class AtlasLayout(BaseModel):
 async def read_atlas(
     respond: Respond,
     run_id: RunId,
-    asked: Annotated[AtlasParameters, Query()],
+    parameters: Annotated[AtlasParameters, Query()],
 ) -> Response:
     """See RULE."""
     kind = negotiate_media_type(respond.request.headers.get("accept", ""), (PNG, JSON))
-    return await _reply(respond, run_id, asked, kind, {"Vary": "Accept"})
+    return await _reply(respond, run_id, parameters, kind, {"Vary": "Accept"})
 
 
 @router.get(
@@ -167,14 +165,14 @@ async def read_atlas(
 async def read_atlas_layout(
     respond: Respond,
     run_id: RunId,
-    asked: Annotated[AtlasParameters, Query()],
+    parameters: Annotated[AtlasParameters, Query()],
 ) -> Response:
     """What `/atlas` answers to `Accept: application/json`.
 
     Browsers keep one answer a URL, and ask for no second one before they have the first: with this,
     picture and layout come at once and are both kept.
     """
-    return await _reply(respond, run_id, asked, JSON, {})
+    return await _reply(respond, run_id, parameters, JSON, {})
 
 
 @router.get(
@@ -190,83 +188,86 @@ async def read_atlas_layout(
 async def read_atlas_levels(
     respond: Respond,
     run_id: RunId,
-    asked: Annotated[AtlasParameters, Query()],
+    parameters: Annotated[AtlasParameters, Query()],
 ) -> Response:
     """Cell after cell in the order of the layout's arrays, (m * R + r) * E + e, each row by row.
 
     The same levels as in the picture, for those who would only take it apart: nothing has to be
     decoded. Compressed for those who take gzip.
     """
-    return await _reply(respond, run_id, asked, LEVELS, {"Vary": "Accept-Encoding"})
+    return await _reply(respond, run_id, parameters, LEVELS, {"Vary": "Accept-Encoding"})
 
 
 async def _reply(
-    respond: Responder, run_id: int, asked: AtlasParameters, kind: str, fixed: dict[str, str]
+    respond: Responder,
+    run_id: int,
+    parameters: AtlasParameters,
+    media_type: str,
+    fixed_headers: dict[str, str],
 ) -> Response:
     services = respond.services
-    # Levels are half of what they could be; PNG is compressed by itself, and a layout is small.
-    coding = "gzip" if kind == LEVELS and accepts_gzip(respond.request) else "identity"
+    # Levels compress to half; a PNG is compressed by itself, and a layout is small.
+    is_gzipped = media_type == LEVELS and accepts_gzip(respond.request)
+    coding = "gzip" if is_gzipped else "identity"
 
-    def describe() -> Description:
-        plan = services.atlases.plan(asked.query(run_id))
-        etag = f"{plan.etag}-{kind.split('/')[1]}-{coding}"
+    def encode(atlas: Atlas) -> bytes:
+        content = ENCODERS[media_type](atlas)
+        return gzip.compress(content, GZIP_LEVEL, mtime=0) if is_gzipped else content
 
-        def draw() -> bytes:
-            content = DRAWN[kind](plan, services.atlases.atlas(plan))
-            return gzip.compress(content, GZIP_LEVEL, mtime=0) if coding == "gzip" else content
-
-        headers = quarantine_header(plan.quarantined)
-        if coding == "gzip":
-            headers["Content-Encoding"] = coding
-        return cached_in(
-            services.pictures.cache,
-            f"atlas {etag}",
-            Description(
-                kind, draw, etag, fixed=fixed, headers=lambda: headers, maps=math.prod(plan.shape)
-            ),
+    def represent() -> Representation[Atlas]:
+        return Representation(
+            services.atlases.atlas(parameters.query(run_id)),
+            media_type,
+            encode,
+            f"{media_type.split('/')[1]}-{coding}",
+            headers=lambda _: {"Content-Encoding": coding} if is_gzipped else {},
+            fixed_headers=fixed_headers,
+            cache=services.answers,
         )
 
-    return await respond(Work("atlas", describe, asked.method[0], asked.method))
+    methods = parameters.method
+    return await respond(ExpensiveRequest("atlas", represent, methods[0], methods))
 
 
-def _png(_: Plan, atlas: Atlas) -> bytes:
+def _png(atlas: Atlas) -> bytes:
     methods, rows, *cells = atlas.levels.shape
     return atlas_png(atlas.levels.reshape(methods * rows, *cells))
 
 
-def _levels(_: Plan, atlas: Atlas) -> bytes:
+def _levels(atlas: Atlas) -> bytes:
     return atlas.levels.tobytes()
 
 
-def _layout(plan: Plan, atlas: Atlas) -> bytes:
-    source = plan.rows[0].spec.source
+def _layout(atlas: Atlas) -> bytes:
+    layout = atlas.layout
+    source = layout.rows[0].spec.source
     _, image_height, image_width = source.image_shape
-    layout = AtlasLayout.model_validate(
+    response = AtlasLayout.model_validate(
         {
-            "run_id": plan.run_id,
-            "layer": plan.layer,
-            "methods": plan.methods,
-            "epochs": plan.epochs,
-            "quarantined": plan.quarantined,
+            "run_id": layout.selection.run_id,
+            "layer": layout.rows[0].layer,
+            "methods": layout.methods,
+            "epochs": layout.selection.numbers,
+            "quarantined": layout.selection.quarantined,
             "rows": [
                 {
                     "image": row.image.reference,
                     "class_index": row.class_index,
-                    "class_name": source.class_names[row.class_index],
+                    "class_name": row.class_label,
                     "label": row.image.label,
                 }
-                for row in plan.rows
+                for row in layout.rows
             ],
-            "cell": {"height": plan.cell[0], "width": plan.cell[1]},
+            "cell": {"height": layout.cell_shape[0], "width": layout.cell_shape[1]},
             "image": {"height": image_height, "width": image_width},
-            "placement": vars(plan.placement),
+            "placement": vars(layout.placement),
             "default_epsilon": DEFAULT_EPSILON,
             "minimum": finite_or_none(atlas.minimum.ravel()),
             "peak": finite_or_none(atlas.peak.ravel()),
             "blank": atlas.blank.ravel().tolist(),
         }
     )
-    return layout.model_dump_json().encode()
+    return response.model_dump_json().encode()
 
 
-DRAWN = {PNG: _png, JSON: _layout, LEVELS: _levels}
+ENCODERS = {PNG: _png, JSON: _layout, LEVELS: _levels}

@@ -12,11 +12,12 @@ from service.api.map_parameters import CamQuery
 from service.api.numbers import finite_or_none
 from service.api.pagination import EpochNumber, RunId
 from service.api.scopes import requires
-from service.api.work import ALL_EPOCHS, Description, Work, described_picture
+from service.api.work import ALL_EPOCHS, ExpensiveRequest, Representation
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.maps import Blank
 from service.core.render.cells import Style
-from service.flows.heatmaps import CamPicture, CamValues, ScaleName
+from service.flows.maps.pictures import MapValues, Picture
+from service.flows.maps.scales import ScaleName
 from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}/epochs/{epoch}", tags=["heatmaps"])
@@ -72,19 +73,21 @@ class CamResponse(BaseModel):
 )
 @requires(READ)
 async def read_cam(
-    respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+    respond: Respond, run_id: RunId, epoch: EpochNumber, query: CamQuery
 ) -> Response:
-    """Where the network of this epoch looks for a class: Grad-CAM over the image."""
+    """The regions of the image that support a class at this epoch, over the image."""
     pictures = respond.services.pictures
 
-    def describe() -> Description:
-        picture = pictures.cam(asked.query(run_id), epoch, asked.rendering(asked.size))
-        return described_picture(
-            pictures, picture, "image/png", headers=lambda: _map_headers(picture)
+    def represent() -> Representation[Picture]:
+        deferred = pictures.cam(query.query(run_id), epoch, query.rendering(query.size))
+        return Representation(
+            deferred, "image/png", lambda picture: picture.content, headers=_map_headers
         )
 
-    scale_maps = 1 if asked.scale is ScaleName.MAP else ALL_EPOCHS
-    return await respond(Work("cam", describe, asked.method, [asked.method], scale_maps))
+    scale_maps = 1 if query.scale is ScaleName.MAP else ALL_EPOCHS
+    return await respond(
+        ExpensiveRequest("cam", represent, query.method, [query.method], scale_maps)
+    )
 
 
 @router.get(
@@ -95,39 +98,19 @@ async def read_cam(
 )
 @requires(READ)
 async def read_cam_json(
-    respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+    respond: Respond, run_id: RunId, epoch: EpochNumber, query: CamQuery
 ) -> Response:
-    """The same query's numbers: values, peak, minimum, blank cause, class scores."""
+    """The map's numbers: values, peak, minimum, blank cause, class scores."""
 
-    def describe() -> Description:
-        numbers = respond.services.pictures.cam_numbers(asked.query(run_id), epoch)
-        return Description(
+    def represent() -> Representation[MapValues]:
+        return Representation(
+            respond.services.pictures.cam_values(query.query(run_id), epoch),
             "application/json",
-            lambda: _numbers(numbers.compute(), asked.style).model_dump_json().encode(),
-            f"{numbers.etag}-json-{asked.style}",
+            lambda values: _response(values, query.style).model_dump_json().encode(),
+            f"json-{query.style}",
         )
 
-    return await respond(Work("cam.json", describe, asked.method, [asked.method]))
-
-
-def _numbers(values: CamValues, style: Style) -> CamResponse:
-    subject, seen = values.subject, values.seen
-    return CamResponse(
-        run_id=subject.run.id,
-        epoch=values.epoch,
-        image=subject.image.reference,
-        class_index=subject.class_index,
-        class_name=subject.spec.source.class_names[subject.class_index],
-        label=subject.image.label,
-        method=subject.method,
-        layer=subject.layer,
-        values=[finite_or_none(row) for row in _values(values, style)],
-        peak=finite_or_none([seen.peak])[0],
-        minimum=finite_or_none([seen.minimum])[0],
-        blank=seen.blank_cause(),
-        epsilon=DEFAULT_EPSILON,
-        scores=dict(zip(values.scores, finite_or_none(values.scores.values()), strict=True)),
-    )
+    return await respond(ExpensiveRequest("cam.json", represent, query.method, [query.method]))
 
 
 @router.get(
@@ -141,29 +124,52 @@ def _numbers(values: CamValues, style: Style) -> CamResponse:
 )
 @requires(READ)
 async def read_cam_npy(
-    respond: Respond, run_id: RunId, epoch: EpochNumber, asked: CamQuery
+    respond: Respond, run_id: RunId, epoch: EpochNumber, query: CamQuery
 ) -> Response:
-    """float32 (H, W), unscaled; NaN and infinities stay where the map is not finite."""
+    """float32 (H, W), unscaled; NaN and infinities are kept where the map is not finite."""
 
-    def describe() -> Description:
-        numbers = respond.services.pictures.cam_numbers(asked.query(run_id), epoch)
+    def save(values: MapValues) -> bytes:
+        file = io.BytesIO()
+        np.save(file, _array(values, query.style))
+        return file.getvalue()
 
-        def save() -> bytes:
-            out = io.BytesIO()
-            np.save(out, _values(numbers.compute(), asked.style))
-            return out.getvalue()
+    def represent() -> Representation[MapValues]:
+        deferred = respond.services.pictures.cam_values(query.query(run_id), epoch)
+        return Representation(deferred, "application/octet-stream", save, f"npy-{query.style}")
 
-        etag = f"{numbers.etag}-npy-{asked.style}"
-        return Description("application/octet-stream", save, etag)
-
-    return await respond(Work("cam.npy", describe, asked.method, [asked.method]))
+    return await respond(ExpensiveRequest("cam.npy", represent, query.method, [query.method]))
 
 
-def _values(values: CamValues, style: Style) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return values.seen.signed if style is Style.SIGNED else values.seen.values
+def _response(values: MapValues, style: Style) -> CamResponse:
+    request, class_map = values.request, values.class_map
+    series = request.series
+    return CamResponse(
+        run_id=series.run_id,
+        epoch=request.epoch.epoch,
+        image=series.image.reference,
+        class_index=request.class_index,
+        class_name=series.spec.source.class_names[request.class_index],
+        label=series.image.label,
+        method=series.method_text,
+        layer=series.layer,
+        values=[finite_or_none(row) for row in _array(values, style)],
+        peak=finite_or_none([class_map.peak])[0],
+        minimum=finite_or_none([class_map.minimum])[0],
+        blank=class_map.blank_cause(),
+        epsilon=DEFAULT_EPSILON,
+        scores=dict(zip(values.scores, finite_or_none(values.scores.values()), strict=True)),
+    )
 
 
-def _map_headers(picture: CamPicture) -> dict[str, str]:
-    row = picture.row()
-    peak = {"X-Cam-Peak": repr(row.peak)} if math.isfinite(row.peak) else {}
-    return peak | {"X-Cam-Blank": row.blank}
+def _array(values: MapValues, style: Style) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    class_map = values.class_map
+    return class_map.signed if style is Style.SIGNED else class_map.values
+
+
+def _map_headers(picture: Picture) -> dict[str, str]:
+    headers = {}
+    if picture.peak is not None and math.isfinite(picture.peak):
+        headers["X-Cam-Peak"] = repr(picture.peak)
+    if picture.blank_cause is not None:
+        headers["X-Cam-Blank"] = picture.blank_cause.value
+    return headers

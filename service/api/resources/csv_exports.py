@@ -9,13 +9,14 @@ from fastapi import APIRouter, Response
 from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import BlankQuery
 from service.api.pagination import RunId
-from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
-from service.api.work import Description, Work
+from service.api.work import ExpensiveRequest, Representation
 from service.core.cams.maps import CAUSES
 from service.core.cams.methods import PAPER_METHODS
 from service.core.spec import RunSpec
-from service.flows.blanks import BlankTable, blanks
+from service.flows.identity import identity_of
+from service.flows.maps.blanks import BlankTable, blanks
+from service.flows.maps.deferred import Deferred, Result
 from service.store import epochs, runs
 from service.store.epochs import Epoch
 from service.store.tokens import READ
@@ -36,20 +37,21 @@ async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
     """A row per epoch: losses, accuracies, accuracy per class, learning rate, seconds."""
     store = respond.services.store
 
-    def make_csv() -> bytes:
+    def represent() -> Representation[bytes]:
         with store.read_session() as session:
-            names = RunSpec.model_validate(runs.get(session, run_id).spec).source.class_names
+            spec = RunSpec.model_validate(runs.get(session, run_id).spec)
             rows = epochs.list_epochs(session, run_id)
-        header = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
-        header += [f"accuracy_{name}" for name in names] + ["learning_rate", "seconds"]
-        return _to_csv(header, map(_epoch_row, rows))
+        class_names = spec.source.class_names
+        identity = identity_of("epochs.csv", class_names, [_epoch_row(row) for row in rows])
+        table = Deferred(
+            identity,
+            lambda: Result(identity, _epochs_csv(class_names, rows)),
+            map_count=len(rows),
+        )
+        headers = _attachment(f"run-{run_id}-epochs.csv")
+        return Representation(table, CSV, lambda content: content, fixed_headers=headers)
 
-    def describe() -> Description:
-        with store.read_session() as session:
-            count = runs.get(session, run_id).epochs_done + 1
-        return Description(CSV, make_csv, fixed=_attachment(f"run-{run_id}-epochs.csv"), maps=count)
-
-    return await respond(Work("epochs.csv", describe))
+    return await respond(ExpensiveRequest("epochs.csv", represent))
 
 
 @router.get(
@@ -61,22 +63,19 @@ async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
 @requires(READ)
 async def read_blanks_csv(respond: Respond, run_id: RunId, parameters: BlankQuery) -> Response:
     """A row per epoch and method."""
-    viewer = respond.services.viewer
+    pipeline = respond.services.pipeline
     methods = parameters.method or PAPER_METHODS
 
-    def describe() -> Description:
-        counting = blanks(viewer, run_id, parameters.epochs, parameters.epsilon, methods)
-        headers = _attachment(f"run-{run_id}-blanks.csv")
-        headers |= quarantine_header(counting.chosen.quarantined)
-        return Description(
+    def represent() -> Representation[BlankTable]:
+        return Representation(
+            blanks(pipeline, run_id, parameters.epochs, parameters.epsilon, methods),
             CSV,
-            lambda: _blanks_csv(counting.table()),
-            f"{counting.etag}-csv",
-            fixed=headers,
-            maps=counting.maps,
+            _blanks_csv,
+            "csv",
+            fixed_headers=_attachment(f"run-{run_id}-blanks.csv"),
         )
 
-    return await respond(Work("blanks.csv", describe, methods=methods))
+    return await respond(ExpensiveRequest("blanks.csv", represent, methods=methods))
 
 
 def _blanks_csv(table: BlankTable) -> bytes:
@@ -87,6 +86,12 @@ def _blanks_csv(table: BlankTable) -> bytes:
         for method, count in counts.items()
     )
     return _to_csv(header, rows)
+
+
+def _epochs_csv(class_names: Sequence[str], rows: Sequence[Epoch]) -> bytes:
+    header = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
+    header += [f"accuracy_{name}" for name in class_names] + ["learning_rate", "seconds"]
+    return _to_csv(header, map(_epoch_row, rows))
 
 
 def _epoch_row(epoch: Epoch) -> list[object]:

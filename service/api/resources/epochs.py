@@ -17,6 +17,7 @@ from service.api.pagination import (
 )
 from service.api.scopes import requires
 from service.api.services import Services
+from service.flows.checkpoints import load_verified_checkpoint
 from service.store import epochs
 from service.store.epochs import Epoch
 from service.store.tokens import READ
@@ -97,11 +98,11 @@ def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber
 ) -> Response:
     """A safetensors file. Its metadata contains the architecture and the epoch."""
-    record = services.viewer.epoch(run_id, epoch)
+    spec, record = services.pipeline.resolver.resolve_epoch(run_id, epoch)
     response = conditional(
         request,
         record.checkpoint.sha256,
-        lambda: services.viewer.checkpoint(record),
+        lambda: load_verified_checkpoint(services.store, record, spec),
         "application/octet-stream",
     )
     name = f"run-{run_id}-epoch-{epoch}.safetensors"

@@ -10,12 +10,13 @@ from service.api.expensive import RESPONSES, Respond
 from service.api.numbers import finite_or_none
 from service.api.pagination import EpochNumber, Page, RunId
 from service.api.scopes import requires
-from service.api.work import Description, Work, cached_in
+from service.api.work import ExpensiveRequest, Representation
 from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, MeasureResult
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
-from service.flows.evaluation import MAX_IMAGES, Evaluation, Judged, evaluation
-from service.flows.viewing import Viewer
+from service.flows.maps.deferred import Deferred
+from service.flows.maps.evaluation import MAX_IMAGES, Evaluation, evaluation
+from service.flows.maps.pipeline import MapPipeline
 from service.store.tokens import READ
 
 router = APIRouter(tags=["measures"])
@@ -54,16 +55,16 @@ class EvaluationParameters(BaseModel):
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="Of all random numbers.")
 
-    def evaluation(self, viewer: Viewer, run_id: int, epoch: int) -> Evaluation:
-        """As the flow takes it."""
+    def evaluation(self, pipeline: MapPipeline, run_id: int, epoch: int) -> Deferred[Evaluation]:
+        """The evaluation of these parameters."""
         return evaluation(
-            viewer,
+            pipeline,
             run_id,
             epoch,
             self.method,
             self.measure,
             layer=self.layer,
-            count=self.images,
+            image_count=self.images,
             seed=self.seed,
         )
 
@@ -142,34 +143,30 @@ async def read_evaluation(
     respond: Respond,
     run_id: RunId,
     epoch: EpochNumber,
-    asked: Annotated[EvaluationParameters, Query()],
+    query: Annotated[EvaluationParameters, Query()],
 ) -> Response:
     """Each method by each measure, beside the random map. Computed when it is asked for."""
     services = respond.services
 
-    def describe() -> Description:
-        described = asked.evaluation(services.viewer, run_id, epoch)
-
-        def judge() -> bytes:
-            return evaluation_answer(described.judge()).model_dump_json().encode()
-
-        return cached_in(
-            services.pictures.cache,
-            f"evaluation {described.etag}",
-            Description("application/json", judge, described.etag),
+    def represent() -> Representation[Evaluation]:
+        return Representation(
+            query.evaluation(services.pipeline, run_id, epoch),
+            "application/json",
+            lambda value: evaluation_answer(value).model_dump_json().encode(),
+            cache=services.answers,
         )
 
-    return await respond(Work("evaluation", describe, methods=asked.method))
+    return await respond(ExpensiveRequest("evaluation", represent, methods=query.method))
 
 
-def evaluation_answer(judged: Judged) -> EvaluationResponse:
+def evaluation_answer(value: Evaluation) -> EvaluationResponse:
     """As the API and the command line's file have it."""
     return EvaluationResponse(
-        run_id=judged.run_id,
-        epoch=judged.epoch,
-        images=judged.images,
-        seed=judged.seed,
-        scores=[_score(score) for score in judged.scores],
+        run_id=value.run_id,
+        epoch=value.epoch,
+        images=value.images,
+        seed=value.seed,
+        scores=[_score(score) for score in value.scores],
     )
 
 

@@ -5,14 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
-from service.api.caching import conditional
+from service.api.caching import conditional, content_etag
 from service.api.pagination import Page, RunId
 from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.core.images import from_png, tile_images, to_png
 from service.errors import ImageNotFound
-from service.flows.etags import content_etag, etag_of
+from service.flows.identity import identity_of
+from service.flows.maps.deferred import Deferred, Result
+from service.flows.maps.pictures import Picture
 from service.store import images, runs
 from service.store.tokens import READ
 
@@ -50,22 +52,18 @@ def list_probes(services: Services, run_id: RunId) -> Page[ProbeResponse]:
 def read_probes(services: Services, request: Request, run_id: RunId) -> Response:
     """32 a row and lossless: probe i, from 0 in their order, is at column i % 32 of row i // 32."""
     with services.store.read_session() as session:
-        watched = images.list_probes(session, run_id)
-        if not watched:
+        probes = images.list_probes(session, run_id)
+        if not probes:
             runs.get(session, run_id)
             raise ImageNotFound("of its own", f"run {run_id} has no probes yet")
-    etag = etag_of("probes", [image.sha256 for image in watched])
 
-    def draw() -> bytes:
-        return to_png(tile_images([from_png(image.png) for image in watched], PROBES_A_ROW))
+    def tile() -> Result[Picture]:
+        pixels = [from_png(image.png) for image in probes]
+        return Result(identity, Picture(to_png(tile_images(pixels, PROBES_A_ROW))))
 
-    kept = services.pictures.cache
-    return conditional(
-        request,
-        etag,
-        lambda: kept.get_or_make(f"probes {etag}", draw),
-        "image/png",
-    )
+    identity = identity_of("probes", [image.sha256 for image in probes])
+    picture = Deferred(identity, tile, cache=services.pictures.cache)
+    return conditional(request, identity, lambda: picture.compute().value.content, "image/png")
 
 
 @router.get(
@@ -86,5 +84,5 @@ def read_image(
     ] = "mnist",
 ) -> Response:
     """The image at its own size, lossless."""
-    image = services.viewer.image(dataset, reference)
+    image = services.pipeline.images.get(dataset, reference)
     return conditional(request, content_etag(image.png), lambda: image.png, "image/png")

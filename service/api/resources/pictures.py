@@ -9,12 +9,12 @@ from pydantic import BaseModel, Field
 from service.api.expensive import RESPONSES, Respond, Responder
 from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
 from service.api.pagination import RunId
-from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
-from service.api.work import Description, Work, cached_in, described_picture
+from service.api.work import ExpensiveRequest, Representation
 from service.core.cams.methods import PAPER_METHODS
-from service.flows.blanks import BlankTable, blanks
-from service.flows.heatmaps import Picture
+from service.flows.maps.blanks import BlankTable, blanks
+from service.flows.maps.deferred import Deferred
+from service.flows.maps.pictures import Picture
 from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
@@ -52,26 +52,29 @@ def _binary(media_type: str) -> dict[int | str, dict[str, Any]]:
 
 
 async def _answer(
-    respond: Responder, kind: str, method: str, media_type: str, picture: Callable[[], Picture]
+    respond: Responder,
+    kind: str,
+    method: str,
+    media_type: str,
+    picture: Callable[[], Deferred[Picture]],
 ) -> Response:
-    def describe() -> Description:
-        made = picture()
-        quarantined = quarantine_header(made.quarantined)
-        pictures = respond.services.pictures
-        return described_picture(pictures, made, media_type, headers=lambda: quarantined)
+    def represent() -> Representation[Picture]:
+        return Representation(picture(), media_type, lambda value: value.content)
 
-    return await respond(Work(kind, describe, method))
+    return await respond(ExpensiveRequest(kind, represent, method))
 
 
 async def _strip(
-    respond: Responder, run_id: int, asked: StripQuery, form: str, media_type: str
+    respond: Responder, run_id: int, query: StripQuery, file_format: str, media_type: str
 ) -> Response:
-    def picture() -> Picture:
-        rendering = asked.rendering(asked.size)
-        return respond.services.pictures.strip(asked.query(run_id), asked.epochs, rendering, form)
+    def picture() -> Deferred[Picture]:
+        rendering = query.rendering(query.size)
+        return respond.services.pictures.strip(
+            query.query(run_id), query.epochs, rendering, file_format
+        )
 
-    kind = "strip" if form == "png" else f"strip.{form}"
-    return await _answer(respond, kind, asked.method, media_type, picture)
+    kind = "strip" if file_format == "png" else f"strip.{file_format}"
+    return await _answer(respond, kind, query.method, media_type, picture)
 
 
 @router.get(
@@ -81,9 +84,9 @@ async def _strip(
     responses=_binary("image/png"),
 )
 @requires(READ)
-async def read_strip(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
+async def read_strip(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
     """One cell an epoch."""
-    return await _strip(respond, run_id, asked, "png", "image/png")
+    return await _strip(respond, run_id, query, "png", "image/png")
 
 
 @router.get(
@@ -93,9 +96,9 @@ async def read_strip(respond: Respond, run_id: RunId, asked: StripQuery) -> Resp
     responses=_binary("image/webp"),
 )
 @requires(READ)
-async def read_strip_webp(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
+async def read_strip_webp(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
     """One frame an epoch."""
-    return await _strip(respond, run_id, asked, "webp", "image/webp")
+    return await _strip(respond, run_id, query, "webp", "image/webp")
 
 
 @router.get(
@@ -105,9 +108,9 @@ async def read_strip_webp(respond: Respond, run_id: RunId, asked: StripQuery) ->
     responses=_binary("image/gif"),
 )
 @requires(READ)
-async def read_strip_gif(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
+async def read_strip_gif(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
     """One frame an epoch."""
-    return await _strip(respond, run_id, asked, "gif", "image/gif")
+    return await _strip(respond, run_id, query, "gif", "image/gif")
 
 
 @router.get(
@@ -117,13 +120,13 @@ async def read_strip_gif(respond: Respond, run_id: RunId, asked: StripQuery) -> 
     responses=_binary("application/octet-stream"),
 )
 @requires(READ)
-async def read_strip_npz(respond: Respond, run_id: RunId, asked: StripQuery) -> Response:
+async def read_strip_npz(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
     """`maps` and `signed` (before ReLU), float32 (E, H, W), unscaled; `epochs` int (E,)."""
 
-    def picture() -> Picture:
-        return respond.services.pictures.strip_npz(asked.query(run_id), asked.epochs)
+    def picture() -> Deferred[Picture]:
+        return respond.services.pictures.strip_arrays(query.query(run_id), query.epochs)
 
-    return await _answer(respond, "strip.npz", asked.method, "application/octet-stream", picture)
+    return await _answer(respond, "strip.npz", query.method, "application/octet-stream", picture)
 
 
 @router.get(
@@ -133,14 +136,14 @@ async def read_strip_npz(respond: Respond, run_id: RunId, asked: StripQuery) -> 
     responses=_binary("image/png"),
 )
 @requires(READ)
-async def read_sheet(respond: Respond, run_id: RunId, asked: SheetQuery) -> Response:
+async def read_sheet(respond: Respond, run_id: RunId, query: SheetQuery) -> Response:
     """The paper's figures 6 and 7: rows probes, columns epochs, blank cells hatched."""
 
-    def picture() -> Picture:
-        rendering = asked.rendering(asked.size)
-        return respond.services.pictures.sheet(asked.query(run_id), asked.epochs, rendering)
+    def picture() -> Deferred[Picture]:
+        rendering = query.rendering(query.size)
+        return respond.services.pictures.sheet(query.query(run_id), query.epochs, rendering)
 
-    return await _answer(respond, "sheet", asked.method, "image/png", picture)
+    return await _answer(respond, "sheet", query.method, "image/png", picture)
 
 
 @router.get(
@@ -150,21 +153,20 @@ async def read_sheet(respond: Respond, run_id: RunId, asked: SheetQuery) -> Resp
     response_model=BlanksResponse,
 )
 @requires(READ)
-async def read_blanks(respond: Respond, run_id: RunId, asked: BlankQuery) -> Response:
+async def read_blanks(respond: Respond, run_id: RunId, query: BlankQuery) -> Response:
     """Counted from what was recorded while the run trained; other methods are computed once."""
     services = respond.services
-    methods = asked.method or PAPER_METHODS
+    methods = query.method or PAPER_METHODS
 
-    def describe() -> Description:
-        counting = blanks(services.viewer, run_id, asked.epochs, asked.epsilon, methods)
+    def represent() -> Representation[BlankTable]:
+        return Representation(
+            blanks(services.pipeline, run_id, query.epochs, query.epsilon, methods),
+            "application/json",
+            lambda table: _blanks(table).model_dump_json().encode(),
+            cache=services.answers,
+        )
 
-        def count() -> bytes:
-            return _blanks(counting.table()).model_dump_json().encode()
-
-        described = Description("application/json", count, counting.etag, maps=counting.maps)
-        return cached_in(services.pictures.cache, f"blanks {counting.etag}", described)
-
-    return await respond(Work("blanks", describe, methods=methods))
+    return await respond(ExpensiveRequest("blanks", represent, methods=methods))
 
 
 def _blanks(table: BlankTable) -> BlanksResponse:

@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.api.expensive import RESPONSES, Respond
 from service.api.map_parameters import Epochs, Text
 from service.api.pagination import RunId
-from service.api.quarantine import quarantine_header
 from service.api.scopes import requires
-from service.api.work import Description, Work
+from service.api.work import ExpensiveRequest, Representation
 from service.core.cams.methods import PAPER_METHODS
 from service.report.document import ReportQuery, run_report
 from service.report.languages import Language
@@ -53,10 +52,12 @@ async def read_report(
     """
     query = ReportQuery(run_id, parameters.method, parameters.epochs, parameters.language)
 
-    def describe() -> Description:
-        report = run_report(respond.services.pictures, query)
-        headers = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
-        headers |= quarantine_header(report.quarantined)
-        return Description("text/html", report.draw, report.etag, headers=lambda: headers)
+    headers = {"Content-Disposition": f'attachment; filename="run-{run_id}-report.html"'}
 
-    return await respond(Work("report", describe))
+    def represent() -> Representation[bytes]:
+        deferred = run_report(respond.services.pictures, query)
+        return Representation(
+            deferred, "text/html", lambda content: content, headers=lambda _: headers
+        )
+
+    return await respond(ExpensiveRequest("report", represent))

@@ -10,8 +10,8 @@ from service.api.map_parameters import Epochs, Text
 from service.api.numbers import finite_or_none
 from service.api.pagination import RunId
 from service.api.scopes import requires
-from service.api.work import Description, Work
-from service.flows.scores import Scores, score_request
+from service.api.work import ExpensiveRequest, Representation
+from service.flows.maps.scores import Scores, scores
 from service.store.tokens import READ
 
 router = APIRouter(prefix="/runs/{run_id}", tags=["epochs"])
@@ -51,22 +51,21 @@ class ScoresResponse(BaseModel):
 )
 @requires(READ)
 async def read_scores(
-    respond: Respond, run_id: RunId, asked: Annotated[ScoreParameters, Query()]
+    respond: Respond, run_id: RunId, query: Annotated[ScoreParameters, Query()]
 ) -> Response:
     """Recorded for probes while the run trains; computed for other images, once."""
+    services = respond.services
 
-    def describe() -> Description:
-        request = score_request(respond.services.viewer, run_id, asked.image, asked.epochs)
-        return Description(
+    def represent() -> Representation[Scores]:
+        return Representation(
+            scores(services.pipeline, run_id, query.image, query.epochs),
             "application/json",
-            lambda: _answer(request.scores()).model_dump_json().encode(),
-            request.etag,
-            maps=len(request.chosen.epochs),
+            lambda value: _response(value).model_dump_json().encode(),
         )
 
-    return await respond(Work("scores", describe))
+    return await respond(ExpensiveRequest("scores", represent))
 
 
-def _answer(scores: Scores) -> ScoresResponse:
-    probabilities = [finite_or_none(values) for values in scores.probabilities]
-    return ScoresResponse.model_validate(vars(scores) | {"probabilities": probabilities})
+def _response(value: Scores) -> ScoresResponse:
+    probabilities = [finite_or_none(values) for values in value.probabilities]
+    return ScoresResponse.model_validate(vars(value) | {"probabilities": probabilities})

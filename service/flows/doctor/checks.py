@@ -12,8 +12,8 @@ from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.files import list_leftovers, remove_leftover
+from service.flows.checkpoints import Damage, find_damage
 from service.flows.doctor.finding import Finding, Severity
-from service.flows.quarantine import Damage, damage
 from service.store import (
     deleted_runs,
     disk_space,
@@ -99,7 +99,7 @@ def _checkpoints(store: Store) -> Iterator[Finding]:
                     data = store.blobs.get(session, epoch.checkpoint.blob_key)
                 except KeyError:
                     data = None
-            defect = damage(data, epoch, spec) or _decoding_damage(data)
+            defect = find_damage(data, epoch, spec) or _decoding_damage(data)
             if defect is None and epoch.quarantine_reason is not None:
                 repair = partial(epochs.release_quarantine, run_id=run.id, epoch=epoch.epoch)
                 message = f"is quarantined ({epoch.quarantine_reason}), and is whole again"

@@ -16,7 +16,7 @@ from service import __version__
 from service.core.spec import RunSpec
 from service.errors import RunConflict
 from service.files import new_file
-from service.flows.quarantine import sound_checkpoint
+from service.flows.checkpoints import load_verified_checkpoint
 from service.flows.recording import ENGINE_VERSION
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import FORMAT, MANIFEST, format_timestamp, to_json
@@ -178,7 +178,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
             f"checkpoints/{epoch.epoch:05d}.safetensors",
             checkpoint.sha256,
             checkpoint.bytes,
-            lambda: sound_checkpoint(store, epoch),
+            lambda: load_verified_checkpoint(store, epoch),
         ),
     }
 

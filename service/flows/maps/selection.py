@@ -1,7 +1,7 @@
-"""Which epochs a client asks for: `7`, `1,5,9`, `1:100:2` (both ends belong to it)."""
+"""Selections of epochs: `7`, `1,5,9`, `1:100:2` (start:stop:step, stop included)."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.errors import EpochNotFound, EpochQuarantined, InvalidValue
@@ -51,29 +51,54 @@ def _epoch_range(part: str) -> range:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The epochs of a range, and the numbers of those left out because they are quarantined."""
+class EpochSelection:
+    """Epochs with usable checkpoints, ascending, and the numbers of quarantined ones left out."""
 
+    run_id: int
     epochs: list[Epoch]
     quarantined: list[int]
 
+    @property
+    def numbers(self) -> list[int]:
+        """The epochs' numbers."""
+        return [epoch.epoch for epoch in self.epochs]
 
-def choose_epochs(text: str, run_id: int, there: Sequence[Epoch]) -> Chosen:
-    """Those of a run's epochs that `text` names, for a page of many.
+    @property
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Number and SHA-256 of each epoch: what identifies the networks of the selection."""
+        return [(epoch.epoch, epoch.checkpoint.sha256) for epoch in self.epochs]
 
-    A quarantined epoch is left out, and told: pages go on without it, and say so. Raises
-    InvalidValue, EpochNotFound, and EpochQuarantined where nothing is left.
+    def without(self, damaged: Mapping[int, str]) -> "EpochSelection":
+        """The selection without epochs that turned out to be damaged; `damaged` gives reasons.
+
+        Raises EpochQuarantined where no epoch is left.
+        """
+        if not damaged:
+            return self
+        usable = [epoch for epoch in self.epochs if epoch.epoch not in damaged]
+        if not usable:
+            number, reason = next(iter(damaged.items()))
+            raise EpochQuarantined(self.run_id, number, reason)
+        return EpochSelection(self.run_id, usable, sorted({*self.quarantined, *damaged}))
+
+
+def select_usable_epochs(text: str, run_id: int, available: Sequence[Epoch]) -> EpochSelection:
+    """The epochs of a run that `text` names. Quarantined ones are left out and listed.
+
+    Raises InvalidValue, EpochNotFound, and EpochQuarantined where every epoch is quarantined.
     """
-    wanted = set(select_epochs(text, run_id, len(there) - 1))
-    asked = [epoch for epoch in there if epoch.epoch in wanted]
-    sound = [epoch for epoch in asked if epoch.quarantine_reason is None]
-    if asked and not sound:
-        raise EpochQuarantined(run_id, asked[0].epoch, asked[0].quarantine_reason or "")
-    return Chosen(sound, [epoch.epoch for epoch in asked if epoch.quarantine_reason is not None])
+    numbers = set(select_epochs(text, run_id, len(available) - 1))
+    epochs = [epoch for epoch in available if epoch.epoch in numbers]
+    quarantined = {
+        epoch.epoch: epoch.quarantine_reason
+        for epoch in epochs
+        if epoch.quarantine_reason is not None
+    }
+    return EpochSelection(run_id, epochs, []).without(quarantined)
 
 
 def check_cells(rows: int, columns: Sequence[int], limit: int) -> None:
-    """Raises InvalidValue where a page would have more cells than `limit`."""
+    """Raises InvalidValue where `rows` times `columns` cells are more than `limit`."""
     cells = rows * len(columns)
     if cells > limit:
         raise InvalidValue(

@@ -1,0 +1,87 @@
+"""Loading stored checkpoints: verified on every load, and quarantined when damaged."""
+
+from contextlib import suppress
+from enum import StrEnum
+
+import structlog
+
+from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
+from service.core.models import StagedNetwork
+from service.core.spec import RunSpec
+from service.errors import CheckpointCorrupt, EpochQuarantined, StoreFull, StoreUnavailable
+from service.store import epochs, runs
+from service.store.epochs import Epoch
+from service.store.store import Store
+
+log = structlog.get_logger()
+
+
+class Damage(StrEnum):
+    """What is wrong with a stored checkpoint."""
+
+    MISSING = "missing"  # no bytes under its key
+    TRUNCATED = "truncated"  # not the length that was written
+    CORRUPT = "corrupt"  # not the bytes that were written
+    SWAPPED = "swapped"  # intact, but of another epoch, dataset or architecture
+    UNREADABLE = "unreadable"  # the bytes that were written, but not a network
+
+
+def find_damage(data: bytes | None, epoch: Epoch, spec: RunSpec) -> Damage | None:
+    """What is wrong with the bytes stored for an epoch of a run of `spec`, or None.
+
+    A checkpoint does not name its run: equal networks are equal bytes, whatever the run. Its
+    SHA-256 ties it to the epoch's row, and its header ties the row to the epoch.
+    """
+    if data is None:
+        return Damage.MISSING
+    if len(data) != epoch.checkpoint.bytes:
+        return Damage.TRUNCATED
+    if checkpoints.digest(data) != epoch.checkpoint.sha256:
+        return Damage.CORRUPT
+    try:
+        header = checkpoints.read_header(data)
+    except CheckpointCorrupt:
+        return Damage.UNREADABLE
+    return None if header == CheckpointHeader.for_epoch(spec, epoch.epoch) else Damage.SWAPPED
+
+
+def load_verified_checkpoint(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> bytes:
+    """The bytes stored for an epoch, verified. Raises EpochQuarantined if they are damaged.
+
+    `spec` is the run's; without it, the run is read from the store.
+    """
+    with store.read_session() as session:
+        spec = spec or RunSpec.model_validate(runs.get(session, epoch.run_id).spec)
+        try:
+            data = store.blobs.get(session, epoch.checkpoint.blob_key)
+        except KeyError:
+            data = None
+    damage = find_damage(data, epoch, spec)
+    if data is None or damage is not None:
+        raise quarantine_epoch(store, epoch, damage or Damage.MISSING)
+    return data
+
+
+def load_network(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> StagedNetwork:
+    """The epoch's network, in evaluation mode. Raises EpochQuarantined."""
+    data = load_verified_checkpoint(store, epoch, spec)
+    try:
+        return checkpoints.decode(data)[0]
+    except CheckpointCorrupt as error:
+        raise quarantine_epoch(store, epoch, Damage.UNREADABLE) from error
+
+
+def quarantine_epoch(store: Store, epoch: Epoch, reason: Damage) -> EpochQuarantined:
+    """Mark the epoch as quarantined; returns the error to raise.
+
+    Raises RunNotFound where the run was deleted in the meantime: then nothing is wrong.
+    """
+    # If the database takes no writes now, the next load of the checkpoint marks it.
+    with suppress(StoreUnavailable, StoreFull), store.write_session() as session:
+        if epochs.quarantine(session, epoch.run_id, epoch.epoch, reason):
+            log.error(
+                "checkpoint quarantined", run=epoch.run_id, epoch=epoch.epoch, reason=str(reason)
+            )
+        epochs.get(session, epoch.run_id, epoch.epoch)
+    return EpochQuarantined(epoch.run_id, epoch.epoch, reason)

@@ -1,0 +1,114 @@
+"""Computing maps: from resolved requests, through cached networks, to cached maps."""
+
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, explain_images
+from service.core.images import from_png
+from service.core.models import StagedNetwork
+from service.core.parallel import parallel_map
+from service.core.progress import track
+from service.core.spec import RunSpec
+from service.errors import EpochQuarantined
+from service.flows.cache import Cache
+from service.flows.checkpoints import load_network
+from service.flows.compute_permission import require_permission
+from service.flows.maps.request import MapRequest
+from service.store.epochs import Epoch
+from service.store.store import Store
+
+NETWORK_CACHE_BYTES = 256 * 2**20
+MAP_CACHE_BYTES = 128 * 2**20
+
+Column = Sequence[MapRequest]
+"""Requests of one epoch whose series differ in image and class alone; at least one."""
+
+
+class MapComputer:
+    """Computes maps. Thread-safe: threads that need the same map or network share one computation.
+
+    A call holds at most `memory_bytes` besides its result.
+    """
+
+    def __init__(self, store: Store, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.memory_bytes = memory_bytes
+        self._store = store
+        self._networks: Cache[StagedNetwork] = Cache(
+            NETWORK_CACHE_BYTES, lambda network: sum(p.nbytes for p in network.parameters())
+        )
+        self._maps: Cache[ClassMaps] = Cache(
+            MAP_CACHE_BYTES, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
+        )
+
+    @property
+    def caches(self) -> dict[str, Cache[Any]]:
+        """The caches by name, for metrics."""
+        return {"networks": self._networks, "maps": self._maps}
+
+    def network(self, epoch: Epoch, spec: RunSpec | None = None) -> StagedNetwork:
+        """The epoch's network in evaluation mode, shared. Raises EpochQuarantined."""
+        return self._networks.get_or_make(
+            epoch.checkpoint.sha256, lambda: load_network(self._store, epoch, spec)
+        )
+
+    def class_map(self, request: MapRequest) -> ClassMap:
+        """The requested map. Raises EpochQuarantined and InvalidValue."""
+        return select_map(request, self.compute([request])[0])
+
+    def compute(self, column: Column) -> list[ClassMaps]:
+        """The maps of each request, cached with those of other classes from the same pass.
+
+        Raises EpochQuarantined and InvalidValue.
+        """
+        # By key: one pass gives the maps of all classes of an image.
+        by_key: dict[Hashable, MapRequest] = {request.cache_key: request for request in column}
+        maps = self._maps.get_or_make_each(
+            list(by_key), lambda keys: self._explain([by_key[key] for key in keys])
+        )
+        return [maps[request.cache_key] for request in column]
+
+    def compute_columns(
+        self, columns: Sequence[Column]
+    ) -> Iterator[list[ClassMaps] | EpochQuarantined]:
+        """`compute` of each column in turn, several at once.
+
+        Where a checkpoint turns out to be damaged, the error stands in the place of the maps.
+        """
+        is_cached = all(request.cache_key in self._maps for column in columns for request in column)
+        if not is_cached:
+            require_permission()
+        compute_all = map if is_cached else parallel_map
+        results = compute_all(self._compute_or_error, columns)
+        for _, result in zip(track(columns), results, strict=True):
+            yield result
+
+    def _compute_or_error(self, column: Column) -> list[ClassMaps] | EpochQuarantined:
+        try:
+            return self.compute(column)
+        except EpochQuarantined as error:
+            return error
+
+    def _explain(self, column: Column) -> list[ClassMaps]:
+        """Maps by the engine: one call for all classes, and one for each separate class."""
+        require_permission()
+        by_class: dict[int | None, list[int]] = {}
+        for index, request in enumerate(column):
+            by_class.setdefault(request.separate_class, []).append(index)
+        maps: dict[int, ClassMaps] = {}
+        for class_index, indices in by_class.items():
+            series = column[indices[0]].series
+            block = explain_images(
+                self.network(column[0].epoch, series.spec),
+                [from_png(column[index].series.image.png) for index in indices],
+                series.layer,
+                series.jointly_computed_methods,
+                None if class_index is None else [class_index],
+                self.memory_bytes,
+            )
+            maps |= {index: block.select_image(i) for i, index in enumerate(indices)}
+        return [maps[index] for index in range(len(column))]
+
+
+def select_map(request: MapRequest, maps: ClassMaps) -> ClassMap:
+    """The requested map among those computed with it."""
+    return maps.class_map(request.series.method_text, 0, request.class_index)

@@ -1,0 +1,256 @@
+"""Rendered maps: single maps, strips over the epochs, and contact sheets of all probes."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from service.core.cams import DEFAULT_EPSILON
+from service.core.cams.layers import map_placement
+from service.core.cams.maps import Blank, ClassMap
+from service.core.images import from_png
+from service.core.models import Placement
+from service.core.progress import progress_slice
+from service.core.render.animation import render_animation
+from service.core.render.captions import blank_legend, sheet_title, strip_title
+from service.core.render.cells import Cell, Scale, Style
+from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
+from service.core.render.sheet import CellStyle, render_contact_sheet, render_strip
+from service.core.render.single import render_map
+from service.errors import EpochQuarantined, ImageNotFound, UnknownName
+from service.flows.cache import Cache
+from service.flows.identity import identity_of
+from service.flows.maps.compute import Column, select_map
+from service.flows.maps.deferred import Deferred, Result
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapQuery, MapRequest, MapSeries, layers_of
+from service.flows.maps.scales import ScaleName, shared_scale
+from service.flows.maps.selection import EpochSelection, check_cells
+
+RENDER_VERSION = 1
+"""Part of every picture's identity: raised when the same request would draw other pixels."""
+
+MAX_CELLS = 5_000
+COMPUTING_SHARE = 0.8
+"""Of the time that a page takes; the rest is drawing."""
+
+PICTURE_CACHE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a picture is drawn; `colormap` None takes the style's default, `size` is in pixels."""
+
+    style: Style = Style.OVERLAY
+    scale: ScaleName = ScaleName.MAP
+    colormap: str | None = None
+    size: int = 224
+
+    @property
+    def cell_style(self) -> CellStyle:
+        """With the style's default colormap filled in. Raises UnknownName."""
+        default = DIVERGING_DEFAULT if self.style is Style.SIGNED else SEQUENTIAL_DEFAULT
+        name = self.colormap or default
+        if name not in COLORMAPS:
+            raise UnknownName("colormap", name, COLORMAPS)
+        return CellStyle(self.style, name, self.size)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An encoded picture; of a single map also its peak (unscaled) and blank cause."""
+
+    content: bytes
+    peak: float | None = None
+    blank_cause: Blank | None = None
+
+
+@dataclass(frozen=True)
+class MapValues:
+    """The numbers of one map."""
+
+    request: MapRequest
+    class_map: ClassMap
+    scores: dict[str, float]  # softmax's probability by class name
+
+
+class MapPictures:
+    """Renders maps, and caches the latest pictures."""
+
+    def __init__(self, pipeline: MapPipeline) -> None:
+        self.pipeline = pipeline
+        self.cache: Cache[Result[Picture]] = Cache(
+            PICTURE_CACHE_BYTES, lambda result: len(result.value.content)
+        )
+
+    def cam(self, query: MapQuery, epoch: int, rendering: Rendering) -> Deferred[Picture]:
+        """One map as PNG."""
+        request = self.pipeline.resolver.resolve_map(query, epoch)
+        style = rendering.cell_style
+        scale = shared_scale(self.pipeline, request.series, rendering.scale)
+        identity = identity_of("cam", RENDER_VERSION, request.identity_parts, style, scale)
+
+        def make() -> Result[Picture]:
+            class_map = self.pipeline.computer.class_map(request)
+            self.pipeline.recorder.record_later(request.heatmap(class_map))
+            cell = Cell(
+                class_map,
+                scale or Scale.from_map(class_map),
+                from_png(request.series.image.png),
+                _placement(request.series),
+            )
+            content = render_map(cell, style.style, style.colormap, style.cell_pixels)
+            picture = Picture(content, class_map.peak, class_map.blank_cause())
+            return Result(identity, picture)
+
+        return Deferred(identity, make, cache=self.cache)
+
+    def cam_values(self, query: MapQuery, epoch: int) -> Deferred[MapValues]:
+        """One map's numbers, unscaled."""
+        request = self.pipeline.resolver.resolve_map(query, epoch)
+        identity = identity_of("numbers", RENDER_VERSION, request.identity_parts)
+
+        def make() -> Result[MapValues]:
+            (maps,) = self.pipeline.computer.compute([request])
+            class_map = select_map(request, maps)
+            self.pipeline.recorder.record_later(request.heatmap(class_map))
+            class_names = request.series.spec.source.class_names
+            scores = dict(zip(class_names, map(float, maps.probabilities[0]), strict=True))
+            return Result(identity, MapValues(request, class_map, scores))
+
+        return Deferred(identity, make)
+
+    def strip(
+        self, query: MapQuery, epochs: str, rendering: Rendering, file_format: str = "png"
+    ) -> Deferred[Picture]:
+        """One cell per epoch: a PNG page, or an animation (`webp`, `gif`)."""
+        series, selection = self._resolve_strip(query, epochs)
+        style = rendering.cell_style
+        scale = shared_scale(self.pipeline, series, rendering.scale)
+
+        def identify(columns: Sequence[Column], covered: EpochSelection) -> str:
+            title = _strip_title(series, covered)
+            parts = [request.identity_parts for (request,) in columns]
+            kind = f"strip.{file_format}"
+            return identity_of(kind, RENDER_VERSION, parts, style, scale, covered.numbers, title)
+
+        def draw(cells: Sequence[Sequence[Cell]], covered: EpochSelection) -> bytes:
+            (row,) = cells
+            if file_format != "png":
+                captions = [f"epoch {number}" for number in covered.numbers]
+                return render_animation(row, captions, style, file_format)
+            heads = [str(number) for number in covered.numbers]
+            return render_strip(row, heads, style, _strip_title(series, covered))
+
+        return self._defer([series], selection, [scale], identify, draw)
+
+    def strip_arrays(self, query: MapQuery, epochs: str) -> Deferred[Picture]:
+        """The strip's numbers as npz: `signed`, `maps` float32 (E, H, W), unscaled; `epochs`."""
+        series, selection = self._resolve_strip(query, epochs)
+
+        def identify(columns: Sequence[Column], covered: EpochSelection) -> str:
+            parts = [request.identity_parts for (request,) in columns]
+            return identity_of("strip.npz", RENDER_VERSION, parts, covered.quarantined)
+
+        def save(cells: Sequence[Sequence[Cell]], covered: EpochSelection) -> bytes:
+            signed = np.stack([cell.class_map.signed for cell in cells[0]])
+            file = io.BytesIO()
+            np.savez_compressed(
+                file, signed=signed, maps=np.maximum(signed, 0), epochs=np.array(covered.numbers)
+            )
+            return file.getvalue()
+
+        return self._defer([series], selection, [None], identify, save)
+
+    def sheet(self, query: MapQuery, epochs: str, rendering: Rendering) -> Deferred[Picture]:
+        """The paper's figures 6 and 7: rows are probes, columns epochs, blank cells hatched."""
+        (rows,), selection = self.pipeline.resolver.resolve_probe_series([query], epochs)
+        if not rows:
+            raise ImageNotFound("by default", "the run has no probes yet")
+        check_cells(len(rows), selection.numbers, MAX_CELLS)
+        style = rendering.cell_style
+        scales = [shared_scale(self.pipeline, series, rendering.scale) for series in rows]
+        heads = [series.class_label for series in rows]
+        first = rows[0]
+        title = sheet_title(first.run_id, first.spec.source.title, first.method, first.layer)
+
+        def identify(columns: Sequence[Column], covered: EpochSelection) -> str:
+            parts = [[request.identity_parts for request in column] for column in columns]
+            return identity_of(
+                *("sheet", RENDER_VERSION, parts, style, scales, heads, covered.numbers),
+                *(title, rendering.scale, DEFAULT_EPSILON, covered.quarantined),
+            )
+
+        def draw(cells: Sequence[Sequence[Cell]], covered: EpochSelection) -> bytes:
+            causes = [cell.blank_cause for row in cells for cell in row]
+            legend = blank_legend(causes, rendering.scale, covered.quarantined)
+            column_heads = [str(number) for number in covered.numbers]
+            return render_contact_sheet(cells, heads, column_heads, style, title, legend)
+
+        return self._defer(rows, selection, scales, identify, draw)
+
+    def _resolve_strip(self, query: MapQuery, epochs: str) -> tuple[MapSeries, EpochSelection]:
+        series, selection = self.pipeline.resolver.resolve_series(query, epochs)
+        check_cells(1, selection.numbers, MAX_CELLS)
+        return series, selection
+
+    def _defer(
+        self,
+        series: Sequence[MapSeries],
+        selection: EpochSelection,
+        scales: Sequence[Scale | None],
+        identify: Callable[[Sequence[Column], EpochSelection], str],
+        draw: Callable[[Sequence[Sequence[Cell]], EpochSelection], bytes],
+    ) -> Deferred[Picture]:
+        """A picture of all series over the selection, without epochs that turn out damaged."""
+        columns, covered = self.pipeline.resolver.at_selection(series, selection)
+        identity = identify(columns, covered)
+
+        def make() -> Result[Picture]:
+            with progress_slice(0, COMPUTING_SHARE):
+                cells, damaged = self._cells(columns, scales)
+            if not damaged:
+                return Result(identity, Picture(draw(cells, covered)), covered.quarantined)
+            drawn = covered.without(damaged)
+            drawn_columns = [c for c in columns if c[0].epoch.epoch not in damaged]
+            picture = Picture(draw(cells, drawn))
+            return Result(identify(drawn_columns, drawn), picture, drawn.quarantined)
+
+        return Deferred(identity, make, len(series) * len(columns), self.cache)
+
+    def _cells(
+        self, columns: Sequence[Column], scales: Sequence[Scale | None]
+    ) -> tuple[list[list[Cell]], dict[int, str]]:
+        """Cells by series and epoch, and the reasons of damaged epochs.
+
+        Each epoch's network is run once for all series.
+        """
+        rows: list[list[Cell]] = [[] for _ in scales]
+        images = [from_png(request.series.image.png) for request in columns[0]]
+        placement = _placement(columns[0][0].series)
+        damaged: dict[int, str] = {}
+        all_maps = self.pipeline.computer.compute_columns(columns)
+        for column, maps in zip(columns, all_maps, strict=True):
+            if isinstance(maps, EpochQuarantined):
+                damaged[maps.epoch] = maps.reason
+                continue
+            for i, (request, class_maps) in enumerate(zip(column, maps, strict=True)):
+                class_map = select_map(request, class_maps).copy()
+                scale = scales[i] or Scale.from_map(class_map)
+                rows[i].append(Cell(class_map, scale, images[i], placement))
+        return rows, damaged
+
+
+def _placement(series: MapSeries) -> Placement:
+    return map_placement(series.layer, layers_of(series.spec))
+
+
+def _strip_title(series: MapSeries, covered: EpochSelection) -> str:
+    return strip_title(
+        series.run_id,
+        series.image.reference,
+        series.class_label,
+        series.method,
+        covered.quarantined,
+    )

@@ -1,0 +1,62 @@
+"""The steps that all map flows are composed of, wired for one store."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from service.core.cams.maps import MEMORY_BYTES
+from service.core.cams.methods import PAPER_METHODS, MethodSpec
+from service.errors import EpochQuarantined
+from service.flows.maps.compute import MapComputer
+from service.flows.maps.images import ImageReader
+from service.flows.maps.predicted_classes import PredictedClasses
+from service.flows.maps.record import MapRecorder
+from service.flows.maps.request import MapSeries, layers_of
+from service.flows.maps.resolve import MapResolver
+from service.flows.maps.rows import MapRows
+from service.store.epochs import Epoch
+from service.store.predictions import Prediction
+from service.store.store import Store
+
+
+class MapPipeline:
+    """Resolver, computer and recorder of one store; threads share it. `close` ends its thread."""
+
+    def __init__(self, store: Store, data_dir: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+        self.store = store
+        self.recorder = MapRecorder(store)
+        self.images = ImageReader(store, data_dir, self.recorder)
+        self.computer = MapComputer(store, memory_bytes)
+        classes = PredictedClasses(store, self.predict)
+        self.resolver = MapResolver(store, self.images, classes)
+        self.rows = MapRows(store, self.resolver, self.computer, self.recorder)
+
+    def predict(
+        self, series: MapSeries, epochs: Sequence[Epoch]
+    ) -> tuple[list[Prediction], Mapping[int, str]]:
+        """The predictions for the series' image, computed and recorded.
+
+        With the reasons of epochs whose checkpoint turned out to be damaged.
+        """
+        # Any method and class would do: each pass gives the scores of all classes.
+        proposed = MethodSpec.parse(PAPER_METHODS[0])
+        layer = layers_of(series.spec).default_layer
+        scores = MapSeries(series.run_id, series.spec, series.image, 0, proposed, layer)
+        columns = [[scores.at_epoch(epoch, 0)] for epoch in epochs]
+        computed: list[Prediction] = []
+        damaged: dict[int, str] = {}
+        try:
+            for epoch, maps in zip(epochs, self.computer.compute_columns(columns), strict=True):
+                if isinstance(maps, EpochQuarantined):
+                    damaged[epoch.epoch] = maps.reason
+                    continue
+                reference = series.image.reference
+                computed.append(
+                    Prediction(series.run_id, epoch.epoch, reference, maps[0].probabilities[0])
+                )
+        finally:
+            self.recorder.record(computed_predictions=computed)
+        return computed, damaged
+
+    def close(self) -> None:
+        """Store what is still to be recorded."""
+        self.recorder.close()

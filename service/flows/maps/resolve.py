@@ -1,0 +1,189 @@
+"""Resolving queries: each method reads run, epochs and images in one transaction."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from service.core.cams.layers import resolve_layers
+from service.core.spec import RunSpec
+from service.errors import EpochQuarantined
+from service.flows.maps.images import ImageReader, check_reference
+from service.flows.maps.predicted_classes import PredictedClasses
+from service.flows.maps.request import (
+    MapQuery,
+    MapRequest,
+    MapSeries,
+    check_contrast,
+    find_class,
+    layers_of,
+    parse_method,
+)
+from service.flows.maps.selection import EpochSelection, select_usable_epochs
+from service.store import map_inputs
+from service.store.epochs import Epoch
+from service.store.images import StoredImage
+from service.store.store import Store
+
+
+class MapResolver:
+    """Turns queries into requests. All methods may raise RunNotFound.
+
+    What names something unknown raises EpochNotFound, ImageNotFound, UnknownName or InvalidValue;
+    a selection without a usable epoch raises EpochQuarantined.
+    """
+
+    def __init__(self, store: Store, images: ImageReader, classes: PredictedClasses) -> None:
+        self._store = store
+        self._images = images
+        self._classes = classes
+
+    def resolve_map(self, query: MapQuery, epoch: int) -> MapRequest:
+        """One map of one epoch."""
+        with self._store.read_session() as session:
+            run = map_inputs.get_run_at_epoch(session, query.run_id, epoch)
+            spec = RunSpec.model_validate(run.spec)
+            if query.image is None:
+                image = map_inputs.find_first_probe(session, query.run_id)
+            else:
+                reference = check_reference(spec.dataset, query.image)
+                image = map_inputs.find_image(session, spec.dataset, reference)
+        series = make_series(query, spec, self._images.complete(spec.dataset, image))
+        require_usable(run.epoch)
+        return self._at_epoch(series, run.epoch)
+
+    def resolve_epoch(self, run_id: int, epoch: int) -> tuple[RunSpec, Epoch]:
+        """A usable epoch and its run's spec."""
+        with self._store.read_session() as session:
+            run = map_inputs.get_run_at_epoch(session, run_id, epoch)
+        require_usable(run.epoch)
+        return RunSpec.model_validate(run.spec), run.epoch
+
+    def resolve_epochs(self, run_id: int, epochs: str = ":") -> EpochSelection:
+        """The usable epochs that a selection names."""
+        with self._store.read_session() as session:
+            map_inputs.get_spec(session, run_id)
+            available = map_inputs.list_epochs(session, run_id)
+        return select_usable_epochs(epochs, run_id, available)
+
+    def resolve_series(self, query: MapQuery, epochs: str) -> tuple[MapSeries, EpochSelection]:
+        """One image and class over a selection of epochs."""
+        (series,), selection = self.resolve_image_series([query], epochs)
+        return series, selection
+
+    def resolve_image_series(
+        self, queries: Sequence[MapQuery], epochs: str
+    ) -> tuple[list[MapSeries], EpochSelection]:
+        """One series for each of several queries for one image of one run."""
+        spec, image, selection = self._resolve_image(queries[0], epochs)
+        return [make_series(query, spec, image) for query in queries], selection
+
+    def resolve_class_series(
+        self, queries: Sequence[MapQuery], epochs: str
+    ) -> tuple[list[list[MapSeries]], EpochSelection]:
+        """For each query for one image of one run, one series for each class."""
+        spec, image, selection = self._resolve_image(queries[0], epochs)
+        by_query = [
+            [
+                make_series(replace(query, class_name=class_name), spec, image)
+                for class_name in spec.source.class_names
+            ]
+            for query in queries
+        ]
+        return by_query, selection
+
+    def resolve_probe_series(
+        self, queries: Sequence[MapQuery], epochs: str
+    ) -> tuple[list[list[MapSeries]], EpochSelection]:
+        """For each query of one run, one series for each probe, of the probe's own label."""
+        run_id = queries[0].run_id
+        with self._store.read_session() as session:
+            spec = RunSpec.model_validate(map_inputs.get_spec(session, run_id))
+            available = map_inputs.list_epochs(session, run_id)
+            probes = map_inputs.list_probes(session, run_id)
+        selection = select_usable_epochs(epochs, run_id, available)
+        return [
+            [make_series(query, spec, probe) for probe in probes] for query in queries
+        ], selection
+
+    def resolve_probes(self, queries: Sequence[MapQuery]) -> list[list[MapSeries]]:
+        """The series of `resolve_probe_series`, also of a run without epochs."""
+        with self._store.read_session() as session:
+            spec = RunSpec.model_validate(map_inputs.get_spec(session, queries[0].run_id))
+            probes = map_inputs.list_probes(session, queries[0].run_id)
+        return [[make_series(query, spec, probe) for probe in probes] for query in queries]
+
+    def probe_series_like(self, series: MapSeries) -> list[MapSeries]:
+        """The run's probes by the series' method and layer, each for its own label."""
+        with self._store.read_session() as session:
+            probes = map_inputs.list_probes(session, series.run_id)
+        return [replace(series, image=probe, class_index=probe.label) for probe in probes]
+
+    def at_selection(
+        self, series: Sequence[MapSeries], selection: EpochSelection
+    ) -> tuple[list[list[MapRequest]], EpochSelection]:
+        """The requests of all series by epoch, and the epochs that they cover.
+
+        Epochs whose checkpoint turns out to be damaged are left out. Raises InvalidValue where a
+        contrast is with the class that an epoch predicts.
+        """
+        classes: list[dict[int, int]] = []
+        damaged: dict[int, str] = {}
+        for one_series in series:
+            by_epoch, damaged_epochs = self._classes_at(one_series, selection)
+            classes.append(by_epoch)
+            damaged |= damaged_epochs
+        covered = selection.without(damaged)
+        columns = [
+            [
+                one_series.at_epoch(epoch, by_epoch[epoch.epoch])
+                for one_series, by_epoch in zip(series, classes, strict=True)
+            ]
+            for epoch in covered.epochs
+        ]
+        return columns, covered
+
+    def _resolve_image(
+        self, query: MapQuery, epochs: str
+    ) -> tuple[RunSpec, StoredImage, EpochSelection]:
+        with self._store.read_session() as session:
+            spec = RunSpec.model_validate(map_inputs.get_spec(session, query.run_id))
+            available = map_inputs.list_epochs(session, query.run_id)
+            if query.image is None:
+                image = map_inputs.find_first_probe(session, query.run_id)
+            else:
+                reference = check_reference(spec.dataset, query.image)
+                image = map_inputs.find_image(session, spec.dataset, reference)
+        selection = select_usable_epochs(epochs, query.run_id, available)
+        return spec, self._images.complete(spec.dataset, image), selection
+
+    def _classes_at(
+        self, series: MapSeries, selection: EpochSelection
+    ) -> tuple[dict[int, int], Mapping[int, str]]:
+        if series.class_index is not None:
+            return dict.fromkeys(selection.numbers, series.class_index), {}
+        classes, damaged = self._classes.of_epochs(series, selection.epochs)
+        for class_index in classes.values():
+            check_contrast(series.method, class_index)
+        return classes, damaged
+
+    def _at_epoch(self, series: MapSeries, epoch: Epoch) -> MapRequest:
+        columns, _ = self.at_selection([series], EpochSelection(series.run_id, [epoch], []))
+        return columns[0][0]
+
+
+def require_usable(epoch: Epoch) -> None:
+    """Raises EpochQuarantined for an epoch whose checkpoint is not to be used."""
+    if epoch.quarantine_reason is not None:
+        raise EpochQuarantined(epoch.run_id, epoch.epoch, epoch.quarantine_reason)
+
+
+def make_series(query: MapQuery, spec: RunSpec, image: StoredImage) -> MapSeries:
+    """A query for an image of a run of `spec`. Raises InvalidValue and UnknownName."""
+    class_names = spec.source.class_names
+    method = parse_method(query, class_names)
+    layer = resolve_layers(method.method, query.layer, layers_of(spec))
+    class_index = image.label
+    if query.class_name is not None:
+        class_index = find_class("class", query.class_name, class_names)
+    if class_index is not None:
+        check_contrast(method, class_index)
+    return MapSeries(query.run_id, spec, image, class_index, method, layer)

@@ -1,0 +1,45 @@
+"""Color scales that several maps share."""
+
+from enum import StrEnum
+
+import numpy as np
+
+from service.core.render.cells import Scale
+from service.flows.maps.pipeline import MapPipeline
+from service.flows.maps.request import MapSeries
+from service.store.heatmaps import Extremes
+
+
+class ScaleName(StrEnum):
+    """Which maps share their lowest and highest color."""
+
+    MAP = "map"  # none: equation 3, each map has its own scale
+    STRIP = "strip"  # all epochs of this image, class and method
+    RUN = "run"  # all epochs of all the run's probes, by this method; without probes as `strip`
+
+
+def shared_scale(pipeline: MapPipeline, series: MapSeries, name: ScaleName) -> Scale | None:
+    """The scale over all usable epochs so far; None where each map has its own.
+
+    Rows that are not recorded are computed. Raises EpochQuarantined where no epoch is usable.
+    """
+    if name is ScaleName.MAP:
+        return None
+    selection = pipeline.resolver.resolve_epochs(series.run_id)
+    sharing = pipeline.resolver.probe_series_like(series) if name is ScaleName.RUN else []
+    labeled = [probe for probe in sharing if probe.class_index is not None]
+    # A series whose class is predicted has another class, and so other rows, at each epoch.
+    others = [probe for probe in sharing if probe.class_index is None] if sharing else [series]
+    extremes = Extremes.concatenate(
+        pipeline.rows.extremes_of_probes(labeled, selection)[0],
+        *(Extremes.from_heatmaps(pipeline.rows.of_series(other, selection)) for other in others),
+    )
+    return _finite_scale(extremes)
+
+
+def _finite_scale(extremes: Extremes) -> Scale:
+    minima, peaks = extremes.minima, extremes.peaks
+    is_finite = np.isfinite(minima) & np.isfinite(peaks)
+    if not is_finite.any():
+        return Scale(0.0, 0.0)
+    return Scale(float(minima[is_finite].min()), float(peaks[is_finite].max()))
