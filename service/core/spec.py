@@ -66,8 +66,8 @@ class RunSpec(Parameters):
     training set if it is smaller."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Images per optimizer step."""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 0
-    """Random seed. On a CPU, the same settings and `environment` give bit-identical results,
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1, title="Random seed")] = 0
+    """On a CPU, the same settings and `environment` give bit-identical results,
     no matter how many runs train at once. On a GPU, results may differ."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of training. Weights and maps are always float32."""

@@ -61,17 +61,17 @@ def test_a_run_that_ended_is_trained_on(page: Page, service: Any) -> None:
     service.wait(run_id)
     page.goto(f"/app/runs/{run_id}")
     reel_is_drawn(page)
-    further = page.get_by_label("to epoch")
+    further = page.get_by_label("until epoch")
     expect(further).to_have_value("12")
     further.fill("5")
-    page.get_by_role("button", name="Train on").click()
+    page.get_by_role("button", name="Resume").click()
     expect(page.locator(".scrubber input")).to_have_attribute("max", "5", timeout=60_000)
     expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
     assert service.run(run_id)["epochs_total"] == 5
     # What it may be trained on to has moved with it, and is refused by the service's own words.
-    expect(page.get_by_label("to epoch")).to_have_value("15")
-    page.get_by_label("to epoch").fill("10001")
-    page.get_by_role("button", name="Train on").click()
+    expect(page.get_by_label("until epoch")).to_have_value("15")
+    page.get_by_label("until epoch").fill("10001")
+    page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("alert")).to_contain_text(re.compile("10000|10,000"))
 
 

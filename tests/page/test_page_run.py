@@ -164,7 +164,7 @@ def test_method_scale_style_and_colours_change_the_picture_without_a_request(
     seen = {canvas_bytes(page, REEL)}
     for name, value in (
         ("Style", "heatmap"),
-        ("Colours", "cividis"),
+        ("Colormap", "cividis"),
         ("Scale", "strip"),
         ("Scale", "run"),
         ("Style", "signed"),
@@ -181,7 +181,7 @@ def test_method_scale_style_and_colours_change_the_picture_without_a_request(
 def test_the_recommended_method_and_another_target_can_be_chosen(page: Page, run_id: int) -> None:
     open_run(page, run_id)
     choice(page, "Method A").select_option("layer-integrated-gradients")
-    choice(page, "explaining").select_option("margin")
+    choice(page, "Target").select_option("margin")
     reel_is_drawn(page)
     title = page.locator(".large figcaption b").first
     expect(title).to_have_text("layer-integrated-gradients/margin")
@@ -191,7 +191,7 @@ def test_rows_can_be_the_classes_of_one_image(page: Page, run_id: int) -> None:
     open_run(page, run_id)
     page.locator(".reel-label").nth(4).click()
     choice(page, "Rows").select_option("classes")
-    expect(page.get_by_text("every class of")).to_be_visible()
+    expect(page.get_by_text("all classes of")).to_be_visible()
     expect(page.locator(".reel-label")).to_have_count(20)
     expect(page.locator(".reel-label").first).to_contain_text("class 0")
 
@@ -214,7 +214,7 @@ def no_image(tmp_path: Path) -> Path:
 
 def own_image_field(page: Page) -> Locator:
     """Where an own image is chosen; it is closed at first."""
-    page.get_by_text("Your own image").click()
+    page.get_by_text("Use your own image").click()
     return page.get_by_label("PNG or JPEG")
 
 
@@ -225,10 +225,10 @@ def test_what_each_class_finds_in_an_own_image_is_seen(
     file = own_image_field(page)
     file.set_input_files(no_image)
     expect(page.get_by_role("alert")).to_contain_text("415")
-    page.get_by_label("swap black and white").check()
+    page.get_by_label("invert colors").check()
     file.set_input_files(own_image)
     expect(choice(page, "Rows")).to_have_value("classes")
-    expect(page.get_by_role("heading", name="every class of your image")).to_be_visible()
+    expect(page.get_by_role("heading", name="all classes of your image")).to_be_visible()
     expect(page.get_by_role("alert")).to_have_count(0)
     expect(page).to_have_url(re.compile(r"image=upload:"))
     reference = parse_qs(urlsplit(page.url).query)["image"][0]
@@ -236,7 +236,7 @@ def test_what_each_class_finds_in_an_own_image_is_seen(
     seen = page.locator(".reel-label[aria-pressed=true]")
     expect(seen).to_have_attribute("title", re.compile(f"class {told['class_name']},"))
     expect(page.locator(".scores .best")).to_have_count(1)
-    expect(page.locator(".scores")).to_contain_text(f"Taken for {told['class_name']}")
+    expect(page.locator(".scores")).to_contain_text(f"Predicted {told['class_name']}")
     reel_is_drawn(page)
     choice(page, "Rows").select_option("probes")
     expect(page.locator(".large figcaption").last).to_have_text(re.compile("Input test:"))
@@ -250,13 +250,13 @@ def test_of_own_images_only_the_last_chosen_counts(
     page.route("**/images?*", lambda route: route.continue_() if held else held.append(route))
     file = own_image_field(page)
     file.set_input_files(no_image)
-    expect(page.get_by_text("Sending…")).to_be_visible()
+    expect(page.get_by_text("Uploading…")).to_be_visible()
     file.set_input_files(own_image)
     expect(choice(page, "Rows")).to_have_value("classes")
     held[0].continue_()
     page.wait_for_timeout(500)  # long enough for the refusal, if anybody still waited for it
     expect(page.get_by_role("alert")).to_have_count(0)
-    expect(page.get_by_text("Sending…")).to_have_count(0)
+    expect(page.get_by_text("Uploading…")).to_have_count(0)
 
 
 def test_blank_cells_are_hatched_and_say_why(page: Page, run_id: int, http: httpx.Client) -> None:
@@ -303,10 +303,10 @@ def test_values_are_told_in_map_coordinates(page: Page, run_id: int, http: httpx
 
 def test_zoom_says_what_is_left_out_and_shows_all(page: Page, run_id: int) -> None:
     open_run(page, run_id, "?step=5&cell=32")
-    expect(page.locator(".reel-head")).to_contain_text(f"one epoch in 5: 4 of {EPOCHS + 1} shown")
+    expect(page.locator(".reel-head")).to_contain_text(f"every 5th epoch (4 of {EPOCHS + 1})")
     for _ in range(2):
         page.get_by_role("button", name="Zoom in").click()
-    expect(page.locator(".reel-head")).to_contain_text(f"all {EPOCHS + 1} epochs")
+    expect(page.locator(".reel-head")).to_contain_text(f"Showing all {EPOCHS + 1} epochs")
     page.get_by_role("button", name="Fit").click()
     expect(page).not_to_have_url(re.compile("step="))
 
@@ -336,11 +336,11 @@ def test_a_run_of_hundreds_of_epochs_is_sampled_and_shows_its_columns(
     lengthened(service.state_dir / "camreel.db", run_id, 450)
     open_run(page, run_id)  # the first column is drawn, far from the epoch under the scrubber
     head = page.locator(".reel-head")
-    expect(head).to_contain_text(re.compile(r"one epoch in 20: \d\d of 451 shown"))
+    expect(head).to_contain_text(re.compile(r"every 20th epoch \(\d\d of 451\)"))
     page.get_by_role("button", name="Zoom out").click()
-    expect(head).to_contain_text("one epoch in 20")  # further out than all would show less
+    expect(head).to_contain_text("every 20th epoch")  # further out than all would show less
     page.get_by_role("button", name="Zoom in").click()
-    expect(head).to_contain_text("one epoch in 10: 46 of 451 shown")
+    expect(head).to_contain_text("every 10th epoch (46 of 451)")
     page.locator(".scrubber input").fill("100")
     reel_is_drawn(page)
     epoch_is_shown(page, 100)
@@ -351,9 +351,9 @@ def test_a_link_restores_the_exact_view(page: Page, run_id: int) -> None:
     open_run(page, run_id)
     choice(page, "Style").select_option("heatmap")
     choice(page, "Scale").select_option("run")
-    choice(page, "Colours").select_option("magma")
+    choice(page, "Colormap").select_option("magma")
     choice(page, "Method A").select_option("hires-cam")
-    choice(page, "explaining").select_option("centered")
+    choice(page, "Target").select_option("centered")
     page.locator(".scrubber input").fill("6")
     page.locator(".reel-label").nth(7).click()
     reel_is_drawn(page)
@@ -365,7 +365,7 @@ def test_a_link_restores_the_exact_view(page: Page, run_id: int) -> None:
     reel_is_drawn(page)
     epoch_is_shown(page, 6)
     eventually(page, lambda: canvas_bytes(page, LARGE) == picture)
-    expect(choice(page, "Colours")).to_have_value("magma")
+    expect(choice(page, "Colormap")).to_have_value("magma")
 
 
 def test_everything_goes_by_keyboard(page: Page, run_id: int) -> None:
@@ -394,12 +394,12 @@ def test_everything_goes_by_keyboard(page: Page, run_id: int) -> None:
     press("g")
     expect(choice(page, "Scale")).to_have_value("strip")
     press("c")
-    expect(choice(page, "Colours")).to_have_value("cividis")
+    expect(choice(page, "Colormap")).to_have_value("cividis")
     press("r")
     expect(choice(page, "Rows")).to_have_value("classes")
     press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
-    page.get_by_role("checkbox", name="Keys of one character").uncheck()
+    page.get_by_role("checkbox", name="Enable single-key shortcuts").uncheck()
     press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     press("s")
@@ -468,7 +468,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 def test_every_export_opens(page: Page, run_id: int, tmp_path: Path) -> None:
     open_run(page, run_id, "?epoch=5")
-    page.get_by_text("Take away").click()
+    page.get_by_text("Export").click()
     sheet = Image.open(download(page, "Sheet of all probes", tmp_path))
     assert sheet.format == "PNG"
     assert sheet.width > 48 * EPOCHS
@@ -495,7 +495,7 @@ def test_every_export_opens(page: Page, run_id: int, tmp_path: Path) -> None:
 def test_the_link_is_copied(page: Page, run_id: int) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     open_run(page, run_id, "?epoch=4")
-    page.get_by_text("Take away").click()
+    page.get_by_text("Export").click()
     page.get_by_role("button", name="Copy link").click()
     expect(page.get_by_role("button", name="Copied")).to_be_visible()
     assert "epoch=4" in page.evaluate("navigator.clipboard.readText()")
@@ -517,10 +517,10 @@ def test_two_runs_under_one_scrubber(page: Page, run_id: int, finished: dict[str
     before = canvas_bytes(page, REEL)
     choice(page, "Scale").select_option("run")
     changed_canvas(page, REEL, before)
-    choice(page, "Aligned by").select_option("images")
+    choice(page, "Align by").select_option("images")
     expect(page.locator(".scrubber output")).to_contain_text("1,000 images seen")
     page.go_back()
-    expect(page.get_by_text("Choose two to six runs")).to_be_visible()
+    expect(page.get_by_text("Select two to six runs")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="watched")).to_be_visible()
 
@@ -529,7 +529,7 @@ def test_what_is_wrong_is_said(page: Page, run_id: int) -> None:
     page.goto("/app/runs/999999")
     expect(page.get_by_role("alert")).to_contain_text("404")
     page.goto("/app/nowhere")
-    expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
     page.goto(f"/app/runs/{run_id}?a=no-such-method")
     expect(page.get_by_role("alert").first).to_contain_text("no such method")
 

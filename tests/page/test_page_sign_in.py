@@ -19,18 +19,18 @@ def test_the_page_signs_in_with_a_token_changes_things_and_signs_out(
     expect(page.get_by_role("button", name="Sign in")).to_be_disabled()
     page.get_by_label("Token").fill("camreel_guess")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("alert")).to_contain_text("no token of this service")
+    expect(page.get_by_role("alert")).to_contain_text("Invalid, expired or revoked token")
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
+    expect(page.get_by_text("saves a checkpoint of every epoch")).to_be_visible()
     # No script of any page reads what signs it in.
     assert page.evaluate("document.cookie") == ""
     kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     assert token not in kept
     # A reload stays signed in, and may change things.
     page.reload()
-    page.get_by_role("button", name="Start the paper's run").click()
-    expect(page.get_by_role("heading", name="The paper's run")).to_be_visible()
+    page.get_by_role("button", name="Start the paper's experiment").click()
+    expect(page.get_by_role("heading", name="The paper's experiment")).to_be_visible()
     page.on("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".status").first).to_have_text("cancelled", timeout=60_000)

@@ -16,10 +16,10 @@ def test_an_empty_service_explains_itself_and_starts_the_papers_run(
     service = new_service()
     page = context.new_page()
     page.goto(f"{service.http.base_url}/app")
-    expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
-    page.get_by_role("button", name="Start the paper's run").dblclick()
+    expect(page.get_by_text("saves a checkpoint of every epoch")).to_be_visible()
+    page.get_by_role("button", name="Start the paper's experiment").dblclick()
     expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
-    expect(page.get_by_role("heading", name="The paper's run")).to_be_visible()
+    expect(page.get_by_role("heading", name="The paper's experiment")).to_be_visible()
     (run,) = service.http.get("/runs").json()["items"]
     assert run["spec"]["architecture"]["hidden_activation"] == "sigmoid"
     assert run["epochs_total"] == 100
@@ -42,7 +42,7 @@ def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: 
     page.get_by_label("Dataset").select_option("digits")
     page.get_by_label("Hidden activation").select_option("relu")
     expect(page.get_by_label("Channels")).to_have_value("32, 64")
-    page.get_by_role("button", name="Start the run").click()
+    page.get_by_role("button", name="Start run").click()
     expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
     number = int(page.url.split("/")[-1].split("?")[0])
     # Columns appear, the scrubber follows.
@@ -67,7 +67,7 @@ def test_the_form_names_what_is_wrong(page: Page) -> None:
     page.get_by_label("Epochs", exact=True).fill("0")
     page.get_by_label("Kernel size").fill("4")
     page.get_by_label("Batch size").fill("many")
-    page.get_by_role("button", name="Start the run").click()
+    page.get_by_role("button", name="Start run").click()
     for label in ("Epochs", "Kernel size", "Batch size"):
         expect(page.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
     expect(page.locator("#epochs-note")).to_contain_text("greater than or equal to 1")
@@ -78,9 +78,9 @@ def test_the_form_names_what_is_wrong(page: Page) -> None:
 
 def test_a_run_can_be_asked_again(page: Page, watched: dict[str, Any]) -> None:
     page.goto(f"/app/runs/{watched['id']}")
-    page.get_by_role("link", name="Run again").click()
+    page.get_by_role("link", name="Duplicate").click()
     expect(page.get_by_label("Epochs", exact=True)).to_have_value(str(watched["epochs_total"]))
-    expect(page.get_by_label("Seed")).to_have_value("1")
+    expect(page.get_by_label("Random seed")).to_have_value("1")
 
 
 def test_runs_are_found_and_picked_for_comparison(
@@ -90,17 +90,17 @@ def test_runs_are_found_and_picked_for_comparison(
     row = page.locator(".runs tbody tr", has_text="watched")
     expect(row.locator(".sparkline")).to_be_visible()
     expect(row.locator(".blank-share")).to_have_count(2)
-    page.get_by_label("Search names").fill("watch")
+    page.get_by_label("Search by name").fill("watch")
     expect(page.locator(".runs tbody tr")).to_have_count(1)
-    page.get_by_label("Search names").fill("")
+    page.get_by_label("Search by name").fill("")
     expect(page.locator(".runs tbody tr", has_text="shared")).to_be_visible()
     row.get_by_role("button", name="paper").click()
     expect(page).to_have_url(re.compile("tag=paper"))
     expect(page.locator(".runs tbody tr", has_text="shared")).to_have_count(0)
-    page.get_by_role("button", name=re.compile("without the tag paper")).click()
-    page.get_by_label("Pick watched for comparison").check()
-    expect(page.get_by_text("Pick another")).to_be_visible()
-    page.get_by_label("Pick shared for comparison").check()
+    page.get_by_role("button", name=re.compile("filter on the tag paper")).click()
+    page.get_by_label("Select watched for comparison").check()
+    expect(page.get_by_text("Select another run")).to_be_visible()
+    page.get_by_label("Select shared for comparison").check()
     page.get_by_role("link", name="Compare").click()
     expect(page).to_have_url(re.compile(r"compare\?runs=\d+,\d+"))
     page.go_back()
@@ -126,8 +126,8 @@ def test_a_service_that_stops_answering_is_said(
     service = new_service()
     page = context.new_page()
     page.goto(f"{service.http.base_url}/app")
-    expect(page.get_by_text("keeps the network of every epoch")).to_be_visible()
+    expect(page.get_by_text("saves a checkpoint of every epoch")).to_be_visible()
     service.stop()
-    expect(page.get_by_role("alert")).to_contain_text("does not answer", timeout=20_000)
+    expect(page.get_by_role("alert")).to_contain_text("not responding", timeout=20_000)
     expect(page.get_by_role("button", name="Try again")).to_be_visible()
     page.close()

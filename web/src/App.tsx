@@ -71,6 +71,6 @@ function Page() {
     case "new": return <NewRun />;
     case "run": return <RunPage key={at.id} id={at.id} />;
     case "compare": return <ComparePage key={at.ids.join()} ids={at.ids} />;
-    case "unknown": return <main id="content"><h1>{t("unknown.title")}</h1><p><Link to="">{t("unknown.back")}</Link></p></main>;
+    case "unknown": return <main id="content"><h1>{t("notFound.title")}</h1><p><Link to="">{t("notFound.back")}</Link></p></main>;
   }
 }

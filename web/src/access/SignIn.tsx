@@ -20,14 +20,14 @@ export function SignIn() {
   return (
     <main class="sign-in" id="content">
       <h1>{t("access.title")}</h1>
-      <p class="muted">{t("access.what")}</p>
+      <p class="muted">{t("access.intro")}</p>
       <form onSubmit={send}>
         <div class="field">
           <label for="token">{t("access.token")}</label>
           <input id="token" type="password" autocomplete="off" required maxLength={256} value={token.value}
             aria-invalid={wrong} onInput={(event) => (token.value = event.currentTarget.value)} />
         </div>
-        {wrong && <p class="error" role="alert">{t("access.wrong")}</p>}
+        {wrong && <p class="error" role="alert">{t("access.invalid")}</p>}
         {failure.value && !wrong && <Failure error={failure.value} />}
         <button type="submit" class="primary" disabled={going.value || !token.value.trim()}>{t("access.signIn")}</button>
       </form>

@@ -28,7 +28,7 @@ const KEYS: [string[], keyof Texts][] = [
   [["R"], "keys.rows"],
   [["S"], "keys.style"],
   [["G"], "keys.scale"],
-  [["C"], "keys.colours"],
+  [["C"], "keys.colormap"],
   [["+", "−", "0"], "keys.zoom"],
   [["L"], "keys.follow"],
   [["D"], "keys.theme"],
@@ -67,7 +67,7 @@ export function Help() {
           <p>{t("keys.more")}</p>
           <label class="letters">
             <input type="checkbox" checked={lettersOn.value} onChange={(event) => allowLetters(event.currentTarget.checked)} />
-            {t("keys.letters")}
+            {t("keys.single")}
           </label>
           <button type="button" autofocus onClick={() => (helpOpen.value = false)}>{t("close")}</button>
         </>

@@ -35,10 +35,10 @@ export function LargeView({ dataset, image, shots }: Props) {
         <MapPicture key={index} index={index} dataset={dataset} image={image} shots={shots} />
       ))}
       <figure>
-        <Picture of={[image]} draw={(size) => (image.value && !isComing(dataset, image.value) ? imagePixels(dataset, image.value, size) : null)} label={t("large.input")} />
-        <figcaption>{t("large.input")} <code>{imageName(image.value)}</code></figcaption>
+        <Picture of={[image]} draw={(size) => (image.value && !isComing(dataset, image.value) ? imagePixels(dataset, image.value, size) : null)} label={t("preview.input")} />
+        <figcaption>{t("preview.input")} <code>{imageName(image.value)}</code></figcaption>
       </figure>
-      <p class="note">{t("large.point")}</p>
+      <p class="note">{t("preview.hint")}</p>
     </div>
   );
 }
@@ -113,7 +113,7 @@ function position(event: PointerEvent, geometry: Geometry): { i: number; j: numb
 
 function told(cell: MapCell, geometry: Geometry, { i, j }: { i: number; j: number }): string {
   if (cell.blank === "not-finite") return summary(cell);
-  return t("large.value", { i, j, value: significant(valueAt(cell, geometry.width, i, j)) });
+  return t("preview.value", { i, j, value: significant(valueAt(cell, geometry.width, i, j)) });
 }
 
 export function summary(cell: MapCell | null): string {

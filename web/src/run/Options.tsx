@@ -35,12 +35,12 @@ export function Options({ view, onZoom, pair }: Props) {
         choices={SCALES.map((s) => [s, t(`scale.${s}`)])} onChange={(v) => (view.scale.value = v)}
       />
       <label>
-        <span>{t("options.colours")}</span>
+        <span>{t("options.colormap")}</span>
         <select value={view.colormap.value} disabled={view.style.value === "signed"} onChange={(event) => (view.colormap.value = event.currentTarget.value)}>
-          <optgroup label={t("options.colours.safe")}>
+          <optgroup label={t("options.colormap.safe")}>
             {colours.filter((c) => SAFE.includes(c.name)).map((c) => <option value={c.name} title={c.description}>{c.name}</option>)}
           </optgroup>
-          <optgroup label={t("options.colours.other")}>
+          <optgroup label={t("options.colormap.other")}>
             {colours.filter((c) => c.kind === "sequential" && !SAFE.includes(c.name))
               .map((c) => <option value={c.name} title={c.description}>{c.name}</option>)}
           </optgroup>

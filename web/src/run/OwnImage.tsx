@@ -38,11 +38,11 @@ export function OwnImage({ dataset, onTaken }: Props) {
     }
   };
   return (
-    <Details class="own-image" summary={t("own.title")}>
+    <Details class="own-image" summary={t("upload.title")}>
       {() => (
         <>
           <label>
-            <span>{t("own.file")}</span>
+            <span>{t("upload.file")}</span>
             <input
               type="file" accept="image/png,image/jpeg"
               onChange={(event) => {
@@ -59,10 +59,10 @@ export function OwnImage({ dataset, onTaken }: Props) {
                 void send();
               }}
             />
-            <span>{t("own.invert")}</span>
+            <span>{t("upload.invert")}</span>
           </label>
-          <p class="note">{t("own.note")}</p>
-          {sending.value && <Loading what={t("own.sending")} />}
+          <p class="note">{t("upload.note")}</p>
+          {sending.value && <Loading what={t("upload.sending")} />}
           {failure.value && <Failure error={failure.value} />}
         </>
       )}

@@ -17,7 +17,7 @@ import { Link } from "../parts/Link";
 import { Progress, runName, StatusBadge } from "../parts/StatusBadge";
 import { useDeed } from "../parts/useDeed";
 import { go } from "../route";
-import { moment, percent, t } from "../text";
+import { moment, ordinal, percent, t } from "../text";
 import { chartsOf, Curves } from "./Curves";
 import { followBlanks, followRun, isGone } from "./following";
 import { imageName } from "./imageName";
@@ -70,7 +70,7 @@ export function RunPage({ id }: { id: number }) {
           <Options view={view} onZoom={model.zoom} pair />
           <div class="stage">
             <ReelSection model={model} />
-            <aside class="side" aria-label={t("large.title")}>
+            <aside class="side" aria-label={t("preview.title")}>
               <LargeView dataset={run.spec.dataset} image={state.image} shots={model.shots} />
               <Scores scores={model.scores} image={state.image} epoch={state.epoch} />
               <OwnImage dataset={run.spec.dataset} onTaken={model.lookAt} />
@@ -328,7 +328,7 @@ function ReelSection({ model }: { model: Model }) {
       <div class="reel-head">
         <h2>{shown}</h2>
         <span class="muted">
-          {step > 1 ? t("reel.sampled", { step, shown: columns.value.epochs.length, total: state.last.value + 1 }) : t("reel.all", { total: state.last.value + 1 })}
+          {step > 1 ? t("reel.sampled", { step, ordinal: ordinal(step), shown: columns.value.epochs.length, total: state.last.value + 1 }) : t("reel.all", { total: state.last.value + 1 })}
         </span>
         <Legend view={view} />
       </div>
@@ -336,7 +336,7 @@ function ReelSection({ model }: { model: Model }) {
       {!failure && !reel.value?.rows.length && <Loading what={t("reel.loading")} />}
       <ReelCanvas
         lines={model.lines} columns={columns} size={size} cursor={model.cursor} selected={model.selected} version={model.version}
-        onPick={model.pick} onRoom={(room) => (model.room.value = room)} label={t("reel.described", { shown })}
+        onPick={model.pick} onRoom={(room) => (model.room.value = room)} label={t("reel.described", { title: shown })}
       />
     </section>
   );
@@ -384,13 +384,13 @@ function RunHead({ run, model }: { run: Run; model: Model }) {
         {live && <Progress run={run} seen={following.progress.value?.images_seen} />}
       </div>
       <div class="deeds">
-        <Link to={`/new?from=${run.id}`} class="button">{t("run.again")}</Link>
+        <Link to={`/new?from=${run.id}`} class="button">{t("run.duplicate")}</Link>
         <Link to={`/compare?runs=${run.id}`} class="button">{t("run.compare")}</Link>
         {live && <button type="button" onClick={() => deed.act(() => postJson(`/runs/${run.id}/cancel`))}>{t("run.cancel")}</button>}
         {!live && (
           <>
             <TrainOn key={run.finished_at} run={run} deed={deed} onResumed={following.refresh} />
-            <button type="button" class="danger" onClick={() => confirm(t("run.delete.sure", { name: runName(run) })) && deed.act(async () => {
+            <button type="button" class="danger" onClick={() => confirm(t("run.delete.confirm", { name: runName(run) })) && deed.act(async () => {
               await remove(`/runs/${run.id}`);
               go("");
             })}>{t("run.delete")}</button>
@@ -404,7 +404,7 @@ function RunHead({ run, model }: { run: Run; model: Model }) {
 
 function Facts({ run }: { run: Run }) {
   return (
-    <Details class="facts" summary={t("run.facts")}>
+    <Details class="facts" summary={t("run.settings")}>
       {() => (
         <>
           <p class="muted">
@@ -422,6 +422,6 @@ function spoken(model: Model): string {
   const shots = model.shots.value.slice(0, -1); // the last one is another picture of one of them
   const row = model.selectedRow.value;
   if (!row) return "";
-  const told = shots.map(({ title, cell }) => `${title}: ${cell ? (cell.blank === "none" ? t("spoken.shown") : t(`blank.${cell.blank}`)) : ""}`);
+  const told = shots.map(({ title, cell }) => `${title}: ${cell ? (cell.blank === "none" ? t("blank.none") : t(`blank.${cell.blank}`)) : ""}`);
   return `${t("scrubber.at", { epoch: model.state.epoch.value })}, ${imageName(row.image)}, ${t("row.class", { name: row.class_name })}. ${told.join(". ")}`;
 }

@@ -30,7 +30,14 @@ export function Scores({ scores: { classes, label, at }, image, epoch }: Props) 
           })}
         </tbody>
       </table>
-      <p class="muted">{best < 0 ? "" : best === label.value ? t("scores.right") : t("scores.wrong", { name: classes.value[best]! })}</p>
+      <p class="muted">{best < 0 ? "" : prediction(classes.value, best, label.value)}</p>
     </section>
   );
+}
+
+/** `Correct`, or the predicted class beside the true one, which an uploaded image does not have. */
+function prediction(classes: string[], predicted: number, label: number | null): string {
+  const name = classes[predicted]!;
+  if (label === null) return t("scores.predicted", { name });
+  return predicted === label ? t("scores.correct") : t("scores.incorrect", { name, label: classes[label]! });
 }

@@ -29,7 +29,7 @@ export function TakeAway({ runId, view, row }: Props) {
     setTimeout(() => (copied.value = false), 2000);
   };
   return (
-    <Details class="take-away" summary={t("take.title")}>
+    <Details class="take-away" summary={t("export.title")}>
       {() => (
         <div class="take-list">
           {[...new Set(methods)].map((text) => {
@@ -38,20 +38,20 @@ export function TakeAway({ runId, view, row }: Props) {
             return (
               <section>
                 <h3>{text}</h3>
-                <a href={address(`${run}/sheet`, { ...which, ...drawn })} download={`run-${runId}-${slug(text)}-sheet.png`}>{t("take.sheet")}</a>
-                <a href={address(`${run}/strip`, strip)} download={`run-${runId}-${slug(text)}-strip.png`}>{t("take.strip")}</a>
-                <a href={address(`${run}/strip.webp`, strip)} download={`run-${runId}-${slug(text)}.webp`}>{t("take.webp")}</a>
-                <a href={address(`${run}/strip.gif`, strip)} download={`run-${runId}-${slug(text)}.gif`}>{t("take.gif")}</a>
-                <a href={address(`${run}/strip.npz`, { ...which, ...of })} download={`run-${runId}-${slug(text)}.npz`}>{t("take.npz")}</a>
+                <a href={address(`${run}/sheet`, { ...which, ...drawn })} download={`run-${runId}-${slug(text)}-sheet.png`}>{t("export.sheet")}</a>
+                <a href={address(`${run}/strip`, strip)} download={`run-${runId}-${slug(text)}-strip.png`}>{t("export.strip")}</a>
+                <a href={address(`${run}/strip.webp`, strip)} download={`run-${runId}-${slug(text)}.webp`}>{t("export.webp")}</a>
+                <a href={address(`${run}/strip.gif`, strip)} download={`run-${runId}-${slug(text)}.gif`}>{t("export.gif")}</a>
+                <a href={address(`${run}/strip.npz`, { ...which, ...of })} download={`run-${runId}-${slug(text)}.npz`}>{t("export.npz")}</a>
               </section>
             );
           })}
           <section>
-            <h3>{t("take.run")}</h3>
-            <a href={address(`${run}/epochs.csv`)} download={`run-${runId}-epochs.csv`}>{t("take.metrics")}</a>
-            <a href={address(`${run}/blanks.csv`, { method: methods })} download={`run-${runId}-blanks.csv`}>{t("take.blanks")}</a>
-            <a href={address(`${run}/report.html`, { method: methods })} download={`run-${runId}-report.html`}>{t("take.report")}</a>
-            <button type="button" onClick={copy}>{copied.value ? t("take.copied") : t("take.link")}</button>
+            <h3>{t("export.run")}</h3>
+            <a href={address(`${run}/epochs.csv`)} download={`run-${runId}-epochs.csv`}>{t("export.metrics")}</a>
+            <a href={address(`${run}/blanks.csv`, { method: methods })} download={`run-${runId}-blanks.csv`}>{t("export.blanks")}</a>
+            <a href={address(`${run}/report.html`, { method: methods })} download={`run-${runId}-report.html`}>{t("export.report")}</a>
+            <button type="button" onClick={copy}>{copied.value ? t("export.copied") : t("export.link")}</button>
           </section>
         </div>
       )}

@@ -20,9 +20,9 @@ export function TrainOn({ run, deed, onResumed }: { run: Run; deed: Deed; onResu
   };
   return (
     <form class="train-on" onSubmit={send}>
-      <button type="submit">{t("run.trainOn")}</button>
+      <button type="submit">{t("run.resume")}</button>
       <label>
-        <span>{t("run.trainOn.to")}</span>{" "}
+        <span>{t("run.resume.until")}</span>{" "}
         <input type="number" min={done + 1} step={1} required value={total.value} onInput={(event) => (total.value = event.currentTarget.value)} />
       </label>
     </form>

@@ -79,7 +79,7 @@ export function NewRun() {
       <p class="muted">{from ? t("new.prefilledFrom", { id: from }) : t("new.prefilled")}</p>
       <form onSubmit={send} noValidate>
         <fieldset>
-          <legend>{t("new.what")}</legend>
+          <legend>{t("new.general")}</legend>
           <Fields schemas={pick(OWN)} prefix="" {...shared} />
           <Field name="dataset" schema={schemas["dataset"]!} {...shared} />
           {dataset && <p class="note">{dataset.title}: {dataset.description} ({dataset.license})</p>}
@@ -90,7 +90,7 @@ export function NewRun() {
           <Fields schemas={architecture.parameters.properties!} prefix="architecture." {...shared} />
         </fieldset>
         <fieldset>
-          <legend>{t("new.learning")}</legend>
+          <legend>{t("new.training")}</legend>
           <Fields schemas={pick(LEARNING)} prefix="" {...shared} />
           <div class="field">
             <label for="optimizer">{t("new.optimizer")}</label>
@@ -110,7 +110,7 @@ export function NewRun() {
           <Fields schemas={schemas["probes"]!.properties!} prefix="probes." {...shared} />
         </fieldset>
         {deed.failure.value && <Failure error={deed.failure.value} />}
-        <button type="submit" class="primary" aria-disabled={deed.going.value}>{t("new.send")}</button>
+        <button type="submit" class="primary" aria-disabled={deed.going.value}>{t("new.submit")}</button>
       </form>
     </main>
   );

@@ -2,7 +2,7 @@
 
 import type { FieldError, Json, Schema } from "../api/types";
 import { t } from "../text";
-import { fieldName, fieldSentence } from "../text/fields";
+import { fieldLabel, fieldDescription } from "../text/fields";
 
 export type Draft = Record<string, string>;
 
@@ -23,7 +23,7 @@ export function Fields({ schemas, prefix, ...shared }: Shared & { schemas: Recor
 
 export function Field({ name, schema, draft, errors, onChange }: Shared & { name: string; schema: Schema }) {
   const error = errors.find((one) => one.field === name || one.field.startsWith(`${name}.`));
-  const told = [fieldSentence(name, schema), bounds(schema)].filter(Boolean).join(" ");
+  const told = [fieldDescription(name, schema), bounds(schema)].filter(Boolean).join(" ");
   const common = {
     id: name,
     "aria-describedby": `${name}-note`,
@@ -31,7 +31,7 @@ export function Field({ name, schema, draft, errors, onChange }: Shared & { name
   };
   return (
     <div class="field">
-      <label for={name}>{fieldName(name, schema)}</label>
+      <label for={name}>{fieldLabel(name, schema)}</label>
       {schema.enum ? (
         <select {...common} value={draft[name]} onChange={(event) => onChange(name, event.currentTarget.value)}>
           {schema.enum.map((value) => <option value={String(value)}>{String(value)}</option>)}

@@ -108,10 +108,10 @@ export function StartPage() {
           <Filters search={search} status={status} tag={tag} />
           {picked.value.length > 0 && (
             <p class="picked" role="status">
-              {t("start.picked", { count: picked.value.length })}{" "}
+              {t("start.selected", { count: picked.value.length })}{" "}
               {picked.value.length > 1
                 ? <Link to={`/compare?runs=${picked.value.join(",")}`} class="button primary">{t("start.compare")}</Link>
-                : t("start.pickMore")}
+                : t("start.selectMore")}
             </p>
           )}
           {found.value && <RunTable runs={found.value.items} picked={picked.value} onPick={(id) => {
@@ -173,7 +173,7 @@ function RunTable({ runs, picked, onPick }: { runs: Run[]; picked: number[]; onP
           {runs.map((run) => (
             <tr key={run.id}>
               <td>
-                <input type="checkbox" checked={picked.includes(run.id)} onChange={() => onPick(run.id)} aria-label={t("start.pick", { name: runName(run) })} />
+                <input type="checkbox" checked={picked.includes(run.id)} onChange={() => onPick(run.id)} aria-label={t("start.select", { name: runName(run) })} />
               </td>
               <th scope="row">
                 <Link to={`/runs/${run.id}`}>{runName(run)}</Link>
@@ -217,12 +217,12 @@ function Empty() {
   const begin = (spec: object) => act(async () => go(`/runs/${(await postJson<Run>("/runs", spec)).id}`));
   return (
     <section class="empty">
-      <p>{t("empty.what")}</p>
-      <p>{t("empty.paper")}</p>
+      <p>{t("welcome.camreel")}</p>
+      <p>{t("welcome.paper")}</p>
       <div class="deeds">
-        <button type="button" class="primary" onClick={() => begin({ name: t("empty.name"), tags: ["paper"] })}>{t("empty.start")}</button>
-        <button type="button" onClick={() => begin({ name: t("empty.digits.name"), dataset: "digits", epochs: 20 })}>{t("empty.digits")}</button>
-        <Link to="/new" class="button">{t("empty.form")}</Link>
+        <button type="button" class="primary" onClick={() => begin({ name: t("welcome.name"), tags: ["paper"] })}>{t("welcome.start")}</button>
+        <button type="button" onClick={() => begin({ name: t("welcome.demo.name"), dataset: "digits", epochs: 20 })}>{t("welcome.demo")}</button>
+        <Link to="/new" class="button">{t("welcome.form")}</Link>
       </div>
       {failure.value && <Failure error={failure.value} />}
     </section>

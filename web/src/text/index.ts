@@ -39,6 +39,12 @@ export function number(value: number, digits = 0): string {
 
 export const percent = (share: number, digits = 1): string => `${number(share * 100, digits)} %`;
 
+/** An English ordinal: 1st, 2nd, 5th, 21st. */
+export function ordinal(count: number): string {
+  const teen = count % 100 >= 11 && count % 100 <= 13;
+  return `${count}${(!teen && ["th", "st", "nd", "rd"][count % 10]) || "th"}`;
+}
+
 /** Three significant digits, however small: peaks span ten orders of magnitude. */
 export const significant = (value: number): string =>
   value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4) ? String(Number(value.toPrecision(3))) : value.toExponential(2);
