@@ -47,7 +47,7 @@ WATCH_UNTIL_WHOLE = """
   };
   const whole = () => {
     const reel = document.querySelector(".reel-section");
-    const canvases = [...document.querySelectorAll(".large canvas")];
+    const canvases = [...document.querySelectorAll(".previews canvas")];
     return reel?.getAttribute("aria-busy") === "false"
       && document.querySelectorAll(".reel-label").length > 0
       && document.querySelectorAll(".scores .figure").length > 0

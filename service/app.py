@@ -34,9 +34,10 @@ from service.api.route_table import RouteTable
 from service.api.scopes import declare_public
 from service.api.security_schema import add_security_schemes
 from service.api.services import open_services
+from service.core.cams.methods import PAPER_METHODS
 from service.settings import Settings
 from service.store.tokens import READ
-from service.web import page
+from service.web.page import page_router
 
 RESOURCES = (
     runs_api,
@@ -100,7 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     problems.install(app)
     routers = [resource.router for resource in RESOURCES]
-    routers.append(declare_public(page.pages(preload_hints)))
+    routers.append(declare_public(page_router(preload_hints, PAPER_METHODS)))
     for router in routers:
         app.include_router(router)
     app.state.routes = routes = RouteTable.of(routers, FRAMEWORK_ROUTES)

@@ -1,23 +1,30 @@
-"""Preload hints: the API paths that the page requests first, named in its HTML document."""
+"""Preload hints: the requests that the page of a run makes first.
+
+The document of a run lists them as links, so that the browser sends them while it loads the
+script. The page reads its plan from the same links (`web/src/api/preload.ts`).
+"""
 
 from collections.abc import Sequence
 from contextlib import suppress
+from urllib.parse import urlencode
 
 from fastapi import Request
 
 from service.api.middleware.access_control import may_read
 from service.api.services import ApiServices
+from service.core.cams.methods import PAPER_METHODS
 from service.errors import CamreelError
 from service.store import images, runs
 
-MAX_CELLS, MAX_EPOCHS = 1_500, 128
-"""Up to this many maps per method, and epochs, the page requests the atlas of a whole run."""
+MAX_ATLAS_EPOCHS = 128
+MAX_ATLAS_CELLS = 1_500
+"""Largest atlas, in cells per method, that the page requests as a whole."""
 
 
 def preload_hints(request: Request, run_id: int) -> Sequence[str]:
-    """Paths that `web/src` requests when it opens a run; none if the client may not read it.
+    """API paths that the page of this run requests first; empty if the client may not read it.
 
-    A superfluous path costs a wasted request, a missing one some loading time.
+    A superfluous hint costs a request, a missing one costs latency; neither breaks the page.
     """
     services: ApiServices = request.app.state.services
     with suppress(CamreelError):
@@ -30,16 +37,20 @@ def preload_hints(request: Request, run_id: int) -> Sequence[str]:
 
 
 def run_page_requests(run_id: int, epochs: int, probes: int, view: str) -> list[str]:
-    """Paths for a run with that many epochs and probes; `view` is the query of the page's URL."""
+    """The paths for a run with that many epochs and probes.
+
+    `view` is the query of the page's URL. Only the default view, the empty one, is planned in
+    full: the requests of others depend on parameters that only the page interprets.
+    """
     run = f"/runs/{run_id}"
     paths = [run, f"{run}/epochs?limit=200", f"{run}/probes?limit=200", "/colormaps"]
-    # Only the page knows what a view other than the default needs.
     if not epochs or not probes or view:
         return paths
-    paths += [f"{run}/probes.png"]
-    if epochs <= MAX_EPOCHS and epochs * probes <= MAX_CELLS:
-        maps = "method=conventional&method=proposed&rows=probes"
-        paths += [f"{run}/atlas.json?{maps}", f"{run}/atlas.bin?{maps}", f"{run}/scores"]
+    paths.append(f"{run}/probes.png")
+    methods = [("method", name) for name in PAPER_METHODS]
+    if epochs <= MAX_ATLAS_EPOCHS and epochs * probes <= MAX_ATLAS_CELLS:
+        atlas = urlencode([*methods, ("rows", "probes")])
+        paths += [f"{run}/atlas.json?{atlas}", f"{run}/atlas.bin?{atlas}", f"{run}/scores"]
     if epochs > 1:
-        paths += [f"{run}/blanks?method=conventional&method=proposed"]
+        paths.append(f"{run}/blanks?{urlencode(methods)}")
     return paths

@@ -1,1 +1,1 @@
-"""Serves the built page: a client of the public API, and nothing else."""
+"""Serves the built page, a client of the public API."""

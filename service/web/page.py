@@ -1,8 +1,8 @@
-"""The page's files, built from `web/` when the package is installed.
+"""Serves the page's files, which are built from `web/` when the package is installed.
 
-Its routes are the page's own, below /app, so any path there that is no file is the page itself.
-The document names its files and the API relative to its own address: a proxy may put the service
-below any path, and need not say below which.
+The page handles the paths below /app itself, so each of them that is not a file is answered with
+the page's document. The document refers to its files and to the API by relative URLs, so that a
+proxy can serve the service below any path.
 """
 
 import mimetypes
@@ -15,111 +15,117 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
-BUILT = Path(__file__).parent / "page"
+BUILD_FOLDER = Path(__file__).parent / "page"
 
-MAX_FILES = 32
-"""Kept in memory: they are few and small, and everyone who opens the page waits for them."""
+MAX_CACHED_FILES = 32
 
-REVALIDATED = "no-cache"
+REVALIDATE = "no-cache"
+IMMUTABLE = "public, max-age=31536000, immutable"
 
 NOT_BUILT = (
     "This installation has no page: it was built with CAMREEL_SKIP_PAGE. The API is at /docs.\n"
 )
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; style-src 'self' 'unsafe-inline'; "
     "object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
 )
-"""All comes from this service. Inline styles are uPlot's, which places its cursor by them."""
+"""Only content of this service. uPlot moves its cursor by inline styles."""
 
 HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
 
-FirstAsked = Callable[[Request, int], Sequence[str]]
-"""What the page of a run requests first: paths of the API."""
+PreloadHints = Callable[[Request, int], Sequence[str]]
+"""Returns the API paths that the page of a run requests first."""
 
-_RUN = re.compile(r"runs/([1-9]\d{0,17})/?", re.ASCII)
+_RUN_PATH = re.compile(r"runs/([1-9]\d{0,17})/?", re.ASCII)
 
 
-def pages(first_asked: FirstAsked) -> APIRouter:
-    """The page's routes. A run's document names what `first_asked` tells, so that a browser asks
-    for it while it reads the script, and not after.
+def page_router(preload_hints: PreloadHints, recorded_methods: Sequence[str]) -> APIRouter:
+    """The page's routes. The document of a run contains `preload_hints` as links.
+
+    `recorded_methods` are written into every document: the page shows their maps first.
     """
     router = APIRouter(include_in_schema=False)
 
     @router.get("/")
-    def start() -> Response:
-        """Whoever opens the service's address sees the page."""
+    def redirect_to_page() -> Response:
+        """Redirects the service's root to the page."""
         return Response(status_code=307, headers={"Location": "app"})
 
     @router.get("/app")
     @router.get("/app/{path:path}")
-    def page(request: Request, path: str = "") -> Response:
-        """A built file; for everything else the page, which knows what the path means."""
-        built = _built_files()
-        file = built.get(path)
+    def get_page(request: Request, path: str = "") -> Response:
+        """A built file, or the page's document for every other path."""
+        files = _built_files()
+        file = files.get(path)
         if file is not None and path != "index.html":
-            # Vite names assets by their content: another content is another address.
-            kept = (
-                "public, max-age=31536000, immutable" if path.startswith("assets/") else REVALIDATED
-            )
-            return _file(file, kept)
-        index = built.get("index.html")
+            # The names of assets contain a hash of their content.
+            return _file_response(file, IMMUTABLE if path.startswith("assets/") else REVALIDATE)
+        index = files.get("index.html")
         if index is None:
             return PlainTextResponse(NOT_BUILT, status_code=404)
         if path.startswith("assets/"):
             return PlainTextResponse("No such file.\n", status_code=404)
-        run = _RUN.fullmatch(path)
-        paths = first_asked(request, int(run[1])) if run else ()
+        run = _RUN_PATH.fullmatch(path)
+        hints = preload_hints(request, int(run[1])) if run else ()
         return HTMLResponse(
-            _document(index, _path_to_root(request), paths),
-            headers=HEADERS | {"Cache-Control": "private, no-cache" if run else REVALIDATED},
+            _document(index, _path_to_root(request), hints, recorded_methods),
+            headers=HEADERS | {"Cache-Control": "private, no-cache" if run else REVALIDATE},
         )
 
     return router
 
 
 def _path_to_root(request: Request) -> str:
-    """The service's address relative to the request's: `./` from /app, `../../` from /app/runs/1.
+    """The service's URL relative to the request's: `./` from /app, `../../` from /app/runs/1.
 
-    Counted in the path as it was sent: to a browser, an escaped slash separates nothing.
+    Counts the slashes of the undecoded path, since an escaped slash does not separate segments.
     """
-    sent = request.scope.get("raw_path") or request.scope["path"].encode()
-    return "../" * (sent.count(b"/") - 1) or "./"
+    raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
+    return "../" * (raw_path.count(b"/") - 1) or "./"
 
 
-def _document(index: Path, root: str, first_paths: Sequence[str]) -> str:
+def _document(index: Path, root: str, hints: Sequence[str], recorded_methods: Sequence[str]) -> str:
     document = _read(index).decode().replace('="./', f'="{root}app/')
-    hints = "".join(_hint(root + path.removeprefix("/")) for path in first_paths)
-    return document.replace("</head>", f"{hints}</head>", 1)
+    methods = escape(" ".join(recorded_methods))
+    elements = [f'<meta name="camreel-recorded-methods" content="{methods}">']
+    elements += [_preload_link(root + path.removeprefix("/")) for path in hints]
+    head = "".join(f"  {element}\n  " for element in elements)
+    return document.replace("</head>", f"{head}</head>", 1)
 
 
-def _hint(address: str) -> str:
-    # Of the kind that fetch() makes, or the browser would ask twice.
-    return f'  <link rel="preload" as="fetch" crossorigin href="{escape(address)}">\n  '
+def _preload_link(url: str) -> str:
+    # With the attributes of a request by fetch(); with others, the browser would send it twice.
+    return f'<link rel="preload" as="fetch" crossorigin href="{escape(url)}">'
 
 
-def _file(file: Path, kept: str) -> Response:
-    kind = mimetypes.guess_type(file.name)[0]
-    return Response(_read(file), media_type=kind, headers=HEADERS | {"Cache-Control": kept})
+def _file_response(file: Path, cache_control: str) -> Response:
+    media_type = mimetypes.guess_type(file.name)[0]
+    headers = HEADERS | {"Cache-Control": cache_control}
+    return Response(_read(file), media_type=media_type, headers=headers)
 
 
 def _read(file: Path) -> bytes:
-    return _content(file, file.stat().st_mtime_ns)
+    return _cached_content(file, file.stat().st_mtime_ns)
 
 
-@lru_cache(MAX_FILES)
-def _content(file: Path, _changed_at: int) -> bytes:
+@lru_cache(MAX_CACHED_FILES)
+def _cached_content(file: Path, _modified_at_ns: int) -> bytes:
     return file.read_bytes()
 
 
 def _built_files() -> dict[str, Path]:
     """All files of the page by their paths below it.
 
-    A request's path is looked up here, and never made a path of the file system: it may be too
-    long for one, name a device, or lead elsewhere.
+    Request paths are looked up here and never used as file system paths, which could be too long,
+    name a device or leave the folder.
     """
-    return {file.relative_to(BUILT).as_posix(): file for file in BUILT.rglob("*") if file.is_file()}
+    return {
+        file.relative_to(BUILD_FOLDER).as_posix(): file
+        for file in BUILD_FOLDER.rglob("*")
+        if file.is_file()
+    }

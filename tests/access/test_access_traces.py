@@ -189,4 +189,4 @@ def test_the_page_keeps_its_own_policy(shared: Guarded) -> None:
     answer = shared.ask("GET", "/app")
     if answer.status_code == 404:
         pytest.skip("this installation has no page")
-    assert answer.headers["content-security-policy"] == page.POLICY
+    assert answer.headers["content-security-policy"] == page.CONTENT_SECURITY_POLICY

@@ -28,7 +28,7 @@ from tests.page.reel import (
 )
 
 REEL = ".reel-canvas"
-LARGE = ".large canvas"
+LARGE = ".previews canvas"
 SIDE = 224  # pixels of a large picture, on a screen of the usual density
 
 
@@ -50,7 +50,7 @@ def test_all_of_a_run_is_on_one_page(page: Page, run_id: int) -> None:
     expect(page.get_by_role("heading", name="watched")).to_be_visible()
     expect(page.locator(".status").first).to_have_text("succeeded")
     expect(page.locator(".reel-label")).to_have_count(20)  # ten probes by two methods
-    expect(page.locator(".large canvas")).to_have_count(4)
+    expect(page.locator(".previews canvas")).to_have_count(4)
     expect(page.locator(".scores tr")).to_have_count(10)
     expect(page.locator(".curve")).to_have_count(5)
     epoch_is_shown(page, EPOCHS)
@@ -131,7 +131,7 @@ def test_every_map_is_drawn_as_the_service_draws_it(
         style, scale = query.get("style", "overlay"), query.get("scale", "map")
         address = f"?a={query['method']}&show=a&style={style}&scale={scale}&epoch=7&image=test:1"
         open_run(page, run_id, address)
-        expect(page.locator(".told").first).not_to_have_text("Loading…")
+        expect(page.locator(".map-summary").first).not_to_have_text("Loading…")
         page.wait_for_load_state("networkidle")
         ours = large_picture(page).astype(float)
         answer = http.get(
@@ -183,7 +183,7 @@ def test_the_recommended_method_and_another_target_can_be_chosen(page: Page, run
     choice(page, "Method A").select_option("layer-integrated-gradients")
     choice(page, "Target").select_option("margin")
     reel_is_drawn(page)
-    title = page.locator(".large figcaption b").first
+    title = page.locator(".previews figcaption b").first
     expect(title).to_have_text("layer-integrated-gradients/margin")
 
 
@@ -239,7 +239,7 @@ def test_what_each_class_finds_in_an_own_image_is_seen(
     expect(page.locator(".scores")).to_contain_text(f"Predicted {told['class_name']}")
     reel_is_drawn(page)
     choice(page, "Rows").select_option("probes")
-    expect(page.locator(".large figcaption").last).to_have_text(re.compile("Input test:"))
+    expect(page.locator(".previews figcaption").last).to_have_text(re.compile("Input test:"))
 
 
 def test_of_own_images_only_the_last_chosen_counts(
@@ -270,7 +270,7 @@ def test_blank_cells_are_hatched_and_say_why(page: Page, run_id: int, http: http
     cause = layout["blank"][blanks[0]]
     reference = layout["rows"][row]["image"]
     open_run(page, run_id, f"?show={'ab'[method]}&epoch={epoch}&image={reference}&step=1&cell=32")
-    expect(page.locator(".told").first).to_have_text(f"blank: {cause.replace('-', ' ')}")
+    expect(page.locator(".map-summary").first).to_have_text(f"blank: {cause.replace('-', ' ')}")
     box = page.locator(REEL).bounding_box()
     assert box is not None
     scrolled = page.locator(".reel").evaluate("e => e.scrollLeft")
@@ -295,7 +295,7 @@ def test_values_are_told_in_map_coordinates(page: Page, run_id: int, http: httpx
     # Position (i, j) of conv2 is centered on pixel 2 + i of the image's 28.
     at = [(2 + int(k) + 0.5) / 28 for k in (i, j)]
     page.mouse.move(box["x"] + at[1] * box["width"], box["y"] + at[0] * box["height"])
-    text = page.locator(".large .told").first
+    text = page.locator(".previews .map-summary").first
     expect(text).to_contain_text(f"row {i}, column {j}")
     said = float(text.inner_text().split(":")[1])
     assert said == pytest.approx(values.max(), rel=0.02)
@@ -477,7 +477,7 @@ def test_every_export_opens(page: Page, run_id: int, tmp_path: Path) -> None:
     for name in ("Animation (WebP)", "Animation (GIF)"):
         animation = Image.open(download(page, name, tmp_path))
         assert getattr(animation, "n_frames", 1) == EPOCHS + 1
-    with np.load(download(page, "Maps as numbers", tmp_path)) as arrays:
+    with np.load(download(page, "Map values (NPZ)", tmp_path)) as arrays:
         assert arrays["maps"].shape == (EPOCHS + 1, 24, 24)
         assert arrays["epochs"].tolist() == list(range(EPOCHS + 1))
     metrics = rows(download(page, "Metrics (CSV)", tmp_path))

@@ -1,53 +1,40 @@
-import { computed, signal } from "@preact/signals";
-import { ROOT } from "./api/address";
+// Which page a URL shows. Pure, so that it can be tested without a browser.
 
-const BASE = `${ROOT}/app`;
-
-export const here = signal(location.pathname + location.search);
-
-addEventListener("popstate", () => (here.value = location.pathname + location.search));
-
-export type Place =
+export type Route =
   | { page: "start" }
   | { page: "new" }
   | { page: "run"; id: number }
   | { page: "compare"; ids: number[] }
-  | { page: "unknown" };
+  | { page: "notFound" };
 
-export const params = computed(() => new URLSearchParams(here.value.split("?")[1] ?? ""));
+export const MAX_COMPARED = 6;
 
-export const place = computed<Place>(() => {
-  const path = here.value.split("?")[0]!.replace(/\/$/, "");
-  if (!path.startsWith(BASE)) return { page: path === ROOT ? "start" : "unknown" };
-  const view = path.slice(BASE.length);
+/** The route of a URL's path and query; `root` is the service's path on its origin, without a trailing slash. */
+export function parseRoute(url: string, root: string): Route {
+  const [pathname, query = ""] = url.split("?") as [string, string | undefined];
+  const path = pathname.replace(/\/$/, "");
+  const base = `${root}/app`;
+  if (path === root || path === base) return { page: "start" };
+  if (!path.startsWith(`${base}/`)) return { page: "notFound" };
+  const view = path.slice(base.length);
   const run = /^\/runs\/(\d+)$/.exec(view);
-  if (view === "") return { page: "start" };
   if (view === "/new") return { page: "new" };
   if (run) return { page: "run", id: Number(run[1]) };
-  if (view === "/compare") {
-    const ids = (params.value.get("runs") ?? "").split(",").map(Number).filter((id) => id > 0);
-    return { page: "compare", ids: [...new Set(ids)].slice(0, 6) };
-  }
-  return { page: "unknown" };
-});
-
-/** A step that the back button undoes. */
-export function go(path: string): void {
-  history.pushState(null, "", BASE + path);
-  here.value = location.pathname + location.search;
-  scrollTo(0, 0);
+  if (view === "/compare") return { page: "compare", ids: parseRunIds(new URLSearchParams(query).get("runs") ?? "") };
+  return { page: "notFound" };
 }
 
-/** The same place, seen otherwise: in the address, but no step back. */
-export function replaceParams(change: Record<string, string | null>): void {
-  const next = new URLSearchParams(location.search);
-  for (const [name, value] of Object.entries(change)) {
-    if (value === null) next.delete(name);
-    else next.set(name, value);
-  }
-  const text = next.toString().replaceAll("%2C", ",").replaceAll("%2F", "/").replaceAll("%3A", ":");
-  history.replaceState(null, "", location.pathname + (text ? `?${text}` : ""));
-  here.value = location.pathname + location.search;
+function parseRunIds(text: string): number[] {
+  const ids = text.split(",").map(Number);
+  return [...new Set(ids.filter((id) => id > 0))].slice(0, MAX_COMPARED);
 }
 
-export const link = (path: string): string => BASE + path;
+/** The query with some parameters set, or removed where null, kept readable: commas, slashes and colons unescaped. */
+export function updateQuery(query: string, changes: Record<string, string | null>): string {
+  const params = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null) params.delete(name);
+    else params.set(name, value);
+  }
+  return params.toString().replaceAll("%2C", ",").replaceAll("%2F", "/").replaceAll("%3A", ":");
+}

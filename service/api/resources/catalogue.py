@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from service.api.pagination import Page
 from service.api.scopes import requires
 from service.core.cams.method import AttributionLevel, Cost
-from service.core.cams.methods import METHODS, RECOMMENDED
+from service.core.cams.methods import METHODS, PAPER_METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
 from service.core.datasets import DATASETS
 from service.core.models import MODELS, Architecture, describe_layers
@@ -33,6 +33,7 @@ class DatasetResponse(BaseModel):
     class_names: list[str]
     train_size: int
     test_size: int
+    bundled: bool = Field(description="Part of the installation: needs no download.")
 
 
 class ParametrizedResponse(BaseModel):
@@ -75,6 +76,7 @@ class MethodResponse(BaseModel):
     )
     parameters: dict[str, Any] = Field(description="Parameters of the method, as JSON Schema.")
     recommended: bool = Field(description="The recommended method.")
+    recorded: bool = Field(description="Whether every run records its maps of the probes.")
 
 
 class TargetResponse(BaseModel):
@@ -109,6 +111,7 @@ def list_datasets() -> Page[DatasetResponse]:
             class_names=list(source.class_names),
             train_size=source.train_size,
             test_size=source.test_size,
+            bundled=source.bundled,
         )
         for source in DATASETS.values()
     ]
@@ -169,6 +172,7 @@ def list_methods() -> Page[MethodResponse]:
             targets=list(method.targets),
             parameters=method.parameters.model_json_schema(),
             recommended=method.name == RECOMMENDED,
+            recorded=method.name in PAPER_METHODS,
         )
         for method in METHODS.values()
     ]

@@ -59,6 +59,7 @@ class DatasetSource:
     test_size: int
     load: Callable[[Path, bool], Dataset]
     background: int = 0  # the level that its images are drawn on
+    bundled: bool = False  # part of the installation: needs no download
 
     def size(self, split: SplitName) -> int:
         """How many images the split has."""

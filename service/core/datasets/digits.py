@@ -49,4 +49,5 @@ SOURCE = DatasetSource(
     train_size=TRAIN_SIZE,
     test_size=297,
     load=load,
+    bundled=True,
 )

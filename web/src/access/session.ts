@@ -1,57 +1,65 @@
-// Who the page is to the service: a cookie that no script reads stands for the token shown once.
+// The page's session: an HttpOnly cookie that the service sets in exchange for a token.
 
 import { signal } from "@preact/signals";
-import { ApiError, beforeChanges, getJson, postJson, remove, showCsrf, whenRefused } from "../api/client";
+import {
+  ApiError,
+  deleteResource,
+  getJson,
+  postJson,
+  setBeforeMutation,
+  setCsrfToken,
+  setUnauthorizedHandler,
+} from "../api/client";
 
-interface Answer {
+interface SessionAnswer {
   open: boolean;
   name: string;
   scope: string;
   csrf_token: string | null;
 }
 
-/** `open`: the service asks nobody, or does not answer, which every page says by itself. */
-export type Session = { state: "unknown" | "open" | "out" } | { state: "in"; name: string; scope: string };
+/** `open`: the service requires no token, or does not respond, which every page reports by itself. */
+export type Session = { state: "unknown" | "open" | "signedOut" } | { state: "signedIn"; name: string; scope: string };
 
 export const session = signal<Session>({ state: "unknown" });
 
-whenRefused(() => {
-  showCsrf(null);
-  session.value = { state: "out" };
+setUnauthorizedHandler(() => {
+  setCsrfToken(null);
+  session.value = { state: "signedOut" };
 });
 
-async function read(): Promise<void> {
+async function fetchSession(): Promise<void> {
   try {
-    take(await getJson<Answer>("/session"));
+    applySession(await getJson<SessionAnswer>("/session"));
   } catch (error) {
     if (!(error instanceof ApiError && error.problem.status === 401)) session.value = { state: "open" };
   }
 }
 
-let opened: Promise<void> | null = null;
+let opening: Promise<void> | null = null;
 
-/** Ask once who we are; every change waits for that. */
+/** Fetches the session once; every mutating request waits for it. */
 export function openSession(): Promise<void> {
-  opened ??= read();
-  return opened;
+  opening ??= fetchSession();
+  return opening;
 }
 
-beforeChanges(openSession);
+setBeforeMutation(openSession);
 
-/** Throws ApiError, of status 401 for a token that is not good. */
+/** Throws ApiError with status 401 if the token is invalid, expired or revoked. */
 export async function signIn(token: string): Promise<void> {
-  take(await postJson<Answer>("/session", { token }));
+  applySession(await postJson<SessionAnswer>("/session", { token }));
 }
 
 export async function signOut(): Promise<void> {
   try {
-    await remove("/session");
+    await deleteResource("/session");
   } finally {
-    await read();
+    await fetchSession();
   }
 }
 
-function take(answer: Answer): void {
-  showCsrf(answer.csrf_token);
-  session.value = answer.open ? { state: "open" } : { state: "in", name: answer.name, scope: answer.scope };
+function applySession({ open, name, scope, csrf_token }: SessionAnswer): void {
+  setCsrfToken(csrf_token);
+  session.value = open ? { state: "open" } : { state: "signedIn", name, scope };
 }

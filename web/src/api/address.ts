@@ -1,15 +1,15 @@
-// Addresses of the service, wherever a proxy has put it.
+// URLs of the service, below whatever path a reverse proxy serves it.
 
 type Value = string | number | null | undefined;
 export type Params = Record<string, Value | readonly string[]>;
 
 /**
- * Path of the service on its origin, without a slash at the end: "", "/camreel", "/user/x/proxy/8000".
- * The built script is `app/assets/*.js` of the service, so its own address says where that is.
+ * Path of the service on its origin without a trailing slash: "", "/camreel", "/user/x/proxy/8000".
+ * Derived from the URL of the built script, which the service serves at `app/assets/*.js`.
  */
 export const ROOT = import.meta.env.DEV ? "" : new URL(import.meta.url).pathname.replace(/\/app\/assets\/[^/]*$/, "");
 
-/** Address of an API path such as "/runs", with those parameters that are given; an array repeats its name. */
+/** URL of an API path such as "/runs" with its parameters; null and undefined are left out, an array repeats its name. */
 export function address(path: string, params: Params = {}): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params)) {

@@ -1,32 +1,48 @@
+// What the service offers: methods, targets, colormaps, datasets, architectures and optimizers.
+
 import { getJson } from "./client";
 import type { Architecture, Colormap, Dataset, Method, Parametrized, Schema, Target } from "./types";
 
-interface Items<T> {
-  items: T[];
-}
-
-/** Fetched once: the catalogue is the same as long as the service runs. */
-function once<T>(path: string): () => Promise<T[]> {
-  let asked: Promise<T[]> | null = null;
+/** A function that fetches a collection once, since the catalogue is constant while the service runs. */
+function fetchOnce<T>(path: string): () => Promise<T[]> {
+  let request: Promise<T[]> | null = null;
   return () => {
-    asked ??= getJson<Items<T>>(path).then((page) => page.items);
-    asked.catch(() => (asked = null)); // asked again after a failure
-    return asked;
+    request ??= getJson<{ items: T[] }>(path).then((page) => page.items);
+    request.catch(() => (request = null)); // the next call tries again
+    return request;
   };
 }
 
-export const methods = once<Method>("/methods");
-export const targets = once<Target>("/targets");
-export const colormaps = once<Colormap>("/colormaps");
-export const datasets = once<Dataset>("/datasets");
-export const architectures = once<Architecture>("/architectures");
-export const optimizers = once<Parametrized>("/optimizers");
+export const fetchMethods = fetchOnce<Method>("/methods");
+export const fetchTargets = fetchOnce<Target>("/targets");
+export const fetchColormaps = fetchOnce<Colormap>("/colormaps");
+export const fetchDatasets = fetchOnce<Dataset>("/datasets");
+export const fetchArchitectures = fetchOnce<Architecture>("/architectures");
+export const fetchOptimizers = fetchOnce<Parametrized>("/optimizers");
 
-/** The schema of a run's spec: what the catalogue has no line for, epochs and the like. */
-export async function specSchema(): Promise<Schema> {
+let recorded: readonly string[] = [];
+
+/** Names of the methods whose maps every run records, in the catalogue's order. */
+export const recordedMethods = (): readonly string[] => recorded;
+
+/**
+ * Loads the names of the recorded methods. The service writes them into the document, so that the first request for
+ * maps does not wait for `GET /methods`; the development server's document lacks them.
+ */
+export async function loadRecordedMethods(): Promise<void> {
+  const written = document.querySelector<HTMLMetaElement>('meta[name="camreel-recorded-methods"]');
+  recorded = written
+    ? written.content.split(" ")
+    : (await fetchMethods()).filter((method) => method.recorded).map((method) => method.name);
+}
+
+/** The JSON schema of a run's settings, its references to other schemas resolved. */
+export async function fetchRunSchema(): Promise<Schema> {
   const api = await getJson<{ components: { schemas: Record<string, Schema> } }>("/openapi.json");
-  const spec = api.components.schemas["RunSpec"]!;
-  const named = (schema: Schema): Schema =>
-    schema.$ref ? { ...api.components.schemas[schema.$ref.split("/").at(-1)!]!, ...schema } : schema;
-  return { ...spec, properties: Object.fromEntries(Object.entries(spec.properties!).map(([k, v]) => [k, named(v)])) };
+  const { schemas } = api.components;
+  const spec = schemas.RunSpec!;
+  const resolve = (schema: Schema): Schema =>
+    schema.$ref ? { ...schemas[schema.$ref.split("/").at(-1)!]!, ...schema } : schema;
+  const properties = Object.entries(spec.properties!).map(([name, schema]) => [name, resolve(schema)]);
+  return { ...spec, properties: Object.fromEntries(properties) };
 }

@@ -1,8 +1,8 @@
 import { address, type Params } from "./address";
+import { trackRequest } from "./pending";
 import type { Problem } from "./types";
-import { onItsWay } from "./waiting";
 
-/** An answer that is not 2xx, with its problem+json; or no answer at all, with status 0. */
+/** A response other than 2xx with its problem+json; status 0 if the service did not respond. */
 export class ApiError extends Error {
   constructor(readonly problem: Problem) {
     super(problem.detail ?? problem.title);
@@ -10,15 +10,16 @@ export class ApiError extends Error {
 }
 
 export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
-  return onItsWay(send(address(path, params), { signal }).then((response) => response.json() as Promise<T>));
+  return trackRequest(send(address(path, params), { signal }).then((response) => response.json() as Promise<T>));
 }
 
 export async function getBlob(path: string, params?: Params): Promise<Blob> {
-  return onItsWay(send(address(path, params), {}).then((response) => response.blob()));
+  return trackRequest(send(address(path, params), {}).then((response) => response.blob()));
 }
 
 export async function getBytes(path: string, params?: Params): Promise<Uint8Array> {
-  return onItsWay(send(address(path, params), {}).then(async (response) => new Uint8Array(await response.arrayBuffer())));
+  const response = send(address(path, params), {});
+  return trackRequest(response.then(async (body) => new Uint8Array(await body.arrayBuffer())));
 }
 
 export async function postJson<T>(path: string, body?: unknown): Promise<T> {
@@ -31,58 +32,60 @@ export async function postBlob<T>(path: string, params: Params, body: Blob, sign
   return (await send(address(path, params), { method: "POST", body, signal })).json();
 }
 
-export async function remove(path: string): Promise<void> {
+export async function deleteResource(path: string): Promise<void> {
   await send(address(path), { method: "DELETE" });
 }
 
-/** Every page of a collection, in order. */
-export async function getAll<T>(path: string, params: Params = {}): Promise<T[]> {
-  const found: T[] = [];
+/** All items of a paginated collection, in order. */
+export async function getAllItems<T>(path: string, params: Params = {}): Promise<T[]> {
+  const items: T[] = [];
   let cursor: string | null = null;
   do {
     const page: { items: T[]; next: string | null } = await getJson(path, { limit: 200, ...params, cursor });
-    found.push(...page.items);
+    items.push(...page.items);
     cursor = page.next;
   } while (cursor !== null);
-  return found;
+  return items;
 }
 
-/** What changes show to prove that they come from this page; null where no cookie signs it in. */
-let csrf: string | null = null;
-let refused: () => void = () => {};
-let known: () => Promise<void> = async () => {};
+let csrfToken: string | null = null;
+let onUnauthorized: () => void = () => {};
+let beforeMutation: () => Promise<void> = async () => {};
 
-export function showCsrf(token: string | null): void {
-  csrf = token;
+/** Sets the token that mutating requests send; null without a session cookie. */
+export function setCsrfToken(token: string | null): void {
+  csrfToken = token;
 }
 
-/** Have that waited for before anything is changed: that token may not be here yet. */
-export function beforeChanges(act: () => Promise<void>): void {
-  known = act;
+/** Makes every mutating request wait for `prepare`, which sets the CSRF token. */
+export function setBeforeMutation(prepare: () => Promise<void>): void {
+  beforeMutation = prepare;
 }
 
-/** Have that done when the service asks who we are. */
-export function whenRefused(act: () => void): void {
-  refused = act;
+/** Sets what happens after a 401 response. */
+export function setUnauthorizedHandler(handler: () => void): void {
+  onUnauthorized = handler;
 }
 
 async function send(url: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
   const { signal, ...rest } = init;
-  if (rest.method) await known();
-  if (rest.method && csrf) rest.headers = { ...(rest.headers as Record<string, string>), "X-CSRF-Token": csrf };
+  if (rest.method) await beforeMutation();
+  if (rest.method && csrfToken) {
+    rest.headers = { ...(rest.headers as Record<string, string>), "X-CSRF-Token": csrfToken };
+  }
   let response: Response;
   try {
     response = await fetch(url, signal ? { ...rest, signal } : rest);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
-    throw new ApiError({ title: "No answer", status: 0 });
+    throw new ApiError({ title: "No response", status: 0 });
   }
   if (response.ok) return response;
-  if (response.status === 401) refused();
-  throw new ApiError(await problemOf(response));
+  if (response.status === 401) onUnauthorized();
+  throw new ApiError(await readProblem(response));
 }
 
-async function problemOf(response: Response): Promise<Problem> {
+async function readProblem(response: Response): Promise<Problem> {
   try {
     return (await response.json()) as Problem;
   } catch {

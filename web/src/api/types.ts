@@ -1,4 +1,4 @@
-// What the HTTP API answers, as openapi/openapi.json has it; only the fields that the page reads.
+// Responses of the HTTP API (openapi/openapi.json), limited to the fields that the page reads.
 
 export type Status = "queued" | "running" | "succeeded" | "failed" | "cancelled";
 
@@ -94,6 +94,7 @@ export interface Method {
   cost: string;
   targets: string[];
   recommended: boolean;
+  recorded: boolean; // with every epoch of every run
 }
 
 export interface Target {
@@ -116,6 +117,7 @@ export interface Dataset {
   license: string;
   class_names: string[];
   train_size: number;
+  bundled: boolean; // part of the installation: works without a download
 }
 
 export interface Parametrized {
@@ -129,7 +131,7 @@ export interface Architecture extends Parametrized {
   default_layer: string;
 }
 
-/** A JSON schema, in the parts that the catalogue uses. */
+/** The part of JSON Schema that the catalogue uses. */
 export interface Schema {
   type?: string;
   title?: string;

@@ -1,22 +1,26 @@
 import type { Json } from "../api/types";
 
 export interface Difference {
-  name: string;
-  values: string[];
+  name: string; // dotted
+  values: string[]; // by run
 }
 
-const NOT_COMPARED = ["name", "tags"];
+const IGNORED = ["name", "tags"];
 
-/** What differs between specs, by dotted name. */
+/** The settings that differ between runs. */
 export function differences(specs: Record<string, Json>[]): Difference[] {
-  const flat = specs.map((spec) => flattened(spec));
-  const names = [...new Set(flat.flatMap((one) => Object.keys(one)))].filter((name) => !NOT_COMPARED.includes(name));
+  const flat = specs.map((spec) => flatten(spec));
+  const names = [...new Set(flat.flatMap(Object.keys))].filter((name) => !IGNORED.includes(name));
   return names
-    .map((name) => ({ name, values: flat.map((one) => one[name] ?? "–") }))
+    .map((name) => ({ name, values: flat.map((settings) => settings[name] ?? "–") }))
     .filter(({ values }) => new Set(values).size > 1);
 }
 
-function flattened(value: Json, name = ""): Record<string, string> {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return { [name]: JSON.stringify(value).replaceAll('"', "") };
-  return Object.assign({}, ...Object.entries(value).map(([key, one]) => flattened(one, name ? `${name}.${key}` : key)));
+/** All settings by dotted name. */
+function flatten(value: Json, name = ""): Record<string, string> {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) {
+    return { [name]: JSON.stringify(value).replaceAll('"', "") };
+  }
+  const parts = Object.entries(value).map(([key, nested]) => flatten(nested, name ? `${name}.${key}` : key));
+  return Object.assign({}, ...parts);
 }

@@ -1,5 +1,5 @@
-// Which tab of the browser holds the connection: the one that has the lock. A tab that closes or
-// crashes loses it to the next in line.
+// Decides which tab of the browser holds the event stream: the one with the lock. If that tab closes or crashes, the
+// next one in line gets the lock.
 
 interface Leadership {
   begin: () => void;
@@ -8,38 +8,41 @@ interface Leadership {
 
 export class Election {
   #resign = () => {};
-  #leave = new AbortController();
+  #candidacy = new AbortController();
 
-  constructor(private readonly name: string, private readonly leadership: Leadership) {}
+  constructor(
+    private readonly lockName: string,
+    private readonly leadership: Leadership,
+  ) {}
 
-  /** Wait in line. */
+  /** Waits in line for the lock. */
   join(): void {
-    this.#leave = new AbortController();
-    this.#request({ signal: this.#leave.signal });
+    this.#candidacy = new AbortController();
+    this.#requestLock({ signal: this.#candidacy.signal });
   }
 
-  /** Lead now, instead of a tab that does not answer. */
+  /** Takes the lock from a tab that does not respond. */
   takeOver(): void {
-    this.#leave.abort();
-    this.#leave = new AbortController();
-    this.#request({ steal: true });
+    this.#candidacy.abort();
+    this.#candidacy = new AbortController();
+    this.#requestLock({ steal: true });
   }
 
   leave(): void {
-    this.#leave.abort();
+    this.#candidacy.abort();
     this.#resign();
   }
 
-  #request(options: LockOptions): void {
-    const { signal } = this.#leave;
-    const held = navigator.locks.request(this.name, options, async () => {
+  #requestLock(options: LockOptions): void {
+    const { signal } = this.#candidacy;
+    const request = navigator.locks.request(this.lockName, options, async () => {
       if (signal.aborted) return;
       this.leadership.begin();
       await new Promise<void>((resolve) => (this.#resign = resolve));
       this.leadership.end();
     });
-    // Refused to one that left, or taken from one that did not answer: that waits in line again.
-    held.catch(() => {
+    // Rejected for a tab that has left, and for one whose lock was taken, which then waits in line again.
+    request.catch(() => {
       if (signal.aborted) return;
       this.leadership.end();
       this.join();

@@ -1,29 +1,29 @@
-// The leading tab's connection: one EventSource for the runs that any tab follows.
+// The leading tab's event stream: one EventSource for the runs that all tabs follow.
 
 import { address } from "../api/address";
-import { formatCursor, parseCursor, type Cursors, type LeaderMessage } from "./messages";
+import { type Cursors, formatCursors, type LeaderMessage, parseCursors } from "./messages";
 
 const MAX_RUNS = 200; // of GET /events
-const SETTLE = 20; // ms: tabs and runs that come together cause one connection
-const NUMBERED = ["status", "epoch"];
-const UNNUMBERED = ["progress", "gone"];
+const CONNECT_DELAY_MS = 20; // so that tabs and runs that come together cause one connection
+const NUMBERED_KINDS = ["status", "epoch"];
+const UNNUMBERED_KINDS = ["progress", "gone"];
 
 export class SharedStream {
   #tabs = new Map<string, Cursors>();
   #source: EventSource | null = null;
-  #sent: Cursors = {}; // by run of the source
-  #connected = true; // until the browser says otherwise
+  #received: Cursors = {}; // of the runs of the source
+  #isConnected = true; // until the browser reports an error
   #timer = 0;
 
   constructor(private readonly emit: (message: LeaderMessage) => void) {}
 
-  /** The tab follows these runs and no others. */
+  /** Sets the runs that a tab follows. */
   follow(tab: string, cursors: Cursors): void {
     if (Object.keys(cursors).length) this.#tabs.set(tab, { ...cursors });
     else this.#tabs.delete(tab);
-    this.emit({ type: "connection", open: this.#connected, lost: false });
+    this.emit({ type: "connection", open: this.#isConnected, lost: false });
     clearTimeout(this.#timer);
-    this.#timer = window.setTimeout(() => this.#update(), SETTLE);
+    this.#timer = window.setTimeout(() => this.#reconnectIfNeeded(), CONNECT_DELAY_MS);
   }
 
   close(): void {
@@ -32,57 +32,62 @@ export class SharedStream {
     this.#source = null;
   }
 
-  /** Reconnect where the runs are others, or a tab lacks what the others have received. */
-  #update(): void {
-    const wanted = this.#wanted();
-    const ids = Object.keys(wanted).map(Number);
-    const same = ids.length === Object.keys(this.#sent).length
-      && ids.every((id) => id in this.#sent && wanted[id]! >= this.#sent[id]!);
-    if (this.#source && same) return;
+  /** Reconnects if the followed runs have changed, or if a tab lacks events that others have received. */
+  #reconnectIfNeeded(): void {
+    const cursors = this.#followedCursors();
+    const ids = Object.keys(cursors).map(Number);
+    const isCovered =
+      ids.length === Object.keys(this.#received).length &&
+      ids.every((id) => id in this.#received && cursors[id]! >= this.#received[id]!);
+    if (this.#source && isCovered) return;
     this.close();
-    if (ids.length) this.#open(wanted);
+    if (ids.length) this.#connect(cursors);
   }
 
-  #wanted(): Cursors {
-    const wanted: Cursors = {};
-    // Where they are too many: a page of one run before a list of many.
+  /** The runs that any tab follows, each with the earliest of the tabs' cursors. */
+  #followedCursors(): Cursors {
+    const followed: Cursors = {};
+    // If there are too many runs, the page of one run takes precedence over a list of many.
     const tabs = [...this.#tabs.values()].sort((a, b) => Object.keys(a).length - Object.keys(b).length);
     for (const cursors of tabs) {
       for (const [key, number] of Object.entries(cursors)) {
         const id = Number(key);
-        if (id in wanted || Object.keys(wanted).length < MAX_RUNS) wanted[id] = Math.min(wanted[id] ?? Infinity, number);
+        if (!(id in followed) && Object.keys(followed).length >= MAX_RUNS) continue;
+        followed[id] = Math.min(followed[id] ?? Infinity, number);
       }
     }
-    return wanted;
+    return followed;
   }
 
-  #open(cursors: Cursors): void {
-    this.#sent = cursors;
-    const source = new EventSource(address("/events", { runs: Object.keys(cursors).join(), after: formatCursor(cursors) || null }));
+  #connect(cursors: Cursors): void {
+    this.#received = cursors;
+    const params = { runs: Object.keys(cursors).join(), after: formatCursors(cursors) || null };
+    const source = new EventSource(address("/events", params));
     this.#source = source;
-    for (const kind of [...NUMBERED, ...UNNUMBERED]) {
+    for (const kind of [...NUMBERED_KINDS, ...UNNUMBERED_KINDS]) {
       source.addEventListener(kind, (event) => this.#receive(kind, event as MessageEvent<string>));
     }
-    source.onopen = () => this.#report(true, false);
+    source.onopen = () => this.#reportConnection(true, false);
     source.onerror = () => {
-      const lost = source.readyState === EventSource.CLOSED;
-      if (lost) this.close();
-      this.#report(false, lost);
+      const isLost = source.readyState === EventSource.CLOSED;
+      if (isLost) this.close();
+      this.#reportConnection(false, isLost);
     };
   }
 
-  #report(open: boolean, lost: boolean): void {
-    this.#connected = open || lost; // the next attempt is a new one
+  #reportConnection(open: boolean, lost: boolean): void {
+    this.#isConnected = open || lost; // a lost stream is followed by a new attempt
     this.emit({ type: "connection", open, lost });
   }
 
   #receive(kind: string, message: MessageEvent<string>): void {
     const data = JSON.parse(message.data) as { run_id: number };
-    const number = NUMBERED.includes(kind) ? parseCursor(message.lastEventId)[data.run_id]! : null;
+    const runId = data.run_id;
+    const number = NUMBERED_KINDS.includes(kind) ? parseCursors(message.lastEventId)[runId]! : null;
     if (number !== null) {
-      this.#sent[data.run_id] = number;
-      for (const cursors of this.#tabs.values()) if (cursors[data.run_id] === number - 1) cursors[data.run_id] = number;
+      this.#received[runId] = number;
+      for (const cursors of this.#tabs.values()) if (cursors[runId] === number - 1) cursors[runId] = number;
     }
-    this.emit({ type: "event", event: { kind, runId: data.run_id, number, data } });
+    this.emit({ type: "event", event: { kind, runId, number, data } });
   }
 }

@@ -1,9 +1,9 @@
-// What the tabs of a browser tell each other about the one event stream that they share.
+// Messages between the tabs of a browser, which share one event stream.
 
-/** By run: the number of the last event received of it. */
+/** By run: the number of its last received event. */
 export type Cursors = Record<number, number>;
 
-/** An event of `GET /events`; `number` is null for progress and for runs that are gone. */
+/** An event of `GET /events`; `number` is null for progress, and for runs that were deleted. */
 export interface RunEvent {
   kind: string;
   runId: number;
@@ -12,22 +12,23 @@ export interface RunEvent {
 }
 
 export type TabMessage =
-  /** All that the tab follows now; nothing, when it closes. */
+  /** All runs that the tab follows; none when it closes. */
   { type: "follow"; tab: string; cursors: Cursors };
 
 export type LeaderMessage =
-  /** From a new leader: every tab tells it what it follows. */
+  /** From a new leader: every tab answers with a "follow" message. */
   | { type: "roll-call" }
   | { type: "event"; event: RunEvent }
-  /** Also the answer to each "follow". `lost`: the browser does not reconnect; follow anew. */
+  /** Also the answer to each "follow". `lost`: the browser does not reconnect; follow again. */
   | { type: "connection"; open: boolean; lost: boolean };
 
-/** `1:12,7:3`, as the service writes it. */
-export function parseCursor(text: string): Cursors {
-  const pairs = text.split(",").filter(Boolean).map((pair) => pair.split(":").map(Number) as [number, number]);
-  return Object.fromEntries(pairs);
+/** Parses `1:12,7:3`, the service's notation of cursors. */
+export function parseCursors(text: string): Cursors {
+  const pairs = text.split(",").filter(Boolean);
+  return Object.fromEntries(pairs.map((pair) => pair.split(":").map(Number) as [number, number]));
 }
 
-export function formatCursor(cursors: Cursors): string {
-  return Object.entries(cursors).filter(([, number]) => number > 0).map((pair) => pair.join(":")).join(",");
+export function formatCursors(cursors: Cursors): string {
+  const pairs = Object.entries(cursors).filter(([, number]) => number > 0);
+  return pairs.map((pair) => pair.join(":")).join(",");
 }

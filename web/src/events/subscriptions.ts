@@ -1,13 +1,13 @@
-// What this tab follows, by the one event stream of the browser.
+// The runs that this tab follows through the browser's one event stream.
 
 import { ROOT } from "../api/address";
 import { Election } from "./Election";
 import type { Cursors, LeaderMessage, RunEvent, TabMessage } from "./messages";
 import { SharedStream } from "./SharedStream";
 
-const NAME = `camreel-events ${ROOT}`;
-const TAB = `${Date.now()}-${Math.random()}`; // no randomUUID: it needs a secure context
-const LEADER_PATIENCE = 5000; // ms until a leader that does not answer is replaced
+const CHANNEL_NAME = `camreel-events ${ROOT}`;
+const TAB_ID = `${Date.now()}-${Math.random()}`; // not randomUUID, which needs a secure context
+const LEADER_TIMEOUT_MS = 5000; // after which a leader that does not respond is replaced
 
 export interface Subscriber {
   event: (event: RunEvent) => void;
@@ -16,35 +16,35 @@ export interface Subscriber {
 
 interface Subscription extends Subscriber {
   runId: number;
-  number: number; // of the last event received
+  number: number; // of the last received event
 }
 
 const subscriptions = new Set<Subscription>();
-// Outside of a secure context there are no locks. Each tab then has a stream while it is visible.
-const sharing = "locks" in navigator && "BroadcastChannel" in window;
+// Without a secure context there are no locks; each tab then has its own stream while it is visible.
+const canShare = "locks" in navigator && "BroadcastChannel" in window;
 let channel: BroadcastChannel | null = null;
-let leading: SharedStream | null = null;
-let joined = false;
-let announcing = false;
-let patience = 0;
+let ownStream: SharedStream | null = null; // while this tab is the leader
+let hasJoined = false;
+let isAnnouncing = false;
+let leaderTimer = 0;
 
-const election = new Election(NAME, {
+const election = new Election(CHANNEL_NAME, {
   begin: () => {
-    clearTimeout(patience);
-    leading = new SharedStream(broadcast);
+    clearTimeout(leaderTimer);
+    ownStream = new SharedStream(broadcast);
     broadcast({ type: "roll-call" });
   },
   end: () => {
-    leading?.close();
-    leading = null;
+    ownStream?.close();
+    ownStream = null;
   },
 });
 
-/** Receive a run's events after `number`, in order, each once. Returns what ends that. */
+/** Receives a run's events after `number`, in order, each once. Returns a function that unsubscribes. */
 export function subscribe(runId: number, number: number, subscriber: Subscriber): () => void {
   const subscription = { runId, number, ...subscriber };
   subscriptions.add(subscription);
-  if (sharing || !document.hidden) join();
+  if (canShare || !document.hidden) join();
   announce();
   return () => {
     if (subscriptions.delete(subscription)) announce();
@@ -52,29 +52,29 @@ export function subscribe(runId: number, number: number, subscriber: Subscriber)
 }
 
 function join(): void {
-  if (joined) return;
-  joined = true;
-  if (!sharing) {
-    leading = new SharedStream(receive);
+  if (hasJoined) return;
+  hasJoined = true;
+  if (!canShare) {
+    ownStream = new SharedStream(receive);
     return;
   }
-  channel = new BroadcastChannel(NAME);
+  channel = new BroadcastChannel(CHANNEL_NAME);
   channel.onmessage = ({ data }: MessageEvent<TabMessage | LeaderMessage>) => {
-    if (data.type === "follow") leading?.follow(data.tab, data.cursors);
+    if (data.type === "follow") ownStream?.follow(data.tab, data.cursors);
     else receive(data);
   };
   election.join();
 }
 
-/** Hold nothing while the page is not shown: another tab takes over, and the browser may keep the page. */
+/** Closes stream and channel while the page is not shown: another tab takes over, and the browser may cache the page. */
 function leave(): void {
-  if (!joined) return;
-  joined = false;
-  tellLeader({});
-  clearTimeout(patience);
-  leading?.close();
-  leading = null;
-  if (sharing) election.leave();
+  if (!hasJoined) return;
+  hasJoined = false;
+  sendToLeader({});
+  clearTimeout(leaderTimer);
+  ownStream?.close();
+  ownStream = null;
+  if (canShare) election.leave();
   channel?.close();
   channel = null;
 }
@@ -91,31 +91,38 @@ document.addEventListener("freeze", leave);
 document.addEventListener("resume", rejoin);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden) rejoin();
-  else if (!sharing) leave();
+  else if (!canShare) leave();
 });
 
-/** Tell the leader what this tab follows, once for all changes of a task. */
+/** Sends the followed runs to the leader, once for all changes of a task. */
 function announce(): void {
-  if (announcing || !joined) return;
-  announcing = true;
+  if (isAnnouncing || !hasJoined) return;
+  isAnnouncing = true;
   queueMicrotask(() => {
-    announcing = false;
-    if (joined) tellLeader(cursors());
+    isAnnouncing = false;
+    if (hasJoined) sendToLeader(followedCursors());
   });
 }
 
-function cursors(): Cursors {
-  const numbers: Cursors = {};
-  for (const { runId, number } of subscriptions) numbers[runId] = Math.min(numbers[runId] ?? Infinity, number);
-  return numbers;
+function followedCursors(): Cursors {
+  const cursors: Cursors = {};
+  for (const { runId, number } of subscriptions) cursors[runId] = Math.min(cursors[runId] ?? Infinity, number);
+  return cursors;
 }
 
-function tellLeader(followed: Cursors): void {
-  if (leading) return leading.follow(TAB, followed);
-  channel?.postMessage({ type: "follow", tab: TAB, cursors: followed } satisfies TabMessage);
-  clearTimeout(patience);
-  // A hidden page's own timers are late: it replaces nobody.
-  if (subscriptions.size) patience = window.setTimeout(() => document.hidden || election.takeOver(), LEADER_PATIENCE);
+function sendToLeader(cursors: Cursors): void {
+  if (ownStream) {
+    ownStream.follow(TAB_ID, cursors);
+    return;
+  }
+  channel?.postMessage({ type: "follow", tab: TAB_ID, cursors } satisfies TabMessage);
+  clearTimeout(leaderTimer);
+  if (subscriptions.size) leaderTimer = window.setTimeout(replaceLeader, LEADER_TIMEOUT_MS);
+}
+
+/** Becomes the leader. Not while the page is hidden, since the timers of hidden pages are delayed. */
+function replaceLeader(): void {
+  if (!document.hidden) election.takeOver();
 }
 
 function broadcast(message: LeaderMessage): void {
@@ -124,19 +131,17 @@ function broadcast(message: LeaderMessage): void {
 }
 
 function receive(message: LeaderMessage): void {
-  clearTimeout(patience);
-  switch (message.type) {
-    case "roll-call": return announce();
-    case "event": return dispatch(message.event);
-    case "connection": return reportConnection(message.open, message.lost);
-  }
+  clearTimeout(leaderTimer);
+  if (message.type === "roll-call") announce();
+  else if (message.type === "event") dispatch(message.event);
+  else reportConnection(message.open, message.lost);
 }
 
 function dispatch(event: RunEvent): void {
   for (const subscription of [...subscriptions]) {
     if (subscription.runId !== event.runId) continue;
     if (event.number !== null) {
-      // Beyond the next one: something was sent before this tab followed. The leader goes back for it.
+      // A gap: events were sent before this tab followed the run. The leader reconnects to receive them again.
       if (event.number > subscription.number + 1) announce();
       if (event.number !== subscription.number + 1) continue;
       subscription.number = event.number;

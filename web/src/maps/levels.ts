@@ -1,11 +1,10 @@
-// An atlas has each map in 256 levels of its own, with the values that levels 0 and 255 stand for.
-// `service/core/render/atlas.py` is the other side of this rule.
+// Each map of an atlas is quantized to 256 levels between its own minimum and peak, as in `service/core/render/atlas.py`.
 
 import type { BlankCause } from "../api/types";
 
 export const ZERO_LEVEL = 128; // of maps with values on both sides of 0
 
-/** One map: levels (height x width) and the values before ReLU of the lowest and highest. */
+/** One map: levels (height x width), and its minimum and peak before ReLU. */
 export interface MapCell {
   levels: Uint8Array;
   minimum: number;
@@ -13,19 +12,19 @@ export interface MapCell {
   blank: BlankCause;
 }
 
-/** The values (256) that a map's levels stand for, before ReLU. */
-export function valuesOf(minimum: number, peak: number, into: Float32Array): Float32Array {
+/** Writes the values before ReLU of the 256 levels into `output`. */
+export function levelValues(minimum: number, peak: number, output: Float32Array): Float32Array {
   if (minimum < 0 && peak > 0) {
-    for (let level = 0; level < ZERO_LEVEL; level++) into[level] = minimum * (1 - level / ZERO_LEVEL);
-    const above = 255 - ZERO_LEVEL;
-    for (let level = ZERO_LEVEL; level < 256; level++) into[level] = (peak * (level - ZERO_LEVEL)) / above;
+    for (let level = 0; level < ZERO_LEVEL; level++) output[level] = minimum * (1 - level / ZERO_LEVEL);
+    const positiveLevels = 255 - ZERO_LEVEL;
+    for (let level = ZERO_LEVEL; level < 256; level++) output[level] = (peak * (level - ZERO_LEVEL)) / positiveLevels;
   } else {
-    for (let level = 0; level < 256; level++) into[level] = minimum + ((peak - minimum) * level) / 255;
+    for (let level = 0; level < 256; level++) output[level] = minimum + ((peak - minimum) * level) / 255;
   }
-  return into;
+  return output;
 }
 
-/** The value before ReLU at a position (row i, column j) of a map `width` wide. */
+/** The value before ReLU at row i, column j of a map of that width. */
 export function valueAt(cell: MapCell, width: number, i: number, j: number): number {
-  return valuesOf(cell.minimum, cell.peak, new Float32Array(256))[cell.levels[i * width + j]!]!;
+  return levelValues(cell.minimum, cell.peak, new Float32Array(256))[cell.levels[i * width + j]!]!;
 }

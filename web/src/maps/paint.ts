@@ -1,135 +1,158 @@
-// Draws a map as the service does: bilinear between the centres of its positions' receptive fields,
-// faded to nothing beyond the outermost, over the image in equal shares; hatched where it is blank.
+// Draws a map as the service does: bilinear interpolation between the centers of its positions' receptive fields,
+// fading out beyond the outermost ones, blended half and half with the image. Blank maps are hatched.
 
 import type { BlankCause } from "../api/types";
-import { pixel, type Table } from "./colours";
-import { valuesOf, type MapCell } from "./levels";
-import { ownScale, type Scale, type Style } from "./scale";
+import { levelValues, type MapCell } from "./levels";
+import { type ColorTable, dimPixel, meanPixel, packPixel } from "./pixels";
+import type { DrawStyle, Scale } from "./scale";
 
+/** Where the positions of a map lie on the image. */
 export interface Geometry {
-  width: number; // positions of a map
+  width: number; // positions
   height: number;
-  imageWidth: number; // pixels of the image
+  imageWidth: number; // pixels
   imageHeight: number;
-  first: number; // the pixel on which position 0 is centered
+  first: number; // the pixel that position 0 is centered on
   step: number; // pixels from one position to the next
 }
 
-export interface Look {
-  style: Style;
-  table: Table;
-  scale: Scale | null; // null: each map its own
+export interface CellStyle {
+  style: DrawStyle;
+  table: ColorTable;
+  scale: Scale | null; // null: the map's own
 }
 
-interface Axis {
-  low: Int32Array; // the padded position before each sample
-  share: Float32Array; // the share of the one after it
+/** A square region of a pixel buffer. */
+export interface PixelRegion {
+  pixels: Uint32Array;
+  stride: number; // pixels per row of the buffer
+  x: number;
+  y: number;
+  size: number; // pixels
 }
 
-const axes = new Map<string, Axis>();
+/** For each sample along an axis: the padded position before it, and the weight of the position after it. */
+interface Interpolation {
+  before: Int32Array;
+  weight: Float32Array;
+}
 
-function axis(geometry: Geometry, count: number, pixels: number, size: number): Axis {
-  const key = `${geometry.first} ${geometry.step} ${count} ${pixels} ${size}`;
-  const kept = axes.get(key);
-  if (kept) return kept;
-  const low = new Int32Array(size);
-  const share = new Float32Array(size);
+const interpolations = new Map<string, Interpolation>();
+
+function interpolate(geometry: Geometry, positions: number, imagePixels: number, size: number): Interpolation {
+  const key = `${geometry.first} ${geometry.step} ${positions} ${imagePixels} ${size}`;
+  const cached = interpolations.get(key);
+  if (cached) return cached;
+  const before = new Int32Array(size);
+  const weight = new Float32Array(size);
   for (let i = 0; i < size; i++) {
-    const pixelPlace = ((i + 0.5) * pixels) / size - 0.5;
-    const at = Math.min(Math.max((pixelPlace - geometry.first) / geometry.step, -1), count) + 1;
-    low[i] = Math.min(Math.floor(at), count);
-    share[i] = at - low[i]!;
+    const imagePixel = ((i + 0.5) * imagePixels) / size - 0.5;
+    const position = Math.min(Math.max((imagePixel - geometry.first) / geometry.step, -1), positions) + 1;
+    before[i] = Math.min(Math.floor(position), positions);
+    weight[i] = position - before[i]!;
   }
-  const made = { low, share };
-  axes.set(key, made);
-  return made;
+  const interpolation = { before, weight };
+  interpolations.set(key, interpolation);
+  return interpolation;
 }
 
-const values = new Float32Array(256);
+// Buffers that all calls share: levels in the color table, the map padded by one position, one of its rows.
+const tableLevels = new Float32Array(256);
 let padded = new Float32Array(0);
-let line = new Float32Array(0);
+let rowLevels = new Float32Array(0);
 
-/**
- * Paint a map into `out` (pixels, `stride` a row) at x, y, `size` pixels square.
- *
- * `image` is the input image in `size` x `size` pixels.
- */
-export function paint(
-  out: Uint32Array, stride: number, x: number, y: number, size: number,
-  cell: MapCell, geometry: Geometry, image: Uint32Array, look: Look,
+/** Paints a map over its input image, `region.size` pixels square, into the region. */
+export function paintCell(
+  region: PixelRegion,
+  cell: MapCell,
+  geometry: Geometry,
+  image: Uint32Array,
+  style: CellStyle,
 ): void {
-  // The signed style shows blank maps too, but no color stands for what is no number.
-  if (cell.blank === "not-finite" || (cell.blank !== "none" && look.style !== "signed")) {
-    hatch(out, stride, x, y, size, image, cell.blank);
+  // The signed style draws blank maps too, but no color represents a value that is not finite.
+  if (cell.blank === "not-finite" || (cell.blank !== "none" && style.style !== "signed")) {
+    paintHatching(region, image, cell.blank);
     return;
   }
-  const scale = look.scale ?? ownScale(cell);
-  const signed = look.style === "signed";
-  const limit = Math.max(scale.peak, -scale.minimum);
-  const low = signed ? -limit : Math.max(0, scale.minimum);
-  const extent = signed ? 2 * limit : scale.peak - low;
-  // As levels of the colour table, so that what follows only interpolates.
-  const factor = extent > 0 ? 255 / extent : 0;
-  valuesOf(cell.minimum, cell.peak, values);
-  for (let level = 0; level < 256; level++) {
-    const value = values[level]!;
-    values[level] = ((signed ? value : Math.max(0, value)) - low) * factor;
-  }
-  const outside = signed ? 127.5 : -low * factor;
-  fill(cell, geometry, outside);
+  const zeroLevel = fillTableLevels(cell, style);
+  fillPadded(cell, geometry, zeroLevel);
+  paintPadded(region, geometry, image, style);
+}
 
-  const across = axis(geometry, geometry.width, geometry.imageWidth, size);
-  const down = axis(geometry, geometry.height, geometry.imageHeight, size);
-  const wide = geometry.width + 2;
-  const overlay = look.style === "overlay";
+/** Fills `tableLevels` with the color of each of the map's levels, 0 to 255, and returns the level of 0. */
+function fillTableLevels(cell: MapCell, style: CellStyle): number {
+  const scale = style.scale ?? cell;
+  const isSigned = style.style === "signed";
+  const limit = Math.max(scale.peak, -scale.minimum);
+  const low = isSigned ? -limit : Math.max(0, scale.minimum);
+  const extent = isSigned ? 2 * limit : scale.peak - low;
+  const factor = extent > 0 ? 255 / extent : 0;
+  levelValues(cell.minimum, cell.peak, tableLevels);
+  for (let level = 0; level < 256; level++) {
+    const value = tableLevels[level]!;
+    tableLevels[level] = ((isSigned ? value : Math.max(0, value)) - low) * factor;
+  }
+  return isSigned ? 127.5 : -low * factor;
+}
+
+function fillPadded(cell: MapCell, { width, height }: Geometry, zeroLevel: number): void {
+  const paddedWidth = width + 2;
+  const count = paddedWidth * (height + 2);
+  if (padded.length < count) padded = new Float32Array(count);
+  if (rowLevels.length < paddedWidth) rowLevels = new Float32Array(paddedWidth);
+  padded.fill(zeroLevel, 0, count);
+  for (let i = 0; i < height; i++) {
+    const start = (i + 1) * paddedWidth + 1;
+    for (let j = 0; j < width; j++) padded[start + j] = tableLevels[cell.levels[i * width + j]!]!;
+  }
+}
+
+function paintPadded(region: PixelRegion, geometry: Geometry, image: Uint32Array, style: CellStyle): void {
+  const { pixels, stride, x, y, size } = region;
+  const { table } = style;
+  const columns = interpolate(geometry, geometry.width, geometry.imageWidth, size);
+  const rows = interpolate(geometry, geometry.height, geometry.imageHeight, size);
+  const paddedWidth = geometry.width + 2;
+  const isOverlay = style.style === "overlay";
   for (let i = 0; i < size; i++) {
-    const above = down.low[i]! * wide;
-    const below = Math.min(down.low[i]! + 1, geometry.height + 1) * wide;
-    const part = down.share[i]!;
-    for (let j = 0; j < wide; j++) line[j] = padded[above + j]! * (1 - part) + padded[below + j]! * part;
+    const upper = rows.before[i]! * paddedWidth;
+    const lower = Math.min(rows.before[i]! + 1, geometry.height + 1) * paddedWidth;
+    const down = rows.weight[i]!;
+    for (let j = 0; j < paddedWidth; j++) rowLevels[j] = padded[upper + j]! * (1 - down) + padded[lower + j]! * down;
     const start = (y + i) * stride + x;
     for (let j = 0; j < size; j++) {
-      const left = across.low[j]!;
-      const share = across.share[j]!;
-      const level = line[left]! * (1 - share) + line[Math.min(left + 1, wide - 1)]! * share;
-      const colour = look.table[level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0]!;
-      out[start + j] = overlay ? mixed(colour, image[i * size + j]!) : colour;
+      const left = columns.before[j]!;
+      const across = columns.weight[j]!;
+      const level = rowLevels[left]! * (1 - across) + rowLevels[Math.min(left + 1, paddedWidth - 1)]! * across;
+      const color = table[level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0]!;
+      pixels[start + j] = isOverlay ? meanPixel(color, image[i * size + j]!) : color;
     }
   }
 }
 
-/** The mean of two pixels, channel by channel, without taking them apart. */
-function mixed(a: number, b: number): number {
-  return (((a & 0xfefefefe) >>> 1) + ((b & 0xfefefefe) >>> 1)) | 0xff000000;
-}
+const STRIPE = packPixel(150, 150, 150);
 
-function fill(cell: MapCell, { width, height }: Geometry, outside: number): void {
-  const wide = width + 2;
-  if (padded.length < wide * (height + 2)) padded = new Float32Array(wide * (height + 2));
-  if (line.length < wide) line = new Float32Array(wide);
-  padded.fill(outside, 0, wide * (height + 2));
-  for (let i = 0; i < height; i++) {
-    for (let j = 0; j < width; j++) padded[(i + 1) * wide + j + 1] = values[cell.levels[i * width + j]!]!;
-  }
-}
-
-const STRIPE = pixel(150, 150, 150);
-
-/** The image dimmed under stripes: rising if saturated, falling if all-negative, both if dead, level if not finite. */
-export function hatch(
-  out: Uint32Array, stride: number, x: number, y: number, size: number, image: Uint32Array, cause: BlankCause,
+/**
+ * Paints the dimmed image under stripes: rising if saturated, falling if all-negative, both if dead, horizontal if not
+ * finite.
+ */
+export function paintHatching(
+  { pixels, stride, x, y, size }: PixelRegion,
+  image: Uint32Array,
+  cause: BlankCause,
 ): void {
-  const gap = Math.max(4, size >> 3);
-  const thick = Math.max(1, Math.floor(gap / 6));
-  const rising = cause === "saturated" || cause === "dead";
-  const falling = cause === "all-negative" || cause === "dead";
-  const level = cause === "not-finite";
+  const period = Math.max(4, size >> 3);
+  const thickness = Math.max(1, Math.floor(period / 6));
+  const isRising = cause === "saturated" || cause === "dead";
+  const isFalling = cause === "all-negative" || cause === "dead";
+  const isHorizontal = cause === "not-finite";
   for (let i = 0; i < size; i++) {
     for (let j = 0; j < size; j++) {
-      const striped = (level && i % gap < thick) || (rising && (i + j) % gap < thick) || (falling && (((j - i) % gap) + gap) % gap < thick);
-      out[(y + i) * stride + x + j] = striped ? STRIPE : dimmed(image[i * size + j]!);
+      const isStripe =
+        (isHorizontal && i % period < thickness) ||
+        (isRising && (i + j) % period < thickness) ||
+        (isFalling && (((j - i) % period) + period) % period < thickness);
+      pixels[(y + i) * stride + x + j] = isStripe ? STRIPE : dimPixel(image[i * size + j]!);
     }
   }
 }
-
-const dimmed = (colour: number): number => (((colour & 0xfefefefe) >>> 1) + 0x00181818) | 0xff000000;

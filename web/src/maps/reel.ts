@@ -1,154 +1,172 @@
-// The maps of a run as the page holds them: columns by epoch, fetched as atlases, kept as bytes.
+// The maps of an atlas selection, fetched by epoch and held as bytes.
 
 import { signal } from "@preact/signals";
+import { recordedMethods } from "../api/catalogue";
 import { getBytes, getJson } from "../api/client";
+import { formatEpochs } from "../api/epochs";
+import { takePreloaded } from "../api/preload";
 import type { Atlas, AtlasRow } from "../api/types";
 import type { MapCell } from "./levels";
 import type { Geometry } from "./paint";
-import { shared, type Scale } from "./scale";
+import { commonScale, type Scale } from "./scale";
 
-/** Which maps: everything of an atlas but its epochs. */
-export interface Question {
+/** The parameters of an atlas, without its epochs. */
+export interface AtlasSelection {
   runId: number;
   methods: string[];
   rows: "probes" | "classes";
   image: string | null;
 }
 
-/** One epoch's maps, in an answer that has several epochs. */
-interface Column {
-  levels: Uint8Array; // cell after cell
+/** One epoch's maps, in a response that holds several epochs. */
+interface EpochMaps {
+  levels: Uint8Array; // of all cells of the response
   layout: Atlas; // whose arrays are in the same order
-  place: number; // of the epoch in it
+  index: number; // of the epoch in the response
 }
 
-// What every run records is read from rows, and few large answers come soonest. What has to be
-// computed comes in small ones, so that columns appear while the rest is being made.
-const RECORDED = ["conventional", "proposed"];
-const RECORDED_AT_ONCE = 128;
-const WHOLE_AT_MOST = 1_500; // cells a method; `service/api/preload_hints.py` tells a browser the same
-const COMPUTED_AT_ONCE = 4;
+// Recorded maps are only read, so that few large responses are fastest. Computed maps come in small responses, so that
+// columns appear while the others are computed.
+const RECORDED_EPOCHS_PER_REQUEST = 128;
+const COMPUTED_EPOCHS_PER_REQUEST = 4;
 
 export class Reel {
-  readonly changed = signal(0);
+  readonly version = signal(0); // counts responses
   readonly failure = signal<Error | null>(null);
-  readonly busy = signal(false); // something that was asked for is not here yet
+  readonly isBusy = signal(false); // requested epochs are missing
   rows: AtlasRow[] = [];
   methods: string[];
   geometry: Geometry | null = null;
-  private columns = new Map<number, Column>();
-  private wanted: number[] = []; // what was asked last comes first
-  private coming: number[] = []; // asked of the service now
-  private working = false;
-  private closed = false;
-  private absent = new Set<number>(); // quarantined: there is nothing to ask for again
-  private whole = false; // what is wanted is all that there is
+  private maps = new Map<number, EpochMaps>(); // by epoch
+  private queue: number[] = []; // epochs, those requested last first
+  private loading: number[] = []; // epochs of the request in flight
+  private isLoading = false;
+  private isClosed = false;
+  private absent = new Set<number>(); // epochs without maps, as their checkpoints are quarantined
+  private readonly epochsPerRequest: number;
 
-  readonly recorded: boolean; // with the epochs: nothing has to be computed
-  private readonly epochsAtOnce: number;
-
-  constructor(readonly question: Question) {
-    this.methods = question.methods;
-    this.recorded = question.rows === "probes" && question.methods.every((method) => RECORDED.includes(method));
-    this.epochsAtOnce = this.recorded ? RECORDED_AT_ONCE : COMPUTED_AT_ONCE;
+  constructor(readonly selection: AtlasSelection) {
+    this.methods = selection.methods;
+    const isRecorded =
+      selection.rows === "probes" && selection.methods.every((method) => recordedMethods().includes(method));
+    this.epochsPerRequest = isRecorded ? RECORDED_EPOCHS_PER_REQUEST : COMPUTED_EPOCHS_PER_REQUEST;
   }
 
+  /** A map by the index of its method and row, or null if it is not loaded. */
   cell(method: number, row: number, epoch: number): MapCell | null {
-    const column = this.columns.get(epoch);
-    const geometry = this.geometry;
-    if (!column || !geometry) return null;
-    const at = this.place(column, method, row);
+    const maps = this.maps.get(epoch);
+    const { geometry } = this;
+    if (!maps || !geometry) return null;
+    const index = this.cellIndex(maps, method, row);
     const size = geometry.width * geometry.height;
     return {
-      levels: column.levels.subarray(at * size, (at + 1) * size),
-      minimum: column.layout.minimum[at] ?? 0,
-      peak: column.layout.peak[at] ?? 0,
-      blank: column.layout.blank[at]!,
+      levels: maps.levels.subarray(index * size, (index + 1) * size),
+      minimum: maps.layout.minimum[index] ?? 0,
+      peak: maps.layout.peak[index] ?? 0,
+      blank: maps.layout.blank[index]!,
     };
   }
 
-  /** Of a cell in its answer's arrays. */
-  private place({ layout, place }: Column, method: number, row: number): number {
-    return (method * this.rows.length + row) * layout.epochs.length + place;
-  }
-
-  /** The scale over the epochs that are here, of one row or of all rows by that method. */
+  /** The scale over all loaded epochs of one row, or of all rows if `row` is null. */
   scale(method: number, row: number | null): Scale {
-    const found: Scale[] = [];
-    const rows = row === null ? this.rows.map((_, index) => index) : [row];
-    for (const column of this.columns.values()) {
-      for (const one of rows) {
-        const at = this.place(column, method, one);
-        const minimum = column.layout.minimum[at] ?? null;
-        const peak = column.layout.peak[at] ?? null;
-        if (minimum !== null && peak !== null) found.push({ minimum, peak });
+    const scales: Scale[] = [];
+    const rows = row === null ? this.rows.keys() : [row];
+    for (const index of rows) {
+      for (const maps of this.maps.values()) {
+        const cell = this.cellIndex(maps, method, index);
+        const minimum = maps.layout.minimum[cell] ?? null;
+        const peak = maps.layout.peak[cell] ?? null;
+        if (minimum !== null && peak !== null) scales.push({ minimum, peak });
       }
     }
-    return shared(found);
+    return commonScale(scales);
   }
 
-  /** Ask for those of these epochs that are not here; they come before what was asked earlier. */
-  need(epochs: number[]): void {
-    const missing = epochs.filter((epoch) => !this.columns.has(epoch) && !this.absent.has(epoch) && !this.coming.includes(epoch));
-    if (!missing.length || this.closed) return;
-    this.wanted = [...new Set([...missing, ...this.wanted])];
-    this.busy.value = true;
-    // Not at once: what is asked in the same breath is put in order first.
-    queueMicrotask(() => void this.work());
-  }
-
-  /** Whether all these epochs of so many rows come in one answer. */
-  atOnce(epochs: number, rows: number): boolean {
-    return this.recorded && epochs <= RECORDED_AT_ONCE && epochs * rows <= WHOLE_AT_MOST;
-  }
-
-  /** Ask for all epochs that there are, of a run that `atOnce` holds for, while nothing is here. */
-  needAll(last: number): void {
-    const all = Array.from({ length: last + 1 }, (_, epoch) => epoch);
-    this.whole = !this.columns.size && !this.working;
-    this.need(all);
+  /** Requests the epochs that are not loaded, before those that were requested earlier. */
+  request(epochs: number[]): void {
+    const missing = epochs.filter((epoch) => !this.isKnown(epoch) && !this.loading.includes(epoch));
+    if (!missing.length || this.isClosed) return;
+    this.queue = [...new Set([...missing, ...this.queue])];
+    this.isBusy.value = true;
+    // In a microtask, so that all requests of a task are ordered first.
+    queueMicrotask(() => void this.load());
   }
 
   close(): void {
-    this.closed = true;
-    this.wanted = [];
+    this.isClosed = true;
+    this.queue = [];
   }
 
-  private async work(): Promise<void> {
-    if (this.working) return;
-    this.working = true;
+  private isKnown(epoch: number): boolean {
+    return this.maps.has(epoch) || this.absent.has(epoch);
+  }
+
+  /** Index of a cell in its response's arrays, whose order is (method, row, epoch). */
+  private cellIndex({ layout, index }: EpochMaps, method: number, row: number): number {
+    return (method * this.rows.length + row) * layout.epochs.length + index;
+  }
+
+  private async load(): Promise<void> {
+    if (this.isLoading) return;
+    this.isLoading = true;
     try {
-      while (this.wanted.length && !this.closed) {
-        this.coming = this.wanted.splice(0, this.epochsAtOnce).sort((a, b) => a - b);
-        const { whole } = this;
-        this.whole = false;
-        await this.fetch(whole ? null : this.coming);
-        for (const epoch of this.coming) if (!this.columns.has(epoch)) this.absent.add(epoch);
+      while (this.queue.length && !this.isClosed) {
+        await this.loadNext();
         this.failure.value = null;
-        this.changed.value++;
+        this.version.value++;
       }
     } catch (error) {
       this.failure.value = error as Error;
-      this.wanted = [];
+      this.queue = [];
     } finally {
-      this.coming = [];
-      this.working = false;
-      this.busy.value = false;
+      this.loading = [];
+      this.isLoading = false;
+      this.isBusy.value = false;
     }
   }
 
+  private async loadNext(): Promise<void> {
+    if (!this.maps.size && takePreloaded(`${this.path}.bin`, this.params(null))) {
+      this.loading = this.queue.splice(0);
+      await this.fetch(null);
+      // An epoch that was recorded after this response is requested again.
+      const last = Math.max(...this.maps.keys());
+      this.queue.push(...this.loading.filter((epoch) => epoch > last));
+      this.loading = this.loading.filter((epoch) => epoch <= last);
+    } else {
+      this.loading = this.queue.splice(0, this.epochsPerRequest).sort((a, b) => a - b);
+      await this.fetch(this.loading);
+    }
+    for (const epoch of this.loading) if (!this.maps.has(epoch)) this.absent.add(epoch);
+  }
+
+  private get path(): string {
+    return `/runs/${this.selection.runId}/atlas`;
+  }
+
+  private params(epochs: number[] | null) {
+    const { methods, rows, image } = this.selection;
+    return { method: methods, rows, image, epochs: epochs && formatEpochs(epochs) };
+  }
+
+  /** Fetches these epochs, or all epochs of the run if null. */
   private async fetch(epochs: number[] | null): Promise<void> {
-    const { runId, methods, rows, image } = this.question;
-    const params = { method: methods, rows, image, epochs: epochs && ranges(epochs) };
-    const path = `/runs/${runId}/atlas`;
-    // The larger one first: a browser has few connections to a service.
+    const params = this.params(epochs);
+    // The larger response first, since a browser has few connections to a service.
     const [levels, layout] = await Promise.all([
-      getBytes(`${path}.bin`, params), getJson<Atlas>(`${path}.json`, params),
+      getBytes(`${this.path}.bin`, params),
+      getJson<Atlas>(`${this.path}.json`, params),
     ]);
     const expected = layout.minimum.length * layout.cell.width * layout.cell.height;
-    // An epoch has landed between the two answers, of which neither was told how many there are.
-    if (levels.length !== expected && epochs === null) return this.fetch(this.coming);
-    if (levels.length !== expected) throw new Error(`${path}.bin: ${levels.length} bytes, not ${expected}`);
+    if (levels.length !== expected) {
+      // Without a list of epochs, one may have been recorded between the two responses.
+      if (epochs === null) return this.fetch([...this.loading].sort((a, b) => a - b));
+      throw new Error(`${this.path}.bin: expected ${expected} bytes, received ${levels.length}`);
+    }
+    this.store(levels, layout);
+  }
+
+  private store(levels: Uint8Array, layout: Atlas): void {
     this.rows = layout.rows;
     this.methods = layout.methods;
     this.geometry = {
@@ -159,14 +177,6 @@ export class Reel {
       first: layout.placement.first,
       step: layout.placement.step,
     };
-    layout.epochs.forEach((epoch, place) => this.columns.set(epoch, { levels, layout, place }));
+    for (const [index, epoch] of layout.epochs.entries()) this.maps.set(epoch, { levels, layout, index });
   }
-}
-
-/** Epochs as the API takes them: `0:98:2`, or a list where they are not even. */
-export function ranges(epochs: number[]): string {
-  if (epochs.length < 3) return epochs.join(",");
-  const step = epochs[1]! - epochs[0]!;
-  const even = epochs.every((epoch, i) => i === 0 || epoch - epochs[i - 1]! === step);
-  return even ? `${epochs[0]}:${epochs.at(-1)}:${step}` : epochs.join(",");
 }

@@ -1,74 +1,118 @@
-// How the maps are made and drawn: methods, rows, scale, style, colours, zoom.
+// How the maps are computed and drawn: methods, rows, style, scale, colormap, zoom.
 
+import type { Signal } from "@preact/signals";
 import type { Method } from "../api/types";
-import { knownColormaps } from "../maps/colours";
-import { t } from "../text";
-import { isOfPaper, offered } from "./offered";
-import { SCALES, STYLES, type Shown, type View } from "./view";
+import { catalogue, isRecorded } from "../hooks/useCatalogue";
+import { DRAW_STYLES, SCALES, type ShownMethods, type View } from "../hooks/useView";
+import { colormaps } from "../maps/colors";
+import type { ZoomDirection } from "../maps/layout";
+import { t, tIfKnown } from "../text";
 
 interface Props {
   view: View;
-  onZoom: (direction: 1 | -1 | 0) => void;
-  pair: boolean; // two methods side by side, or one
+  onZoom: (direction: ZoomDirection) => void;
+  isPair: boolean; // two methods side by side, or one
 }
 
-const SAFE = ["viridis", "cividis", "plasma", "inferno", "magma"]; // for the colour-blind
-
-export function Options({ view, onZoom, pair }: Props) {
-  const colours = knownColormaps.value;
-  const shown: [Shown, string][] = [["both", t("options.both")], ["a", "A"], ["b", "B"]];
+export function Options({ view, onZoom, isPair }: Props) {
   return (
     <div class="options">
-      <MethodChoice name={pair ? "A" : ""} value={view.methodA} />
-      {pair && <MethodChoice name="B" value={view.methodB} />}
-      {pair && <Choice label={t("options.shown")} value={view.shown.value} choices={shown} onChange={(v) => (view.shown.value = v)} />}
-      {pair && (
-        <Choice
-          label={t("options.rows")} value={view.rows.value}
-          choices={[["probes", t("options.rows.probes")], ["classes", t("options.rows.classes")]]}
-          onChange={(v) => (view.rows.value = v)}
-        />
-      )}
-      <Choice label={t("options.style")} value={view.style.value} choices={STYLES.map((s) => [s, t(`style.${s}`)])} onChange={(v) => (view.style.value = v)} />
+      <MethodChoice name={isPair ? "A" : ""} value={view.methodA} />
+      {isPair && <PairOptions view={view} />}
       <Choice
-        label={t("options.scale")} value={view.scale.value} title={t(`scale.${view.scale.value}.help`)}
-        choices={SCALES.map((s) => [s, t(`scale.${s}`)])} onChange={(v) => (view.scale.value = v)}
+        label={t("options.style")}
+        value={view.style}
+        choices={DRAW_STYLES.map((style) => [style, t(`style.${style}`)])}
       />
-      <label>
-        <span>{t("options.colormap")}</span>
-        <select value={view.colormap.value} disabled={view.style.value === "signed"} onChange={(event) => (view.colormap.value = event.currentTarget.value)}>
-          <optgroup label={t("options.colormap.safe")}>
-            {colours.filter((c) => SAFE.includes(c.name)).map((c) => <option value={c.name} title={c.description}>{c.name}</option>)}
-          </optgroup>
-          <optgroup label={t("options.colormap.other")}>
-            {colours.filter((c) => c.kind === "sequential" && !SAFE.includes(c.name))
-              .map((c) => <option value={c.name} title={c.description}>{c.name}</option>)}
-          </optgroup>
-        </select>
-      </label>
+      <Choice
+        label={t("options.scale")}
+        value={view.scale}
+        title={t(`scale.${view.scale.value}.help`)}
+        choices={SCALES.map((scale) => [scale, t(`scale.${scale}`)])}
+      />
+      <ColormapChoice view={view} />
       <div class="zoom" role="group" aria-label={t("options.zoom")}>
-        <button type="button" onClick={() => onZoom(-1)} aria-label={t("options.zoom.out")}>−</button>
-        <button type="button" onClick={() => onZoom(0)}>{t("options.zoom.fit")}</button>
-        <button type="button" onClick={() => onZoom(1)} aria-label={t("options.zoom.in")}>+</button>
+        <button type="button" onClick={() => onZoom(-1)} aria-label={t("options.zoom.out")}>
+          −
+        </button>
+        <button type="button" onClick={() => onZoom(0)}>
+          {t("options.zoom.fit")}
+        </button>
+        <button type="button" onClick={() => onZoom(1)} aria-label={t("options.zoom.in")}>
+          +
+        </button>
       </div>
     </div>
   );
 }
 
+function PairOptions({ view }: { view: View }) {
+  const shown: [ShownMethods, string][] = [
+    ["both", t("options.both")],
+    ["a", "A"],
+    ["b", "B"],
+  ];
+  return (
+    <>
+      <MethodChoice name="B" value={view.methodB} />
+      <Choice label={t("options.shown")} value={view.shown} choices={shown} />
+      <Choice
+        label={t("options.rows")}
+        value={view.rows}
+        choices={[
+          ["probes", t("options.rows.probes")],
+          ["classes", t("options.rows.classes")],
+        ]}
+      />
+    </>
+  );
+}
+
 interface ChoiceProps<T extends string> {
   label: string;
-  value: T;
+  value: Signal<T>;
   choices: readonly (readonly [T, string])[];
-  onChange: (value: T) => void;
   title?: string;
 }
 
-function Choice<T extends string>({ label, value, choices, onChange, title }: ChoiceProps<T>) {
+function Choice<T extends string>({ label, value, choices, title }: ChoiceProps<T>) {
   return (
     <label title={title}>
       <span>{label}</span>
-      <select value={value} onChange={(event) => onChange(event.currentTarget.value as T)}>
-        {choices.map(([name, text]) => <option value={name}>{text}</option>)}
+      <select value={value.value} onChange={(event) => (value.value = event.currentTarget.value as T)}>
+        {choices.map(([name, text]) => (
+          <option key={name} value={name}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
+const COLORBLIND_SAFE = ["viridis", "cividis", "plasma", "inferno", "magma"];
+
+function ColormapChoice({ view }: { view: View }) {
+  const sequential = colormaps.value.filter((colormap) => colormap.kind === "sequential");
+  const isSafe = (name: string) => COLORBLIND_SAFE.includes(name);
+  const options = (safe: boolean) =>
+    sequential
+      .filter(({ name }) => isSafe(name) === safe)
+      .map(({ name, description }) => (
+        <option key={name} value={name} title={description}>
+          {name}
+        </option>
+      ));
+  return (
+    <label>
+      <span>{t("options.colormap")}</span>
+      <select
+        value={view.colormap.value}
+        disabled={view.style.value === "signed"}
+        onChange={(event) => (view.colormap.value = event.currentTarget.value)}
+      >
+        <optgroup label={t("options.colormap.safe")}>{options(true)}</optgroup>
+        <optgroup label={t("options.colormap.other")}>{options(false)}</optgroup>
       </select>
     </label>
   );
@@ -76,40 +120,70 @@ function Choice<T extends string>({ label, value, choices, onChange, title }: Ch
 
 interface MethodProps {
   name: string;
-  value: View["methodA"];
+  value: Signal<string>;
 }
 
-const titleOf = (name: string, title: string): string => (isOfPaper(name) ? t(`method.${name}`) : title);
+/** The page's own title of a method of the paper, else the catalogue's. */
+const methodTitle = (name: string, title: string): string => tIfKnown(`method.${name}`) ?? title;
 
-/** A method, and the score that it explains: `layer-cam/centered`. */
+/** A choice of a method and of the target that its maps explain, in the notation `layer-cam/margin`. */
 function MethodChoice({ name, value }: MethodProps) {
   const [base, target] = value.value.split(/[/?]/) as [string, string | undefined];
-  const methods = offered.methods.value;
-  const method = methods.find((one) => one.name === base);
-  const targets = method?.targets.filter((one) => one !== "contrast") ?? [];
-  const choose = (to: string) => (value.value = targets[0] === to ? base : `${base}/${to}`);
-  const option = (one: Method) => <option value={one.name} title={`${one.description} ${one.source}, ${one.year}`}>{titleOf(one.name, one.title)}</option>;
+  const methods = catalogue.methods.value;
+  const method = methods.find((candidate) => candidate.name === base);
   return (
     <div class="method-choice">
       <label>
         <span>{t("options.method", { name }).trim()}</span>
-        <select value={base} onChange={(event) => (value.value = event.currentTarget.value)} title={method?.description}>
-          {!method && <option value={base}>{titleOf(base, base)}</option>}
-          <optgroup label={t("options.method.paper")}>{methods.filter((one) => isOfPaper(one.name)).map(option)}</optgroup>
-          <optgroup label={t("options.method.recommended")}>{methods.filter((one) => one.recommended).map(option)}</optgroup>
-          <optgroup label={t("options.method.all")}>
-            {methods.filter((one) => !one.recommended && !isOfPaper(one.name)).map(option)}
-          </optgroup>
+        <select
+          value={base}
+          onChange={(event) => (value.value = event.currentTarget.value)}
+          title={method?.description}
+        >
+          {!method && <option value={base}>{methodTitle(base, base)}</option>}
+          <MethodGroup label={t("options.method.paper")} methods={methods.filter((m) => m.recorded)} />
+          <MethodGroup label={t("options.method.recommended")} methods={methods.filter((m) => m.recommended)} />
+          <MethodGroup label={t("options.method.all")} methods={methods.filter((m) => !m.recommended && !m.recorded)} />
         </select>
       </label>
-      {targets.length > 1 && !isOfPaper(base) && (
-        <label>
-          <span>{t("options.target")}</span>
-          <select value={target ?? targets[0]} onChange={(event) => choose(event.currentTarget.value)}>
-            {targets.map((one) => <option value={one} title={offered.targets.value.find((g) => g.name === one)?.description}>{one}</option>)}
-          </select>
-        </label>
-      )}
+      {method && !isRecorded(base) && <TargetChoice value={value} method={method} target={target} />}
     </div>
+  );
+}
+
+function MethodGroup({ label, methods }: { label: string; methods: Method[] }) {
+  return (
+    <optgroup label={label}>
+      {methods.map(({ name, title, description, source, year }) => (
+        <option key={name} value={name} title={`${description} ${source}, ${year}`}>
+          {methodTitle(name, title)}
+        </option>
+      ))}
+    </optgroup>
+  );
+}
+
+interface TargetProps {
+  value: Signal<string>;
+  method: Method;
+  target: string | undefined; // undefined: the method's default
+}
+
+function TargetChoice({ value, method, target }: TargetProps) {
+  const targets = method.targets.filter((name) => name !== "contrast"); // which needs a second class
+  if (targets.length < 2) return null;
+  const description = (name: string) => catalogue.targets.value.find((entry) => entry.name === name)?.description;
+  const select = (name: string) => (value.value = targets[0] === name ? method.name : `${method.name}/${name}`);
+  return (
+    <label>
+      <span>{t("options.target")}</span>
+      <select value={target ?? targets[0]} onChange={(event) => select(event.currentTarget.value)}>
+        {targets.map((name) => (
+          <option key={name} value={name} title={description(name)}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }

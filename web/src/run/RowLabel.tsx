@@ -7,19 +7,26 @@ interface Props {
   row: AtlasRow;
   dataset: string;
   method: number;
-  both: boolean;
-  byClass: boolean;
-  first: boolean; // of a pair
+  isPair: boolean; // two methods are shown
+  isByClass: boolean; // rows are the classes of one image
+  isFirst: boolean; // of the pair
 }
 
-/** What stands before a line: the image, its class, and which method's line it is. */
-export function RowLabel({ row, dataset, method, both, byClass, first }: Props) {
+/** The label of a line: its image and class on the first line of a pair, and its method if two are shown. */
+export function RowLabel({ row, dataset, method, isPair, isByClass, isFirst }: Props) {
+  const className = t("row.class", { name: row.class_name });
   return (
     <>
-      {first ? <Thumbnail dataset={dataset} image={row.image} /> : <span class="no-image" />}
-      {first && <span class="row-name" aria-hidden="true">{byClass ? t("row.class", { name: row.class_name }) : row.class_name}</span>}
-      <span class="visually-hidden">{imageName(row.image)}, {t("row.class", { name: row.class_name })}</span>
-      {both && <span class={`which ${method ? "b" : "a"}`}>{method ? "B" : "A"}</span>}
+      {isFirst ? <Thumbnail dataset={dataset} image={row.image} /> : <span class="no-image" />}
+      {isFirst && (
+        <span class="row-name" aria-hidden="true">
+          {isByClass ? className : row.class_name}
+        </span>
+      )}
+      <span class="visually-hidden">
+        {imageName(row.image)}, {className}
+      </span>
+      {isPair && <span class={`method ${method ? "b" : "a"}`}>{method ? "B" : "A"}</span>}
     </>
   );
 }

@@ -1,5 +1,5 @@
 import { t } from "../text";
 
-/** An image's reference; what was uploaded has one that says nothing to people. */
+/** An image's reference, or "your image" for an upload, whose reference means nothing to people. */
 export const imageName = (reference: string | null): string =>
   reference?.startsWith("upload:") ? t("upload.name") : (reference ?? "");

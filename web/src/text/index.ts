@@ -5,50 +5,58 @@ import { japanese } from "./japanese";
 export type Language = "en" | "ja";
 
 const TEXTS: Record<Language, Texts> = { en: english, ja: japanese };
-const KEPT = "camreel.language";
+const STORAGE_KEY = "camreel.language";
 
-function preferred(): Language {
-  const kept = localStorage.getItem(KEPT);
-  if (kept === "en" || kept === "ja") return kept;
+/** The language that was selected earlier, else the first of the browser's that the page has, else English. */
+function preferredLanguage(): Language {
+  const stored = localStorage.getItem(STORAGE_KEY);
+  if (stored === "en" || stored === "ja") return stored;
   return navigator.languages.find((name) => /^(en|ja)\b/.test(name))?.startsWith("ja") ? "ja" : "en";
 }
 
-export const language = signal<Language>(preferred());
+export const language = signal<Language>(preferredLanguage());
 
 effect(() => {
   document.documentElement.lang = language.value;
 });
 
-export function speak(chosen: Language): void {
-  localStorage.setItem(KEPT, chosen);
-  language.value = chosen;
+export function setLanguage(next: Language): void {
+  localStorage.setItem(STORAGE_KEY, next);
+  language.value = next;
 }
 
-/** The text by that name in the page's language, `{slots}` filled in. */
+/** The text of that name in the page's language, its `{slots}` filled in. */
 export function t(name: keyof Texts, slots: Record<string, string | number> = {}): string {
   return TEXTS[language.value][name].replace(/\{(\w+)\}/g, (whole, slot: string) => String(slots[slot] ?? whole));
 }
 
-/** With so many decimals, thousands apart: English and Japanese write it alike. */
+/** The text of that name if there is one, else undefined: for names that come from the service. */
+export const tIfKnown = (name: string): string | undefined => (name in english ? t(name as keyof Texts) : undefined);
+
+/** A number with `digits` decimals and grouped thousands, which English and Japanese write alike. */
 export function number(value: number, digits = 0): string {
-  // Not by Intl: a browser takes some 15 ms to make its first format, while the page is waited for.
-  const [whole, part] = value.toFixed(digits).split(".");
-  const grouped = whole!.replace(/\B(?=(\d{3})+$)/g, ",");
-  return part ? `${grouped}.${part}` : grouped;
+  // Without Intl, whose first format takes a browser 15 ms while the page opens.
+  const [integer, fraction] = value.toFixed(digits).split(".");
+  const grouped = integer!.replace(/\B(?=(\d{3})+$)/g, ",");
+  return fraction ? `${grouped}.${fraction}` : grouped;
 }
 
 export const percent = (share: number, digits = 1): string => `${number(share * 100, digits)} %`;
 
-/** An English ordinal: 1st, 2nd, 5th, 21st. */
-export function ordinal(count: number): string {
-  const teen = count % 100 >= 11 && count % 100 <= 13;
-  return `${count}${(!teen && ["th", "st", "nd", "rd"][count % 10]) || "th"}`;
+/** Every nth of something: "5th" in English, "5" in Japanese. */
+export function nth(count: number): string {
+  if (language.value === "ja") return String(count);
+  const isTeen = count % 100 >= 11 && count % 100 <= 13;
+  return `${count}${(!isTeen && ["th", "st", "nd", "rd"][count % 10]) || "th"}`;
 }
 
-/** Three significant digits, however small: peaks span ten orders of magnitude. */
-export const significant = (value: number): string =>
-  value === 0 || (Math.abs(value) >= 1e-3 && Math.abs(value) < 1e4) ? String(Number(value.toPrecision(3))) : value.toExponential(2);
+/** Three significant digits, however small the value: peaks span ten orders of magnitude. */
+export function significant(value: number): string {
+  const magnitude = Math.abs(value);
+  const isPlain = value === 0 || (magnitude >= 1e-3 && magnitude < 1e4);
+  return isPlain ? String(Number(value.toPrecision(3))) : value.toExponential(2);
+}
 
-export function moment(text: string): string {
+export function formatTime(text: string): string {
   return new Date(text).toLocaleString(language.value, { dateStyle: "medium", timeStyle: "short" });
 }

@@ -18,7 +18,8 @@ export const japanese: Texts = {
   "notFound.back": "実行一覧に戻る",
 
   "access.title": "サインイン",
-  "access.intro": "このサービスの利用にはアクセストークンが必要です。トークンを貼り付けてください。管理者は次のコマンドで発行できます: camreel token create NAME",
+  "access.intro":
+    "このサービスの利用にはアクセストークンが必要です。トークンを貼り付けてください。管理者は次のコマンドで発行できます: camreel token create NAME",
   "access.token": "トークン",
   "access.invalid": "トークンが無効か、期限切れ、または失効しています。",
   "access.signIn": "サインイン",
@@ -31,11 +32,13 @@ export const japanese: Texts = {
   "status.failed": "失敗",
   "status.cancelled": "中止",
 
-  "welcome.camreel": "Camreel は画像分類器を学習させ、全エポックのチェックポイントを保存し、未学習から最終エポックまで、それぞれのネットワークがどこを見ているかをクラスごとに示します。",
-  "welcome.paper": "元となった論文は、ネットワークの確信度が高まると従来のヒートマップは空白になり、出力のソフトマックスの前で計算したマップは残ることを示しました。論文の実験では両手法を並べて表示します。",
+  "welcome.camreel":
+    "Camreel は画像分類器を学習させ、全エポックのチェックポイントを保存し、未学習から最終エポックまで、それぞれのネットワークがどこを見ているかをクラスごとに示します。",
+  "welcome.paper":
+    "元となった論文は、ネットワークの確信度が高まると従来のヒートマップは空白になり、出力のソフトマックスの前で計算したマップは残ることを示しました。論文の実験では両手法を並べて表示します。",
   "welcome.start": "論文の実験を始める",
   "welcome.name": "論文の実験",
-  "welcome.demo": "クイックデモ：小さな数字で 20 エポック",
+  "welcome.demo": "クイックデモ：小さな数字で {epochs} エポック",
   "welcome.demo.name": "クイックデモ",
   "welcome.form": "新しい実行を設定する",
 
@@ -99,7 +102,7 @@ export const japanese: Texts = {
   "reel.title": "リール：全プローブのエポック推移",
   "reel.title.classes": "リール：{image} の全クラスのエポック推移",
   "reel.described": "{title}。エポックを動かすと、選択中のマップの状態が読み上げられます。",
-  "reel.sampled": "{step} エポックごとに表示（{total} 中 {shown}）。拡大するとすべて表示されます。",
+  "reel.sampled": "{nth} エポックごとに表示（{total} 中 {shown}）。拡大するとすべて表示されます。",
   "reel.all": "全 {total} エポックを表示",
   "reel.loading": "マップを読み込み中…",
   "reel.cell": "{line}、エポック {epoch}",
@@ -168,7 +171,8 @@ export const japanese: Texts = {
   "upload.file": "PNG または JPEG",
   "upload.invert": "白黒を反転する（MNIST の数字は黒地に白）",
   "upload.sending": "アップロード中…",
-  "upload.note": "この実行の訓練画像と同じサイズに変換されます。リールには、この画像の全クラスのマップがエポックごとに表示されます。",
+  "upload.note":
+    "この実行の訓練画像と同じサイズに変換されます。リールには、この画像の全クラスのマップがエポックごとに表示されます。",
 
   "scores.title": "クラスのスコア",
   "scores.label": "正解のクラス",

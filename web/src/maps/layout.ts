@@ -1,0 +1,96 @@
+// Layout of the reel: which epochs have a column, and how large a cell is. Lengths are CSS pixels.
+
+/** Space for cells without scrolling. */
+export interface Viewport {
+  width: number;
+  height: number;
+}
+
+export interface Layout {
+  cell: number; // side of a cell
+  step: number; // epochs from column to column
+}
+
+export const HEADER_HEIGHT = 22;
+export const LABEL_WIDTH = 116;
+export const GROUP_GAP = 6;
+const BOTTOM_MARGIN = 2; // for the cursor's frame
+
+export const CELL_SIZES = [24, 28, 32, 36, 40, 48, 56, 64, 80, 96] as const;
+const MIN_FITTED_CELL = 28;
+const MAX_FITTED_CELL = 64;
+const STEP_DIGITS = [1, 2, 5];
+
+/** Height of the reel, its header included. */
+export const reelHeight = (cell: number, lines: number, groups: number): number =>
+  HEADER_HEIGHT + cell * lines + GROUP_GAP * Math.max(0, groups - 1) + BOTTOM_MARGIN;
+
+/** Top of each line; a line that starts a group has a gap above it, except for the first. */
+export function lineTops(startsGroup: boolean[], cell: number): number[] {
+  let top = HEADER_HEIGHT;
+  return startsGroup.map((starts, index) => {
+    if (index > 0) top += cell + (starts ? GROUP_GAP : 0);
+    return top;
+  });
+}
+
+/** The smallest of 1, 2, 5, 10, 20, 50, ... that is at least `minimum`. */
+export function niceStep(minimum: number): number {
+  for (let power = 1; ; power *= 10) {
+    for (const digit of STEP_DIGITS) if (digit * power >= minimum) return digit * power;
+  }
+}
+
+/** The largest of 1, 2, 5, 10, 20, 50, ... below `step`; 1 for 1. */
+export function finerStep(step: number): number {
+  let finer = 1;
+  for (let power = 1; power <= step; power *= 10) {
+    for (const digit of STEP_DIGITS) if (digit * power < step) finer = digit * power;
+  }
+  return finer;
+}
+
+/** Every step-th epoch from 0, and the last. Empty if `last` is -1. */
+export function sampleEpochs(last: number, step: number): number[] {
+  const epochs: number[] = [];
+  for (let epoch = 0; epoch <= last; epoch += step) epochs.push(epoch);
+  if (step > 1 && last >= 0 && epochs.at(-1) !== last) epochs.push(last);
+  return epochs;
+}
+
+/** Index of the last column whose epoch is not after `epoch`; 0 if there is none. */
+export const columnOf = (epochs: number[], epoch: number): number =>
+  Math.max(
+    0,
+    epochs.findLastIndex((column) => column <= epoch),
+  );
+
+/** The layout in which all columns fit the viewport, and all lines too unless cells would become too small. */
+export function fitLayout(viewport: Viewport, columns: number, lines: number, groups: number): Layout {
+  const smallest = CELL_SIZES[0];
+  const maxColumns = Math.max(2, Math.floor(viewport.width / smallest) - 1); // one is reserved for the last epoch
+  const step = columns * smallest <= viewport.width ? 1 : niceStep(columns / maxColumns);
+  const shown = Math.ceil((columns - 1) / step) + 1;
+  const fits = (size: number) => size <= MAX_FITTED_CELL && size * shown <= viewport.width;
+  const byWidth = CELL_SIZES.findLast(fits) ?? smallest;
+  // Not limited to CELL_SIZES: the number of lines does not change while a run trains.
+  const byHeight = Math.floor((viewport.height - reelHeight(0, lines, groups)) / Math.max(1, lines));
+  return { cell: byHeight >= MIN_FITTED_CELL ? Math.min(byWidth, byHeight) : byWidth, step };
+}
+
+/** Zoom in (1), out (-1) or to the fitted layout (0). */
+export type ZoomDirection = 1 | -1 | 0;
+
+/** The layout after a zoom: the step changes before the cell size does. Null: the fitted layout. */
+export function zoomLayout({ cell, step }: Layout, fitted: Layout, direction: ZoomDirection): Layout | null {
+  const smallest = CELL_SIZES[0];
+  // Further out than the fitted layout would only show less.
+  if (direction < 0 && step >= fitted.step && cell <= Math.max(fitted.cell, smallest)) return null;
+  if (direction === 0) return null;
+  if (direction > 0) {
+    const larger = CELL_SIZES.find((size) => size > cell) ?? cell;
+    return { cell: step > 1 ? cell : larger, step: finerStep(step) };
+  }
+  if (cell > smallest) return { cell: CELL_SIZES.findLast((size) => size < cell) ?? cell, step };
+  return { cell, step: niceStep(step + 1) };
+}

@@ -1,0 +1,37 @@
+import type { View } from "../hooks/useView";
+import { styleTable } from "../maps/colors";
+import { loadedImages } from "../maps/images";
+import type { ColorTable } from "../maps/pixels";
+import { t } from "../text";
+
+const CAUSES = ["saturated", "all-negative", "dead", "not-finite"] as const;
+const GRADIENT_STOPS = 9;
+
+/** What the colors and the hatchings mean. */
+export function Legend({ view }: { view: View }) {
+  const isSigned = view.style.value === "signed";
+  const table = styleTable(view.style.value, view.colormap.value);
+  void loadedImages.value;
+  const causes = CAUSES.filter((cause) => !isSigned || cause === "not-finite");
+  return (
+    <div class="legend">
+      <span>{isSigned ? t("legend.against") : "0"}</span>
+      <span class="ramp" style={{ background: cssGradient(table) }} />
+      <span>{isSigned ? t("legend.for") : t("legend.peak")}</span>
+      {causes.map((cause) => (
+        <span key={cause} class="cause" title={t(`blank.${cause}.help`)}>
+          <i class={`swatch ${cause}`} />
+          {t(`blank.${cause}`)}
+        </span>
+      ))}
+    </div>
+  );
+}
+
+function cssGradient(table: ColorTable): string {
+  const stops = Array.from({ length: GRADIENT_STOPS }, (_, i) => {
+    const pixel = table[Math.min(255, (i * 256) / (GRADIENT_STOPS - 1))]!;
+    return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`;
+  });
+  return `linear-gradient(90deg, ${stops.join(", ")})`;
+}

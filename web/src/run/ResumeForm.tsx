@@ -1,0 +1,42 @@
+import { useSignal } from "@preact/signals";
+import { postJson } from "../api/client";
+import type { Run } from "../api/types";
+import type { Action } from "../hooks/useAction";
+import { t } from "../text";
+
+const MORE_EPOCHS = 10; // proposed for a run that has reached its last epoch
+
+interface Props {
+  run: Run;
+  action: Action;
+  onResumed: () => Promise<void>;
+}
+
+/** Resumes a run that has ended, until its last epoch or a later one. */
+export function ResumeForm({ run, action, onResumed }: Props) {
+  const done = Math.max(0, run.epochs_done);
+  const until = useSignal(String(done < run.epochs_total ? run.epochs_total : run.epochs_total + MORE_EPOCHS));
+  const submit = (event: Event) => {
+    event.preventDefault();
+    void action.run(async () => {
+      await postJson(`/runs/${run.id}/resume`, { epochs: Number(until.value) });
+      await onResumed();
+    });
+  };
+  return (
+    <form class="resume-form" onSubmit={submit}>
+      <button type="submit">{t("run.resume")}</button>
+      <label>
+        <span>{t("run.resume.until")}</span>{" "}
+        <input
+          type="number"
+          min={done + 1}
+          step={1}
+          required
+          value={until.value}
+          onInput={(event) => (until.value = event.currentTarget.value)}
+        />
+      </label>
+    </form>
+  );
+}

@@ -1,0 +1,74 @@
+import { deleteResource, postJson } from "../api/client";
+import { hasEnded } from "../api/runEvents";
+import type { Run } from "../api/types";
+import { Failure } from "../components/Failure";
+import { Link } from "../components/Link";
+import { RunProgress, runName, StatusBadge } from "../components/StatusBadge";
+import { type Action, useAction } from "../hooks/useAction";
+import type { RunFeed } from "../hooks/useRunFeed";
+import { navigate } from "../navigation";
+import { percent, t } from "../text";
+import { ResumeForm } from "./ResumeForm";
+
+export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
+  const action = useAction();
+  return (
+    <header class="run-head">
+      <RunSummary run={run} feed={feed} />
+      <div class="actions">
+        <Link to={`/new?from=${run.id}`} class="button">
+          {t("run.duplicate")}
+        </Link>
+        <Link to={`/compare?runs=${run.id}`} class="button">
+          {t("run.compare")}
+        </Link>
+        {hasEnded(run) ? (
+          <>
+            <ResumeForm key={run.finished_at} run={run} action={action} onResumed={feed.refresh} />
+            <DeleteButton run={run} action={action} />
+          </>
+        ) : (
+          <button type="button" onClick={() => action.run(() => postJson(`/runs/${run.id}/cancel`))}>
+            {t("run.cancel")}
+          </button>
+        )}
+      </div>
+      {action.failure.value && <Failure error={action.failure.value} />}
+    </header>
+  );
+}
+
+function RunSummary({ run, feed }: { run: Run; feed: RunFeed }) {
+  const latest = feed.epochs.value.at(-1);
+  return (
+    <div>
+      <h1>{runName(run)}</h1>
+      <StatusBadge run={run} />
+      {run.tags.map((tag) => (
+        <Link key={tag} to={`?tag=${encodeURIComponent(tag)}`} class="tag">
+          {tag}
+        </Link>
+      ))}
+      <span class="muted">
+        {t("run.epochs", { done: Math.max(0, run.epochs_done), total: run.epochs_total })}
+        {latest && ` · ${t("run.accuracy", { accuracy: percent(latest.test_accuracy, 2) })}`}
+      </span>
+      {!hasEnded(run) && <RunProgress run={run} imagesSeen={feed.progress.value?.images_seen} />}
+    </div>
+  );
+}
+
+function DeleteButton({ run, action }: { run: Run; action: Action }) {
+  const onClick = () => {
+    if (!confirm(t("run.delete.confirm", { name: runName(run) }))) return;
+    void action.run(async () => {
+      await deleteResource(`/runs/${run.id}`);
+      navigate("");
+    });
+  };
+  return (
+    <button type="button" class="danger" onClick={onClick}>
+      {t("run.delete")}
+    </button>
+  );
+}

@@ -1,0 +1,85 @@
+import { batch, type ReadonlySignal, useComputed } from "@preact/signals";
+import type { AtlasRow } from "../api/types";
+import { useCatalogue } from "../hooks/useCatalogue";
+import { type EpochCursor, useEpochCursor } from "../hooks/useEpochCursor";
+import { type ReelLayout, useReelLayout } from "../hooks/useReelLayout";
+import { type RunFeed, useRunFeed } from "../hooks/useRunFeed";
+import { useSelection } from "../hooks/useSelection";
+import { shownMethods, useView, type View } from "../hooks/useView";
+import type { Columns, Line } from "../maps/ReelCanvas";
+import type { Reel } from "../maps/reel";
+import { type Chart, useRunCharts } from "./charts";
+import type { Preview } from "./PreviewPanel";
+import { useBlankShares } from "./useBlankShares";
+import { type RowSelection, useRowSelection } from "./useRowSelection";
+import { usePreviews, useReelVersion, useRunLines } from "./useRunLines";
+import { useRunReel } from "./useRunReel";
+import { type ClassScores, useScores } from "./useScores";
+
+const MAX_PLANNED_COLUMNS = 20; // for which space is left before their epochs are recorded
+
+/** The state of a run's page. */
+export interface RunModel {
+  feed: RunFeed;
+  view: View;
+  cursor: EpochCursor;
+  image: ReadonlySignal<string | null>; // reference of the selected image
+  row: ReadonlySignal<AtlasRow | null>;
+  rowSelection: RowSelection;
+  scores: ClassScores;
+  reel: ReadonlySignal<Reel | null>;
+  reelLayout: ReelLayout;
+  reelVersion: ReadonlySignal<string>;
+  lines: ReadonlySignal<Line[]>;
+  columns: ReadonlySignal<Columns>;
+  previews: ReadonlySignal<Preview[]>;
+  charts: readonly ReadonlySignal<Chart>[];
+  epochs: ReadonlySignal<number[]>;
+  select: (column: number, line: Line) => void;
+}
+
+export function useRunModel(id: number): RunModel {
+  const feed = useRunFeed(id);
+  const view = useView();
+  useCatalogue(view);
+  const epochs = useComputed(() => feed.epochs.value.map((epoch) => epoch.epoch));
+  const last = useComputed(() => feed.epochs.value.length - 1);
+  const cursor = useEpochCursor(view.epoch, last);
+  const selection = useSelection(view.image, feed.probes, () => view.rows.value === "classes");
+  const scores = useScores(id, selection.image, cursor.epoch, last);
+  const reelLayout = useReelLayout(view, cursor, () => {
+    const planned = Math.min(MAX_PLANNED_COLUMNS, feed.run.value?.epochs_total ?? MAX_PLANNED_COLUMNS);
+    const rows = view.rows.value === "probes" ? feed.probes.value.length : scores.classNames.value.length;
+    const methods = shownMethods(view.shown.value).length;
+    return { columns: Math.max(1, last.value + 1, planned), lines: rows * methods, groups: methods > 1 ? rows : 1 };
+  });
+  const columns = useComputed<Columns>(() => {
+    const { value } = reelLayout.epochs;
+    return { epochs: value, labels: value.map(String) };
+  });
+  const reel = useRunReel(id, feed, view, selection, cursor, reelLayout.epochs);
+  const rowSelection = useRowSelection(view, selection, reel, scores, last);
+  const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
+  return {
+    feed,
+    view,
+    cursor,
+    image: selection.image,
+    row: rowSelection.row,
+    rowSelection,
+    scores,
+    reel,
+    reelLayout,
+    reelVersion: useReelVersion(view, selection.image, reel, reelLayout.layout),
+    lines: useRunLines(feed, view, reel, reelLayout.epochs),
+    columns,
+    previews: usePreviews(view, reel, rowSelection, cursor.epoch),
+    charts: useRunCharts(feed.epochs, scores.classNames, blankShares),
+    epochs,
+    select: (column, line) =>
+      batch(() => {
+        cursor.seek(columns.peek().epochs[column] ?? 0);
+        rowSelection.select(line);
+      }),
+  };
+}
