@@ -56,8 +56,6 @@ def npm(arguments: list[str], folder: Path, **options: Any) -> "subprocess.Compl
 
 
 def _checked_npm(arguments: list[str], folder: Path) -> None:
-    completed = npm(
-        arguments, folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    completed = npm(arguments, folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     if completed.returncode:
         raise RuntimeError(f"npm {' '.join(arguments)} failed in {folder}:\n{completed.stdout}")

@@ -1,4 +1,4 @@
-"""Real Chromium on a real service. Every test's page must stay silent and at home."""
+"""Chromium on a running service. A page that logs an error or leaves the service fails its test."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,15 +8,15 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from benchmarks.chromium import MISSING, chromium, executable
-from tests.page.reel import PATIENCE
+from tests.page.reel import TIMEOUT_MS
 
 EPOCHS = 12
 
 EXPECTED = (
-    "status of 404",  # Chromium tells of every refused request; the page tells of it in its words
+    "status of 404",  # Chromium logs every refused request; the page reports it itself
     "status of 415",
     "status of 422",
-    "willReadFrequently",  # these tests read what the page only draws
+    "willReadFrequently",  # these tests read canvases that the page only draws
 )
 
 
@@ -24,14 +24,14 @@ EXPECTED = (
 def browser() -> Iterator[Browser]:
     if executable() is None:
         pytest.skip(MISSING)
-    expect.set_options(timeout=PATIENCE)
-    with chromium() as started:
-        yield started
+    expect.set_options(timeout=TIMEOUT_MS)
+    with chromium() as launched:
+        yield launched
 
 
 @pytest.fixture
 def context_options() -> dict[str, Any]:
-    """What a test file or class asks of its browser besides the defaults."""
+    """Options of a browser context; a test file or class overrides them."""
     return {}
 
 
@@ -45,33 +45,33 @@ def context(
         "locale": "en-GB",
         "accept_downloads": True,
     }
-    made = browser.new_context(**(options | context_options))
-    made.set_default_timeout(PATIENCE)
-    yield made
-    made.close()
+    context = browser.new_context(**(options | context_options))
+    context.set_default_timeout(TIMEOUT_MS)
+    yield context
+    context.close()
 
 
 @pytest.fixture
 def page(context: BrowserContext, http: httpx.Client) -> Iterator[Page]:
-    """A tab. Whatever it logs, throws or asks of another origin fails the test."""
-    complaints: list[str] = []
-    home = str(http.base_url).rstrip("/")
+    """A tab. Errors, warnings and requests to another origin fail the test."""
+    problems: list[str] = []
+    origin = str(http.base_url).rstrip("/")
 
-    def left_home(request: Request) -> None:
-        if not request.url.startswith((home + "/", "data:", "blob:" + home)):
-            complaints.append(f"asked {request.url}")
+    def check_origin(request: Request) -> None:
+        if not request.url.startswith((origin + "/", "data:", "blob:" + origin)):
+            problems.append(f"requested {request.url}")
 
-    made = context.new_page()
-    made.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on("request", left_home)
-    yield made
-    assert [one for one in complaints if not any(known in one for known in EXPECTED)] == []
+    page = context.new_page()
+    page.on("console", lambda m: m.type in ("error", "warning") and problems.append(m.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", check_origin)
+    yield page
+    assert [text for text in problems if not any(part in text for part in EXPECTED)] == []
 
 
 @pytest.fixture(scope="session")
-def watched(service: Any, finished: dict[str, Any]) -> dict[str, Any]:
-    """A finished run of enough epochs to scrub, on real MNIST where it is, of a small network."""
+def page_run(service: Any, finished: dict[str, Any]) -> dict[str, Any]:
+    """A finished run of a small network with enough epochs to scrub; on MNIST if available."""
     run_id = service.post_run(
         dataset=finished["spec"]["dataset"],
         architecture={"channels": [8, 16], "hidden_units": 32},
@@ -81,6 +81,6 @@ def watched(service: Any, finished: dict[str, Any]) -> dict[str, Any]:
         tags=["paper", "page"],
         seed=1,
     )
-    ended = service.wait(run_id)
-    assert ended["status"] == "succeeded", ended
-    return dict(ended)
+    run = service.wait(run_id)
+    assert run["status"] == "succeeded", run
+    return dict(run)

@@ -1,4 +1,4 @@
-"""What tests ask of the page in words of its own."""
+"""Actions and expectations that several page tests share."""
 
 import re
 import time
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
-PATIENCE = 15_000  # ms: as long as a busy machine needs; what is there already is not waited for
+TIMEOUT_MS = 15_000  # long enough for a busy machine; expectations return as soon as they hold
 
 
 def open_run(page: Page, run_id: int, query: str = "") -> None:
-    """The run's page, its reel drawn."""
+    """Opens the page of a run and waits until its reel is drawn."""
     page.goto(f"/app/runs/{run_id}{query}")
     reel_is_drawn(page)
 
 
 def reel_is_drawn(page: Page) -> None:
-    """Every shown cell has its pixels: no line of the canvas is empty between the columns' ends."""
+    """Waits until no maps are loading and the first cell of the canvas has pixels."""
     expect(page.locator(".reel-section, .compare")).to_have_attribute("aria-busy", "false")
     page.wait_for_function(
         """() => {
@@ -30,29 +30,29 @@ def reel_is_drawn(page: Page) -> None:
 
 
 def epoch_is_shown(page: Page, epoch: int) -> None:
-    """The scrubber says so."""
+    """Expects the scrubber to show the epoch."""
     expect(page.locator(".scrubber output")).to_have_text(re.compile(rf"^\D*{epoch}\b(?!,)"))
 
 
 def canvas_bytes(page: Page, selector: str) -> str:
-    """A canvas's picture, to tell whether it changed."""
+    """The canvas's pixels as a data URL."""
     return str(page.locator(selector).first.evaluate("canvas => canvas.toDataURL()"))
 
 
-def changed_canvas(page: Page, selector: str, *before: str) -> str:
-    """A canvas's picture as soon as it is none of those."""
-    eventually(page, lambda: canvas_bytes(page, selector) not in before)
+def changed_canvas(page: Page, selector: str, *earlier: str) -> str:
+    """Waits until the canvas differs from all earlier pictures, and returns its data URL."""
+    eventually(page, lambda: canvas_bytes(page, selector) not in earlier)
     return canvas_bytes(page, selector)
 
 
-def eventually(page: Page, holds: Callable[[], bool]) -> None:
-    """Waits for it, of what only a later frame paints, scrolls or fetches."""
-    deadline = time.monotonic() + PATIENCE / 1000
-    while not holds():
+def eventually(page: Page, condition: Callable[[], bool]) -> None:
+    """Polls a condition that a later frame or response fulfills."""
+    deadline = time.monotonic() + TIMEOUT_MS / 1000
+    while not condition():
         assert time.monotonic() < deadline
         page.wait_for_timeout(20)
 
 
-def choice(page: Page, label: str) -> Locator:
-    """The list to choose from that has this label."""
+def select_box(page: Page, label: str) -> Locator:
+    """The select element with this label."""
     return page.get_by_role("combobox", name=label, exact=True)

@@ -1,4 +1,4 @@
-"""A run that is watched while it changes: trained on, lost from sight for a while, or deleted."""
+"""A run that changes while its page is open: resumed, disconnected for a while, or deleted."""
 
 import re
 from collections import Counter
@@ -20,16 +20,16 @@ SMALL = {
 
 @pytest.fixture
 def tab(context: BrowserContext) -> Iterator[Page]:
-    """A tab that may complain: these tests refuse what it asks for."""
-    made = context.new_page()
-    yield made
-    made.close()
+    """A tab whose console is not checked, since these tests refuse its requests."""
+    tab = context.new_page()
+    yield tab
+    tab.close()
 
 
 @pytest.fixture
 def training(service: Any) -> Iterator[int]:
-    """A run that trains for as long as it is looked at."""
-    run_id = service.post_run(**SMALL, epochs=10_000, name="going on")
+    """A run that trains until the test ends."""
+    run_id = service.post_run(**SMALL, epochs=10_000, name="training")
     service.wait(run_id, lambda run: run["epochs_done"] >= 1)
     yield run_id
     service.http.post(f"/runs/{run_id}/cancel").raise_for_status()
@@ -37,17 +37,20 @@ def training(service: Any) -> Iterator[int]:
 
 
 def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:
-    """Refuses the run's stream so often, and from its second question on the run; tells what."""
-    asked: Counter[str] = Counter()
+    """Refuses the run's stream `times` times, and the run from its second request on.
+
+    Returns the refused resources, a list that grows.
+    """
+    counts: Counter[str] = Counter()
     refused: list[str] = []
 
     def answer(route: Route) -> None:
-        what = urlsplit(route.request.url).path.rsplit("/", 1)[-1]
-        asked[what] += 1
-        first = 1 if what == "events" else 2
-        if not first <= asked[what] < first + times:
+        resource = urlsplit(route.request.url).path.rsplit("/", 1)[-1]
+        counts[resource] += 1
+        first = 1 if resource == "events" else 2
+        if not first <= counts[resource] < first + times:
             return route.continue_()
-        refused.append(what)
+        refused.append(resource)
         return route.fulfill(
             status=status, json={"status": status, "title": "Refused", "detail": "None is left."}
         )
@@ -56,26 +59,26 @@ def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:
     return refused
 
 
-def test_a_run_that_ended_is_trained_on(page: Page, service: Any) -> None:
-    run_id = service.post_run(**SMALL, epochs=2, name="further")
+def test_ended_run_is_resumed(page: Page, service: Any) -> None:
+    run_id = service.post_run(**SMALL, epochs=2, name="resumed")
     service.wait(run_id)
     page.goto(f"/app/runs/{run_id}")
     reel_is_drawn(page)
-    further = page.get_by_label("until epoch")
-    expect(further).to_have_value("12")
-    further.fill("5")
+    until = page.get_by_label("until epoch")
+    expect(until).to_have_value("12")
+    until.fill("5")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".scrubber input")).to_have_attribute("max", "5", timeout=60_000)
     expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
     assert service.run(run_id)["epochs_total"] == 5
-    # What it may be trained on to has moved with it, and is refused by the service's own words.
+    # The proposal follows the last epoch; the service's message is shown if it refuses.
     expect(page.get_by_label("until epoch")).to_have_value("15")
     page.get_by_label("until epoch").fill("10001")
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("alert")).to_contain_text(re.compile("10000|10,000"))
 
 
-def test_a_run_is_followed_again_when_the_service_is_back(tab: Page, training: int) -> None:
+def test_run_is_followed_again_after_a_lost_connection(tab: Page, training: int) -> None:
     refused = refuse(tab, training, times=1, status=502)
     tab.goto(f"/app/runs/{training}")
     expect(tab.get_by_text("Connection lost")).to_be_visible()
@@ -85,7 +88,7 @@ def test_a_run_is_followed_again_when_the_service_is_back(tab: Page, training: i
     tab.wait_for_function("last => document.querySelector('.scrubber input').max > last", arg=last)
 
 
-def test_a_run_that_is_deleted_meanwhile_is_said_to_be_gone(tab: Page, training: int) -> None:
+def test_run_deleted_meanwhile_is_reported(tab: Page, training: int) -> None:
     refuse(tab, training, times=1_000, status=404)
     tab.goto(f"/app/runs/{training}")
     expect(tab.get_by_text("Connection lost")).to_be_visible()

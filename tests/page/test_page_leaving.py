@@ -1,4 +1,4 @@
-"""A page that is left before it has settled, as by two quick presses of the back button."""
+"""Leaving a page before it has loaded, as by pressing the back button twice."""
 
 import re
 from typing import Any
@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-# In the task that made the part: before its first frame, and before effects that wait for one.
+# In the task that created the element: before its first frame, and before passive effects.
 VISIT = """
-([address, part]) => new Promise((left) => {
+([address, selector]) => new Promise((resolve) => {
   new MutationObserver((_, observer) => {
-    if (!document.querySelector(part)) return;
+    if (!document.querySelector(selector)) return;
     observer.disconnect();
     history.replaceState(null, "", "/app/new");
     dispatchEvent(new PopStateEvent("popstate"));
-    left();
+    resolve();
   }).observe(document.getElementById("page"), { childList: true, subtree: true });
   history.pushState(null, "", address);
   dispatchEvent(new PopStateEvent("popstate"));
@@ -29,41 +29,42 @@ window.EventSource = class extends EventSource {
   }
 };
 """
-PLACES = pytest.mark.parametrize("place", ["/app/runs/{0}", "/app/compare?runs={0},{1}"])
+PATHS = pytest.mark.parametrize("path", ["/app/runs/{0}", "/app/compare?runs={0},{1}"])
 
 
-def visit(page: Page, address: str, part: str) -> None:
-    """Opens the form, from there the address, and is back as soon as that shows the part."""
+def visit(page: Page, address: str, selector: str) -> None:
+    """Goes from the form to the address and back as soon as the selector matches."""
     page.goto("/app/new")
     form = page.get_by_label("Kernel size")
     expect(form).to_be_visible()
-    page.evaluate(VISIT, [address, part])
+    page.evaluate(VISIT, [address, selector])
     expect(form).to_be_visible()
 
 
-@PLACES
-def test_a_reel_that_is_gone_before_its_first_frame_paints_nothing(
-    page: Page, watched: dict[str, Any], finished: dict[str, Any], place: str
+@PATHS
+def test_reel_left_before_its_first_frame(
+    page: Page, page_run: dict[str, Any], finished: dict[str, Any], path: str
 ) -> None:
-    """Whatever it throws fails the test."""
-    visit(page, place.format(watched["id"], finished["id"]), ".reel-canvas")
+    visit(page, path.format(page_run["id"], finished["id"]), ".reel-canvas")
     page.wait_for_timeout(200)
     expect(page.locator(".reel-canvas")).to_have_count(0)
 
 
-@PLACES
-def test_a_page_that_is_left_at_once_follows_no_run(
-    page: Page, service: Any, finished: dict[str, Any], place: str
+@PATHS
+def test_page_left_at_once_follows_no_run(
+    page: Page, service: Any, finished: dict[str, Any], path: str
 ) -> None:
-    """A browser has six connections to a service: streams that nobody reads would use them up."""
+    """Unused streams would occupy the six connections that a browser has per origin."""
     run_id = service.post_run(dataset="digits", epochs=100, name="left")
     page.add_init_script(KEEP_STREAMS)
     try:
         with page.expect_response(re.compile(rf"/runs/{run_id}/epochs")):
-            visit(page, place.format(run_id, finished["id"]), "main:not(:has(form))")
+            visit(page, path.format(run_id, finished["id"]), "main:not(:has(form))")
         page.wait_for_timeout(500)
         assert (
-            page.evaluate("streams.filter((one) => one.readyState !== EventSource.CLOSED).length")
+            page.evaluate(
+                "streams.filter((stream) => stream.readyState !== EventSource.CLOSED).length"
+            )
             == 0
         )
     finally:

@@ -1,4 +1,4 @@
-"""How a run is opened: what is asked for, how often, and by whom it is told beforehand."""
+"""Opening a run: which requests its page makes, how often, and which of them are preloaded."""
 
 import re
 from collections import Counter
@@ -15,7 +15,7 @@ from tests.cli.test_cli_access import make
 from tests.page.conftest import EPOCHS
 from tests.page.reel import open_run, reel_is_drawn
 
-UNUSED_HINT_MS = 5_000
+UNUSED_HINT_WARNING_MS = 5_000
 ORIGIN = re.compile(r"^https?://[^/]+")
 HINT = re.compile(r'<link rel="preload" as="fetch" crossorigin href="([^"]+)">')
 
@@ -25,77 +25,84 @@ def hints(document: str) -> list[str]:
 
 
 @pytest.mark.parametrize("view", ["", "?epoch=3", "?a=layer-cam&epoch=5", "?rows=classes"])
-def test_nothing_is_asked_for_twice(page: Page, watched: dict[str, Any], view: str) -> None:
-    """A hint at an address that the page writes otherwise would be a request for nothing.
+def test_no_request_is_made_twice(page: Page, page_run: dict[str, Any], view: str) -> None:
+    """A hint whose URL differs from the page's own would be a wasted request.
 
-    Chromium complains of it in the console some seconds later, which fails the test.
+    Chromium warns of an unused hint in the console after some seconds, which fails the test.
     """
-    asked: Counter[str] = Counter()
-    page.on("request", lambda request: asked.update([ORIGIN.sub("", request.url)]))
-    open_run(page, watched["id"], view)
+    requests: Counter[str] = Counter()
+    page.on("request", lambda request: requests.update([ORIGIN.sub("", request.url)]))
+    open_run(page, page_run["id"], view)
     expect(page.locator(".curve canvas")).to_have_count(5)
     page.wait_for_load_state("networkidle")
-    page.wait_for_timeout(UNUSED_HINT_MS)
-    document = page.request.get(f"/app/runs/{watched['id']}{view}")
-    told = [ORIGIN.sub("", urljoin(document.url, hint)) for hint in hints(document.text())]
-    assert len(told) == (4 if view else 9)
-    assert {address: count for address, count in asked.items() if count > 1} == {}
-    assert set(told) <= set(asked)
+    page.wait_for_timeout(UNUSED_HINT_WARNING_MS)
+    document = page.request.get(f"/app/runs/{page_run['id']}{view}")
+    hinted = [ORIGIN.sub("", urljoin(document.url, hint)) for hint in hints(document.text())]
+    assert len(hinted) == (4 if view else 9)
+    assert {address: count for address, count in requests.items() if count > 1} == {}
+    assert set(hinted) <= set(requests)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "probes", "view", "asked"),
+    ("epochs", "probes", "view", "expected"),
     [
-        (0, 0, "", set()),  # no epoch yet: these would be 404
+        (0, 0, "", set()),  # without an epoch, the others would be 404
         (1, 0, "", set()),
-        (1, 10, "", {"probes.png", "atlas.json", "atlas.bin", "scores"}),  # none of it is counted
+        (
+            1,
+            10,
+            "",
+            {"probes.png", "atlas.json", "atlas.bin", "scores"},
+        ),  # epoch 0 is not counted among the blanks
         (101, 10, "", {"probes.png", "atlas.json", "atlas.bin", "scores", "blanks"}),
         (101, 10, "epoch=3", set()),
-        (129, 10, "", {"probes.png", "blanks"}),  # not all of it in one answer
+        (129, 10, "", {"probes.png", "blanks"}),  # too many epochs for one response
         (101, 100, "", {"probes.png", "blanks"}),
     ],
 )
-def test_hints_are_of_what_there_is(epochs: int, probes: int, view: str, asked: set[str]) -> None:
+def test_hints_for_runs_of_different_sizes(
+    epochs: int, probes: int, view: str, expected: set[str]
+) -> None:
     always = {"", "epochs", "probes", "colormaps"}
-    found = {urlsplit(one).path for one in run_page_requests(7, epochs, probes, view)}
-    assert {one.removeprefix("/runs/7").strip("/") for one in found} == always | asked
+    paths = {urlsplit(hint).path for hint in run_page_requests(7, epochs, probes, view)}
+    assert {path.removeprefix("/runs/7").strip("/") for path in paths} == always | expected
 
 
 @pytest.mark.parametrize("path", ["/app/runs/999999", "/app/runs/1e3", "/app/runs/٣", "/app"])
-def test_there_are_no_hints_without_a_run(http: httpx.Client, path: str) -> None:
+def test_no_hints_without_a_run(http: httpx.Client, path: str) -> None:
     answer = http.get(path)
     assert answer.status_code == 200
     assert hints(answer.text) == []
 
 
-def test_an_epoch_that_lands_between_levels_and_layout_mixes_nothing_up(
-    page: Page, watched: dict[str, Any], http: httpx.Client
+def test_epoch_recorded_between_levels_and_layout(
+    page: Page, page_run: dict[str, Any], http: httpx.Client
 ) -> None:
-    address = f"/runs/{watched['id']}/atlas.bin"
-    asked: list[str] = []
+    address = f"/runs/{page_run['id']}/atlas.bin"
+    requests: list[str] = []
 
-    def one_epoch_less_at_first(route: Route) -> None:
-        asked.append(route.request.url)
+    def drop_last_epoch_once(route: Route) -> None:
+        requests.append(route.request.url)
         if "epochs=" in route.request.url:
             route.continue_()
         else:
-            short = http.get(address, params={"epochs": f"0:{EPOCHS - 1}"})
-            route.fulfill(status=200, body=short.content, content_type="application/octet-stream")
+            shorter = http.get(address, params={"epochs": f"0:{EPOCHS - 1}"})
+            route.fulfill(status=200, body=shorter.content, content_type="application/octet-stream")
 
-    page.route(f"**{address}?*", one_epoch_less_at_first)
-    open_run(page, watched["id"])
+    page.route(f"**{address}?*", drop_last_epoch_once)
+    open_run(page, page_run["id"])
     reel_is_drawn(page)
-    assert [("epochs=" in url) for url in asked] == [False, True]
+    assert [("epochs=" in url) for url in requests] == [False, True]
 
 
-def test_nothing_is_told_of_a_run_to_those_who_may_not_read_it(
+def test_hints_require_the_read_scope(
     context: Any, new_service: Callable[..., Any], tmp_path: Any
 ) -> None:
     token = make(tmp_path, "alice", "--scope", "run")
     service = new_service()
-    signed = {"authorization": f"Bearer {token}"}
+    headers = {"authorization": f"Bearer {token}"}
     spec = {"dataset": "digits", "epochs": 1}
-    run_id = service.http.post("/runs", json=spec, headers=signed).json()["id"]
+    run_id = service.http.post("/runs", json=spec, headers=headers).json()["id"]
     address = f"/app/runs/{run_id}"
     assert hints(service.http.get(address).text) == []
     assert hints(service.http.get(address, headers={"cookie": "camreel_session=guess"}).text) == []
@@ -103,11 +110,11 @@ def test_nothing_is_told_of_a_run_to_those_who_may_not_read_it(
     page.goto(str(service.http.base_url).rstrip("/") + address)
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
-    # What failed for want of the token is asked for again.
+    # The page repeats the requests that failed before the sign-in.
     expect(page.locator(".status").first).to_have_text("succeeded", timeout=60_000)
     expect(page.locator(".reel-label")).not_to_have_count(0)
-    cookies = {one["name"]: one["value"] for one in context.cookies()}
+    cookies = {cookie["name"]: cookie["value"] for cookie in context.cookies()}
     with httpx.Client(base_url=service.http.base_url, cookies=cookies) as client:
-        told = hints(client.get(address).text)
-    assert f"../../runs/{run_id}" in told
+        paths = hints(client.get(address).text)
+    assert f"../../runs/{run_id}" in paths
     page.close()

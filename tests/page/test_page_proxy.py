@@ -1,4 +1,4 @@
-"""The page and the API's documentation below a path of a proxy, in Chromium."""
+"""The page and the API documentation below the path of a reverse proxy."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page.reel import PATIENCE, reel_is_drawn
+from tests.page.reel import TIMEOUT_MS, reel_is_drawn
 from tests.proxies import reverse_proxy
 
 JUPYTER = "/user/x/proxy/8000"
@@ -15,31 +15,31 @@ JUPYTER = "/user/x/proxy/8000"
 
 @contextmanager
 def tab(browser: Browser, address: str) -> Iterator[Page]:
-    """A tab that must stay below the address, with every answer good and no complaint."""
-    complaints: list[str] = []
+    """A tab that fails on errors, warnings, failed requests and requests outside of the address."""
+    problems: list[str] = []
     context = browser.new_context(locale="en-GB")
-    context.set_default_timeout(PATIENCE)
+    context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
-    page.on("console", lambda m: m.type in ("error", "warning") and complaints.append(m.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("response", lambda r: r.status >= 400 and complaints.append(f"{r.status} {r.url}"))
+    page.on("console", lambda m: m.type in ("error", "warning") and problems.append(m.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("response", lambda r: r.status >= 400 and problems.append(f"{r.status} {r.url}"))
     page.on(
         "request",
-        lambda r: r.url.startswith((address + "/", "data:", "blob:")) or complaints.append(r.url),
+        lambda r: r.url.startswith((address + "/", "data:", "blob:")) or problems.append(r.url),
     )
     yield page
     context.close()
-    assert complaints == []
+    assert problems == []
 
 
-def shows_page_and_docs(browser: Browser, address: str) -> None:
+def check_page_and_docs(browser: Browser, address: str) -> None:
     with tab(browser, address) as page:
         page.goto(f"{address}/")
         expect(page).to_have_url(f"{address}/app")
         page.get_by_role("link", name="New run").first.click()
         expect(page).to_have_url(f"{address}/app/new")
         expect(page.get_by_label("Kernel size")).to_be_visible()
-        page.reload()  # a deep link, by its own document
+        page.reload()
         expect(page.get_by_label("Kernel size")).to_be_visible()
         page.get_by_role("link", name="API").click()
         expect(page).to_have_url(f"{address}/docs")
@@ -51,11 +51,11 @@ def shows_page_and_docs(browser: Browser, address: str) -> None:
         expect(page.locator(".live-responses-table")).to_contain_text('"status": "ok"')
 
 
-def test_below_a_path_that_the_service_does_not_know(
+def test_below_a_path_unknown_to_the_service(
     browser: Browser, http: httpx.Client, finished: dict[str, Any]
 ) -> None:
     with reverse_proxy(str(http.base_url), JUPYTER, strips=True) as address:
-        shows_page_and_docs(browser, address)
+        check_page_and_docs(browser, address)
         with tab(browser, address) as page:
             page.goto(f"{address}/app/runs/{finished['id']}")
             reel_is_drawn(page)
@@ -67,4 +67,4 @@ def test_below_a_root_path_stripped_or_not(
     service = new_service(CAMREEL_ROOT_PATH="/camreel")
     for strips in (True, False):
         with reverse_proxy(str(service.http.base_url), "/camreel", strips=strips) as address:
-            shows_page_and_docs(browser, address)
+            check_page_and_docs(browser, address)

@@ -1,4 +1,4 @@
-"""Unfinished runs in many tabs: the browser holds one event connection for all of them."""
+"""Unfinished runs in many tabs, which share one event connection per browser."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SET_HIDDEN = """
 
 
 def open_streams(http: httpx.Client) -> int:
-    """Event connections that the service has open now, of whomever."""
+    """Number of event connections that the service has open."""
     text = http.get("/metrics").text
     return int(float(text.partition("\ncamreel_event_streams ")[2].partition("\n")[0]))
 
@@ -40,14 +40,14 @@ def last_epoch(tab: Page) -> int:
 
 
 def epochs_arrive(tabs: list[Page]) -> None:
-    """Each tab shows epochs that it did not show before."""
-    for tab, before in [(tab, last_epoch(tab)) for tab in tabs]:
-        eventually(tab, lambda tab=tab, before=before: last_epoch(tab) > before + 1)
+    """Waits until each tab shows new epochs."""
+    for tab, previous in [(tab, last_epoch(tab)) for tab in tabs]:
+        eventually(tab, lambda tab=tab, previous=previous: last_epoch(tab) > previous + 1)
 
 
 @pytest.fixture
-def training(service: Any, http: httpx.Client) -> Iterator[int]:
-    """A run that trains for as long as the test; no stream of another test is open."""
+def training_id(service: Any, http: httpx.Client) -> Iterator[int]:
+    """A run that trains until the test ends."""
     run_id = service.post_run(**SMALL, epochs=10_000, name="in many tabs")
     service.wait(run_id, lambda run: run["epochs_done"] >= 1)
     yield run_id
@@ -56,111 +56,111 @@ def training(service: Any, http: httpx.Client) -> Iterator[int]:
 
 
 @pytest.fixture
-def queued(service: Any, http: httpx.Client, training: int) -> Iterator[list[int]]:
-    """Six runs that wait for the one that trains."""
+def queued_ids(service: Any, http: httpx.Client, training_id: int) -> Iterator[list[int]]:
+    """Six runs that wait for the worker."""
     run_ids = [service.post_run(**SMALL, epochs=2, name=f"waits {n}") for n in range(6)]
     yield run_ids
     for run_id in run_ids:
         assert http.post(f"/runs/{run_id}/cancel").status_code in (202, 409)  # a test cancels one
 
 
-def one_stream_is_open(tab: Page, http: httpx.Client) -> None:
-    """One, and it stays one: tabs that come and go may have it opened anew until then."""
+def expect_one_stream(tab: Page, http: httpx.Client) -> None:
+    """Waits until one stream stays open; tabs that open or close may cause a reconnection."""
 
-    def settled() -> bool:
+    def is_stable() -> bool:
         for _ in range(5):
             if open_streams(http) != 1:
                 return False
             tab.wait_for_timeout(100)
         return True
 
-    eventually(tab, settled)
+    eventually(tab, is_stable)
 
 
-def test_six_queued_runs_are_compared_by_one_connection(
-    page: Page, http: httpx.Client, queued: list[int]
+def test_comparison_of_six_runs_has_one_connection(
+    page: Page, http: httpx.Client, queued_ids: list[int]
 ) -> None:
-    page.goto(f"/app/compare?runs={','.join(map(str, queued))}")
+    page.goto(f"/app/compare?runs={','.join(map(str, queued_ids))}")
     expect(page.get_by_text("queued")).to_have_count(6)
-    one_stream_is_open(page, http)
+    expect_one_stream(page, http)
     assert page.evaluate(FETCH, "/runs?limit=1") == 200
-    # Each is told of by that connection.
-    http.post(f"/runs/{queued[3]}/cancel").raise_for_status()
+    # Its events are those of all six.
+    http.post(f"/runs/{queued_ids[3]}/cancel").raise_for_status()
     expect(page.get_by_text("cancelled")).to_have_count(1)
-    one_stream_is_open(page, http)
+    expect_one_stream(page, http)
 
 
-def test_the_list_of_runs_follows_all_of_them_by_one_connection(
-    page: Page, http: httpx.Client, queued: list[int]
+def test_list_of_runs_has_one_connection(
+    page: Page, http: httpx.Client, queued_ids: list[int]
 ) -> None:
     page.goto("/app?search=waits")
     expect(page.locator(".status", has_text="queued")).to_have_count(6)
-    one_stream_is_open(page, http)
+    expect_one_stream(page, http)
 
 
-def test_tabs_of_one_run_share_a_connection_that_outlives_the_leading_tab(
-    context: BrowserContext, http: httpx.Client, training: int
+def test_shared_connection_outlives_the_leading_tab(
+    context: BrowserContext, http: httpx.Client, training_id: int
 ) -> None:
-    tabs = open_tabs(context, f"/app/runs/{training}", CONNECTIONS + 1)
-    one_stream_is_open(tabs[-1], http)
-    assert tabs[-1].evaluate(FETCH, f"/runs/{training}") == 200
+    tabs = open_tabs(context, f"/app/runs/{training_id}", CONNECTIONS + 1)
+    expect_one_stream(tabs[-1], http)
+    assert tabs[-1].evaluate(FETCH, f"/runs/{training_id}") == 200
     epochs_arrive(tabs)
-    # The first tab leads; a gap would end the sequence of epochs that a page takes.
+    # The first tab leads. A page accepts no gap in the sequence of epochs.
     for leader in (tabs[0], tabs[1]):
         leader.close()
         tabs.remove(leader)
         epochs_arrive(tabs)
-        one_stream_is_open(tabs[-1], http)
+        expect_one_stream(tabs[-1], http)
     for tab in tabs:
         tab.close()
     eventually(context.new_page(), lambda: open_streams(http) == 0)
 
 
 def test_tabs_of_different_runs_share_a_connection(
-    context: BrowserContext, http: httpx.Client, training: int, queued: list[int]
+    context: BrowserContext, http: httpx.Client, training_id: int, queued_ids: list[int]
 ) -> None:
-    tabs = [*open_tabs(context, f"/app/runs/{training}", 1)]
-    for run_id in queued[:3]:
+    tabs = [*open_tabs(context, f"/app/runs/{training_id}", 1)]
+    for run_id in queued_ids[:3]:
         tabs += open_tabs(context, f"/app/runs/{run_id}", 1)
-    one_stream_is_open(tabs[0], http)
+    expect_one_stream(tabs[0], http)
     epochs_arrive(tabs[:1])
-    http.post(f"/runs/{queued[2]}/cancel").raise_for_status()
+    http.post(f"/runs/{queued_ids[2]}/cancel").raise_for_status()
     expect(tabs[3].locator(".status").first).to_have_text("cancelled")
     expect(tabs[1].locator(".status").first).to_have_text("queued")
-    one_stream_is_open(tabs[0], http)
+    expect_one_stream(tabs[0], http)
 
 
-def test_a_frozen_leading_tab_hands_over_and_catches_up(
-    context: BrowserContext, http: httpx.Client, training: int
+def test_frozen_leading_tab_hands_over_and_catches_up(
+    context: BrowserContext, http: httpx.Client, training_id: int
 ) -> None:
-    leader, other = open_tabs(context, f"/app/runs/{training}", 2)
-    one_stream_is_open(other, http)
+    leader, follower = open_tabs(context, f"/app/runs/{training_id}", 2)
+    expect_one_stream(follower, http)
     devtools = context.new_cdp_session(leader)
     devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
-    epochs_arrive([other])
-    one_stream_is_open(other, http)
+    epochs_arrive([follower])
+    expect_one_stream(follower, http)
     devtools.send("Page.setWebLifecycleState", {"state": "active"})
-    epochs_arrive([leader, other])
-    one_stream_is_open(other, http)
+    epochs_arrive([leader, follower])
+    expect_one_stream(follower, http)
 
 
-def test_a_leading_tab_that_does_not_answer_is_replaced(
-    context: BrowserContext, http: httpx.Client, training: int
+def test_unresponsive_leading_tab_is_replaced(
+    context: BrowserContext, http: httpx.Client, training_id: int
 ) -> None:
     leader = context.new_page()
-    # It holds the lock and says nothing, as the tab of a suspended process.
+    # It holds the lock but sends nothing, like the tab of a suspended process.
     leader.goto("/app/new")
     leader.evaluate("void navigator.locks.request('camreel-events ', () => new Promise(() => {}))")
-    (tab,) = open_tabs(context, f"/app/runs/{training}", 1)
+    (tab,) = open_tabs(context, f"/app/runs/{training_id}", 1)
     epochs_arrive([tab])
-    one_stream_is_open(tab, http)
+    expect_one_stream(tab, http)
 
 
-def test_a_refused_stream_is_asked_for_again_for_all_tabs(
-    context: BrowserContext, http: httpx.Client, training: int
+def test_refused_stream_is_requested_again_for_all_tabs(
+    context: BrowserContext, http: httpx.Client, training_id: int
 ) -> None:
-    tabs = open_tabs(context, f"/app/runs/{training}", 2)
-    one_stream_is_open(tabs[0], http)
+    tabs = open_tabs(context, f"/app/runs/{training_id}", 2)
+    expect_one_stream(tabs[0], http)
     refused: list[str] = []
 
     def answer(route: Route) -> None:
@@ -170,20 +170,20 @@ def test_a_refused_stream_is_asked_for_again_for_all_tabs(
         return route.fulfill(status=502, json={"status": 502, "title": "Refused"})
 
     context.route(re.compile(r"/events\?"), answer)
-    tabs[0].reload()  # the other one leads from here on
+    tabs[0].reload()  # the other tab becomes the leader
     expect(tabs[0].locator(".status").first).to_have_text("running")
     eventually(tabs[0], lambda: bool(refused))
     epochs_arrive(tabs)
-    one_stream_is_open(tabs[0], http)
+    expect_one_stream(tabs[0], http)
 
 
 def test_without_locks_a_tab_has_one_stream_while_it_is_visible(
-    context: BrowserContext, http: httpx.Client, training: int, queued: list[int]
+    context: BrowserContext, http: httpx.Client, training_id: int, queued_ids: list[int]
 ) -> None:
-    """As by plain HTTP from another machine: browsers have no locks there."""
+    """Over plain HTTP from another machine, browsers have no locks."""
     context.add_init_script(WITHOUT_LOCKS)
-    address = f"/app/compare?runs={','.join(map(str, queued))}"
-    tabs = open_tabs(context, address, 1) + open_tabs(context, f"/app/runs/{training}", 1)
+    address = f"/app/compare?runs={','.join(map(str, queued_ids))}"
+    tabs = open_tabs(context, address, 1) + open_tabs(context, f"/app/runs/{training_id}", 1)
     eventually(tabs[1], lambda: open_streams(http) == 2)
     epochs_arrive(tabs[1:])
     tabs[1].evaluate(SET_HIDDEN, True)

@@ -1,4 +1,4 @@
-"""The page of a service that asks who one is: signed in by a token, kept by a cookie."""
+"""The page of a service that requires a token: sign-in and session cookie."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from tests.cli.test_cli_access import make
 
 
-def test_the_page_signs_in_with_a_token_changes_things_and_signs_out(
+def test_sign_in_with_a_token_and_sign_out(
     context: Any, new_service: Callable[..., Any], tmp_path: Any
 ) -> None:
     token = make(tmp_path, "alice", "--scope", "admin")
@@ -23,11 +23,11 @@ def test_the_page_signs_in_with_a_token_changes_things_and_signs_out(
     page.get_by_label("Token").fill(token)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_text("saves a checkpoint of every epoch")).to_be_visible()
-    # No script of any page reads what signs it in.
+    # Scripts cannot read the session cookie.
     assert page.evaluate("document.cookie") == ""
-    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
-    assert token not in kept
-    # A reload stays signed in, and may change things.
+    storage = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+    assert token not in storage
+    # A reload keeps the session, which can start runs.
     page.reload()
     page.get_by_role("button", name="Start the paper's experiment").click()
     expect(page.get_by_role("heading", name="The paper's experiment")).to_be_visible()

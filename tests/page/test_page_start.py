@@ -1,4 +1,4 @@
-"""The list of runs, the form, and a run that is watched while it trains."""
+"""The list of runs, the form for a new run, and a run that trains."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.page.reel import epoch_is_shown, reel_is_drawn
 
 
-def test_an_empty_service_explains_itself_and_starts_the_papers_run(
+def test_welcome_starts_the_papers_experiment(
     context: Any, new_service: Callable[..., Any]
 ) -> None:
     service = new_service()
@@ -29,7 +29,7 @@ def test_an_empty_service_explains_itself_and_starts_the_papers_run(
     page.close()
 
 
-def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: Any) -> None:
+def test_run_from_the_form_shows_epochs_as_they_finish(page: Page, service: Any) -> None:
     page.goto("/app/new")
     for label, value in (
         ("Name", "from the form"),
@@ -45,12 +45,12 @@ def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: 
     page.get_by_role("button", name="Start run").click()
     expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
     number = int(page.url.split("/")[-1].split("?")[0])
-    # Columns appear, the scrubber follows.
+    # Columns appear, and the cursor follows the latest epoch,
     scrubber = page.locator(".scrubber input")
     expect(scrubber).to_have_attribute("max", re.compile("[2-8]"), timeout=60_000)
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "true")
     reel_is_drawn(page)
-    # Until the user takes it.
+    # until the user moves it.
     page.keyboard.press("Home")
     expect(scrubber).to_have_attribute("max", "8", timeout=60_000)
     epoch_is_shown(page, 0)
@@ -62,7 +62,7 @@ def test_a_run_from_the_form_is_watched_as_its_epochs_land(page: Page, service: 
     assert spec["tags"] == ["form", "page"]
 
 
-def test_the_form_names_what_is_wrong(page: Page) -> None:
+def test_form_marks_invalid_fields(page: Page) -> None:
     page.goto("/app/new")
     page.get_by_label("Epochs", exact=True).fill("0")
     page.get_by_label("Kernel size").fill("4")
@@ -76,15 +76,15 @@ def test_the_form_names_what_is_wrong(page: Page) -> None:
     expect(page.get_by_label("Epochs", exact=True)).not_to_have_attribute("aria-invalid", "true")
 
 
-def test_a_run_can_be_asked_again(page: Page, watched: dict[str, Any]) -> None:
-    page.goto(f"/app/runs/{watched['id']}")
+def test_duplicate_fills_the_form(page: Page, page_run: dict[str, Any]) -> None:
+    page.goto(f"/app/runs/{page_run['id']}")
     page.get_by_role("link", name="Duplicate").click()
-    expect(page.get_by_label("Epochs", exact=True)).to_have_value(str(watched["epochs_total"]))
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value(str(page_run["epochs_total"]))
     expect(page.get_by_label("Random seed")).to_have_value("1")
 
 
-def test_runs_are_found_and_picked_for_comparison(
-    page: Page, watched: dict[str, Any], finished: dict[str, Any]
+def test_runs_are_filtered_and_selected_for_comparison(
+    page: Page, page_run: dict[str, Any], finished: dict[str, Any]
 ) -> None:
     page.goto("/app")
     row = page.locator(".runs tbody tr", has_text="watched")
@@ -98,7 +98,7 @@ def test_runs_are_found_and_picked_for_comparison(
     expect(page).to_have_url(re.compile("tag=paper"))
     expect(page.locator(".runs tbody tr", has_text="shared")).to_have_count(0)
     page.get_by_role("button", name=re.compile("filter on the tag paper")).click()
-    page.get_by_label("Select watched for comparison").check()
+    page.get_by_label("Select page_run for comparison").check()
     expect(page.get_by_text("Select another run")).to_be_visible()
     page.get_by_label("Select shared for comparison").check()
     page.get_by_role("link", name="Compare").click()
@@ -107,20 +107,20 @@ def test_runs_are_found_and_picked_for_comparison(
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
 
 
-def test_a_failed_run_says_why(page: Page, service: Any) -> None:
+def test_failed_run_shows_its_error(page: Page, service: Any) -> None:
     number = service.post_run(
         dataset="digits", epochs=3, samples_per_epoch=200, name="wild",
         optimizer={"name": "sgd", "learning_rate": 100.0, "momentum": 0.9},
         architecture={"hidden_activation": "relu"},
     )  # fmt: skip
-    ended = service.wait(number)
-    if ended["status"] != "failed":
+    run = service.wait(number)
+    if run["status"] != "failed":
         pytest.skip("this machine's arithmetic did not diverge")
     page.goto(f"/app/runs/{number}")
     expect(page.get_by_role("alert")).to_contain_text("diverged")
 
 
-def test_a_service_that_stops_answering_is_said(
+def test_service_that_does_not_respond_is_reported(
     context: Any, new_service: Callable[..., Any]
 ) -> None:
     service = new_service()

@@ -9,7 +9,7 @@ export type Params = Record<string, Value | readonly string[]>;
  */
 export const ROOT = import.meta.env.DEV ? "" : new URL(import.meta.url).pathname.replace(/\/app\/assets\/[^/]*$/, "");
 
-/** URL of an API path such as "/runs" with its parameters; null and undefined are left out, an array repeats its name. */
+/** URL of an API path with its parameters. Those that are null or undefined are left out; an array repeats its name. */
 export function address(path: string, params: Params = {}): string {
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params)) {

@@ -66,7 +66,7 @@ function join(): void {
   election.join();
 }
 
-/** Closes stream and channel while the page is not shown: another tab takes over, and the browser may cache the page. */
+/** Closes everything while the page is not shown: another tab takes over, and the browser may cache the page. */
 function leave(): void {
   if (!hasJoined) return;
   hasJoined = false;

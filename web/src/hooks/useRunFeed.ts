@@ -92,8 +92,8 @@ class LiveRunFeed implements RunFeed {
   }
 
   private async fetchProbes(): Promise<Probe[]> {
-    const known = this.probes.peek();
-    return known.length ? known : getAllItems<Probe>(`/runs/${this.id}/probes`);
+    const cached = this.probes.peek();
+    return cached.length ? cached : getAllItems<Probe>(`/runs/${this.id}/probes`);
   }
 
   private follow(run: Run): void {
@@ -112,9 +112,9 @@ class LiveRunFeed implements RunFeed {
   }
 
   private addEpoch(epoch: Epoch): void {
-    const known = this.epochs.value;
-    if (epoch.epoch === known.length) this.epochs.value = [...known, epoch];
-    else if (epoch.epoch < known.length) this.epochs.value = known.with(epoch.epoch, epoch);
+    const epochs = this.epochs.value;
+    if (epoch.epoch === epochs.length) this.epochs.value = [...epochs, epoch];
+    else if (epoch.epoch < epochs.length) this.epochs.value = epochs.with(epoch.epoch, epoch);
     this.fetchProbes().then(
       (probes) => (this.probes.value = probes),
       () => {}, // tried again with the next epoch

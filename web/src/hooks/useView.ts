@@ -6,12 +6,12 @@ import { recordedMethods } from "../api/catalogue";
 import type { DrawStyle, ScaleName } from "../maps/scale";
 import { replaceSearchParams, searchParams } from "../navigation";
 
-export type ShownMethods = "both" | "a" | "b";
+export type VisibleMethods = "both" | "a" | "b";
 export type RowKind = "probes" | "classes";
 
 export const DRAW_STYLES: readonly DrawStyle[] = ["overlay", "heatmap", "signed"];
 export const SCALES: readonly ScaleName[] = ["map", "strip", "run"];
-const SHOWN: readonly ShownMethods[] = ["both", "a", "b"];
+const VISIBLE_METHODS: readonly VisibleMethods[] = ["both", "a", "b"];
 const ROWS: readonly RowKind[] = ["probes", "classes"];
 const DEFAULT_COLORMAP = "viridis";
 const URL_DELAY_MS = 150; // browsers refuse a URL that changes with every frame
@@ -20,7 +20,7 @@ export interface View {
   epoch: Signal<number | null>; // null: the latest
   methodA: Signal<string>;
   methodB: Signal<string>;
-  shown: Signal<ShownMethods>;
+  visibleMethods: Signal<VisibleMethods>;
   rows: Signal<RowKind>;
   image: Signal<string | null>; // reference of the selected image; null: the first probe
   scale: Signal<ScaleName>;
@@ -59,7 +59,7 @@ function parseView(params: URLSearchParams, methodA: string, methodB: string): V
     epoch: signal(parseCount(params.get("epoch"))),
     methodA: signal(params.get("a") ?? methodA),
     methodB: signal(params.get("b") ?? methodB),
-    shown: signal(oneOf(params.get("show"), SHOWN, "both")),
+    visibleMethods: signal(oneOf(params.get("show"), VISIBLE_METHODS, "both")),
     rows: signal(oneOf(params.get("rows"), ROWS, "probes")),
     image: signal(params.get("image")),
     scale: signal(oneOf(params.get("scale"), SCALES, "map")),
@@ -77,7 +77,7 @@ function formatView(view: View, methodA: string, methodB: string): Record<string
     epoch: text(view.epoch.value, null),
     a: text(view.methodA.value, methodA),
     b: text(view.methodB.value, methodB),
-    show: text(view.shown.value, "both"),
+    show: text(view.visibleMethods.value, "both"),
     rows: text(view.rows.value, "probes"),
     image: text(view.image.value, null),
     scale: text(view.scale.value, "map"),
@@ -94,5 +94,8 @@ const oneOf = <T extends string>(value: string | null, allowed: readonly T[], by
 const parseCount = (value: string | null): number | null =>
   value !== null && /^\d{1,6}$/.test(value) ? Number(value) : null;
 
-/** Which of the selection's two methods are shown, by index. */
-export const shownMethods = (shown: ShownMethods): number[] => (shown === "both" ? [0, 1] : shown === "a" ? [0] : [1]);
+/** Indices of the selection's two methods that are visible. */
+export function visibleMethodIndices(methods: VisibleMethods): number[] {
+  if (methods === "both") return [0, 1];
+  return methods === "a" ? [0] : [1];
+}

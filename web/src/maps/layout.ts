@@ -70,8 +70,8 @@ export function fitLayout(viewport: Viewport, columns: number, lines: number, gr
   const smallest = CELL_SIZES[0];
   const maxColumns = Math.max(2, Math.floor(viewport.width / smallest) - 1); // one is reserved for the last epoch
   const step = columns * smallest <= viewport.width ? 1 : niceStep(columns / maxColumns);
-  const shown = Math.ceil((columns - 1) / step) + 1;
-  const fits = (size: number) => size <= MAX_FITTED_CELL && size * shown <= viewport.width;
+  const visibleColumns = Math.ceil((columns - 1) / step) + 1;
+  const fits = (size: number) => size <= MAX_FITTED_CELL && size * visibleColumns <= viewport.width;
   const byWidth = CELL_SIZES.findLast(fits) ?? smallest;
   // Not limited to CELL_SIZES: the number of lines does not change while a run trains.
   const byHeight = Math.floor((viewport.height - reelHeight(0, lines, groups)) / Math.max(1, lines));

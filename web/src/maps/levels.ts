@@ -1,4 +1,4 @@
-// Each map of an atlas is quantized to 256 levels between its own minimum and peak, as in `service/core/render/atlas.py`.
+// Each map of an atlas is quantized to 256 levels between its own minimum and peak (`service/core/render/atlas.py`).
 
 import type { BlankCause } from "../api/types";
 

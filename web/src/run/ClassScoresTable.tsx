@@ -21,7 +21,7 @@ export function ClassScoresTable({ scores: { classNames, label, at }, image, epo
             const probability = probabilities?.[index] ?? null;
             const isLabel = index === label.value;
             return (
-              <tr key={name} class={isLabel ? "own" : ""}>
+              <tr key={name} class={isLabel ? "true-class" : ""}>
                 <th scope="row">
                   {name}
                   {isLabel && <span class="visually-hidden"> ({t("scores.label")})</span>}

@@ -2,7 +2,7 @@ import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { address, type Params } from "../api/address";
 import type { AtlasRow } from "../api/types";
 import { Details } from "../components/Details";
-import { shownMethods, type View } from "../hooks/useView";
+import { type View, visibleMethodIndices } from "../hooks/useView";
 import { t } from "../text";
 
 const COPIED_MS = 2000;
@@ -15,7 +15,9 @@ interface Props {
 
 /** Links to everything that the service exports of a run: pictures, animations, numbers and a report. */
 export function Downloads({ runId, view, row }: Props) {
-  const methods = shownMethods(view.shown.value).map((index) => (index ? view.methodB : view.methodA).value);
+  const methods = visibleMethodIndices(view.visibleMethods.value).map(
+    (index) => (index ? view.methodB : view.methodA).value,
+  );
   return (
     <Details class="downloads" summary={t("export.title")}>
       {() => (

@@ -3,7 +3,7 @@
 import type { Signal } from "@preact/signals";
 import type { Method } from "../api/types";
 import { catalogue, isRecorded } from "../hooks/useCatalogue";
-import { DRAW_STYLES, SCALES, type ShownMethods, type View } from "../hooks/useView";
+import { DRAW_STYLES, SCALES, type View, type VisibleMethods } from "../hooks/useView";
 import { colormaps } from "../maps/colors";
 import type { ZoomDirection } from "../maps/layout";
 import { t, tIfKnown } from "../text";
@@ -47,7 +47,7 @@ export function Options({ view, onZoom, isPair }: Props) {
 }
 
 function PairOptions({ view }: { view: View }) {
-  const shown: [ShownMethods, string][] = [
+  const methods: [VisibleMethods, string][] = [
     ["both", t("options.both")],
     ["a", "A"],
     ["b", "B"],
@@ -55,7 +55,7 @@ function PairOptions({ view }: { view: View }) {
   return (
     <>
       <MethodChoice name="B" value={view.methodB} />
-      <Choice label={t("options.shown")} value={view.shown} choices={shown} />
+      <Choice label={t("options.visible")} value={view.visibleMethods} choices={methods} />
       <Choice
         label={t("options.rows")}
         value={view.rows}

@@ -42,6 +42,6 @@ export function ReelSection({ model }: { model: RunModel }) {
 function epochCount({ reelLayout, cursor }: RunModel): string {
   const { step } = reelLayout.layout.value;
   const total = cursor.last.value + 1;
-  const shown = reelLayout.epochs.value.length;
-  return step > 1 ? t("reel.sampled", { nth: nth(step), shown, total }) : t("reel.all", { total });
+  const columns = reelLayout.epochs.value.length;
+  return step > 1 ? t("reel.sampled", { nth: nth(step), columns, total }) : t("reel.all", { total });
 }

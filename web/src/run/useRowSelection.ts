@@ -1,7 +1,7 @@
 import { batch, type ReadonlySignal, useComputed, useSignal } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
 import { elementNear, type Selection } from "../hooks/useSelection";
-import { shownMethods, type View } from "../hooks/useView";
+import { type View, visibleMethodIndices } from "../hooks/useView";
 import type { Line } from "../maps/ReelCanvas";
 import type { Reel } from "../maps/reel";
 import { type ClassScores, predictedClass } from "./useScores";
@@ -48,10 +48,10 @@ export function useRowSelection(
   });
   const row = useComputed(() => rows.value[index.value] ?? null);
   const method = useComputed(() =>
-    shownMethods(view.shown.value).includes(selectedMethod.value ?? -1) ? selectedMethod.value : null,
+    visibleMethodIndices(view.visibleMethods.value).includes(selectedMethod.value ?? -1) ? selectedMethod.value : null,
   );
   const key = useComputed(() => {
-    const firstMethod = shownMethods(view.shown.value)[0]!;
+    const firstMethod = visibleMethodIndices(view.visibleMethods.value)[0]!;
     return row.value ? lineKey(row.value, method.value ?? firstMethod) : "";
   });
 

@@ -1,6 +1,6 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { RunFeed } from "../hooks/useRunFeed";
-import { shownMethods, type View } from "../hooks/useView";
+import { type View, visibleMethodIndices } from "../hooks/useView";
 import { colormaps, styleTable } from "../maps/colors";
 import type { Layout } from "../maps/layout";
 import type { CellStyle } from "../maps/paint";
@@ -40,7 +40,7 @@ export function useRunLines(
     const current = reel.value;
     if (!current) return [];
     void current.version.value;
-    const methods = shownMethods(view.shown.value);
+    const methods = visibleMethodIndices(view.visibleMethods.value);
     const epochs = columnEpochs.value;
     const { dataset } = feed.run.value!.spec;
     const isPair = methods.length > 1;
@@ -50,7 +50,9 @@ export function useRunLines(
         (method, position): Line => ({
           key: lineKey(row, method),
           label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
-          description: `${imageName(row.image)}, ${t("row.class", { name: row.class_name })}, ${current.methods[method]}`,
+          description: [imageName(row.image), t("row.class", { name: row.class_name }), current.methods[method]].join(
+            ", ",
+          ),
           image: row.image,
           dataset,
           geometry: current.geometry,
@@ -85,7 +87,7 @@ export function usePreviews(
       style: cellStyle(view, current, method, row, style),
     });
     const title = (method: number) => current.methods[method] ?? "";
-    const methods = shownMethods(view.shown.value);
+    const methods = visibleMethodIndices(view.visibleMethods.value);
     const otherMethod = rowSelection.method.value ?? methods.at(-1)!;
     const otherStyle: DrawStyle = view.style.value === "overlay" ? "heatmap" : "overlay";
     return [
@@ -103,7 +105,7 @@ export function useReelVersion(
   layout: ReadonlySignal<Layout>,
 ): ReadonlySignal<string> {
   return useComputed(() => {
-    const signals = [view.style, view.colormap, view.scale, view.rows, view.shown, image];
+    const signals = [view.style, view.colormap, view.scale, view.rows, view.visibleMethods, image];
     const { value: current } = reel;
     return [
       ...signals.map((part) => part.value),

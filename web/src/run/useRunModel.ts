@@ -5,7 +5,7 @@ import { type EpochCursor, useEpochCursor } from "../hooks/useEpochCursor";
 import { type ReelLayout, useReelLayout } from "../hooks/useReelLayout";
 import { type RunFeed, useRunFeed } from "../hooks/useRunFeed";
 import { useSelection } from "../hooks/useSelection";
-import { shownMethods, useView, type View } from "../hooks/useView";
+import { useView, type View, visibleMethodIndices } from "../hooks/useView";
 import type { Columns, Line } from "../maps/ReelCanvas";
 import type { Reel } from "../maps/reel";
 import { type Chart, useRunCharts } from "./charts";
@@ -50,7 +50,7 @@ export function useRunModel(id: number): RunModel {
   const reelLayout = useReelLayout(view, cursor, () => {
     const planned = Math.min(MAX_PLANNED_COLUMNS, feed.run.value?.epochs_total ?? MAX_PLANNED_COLUMNS);
     const rows = view.rows.value === "probes" ? feed.probes.value.length : scores.classNames.value.length;
-    const methods = shownMethods(view.shown.value).length;
+    const methods = visibleMethodIndices(view.visibleMethods.value).length;
     return { columns: Math.max(1, last.value + 1, planned), lines: rows * methods, groups: methods > 1 ? rows : 1 };
   });
   const columns = useComputed<Columns>(() => {

@@ -17,7 +17,8 @@ export const english = {
 
   "access.title": "Sign in",
   "access.intro":
-    "This service requires an access token. Paste yours below. An administrator can create one with: camreel token create NAME",
+    "This service requires an access token. Paste yours below. " +
+    "An administrator can create one with: camreel token create NAME",
   "access.token": "Token",
   "access.invalid": "Invalid, expired or revoked token.",
   "access.signIn": "Sign in",
@@ -31,9 +32,11 @@ export const english = {
   "status.cancelled": "cancelled",
 
   "welcome.camreel":
-    "Camreel trains image classifiers, saves a checkpoint of every epoch, and shows where each of these networks looks: class by class, from the untrained network to the final one.",
+    "Camreel trains image classifiers, saves a checkpoint of every epoch, and shows where each of these networks " +
+    "looks: class by class, from the untrained network to the final one.",
   "welcome.paper":
-    "The paper behind Camreel shows that conventional heatmaps go blank as a network becomes confident, while maps computed before the output layer's softmax do not. The paper's experiment shows both methods side by side.",
+    "The paper behind Camreel shows that conventional heatmaps go blank as a network becomes confident, while maps " +
+    "computed before the softmax do not. The paper's experiment shows both methods side by side.",
   "welcome.start": "Start the paper's experiment",
   "welcome.name": "The paper's experiment",
   "welcome.demo": "Quick demo: {epochs} epochs on small digits",
@@ -100,7 +103,7 @@ export const english = {
   "reel.title": "Reel: all probes by epoch",
   "reel.title.classes": "Reel: all classes of {image} by epoch",
   "reel.described": "{title}. The selected map is announced as the epoch changes.",
-  "reel.sampled": "Showing every {nth} epoch ({shown} of {total}). Zoom in to show all.",
+  "reel.sampled": "Showing every {nth} epoch ({columns} of {total}). Zoom in to show all.",
   "reel.all": "Showing all {total} epochs",
   "reel.loading": "Loading maps…",
   "reel.cell": "{line}, epoch {epoch}",
@@ -126,7 +129,7 @@ export const english = {
   "options.method.recommended": "Recommended for other uses",
   "options.method.all": "Other methods",
   "options.target": "Target",
-  "options.shown": "Show",
+  "options.visible": "Show",
   "options.both": "A and B",
   "options.rows": "Rows",
   "options.rows.probes": "probes",
@@ -167,10 +170,11 @@ export const english = {
   "upload.title": "Use your own image",
   "upload.name": "your image",
   "upload.file": "PNG or JPEG",
-  "upload.invert": "invert colors (MNIST digits are white on black)",
+  "upload.invert": "Invert colors (MNIST digits are white on black)",
   "upload.sending": "Uploading…",
   "upload.note":
-    "Resized to match this run's training images. The reel then shows the maps of all classes for this image, epoch by epoch.",
+    "Resized to match this run's training images. The reel then shows the maps of all classes for this image, " +
+    "epoch by epoch.",
 
   "scores.title": "Class scores",
   "scores.label": "true class",
