@@ -1,7 +1,7 @@
-"""Errors of SQLAlchemy and its drivers, translated to errors of ours: no other leaves the store.
+"""Translates errors of SQLAlchemy and its drivers to Camreel's: the store raises no others.
 
-The tables are by PostgreSQL's SQLSTATE (its documentation's appendix A, "PostgreSQL Error Codes")
-and by SQLite's result code (https://www.sqlite.org/rescode.html).
+The tables are keyed by PostgreSQL's SQLSTATE (appendix A of its documentation, "PostgreSQL Error
+Codes") and by SQLite's result codes (https://www.sqlite.org/rescode.html).
 """
 
 import errno
@@ -35,7 +35,7 @@ from service.store.sqlite_file import database_file
 MESSAGES: dict[type[CamreelError], str] = {
     StoreBusy: "The database did not answer in time.",
     StoreReadOnly: "The database accepts no writes: it is read-only.",
-    StoreMissing: "The database does not exist any more at its address.",
+    StoreMissing: "The database no longer exists at its address.",
     StoreAccessDenied: "The database denied access to its user.",
     StoreInputOutput: "The database's disk failed to read or write.",
     StoreFull: "The disk that holds the database is full.",
@@ -68,7 +68,7 @@ SQLSTATES: dict[str, type[CamreelError]] = {
     "XX001": StoreDamaged,
     "XX002": StoreDamaged,
 }
-"""By code or class; the longest entry that a code starts with counts."""
+"""Errors by SQLSTATE or a prefix of it; the longest matching prefix applies."""
 
 SQLITE_CODES: dict[int, type[CamreelError]] = {
     sqlite3.SQLITE_AUTH: StoreAccessDenied,
@@ -86,13 +86,13 @@ SQLITE_CODES: dict[int, type[CamreelError]] = {
     sqlite3.SQLITE_READONLY_DBMOVED: StoreMissing,
     sqlite3.SQLITE_SCHEMA: StoreBusy,
 }
-"""By extended code, or by its low byte, the kind."""
+"""Errors by extended result code, or by its low byte, the primary result code."""
 
-# Of connections that failed psycopg gives no code.
+# For failed connections psycopg reports no code.
 TEXTS: dict[str, type[CamreelError]] = {
     r"disk is full|No space left": StoreFull,
     r"no such (table|column)|has no column named|ON CONFLICT clause does not match": SchemaMismatch,
-    r"This connection is closed": StoreBusy,  # the file changed again while it was opened anew
+    r"This connection is closed": StoreBusy,  # the file was replaced while it was reopened
     r"database \S+ does not exist": StoreMissing,
     r"authentication failed|no password supplied|role \S+ does not exist|pg_hba": StoreAccessDenied,
 }
@@ -105,33 +105,31 @@ ERRNOS: dict[int, type[CamreelError]] = {
     errno.EPERM: StoreReadOnly,
     errno.ENOENT: StoreMissing,
 }
-"""Of writes to a file or folder of the store; any other is a StoreInputOutput."""
+"""Errors of writes to a file or folder of the store; any other is StoreInputOutput."""
 
 log = structlog.get_logger()
 
 
 @contextmanager
 def translate_errors(engine: Engine) -> Iterator[None]:
-    """Raise an error of ours in place of SQLAlchemy's, or of SQLite's driver, within the block.
+    """Translate errors of SQLAlchemy and of SQLite's driver that the block raises.
 
-    After an error that may be the connection's own, the engine's other connections are not used
-    again: one to PostgreSQL that began read-only stays so when the server is not any more, and so
-    does a SQLite file's.
+    After an error that may be specific to the connection, all pooled connections are discarded: one
+    that was opened while the server or the file was read-only remains read-only.
     """
     try:
         yield
     except (SQLAlchemyError, sqlite3.Error) as error:
-        ours = to_camreel_error(error, database_file(engine))
-        if isinstance(ours, StoreUnavailable) and not isinstance(ours, StoreBusy):
+        translated = to_camreel_error(error, database_file(engine))
+        if isinstance(translated, StoreUnavailable) and not isinstance(translated, StoreBusy):
             engine.dispose()
-        raise ours from error
+        raise translated from error
 
 
 def to_camreel_error(error: Exception, file: Path | None = None) -> CamreelError:
-    """The error of ours that stands for one of SQLAlchemy's or a driver's.
+    """The Camreel error for an error of SQLAlchemy or a driver.
 
-    `file` is that of a SQLite database: one that cannot be opened is told by what is the matter
-    with it.
+    `file` is the SQLite database's, to find out why it cannot be opened.
     """
     if isinstance(error, PoolTimeout):
         return StoreBusy("All connections to the database are in use.")
@@ -141,29 +139,29 @@ def to_camreel_error(error: Exception, file: Path | None = None) -> CamreelError
     code = getattr(original, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_NOTADB:
         return SchemaMismatch("The database's file is no SQLite database.")
-    kind = (
+    error_type = (
         _by_errno(original)
         or _by_sqlite_code(code, file)
         or _by_sqlstate(getattr(original, "sqlstate", None))
         or _by_text(str(original))
         or _by_connection(error, code)
     )
-    if kind is None:
-        kind = StatementRefused
+    if error_type is None:
+        error_type = StatementRefused
         log.error("statement refused", exc_info=error)
-    return kind(MESSAGES[kind])
+    return error_type(MESSAGES[error_type])
 
 
 def os_error_to_camreel_error(error: OSError) -> CamreelError:
-    """The error of ours for a file or folder of the store that could not be written."""
-    kind = ERRNOS.get(error.errno or 0, StoreInputOutput)
+    """The Camreel error for a failed write to a file or folder of the store."""
+    error_type = ERRNOS.get(error.errno or 0, StoreInputOutput)
     messages: dict[type[CamreelError], str] = {
         StoreFull: "The disk that holds the blobs is full.",
         StoreReadOnly: "The folder of blobs accepts no writes.",
-        StoreMissing: "The folder of blobs does not exist any more.",
+        StoreMissing: "The folder of blobs no longer exists.",
         StoreInputOutput: "The disk that holds the blobs failed to read or write.",
     }
-    return kind(messages[kind])
+    return error_type(messages[error_type])
 
 
 def _by_errno(error: BaseException) -> type[CamreelError] | None:
@@ -174,17 +172,17 @@ def _by_sqlite_code(code: int | None, file: Path | None) -> type[CamreelError] |
     if code is None:
         return None
     if code & 0xFF == sqlite3.SQLITE_CANTOPEN:
-        return _unopened(file)
+        return _by_unopenable_file(file)
     return SQLITE_CODES.get(code) or SQLITE_CODES.get(code & 0xFF)
 
 
-def _unopened(file: Path | None) -> type[CamreelError]:
-    """What keeps SQLite from opening the file, or the journal beside it."""
+def _by_unopenable_file(file: Path | None) -> type[CamreelError]:
+    """Why SQLite cannot open the file, or the journal beside it."""
     if file is None:
         return StoreInputOutput
     if not file.exists():
         return StoreMissing
-    # Of a read-only file system it is not granted to root either.
+    # On a read-only file system, root has no write access either.
     return StoreBusy if os.access(file.parent, os.W_OK) else StoreReadOnly
 
 
@@ -196,11 +194,14 @@ def _by_sqlstate(state: str | None) -> type[CamreelError] | None:
 
 
 def _by_text(text: str) -> type[CamreelError] | None:
-    return next((kind for pattern, kind in TEXTS.items() if re.search(pattern, text)), None)
+    return next(
+        (error_type for pattern, error_type in TEXTS.items() if re.search(pattern, text)), None
+    )
 
 
 def _by_connection(error: Exception, sqlite_code: int | None) -> type[CamreelError] | None:
-    lost = isinstance(error, DBAPIError) and error.connection_invalidated
-    # SQLite's generic error is a wrong statement's; a server's without a code, its connection's.
-    unanswered = isinstance(error, OperationalError) and sqlite_code is None
-    return StoreBusy if lost or unanswered else None
+    is_invalidated = isinstance(error, DBAPIError) and error.connection_invalidated
+    # An OperationalError without a code is about the connection to a server. SQLite's always have
+    # one.
+    has_no_code = isinstance(error, OperationalError) and sqlite_code is None
+    return StoreBusy if is_invalidated or has_no_code else None

@@ -1,4 +1,4 @@
-"""Queries on maps' metadata."""
+"""Queries on heatmaps: metadata of class activation maps, and their quantized values."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,9 +18,8 @@ from service.store.run_status import is_visible
 
 @dataclass(frozen=True)
 class Heatmap:
-    """What is known of one map. Peaks and minimum are unscaled; see `core/cams/blank.py`.
-
-    Infinite or NaN where the map, or the layer's activations, are not finite.
+    """Metadata of one map. Peaks and minimum are unscaled, and infinite or NaN if the map or the
+    layer's activations are not finite.
     """
 
     run_id: int
@@ -34,56 +33,59 @@ class Heatmap:
     activation_peak: float
     blank: str
     etag: str
-    levels: bytes | None = None  # height x width of them; left out by queries on metadata
+    levels: bytes | None = None  # uint8, height x width; None in queries for metadata
     height: int | None = None
     width: int | None = None
 
 
 EXTREME_FIELDS = ("peak", "minimum", "activation_peak")
-"""Fields of a Heatmap that need not be finite."""
+"""Fields of a Heatmap that may be infinite or NaN."""
 
-# As columns, not as entities: a run's page reads thousands of rows in one request.
+# Columns, not ORM entities: a run's page reads thousands of rows in one request.
 _METADATA = tuple(field.name for field in fields(Heatmap) if field.name != "levels")
 _COLUMNS = tuple(getattr(HeatmapRow, name) for name in _METADATA)
 
 
 def add_missing(session: Session, heatmaps: Iterable[Heatmap]) -> None:
-    """Insert those that are not there yet: a map of a checkpoint never changes."""
-    now = datetime.now(UTC)
-    rows = [asdict(one) | _storable_extremes(one) | {"created_at": now} for one in heatmaps]
+    """Insert the heatmaps that are missing. The map of a checkpoint never changes."""
+    created_at = datetime.now(UTC)
+    rows = [
+        asdict(heatmap) | _storable_extremes(heatmap) | {"created_at": created_at}
+        for heatmap in heatmaps
+    ]
     insert_missing(session, HeatmapRow, rows)
 
 
 def _storable_extremes(heatmap: Heatmap) -> dict[str, float]:
-    """Infinity in the place of NaN, which SQLite stores as NULL."""
+    """The extremes with NaN replaced by infinity: SQLite stores NaN as NULL."""
     extremes = {name: getattr(heatmap, name) for name in EXTREME_FIELDS}
     return {name: math.inf if math.isnan(value) else value for name, value in extremes.items()}
 
 
 def add_or_complete(session: Session, heatmaps: Sequence[Heatmap]) -> None:
-    """Keep them, and give those an older schema kept without their levels what they lack."""
+    """Insert missing heatmaps, and add the levels to those stored without by an older schema."""
     add_missing(session, heatmaps)
     key = ("run_id", "image", "class_index", "method", "layer", "epoch")
-    given = ("levels", "height", "width")
+    level_columns = ("levels", "height", "width")
     query = (
         update(HeatmapRow)
         .where(*(getattr(HeatmapRow, name) == bindparam(f"of_{name}") for name in key))
         .where(HeatmapRow.levels.is_(None))
-        .values({name: bindparam(f"new_{name}") for name in given})
+        .values({name: bindparam(f"new_{name}") for name in level_columns})
     )
     values = [
-        {f"of_{name}": getattr(one, name) for name in key}
-        | {f"new_{name}": getattr(one, name) for name in given}
-        for one in heatmaps
-        if one.levels is not None
+        {f"of_{name}": getattr(heatmap, name) for name in key}
+        | {f"new_{name}": getattr(heatmap, name) for name in level_columns}
+        for heatmap in heatmaps
+        if heatmap.levels is not None
     ]
     if values:
-        # By the connection: a session takes a list of values as whole rows, found by their id.
+        # On the connection: a session would take the list for a bulk update by primary key.
         session.connection().execute(query, values)
 
 
 class MapLevels(NamedTuple):
-    """A map in levels, with what scales them."""
+    """A map quantized to 256 levels, and the extremes that scale them."""
 
     epoch: int
     method: str
@@ -96,7 +98,7 @@ class MapLevels(NamedTuple):
 
     @classmethod
     def from_heatmap(cls, heatmap: Heatmap) -> "MapLevels":
-        """Of a map just made, which has its levels."""
+        """From a heatmap that has its levels."""
         return cls(*(getattr(heatmap, name) for name in cls._fields))
 
 
@@ -109,7 +111,7 @@ def list_levels(
     classes: Sequence[int],
     epochs: tuple[int, int],
 ) -> list[MapLevels]:
-    """Maps of those methods, images and classes from the first to the last of two epochs."""
+    """Maps of those methods, images and classes. `epochs` is the first and the last epoch."""
     query = select(*(getattr(HeatmapRow, name) for name in MapLevels._fields)).where(
         HeatmapRow.run_id == run_id,
         is_visible(run_id),
@@ -126,7 +128,7 @@ def list_levels(
 def list_for_image(
     session: Session, run_id: int, image: str, class_index: int | None, method: str, layer: str
 ) -> list[Heatmap]:
-    """Those of one image, class (None: any), method and layer, by epoch."""
+    """Heatmaps of an image, class (None: any), method and layer, by epoch, without levels."""
     query = (
         select(*_COLUMNS)
         .where(
@@ -144,7 +146,7 @@ def list_for_image(
 
 
 def list_for_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
-    """All of an epoch's, with their levels, by image, class, method and layer."""
+    """All heatmaps of an epoch with their levels, by image, class, method and layer."""
     query = (
         select(*_COLUMNS, HeatmapRow.levels)
         .where(HeatmapRow.run_id == run_id, HeatmapRow.epoch == epoch, is_visible(run_id))
@@ -156,15 +158,15 @@ def list_for_epoch(session: Session, run_id: int, epoch: int) -> list[Heatmap]:
 def list_for_probes(
     session: Session, run_id: int, layer: str, method: str | None = None
 ) -> list[Heatmap]:
-    """Those of the run's probes for their own labels, by epoch, method and the probes' order."""
-    query = _of_probes(select(*_COLUMNS), run_id, layer)
+    """Heatmaps of the run's probes for their own labels, by epoch, method and position."""
+    query = _join_probes(select(*_COLUMNS), run_id, layer)
     if method is not None:
         query = query.where(HeatmapRow.method == method)
     query = query.order_by(HeatmapRow.epoch, HeatmapRow.method, ProbeRow.position)
     return [_value(row) for row in session.execute(query)]
 
 
-def _of_probes(
+def _join_probes(
     columns: Select[*tuple[Any, ...]], run_id: int, layer: str
 ) -> Select[*tuple[Any, ...]]:
     return (
@@ -181,7 +183,7 @@ def _of_probes(
 
 @dataclass(frozen=True)
 class Extremes:
-    """What decides whether maps are blank, as columns (N,)."""
+    """The values that decide whether N maps are blank, as columns of shape (N,)."""
 
     epochs: npt.NDArray[np.int64]
     peaks: npt.NDArray[np.float64]
@@ -190,32 +192,32 @@ class Extremes:
 
     @classmethod
     def from_heatmaps(cls, rows: Sequence[Heatmap]) -> "Extremes":
-        """Those of maps whose rows are there."""
+        """The extremes of heatmaps, in their order."""
         return cls.from_rows(
             [(row.epoch, row.peak, row.minimum, row.activation_peak) for row in rows]
         )
 
     @classmethod
     def from_rows(cls, rows: Sequence[Sequence[float]]) -> "Extremes":
-        """From rows of epoch, peak, minimum and activation peak."""
+        """From N rows of (epoch, peak, minimum, activation peak)."""
         table = np.array(rows, np.float64).reshape(-1, 4)
         return cls(table[:, 0].astype(np.int64), table[:, 1], table[:, 2], table[:, 3])
 
     @classmethod
-    def concatenate(cls, *parts: "Extremes") -> "Extremes":
-        """The parts one after another."""
-        columns = zip(*(vars(part).values() for part in parts), strict=True)
+    def concatenate(cls, *tables: "Extremes") -> "Extremes":
+        """All extremes in one table, in the order given."""
+        columns = zip(*(vars(table).values() for table in tables), strict=True)
         return cls(*(np.concatenate(column) for column in columns))
 
     def at_epochs(self, epochs: npt.NDArray[np.int64]) -> "Extremes":
-        """Those of some epochs."""
-        chosen = np.isin(self.epochs, epochs)
-        return Extremes(*(column[chosen] for column in vars(self).values()))
+        """The rows of those epochs."""
+        mask = np.isin(self.epochs, epochs)
+        return Extremes(*(column[mask] for column in vars(self).values()))
 
 
 def get_probe_extremes(session: Session, run_id: int, layer: str, method: str) -> Extremes:
-    """Those of the run's probes for their own labels."""
-    query = _of_probes(
+    """Extremes of the maps of the run's probes for their own labels."""
+    query = _join_probes(
         select(HeatmapRow.epoch, HeatmapRow.peak, HeatmapRow.minimum, HeatmapRow.activation_peak),
         run_id,
         layer,
@@ -224,5 +226,5 @@ def get_probe_extremes(session: Session, run_id: int, layer: str, method: str) -
 
 
 def _value(row: Row[*tuple[Any, ...]]) -> Heatmap:
-    # By place, in _COLUMNS' order: by name it would be most of what a page of blanks costs.
+    # By position, in the order of _COLUMNS: access by name dominates the time of large queries.
     return Heatmap(**dict(zip(_METADATA, row, strict=False)))

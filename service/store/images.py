@@ -1,4 +1,4 @@
-"""Queries on images: those that runs watch are kept with their pixels."""
+"""Queries on images: probes of runs and uploads, stored with their pixels."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ REFERENCES_PER_QUERY = 500
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image as it was looked at: lossless PNG bytes, and its label if it has one."""
+    """An image as the network saw it: lossless PNG bytes, and its label if it has one."""
 
     dataset: str
     reference: str
@@ -25,28 +25,30 @@ class StoredImage:
 
     @property
     def sha256(self) -> str:
-        """Of the PNG, hexadecimal: a reference names other pixels in another data directory."""
+        """SHA-256 of the PNG, hexadecimal. A reference alone does not identify the pixels: a
+        dataset may differ between data directories.
+        """
         return hashlib.sha256(self.png).hexdigest()
 
 
 def get(session: Session, dataset: str, reference: str) -> StoredImage | None:
-    """The image of that reference, if it is kept here."""
+    """The image of that reference, if it is stored."""
     row = _find(session, dataset, reference)
     return _value(row) if row else None
 
 
 def get_many(session: Session, dataset: str, references: Sequence[str]) -> dict[str, StoredImage]:
-    """Those images of a dataset that are kept here, by reference."""
-    found: dict[str, StoredImage] = {}
+    """Those of the images that are stored, by reference."""
+    images: dict[str, StoredImage] = {}
     for start in range(0, len(references), REFERENCES_PER_QUERY):
         batch = references[start : start + REFERENCES_PER_QUERY]
         query = select(ImageRow).where(ImageRow.dataset == dataset, ImageRow.reference.in_(batch))
-        found |= {row.reference: _value(row) for row in session.scalars(query)}
-    return found
+        images |= {row.reference: _value(row) for row in session.scalars(query)}
+    return images
 
 
 def list_probes(session: Session, run_id: int) -> list[StoredImage]:
-    """The images that a run watches, in its order."""
+    """Probe images of a run, in its order."""
     query = (
         select(ImageRow)
         .join(ProbeRow, ProbeRow.image_id == ImageRow.id)
@@ -57,20 +59,20 @@ def list_probes(session: Session, run_id: int) -> list[StoredImage]:
 
 
 def count_probes(session: Session, run_id: int) -> int:
-    """How many images a run watches."""
+    """Number of probe images of a run."""
     query = select(func.count()).select_from(ProbeRow)
     query = query.where(ProbeRow.run_id == run_id, is_visible(run_id))
     return session.execute(query).scalar_one()
 
 
 def set_probes(session: Session, run_id: int, images: list[StoredImage]) -> None:
-    """Keep those images, where they are not kept yet, as the run's probes; once a run."""
+    """Store the run's probes, and those images that are missing. No effect if it has probes."""
     if list_probes(session, run_id):
         return
     insert_missing(session, ImageRow, [vars(image) for image in images])
     for position, image in enumerate(images):
         row = _find(session, image.dataset, image.reference)
-        assert row is not None, "just inserted"  # noqa: S101  for mypy
+        assert row is not None, "inserted above"  # noqa: S101  for mypy
         session.add(ProbeRow(run_id=run_id, position=position, image_id=row.id))
 
 

@@ -1,4 +1,4 @@
-"""Insert rows that are not there yet, on any database."""
+"""INSERT ... ON CONFLICT DO NOTHING, on any database."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from service.store.rows import Base
 
 
 def insert_missing(session: Session, table: type[Base], rows: Sequence[dict[str, Any]]) -> None:
-    """Insert `rows`; one that breaks a unique constraint is there already, and is left alone."""
+    """Insert `rows`, except those that would violate a unique constraint."""
     if not rows:
         return
     match session.get_bind().dialect.name:

@@ -1,4 +1,4 @@
-"""What the doctor asks of the database itself."""
+"""Consistency queries for the doctor."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, Ru
 
 
 def check_integrity(session: Session) -> Iterator[str]:
-    """What SQLite finds wrong with its file, and rows that refer to none; empty where all is well.
+    """Problems that SQLite reports of its file, and violated foreign keys; empty if there are none.
 
-    PostgreSQL checks its pages itself (`pg_amcheck`).
+    Empty on PostgreSQL, which has `pg_amcheck`.
     """
     if session.get_bind().dialect.name != "sqlite":
         return
@@ -23,40 +23,40 @@ def check_integrity(session: Session) -> Iterator[str]:
 
 
 def list_epoch_numbers(session: Session, run_id: int) -> list[int]:
-    """The epochs that a run has rows of, in order, with a checkpoint or without."""
+    """Epochs of a run that have a row, in order, with or without a checkpoint."""
     query = select(EpochRow.epoch).where(EpochRow.run_id == run_id).order_by(EpochRow.epoch)
     return list(session.scalars(query))
 
 
 def set_epochs_done(session: Session, run_id: int, epoch: int) -> None:
-    """Bring a run's count in step with its rows."""
+    """Correct `epochs_done` of a run."""
     session.execute(update(RunRow).where(RunRow.id == run_id).values(epochs_done=epoch))
 
 
 def count_orphans(session: Session) -> int:
-    """How many rows of maps and predictions are of epochs that are gone."""
+    """Number of rows of heatmaps and predictions whose epoch is missing."""
     return sum(
-        len(session.execute(select(table.epoch).where(_loose(table))).all())
+        len(session.execute(select(table.epoch).where(_has_no_epoch(table))).all())
         for table in (HeatmapRow, PredictionRow)
     )
 
 
 def delete_orphans(session: Session) -> None:
-    """Delete them: they can be computed again where there is anything to compute them from."""
+    """Delete heatmaps and predictions whose epoch is missing."""
     for table in (HeatmapRow, PredictionRow):
         session.execute(
-            delete(table).where(_loose(table)).execution_options(synchronize_session=False)
+            delete(table).where(_has_no_epoch(table)).execution_options(synchronize_session=False)
         )
 
 
 def list_images(session: Session) -> list[tuple[str, str, bytes]]:
-    """All images kept: dataset, reference, PNG."""
+    """All stored images: (dataset, reference, PNG)."""
     query = select(ImageRow.dataset, ImageRow.reference, ImageRow.png).order_by(ImageRow.id)
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
-def _loose(table: type[HeatmapRow] | type[PredictionRow]) -> ColumnElement[bool]:
-    there = select(EpochRow.epoch).where(
+def _has_no_epoch(table: type[HeatmapRow] | type[PredictionRow]) -> ColumnElement[bool]:
+    epoch = select(EpochRow.epoch).where(
         EpochRow.run_id == table.run_id, EpochRow.epoch == table.epoch
     )
-    return ~there.exists()
+    return ~epoch.exists()

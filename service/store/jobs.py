@@ -1,4 +1,4 @@
-"""Queries on jobs. A job ends once: what is written of one that has ended changes nothing."""
+"""Queries on jobs. A job ends once: changes of a finished job have no effect."""
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
@@ -17,7 +17,7 @@ from service.store.rows import JobRow
 
 
 class JobStatus(StrEnum):
-    """How far a job is."""
+    """Status of a job."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -26,12 +26,12 @@ class JobStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
-UNFINISHED = (JobStatus.QUEUED, JobStatus.RUNNING)
+UNFINISHED_STATUSES = (JobStatus.QUEUED, JobStatus.RUNNING)
 
 
 @dataclass(frozen=True)
 class JobError:
-    """Why a job failed: a word for programs, a sentence for people."""
+    """Why a job failed: `type` is an identifier, `detail` a sentence."""
 
     type: str
     detail: str
@@ -39,7 +39,7 @@ class JobError:
 
 @dataclass(frozen=True)
 class JobResult:
-    """What a job gives: bytes, and what a client is told of them."""
+    """Result of a job: the body, media type and headers of an HTTP response."""
 
     content: bytes
     media_type: str
@@ -48,7 +48,7 @@ class JobResult:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as it stands."""
+    """A job at the time of the query."""
 
     id: int
     type: str
@@ -68,22 +68,22 @@ class Job:
     @property
     def is_unfinished(self) -> bool:
         """Whether it is queued or running."""
-        return self.status in UNFINISHED
+        return self.status in UNFINISHED_STATUSES
 
 
 @dataclass(frozen=True)
 class NewJob:
-    """What a job begins as."""
+    """A job to be created."""
 
     type: str
-    identity: str  # of who asks for what: 64 characters
+    identity: str  # hash of owner and request: 64 characters
     owner: str
     request: str
     server: str
 
 
 def create(session: Session, new: NewJob) -> tuple[Job, bool]:
-    """A queued job and True; or the unfinished one of the same identity, and False."""
+    """A new queued job and True, or the unfinished job of the same identity and False."""
     row = {
         "type": new.type,
         "owner": new.owner,
@@ -95,14 +95,14 @@ def create(session: Session, new: NewJob) -> tuple[Job, bool]:
         "created_at": datetime.now(UTC),
     }
     query = select(JobRow).where(JobRow.active_identity == new.identity)
-    found = session.scalar(query)
-    if found is None:
-        # Another server may insert the same at once: the constraint lets one of them.
-        last = session.scalar(select(func.max(JobRow.id))) or 0
-        insert_missing(session, JobRow, [row])
-        found = session.scalars(query).one()
-        return _value(found), found.id > last and found.server == new.server
-    return _value(found), False
+    existing = session.scalar(query)
+    if existing is not None:
+        return _value(existing), False
+    # Another server may insert the same job concurrently: the unique constraint admits one.
+    max_id = session.scalar(select(func.max(JobRow.id))) or 0
+    insert_missing(session, JobRow, [row])
+    inserted = session.scalars(query).one()
+    return _value(inserted), inserted.id > max_id and inserted.server == new.server
 
 
 def get(session: Session, job_id: int) -> Job:
@@ -111,19 +111,19 @@ def get(session: Session, job_id: int) -> Job:
 
 
 def get_many(session: Session, job_ids: Collection[int]) -> list[Job]:
-    """Those of the jobs that exist."""
+    """Those of the jobs that exist, in any order."""
     return [_value(row) for row in session.scalars(select(JobRow).where(JobRow.id.in_(job_ids)))]
 
 
 def exists(session: Session, job_id: int) -> bool:
-    """Whether there is such a job."""
+    """Whether the job exists."""
     return session.get(JobRow, job_id, populate_existing=True) is not None
 
 
 def list_newest(
     session: Session, *, limit: int, before_id: int | None = None, status: str | None = None
 ) -> list[Job]:
-    """Jobs, newest first; `before` is the id that the previous page ended with."""
+    """Jobs with an id below `before_id`, newest first."""
     query = select(JobRow).order_by(JobRow.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(JobRow.id < before_id)
@@ -133,20 +133,20 @@ def list_newest(
 
 
 def list_unfinished(session: Session) -> list[Job]:
-    """All that are queued or running, on whatever server."""
-    query = select(JobRow).where(JobRow.status.in_(UNFINISHED)).order_by(JobRow.id)
+    """All queued and running jobs, of all servers."""
+    query = select(JobRow).where(JobRow.status.in_(UNFINISHED_STATUSES)).order_by(JobRow.id)
     return [_value(row) for row in session.scalars(query)]
 
 
 def count_by_status(session: Session) -> dict[str, int]:
-    """How many jobs there are of each status, 0 included."""
+    """Number of jobs by status, 0 included."""
     query = select(JobRow.status, func.count()).group_by(JobRow.status)
     counts = {row[0]: int(row[1]) for row in session.execute(query)}
     return {status.value: counts.get(status, 0) for status in JobStatus}
 
 
 def start(session: Session, job_id: int) -> bool:
-    """From queued to running; False where it has ended."""
+    """Change a queued job to running; False if it is not queued."""
     return _change(
         session,
         job_id,
@@ -156,13 +156,13 @@ def start(session: Session, job_id: int) -> bool:
 
 
 def update_heartbeat(session: Session, job_id: int, progress: float | None) -> None:
-    """A sign of life of an unfinished job."""
+    """Record that an unfinished job is alive, and its progress in 0..1."""
     changes = {"heartbeats": JobRow.heartbeats + 1, "progress": progress}
-    _change(session, job_id, UNFINISHED, changes)
+    _change(session, job_id, UNFINISHED_STATUSES, changes)
 
 
 def succeed(session: Session, blobs: Blobs, job_id: int, result: JobResult) -> bool:
-    """Keep the result; False where the job has ended. Raises StoreFull."""
+    """Store the result of a running job; False if it is not running. Raises StoreFull."""
     row = session.get(JobRow, job_id, with_for_update=True, populate_existing=True)
     if row is None or row.status != JobStatus.RUNNING:
         return False
@@ -180,18 +180,18 @@ def succeed(session: Session, blobs: Blobs, job_id: int, result: JobResult) -> b
 
 
 def fail(session: Session, job_id: int, error: JobError) -> bool:
-    """End an unfinished job by an error; False where it has ended."""
+    """End an unfinished job with an error; False if it has ended."""
     values = {"error_type": error.type, "error_detail": error.detail}
     return _end(session, job_id, JobStatus.FAILED, values)
 
 
 def cancel(session: Session, job_id: int) -> bool:
-    """End an unfinished job; False where it has ended."""
+    """Cancel an unfinished job; False if it has ended."""
     return _end(session, job_id, JobStatus.CANCELLED, {})
 
 
 def get_result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
-    """That of a job that succeeded; None where it has none, or its bytes are gone or damaged.
+    """Result of a job; None if it has none, or if its bytes are missing or damaged.
 
     Raises JobNotFound.
     """
@@ -210,20 +210,20 @@ def get_result(session: Session, blobs: Blobs, job_id: int) -> JobResult | None:
 def list_finished_ids(
     session: Session, *, finished_before: datetime | None = None, limit: int
 ) -> list[int]:
-    """Ids of ended jobs, those that ended first first; `before` is when at the latest."""
-    query = select(JobRow.id).where(JobRow.status.not_in(UNFINISHED))
+    """Ids of jobs that ended before `finished_before`, in the order in which they ended."""
+    query = select(JobRow.id).where(JobRow.status.not_in(UNFINISHED_STATUSES))
     if finished_before is not None:
         query = query.where(JobRow.finished_at < finished_before)
     return list(session.scalars(query.order_by(JobRow.finished_at, JobRow.id).limit(limit)))
 
 
 def count(session: Session) -> int:
-    """How many jobs there are."""
+    """Number of jobs."""
     return session.scalar(select(func.count()).select_from(JobRow)) or 0
 
 
 def delete_jobs(session: Session, blobs: Blobs, job_ids: Sequence[int]) -> None:
-    """Delete jobs with their results."""
+    """Delete jobs and their results."""
     query = select(JobRow.blob_key).where(JobRow.id.in_(job_ids), JobRow.blob_key.is_not(None))
     if keys := [key for key in session.scalars(query) if key]:
         blobs.delete(session, keys)
@@ -231,25 +231,25 @@ def delete_jobs(session: Session, blobs: Blobs, job_ids: Sequence[int]) -> None:
 
 
 def blob_keys(session: Session) -> dict[int, str]:
-    """The keys of all results, by the jobs' ids."""
+    """Blob keys of all results, by job id."""
     query = select(JobRow.id, JobRow.blob_key).where(JobRow.blob_key.is_not(None))
     return {job_id: str(key) for job_id, key in session.execute(query.order_by(JobRow.id))}
 
 
 def blob_bytes(session: Session) -> int:
-    """Bytes of all results."""
+    """Total bytes of all results."""
     return session.scalar(select(func.coalesce(func.sum(JobRow.bytes), 0))) or 0
 
 
 def _end(session: Session, job_id: int, status: JobStatus, values: Mapping[str, Any]) -> bool:
-    ended = {"status": status, "finished_at": datetime.now(UTC), "active_identity": None}
-    return _change(session, job_id, UNFINISHED, {**ended, **values})
+    changes = {"status": status, "finished_at": datetime.now(UTC), "active_identity": None}
+    return _change(session, job_id, UNFINISHED_STATUSES, {**changes, **values})
 
 
 def _change(
-    session: Session, job_id: int, since: Collection[JobStatus], values: Mapping[str, Any]
+    session: Session, job_id: int, from_statuses: Collection[JobStatus], values: Mapping[str, Any]
 ) -> bool:
-    change = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(since))
+    change = update(JobRow).where(JobRow.id == job_id, JobRow.status.in_(from_statuses))
     result = session.execute(change.values(**values).execution_options(synchronize_session=False))
     return cast("CursorResult[Any]", result).rowcount > 0
 

@@ -1,4 +1,4 @@
-"""Whether the store accepts writes now: tried, not inferred."""
+"""Readiness of the store: whether it accepts writes now, found out by writing."""
 
 import tempfile
 from pathlib import Path
@@ -10,17 +10,17 @@ from service.store import database, driver_errors, schema
 from service.store.database import autocommit_connection, transaction
 from service.store.store import Store
 
-PATIENCE_SECONDS = 2
+LOCK_TIMEOUT_SECONDS = 2
 MIN_FREE_BYTES = 2**20
-"""A disk with less free has no room for the next epoch, whatever the settings want to stay free."""
+"""With less free disk space the next epoch cannot be stored, whatever CAMREEL_MIN_FREE_BYTES is."""
 
-# It changes nothing, and every database has the one row: a real write that needs no table of its
-# own, and that any lock, file system, disk or right refuses which refuses other writes.
-WRITE = "UPDATE alembic_version SET version_num = version_num"
+# A write without an effect, to a row that every database has: it fails for the same reasons as any
+# other write.
+WRITE_STATEMENT = "UPDATE alembic_version SET version_num = version_num"
 
 
 def check(store: Store) -> None:
-    """Write to the database and to the folders of blobs, and look at schema and free space.
+    """Write to the database and to local folders of blobs, and check schema, disk and quota.
 
     Raises StoreUnavailable, StoreFull or StoreDamaged.
     """
@@ -41,20 +41,20 @@ def _write(engine: Engine) -> None:
             _write_sqlite(connection)
         return
     with transaction(engine, writes=True) as session:
-        session.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE_SECONDS}s'"))
-        session.execute(text(f"SET LOCAL statement_timeout = '{PATIENCE_SECONDS}s'"))
-        session.execute(text(WRITE))
+        session.execute(text(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+        session.execute(text(f"SET LOCAL statement_timeout = '{LOCK_TIMEOUT_SECONDS}s'"))
+        session.execute(text(WRITE_STATEMENT))
 
 
 def _write_sqlite(connection: Connection) -> None:
-    _set_busy_timeout(connection, PATIENCE_SECONDS)
+    _set_busy_timeout(connection, LOCK_TIMEOUT_SECONDS)
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         try:
-            connection.exec_driver_sql(WRITE)
+            connection.exec_driver_sql(WRITE_STATEMENT)
             connection.exec_driver_sql("COMMIT")
         except BaseException:
-            # Some errors have ended the transaction already.
+            # Some errors end the transaction themselves.
             driver = connection.connection.driver_connection
             if driver is not None and driver.in_transaction:
                 connection.exec_driver_sql("ROLLBACK")
@@ -68,7 +68,7 @@ def _set_busy_timeout(connection: Connection, seconds: float) -> None:
 
 
 def _write_file(folder: Path) -> None:
-    # Its root is made with the first blob.
+    # The folder is created with the first blob.
     while not folder.exists():
         folder = folder.parent
     try:

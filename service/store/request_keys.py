@@ -1,4 +1,4 @@
-"""Requests that name themselves by an idempotency key: what came under a key is done once."""
+"""Idempotency keys: a request with the same key as an earlier one is not executed again."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,40 +16,46 @@ DELETE_BATCH = 500
 
 @dataclass(frozen=True)
 class RequestKey:
-    """What stands for a client's key, its own alone; and a digest of all that it asked under it."""
+    """A client's idempotency key, unique among all clients, and a digest of its request."""
 
     key: str
     digest: str
 
 
 def claim_key(session: Session, request_key: RequestKey) -> str | None:
-    """What a request of that key was answered; None for its first, which is to call `answered`.
+    """The recorded answer of an earlier request with that key; None for the first one, which must
+    call `record_answer` in the same transaction.
 
-    Who asks at the same time waits here until the first one's transaction has ended. Raises
-    KeyReused where the key came with another digest.
+    A concurrent request with the key waits here until that transaction ends. Raises KeyReused if
+    the earlier request had another digest.
     """
-    now = datetime.now(UTC)
-    # A few at a time: after a busy day the first request would wait for all of them.
-    expired = select(RequestKeyRow.key).where(RequestKeyRow.created_at < now - RETENTION)
-    batch = expired.where(RequestKeyRow.key != request_key.key).limit(DELETE_BATCH)
-    old = or_(
-        RequestKeyRow.key.in_(batch),
-        (RequestKeyRow.key == request_key.key) & (RequestKeyRow.created_at < now - RETENTION),
+    created_at = datetime.now(UTC)
+    # A limited number: after a busy day a single request would have to delete all of them.
+    expired_keys = select(RequestKeyRow.key).where(
+        RequestKeyRow.created_at < created_at - RETENTION
     )
-    session.execute(delete(RequestKeyRow).where(old).execution_options(synchronize_session=False))
-    insert_missing(session, RequestKeyRow, [{**vars(request_key), "created_at": now}])
-    found = select(RequestKeyRow.digest, RequestKeyRow.answer).where(
+    batch = expired_keys.where(RequestKeyRow.key != request_key.key).limit(DELETE_BATCH)
+    is_expired = or_(
+        RequestKeyRow.key.in_(batch),
+        (RequestKeyRow.key == request_key.key)
+        & (RequestKeyRow.created_at < created_at - RETENTION),
+    )
+    session.execute(
+        delete(RequestKeyRow).where(is_expired).execution_options(synchronize_session=False)
+    )
+    insert_missing(session, RequestKeyRow, [{**vars(request_key), "created_at": created_at}])
+    query = select(RequestKeyRow.digest, RequestKeyRow.answer).where(
         RequestKeyRow.key == request_key.key
     )
-    digest, answer = session.execute(found).one()
+    digest, answer = session.execute(query).one()
     if digest != request_key.digest:
         raise KeyReused
-    # A row without an answer is the one inserted above: others' are seen committed, with theirs.
+    # Without an answer it is the row inserted above: other rows are committed with their answers.
     return str(answer) if answer is not None else None
 
 
 def record_answer(session: Session, request_key: RequestKey, answer: str) -> None:
-    """Keep the answer, in the transaction that did what was asked."""
+    """Store the answer in the transaction that executes the request."""
     session.execute(
         update(RequestKeyRow).where(RequestKeyRow.key == request_key.key).values(answer=answer)
     )

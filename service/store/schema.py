@@ -1,4 +1,4 @@
-"""The schema's version: migrations make it, and a program meets no other than its own."""
+"""The schema of the database: migrations, and checks that it is the one of this program."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ from service.store.database import read_only_connection, schema_transaction
 from service.store.rows import Base
 from service.store.store import Store
 
-UPGRADE_LOCK = 0x43414D52  # any number that no other program on the server uses
+UPGRADE_LOCK = 0x43414D52  # arbitrary, for pg_advisory_xact_lock
 
 OBJECTS = {
     "sqlite": "SELECT name FROM sqlite_master",
@@ -31,20 +31,18 @@ OBJECTS = {
         )
     """,
 }
-"""Everything that a database has in it, views and foreign tables too; an extension's is not ours to
-count.
-"""
+"""Queries for all objects of a database, including views, without those of extensions."""
 
-# Of the first schema and of every later one: two of them are no coincidence.
+# Tables of every version of the schema. A database with two of them is Camreel's.
 SIGNATURE = {"runs", "run_tags", "epochs", "checkpoints", "heatmaps", "probes"}
-MAX_DIFFERENCES = 5  # that a message names
+MAX_DIFFERENCES = 5  # in an error message
 
 _PACKAGED = Path(__file__).parent.parent / "migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
 
 
 class SchemaState(StrEnum):
-    """How a database's schema stands to this program's."""
+    """A database's schema, compared with this program's."""
 
     EMPTY = "empty"
     OLDER = "older"
@@ -52,10 +50,10 @@ class SchemaState(StrEnum):
 
 
 def upgrade(store: Store) -> None:
-    """Bring an empty database, or an older one of Camreel's, to this program's schema.
+    """Migrate an empty database, or one of an older version of Camreel, to this program's schema.
 
-    Raises SchemaMismatch for any other, which is not written to, and where it cannot be done: the
-    database is then as it was.
+    Raises SchemaMismatch for any other database, and if a migration fails; the database is then
+    unchanged.
     """
     store.prepare()
     with read_only_connection(store.engine) as connection:
@@ -64,7 +62,7 @@ def upgrade(store: Store) -> None:
 
 
 def ensure(store: Store) -> None:
-    """Make the schema in an empty database. Raises SchemaMismatch for one that is not ours."""
+    """Create the schema in an empty database. Raises SchemaMismatch if it has another schema."""
     store.prepare()
     with read_only_connection(store.engine) as connection:
         version = _version(connection)
@@ -80,7 +78,7 @@ def ensure(store: Store) -> None:
 
 
 def check(store: Store) -> None:
-    """Raises SchemaMismatch for a database that has another schema, or none; nothing is made."""
+    """Raises SchemaMismatch if the database has no schema or another one. Changes nothing."""
     with read_only_connection(store.engine) as connection:
         if _version(connection) is not SchemaState.CURRENT:
             raise SchemaMismatch("The database has another schema than this program.")
@@ -88,11 +86,11 @@ def check(store: Store) -> None:
 
 
 def missing_indexes(store: Store) -> list[str]:
-    """Names of indexes that make queries fast, and that the database lost."""
+    """Names of non-unique indexes that the database lacks."""
     with read_only_connection(store.engine) as connection:
         return [
             difference[1].name
-            for difference in _compared(connection)
+            for difference in _compare(connection)
             if difference[0] == "add_index" and not difference[1].unique
         ]
 
@@ -102,7 +100,7 @@ def _migrate(store: Store) -> None:
     try:
         with schema_transaction(store.engine) as connection:
             if connection.dialect.name == "postgresql":
-                # Programs that start at once upgrade in turn, as SQLite's own lock has them do.
+                # Processes that start at the same time migrate one after another, as on SQLite.
                 connection.execute(
                     text("SELECT pg_advisory_xact_lock(:key)"), {"key": UPGRADE_LOCK}
                 )
@@ -119,7 +117,7 @@ def _migrate(store: Store) -> None:
 
 
 def _version(connection: Connection) -> SchemaState:
-    """Raises SchemaMismatch for a database that is newer, or not Camreel's."""
+    """State of the schema. Raises SchemaMismatch if it is newer, or not Camreel's."""
     names = set(connection.scalars(text(OBJECTS[connection.dialect.name])))
     if not names:
         return SchemaState.EMPTY
@@ -129,7 +127,7 @@ def _version(connection: Connection) -> SchemaState:
         )
     try:
         current = MigrationContext.configure(connection).get_current_revision()
-    except (CommandError, DBAPIError):  # several revisions, or a table of another form
+    except (CommandError, DBAPIError):  # several revisions, or another form of the table
         current = None
     script = ScriptDirectory.from_config(_config())
     if current is None:
@@ -150,18 +148,18 @@ def _version(connection: Connection) -> SchemaState:
 def _refuse(differences: list[str]) -> None:
     if not differences:
         return
-    more = len(differences) - MAX_DIFFERENCES
+    hidden_count = len(differences) - MAX_DIFFERENCES
     raise SchemaMismatch(
         "The database's schema is not the one of its version: "
         + ", ".join(differences[:MAX_DIFFERENCES])
-        + (f" and {more} more" if more > 0 else "")
+        + (f" and {hidden_count} more" if hidden_count > 0 else "")
         + ". Restore a backup."
     )
 
 
 def _differences(connection: Connection) -> list[str]:
-    """What statements of this program would fail on, or rows would get lost by."""
-    lines = [_line(difference) for difference in _compared(connection)]
+    """Differences that would make statements of this program fail, or lose rows."""
+    lines = [_description(difference) for difference in _compare(connection)]
     inspector = inspect(connection)
     for table in Base.metadata.sorted_tables:
         if inspector.has_table(table.name):
@@ -171,25 +169,29 @@ def _differences(connection: Connection) -> list[str]:
     return [line for line in lines if line is not None]
 
 
-def _compared(connection: Connection) -> list[tuple[Any, ...]]:
+def _compare(connection: Connection) -> list[tuple[Any, ...]]:
     context = MigrationContext.configure(connection, opts={"compare_type": True})
-    parts = compare_metadata(context, Base.metadata)
-    # What differs in a column comes as a list of its own.
-    return [one for part in parts for one in (part if isinstance(part, list) else [part])]
+    entries = compare_metadata(context, Base.metadata)
+    # The differences of a column are a nested list.
+    return [
+        difference
+        for entry in entries
+        for difference in (entry if isinstance(entry, list) else [entry])
+    ]
 
 
-def _line(difference: tuple[Any, ...]) -> str | None:
+def _description(difference: tuple[Any, ...]) -> str | None:
     match difference:
         case ("add_table", table):
             return f"it has no table {table.name}"
         case ("add_column", _, table, column):
             return f"{table} has no column {column.name}"
         case ("remove_column", _, table, column):
-            needs = not (column.nullable or column.server_default)
-            return f"{table} has a column {column.name} that needs a value" if needs else None
-        case ("modify_type" | "modify_nullable" as kind, _, table, column, *_):
-            what = "type" if kind == "modify_type" else "rule for null"
-            return f"{table}.{column} has another {what}"
+            is_required = not (column.nullable or column.server_default)
+            return f"{table} has a column {column.name} that needs a value" if is_required else None
+        case ("modify_type" | "modify_nullable" as operation, _, table, column, *_):
+            aspect = "type" if operation == "modify_type" else "rule for null"
+            return f"{table}.{column} has another {aspect}"
         case ("add_index" | "add_constraint", constraint) if getattr(constraint, "unique", True):
             return f"{constraint.table.name} has no constraint {constraint.name}"
         case ("add_fk", key):
@@ -202,6 +204,6 @@ def _line(difference: tuple[Any, ...]) -> str | None:
 def _config() -> Config:
     config = Config()
     folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
-    # Its files take % for an interpolation.
+    # Alembic's configuration interpolates %.
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config

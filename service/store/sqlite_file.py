@@ -1,4 +1,4 @@
-"""The file of a SQLite database: where it can be, and who can read it."""
+"""The file of a SQLite database: its path and its permissions."""
 
 import logging
 import os
@@ -22,30 +22,30 @@ log = logging.getLogger(__name__)
 
 
 def prepare(file: Path, setting: str) -> None:
-    """Create the file and its folder where they are missing, for their owner alone.
+    """Create the file and its folder if they are missing, accessible by their owner only.
 
-    A folder that exists keeps its mode; a file that others can read is closed to them. Raises
-    InvalidValue, for the setting that names the place, where a database cannot be there.
+    An existing folder keeps its mode; other users lose access to an existing file. Raises
+    InvalidValue for `setting` if the path cannot be that of a database.
     """
-    # SQLite resolves links before it opens, and its journal is beside the real file.
-    real = Path(os.path.realpath(file))
-    if (length := len(os.fsencode(real))) > MAX_PATH_BYTES:
+    # SQLite resolves links first, and its journal is next to the real file.
+    real_path = Path(os.path.realpath(file))
+    if (length := len(os.fsencode(real_path))) > MAX_PATH_BYTES:
         raise InvalidValue(
             setting,
             f"the path of the database has {length:,} bytes, and SQLite opens at most "
             f"{MAX_PATH_BYTES}",
         )
-    make_private_folder(real.parent, setting)
+    make_private_folder(real_path.parent, setting)
     try:
-        _create(real)
+        _create(real_path)
     except FileExistsError:
-        _check_existing(real, setting)
+        _check_existing(real_path, setting)
     except OSError as error:
-        raise path_error(setting, real, "cannot be created", error) from error
+        raise path_error(setting, real_path, "cannot be created", error) from error
 
 
 def database_file(engine: Engine) -> Path | None:
-    """The SQLite file of an engine; None for a server, a database in memory and a `file:` URI."""
+    """The SQLite file of an engine; None for a server, an in-memory database or a `file:` URI."""
     name = engine.url.database
     if engine.dialect.name != "sqlite" or not name or name.startswith((":memory:", "file:")):
         return None
@@ -53,33 +53,34 @@ def database_file(engine: Engine) -> Path | None:
 
 
 def file_uri(file: Path, mode: Mode) -> str:
-    """The file as a `file:` URI of SQLite's, which then creates none."""
+    """The file as a `file:` URI, with which SQLite does not create it."""
     return f"{file.absolute().as_uri()}?mode={mode}"
 
 
 def _create(file: Path) -> None:
     descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.fchmod(descriptor, 0o600)  # whatever the umask left of it
+        os.fchmod(descriptor, 0o600)  # regardless of the umask
     finally:
         os.close(descriptor)
 
 
 def _check_existing(file: Path, setting: str) -> None:
-    # Never opened here: closing it would drop the locks that SQLite holds in this process.
+    # Not opened here: closing it would release the locks that SQLite holds in this process.
     try:
         mode = file.stat().st_mode
     except OSError as error:
         raise path_error(setting, file, "cannot be used", error) from error
     if not stat.S_ISREG(mode):
         raise InvalidValue(setting, f"{file} is not a regular file")
-    for one in (file, *(file.with_name(file.name + suffix) for suffix in SIDE_FILES)):
-        _close_to_others(one)
+    for path in (file, *(file.with_name(file.name + suffix) for suffix in SIDE_FILES)):
+        _restrict_access(path)
 
 
-def _close_to_others(file: Path) -> None:
-    """Take away what others may do, and what the group may where it cannot write: reading alone
-    opens no database that has a journal, so nobody shares one that way.
+def _restrict_access(file: Path) -> None:
+    """Remove all permissions of others, and the group's if it has no write permission.
+
+    A group that can only read cannot open a database with a journal, so it does not share one.
     """
     try:
         mode = stat.S_IMODE(file.stat().st_mode)
@@ -89,4 +90,4 @@ def _close_to_others(file: Path) -> None:
             log.warning("other users could read %s: its mode was %o and is %o now",
                         file.name, mode, private)  # fmt: skip
     except OSError:
-        return  # not there, or another user's
+        return  # missing, or owned by another user

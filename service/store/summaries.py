@@ -1,4 +1,4 @@
-"""A few numbers that tell what became of many runs, each kind by one query for all of them."""
+"""Summary figures of many runs, each with one query for all of them."""
 
 from collections.abc import Sequence
 
@@ -12,27 +12,30 @@ from service.store.run_status import HIDDEN_STATUSES, is_visible
 def sample_accuracies(
     session: Session, run_ids: Sequence[int], max_points: int
 ) -> dict[int, list[float]]:
-    """By run, at most so many of its epochs, evenly far apart, in order, the last among them."""
-    done = RunRow.epochs_done
-    step = case((done < max_points, 1), else_=(done + max_points - 2) // (max_points - 1))
+    """Test accuracies by run: at most `max_points` evenly spaced epochs, the last included."""
+    last_epoch = RunRow.epochs_done
+    stride = case(
+        (last_epoch < max_points, 1), else_=(last_epoch + max_points - 2) // (max_points - 1)
+    )
     query = (
         select(EpochRow.run_id, EpochRow.test_accuracy)
         .join(RunRow, RunRow.id == EpochRow.run_id)
         .where(RunRow.status.not_in(HIDDEN_STATUSES))
-        .where(EpochRow.run_id.in_(run_ids), (done - EpochRow.epoch) % step == 0)
+        .where(EpochRow.run_id.in_(run_ids), (last_epoch - EpochRow.epoch) % stride == 0)
         .order_by(EpochRow.run_id, EpochRow.epoch)
     )
-    found: dict[int, list[float]] = {run_id: [] for run_id in run_ids}
+    accuracies: dict[int, list[float]] = {run_id: [] for run_id in run_ids}
     for run_id, accuracy in session.execute(query):
-        found[run_id].append(accuracy)
-    return found
+        accuracies[run_id].append(accuracy)
+    return accuracies
 
 
 def count_blank_maps(
     session: Session, run_ids: Sequence[int], methods: Sequence[str]
 ) -> dict[tuple[int, str, str], tuple[int, int]]:
-    """By (run, layer, method): how many maps its probes have from epoch 1 on, and how many are
-    blank at the default threshold. Each probe for its own label.
+    """By (run, layer, method): the number of maps, and of those blank at the default threshold.
+
+    Counted are the maps of the run's probes for their own labels, from epoch 1 on.
     """
     blank = func.sum(case((HeatmapRow.blank == "none", 0), else_=1))
     query = (

@@ -1,4 +1,4 @@
-"""Queries on uploaded images: what was uploaded twice is kept once."""
+"""Queries on uploaded images. An image that is uploaded twice is stored once."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,42 +14,39 @@ from service.store.rows import ImageRow, ProbeRow, RunRow, UploadRow
 from service.store.run_status import RunStatus
 
 USE_RESOLUTION = timedelta(days=1)
-"""How exact the moment of last use is: not every look at a heatmap is a write."""
+"""Resolution of `used_at`, so that not every request for a heatmap is a write."""
 
 DELETE_BATCH = 500
 
 
 @dataclass(frozen=True)
 class Upload:
-    """An uploaded image as it is kept, and what was done to its pixels."""
+    """An uploaded image as it is stored, and the choices by which it was converted."""
 
     image: StoredImage
     choices: dict[str, Any]
 
 
 def get_or_create(session: Session, digest: str, upload: Upload) -> Upload:
-    """Keep it; returns the one that was kept before, where `digest` came for its dataset before."""
+    """Store an upload, or return the existing one with the same digest and dataset."""
     dataset, reference = upload.image.dataset, upload.image.reference
-    now = datetime.now(UTC)
-    row: dict[str, Any] = {"dataset": dataset, "digest": digest, "reference": reference}
-    row |= {"choices": upload.choices, "created_at": now, "used_at": now}
-    insert_missing(session, UploadRow, [row])
-    kept = session.execute(
+    _insert_row(session, dataset, reference, digest, upload.choices)
+    existing = session.execute(
         select(UploadRow.reference, UploadRow.choices).where(
             UploadRow.dataset == dataset, UploadRow.digest == digest
         )
     ).one()
-    if kept.reference == reference:
+    if existing.reference == reference:
         insert_missing(session, ImageRow, [vars(upload.image)])
         return upload
-    mark_used(session, dataset, [kept.reference])
-    image = images.get(session, dataset, kept.reference)
-    assert image is not None, "kept and removed with its row"  # noqa: S101  for mypy
-    return Upload(image, kept.choices)
+    mark_used(session, dataset, [existing.reference])
+    image = images.get(session, dataset, existing.reference)
+    assert image is not None, "stored and deleted with its row"  # noqa: S101  for mypy
+    return Upload(image, existing.choices)
 
 
 def get(session: Session, dataset: str, reference: str) -> tuple[str, dict[str, Any]] | None:
-    """Digest and choices of an upload, None if there is none of that name."""
+    """Digest and choices of an upload; None if there is no such upload."""
     query = select(UploadRow.digest, UploadRow.choices).where(
         UploadRow.dataset == dataset, UploadRow.reference == reference
     )
@@ -60,56 +57,52 @@ def get(session: Session, dataset: str, reference: str) -> tuple[str, dict[str, 
 def restore(
     session: Session, dataset: str, reference: str, digest: str, choices: dict[str, Any]
 ) -> None:
-    """An upload of another store, whose image is kept already.
+    """Insert an upload from another store, whose image is stored already.
 
-    Where the same was uploaded here, that stays the one to be found: the image is the run's alone.
+    No effect if the same image was uploaded here.
     """
-    now = datetime.now(UTC)
-    row: dict[str, Any] = {"dataset": dataset, "digest": digest, "reference": reference}
-    row |= {"choices": choices, "created_at": now, "used_at": now}
-    insert_missing(session, UploadRow, [row])
+    _insert_row(session, dataset, reference, digest, choices)
 
 
 def mark_used(session: Session, dataset: str, references: list[str]) -> list[str]:
-    """They are in use now; returns those that the dataset does not have."""
-    named = (UploadRow.dataset == dataset, UploadRow.reference.in_(references))
-    # Told by the update itself: one that is being removed at the same time is not there.
-    used = (
+    """Update the time of last use; returns the references that do not exist."""
+    # The UPDATE itself returns what exists: a query before it could miss a concurrent deletion.
+    statement = (
         update(UploadRow)
-        .where(*named)
+        .where(UploadRow.dataset == dataset, UploadRow.reference.in_(references))
         .values(used_at=datetime.now(UTC))
         .returning(UploadRow.reference)
         .execution_options(synchronize_session=False)
     )
-    there = set(session.scalars(used))
-    return [reference for reference in references if reference not in there]
+    existing = set(session.scalars(statement))
+    return [reference for reference in references if reference not in existing]
 
 
 def is_use_recent(used_at: datetime | None) -> bool:
-    """Whether the recorded time of an upload's last use is recent; True for any other image."""
+    """Whether a time of last use is within USE_RESOLUTION; also True for None, not an upload."""
     return used_at is None or used_at > datetime.now(UTC) - USE_RESOLUTION
 
 
 def delete_unused(session: Session, max_idle: timedelta) -> int:
-    """Remove those that nothing used for so long and no run watches; returns how many.
+    """Delete uploads that were not used for `max_idle` and are no run's probes; returns how many.
 
-    At most REMOVED_AT_ONCE, so that no request waits for the removal of months. A run that waits
-    watches nothing yet: what its spec names is kept too.
+    At most DELETE_BATCH, so that no request waits for the deletion of months of uploads. A queued
+    run has no probes yet: the uploads that its spec names are not deleted either.
     """
-    watched = select(ImageRow.reference).join(ProbeRow, ProbeRow.image_id == ImageRow.id)
-    old = (
+    probes = select(ImageRow.reference).join(ProbeRow, ProbeRow.image_id == ImageRow.id)
+    is_unused = (
         UploadRow.used_at < datetime.now(UTC) - max_idle,
-        UploadRow.reference.not_in(watched),
-        UploadRow.reference.not_in(_waited_for(session)),
+        UploadRow.reference.not_in(probes),
+        UploadRow.reference.not_in(_probes_of_queued_runs(session)),
     )
-    batch = select(UploadRow.reference).where(*old).limit(DELETE_BATCH)
-    removed = (
+    batch = select(UploadRow.reference).where(*is_unused).limit(DELETE_BATCH)
+    statement = (
         delete(UploadRow)
         .where(UploadRow.reference.in_(batch))
         .returning(UploadRow.reference)
         .execution_options(synchronize_session=False)
     )
-    references = list(session.scalars(removed))
+    references = list(session.scalars(statement))
     session.execute(
         delete(ImageRow)
         .where(ImageRow.reference.in_(references))
@@ -118,8 +111,23 @@ def delete_unused(session: Session, max_idle: timedelta) -> int:
     return len(references)
 
 
-def _waited_for(session: Session) -> list[str]:
+def _probes_of_queued_runs(session: Session) -> list[str]:
     specs = session.scalars(
         select(RunRow.spec).where(RunRow.status.in_((RunStatus.QUEUED, RunStatus.RUNNING)))
     )
     return [text for spec in specs for text in spec.get("probes", {}).get("images", [])]
+
+
+def _insert_row(
+    session: Session, dataset: str, reference: str, digest: str, choices: dict[str, Any]
+) -> None:
+    created_at = datetime.now(UTC)
+    row = {
+        "dataset": dataset,
+        "digest": digest,
+        "reference": reference,
+        "choices": choices,
+        "created_at": created_at,
+        "used_at": created_at,
+    }
+    insert_missing(session, UploadRow, [row])
