@@ -1,4 +1,4 @@
-"""A backup of the whole store, taken while it is served, and verified before it gets its name."""
+"""Online backup of the whole store, verified before it gets its final name."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ from service.errors import BackupRefused
 from service.files import check_new, fsync_path, publish, translate_os_errors, unfinished_folder
 from service.flows.doctor.checks import BACKUP_CHECKS
 from service.flows.doctor.examination import examine
+from service.flows.doctor.finding import Severity
 from service.store import deleted_runs, jobs, run_blobs
 from service.store.sqlite_backup import copy_sqlite
 from service.store.sqlite_file import prepare
@@ -16,15 +17,15 @@ BLOBS = "blobs"
 
 
 def back_up(store: Store, target: Path) -> None:
-    """Copy the store to a new file; with blobs outside the database, to a new folder that holds
-    `camreel.db` and `blobs`.
+    """Copy the store to a new file; with external blobs, to a new folder with `camreel.db` and
+    `blobs`.
 
-    It appears whole, on the disk and verified, or not at all. Quarantined epochs are copied as they
-    are. Raises BackupRefused, FileRefused, StoreBusy, StoreFull.
+    The target appears complete, synced to disk and verified, or not at all. Quarantined epochs are
+    copied unchanged. Raises BackupRefused, FileRefused, StoreBusy, StoreFull.
     """
     if store.file is None:
         raise BackupRefused(
-            "This database is no SQLite file. For PostgreSQL run: pg_dump --format=custom"
+            "This database is not a SQLite file. For PostgreSQL run: pg_dump --format=custom"
         )
     check_new(target)
     with translate_os_errors(target), unfinished_folder(target.absolute().parent) as folder:
@@ -58,20 +59,22 @@ def _copy_blobs(store: Store, copy: Store) -> None:
             with store.read_session() as session:
                 data = store.blobs.get(session, key)
         except KeyError:
-            # Verified below, if it is a run's: it is quarantined, or the backup is refused.
+            # `_verify` refuses the backup, unless the blob is of a job or a quarantined epoch.
             continue
         with copy.read_session() as session:
             copy.blobs.put(session, key, data)
 
 
 def _verify(copy: Store) -> None:
-    # Whatever is quarantined was bad before; anything else is not as it should be.
+    # Quarantined epochs were damaged before the copy; all other damage is an error.
     examination = examine(copy, checks=("integrity", *BACKUP_CHECKS))
     if examination.status == 2:
         finding = next(
-            one for one in examination.findings if one.finding.severity == "damage"
+            checked
+            for checked in examination.findings
+            if checked.finding.severity is Severity.DAMAGE
         ).finding
         location = f"run {finding.run_id}, epoch {finding.epoch}: " if finding.run_id else ""
         raise BackupRefused(
-            f"The copy did not verify ({location}{finding.message}). Run: camreel doctor --repair"
+            f"The copy is damaged ({location}{finding.message}). Run: camreel doctor --repair"
         )

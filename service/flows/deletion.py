@@ -1,4 +1,4 @@
-"""Deleting runs: hidden at once, then freed in the background without keeping others waiting."""
+"""Deletion of runs: hidden at once, freed in the background without blocking other writers."""
 
 import math
 import time
@@ -13,22 +13,23 @@ from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
 
 BATCH_SECONDS = 0.05
-"""What a transaction of the deletion may take: others wait for one of them at most."""
+"""Target duration of a transaction: other writers wait for at most one of them."""
 
 MIN_PAGES, MAX_PAGES = 16, 2048
-"""Of a batch: 64 KiB to 8 MiB."""
+"""Database pages per batch: 64 KiB to 8 MiB."""
 
 IMPORT_TIMEOUT_SECONDS = 600.0
-"""An import that wrote nothing for so long was interrupted."""
+"""An import without a heartbeat for this long has been interrupted."""
 
 PAUSES_PER_BATCH = 2.0
-"""SQLite does not queue its writers, they ask again and again: most of the time nobody writes."""
+"""Pause after a batch, as a multiple of its duration. SQLite has no queue of writers, they retry:
+the database has to be unlocked most of the time."""
 
 
 def delete_run(store: Store, run_id: int) -> None:
-    """Delete a run: it is gone when this returns, and `Deletion` frees its space.
+    """Hide a run from all queries at once; `DeletedRunCleaner` frees its space later.
 
-    Raises RunNotFound, RunConflict if it trains.
+    Raises RunNotFound, and RunConflict if it is running.
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
@@ -41,15 +42,15 @@ def delete_run(store: Store, run_id: int) -> None:
 class DeletedRunCleaner:
     """Frees rows, blobs and file space of deleted runs in transactions of BATCH_SECONDS.
 
-    Several processes may do so at once, and one that was interrupted goes on.
+    Several processes may do so concurrently. An interrupted deletion continues with the next call.
     """
 
     store: Store
-    _pages_per_batch: int = MIN_PAGES  # of the next batch, adapted to the disk's speed
+    _pages_per_batch: int = MIN_PAGES  # adapted to the speed of the disk
     _imports: HeartbeatMonitor[int, int] = field(default_factory=HeartbeatMonitor)
 
     def free_space(self, seconds: float = math.inf) -> bool:
-        """Free all, or what can be freed in about so many seconds; whether all is freed.
+        """Free space for about `seconds`; returns whether all of it has been freed.
 
         Raises StoreBusy, StoreFull.
         """
@@ -57,7 +58,7 @@ class DeletedRunCleaner:
         self._delete_interrupted_imports()
         with self.store.read_session() as session:
             run_ids = deleted_runs.list_ids(session)
-        # A phase for all runs after the other: pages moved into holes are not freed soon after.
+        # Each phase for all runs: the vacuum must not move pages that are freed right afterwards.
         batches: list[Callable[[], bool]] = [
             *(partial(self._free_batch, run_id) for run_id in run_ids),
             *([self._vacuum] if run_ids else []),
@@ -70,7 +71,7 @@ class DeletedRunCleaner:
         return True
 
     def _delete_interrupted_imports(self) -> None:
-        """Delete what imports left whose heartbeats, by this process's clock, have stopped."""
+        """Delete the runs of imports that have sent no heartbeat for IMPORT_TIMEOUT_SECONDS."""
         now_seconds = time.monotonic()
         with self.store.read_session() as session:
             heartbeats = imports.get_heartbeats(session)
@@ -82,12 +83,12 @@ class DeletedRunCleaner:
                 imports.abandon(session, run_id, count)
 
     def _run_batch(self, batch: Callable[[], bool]) -> bool:
-        """One batch and a pause; whether there are more of its kind."""
+        """Run one batch, then pause; whether more batches of its kind remain."""
         start_seconds = time.perf_counter()
         try:
             has_more = batch()
         except StoreFull:
-            # A smaller one needs a smaller journal.
+            # A smaller batch needs a smaller journal.
             if self._pages_per_batch == MIN_PAGES:
                 raise
             self._pages_per_batch = MIN_PAGES

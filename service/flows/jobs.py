@@ -1,7 +1,7 @@
-"""Jobs: long work that is started by one request, followed by others, and kept for a while.
+"""Jobs: long computations that one request starts, others poll, and that are kept for a while.
 
-A job is computed by the process that it was created in. What its database row says is what counts:
-whoever ends the row, from whatever process, ends the work.
+The process that creates a job computes it. The job's row is authoritative: any process that ends
+the row ends the computation.
 """
 
 import threading
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import structlog
 
@@ -31,7 +32,7 @@ from service.store.jobs import Job, JobError, JobResult, NewJob
 from service.store.store import Store
 
 SCAN_SECONDS = 0.25
-"""How often the rows of own jobs are read: a job that was cancelled ends within a second."""
+"""Interval of `Jobs.scan`. Short enough that a cancelled job ends within a second."""
 
 PROGRESS_SECONDS = 1.0
 EXPIRY_SECONDS = 60.0
@@ -45,7 +46,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class JobLimits:
-    """How many jobs are kept, for how long after their end, and when one's server is lost."""
+    """The number of jobs kept, their retention after the end, and the lease of their server."""
 
     max_jobs: int
     result_seconds: int
@@ -54,15 +55,15 @@ class JobLimits:
 
 @dataclass
 class _LocalJob:
-    """A job of this process."""
+    """A job that this process computes."""
 
     computation: Computation[None]
-    recorded_progress: float | None = None  # the progress that its row has
+    recorded_progress: float | None = None  # 0..1, as last written to its row
 
 
 @dataclass
 class Jobs:
-    """The jobs of one database, and those that this process computes."""
+    """All jobs of the database, of which this process computes its own."""
 
     store: Store
     thread_pool: ThreadPool
@@ -76,7 +77,7 @@ class Jobs:
     def start(
         self, work_kind: str, identity: str, owner: str, request: str, compute: Compute
     ) -> Job:
-        """A new job, or the unfinished one of the same identity.
+        """A new job, or the unfinished job with the same identity.
 
         Raises JobsFull, StoreBusy, StoreFull.
         """
@@ -91,13 +92,13 @@ class Jobs:
                         raise JobsFull(self.limits.max_jobs)
                     jobs.delete_jobs(session, self.store.blobs, ended_ids)
             if is_new:
-                # After the commit: what starts sooner would not find its row.
-                function = lambda: self._run(job.id, compute)  # noqa: E731
-                self._local_jobs[job.id] = _LocalJob(self.thread_pool.submit(function, job=True))
+                # After the commit: a computation that starts earlier does not find its row.
+                computation = self.thread_pool.submit(partial(self._run, job.id, compute), job=True)
+                self._local_jobs[job.id] = _LocalJob(computation)
         return job
 
     def get(self, job_id: int) -> Job:
-        """The job, with the progress of this moment where it is computed here.
+        """The job, with its current progress if this process computes it.
 
         Raises JobNotFound.
         """
@@ -105,30 +106,30 @@ class Jobs:
             return self._with_progress(jobs.get(session, job_id))
 
     def get_many(self, job_ids: Collection[int]) -> dict[int, Job]:
-        """Those of the jobs that exist, by id, each with the progress of this moment."""
+        """The jobs that exist, by id, with current progress like `get`."""
         with self.store.read_session() as session:
             rows = jobs.get_many(session, job_ids)
         return {job.id: self._with_progress(job) for job in rows}
 
     def list_newest(self, *, limit: int, before_id: int | None, status: str | None) -> list[Job]:
-        """Jobs, newest first."""
+        """Jobs, newest first, with current progress like `get`."""
         with self.store.read_session() as session:
             rows = jobs.list_newest(session, limit=limit, before_id=before_id, status=status)
         return [self._with_progress(job) for job in rows]
 
     def result(self, job_id: int) -> JobResult:
-        """What the job gave. Raises JobNotFound, and JobNotDone where it has no result."""
+        """The job's result. Raises JobNotFound, JobNotDone, and NotFound for a damaged result."""
         with self.store.read_session() as session:
             job = jobs.get(session, job_id)
             if job.status != jobs.JobStatus.SUCCEEDED:
                 raise JobNotDone(job_id, job.status)
-            found = jobs.get_result(session, self.store.blobs, job_id)
-        if found is None:
-            raise NotFound(f"The result of job {job_id} is gone or damaged.")
-        return found
+            job_result = jobs.get_result(session, self.store.blobs, job_id)
+        if job_result is None:
+            raise NotFound(f"The result of job {job_id} is missing or damaged.")
+        return job_result
 
     def cancel_or_remove(self, job_id: int, owner: str, *, any_owner: bool) -> Job | None:
-        """Cancel an unfinished job, which is returned; or remove one that has ended.
+        """Cancel an unfinished job and return it, or remove a finished job and return None.
 
         Raises JobNotFound, JobNotOwned.
         """
@@ -145,22 +146,22 @@ class Jobs:
         return job if cancelled else None
 
     def scan(self) -> None:
-        """Follow own jobs, end those of processes that died, remove expired ones.
+        """Update own jobs, end jobs of dead processes, and remove expired jobs.
 
-        To be called every FOLLOW_SECONDS from one thread. Raises StoreBusy, StoreFull.
+        Call it every SCAN_SECONDS from one thread. Raises StoreBusy, StoreFull.
         """
         self._reconcile()
-        if self._is_due("beat", self._heartbeat_seconds) or (
+        if self._is_due("heartbeat", self._heartbeat_seconds) or (
             self._has_new_progress() and self._is_due("progress", PROGRESS_SECONDS)
         ):
             self._write_heartbeats()
-        if self._is_due("others", self._heartbeat_seconds):
+        if self._is_due("remote", self._heartbeat_seconds):
             self._interrupt_lost()
         if self._is_due("expiry", min(EXPIRY_SECONDS, self.limits.result_seconds / 4)):
             self.remove_expired()
 
     def remove_expired(self) -> None:
-        """Remove jobs that ended too long ago."""
+        """Remove the jobs that ended more than `result_seconds` ago."""
         oldest = datetime.now(UTC) - timedelta(seconds=self.limits.result_seconds)
         while True:
             with self.store.read_session() as session:
@@ -173,17 +174,17 @@ class Jobs:
                 jobs.delete_jobs(session, self.store.blobs, expired)
 
     def close(self) -> None:
-        """End own jobs as interrupted: nobody computes them any more."""
+        """Fail own unfinished jobs as interrupted."""
         with self._start_lock:
             job_ids, self._local_jobs = list(self._local_jobs), {}
         for job_id in job_ids:
             try:
                 self._fail(job_id, Interrupted())
             except StoreUnavailable:
-                return  # another process finds them later
+                return  # another process will fail them
 
     def _run(self, job_id: int, compute: Compute) -> None:
-        """In a thread of the lane."""
+        """Compute the job, in a thread of the pool."""
         with self.store.write_session() as session:
             if not jobs.start(session, job_id):
                 return
@@ -192,14 +193,14 @@ class Jobs:
             with self.store.write_session() as session:
                 jobs.succeed(session, self.store.blobs, job_id, result)
         except RequestCancelled:
-            return  # its row has ended
+            return  # its row has already ended
         except Exception as error:
             if not isinstance(error, CamreelError):
                 log.exception("job failed", job=job_id)
             self._fail(job_id, error)
 
     def _fail(self, job_id: int, error: Exception) -> None:
-        cause = JobError("internal-error", "Something went wrong that Camreel did not foresee.")
+        cause = JobError("internal-error", "An unexpected error occurred.")
         if isinstance(error, CamreelError):
             cause = JobError(error_type(type(error)), str(error))
         with self.store.write_session() as session:
@@ -217,7 +218,7 @@ class Jobs:
             self.thread_pool.leave(local_job.computation)
 
     def _reconcile(self) -> None:
-        """Stop the work of own jobs whose rows have ended, and end rows that nothing works for."""
+        """Stop computations whose rows have ended, and fail rows whose computation has ended."""
         if not self._local_jobs:
             return
         with self._start_lock:
@@ -228,13 +229,14 @@ class Jobs:
             if job_id not in unfinished:
                 self._stop_computation(job_id)
             elif local_job.computation.result.done():
-                # Its outcome could not be written, the database being busy.
+                # Its outcome could not be written because the database was busy.
                 self._fail(job_id, Interrupted())
                 self._stop_computation(job_id)
 
     def _has_new_progress(self) -> bool:
         return any(
-            one.computation.progress != one.recorded_progress for one in self._local_jobs.values()
+            local_job.computation.progress != local_job.recorded_progress
+            for local_job in self._local_jobs.values()
         )
 
     def _write_heartbeats(self) -> None:
@@ -247,9 +249,7 @@ class Jobs:
                 jobs.update_heartbeat(session, job_id, local_job.recorded_progress)
 
     def _interrupt_lost(self) -> None:
-        """End jobs of other processes that are dead, or whose heartbeats stood still for the length
-        of a lease.
-        """
+        """Fail jobs of other processes that are dead or sent no heartbeat for a whole lease."""
         now_seconds = time.monotonic()
         with self.store.read_session() as session:
             remote_jobs = [

@@ -1,4 +1,4 @@
-"""Section 4 of the paper, done again: recipes, their runs, and the count of blank maps."""
+"""Reproduction of the paper's section 4: recipes, their runs, and the number of blank maps."""
 
 import json
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ RECIPES: dict[str, dict[str, object]] = {
     "sgd-sigmoid": {"optimizer": {"name": "sgd", "learning_rate": 0.1}},
     "output-sigmoid": {"architecture": {"output_activation": "sigmoid"}},
 }
-"""What the paper leaves open, in five ways: optimiser and rate, and where a sigmoid stands."""
+"""Choices for what the paper leaves open: optimizer, learning rate and position of the sigmoid."""
 
 
 def paper_spec(recipe: str, seed: int, epochs: int = PAPER_EPOCHS) -> RunSpec:
-    """The spec of one recipe: the paper's experiment but for what the recipe names."""
+    """The spec of a recipe: the paper's experiment with the recipe's settings."""
     return RunSpec.model_validate(
         {
             "name": f"paper, {recipe}, seed {seed}",
@@ -42,28 +42,28 @@ def paper_spec(recipe: str, seed: int, epochs: int = PAPER_EPOCHS) -> RunSpec:
 
 
 THRESHOLDS = (0.0, *(10.0**power for power in range(-10, -3)))
-"""At which a count of blank maps is stated: whether a map shows depends on it."""
+"""Thresholds of the reported counts: whether a map is blank depends on the threshold."""
 
 SPANS = ((1, 50, 1), (1, 100, 2), (1, 100, 1))
-"""Epochs counted, (first, last, step). The paper names 500 maps of 10 digits in 100 epochs: those
-of the first 50 epochs, or of every second one; and all 1,000."""
+"""Ranges of counted epochs: (first, last, step). The paper mentions 500 maps of 10 digits in 100
+epochs, which may be the first 50 epochs or every second one. The last range counts all 1,000."""
 
 
 @dataclass(frozen=True)
 class BlankBlock:
-    """Counts of one recipe's blank maps over a span of epochs, by threshold, then by method."""
+    """Blank maps of a recipe's run in a range of epochs, by threshold, then by method."""
 
     recipe: str
     seed: int
     run_id: int
-    epochs: str  # as the API selects them, 1:100:2
+    epochs: str  # in the API's notation, such as 1:100:2
     test_accuracy: float  # of the last epoch
     counts: dict[float, dict[str, BlankCount]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """A cell for figure 4: blank for want of a gradient by one method, seen by the other."""
+    """A cell for figure 4: blank by the conventional method, not blank by the proposed one."""
 
     image: str
     epoch: int
@@ -72,7 +72,7 @@ class Example:
 def paper_runs(
     store: Store, executor: Executor, workspace: Workspace, specs: list[RunSpec]
 ) -> list[int]:
-    """Ids of runs of those specs: one that succeeded is taken as it is, the others are started."""
+    """Ids of runs with these specs: an existing successful run, or else a new one."""
     with store.read_session() as session:
         succeeded = {
             json.dumps(run.spec, sort_keys=True): run.id
@@ -87,7 +87,7 @@ def paper_runs(
 
 
 def blank_blocks(pipeline: MapPipeline, run_id: int, recipe: str, seed: int) -> list[BlankBlock]:
-    """The table of a run: a block for each span of epochs that the run has reached."""
+    """The table of a run: a block for each range of epochs that the run has completed."""
     usable = {epoch.epoch: epoch for epoch in pipeline.resolver.resolve_epochs(run_id).epochs}
     blocks = []
     for first_epoch, last_epoch, step in SPANS:
@@ -104,9 +104,9 @@ def blank_blocks(pipeline: MapPipeline, run_id: int, recipe: str, seed: int) -> 
 
 
 def find_example(pipeline: MapPipeline, run_id: int) -> Example | None:
-    """A cell whose conventional map is saturated and whose proposed one shows, or None.
+    """The cell with a saturated conventional map and the highest peak of the proposed map.
 
-    Of several, the one whose proposed map has the highest peak.
+    None if no conventional map is saturated while the proposed one is not blank.
     """
     methods = ("conventional", "proposed")
     rows_by_method: dict[str, dict[tuple[str, int], Heatmap]] = {method: {} for method in methods}

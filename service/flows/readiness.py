@@ -1,4 +1,4 @@
-"""Whether the service can work now, told within two seconds whatever the database does."""
+"""Readiness of the service, determined within two seconds even if the database hangs."""
 
 import threading
 import time
@@ -23,10 +23,10 @@ log = structlog.get_logger()
 
 @dataclass
 class ReadinessProbe:
-    """Checks the store in a thread of its own: one check at a time, and at most one a second.
+    """Checks the store in a separate thread: one check at a time, at most one per second.
 
-    Whoever asks while a check is in progress waits for that one: a database that does not answer
-    holds one thread, however many requests there are.
+    Requests during a check share it, so that a database that does not answer blocks only one
+    thread.
     """
 
     store: Store
@@ -37,7 +37,7 @@ class ReadinessProbe:
     _ended_at: float = 0.0
 
     def problems(self) -> list[str]:
-        """Why the service cannot work beside its store, in sentences; empty where it can."""
+        """Problems other than the store's, as sentences."""
         reasons = self.background.problems()
         if not self.executor.accepts_tasks():
             reasons.append("The executor takes no runs any more.")
@@ -46,8 +46,8 @@ class ReadinessProbe:
     def start(self) -> Future[str | None]:
         """The check of the store in progress, the one that has just ended, or a new one.
 
-        Its result is what keeps the store from accepting writes, as a sentence without paths; None
-        where nothing does. A check that takes longer than ANSWER_SECONDS counts as NO_ANSWER.
+        Its result is the problem that keeps the store from accepting writes, as a sentence without
+        paths, or None. The caller treats a check longer than ANSWER_SECONDS as NO_ANSWER.
         """
         with self._lock:
             if self._check is None or self._is_outdated(self._check):
@@ -69,7 +69,7 @@ class ReadinessProbe:
             reason = _store_problem(self.store)
         except BaseException:  # the thread has no caller, and requests wait for a result
             log.exception("readiness check failed")
-            reason = "The readiness check failed; the log says why."
+            reason = "The readiness check failed; see the log."
         self._end(check, reason)
 
     def _end(self, check: Future[str | None], reason: str | None) -> None:

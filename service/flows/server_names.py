@@ -1,4 +1,4 @@
-"""Names of server processes, by which others on the same machine see at once that one has died."""
+"""Names of server processes, which show other processes of the machine whether one has died."""
 
 import hashlib
 import os
@@ -9,13 +9,13 @@ _PROC = Path("/proc")
 
 
 def server_name() -> str:
-    """A name for this process that no other has, of at most 64 characters."""
+    """A unique name for this process, at most 64 characters."""
     start_ticks = _start_ticks(os.getpid()) or "-"
     return f"{_host_id() or '-'}:{os.getpid()}:{start_ticks}:{secrets.token_hex(8)}"
 
 
 def is_dead(name: str) -> bool:
-    """Whether the process of that name has surely ended; False for one of another machine."""
+    """Whether the named process has certainly ended; False for a process of another machine."""
     machine, process_id, start_ticks, *_ = [*name.split(":"), "", ""]
     if not process_id.isdecimal() or machine == "-" or machine != _host_id():
         return False
@@ -23,7 +23,7 @@ def is_dead(name: str) -> bool:
 
 
 def _host_id() -> str | None:
-    """What tells this boot and this container's processes from all others; None if unknown."""
+    """Identifies this boot and this container's process namespace; None if unknown."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text()
         namespace = (_PROC / "self/ns/pid").readlink()
@@ -33,9 +33,9 @@ def _host_id() -> str | None:
 
 
 def _start_ticks(process_id: int) -> str | None:
-    """When the process started, in ticks since the boot; None where there is none, or a zombie."""
+    """Start time of a process, in ticks since boot; None if it does not exist or is a zombie."""
     try:
-        # Behind the command's name, which may hold anything: the state is first.
+        # The fields follow the command name in parentheses, which may contain any character.
         state, *fields = (_PROC / str(process_id) / "stat").read_text().rpartition(")")[2].split()
     except (OSError, ValueError):
         return None

@@ -1,4 +1,4 @@
-"""What became of a run in a few numbers, for pages of many runs."""
+"""Summaries of runs, for lists of many runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from service.store import summaries
 from service.store.runs import Run
 from service.store.store import Store
 
-ACCURACIES = 40
+MAX_ACCURACIES = 40
 MAX_CACHED_RUNS = 2_000
 
 
 @dataclass(frozen=True)
 class BlankShare:
-    """How many maps, and how many of them show nothing."""
+    """The number of maps, and how many of them are blank."""
 
     total: int
     blank: int
@@ -25,21 +25,21 @@ class BlankShare:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Of the epochs so far."""
+    """Summary of a run's epochs so far."""
 
-    test_accuracy: list[float]  # of at most ACCURACIES epochs, evenly far apart, the last included
-    blank: dict[str, BlankShare]  # by the paper's methods, at default layer and threshold
+    test_accuracy: list[float]  # of at most MAX_ACCURACIES evenly spaced epochs, including the last
+    blank: dict[str, BlankShare]  # by method of the paper, at the default layer and threshold
 
 
 class RunSummaries:
-    """Summaries of runs; an epoch never changes, so one is kept until the run has a new epoch."""
+    """Summaries of runs, cached until a run has a new epoch: epochs never change."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._cache: Cache[RunSummary] = Cache(MAX_CACHED_RUNS, lambda _: 1)
 
     def get(self, run_rows: Sequence[Run]) -> list[RunSummary]:
-        """One for each run, by two queries for all that are not kept."""
+        """A summary for each run, in order; two queries for all that are not cached."""
         cached_summaries = {_key(run): self._cache.get(_key(run)) for run in run_rows}
         computed_summaries = self._compute(
             [run for run in run_rows if cached_summaries[_key(run)] is None]
@@ -53,7 +53,7 @@ class RunSummaries:
             return {}
         ids = [run.id for run in run_rows]
         with self._store.read_session() as session:
-            accuracies = summaries.sample_accuracies(session, ids, ACCURACIES)
+            accuracies = summaries.sample_accuracies(session, ids, MAX_ACCURACIES)
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
         computed_summaries = {}
         for run in run_rows:

@@ -1,4 +1,4 @@
-"""Uploaded images: decoded, stored once, and used wherever an image of a dataset is taken."""
+"""Uploads: images that clients provide, decoded and stored once, usable like dataset images."""
 
 import hashlib
 import secrets
@@ -16,26 +16,26 @@ from service.store.store import Store
 from service.store.uploaded_images import Upload
 
 ID_BYTES = 16
-"""128 random bits: who was not told an upload's id does not find it."""
+"""128 random bits: an upload's id cannot be guessed."""
 
 MAX_QUEUE_SECONDS = 30.0
-"""How long an upload waits for those before it."""
+"""How long an upload waits for the uploads before it."""
 _CPU_SECONDS, _PIXELS_PER_CPU_SECOND = 5, 4_000_000
 _MEMORY_BYTES, _MEMORY_BYTES_PER_PIXEL = 2**27, 16
 
 
 def upload_decoder(max_pixels: int, max_bytes: int) -> Sandbox:
-    """The process that decodes uploads, bounded by what the largest ones take, with a reserve."""
+    """The decoder process, with resource limits that the largest uploads stay well below."""
     cpu_seconds = _CPU_SECONDS + max_pixels // _PIXELS_PER_CPU_SECOND
     memory_bytes = _MEMORY_BYTES + max_pixels * _MEMORY_BYTES_PER_PIXEL + max_bytes * 6
-    # Four times: other work shares the processors, and is not the picture's fault.
+    # Four times the CPU time, because other processes share the processors.
     limits = Limits(cpu_seconds, wall_seconds=4.0 * cpu_seconds, memory_bytes=memory_bytes)
     return Sandbox("service.core.uploads:handle_request", limits, MAX_QUEUE_SECONDS)
 
 
 @dataclass(frozen=True)
 class UploadService:
-    """Takes in images up to `max_pixels`; unused ones may be removed after `retention`."""
+    """Accepts images of up to `max_pixels`; removes unused ones older than `retention`."""
 
     store: Store
     decoder: Sandbox
@@ -50,17 +50,18 @@ class UploadService:
         invert: bool = False,
         request_key: RequestKey | None = None,
     ) -> tuple[Upload, bool]:
-        """Store the picture as the dataset's are; an earlier upload of it is returned as it is.
+        """Convert an image to the dataset's format and store it.
 
-        True beside it where `asked` was answered before. Raises UnknownName, UnsupportedImage,
+        Returns the upload, or the earlier upload of the same file, and whether the request key has
+        been used before. Raises UnknownName, UnsupportedImage,
         ImageTooLarge, InvalidValue, UploadsBusy, KeyReused, StoreFull.
         """
         if dataset not in DATASETS:
             raise UnknownName("dataset", dataset, DATASETS)
-        png, choices = self._decode(data, dataset, invert)
+        png, conversion = self._decode(data, dataset, invert)
         reference = f"upload:{secrets.token_urlsafe(ID_BYTES)}"
-        upload = Upload(StoredImage(dataset, reference, None, png), asdict(choices))
-        # Of the file, not of its pixels: two files of the same pixels differ in their choices.
+        upload = Upload(StoredImage(dataset, reference, None, png), asdict(conversion))
+        # Of the file, not of its pixels: files with equal pixels may be converted differently.
         digest = hashlib.sha256(b"inverted" * invert + b"\0" + data).hexdigest()
         with self.store.write_session() as session:
             earlier_reference = (
@@ -75,7 +76,7 @@ class UploadService:
         return stored_upload, earlier_reference is not None
 
     def close(self) -> None:
-        """End the decoder's process."""
+        """Stop the decoder process."""
         self.decoder.close()
 
     def _decode(self, data: bytes, dataset: str, invert: bool) -> tuple[bytes, UploadConversion]:
@@ -87,11 +88,11 @@ class UploadService:
             "invert": invert,
         }
         try:
-            answer, pixels = self.decoder.call(request, data)
+            response, pixels = self.decoder.call(request, data)
         except SandboxBusy as error:
             raise UploadsBusy from error
         except LimitExceeded as error:
             raise ImageTooLarge(f"The image takes more than {error} to decode.") from error
         except SandboxCrashed as error:
             raise InvalidValue("file", "its decoder failed; the image is damaged") from error
-        return parse_response(answer, pixels, source.image_shape)
+        return parse_response(response, pixels, source.image_shape)

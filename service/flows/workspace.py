@@ -1,4 +1,4 @@
-"""What a flow needs to know of its surroundings: plain values, fit to be sent to a worker."""
+"""Locations and limits that flows share: plain values that can be sent to a worker process."""
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -9,10 +9,10 @@ from service.store.store import NO_LIMITS
 
 @dataclass(frozen=True)
 class Workspace:
-    """Where runs are kept, and where datasets are.
+    """The store, the datasets, and the limits of runs.
 
-    A worker that was not heard of for `lease_seconds` is lost; a run that lost `max_attempts`
-    workers has failed.
+    A worker without a heartbeat for `lease_seconds` is lost. A run fails after losing
+    `max_attempts` workers.
     """
 
     database: Path | str  # a SQLite file, or a SQLAlchemy URL

@@ -1,1 +1,1 @@
-"""The doctor: looks at the whole store, says what is wrong, and mends what can be mended."""
+"""The doctor: checks the whole store, reports problems, and repairs what can be repaired."""

@@ -1,4 +1,4 @@
-"""The doctor's checks. A new one is a function here and a line in the table."""
+"""The doctor's checks. A new check is a function here and a line in CHECKS."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,13 +32,13 @@ from service.store.runs import Run
 from service.store.store import Store
 
 LOST_AFTER_SECONDS = 60.0
-"""Later than a service would have given the run to another worker."""
+"""Longer than a service needs to reassign a lost run."""
 
 WATCH_SECONDS = 30.0
-"""How long the doctor waits for a heartbeat: three of them, at the default lease."""
+"""How long the doctor waits for a heartbeat."""
 
 SETTLING_SECONDS = 600.0
-"""A file older than this belongs to no commit that is still under way."""
+"""A file older than this does not belong to a transaction in progress."""
 
 Check = Callable[[Store], Iterator[Finding]]
 
@@ -63,7 +63,7 @@ def _free_pages(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         reclaims_space = disk_space.reclaims_space(session)
     if not reclaims_space:
-        message = "deleted runs do not give their space back; run: camreel compact"
+        message = "deleted runs do not free their disk space; run: camreel compact"
         yield Finding(Severity.WARNING, message)
 
 
@@ -76,19 +76,17 @@ def _epoch_rows(store: Store) -> Iterator[Finding]:
             epochs_done = runs.get(session, run.id).epochs_done
         last_number = numbers[-1] if numbers else -1
         if numbers != list(range(last_number + 1)):
-            yield Finding(Severity.DAMAGE, "there is a hole in its epochs", run.id)
+            yield Finding(Severity.DAMAGE, "its epochs are not consecutive", run.id)
         for number in sorted(set(numbers) - set(complete_numbers)):
-            yield Finding(Severity.DAMAGE, "it has no row of a checkpoint", run.id, number)
+            yield Finding(Severity.DAMAGE, "it has no checkpoint row", run.id, number)
         if epochs_done != last_number:
-            message = (
-                f"it says that it reached epoch {epochs_done}, and its rows reach {last_number}"
-            )
+            message = f"its last epoch is recorded as {epochs_done}, but is {last_number}"
             repair = partial(inspection.set_epochs_done, run_id=run.id, epoch=last_number)
             yield Finding(Severity.DAMAGE, message, run.id, repair=repair)
 
 
 def _checkpoints(store: Store) -> Iterator[Finding]:
-    """Each one's bytes, sha256, header and tensors; one transaction an epoch."""
+    """Size, SHA-256, header and tensors of each checkpoint, in one transaction per epoch."""
     for run in _all_runs(store):
         spec = RunSpec.model_validate(run.spec)
         with store.read_session() as session:
@@ -102,7 +100,7 @@ def _checkpoints(store: Store) -> Iterator[Finding]:
             defect = find_damage(data, epoch, spec) or _decoding_damage(data)
             if defect is None and epoch.quarantine_reason is not None:
                 repair = partial(epochs.release_quarantine, run_id=run.id, epoch=epoch.epoch)
-                message = f"is quarantined ({epoch.quarantine_reason}), and is whole again"
+                message = f"is quarantined ({epoch.quarantine_reason}), but is intact again"
                 yield Finding(Severity.WARNING, message, run.id, epoch.epoch, repair)
             elif defect is not None and epoch.quarantine_reason is None:
                 repair = partial(epochs.quarantine, run_id=run.id, epoch=epoch.epoch, reason=defect)
@@ -122,26 +120,26 @@ def _decoding_damage(data: bytes | None) -> Damage | None:
 
 
 def _blobs(store: Store) -> Iterator[Finding]:
-    """Bytes that no row names, and files that a write left half."""
+    """Blobs without a row, and files of interrupted writes."""
     with store.read_session() as session:
         settled_blobs = [
             blob for blob in store.blobs.list_blobs(session) if blob.age_seconds > SETTLING_SECONDS
         ]
-    with store.read_session() as session:  # after: a row is written behind its bytes
+    with store.read_session() as session:  # afterwards: a row is written after its blob
         referenced_keys = {blob.key for blob in run_blobs.list_run_blobs(session)}
         referenced_keys.update(jobs.blob_keys(session).values())
     for blob in settled_blobs:
         if blob.name not in referenced_keys:
-            reason = "a write that was broken off" if blob.is_temporary else "no row names it"
+            reason = "left by an interrupted write" if blob.is_temporary else "no row refers to it"
             repair = partial(store.blobs.delete_now, names=[blob.name])
             message = f"blob {blob.name}, {blob.bytes:,} bytes: {reason}"
             yield Finding(Severity.WARNING, message, repair=repair)
 
 
 def _leftovers(store: Store) -> Iterator[Finding]:
-    """What killed exports and backups left in the folder of the database."""
+    """Files of killed exports and backups in the folder of the database."""
     for path in list_leftovers(store.file.parent) if store.file is not None else []:
-        message = f"{path.name} was left unfinished by a process that was killed"
+        message = f"{path.name} was left by a process that was killed"
         yield Finding(Severity.WARNING, message, repair=partial(_remove, path=path))
 
 
@@ -150,7 +148,7 @@ def _remove(_session: object, path: Path) -> None:
 
 
 def _jobs(store: Store) -> Iterator[Finding]:
-    """Results that are gone or damaged: they can be computed again."""
+    """Missing or damaged results, which can be computed again."""
     with store.read_session() as session:
         job_ids = list(jobs.blob_keys(session))
     for job_id in job_ids:
@@ -161,7 +159,7 @@ def _jobs(store: Store) -> Iterator[Finding]:
         if is_unreadable:
             repair = partial(jobs.delete_jobs, blobs=store.blobs, job_ids=[job_id])
             yield Finding(
-                Severity.WARNING, f"the result of job {job_id} is gone or damaged", repair=repair
+                Severity.WARNING, f"the result of job {job_id} is missing or damaged", repair=repair
             )
 
 
@@ -169,7 +167,7 @@ def _orphans(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         count = inspection.count_orphans(session)
     if count:
-        message = f"{count} rows of maps and predictions are of epochs that are gone"
+        message = f"{count} rows of maps and predictions belong to missing epochs"
         repair = inspection.delete_orphans
         yield Finding(Severity.WARNING, message, repair=repair)
 
@@ -177,17 +175,17 @@ def _orphans(store: Store) -> Iterator[Finding]:
 def _deletions(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         for run_id in deleted_runs.list_ids(session):
-            message = "is deleted and not freed yet: a service does so; at once: camreel compact"
+            message = "is deleted, but not freed yet: a service frees it, or: camreel compact"
             yield Finding(Severity.WARNING, message, run_id)
         for run_id in imports.get_heartbeats(session):
-            message = "is being imported, or its import was interrupted: a service then deletes it"
+            message = "is being imported, or its import was interrupted: then a service deletes it"
             yield Finding(Severity.WARNING, message, run_id)
 
 
 def _lost_runs(store: Store) -> Iterator[Finding]:
-    """Runs whose heartbeat is not recent and does not move while the doctor watches.
+    """Runs whose heartbeat is old and does not change for WATCH_SECONDS.
 
-    The machine's clock only selects what is watched: one that was moved makes no live run lost.
+    The system clock only selects the runs to watch, so that a changed clock loses no live run.
     """
     current_time = datetime.now(UTC)
     oldest = current_time - timedelta(seconds=LOST_AFTER_SECONDS)
@@ -218,7 +216,7 @@ def _images(store: Store) -> Iterator[Finding]:
     for dataset, reference, png in stored_images:
         source = DATASETS.get(dataset)
         if source is None or not is_canonical_png(png, source.image_shape):
-            yield Finding(Severity.DAMAGE, f"the picture of {reference} of {dataset} is none")
+            yield Finding(Severity.DAMAGE, f"the stored image {reference} of {dataset} is invalid")
 
 
 def _all_runs(store: Store) -> list[Run]:
@@ -240,7 +238,7 @@ CHECKS: dict[str, Check] = {
     "derived": _orphans,
     "images": _images,
 }
-"""In this order; the schema's comes first, and the others are left out where it finds damage."""
+"""In order: the schema first, since the others are skipped if it is damaged."""
 
 BACKUP_CHECKS = ("schema", "epochs", "checkpoints", "derived")
-"""What a backup is looked at with, beside SQLite's own check."""
+"""Checks of a backup, in addition to SQLite's integrity check."""

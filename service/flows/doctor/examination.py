@@ -1,4 +1,4 @@
-"""An examination: all checks, and what was mended."""
+"""An examination of the store: all checks, and optionally all repairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from service.store.store import Store
 
 @dataclass(frozen=True)
 class CheckedFinding:
-    """A finding, by which check, and whether it was mended."""
+    """A finding, the name of its check, and whether it has been repaired."""
 
     check: str
     finding: Finding
@@ -20,30 +20,31 @@ class CheckedFinding:
 
 @dataclass(frozen=True)
 class Examination:
-    """All that was found."""
+    """All findings of an examination."""
 
     findings: list[CheckedFinding]
 
     @property
     def status(self) -> int:
-        """0: clean; 1: warnings, or all that was damaged is mended; 2: damage is left."""
+        """0: no findings; 1: only warnings and repaired damage; 2: unrepaired damage."""
         has_damage = any(
-            one.finding.severity is Severity.DAMAGE and not one.repaired for one in self.findings
+            checked.finding.severity is Severity.DAMAGE and not checked.repaired
+            for checked in self.findings
         )
         return 2 if has_damage else min(1, len(self.findings))
 
 
 def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -> Examination:
-    """Look at the store; with `repair`, do what can be done without inventing data.
+    """Check the store; with `repair`, repair what is possible without inventing data.
 
-    A bad checkpoint is quarantined, one that is whole again released; bytes without a row and rows
-    without an epoch are dropped; counts are brought in step; lost runs end. Each is a transaction
-    of its own. Nothing is mended from the moment that the database's file is found damaged.
+    Repairs quarantine damaged checkpoints, release intact ones, delete blobs without a row and rows
+    without an epoch, correct counts, and requeue lost runs, each in its own transaction. Repairs
+    stop as soon as a check finds the database file damaged.
     """
     checked_findings: list[CheckedFinding] = []
     for name in checks or CHECKS:
         findings, is_complete = _run_check(name, store)
-        # What is written into a damaged file may damage more of it.
+        # Writing to a damaged file may damage it further.
         repair = repair and is_complete
         for finding in findings:
             repair_finding = finding.repair if repair else None
@@ -52,20 +53,20 @@ def examine(store: Store, *, repair: bool = False, checks: Sequence[str] = ()) -
                     repair_finding(session)
             checked_findings.append(CheckedFinding(name, finding, repair_finding is not None))
         if name == "schema" and any(
-            one.finding.severity is Severity.DAMAGE for one in checked_findings
+            checked.finding.severity is Severity.DAMAGE for checked in checked_findings
         ):
             break
     return Examination(checked_findings)
 
 
 def _run_check(name: str, store: Store) -> tuple[list[Finding], bool]:
-    """What a check found, and whether it could look through all."""
+    """The findings of a check, and whether it could read everything."""
     findings = []
     try:
-        # Not a comprehension: what was found before the damage is kept.
+        # Not a comprehension: findings before an error are kept.
         for finding in CHECKS[name](store):
             findings.append(finding)  # noqa: PERF402
     except StoreDamaged:
-        message = "not all could be read: the database's file is damaged; restore a backup"
+        message = "the database file is damaged and cannot be read completely; restore a backup"
         return [*findings, Finding(Severity.DAMAGE, message)], False
     return findings, True

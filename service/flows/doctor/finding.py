@@ -1,4 +1,4 @@
-"""What the doctor finds."""
+"""Findings of the doctor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +7,15 @@ from typing import Any
 
 
 class Severity(StrEnum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     WARNING = "warning"  # nothing is lost
-    DAMAGE = "damage"  # something is lost, or will mislead
+    DAMAGE = "damage"  # something is lost or misleading
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong. `mend` takes a session of a transaction that writes."""
+    """A problem of the store. `repair`, if it is possible, takes a write session."""
 
     severity: Severity
     message: str

@@ -1,1 +1,1 @@
-"""Runs as files: one file holds a whole run, with the checksum of each of its parts."""
+"""Export and import of runs: one file per run, with a checksum of each part."""

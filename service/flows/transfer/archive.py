@@ -1,4 +1,4 @@
-"""Reading an exported file: nothing in it is believed before its checksum was taken."""
+"""Reader of exported files, which are untrusted: every part is verified before it is used."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ MAX_BYTES_BY_FOLDER = {
     "checkpoints": MAX_CHECKPOINT_BYTES,
     "states": MAX_CHECKPOINT_BYTES,
 }
-"""The most that a member of a folder holds."""
+"""Maximum size of a member, by its folder."""
 
 UNREADABLE = (
     zipfile.BadZipFile,
@@ -46,39 +46,39 @@ UNREADABLE = (
     IndexError,
     KeyError,
 )
-"""What Python's zipfile raises over a file that is none of its own."""
+"""Exceptions that Python's zipfile raises for malformed files."""
 
 Model = TypeVar("Model", bound=Parameters)
 
 
 class Archive:
-    """An open file, its manifest read and its members counted."""
+    """An open exported file whose manifest and layout have been verified."""
 
     def __init__(self, file: zipfile.ZipFile, manifest: Manifest) -> None:
         self._file = file
         self.manifest = manifest
 
     def read_member(self, member: Member) -> bytes:
-        """A member's bytes, verified. Raises ImportRefused."""
+        """A member's bytes, verified by length and checksum. Raises ImportRefused."""
         data = _read_entry(self._file, member.name, member.bytes)
         if hashlib.sha256(data).hexdigest() != member.sha256:
-            raise ImportRefused(f"{member.name} is not as it was exported: its checksum is another")
+            raise ImportRefused(f"{member.name} does not match its checksum")
         return data
 
     def read_model(self, member: Member, model_class: type[Model]) -> Model:
-        """A JSON member. Raises ImportRefused."""
+        """A JSON member, parsed and verified. Raises ImportRefused."""
         return parse_model(self.read_member(member), member.name, model_class)
 
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """An exported file, for the time of a block. Raises ImportRefused and FileRefused."""
+    """Context manager: an exported file. Raises ImportRefused and FileRefused."""
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         try:
             file = zipfile.ZipFile(stream)
         except UNREADABLE as error:
-            raise ImportRefused(f"{path.name} is no file that was exported") from error
+            raise ImportRefused(f"{path.name} is not an exported file") from error
         with file:
             manifest = _read_manifest(file, size)
             _check_members(file, manifest)
@@ -87,7 +87,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def parse_model(data: bytes, name: str, model_class: type[Model]) -> Model:
-    """JSON as its model, strictly: no NaN, no unknown field, no text for a number."""
+    """Parse JSON strictly: no NaN, no unknown fields, no conversions. Raises ImportRefused."""
     try:
         model = model_class.model_validate_json(data)
     except (ValidationError, RecursionError) as error:
@@ -95,29 +95,29 @@ def parse_model(data: bytes, name: str, model_class: type[Model]) -> Model:
         if isinstance(error, ValidationError):
             first_error = error.errors(include_input=False, include_url=False)[0]
             location = f": {'.'.join(map(str, first_error['loc']))}: {first_error['msg']}"
-        raise ImportRefused(f"{name} is not what such a file holds{location}"[:500]) from error
-    # A name twice, a space or 1.0 for 1 pass the model, and no export has them.
+        raise ImportRefused(f"{name} has unexpected content{location}"[:500]) from error
+    # The model accepts duplicate keys, spaces and 1.0 for 1; an export never contains them.
     if to_json(json.loads(data)) != data:
-        raise ImportRefused(f"{name} is not as it was exported: it is written in another way")
+        raise ImportRefused(f"{name} has been reformatted since its export")
     return model
 
 
 def _read_manifest(file: zipfile.ZipFile, size: int) -> Manifest:
     entries = file.infolist()
     if not entries or entries[0].filename != MANIFEST or entries[0].header_offset != 0:
-        raise ImportRefused(f"its first part is no {MANIFEST}: the file was not exported")
+        raise ImportRefused(f"its first part is not {MANIFEST}: it is not an exported file")
     if len(entries) > MAX_MEMBERS:
-        raise ImportRefused(f"it has {len(entries):,} parts, and at most {MAX_MEMBERS:,} can be")
-    # Stored as they are, all parts together are at most as large as the file: no bomb is.
-    if any(one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 0x1 for one in entries):
-        raise ImportRefused("a part is compressed or encrypted; exported ones are stored")
-    if sum(one.file_size for one in entries) > size:
-        raise ImportRefused("its parts claim to be larger than the file is")
+        raise ImportRefused(f"it has {len(entries):,} parts; the maximum is {MAX_MEMBERS:,}")
+    # Uncompressed parts cannot add up to more than the file, which rules out zip bombs.
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 0x1 for entry in entries):
+        raise ImportRefused("a part is compressed or encrypted; exported parts are not")
+    if sum(entry.file_size for entry in entries) > size:
+        raise ImportRefused("its parts claim to be larger than the file")
     if entries[0].file_size > MAX_MANIFEST_BYTES:
         raise ImportRefused(f"{MANIFEST} has more than {MAX_MANIFEST_BYTES:,} bytes")
     data = _read_entry(file, MANIFEST, entries[0].file_size)
     if file.comment != hashlib.sha256(data).hexdigest().encode():
-        raise ImportRefused(f"{MANIFEST} is not as it was exported: its checksum is another")
+        raise ImportRefused(f"{MANIFEST} does not match its checksum")
     file_format = _format_number(data)
     if file_format is not None and file_format > FORMAT:
         raise ImportRefused(
@@ -136,12 +136,12 @@ def _format_number(data: bytes) -> int | None:
 
 
 def _check_members(file: zipfile.ZipFile, manifest: Manifest) -> None:
-    """Exactly the manifest's, in its order, each once, none larger than its kind may be."""
+    """Raises ImportRefused unless the members are those of the manifest, within their limits."""
     members = manifest.members()
     expected_names = [MANIFEST, *(member.name for member in members)]
-    names = [one.filename for one in file.infolist()]
+    names = [entry.filename for entry in file.infolist()]
     if names != expected_names or len(set(names)) != len(names):
-        raise ImportRefused("its parts are not those that its manifest names, each once, in order")
+        raise ImportRefused("its parts are not those of its manifest, once each and in order")
     for member in members:
         max_bytes = MAX_BYTES_BY_FOLDER.get(member.name.partition("/")[0], 0)
         if member.bytes > max_bytes:
@@ -149,18 +149,18 @@ def _check_members(file: zipfile.ZipFile, manifest: Manifest) -> None:
 
 
 def _check_layout(file: zipfile.ZipFile, stream: IO[bytes]) -> None:
-    """Around the members' bytes it is byte for byte what an export writes."""
+    """Raises ImportRefused unless all bytes between the members are those that an export writes."""
     layout = Layout()
     for member in file.infolist():
         start = layout.offset
         header = layout.header(member.filename, member.CRC, member.file_size)
         if not _has_bytes_at(stream, start, header):
-            raise ImportRefused(f"it was changed before {member.filename}")
+            raise ImportRefused(f"it has been changed before {member.filename}")
     end = layout.end(file.comment)
-    # A byte more than it is long: nothing follows.
+    # One byte more than expected, to detect trailing data.
     stream.seek(layout.offset)
     if stream.read(len(end) + 1) != end:
-        raise ImportRefused("it was changed behind its last part")
+        raise ImportRefused("it has been changed after its last part")
 
 
 def _has_bytes_at(stream: IO[bytes], offset: int, data: bytes) -> bool:
@@ -172,11 +172,11 @@ def _read_entry(file: zipfile.ZipFile, name: str, size: int) -> bytes:
     try:
         info = file.getinfo(name)
         if info.file_size != size or info.compress_size != size:
-            raise ImportRefused(f"{name} is not as long as it was")
+            raise ImportRefused(f"{name} is not as long as in the manifest")
         with file.open(info) as member:
             data = member.read(size + 1)
     except UNREADABLE as error:
         raise ImportRefused(f"{name} cannot be read") from error
     if len(data) != size:
-        raise ImportRefused(f"{name} is not as long as it was")
+        raise ImportRefused(f"{name} is not as long as in the manifest")
     return data

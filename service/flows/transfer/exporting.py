@@ -1,4 +1,4 @@
-"""A run as one file, with the checksum of each of its parts."""
+"""Export of a run to one file, with a checksum of each part."""
 
 import base64
 import hashlib
@@ -40,13 +40,16 @@ from service.store.store import Store
 
 @dataclass
 class _Members:
-    """Members in their order: small ones with their bytes, large ones with how to have them."""
+    """Members in order, each with a function that returns its bytes."""
 
     spool: IO[bytes]
     parts: list[tuple[str, Callable[[], bytes]]] = field(default_factory=list)
 
     def add(self, name: str, data: bytes) -> dict[str, Any]:
-        """One that is at hand: put aside until the manifest, which comes before it, is known."""
+        """Add a member whose bytes are available; returns its entry in the manifest.
+
+        They are spooled to disk, because the manifest precedes them in the file.
+        """
         start = self.spool.seek(0, os.SEEK_END)
         self.spool.write(data)
 
@@ -59,16 +62,16 @@ class _Members:
     def add_deferred(
         self, name: str, sha256: str, size: int, get: Callable[[], bytes]
     ) -> dict[str, Any]:
-        """One that is read when it is written; its line of the manifest."""
+        """Add a member that `get` reads when it is written; returns its entry in the manifest."""
         self.parts.append((name, get))
         return {"name": name, "sha256": sha256, "bytes": size}
 
 
 def export_run(store: Store, run_id: int, path: Path) -> int:
-    """Write a run that has ended to a new file; its size in bytes.
+    """Write a run that has ended to a new file; returns its size in bytes.
 
-    The file appears whole, or not at all. Raises RunNotFound, RunConflict where the run has not
-    ended, EpochQuarantined where a checkpoint is bad, FileRefused where the file exists.
+    The file appears complete or not at all. Raises RunNotFound, RunConflict if the run has not
+    ended, EpochQuarantined for a damaged checkpoint, and FileRefused if the file exists.
     """
     with store.read_session() as session:
         run = runs.get(session, run_id)
@@ -122,7 +125,7 @@ def _upload(store: Store, image: StoredImage) -> dict[str, Any] | None:
 
 
 def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
-    """What the run would go on from; one that is gone or bad is left out, as it is for a resume."""
+    """The training state of the last epoch; None if it is missing or damaged."""
     with store.read_session() as session:
         state = training_states.get(session, run.id)
         if state is None or state.epoch != run.epochs_done:
@@ -139,7 +142,7 @@ def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any]
 def _run(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
-        # Through its model: whatever an older version left out is filled in.
+        # Parsed, to fill in fields that an older version did not write.
         "spec": RunSpec.model_validate(run.spec).model_dump(mode="json"),
         "status": run.status,
         "error": vars(run.error) if run.error else None,
@@ -196,4 +199,4 @@ def _heatmap(row: Heatmap) -> dict[str, Any]:
 
 
 def _none_if_not_finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None  # JSON has no other numbers
+    return value if math.isfinite(value) else None  # JSON has no NaN or infinity

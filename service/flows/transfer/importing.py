@@ -1,4 +1,4 @@
-"""A run from a file: checked as a whole, then stored in small transactions, shown by the last."""
+"""Import of a run: verified completely, then written in small transactions while hidden."""
 
 import math
 import uuid
@@ -59,21 +59,21 @@ from service.store.store import Store
 from service.store.training_states import StoredTrainingState
 
 BATCH_BYTES = 4 * 2**20
-"""What a transaction of an import writes, where an epoch is not larger."""
+"""Maximum size of a transaction, unless a single epoch is larger."""
 
 
 def import_run(store: Store, path: Path) -> Run:
-    """The run of an exported file, under a new id, its origin told.
+    """Import an exported run under a new id; its origin is recorded.
 
-    What the file says is checked against itself: checksums, lengths, the spec against each
-    checkpoint's own header and tensors, epochs without a hole, events in step, maps' identities. A
-    file made on purpose can still be a run that nobody trained: it is not signed. Raises
-    ImportRefused, with nothing left behind, StoreFull and StoreUnavailable.
+    The file is checked for consistency: checksums, sizes, the spec against the header and tensors
+    of each checkpoint, consecutive epochs, matching events, and identities of maps. Files are not
+    signed, so a consistent forgery is possible. Raises ImportRefused, StoreFull and
+    StoreUnavailable, and then leaves nothing behind.
     """
     with open_archive(path) as archive:
         spec = _spec(archive.manifest)
         _check_run(archive.manifest, spec)
-        # First without a transaction: it is the slow part, and others write meanwhile.
+        # Before any transaction: verification is slow, and must not block other writers.
         for image in archive.manifest.images:
             _image(archive, spec, image)
         for epoch in archive.manifest.epochs:
@@ -86,22 +86,22 @@ def import_run(store: Store, path: Path) -> Run:
 
 
 class _Import:
-    """An archive on its way into the store, in transactions that keep no writer waiting.
+    """Writes an archive into the store, in transactions short enough for other writers.
 
-    The run is hidden until the last of them. What an import that was killed left behind is
-    deleted by a service, as its heartbeats stop.
+    The run is hidden until the last transaction. If the import is killed, its heartbeats stop and
+    a service deletes the run.
     """
 
     def __init__(self, store: Store, archive: Archive, spec: RunSpec) -> None:
         self._store = store
         self._archive = archive
         self._spec = spec
-        # A name of its own: the id that a transaction gave is given again once it was rolled back.
+        # Not by run id: the database may assign the id of a rolled-back transaction again.
         self._folder = f"imports/{uuid.uuid4().hex}"
         self._state_key = f"{self._folder}/state.safetensors"
 
     def run(self) -> int:
-        """Store all of it; the run's id here. Nothing is left of an import that fails."""
+        """Import everything; returns the run's new id. Removes everything if it fails."""
         manifest = self._archive.manifest
         with self._store.write_session() as session:
             total = sum(member.bytes for member in manifest.members())
@@ -123,16 +123,18 @@ class _Import:
         return run_id
 
     def _read_probes(self, session: Any) -> list[StoredImage]:
-        """The images that the run watches. Raises ImportRefused where others have their names."""
-        probes = [_image(self._archive, self._spec, one) for one in self._archive.manifest.images]
+        """The run's probe images. Raises ImportRefused if a reference belongs to another image."""
+        probes = [
+            _image(self._archive, self._spec, image) for image in self._archive.manifest.images
+        ]
         for image in probes:
             existing = images.get(session, image.dataset, image.reference)
             if existing is not None and (existing.png, existing.label) != (image.png, image.label):
-                raise ImportRefused(f"another image is kept here as {image.reference}")
+                raise ImportRefused(f"another image is stored as {image.reference}")
         return probes
 
     def _write_images_and_events(self, session: Any, run_id: int) -> None:
-        """What is small: images are shared with other runs, and no deletion would remove them."""
+        """Written last: images are shared with other runs, and not deleted with this one."""
         images.set_probes(session, run_id, self._read_probes(session))
         for exported in self._archive.manifest.images:
             if exported.upload is not None:
@@ -146,14 +148,14 @@ class _Import:
 
     @contextmanager
     def _transaction(self, run_id: int) -> Iterator[Any]:
-        """A transaction of this import. Raises StoreBusy where it was taken for interrupted."""
+        """A write session, with a heartbeat. Raises StoreBusy if the import has been given up."""
         with self._store.write_session() as session:
             if not imports.update_heartbeat(session, run_id):
-                raise StoreBusy("The import stood still for too long, and was given up.")
+                raise StoreBusy("The import made no progress for too long and has been given up.")
             yield session
 
     def _batches(self) -> Iterator[list[ExportedEpoch]]:
-        """All epochs, in lists of up to BATCH_BYTES, at least one epoch each."""
+        """All epochs, in batches of at most BATCH_BYTES or one epoch."""
         batch: list[ExportedEpoch] = []
         size = 0
         for epoch in self._archive.manifest.epochs:
@@ -176,11 +178,11 @@ class _Import:
         training_states.replace(session, run_id, state_row)
 
     def _undo(self, run_id: int) -> None:
-        """Hand the run to the deletion, and free what can be freed at once."""
+        """Delete the run, and free its space if possible."""
         with suppress(StoreUnavailable, StoreFull):
             with self._store.write_session() as session:
                 imports.abandon(session, run_id)
-                # A store outside the database keeps what a failed transaction put.
+                # External blobs are not rolled back with a transaction.
                 keys = [*map(self._key, self._archive.manifest.epochs), self._state_key]
                 self._store.blobs.delete(session, keys)
             DeletedRunCleaner(self._store).free_space()
@@ -193,7 +195,7 @@ class _Import:
         checkpoint = Checkpoint(epoch.checkpoint.sha256, len(data), key)
         epoch_row = Epoch(run_id, epoch.epoch, _measures(epoch), checkpoint, epoch.created_at)
         epochs.restore(session, epoch_row)
-        # Another engine would draw other maps: they are computed again when they are asked for.
+        # Maps of another engine version differ: they are computed again when needed.
         if self._archive.manifest.engine == ENGINE_VERSION:
             heatmap_rows = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
             heatmaps.add_missing(session, heatmap_rows)
@@ -217,38 +219,38 @@ def _spec(manifest: Manifest) -> RunSpec:
 
 
 def _check_run(manifest: Manifest, spec: RunSpec) -> None:
-    """The run's parts agree with each other. Raises ImportRefused."""
+    """Raises ImportRefused unless the parts of the manifest are consistent."""
     run = manifest.run
     numbers = list(range(len(manifest.epochs)))
     values_by_kind: dict[str, list[Any]] = {"status": [*RunStatus], "epoch": numbers}
     checks = {
-        "its epochs are not 0 to the last one": [e.epoch for e in manifest.epochs] == numbers,
-        "its last epoch is another than it says": run.epochs_done == len(numbers) - 1,
-        "it has more epochs than were asked for": run.epochs_done <= run.epochs_total,
+        "its epochs are not consecutive from 0": [e.epoch for e in manifest.epochs] == numbers,
+        "its last epoch is not epochs_done": run.epochs_done == len(numbers) - 1,
+        "it has more epochs than epochs_total": run.epochs_done <= run.epochs_total,
         "only a failed run has an error": (run.error is not None) == (run.status == "failed"),
         "its events are not numbered 1, 2, 3": [event.number for event in manifest.events]
         == list(range(1, len(manifest.events) + 1)),
-        "its events tell of what it does not have": all(
+        "its events refer to unknown epochs or statuses": all(
             list(event.data) == [event.kind]
             and type(event.data[event.kind]) in (int, str)
             and event.data[event.kind] in values_by_kind[event.kind]
             for event in manifest.events
         ),
-        "its events do not tell of each epoch once": sorted(
+        "its events do not contain each epoch once": sorted(
             event.data.get("epoch", -1) for event in manifest.events if event.kind == "epoch"
         )
         == numbers,
-        "an image is an upload, or is none, and says otherwise": all(
+        "an image is marked as an upload and is none, or the reverse": all(
             is_upload(image.reference)
             == (image.upload is not None)
             == (image.label is None and image.reference.startswith("upload:"))
             for image in manifest.images
         ),
-        "it has a training state and no epoch": manifest.training_state is None
+        "it has a training state but no epoch": manifest.training_state is None
         or run.epochs_done >= 0,
-        "its images are not each there once": len({i.reference for i in manifest.images})
+        "it contains an image more than once": len({i.reference for i in manifest.images})
         == len(manifest.images),
-        "its accuracies are not one for each class": all(
+        "an epoch does not have one accuracy per class": all(
             len(epoch.per_class_accuracy) == len(spec.source.class_names)
             for epoch in manifest.epochs
         ),
@@ -262,9 +264,9 @@ def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage
     source = spec.source
     png = archive.read_member(image.png)
     if not is_canonical_png(png, source.image_shape):
-        raise ImportRefused(f"{image.png.name} is no picture of {source.name}'s size")
+        raise ImportRefused(f"{image.png.name} is not a PNG of the size of {source.name} images")
     if image.label is not None and image.label >= len(source.class_names):
-        raise ImportRefused(f"{image.png.name} is of class {image.label}, and there is no such one")
+        raise ImportRefused(f"{image.png.name} is of class {image.label}, which does not exist")
     if image.upload is None:
         try:
             ImageReference.parse(image.reference).require_in(source)
@@ -274,18 +276,18 @@ def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage
 
 
 def _check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
-    """It is a network, and the one that the run says. Never executed: safetensors alone."""
+    """Raises ImportRefused unless the checkpoint is of the run's network. Executes no code."""
     name = epoch.checkpoint.name
     try:
         if checkpoints.read_header(data) != CheckpointHeader.for_epoch(spec, epoch.epoch):
             raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
         checkpoints.decode(data)
     except CheckpointCorrupt as error:
-        raise ImportRefused(f"{name} is no checkpoint: {error}") from error
+        raise ImportRefused(f"{name} is not a checkpoint: {error}") from error
 
 
 def _check_training_state(archive: Archive, spec: RunSpec) -> None:
-    """It is that of the last epoch's optimiser, and fits it. Never executed either."""
+    """Raises ImportRefused unless the state fits the optimizer and the last epoch."""
     member, manifest = archive.manifest.training_state, archive.manifest
     if member is None:
         return
@@ -307,9 +309,9 @@ def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
         if same_engine and row.etag != _map_identity(spec, epoch, row, row.method):
             raise ImportRefused(f"{epoch.rows.name}: a map is of another checkpoint")
         if row.class_index >= classes or not _fits(row):
-            raise ImportRefused(f"{epoch.rows.name}: a map's levels do not fit it")
-    if any(len(one.probabilities) != classes for one in rows.predictions):
-        raise ImportRefused(f"{epoch.rows.name}: a prediction is not one number a class")
+            raise ImportRefused(f"{epoch.rows.name}: the levels of a map do not match its size")
+    if any(len(row.probabilities) != classes for row in rows.predictions):
+        raise ImportRefused(f"{epoch.rows.name}: a prediction needs one probability per class")
     current = [_with_current_method(spec, epoch, row) for row in rows.heatmaps]
     return rows.model_copy(update={"heatmaps": current})
 

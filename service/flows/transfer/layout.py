@@ -1,7 +1,7 @@
-"""The bytes of an exported file around its members' own: a zip of stored members, nothing else.
+"""Byte layout of exported files: a zip of stored (uncompressed) members, and nothing else.
 
-The writer takes them from here, and so does the reader, which accepts no other. They are the ones
-that Python's `zipfile` writes: exports of earlier versions have the same.
+The writer produces exactly these bytes, and the reader accepts no others. They equal the output of
+Python's `zipfile`, which wrote the exports of earlier versions.
 """
 
 import struct
@@ -11,11 +11,11 @@ VERSION, ZIP64_VERSION = 20, 45
 UNIX = 3
 DOS_DATE = 1 << 5 | 1  # 1980-01-01: the same run gives the same bytes
 OWNER_ALONE = 0o600 << 16
-ABSENT = 2**32 - 1  # what stands for a number of 64 bits, which is in a field of its own
+ABSENT = 2**32 - 1  # placeholder for a 64-bit number in an extra field
 
 
 class Layout:
-    """Headers of members in their order, and the directory behind the last of them."""
+    """Headers of the members, in order, and the central directory after the last member."""
 
     def __init__(self) -> None:
         self._directory = bytearray()
@@ -23,9 +23,9 @@ class Layout:
         self._offset = 0
 
     def header(self, name: str, crc: int, size: int) -> bytes:
-        """What comes before the bytes of the next member."""
+        """The header that precedes the bytes of the next member."""
         encoded = name.encode("ascii")
-        # As zipfile decides, which leaves room for a member that grows under compression.
+        # The same rule as zipfile, which reserves space for growth under compression.
         wide = size * 1.05 > ZIP64_LIMIT
         extra = _extra(size, size) if wide else b""
         sizes = (ABSENT, ABSENT) if wide else (size, size)
@@ -42,11 +42,11 @@ class Layout:
 
     @property
     def offset(self) -> int:
-        """Where the next header begins, in bytes from the start of the file."""
+        """Offset of the next header, in bytes from the start of the file."""
         return self._offset
 
     def end(self, comment: bytes) -> bytes:
-        """What comes behind the last member: the directory and the file's comment."""
+        """The bytes after the last member: the central directory and the file's comment."""
         start, size = self._offset, len(self._directory)
         record = bytes(self._directory)
         if start > ZIP64_LIMIT:
@@ -95,5 +95,5 @@ class Layout:
 
 
 def _extra(*numbers: int) -> bytes:
-    """Numbers that may take 64 bits, as zip's extra field of type 1."""
+    """64-bit numbers as a zip extra field of type 1 (ZIP64)."""
     return struct.pack(f"<2H{len(numbers)}Q", 1, 8 * len(numbers), *numbers)

@@ -1,10 +1,9 @@
-"""What a file says of the run in it. Strict, closed: what is not written here is refused.
+"""Schema of exported files. Unknown fields are refused.
 
-The file is a zip whose members are all stored, none deflated: what it says it holds it has to be
-as large as. Around them it has the bytes of `layout.py`, and no other. `manifest.json` comes
-first, then the images, then for each epoch its rows (JSON) and its checkpoint (safetensors), in the
-manifest's order, then the last epoch's training state (safetensors). The zip's comment is the
-manifest's sha256. Format 1 had neither training state nor uploads, format 2 no
+The file is a zip of uncompressed members with the byte layout of `layout.py`. Its members are
+`manifest.json`, the images, for each epoch its rows (JSON) and its checkpoint (safetensors), and
+the training state of the last epoch (safetensors), in the order of the manifest. The comment of the
+zip is the SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no
 environment.
 """
 
@@ -29,7 +28,7 @@ Number = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class Member(Parameters):
-    """A part of the file."""
+    """A member of the zip."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z]+/[0-9]{5}\.[a-z]+$")]
     sha256: Sha256
@@ -37,14 +36,14 @@ class Member(Parameters):
 
 
 class Failure(Parameters):
-    """Why the run failed."""
+    """The error of a failed run."""
 
     type: Annotated[str, StringConstraints(max_length=64, pattern=r"^[a-z_]+$")]
     detail: Annotated[str, Field(max_length=2000), AfterValidator(check_paragraphs)]
 
 
 class ExportedEnvironment(Parameters):
-    """What its training began in: `core/environment.py`."""
+    """The environment of the run's first start, as in `core/environment.py`."""
 
     torch: Text
     numpy: Text
@@ -58,7 +57,7 @@ class ExportedEnvironment(Parameters):
 
 
 class ExportedRun(Parameters):
-    """The run as it stood."""
+    """The run at the time of the export."""
 
     id: Annotated[int, Field(ge=1, lt=2**63)]
     spec: dict[str, Any]
@@ -77,7 +76,7 @@ class ExportedRun(Parameters):
 
 
 class ExportedEpoch(Parameters):
-    """What was measured of it, and the members that hold its rows and its checkpoint."""
+    """Metrics of an epoch, and the members with its rows and its checkpoint."""
 
     epoch: Number
     train_loss: float | None
@@ -93,7 +92,7 @@ class ExportedEpoch(Parameters):
 
 
 class ExportedEvent(Parameters):
-    """Something that happened to it."""
+    """An event of the run."""
 
     number: Annotated[int, Field(ge=1, lt=2**31)]
     kind: Literal["epoch", "status"]
@@ -101,14 +100,14 @@ class ExportedEvent(Parameters):
 
 
 class ExportedUpload(Parameters):
-    """What was uploaded, and what was done to its pixels."""
+    """Digest of the uploaded file, and how it was converted."""
 
     digest: Sha256
     choices: UploadConversion
 
 
 class ExportedImage(Parameters):
-    """An image that it watched, at its place in the run's order."""
+    """A probe image, in the run's order."""
 
     reference: Annotated[str, StringConstraints(max_length=80, pattern=r"^[a-z]+:[A-Za-z0-9_-]+$")]
     label: Annotated[int, Field(ge=0, le=10_000)] | None
@@ -117,9 +116,9 @@ class ExportedImage(Parameters):
 
 
 class Manifest(Parameters):
-    """The first member."""
+    """Content of `manifest.json`, the first member."""
 
-    format: Annotated[int, Field(ge=1, le=FORMAT)]  # not Literal, which takes true for 1
+    format: Annotated[int, Field(ge=1, le=FORMAT)]  # not Literal, which accepts true as 1
     camreel: Text
     engine: int
     exported_at: Timestamp
@@ -130,20 +129,20 @@ class Manifest(Parameters):
     training_state: Member | None = None
 
     def members(self) -> list[Member]:
-        """Those that follow, in their order."""
+        """All other members, in order."""
         by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
         training_state = [] if self.training_state is None else [self.training_state]
         return [*(image.png for image in self.images), *by_epoch, *training_state]
 
 
 class ExportedHeatmap(Parameters):
-    """A map's row."""
+    """Row of a map."""
 
     image: Annotated[str, StringConstraints(max_length=80)]
     class_index: Number
     method: Text
     layer: Text
-    peak: float | None  # null, as the next two, where it is not finite
+    peak: float | None  # null if not finite, like the next two
     minimum: float | None
     activation_peak: float | None
     blank: Literal["none", "saturated", "all-negative", "dead", "not-finite"]
@@ -154,24 +153,24 @@ class ExportedHeatmap(Parameters):
 
 
 class ExportedPrediction(Parameters):
-    """How sure the network was: float32, little-endian, one a class."""
+    """Class probabilities of an image."""
 
     image: Annotated[str, StringConstraints(max_length=80)]
-    probabilities: Annotated[list[Fraction | None], Field(max_length=10_000)]  # null: not finite
+    probabilities: Annotated[list[Fraction | None], Field(max_length=10_000)]  # null if not finite
 
 
 class EpochRows(Parameters):
-    """The rows of an epoch, as its JSON member has them."""
+    """Content of an epoch's JSON member."""
 
     heatmaps: list[ExportedHeatmap]
     predictions: list[ExportedPrediction]
 
 
 def to_json(values: object) -> bytes:
-    """A JSON member's bytes. Of one value there is one text: any other was not exported."""
+    """The canonical JSON of a member: each value has exactly one encoding."""
     return json.dumps(values, allow_nan=False, separators=(",", ":")).encode()
 
 
 def format_timestamp(value: datetime) -> str:
-    """As the manifest has it."""
+    """ISO 8601, as in the manifest."""
     return value.isoformat()
