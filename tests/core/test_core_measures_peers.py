@@ -18,12 +18,12 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from scipy.stats import spearmanr
 
 from service.core.cams.passes import image_generator, normal_noise
-from service.core.measures import perturbing
+from service.core.measures import perturbation
 from service.core.measures.explainer import Explainer
-from service.core.measures.likeness import spearman, ssim
 from service.core.measures.measure import EvaluationBatch
 from service.core.measures.measures import MEASURES
 from service.core.measures.road import PERCENTILES, changes, impute
+from service.core.measures.similarity import spearman, ssim
 from service.core.models import StagedNetwork
 
 EXPLAIN = Explainer("layer-cam", "conv2")
@@ -126,7 +126,7 @@ def test_coherency_complexity_and_arcc_are_theirs(subject: EvaluationBatch) -> N
 
 def test_infidelity_is_captums_formula_with_each_images_own_noise(subject: EvaluationBatch) -> None:
     images, classes = subject.images, subject.classes
-    samples = perturbing.INFIDELITY_SAMPLES
+    samples = perturbation.INFIDELITY_SAMPLES
     drawn = 0.2 * normal_noise(images, samples, (1, 28, 28), subject.seed)
     changed = (images - drawn).clamp(0, 1)  # (S, N, 1, 28, 28)
     foretold = ((images - changed)[:, :, 0] * subject.maps).sum((2, 3))
@@ -155,7 +155,7 @@ def test_a_linear_scores_gradient_has_no_infidelity_to_it() -> None:
 
 
 def test_sensitivity_is_the_largest_move_of_the_map(subject: EvaluationBatch) -> None:
-    samples = perturbing.SENSITIVITY_SAMPLES
+    samples = perturbation.SENSITIVITY_SAMPLES
     expected = []
     for image, label, own in zip(subject.images, subject.classes, subject.maps, strict=True):
         drawn = torch.rand((samples, 1, 28, 28), generator=image_generator(0, image))

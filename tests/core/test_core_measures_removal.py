@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from service.core.measures.deletion import deletion, insertion
 from service.core.measures.measure import EvaluationBatch
 from service.core.measures.measures import MEASURES
-from service.core.measures.order import deletion, insertion
 from service.core.measures.pointing import foreground
 from service.core.measures.road import impute
 from service.core.models import StagedNetwork
@@ -189,7 +189,7 @@ def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
              for m in MEASURES.values()}  # fmt: skip
     passed: list[int] = []
     network.register_forward_pre_hook(lambda _, given: passed.append(len(given[0])))
-    monkeypatch.setattr("service.core.measures.measure.BATCH_BYTES", 40 * 2 * 36 * 4)
+    monkeypatch.setattr("service.core.measures.measure.PASS_BYTES", 40 * 2 * 36 * 4)
     for measure in MEASURES.values():
         again = measure.compute(subject(network, images, maps, untrained=network))
         torch.testing.assert_close(again, whole[measure.name], atol=1e-6, rtol=1e-5)

@@ -13,7 +13,7 @@ from service.core.measures.evaluation import RANDOM_MAPS, evaluate
 from service.core.measures.explainer import Explainer
 from service.core.measures.measure import EvaluationBatch, confidences
 from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
-from service.core.measures.on_pixels import layer_placement, resample_to_pixels
+from service.core.measures.resampling import layer_placement, resample_to_pixels
 from service.core.measures.sanity import cascade, randomized_maps
 from service.core.models import Placement, StagedNetwork
 from service.core.render.cells import Cell, Scale, _drawn

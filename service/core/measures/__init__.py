@@ -1,1 +1,1 @@
-"""Measures of a map's worth: whether it shows what the network looks at, and not just something."""
+"""Measures of how faithful maps are to the network that they explain."""

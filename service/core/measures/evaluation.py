@@ -1,4 +1,4 @@
-"""Methods against measures, each beside the random map."""
+"""Evaluation of methods by measures, each compared with random maps."""
 
 import copy
 import math
@@ -11,34 +11,33 @@ import torch
 from torch import Tensor
 
 from service.core.measures.explainer import Explainer
-from service.core.measures.measure import EvaluationBatch, Measure, batch_size, in_parts
-from service.core.measures.measures import MEASURES
+from service.core.measures.measure import EvaluationBatch, Measure, images_per_pass, split_together
+from service.core.measures.measures import get_measure
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
 from service.core.preprocessing import to_network_input
 from service.core.progress import progress_slice, track
-from service.errors import UnknownName
 
 RANDOM_MAPS = 3
 EXPLAINING_SHARE = 0.5
-"""Of the time that a method takes, as progress counts it: the rest is measuring."""
+"""Share of a method's progress for its maps; the rest is for the measures."""
 
-Values = npt.NDArray[np.float64]  # (N,), one an image
+Values = npt.NDArray[np.float64]  # (N,)
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over images, and its standard error: deviation / sqrt(N); None for a single image.
+    """Mean over images and its standard error, deviation / sqrt(N); None for a single image.
 
-    Both are NaN where an image's value is.
+    Both are NaN where a value is.
     """
 
     mean: float
     standard_error: float | None
 
     @classmethod
-    def of(cls, values: Values) -> "Mean":
-        """Of at least one value."""
+    def of_values(cls, values: Values) -> "Mean":
+        """The mean of at least one value."""
         count = len(values)
         error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else None
         return cls(float(values.mean()), error)
@@ -46,7 +45,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class MeasureResult:
-    """One method by one measure: `difference` is that of each image's value to the random map's."""
+    """One method by one measure. `difference` is the mean of each image's value minus random's."""
 
     method: str
     layer: str
@@ -57,11 +56,11 @@ class MeasureResult:
     difference: Mean
 
     @classmethod
-    def of(
+    def of_values(
         cls, method: Explainer, measure: Measure, values: Values, random: Values
     ) -> "MeasureResult":
         """From the values of each image (N,)."""
-        means = (Mean.of(values), Mean.of(random), Mean.of(values - random))
+        means = (Mean.of_values(values), Mean.of_values(random), Mean.of_values(values - random))
         return cls(method.text, method.layer, measure, len(values), *means)
 
 
@@ -74,29 +73,30 @@ def evaluate(
     seed: int = 0,
     untrained: StagedNetwork | None = None,
 ) -> list[MeasureResult]:
-    """Scores of methods by measures on images uint8 (D, h, w), each for its class.
+    """Results of methods by measures on images uint8 (D, h, w), each for its class.
 
-    The random map stands beside each: the method `random` at the same layer, of which every image
-    has RANDOM_MAPS with other weights, and the mean of their values. Beside a method on the pixels,
-    which takes no layer, it is that of the last convolution. All is computed on copies of the
-    networks, in evaluation mode, on their device. Raises UnknownName and InvalidValue.
+    The control is the mean over RANDOM_MAPS maps of the method `random` at the same layer, each
+    with its own weights; for a method on the pixels, which takes no layer, at the last convolution.
+    Everything is computed on copies of the networks, in evaluation mode, on their device. Raises
+    UnknownName and InvalidValue.
     """
-    chosen = [get_measure(name) for name in dict.fromkeys(measures)]
-    judge = _Judge(network, untrained, pixels, classes, chosen, seed)
-    scores = []
+    entries = [get_measure(name) for name in dict.fromkeys(measures)]
+    evaluator = _Evaluator(network, untrained, pixels, classes, entries, seed)
+    results = []
     for method in track(list(dict.fromkeys(methods))):
         with progress_slice(0, 0.5):
-            values = judge(method)
+            values = evaluator.values(method)
         with progress_slice(0.5, 0.5):
-            random = judge.random(method)
-        for measure in chosen:
-            own, control = values[measure.name], random[measure.name]
-            scores.append(MeasureResult.of(method, measure, own, control))
-    return scores
+            controls = evaluator.random_values(method)
+        results += [
+            MeasureResult.of_values(method, entry, values[entry.name], controls[entry.name])
+            for entry in entries
+        ]
+    return results
 
 
-class _Judge:
-    """Judges methods on the same images: as many at once as a pass may take."""
+class _Evaluator:
+    """Evaluates methods on the same images, in batches that fit into one pass."""
 
     def __init__(
         self,
@@ -107,51 +107,46 @@ class _Judge:
         measures: Sequence[Measure],
         seed: int,
     ) -> None:
-        # Copies: evaluation mode is set on them, and other threads look at the shared ones.
+        # Copies: evaluation mode is set on them, and other threads use the shared ones.
         self._network = copy.deepcopy(network).eval()
         self._untrained = None if untrained is None else copy.deepcopy(untrained).eval()
         self._measures, self._seed = measures, seed
         device = next(self._network.parameters()).device
         self._images = to_network_input(torch.stack(list(pixels)).to(device))
         self._classes = torch.as_tensor(list(classes), device=device)
-        self._random: dict[str, dict[str, Values]] = {}
+        self._random_values: dict[str, dict[str, Values]] = {}
 
-    def random(self, beside: Explainer) -> dict[str, Values]:
-        """Values of the random map beside a method's, one for all methods at a layer."""
-        layer = self._network.last_convolution if beside.layer == INPUT else beside.layer
-        if layer not in self._random:
+    def random_values(self, method: Explainer) -> dict[str, Values]:
+        """Values of random maps at a method's layer, by the measures' names."""
+        layer = self._network.last_convolution if method.layer == INPUT else method.layer
+        if layer not in self._random_values:
             seeds = range(self._seed + 1, self._seed + 1 + RANDOM_MAPS)
-            drawn = [self(Explainer(f"random?seed={seed}", layer)) for seed in track(seeds)]
-            self._random[layer] = {
-                measure.name: np.mean([values[measure.name] for values in drawn], axis=0)
+            samples = [
+                self.values(Explainer(f"random?seed={seed}", layer)) for seed in track(seeds)
+            ]
+            self._random_values[layer] = {
+                measure.name: np.mean([sample[measure.name] for sample in samples], axis=0)
                 for measure in self._measures
             }
-        return self._random[layer]
+        return self._random_values[layer]
 
     @torch.no_grad()
-    def __call__(self, explain: Explainer) -> dict[str, Values]:
-        """Values by the measures' names, one an image each; NaN where its map is not finite."""
-        found: dict[str, list[Values]] = {measure.name: [] for measure in self._measures}
-        for subject in self._subjects(explain):
-            finite = subject.maps.flatten(1).isfinite().all(1)
+    def values(self, explain: Explainer) -> dict[str, Values]:
+        """The value of each image by the measures' names; NaN where its map is not finite."""
+        results: dict[str, list[Values]] = {measure.name: [] for measure in self._measures}
+        for batch in self._batches(explain):
+            is_finite = batch.maps.flatten(1).isfinite().all(1)
             with progress_slice(EXPLAINING_SHARE, 1 - EXPLAINING_SHARE):
                 for measure in track(self._measures):
-                    values = torch.where(finite, subject.cached(measure.compute), torch.nan)
-                    found[measure.name].append(values.double().cpu().numpy())
-        return {name: np.concatenate(parts) for name, parts in found.items()}
+                    values = torch.where(is_finite, batch.cached(measure.compute), torch.nan)
+                    results[measure.name].append(values.double().cpu().numpy())
+        return {name: np.concatenate(parts) for name, parts in results.items()}
 
-    def _subjects(self, explain: Explainer) -> Iterator[EvaluationBatch]:
-        at_once = batch_size(self._network, self._images)
-        for images, classes in track(list(in_parts(at_once, self._images, self._classes))):
+    def _batches(self, explain: Explainer) -> Iterator[EvaluationBatch]:
+        size = images_per_pass(self._network, self._images)
+        for images, classes in track(list(split_together(size, self._images, self._classes))):
             with progress_slice(0, EXPLAINING_SHARE):
                 maps = explain(self._network, images, classes)
             yield EvaluationBatch(
                 self._network, images, classes, maps, explain, self._untrained, seed=self._seed
             )
-
-
-def get_measure(name: str) -> Measure:
-    """The measure of that name. Raises UnknownName."""
-    if name not in MEASURES:
-        raise UnknownName("measure", name, MEASURES)
-    return MEASURES[name]

@@ -9,17 +9,17 @@ from torch import Tensor
 from service.core.cams.maps import class_maps
 from service.core.cams.method import Cost
 from service.core.cams.methods import MethodSpec
-from service.core.measures.measure import batch_size
-from service.core.measures.on_pixels import layer_placement, resample_to_pixels
+from service.core.measures.measure import images_per_pass
+from service.core.measures.resampling import layer_placement, resample_to_pixels
 from service.core.models import StagedNetwork
 from service.core.progress import track
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """Explains images by the method that an Explanation's text names, `layer-cam/centered`."""
+    """Explains images by a method at a layer."""
 
-    text: str
+    text: str  # of a MethodSpec: `layer-cam/centered`
     layer: str  # as `class_maps` takes it
 
     def __call__(self, network: StagedNetwork, images: Tensor, classes: Tensor) -> Tensor:
@@ -27,23 +27,24 @@ class Explainer:
 
         Raises UnknownName and InvalidValue.
         """
-        place = layer_placement(network, self.layer, images[:1])
+        placement = layer_placement(network, self.layer, images[:1])
         size = (images.shape[-2], images.shape[-1])
-        at_once = batch_size(network, images)
+        pass_size = images_per_pass(network, images)
         maps = images.new_zeros(len(images), *size)
-        for labels in track(self._together(classes)):
-            own = torch.isin(classes, labels).nonzero().squeeze(1)
-            for some in track(torch.split(own, at_once)):
-                asked = labels.tolist()
-                seen = class_maps(network, images[some], self.layer, [self.text], asked)
-                signed = torch.from_numpy(seen.signed[self.text]).to(maps)
-                picked = torch.searchsorted(labels, classes[some])
-                values = signed[torch.arange(len(some)), picked].clamp(min=0)
-                maps[some] = resample_to_pixels(values, size, place)
+        for labels in track(self._class_groups(classes)):
+            indices = torch.isin(classes, labels).nonzero().squeeze(1)
+            for chunk in track(torch.split(indices, pass_size)):
+                result = class_maps(
+                    network, images[chunk], self.layer, [self.text], labels.tolist()
+                )
+                signed = torch.from_numpy(result.signed[self.text]).to(maps)
+                columns = torch.searchsorted(labels, classes[chunk])
+                values = signed[torch.arange(len(chunk)), columns].clamp(min=0)
+                maps[chunk] = resample_to_pixels(values, size, placement)
         return maps
 
-    def _together(self, classes: Tensor) -> Sequence[Tensor]:
-        """The classes, ascending, in groups that are asked for at once.
+    def _class_groups(self, classes: Tensor) -> Sequence[Tensor]:
+        """The distinct classes, ascending, in groups that are explained together.
 
         One by one, so that each image is explained for its own class alone, unless all classes cost
         no more than one.

@@ -1,37 +1,60 @@
-"""What remains of the class in an image that was multiplied by its map."""
+"""What remains of the class in an image that is multiplied by its map."""
 
 import torch
 from torch import Tensor
 
-from service.core.measures.measure import EvaluationBatch, confidences
+from service.core.measures.measure import Direction, EvaluationBatch, Measure, confidences
 
 
-def masked_images(subject: EvaluationBatch) -> Tensor:
+def masked_images(batch: EvaluationBatch) -> Tensor:
     """Images times their maps, which are divided by their peaks: (N, D, h, w)."""
-    return subject.images * subject.normalized_maps.unsqueeze(1)
+    return batch.images * batch.normalized_maps.unsqueeze(1)
 
 
-def masked_confidences(subject: EvaluationBatch) -> Tensor:
+def masked_confidences(batch: EvaluationBatch) -> Tensor:
     """o: probability of each image's class in its masked image (N,)."""
-    return confidences(subject.network, masked_images(subject), subject.classes)
+    return confidences(batch.network, masked_images(batch), batch.classes)
 
 
-def average_drop(subject: EvaluationBatch) -> Tensor:
-    """max(0, y - o) / y, 0..1, (N,): y of the image, o of the masked image.
+def average_drop(batch: EvaluationBatch) -> Tensor:
+    """Drops (N,), 0..1: y of the image, o of the masked image. The paper prints them times 100.
 
-    Chattopadhay et al. 2018, Grad-CAM++ (arXiv:1710.11063), Average Drop %, which they print times
-    100.
     pytorch-grad-cam's DropInConfidence lacks the division by y.
     """
-    before, after = subject.confidences, subject.cached(masked_confidences)
+    before, after = batch.confidences, batch.cached(masked_confidences)
     drop = (before - after).clamp(min=0)
     return torch.where(before == 0, 0, drop / torch.where(before == 0, 1, before))
 
 
-def increase(subject: EvaluationBatch) -> Tensor:
-    """1 where the masked image shows its class more surely than the image does, else 0, (N,).
+AVERAGE_DROP = Measure(
+    name="average-drop",
+    title="Average drop",
+    description="The share of the confidence that is lost when the image is multiplied by its map.",
+    formula="max(0, y - o) / y",
+    source="Chattopadhay et al., Grad-CAM++ (arXiv:1710.11063)",
+    year=2018,
+    range=(0, 1),
+    better=Direction.LOWER,
+    compute=average_drop,
+)
 
-    Chattopadhay et al. 2018, Grad-CAM++ (arXiv:1710.11063), Increase in Confidence: the mean is the
-    share of images whose confidence increases.
-    """
-    return (subject.cached(masked_confidences) > subject.confidences).to(subject.maps.dtype)
+
+def increase(batch: EvaluationBatch) -> Tensor:
+    """1 or 0 (N,): the mean is the share of images whose confidence increases."""
+    return (batch.cached(masked_confidences) > batch.confidences).to(batch.maps.dtype)
+
+
+INCREASE = Measure(
+    name="increase",
+    title="Increase in confidence",
+    description="The share of images whose confidence grows when the image is multiplied by its "
+    "map.",
+    formula="1 if o > y, else 0",
+    source="Chattopadhay et al., Grad-CAM++ (arXiv:1710.11063)",
+    year=2018,
+    range=(0, 1),
+    better=Direction.HIGHER,
+    compute=increase,
+)
+
+MASKING_MEASURES = (AVERAGE_DROP, INCREASE)

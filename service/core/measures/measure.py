@@ -1,9 +1,9 @@
-"""What a measure of a map's worth is, and what it is given."""
+"""The entries of the table of measures, and the batches of maps that they evaluate."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,36 +12,43 @@ from service.core.cancellation import raise_if_cancelled
 from service.core.models import StagedNetwork
 from service.core.models.stages import INPUT
 
-BATCH_BYTES = 64 * 2**20
-"""What a pass's largest stage may hold, its input and output together. Small batches stay in the
+PASS_BYTES = 64 * 2**20
+"""Bound of the input and output of a pass's largest stage, in bytes. Small passes stay in the
 processor's caches, so a larger bound would not be faster."""
 
-Explain = Callable[[StagedNetwork, Tensor, Tensor], Tensor]
+ExplainFunction = Callable[[StagedNetwork, Tensor, Tensor], Tensor]
 """A network, images (N, D, h, w) and their classes (N,) to maps (N, h, w), >= 0, on the pixels."""
+
+
+class Direction(StrEnum):
+    """Which values of a measure are better."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
 
 
 @dataclass(frozen=True)
 class EvaluationBatch:
-    """The maps of N images by one method, and all that says what they are worth.
+    """The maps of N images by one method, with the network and images that they explain.
 
-    The network is in evaluation mode. Measures change none of it: they share what they compute.
+    The network is in evaluation mode. Measures change nothing; they share results by `cached`.
     """
 
     network: StagedNetwork
     images: Tensor  # float32 (N, D, h, w), 0..1
     classes: Tensor  # int64 (N,)
     maps: Tensor  # float32 (N, h, w), >= 0, on the image's pixels
-    explain: Explain
+    explain: ExplainFunction
     untrained: StagedNetwork | None = None  # the same run's network at epoch 0
-    mask: Tensor | None = None  # bool (N, h, w): where the object is, if that was annotated
+    mask: Tensor | None = None  # bool (N, h, w): the object's pixels, where annotated
     seed: int = 0  # of all random numbers
-    _known: dict[object, Tensor] = field(default_factory=dict, repr=False, compare=False)
+    _results: dict[object, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def cached(self, compute: Callable[["EvaluationBatch"], Tensor]) -> Tensor:
-        """What `compute` says of this subject, computed when it is first asked for."""
-        if compute not in self._known:
-            self._known[compute] = compute(self)
-        return self._known[compute]
+        """`compute(self)`, computed once."""
+        if compute not in self._results:
+            self._results[compute] = compute(self)
+        return self._results[compute]
 
     @cached_property
     def normalized_maps(self) -> Tensor:
@@ -50,13 +57,13 @@ class EvaluationBatch:
 
     @cached_property
     def ranks(self) -> Tensor:
-        """Each pixel's place in the order of relevance, int64 (N, h, w): 0 is the most relevant.
+        """Each pixel's rank by relevance, int64 (N, h, w): 0 is the most relevant.
 
-        Of equal pixels the one that is read first (row by row) counts as the more relevant.
+        Of equal pixels the first one in row-major order is the more relevant.
         """
         order = self.maps.flatten(1).sort(dim=1, descending=True, stable=True).indices
-        places = torch.arange(order.shape[1], device=order.device).expand_as(order)
-        return torch.empty_like(order).scatter_(1, order, places).view_as(self.maps)
+        ranks = torch.arange(order.shape[1], device=order.device).expand_as(order)
+        return torch.empty_like(order).scatter_(1, order, ranks).view_as(self.maps)
 
     @cached_property
     def confidences(self) -> Tensor:
@@ -66,21 +73,21 @@ class EvaluationBatch:
     def confidences_of(self, versions: int, change: Callable[[slice], Tensor]) -> Tensor:
         """Probability of each image's class in its `versions` changed versions, (N, versions).
 
-        `change` makes those of a part of the images, (n, versions, D, h, w): never all at once.
+        `change` returns the versions of a slice of the images, (n, versions, D, h, w).
         """
-        at_once = max(1, batch_size(self.network, self.images) // versions)
-        found = []
-        for start in range(0, len(self.images), at_once):
-            part = slice(start, start + at_once)
+        slice_size = max(1, images_per_pass(self.network, self.images) // versions)
+        probabilities = []
+        for start in range(0, len(self.images), slice_size):
+            part = slice(start, start + slice_size)
             classes = self.classes[part].repeat_interleave(versions)
-            changed = change(part).flatten(0, 1)
-            found.append(confidences(self.network, changed, classes).view(-1, versions))
-        return torch.cat(found)
+            images = change(part).flatten(0, 1)
+            probabilities.append(confidences(self.network, images, classes).view(-1, versions))
+        return torch.cat(probabilities)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One line of the table. `compute` gives a value for each image (N,)."""
+    """One entry of the table. `compute` gives a value for each image (N,)."""
 
     name: str
     title: str
@@ -89,7 +96,7 @@ class Measure:
     source: str
     year: int
     range: tuple[float, float | None]  # None: no upper bound
-    better: Literal["higher", "lower"]
+    better: Direction
     compute: Callable[[EvaluationBatch], Tensor]
     needs_untrained: bool = False  # the network of epoch 0
 
@@ -102,25 +109,25 @@ def divide_by_peak(maps: Tensor) -> Tensor:
 
 @torch.no_grad()
 def confidences(network: StagedNetwork, images: Tensor, classes: Tensor) -> Tensor:
-    """softmax(o)_c of each image for its own class (N,), in batches of bounded memory."""
-    found = []
-    for some, own in in_parts(batch_size(network, images), images, classes):
+    """softmax(o)_c of each image for its own class (N,), in passes of bounded memory."""
+    probabilities = []
+    for chunk, labels in split_together(images_per_pass(network, images), images, classes):
         raise_if_cancelled()
-        sure = network.logits(network(some)).softmax(1)
-        found.append(sure.gather(1, own.unsqueeze(1)).squeeze(1))
-    return torch.cat(found)
+        softmax = network.logits(network(chunk)).softmax(1)
+        probabilities.append(softmax.gather(1, labels.unsqueeze(1)).squeeze(1))
+    return torch.cat(probabilities)
 
 
-def in_parts(at_once: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Tensors (N, ...) in parts of at most `at_once`, side by side."""
-    return zip(*(torch.split(tensor, at_once) for tensor in tensors), strict=True)
+def split_together(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Corresponding chunks of at most `size` rows of tensors (N, ...)."""
+    return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
 
 
 @torch.no_grad()
-def batch_size(network: StagedNetwork, images: Tensor) -> int:
-    """How many such images a pass may take within BATCH_BYTES, at least 1."""
+def images_per_pass(network: StagedNetwork, images: Tensor) -> int:
+    """How many images of this shape a pass takes within PASS_BYTES, at least 1."""
     largest, signal = 1, images[:1]
     for stage in network.split_at(INPUT)[1]:
-        below, signal = signal, stage(signal)
-        largest = max(largest, below.nbytes + signal.nbytes)
-    return max(1, BATCH_BYTES // largest)
+        stage_input, signal = signal, stage(signal)
+        largest = max(largest, stage_input.nbytes + signal.nbytes)
+    return max(1, PASS_BYTES // largest)

@@ -1,230 +1,34 @@
-"""The measures that maps can be judged by. A new one is a file here and a line in the table."""
+"""The table of measures."""
 
-from service.core.measures import (
-    harmonic,
-    masking,
-    order,
-    perturbing,
-    pointing,
-    road,
-    sanity,
-)
+from service.core.measures.deletion import DELETION_MEASURES
+from service.core.measures.harmonic import HARMONIC_MEASURES
+from service.core.measures.masking import MASKING_MEASURES
 from service.core.measures.measure import Measure
+from service.core.measures.perturbation import PERTURBATION_MEASURES
+from service.core.measures.pointing import POINTING_MEASURES
+from service.core.measures.road import ROAD_MEASURES
+from service.core.measures.sanity import SANITY_MEASURES
+from service.errors import UnknownName
 
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
-        Measure(
-            name="deletion",
-            title="Deletion",
-            description="How long the class survives as its most relevant pixels turn black.",
-            formula="area under p_c by the share of pixels deleted, most relevant first",
-            source="Petsiuk et al., RISE, section 4",
-            year=2018,
-            range=(0, 1),
-            better="lower",
-            compute=order.deletion,
-        ),
-        Measure(
-            name="insertion",
-            title="Insertion",
-            description="How soon the class is seen as its most relevant pixels appear on black.",
-            formula="area under p_c by the share of pixels inserted, most relevant first",
-            source="Petsiuk et al., RISE, section 4; from black, not from a blurred image",
-            year=2018,
-            range=(0, 1),
-            better="higher",
-            compute=order.insertion,
-        ),
-        Measure(
-            name="average-drop",
-            title="Average drop",
-            description="What share of the confidence is lost when the image is multiplied by its "
-            "map.",
-            formula="max(0, y - o) / y",
-            source="Chattopadhay et al., Grad-CAM++",
-            year=2018,
-            range=(0, 1),
-            better="lower",
-            compute=masking.average_drop,
-        ),
-        Measure(
-            name="increase",
-            title="Increase in confidence",
-            description="In what share of the images the confidence grows when the image is "
-            "multiplied by its map.",
-            formula="1 if o > y, else 0",
-            source="Chattopadhay et al., Grad-CAM++",
-            year=2018,
-            range=(0, 1),
-            better="higher",
-            compute=masking.increase,
-        ),
-        Measure(
-            name="road",
-            title="ROAD, combined",
-            description="How much more of the class is lost with the most relevant pixels than "
-            "with the least relevant ones, where what is removed is imputed by its neighbours.",
-            formula="(LeRF - MoRF) / 2",
-            source="Rong et al., ROAD; combined as in pytorch-grad-cam, percentiles 20 to 80",
-            year=2022,
-            range=(-0.5, 0.5),
-            better="higher",
-            compute=road.road,
-        ),
-        Measure(
-            name="road-most-relevant-first",
-            title="ROAD, most relevant first",
-            description="How the probability changes as the most relevant pixels are imputed.",
-            formula="mean over percentiles of p_c(imputed) - p_c",
-            source="Rong et al., ROAD",
-            year=2022,
-            range=(-1, 1),
-            better="lower",
-            compute=road.most_relevant_first,
-        ),
-        Measure(
-            name="road-least-relevant-first",
-            title="ROAD, least relevant first",
-            description="How the probability changes as the least relevant pixels are imputed.",
-            formula="mean over percentiles of p_c(imputed) - p_c",
-            source="Rong et al., ROAD",
-            year=2022,
-            range=(-1, 1),
-            better="higher",
-            compute=road.least_relevant_first,
-        ),
-        Measure(
-            name="coherency",
-            title="Coherency",
-            description="How alike the map is to that of the image multiplied by it.",
-            formula="(1 + Pearson(L(x L(x)), L(x))) / 2",
-            source="Poppi et al., Revisiting the Evaluation of Class Activation Mapping",
-            year=2021,
-            range=(0, 1),
-            better="higher",
-            compute=harmonic.coherency,
-        ),
-        Measure(
-            name="complexity",
-            title="Complexity",
-            description="How much of the image the map fills.",
-            formula="mean of L / max L",
-            source="Poppi et al., Revisiting the Evaluation of Class Activation Mapping",
-            year=2021,
-            range=(0, 1),
-            better="lower",
-            compute=harmonic.complexity,
-        ),
-        Measure(
-            name="adcc",
-            title="Average DCC",
-            description="Harmonic mean of coherency, 1 - complexity and 1 - average drop.",
-            formula="3 / (1 / coherency + 1 / (1 - complexity) + 1 / (1 - drop))",
-            source="Poppi et al., Revisiting the Evaluation of Class Activation Mapping",
-            year=2021,
-            range=(0, 1),
-            better="higher",
-            compute=harmonic.adcc,
-        ),
-        Measure(
-            name="arcc",
-            title="ARCC",
-            description="As Average DCC, with ROAD in the average drop's place.",
-            formula="3 / (1 / coherency + 1 / (1 - complexity) + 1 / clip(2 ROAD, 0, 1))",
-            source="Domeniconi et al., How to Evaluate and Refine your CAM (arXiv:2605.14641)",
-            year=2026,
-            range=(0, 1),
-            better="higher",
-            compute=harmonic.arcc,
-        ),
-        Measure(
-            name="infidelity",
-            title="Infidelity",
-            description="How badly the map, at its best scale, foretells what noise does to the "
-            "probability.",
-            formula="mean of (beta I^T L - (p_c(x) - p_c(x - I)))^2",
-            source="Yeh et al., On the (In)fidelity and Sensitivity of Explanations, by captum",
-            year=2019,
-            range=(0, None),
-            better="lower",
-            compute=perturbing.infidelity,
-        ),
-        Measure(
-            name="sensitivity",
-            title="Sensitivity, maximum",
-            description="How far the map moves, of its own norm, when each pixel may move by 0.02.",
-            formula="max |L(y) - L(x)| / |L(x)|",
-            source="Yeh et al., On the (In)fidelity and Sensitivity of Explanations, by captum",
-            year=2019,
-            range=(0, None),
-            better="lower",
-            compute=perturbing.sensitivity_max,
-        ),
-        Measure(
-            name="pointing-game",
-            title="Energy-based pointing game",
-            description="What share of the map lies on the image's bright pixels, which stand for "
-            "the object: right for light digits on black, and no annotation.",
-            formula="sum of L on the object / sum of L",
-            source="Wang et al., Score-CAM",
-            year=2020,
-            range=(0, 1),
-            better="higher",
-            compute=pointing.pointing_game,
-        ),
-        Measure(
-            name="randomized-spearman",
-            title="Sanity check, by ranks",
-            description="How alike the map stays, by ranks, as the network is randomized layer by "
-            "layer from the top. What stays the same explains no weights.",
-            formula="mean over the cascade of Spearman(L_randomized, L)",
-            source="Adebayo et al., Sanity Checks for Saliency Maps, section 3.1",
-            year=2018,
-            range=(-1, 1),
-            better="lower",
-            compute=sanity.randomized_spearman,
-        ),
-        Measure(
-            name="randomized-ssim",
-            title="Sanity check, by structure",
-            description="How alike the map stays, by SSIM, as the network is randomized layer by "
-            "layer from the top. What stays the same explains no weights.",
-            formula="mean over the cascade of SSIM(L_randomized, L)",
-            source="Adebayo et al., Sanity Checks for Saliency Maps, section 3.1",
-            year=2018,
-            range=(-1, 1),
-            better="lower",
-            compute=sanity.randomized_ssim,
-        ),
-        Measure(
-            name="untrained-spearman",
-            title="Likeness to epoch 0, by ranks",
-            description="How alike the map is, by ranks, to that of the same run's untrained "
-            "network. What is the same explains nothing that was learned.",
-            formula="Spearman(L_epoch0, L)",
-            source="after Adebayo et al., Sanity Checks for Saliency Maps",
-            year=2018,
-            range=(-1, 1),
-            better="lower",
-            compute=sanity.untrained_spearman,
-            needs_untrained=True,
-        ),
-        Measure(
-            name="untrained-ssim",
-            title="Likeness to epoch 0, by structure",
-            description="How alike the map is, by SSIM, to that of the same run's untrained "
-            "network. What is the same explains nothing that was learned.",
-            formula="SSIM(L_epoch0, L)",
-            source="after Adebayo et al., Sanity Checks for Saliency Maps",
-            year=2018,
-            range=(-1, 1),
-            better="lower",
-            compute=sanity.untrained_ssim,
-            needs_untrained=True,
-        ),
+        *DELETION_MEASURES,
+        *MASKING_MEASURES,
+        *ROAD_MEASURES,
+        *HARMONIC_MEASURES,
+        *PERTURBATION_MEASURES,
+        *POINTING_MEASURES,
+        *SANITY_MEASURES,
     )
 }
 
 DEFAULT_MEASURES = ("deletion", "insertion", "average-drop", "increase", "road", "adcc")
-"""What is measured unless it is said: by removal and by masking."""
+"""By removal and by masking."""
+
+
+def get_measure(name: str) -> Measure:
+    """The measure of that name. Raises UnknownName."""
+    if name not in MEASURES:
+        raise UnknownName("measure", name, MEASURES)
+    return MEASURES[name]

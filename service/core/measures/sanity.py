@@ -1,4 +1,4 @@
-"""Sanity checks: a map that stays the same when the weights are lost does not explain them."""
+"""Sanity checks: a map that is unchanged when weights are randomized does not explain them."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -6,87 +6,142 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from service.core.measures.likeness import spearman, ssim
-from service.core.measures.measure import EvaluationBatch
+from service.core.measures.measure import Direction, EvaluationBatch, Measure
+from service.core.measures.similarity import spearman, ssim
 from service.core.models import StagedNetwork
 
 
-def randomized_spearman(subject: EvaluationBatch) -> Tensor:
-    """Rank correlation with the maps of randomized networks, mean over the cascade, -1..1, (N,).
-
-    Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1.
-    """
-    return _mean_likeness(subject, spearman)
+def randomized_spearman(batch: EvaluationBatch) -> Tensor:
+    """Values (N,), -1..1."""
+    return _mean_similarity(batch, spearman)
 
 
-def randomized_ssim(subject: EvaluationBatch) -> Tensor:
-    """SSIM with the maps of randomized networks, mean over the cascade, -1..1, (N,).
-
-    Adebayo et al. 2018, Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1.
-    """
-    return _mean_likeness(subject, ssim)
-
-
-def untrained_spearman(subject: EvaluationBatch) -> Tensor:
-    """Rank correlation with the maps of the run's network at epoch 0, -1..1, (N,)."""
-    return spearman(subject.cached(untrained_maps), subject.maps)
-
-
-def untrained_ssim(subject: EvaluationBatch) -> Tensor:
-    """SSIM with the maps of the run's network at epoch 0, -1..1, (N,)."""
-    return ssim(subject.cached(untrained_maps), subject.maps)
+RANDOMIZED_SPEARMAN = Measure(
+    name="randomized-spearman",
+    title="Sanity check, by ranks",
+    description="How similar the map stays, by ranks, as the network is randomized layer by layer "
+    "from the top. A map that stays the same explains no weights.",
+    formula="mean over the cascade of Spearman(L_randomized, L)",
+    source="Adebayo et al., Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1",
+    year=2018,
+    range=(-1, 1),
+    better=Direction.LOWER,
+    compute=randomized_spearman,
+)
 
 
-def randomized_maps(subject: EvaluationBatch) -> Tensor:
-    """Maps (L, N, h, w) of the network as more and more of it is randomized, from the top."""
-    explained = [
-        subject.explain(network, subject.images, subject.classes)
-        for _, network in cascade(subject.network, subject.seed)
+def randomized_ssim(batch: EvaluationBatch) -> Tensor:
+    """Values (N,), -1..1."""
+    return _mean_similarity(batch, ssim)
+
+
+RANDOMIZED_SSIM = Measure(
+    name="randomized-ssim",
+    title="Sanity check, by structure",
+    description="How similar the map stays, by SSIM, as the network is randomized layer by layer "
+    "from the top. A map that stays the same explains no weights.",
+    formula="mean over the cascade of SSIM(L_randomized, L)",
+    source="Adebayo et al., Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1",
+    year=2018,
+    range=(-1, 1),
+    better=Direction.LOWER,
+    compute=randomized_ssim,
+)
+
+
+def untrained_spearman(batch: EvaluationBatch) -> Tensor:
+    """Values (N,), -1..1."""
+    return spearman(batch.cached(untrained_maps), batch.maps)
+
+
+UNTRAINED_SPEARMAN = Measure(
+    name="untrained-spearman",
+    title="Similarity to epoch 0, by ranks",
+    description="How similar the map is, by ranks, to that of the same run's untrained network. "
+    "An equal map explains nothing that was learned.",
+    formula="Spearman(L_epoch0, L)",
+    source="after Adebayo et al., Sanity Checks for Saliency Maps",
+    year=2018,
+    range=(-1, 1),
+    better=Direction.LOWER,
+    compute=untrained_spearman,
+    needs_untrained=True,
+)
+
+
+def untrained_ssim(batch: EvaluationBatch) -> Tensor:
+    """Values (N,), -1..1."""
+    return ssim(batch.cached(untrained_maps), batch.maps)
+
+
+UNTRAINED_SSIM = Measure(
+    name="untrained-ssim",
+    title="Similarity to epoch 0, by structure",
+    description="How similar the map is, by SSIM, to that of the same run's untrained network. An "
+    "equal map explains nothing that was learned.",
+    formula="SSIM(L_epoch0, L)",
+    source="after Adebayo et al., Sanity Checks for Saliency Maps",
+    year=2018,
+    range=(-1, 1),
+    better=Direction.LOWER,
+    compute=untrained_ssim,
+    needs_untrained=True,
+)
+
+
+def randomized_maps(batch: EvaluationBatch) -> Tensor:
+    """Maps (L, N, h, w) of the L networks of the cascade."""
+    maps = [
+        batch.explain(network, batch.images, batch.classes)
+        for _, network in cascade(batch.network, batch.seed)
     ]
-    return torch.stack(explained)
+    return torch.stack(maps)
 
 
-def untrained_maps(subject: EvaluationBatch) -> Tensor:
-    """Maps (N, h, w) of the run's network at epoch 0. Raises ValueError where there is none."""
-    if subject.untrained is None:
-        raise ValueError("the subject has no untrained network")
-    return subject.explain(subject.untrained, subject.images, subject.classes)
+def untrained_maps(batch: EvaluationBatch) -> Tensor:
+    """Maps (N, h, w) of the run's network at epoch 0. Raises ValueError for a batch without it."""
+    if batch.untrained is None:
+        raise ValueError("the batch has no untrained network")
+    return batch.explain(batch.untrained, batch.images, batch.classes)
 
 
 def cascade(network: StagedNetwork, seed: int) -> Iterator[tuple[str, StagedNetwork]]:
-    """A copy of the network, its stages with weights randomized one by one from the top.
+    """A copy of the network whose stages are randomized one by one, from the top.
 
-    Each comes with the name of the stage that lost its weights last, in evaluation mode. It is one
-    copy throughout: look at it before the next. The network itself stays as it is.
+    Yields it in evaluation mode with the name of the stage randomized last. It is the same copy
+    each time: use it before the next step. The network itself is not changed.
     """
-    changed = copy.deepcopy(network).eval()
+    randomized = copy.deepcopy(network).eval()
     generator = torch.Generator().manual_seed(seed)
-    for name, stage in reversed(list(changed.named_children())):
+    for name, stage in reversed(list(randomized.named_children())):
         if any(True for _ in stage.parameters()):
             randomize(stage, generator)
-            yield name, changed
+            yield name, randomized
 
 
 @torch.no_grad()
 def randomize(stage: nn.Module, generator: torch.Generator) -> None:
-    """Weights and biases drawn anew as torch first drew them: uniform within 1 / sqrt(fan in).
+    """Draws weights and biases as torch initializes them: uniform within 1 / sqrt(fan in).
 
-    What has no fan in, as a normalization, is set back to its beginning. Torch's own
-    initialization would draw from the process's one generator, that other threads use too.
+    Modules without a fan in, such as normalizations, are reset. torch's own initialization draws
+    from the process's generator, which other threads use, too.
     """
     for module in stage.modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor) and weight.ndim > 1:
             bound = weight[0].numel() ** -0.5
             for tensor in module.parameters(recurse=False):
-                drawn = torch.rand(tensor.shape, generator=generator)
-                tensor.copy_(bound * (2 * drawn - 1))
+                numbers = torch.rand(tensor.shape, generator=generator)
+                tensor.copy_(bound * (2 * numbers - 1))
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
 
 
-def _mean_likeness(
-    subject: EvaluationBatch, likeness: Callable[[Tensor, Tensor], Tensor]
+def _mean_similarity(
+    batch: EvaluationBatch, similarity: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    randomized = subject.cached(randomized_maps)
-    return torch.stack([likeness(maps, subject.maps) for maps in randomized]).mean(0)
+    cascade_maps = batch.cached(randomized_maps)
+    return torch.stack([similarity(maps, batch.maps) for maps in cascade_maps]).mean(0)
+
+
+SANITY_MEASURES = (RANDOMIZED_SPEARMAN, RANDOMIZED_SSIM, UNTRAINED_SPEARMAN, UNTRAINED_SSIM)

@@ -7,8 +7,9 @@ from service.core.cams.layers import resolve_layers
 from service.core.cams.method import AttributionLevel
 from service.core.cams.methods import MethodSpec
 from service.core.images import from_png
-from service.core.measures.evaluation import MeasureResult, evaluate, get_measure
+from service.core.measures.evaluation import MeasureResult, evaluate
 from service.core.measures.explainer import Explainer
+from service.core.measures.measures import get_measure
 from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
 from service.flows.checkpoints import load_network

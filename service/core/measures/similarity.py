@@ -1,4 +1,4 @@
-"""How alike two maps are: Pearson, Spearman, SSIM."""
+"""Similarity of two maps: Pearson, Spearman, SSIM."""
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
@@ -14,18 +14,18 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
     """Correlation of maps (N, h, w), -1..1, (N,); 0 where one of them is constant."""
     a, b = (_centered(maps.flatten(1).to(torch.float64)) for maps in (first, second))
     product = a.norm(dim=1) * b.norm(dim=1)
-    found = (a * b).sum(1) / torch.where(product > 0, product, 1)
-    return found.clamp(-1, 1).to(first.dtype)
+    correlation = (a * b).sum(1) / torch.where(product > 0, product, 1)
+    return correlation.clamp(-1, 1).to(first.dtype)
 
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
     """Correlation of the ranks of maps (N, h, w), -1..1, (N,); equal values share their mean rank.
 
-    Where both are constant they are alike: 1; where one is, 0.
+    1 where both are constant, 0 where one is.
     """
-    found = pearson(_mean_ranks(first.flatten(1)), _mean_ranks(second.flatten(1)))
-    constant = _is_constant(first) & _is_constant(second)
-    return torch.where(constant, 1, found).to(first.dtype)
+    correlation = pearson(_mean_ranks(first.flatten(1)), _mean_ranks(second.flatten(1)))
+    both_constant = _is_constant(first) & _is_constant(second)
+    return torch.where(both_constant, 1, correlation).to(first.dtype)
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
@@ -39,20 +39,20 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     window = _window(min(first.shape[-2:])).to(pair)
     x, y = pair.unsqueeze(2)
 
-    def blurred(values: Tensor) -> Tensor:
+    def blur(values: Tensor) -> Tensor:
         return F.conv2d(values, window)
 
-    mean_x, mean_y = blurred(x), blurred(y)
-    variances = blurred(x * x) - mean_x**2 + blurred(y * y) - mean_y**2
-    covariance = blurred(x * y) - mean_x * mean_y
+    mean_x, mean_y = blur(x), blur(y)
+    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
-    found = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
-    found = found / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
-    return found.flatten(1).mean(1).to(first.dtype)
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
+    return similarity.flatten(1).mean(1).to(first.dtype)
 
 
 def _centered(values: Tensor) -> Tensor:
-    # Exactly 0 for a constant one, whose mean need not be its value in floating point.
+    # Exactly 0 for constant values, whose rounded mean may differ from them.
     centered = values - values.mean(1, keepdim=True)
     return torch.where(_is_constant(values)[:, None], 0, centered)
 
@@ -64,15 +64,15 @@ def _is_constant(maps: Tensor) -> Tensor:
 
 def _mean_ranks(values: Tensor) -> Tensor:
     values = values.contiguous()
-    ordered = values.sort(dim=1).values
-    below = torch.searchsorted(ordered, values)
-    up_to = torch.searchsorted(ordered, values, right=True)
-    return (below + up_to - 1).to(torch.float64) / 2
+    ascending = values.sort(dim=1).values
+    lowest_rank = torch.searchsorted(ascending, values)
+    next_rank = torch.searchsorted(ascending, values, right=True)
+    return (lowest_rank + next_rank - 1).to(torch.float64) / 2
 
 
-def _window(smallest_side: int) -> Tensor:
+def _window(image_side: int) -> Tensor:
     """Gaussian weights (1, 1, s, s) whose sum is 1, s odd."""
-    side = min(WINDOW_PIXELS, smallest_side - (smallest_side + 1) % 2)
+    side = min(WINDOW_PIXELS, image_side - (image_side + 1) % 2)
     distance = torch.arange(side, dtype=torch.float64) - side // 2
     line = (-(distance**2) / (2 * WINDOW_DEVIATION**2)).exp()
     square = torch.outer(line, line)
