@@ -117,14 +117,14 @@ def _handler() -> ExceptionHandler:
     )
 
 
-def stored_problem(kind: str, detail: str) -> Problem:
+def stored_problem(error_type_name: str, detail: str) -> Problem:
     """The problem of a stored error; `kind` is its `error_type`."""
     statuses = {error_type(error): status for error, status in STATUSES.items()}
     return Problem(
-        kind.replace("-", " ").capitalize(),
-        type_=kind,
+        error_type_name.replace("-", " ").capitalize(),
+        type_=error_type_name,
         detail=detail,
-        status=statuses.get(kind, 500),
+        status=statuses.get(error_type_name, 500),
         headers={"cache-control": "no-store"},
     )
 
@@ -190,16 +190,16 @@ def _validation_problem(
 def _field_error(request: Request, details: dict[str, Any]) -> dict[str, Any]:
     """A field's name, error message and constraints. The client's value is not echoed."""
     location = details["loc"]
-    allowed = field_constraints(request, location)
+    constraints = field_constraints(request, location)
     message = re.sub(r"^Value error, ", "", details["msg"])
-    if allowed and details["type"] != "value_error":
-        message += f" ({_format_constraints(allowed)})"
+    if constraints and details["type"] != "value_error":
+        message += f" ({_format_constraints(constraints)})"
     return {
         "field": ".".join(str(part) for part in location[1:] if part not in _union_tags(details)),
         "in": str(location[0]),
         "message": message[:500],
         "type": details["type"],
-        "allowed": allowed,
+        "allowed": constraints,
     }
 
 

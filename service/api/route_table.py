@@ -31,13 +31,13 @@ class RouteTable:
 
     @classmethod
     def of(
-        cls, routers: Iterable[APIRouter], others: dict[tuple[str, str], str | None]
+        cls, routers: Iterable[APIRouter], framework_routes: dict[tuple[str, str], str | None]
     ) -> "RouteTable":
-        """The table of the routers' routes, and of `others`, which have no endpoint of ours.
+        """The table of the routers' routes and of those that the framework adds.
 
         Raises ScopeNotDeclared for an endpoint without `@requires`.
         """
-        scopes = dict(others)
+        scopes = dict(framework_routes)
         for router in routers:
             for route in router.routes:
                 assert isinstance(route, APIRoute)  # noqa: S101  for mypy

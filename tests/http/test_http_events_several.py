@@ -233,7 +233,7 @@ def test_all_streams_share_one_poll_and_each_event_is_rendered_once(
         rendered.append((run_id, number))
         return original(store, run_id, number)
 
-    monkeypatch.setattr(run_events, "news_after", counted)
+    monkeypatch.setattr(run_events, "events_with_state", counted)
 
     async def scenario() -> None:
         async with App(tmp_path) as app:

@@ -67,7 +67,7 @@ class EventBroker:
         self._polling: asyncio.Task[None] | None = None
         # Separate threads: those of the endpoints may all be busy for seconds.
         self._threads = CapacityLimiter(READER_THREADS)
-        self._closed = False
+        self._is_closed = False
 
     def get_poller(self, poller_type: type[S], new_poller: Callable[[], S]) -> S:
         """The poller of that type, created on first use."""
@@ -79,7 +79,7 @@ class EventBroker:
     def open_queue(self) -> Iterator[ReadyQueue]:
         """A queue for one stream. The first starts the polling task, the last one stops it."""
         queue = ReadyQueue()
-        if self._closed:
+        if self._is_closed:
             queue.close()
         self._queues.add(queue)
         if self._polling is None:
@@ -120,7 +120,7 @@ class EventBroker:
 
     def close(self) -> None:
         """End all streams, and those opened later, because the server stops."""
-        self._closed = True
+        self._is_closed = True
         for queue in self._queues:
             queue.close()
 

@@ -29,7 +29,7 @@ class WatchedJob(WatchedResource):
         self._job_id = job_id
         self._state = self._to_json(job)
         self.event = self._encode()
-        self.ended = job is None or not job.is_unfinished
+        self.has_ended = job is None or not job.is_unfinished
 
     def update(self, state: Job | None) -> None:
         """Notify if status or progress has changed."""
@@ -38,7 +38,7 @@ class WatchedJob(WatchedResource):
             return
         self._state = document
         self.event = self._encode()
-        self.ended = state is None or not state.is_unfinished
+        self.has_ended = state is None or not state.is_unfinished
         self.notify()
 
     def _to_json(self, job: Job | None) -> str | None:
@@ -56,10 +56,10 @@ class JobSubscription:
     def __init__(self, poller: JobPoller, job_id: int, job: Job | None) -> None:
         self.poller = poller
         self.resource_id = job_id
-        self.ended = False
+        self.has_ended = False
         self._job = job
-        self._watched = self.new_resource()
-        self._sent: EncodedEvent | None = None
+        self._resource = self.new_resource()
+        self._sent_event: EncodedEvent | None = None
 
     def new_resource(self) -> WatchedJob:
         """The job as it was when the stream began."""
@@ -67,14 +67,18 @@ class JobSubscription:
 
     def attach(self, resource: WatchedJob) -> None:
         """Read from this job, which another subscription may have created."""
-        self._watched = resource
+        self._resource = resource
 
     async def next_events(self) -> Sequence[EncodedEvent]:
         """The job if it has changed since it was sent; `gone` if it does not exist."""
-        if self.ended or (self._watched.event is not None and self._watched.event is self._sent):
+        if self.has_ended or (
+            self._resource.event is not None and self._resource.event is self._sent_event
+        ):
             return ()
-        self.ended, self._sent = self._watched.ended, self._watched.event
-        return [self._sent or EncodedEvent.encode("gone", "{}", None, ID_FIELD, self.resource_id)]
+        self.has_ended, self._sent_event = self._resource.has_ended, self._resource.event
+        return [
+            self._sent_event or EncodedEvent.encode("gone", "{}", None, ID_FIELD, self.resource_id)
+        ]
 
     def mark_sent(self, number: int) -> None:
         """Do nothing: events of jobs have no numbers."""

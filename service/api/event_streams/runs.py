@@ -71,12 +71,14 @@ class RunPoller:
         return [self._encode_event(run_id, event) for event in events_read]
 
     def _encode_event(self, run_id: int, event: EventWithState) -> EncodedEvent:
-        kind, response = (
+        event_type, response = (
             (events.EPOCH, epochs_api.epoch_response(event.state))
             if isinstance(event.state, Epoch)
             else (events.STATUS, runs_api.run_response(self._services, event.state))
         )
-        return EncodedEvent.encode(kind, response.model_dump_json(), event.number, ID_FIELD, run_id)
+        return EncodedEvent.encode(
+            event_type, response.model_dump_json(), event.number, ID_FIELD, run_id
+        )
 
 
 class WatchedRun(WatchedResource):
@@ -134,9 +136,9 @@ class RunSubscription:
     ) -> None:
         self.poller = poller
         self.resource_id = run_id
-        self.ended = False
+        self.has_ended = False
         self._run = run
-        self._watched = self.new_resource()
+        self._resource = self.new_resource()
         self._number = number
         self._sends_gone = sends_gone
         self._progress: EncodedEvent | None = None  # the last one that was sent
@@ -147,27 +149,27 @@ class RunSubscription:
 
     def attach(self, resource: WatchedRun) -> None:
         """Read from this resource, updated to the state in which the stream began."""
-        self._watched = resource
+        self._resource = resource
         if self._run:
             resource.update(RunProgress.from_run(self._run))
 
     async def next_events(self) -> Sequence[EncodedEvent]:
         """Events in order; once they are sent, the progress of a running run."""
-        state = self._watched.state
-        if self.ended:
+        state = self._resource.state
+        if self.has_ended:
             return ()
         if state is None:
-            self.ended = True
-            gone = EncodedEvent.encode("gone", "{}", None, ID_FIELD, self.resource_id)
-            return [gone] if self._sends_gone else ()
+            self.has_ended = True
+            event = EncodedEvent.encode("gone", "{}", None, ID_FIELD, self.resource_id)
+            return [event] if self._sends_gone else ()
         if self._number < state.last_event:
             return await self.poller.events_after(self.resource_id, self._number, state.last_event)
         if state.status in TERMINAL_STATUSES:
-            self.ended = True
+            self.has_ended = True
             return ()
-        if self._watched.progress is None or self._watched.progress is self._progress:
+        if self._resource.progress is None or self._resource.progress is self._progress:
             return ()
-        self._progress = self._watched.progress
+        self._progress = self._resource.progress
         return [self._progress]
 
     def mark_sent(self, number: int) -> None:

@@ -31,7 +31,7 @@ async def stream_events(
         for subscription, context in contexts.items():
             context.enter_context(broker.subscribe(subscription, queue))
             queue.put(subscription)
-        while contexts and not queue.closed:
+        while contexts and not queue.is_closed:
             if not await queue.wait(KEEPALIVE_SECONDS):
                 yield KEEPALIVE
             chunk = bytearray()
@@ -43,7 +43,7 @@ async def stream_events(
                     if len(chunk) >= CHUNK_BYTES:
                         yield bytes(chunk)
                         chunk.clear()
-                if subscription.ended and subscription in contexts:
+                if subscription.has_ended and subscription in contexts:
                     contexts.pop(subscription).close()
             if chunk:
                 yield bytes(chunk)
@@ -53,7 +53,7 @@ async def _pending_events(
     subscription: Subscription, queue: ReadyQueue
 ) -> AsyncIterator[EncodedEvent]:
     """Events of the subscription that can be sent now."""
-    while not queue.closed:
+    while not queue.is_closed:
         try:
             events = await subscription.next_events()
         except CamreelError as error:

@@ -71,7 +71,7 @@ class Subscription(Protocol):
         ...
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether all events were sent and no more will follow."""
         ...
 
@@ -100,7 +100,7 @@ class ReadyQueue:
     """The subscriptions of one stream that may have events to send."""
 
     def __init__(self) -> None:
-        self.closed = False
+        self.is_closed = False
         self._subscriptions: dict[Subscription, None] = {}  # an ordered set
         self._has_items = asyncio.Event()
 
@@ -112,13 +112,13 @@ class ReadyQueue:
     def drain(self) -> list[Subscription]:
         """Remove and return all queued subscriptions."""
         subscriptions, self._subscriptions = list(self._subscriptions), {}
-        if not self.closed:
+        if not self.is_closed:
             self._has_items.clear()
         return subscriptions
 
     def close(self) -> None:
         """Wake the stream so that it ends."""
-        self.closed = True
+        self.is_closed = True
         self._has_items.set()
 
     async def wait(self, timeout_seconds: float) -> bool:

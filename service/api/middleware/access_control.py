@@ -198,10 +198,10 @@ def may_read(credentials: CredentialCache, scope: Scope) -> bool:
     secret = session_cookie(Headers(scope=scope))
     if is_unclaimed or not secret:
         return is_unclaimed
-    kind = CredentialKind.SIGN_IN
+    cookie = CredentialKind.SIGN_IN
     try:
-        principal = credentials.cached_principal(kind, secret)
-        principal = principal or credentials.find_principal(kind, secret)
+        principal = credentials.cached_principal(cookie, secret)
+        principal = principal or credentials.find_principal(cookie, secret)
     except Unauthenticated:
         return False
     return principal.has_scope(READ)

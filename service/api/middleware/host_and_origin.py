@@ -30,9 +30,9 @@ TRUSTED_FETCH_SITES = frozenset({"same-origin", "none"})
 """
 
 
-def allowed_host_names(bind: str, allowed: Iterable[str]) -> frozenset[str]:
+def allowed_host_names(bind: str, extra_names: Iterable[str]) -> frozenset[str]:
     """Host names that are accepted, in lower case; `*.example.org` matches every subdomain."""
-    names = {*LOCAL_NAMES, *allowed}
+    names = {*LOCAL_NAMES, *extra_names}
     with suppress(ValueError):  # not a host name, so binding fails as well
         names.add(host_pattern(bind))
     return frozenset(names) - WILDCARD_ADDRESSES

@@ -89,16 +89,16 @@ def parse_range(fields: list[str], length: int) -> slice | None:
     match = _SINGLE_RANGE.fullmatch(fields[0].strip()) if len(fields) == 1 else None
     if match is None or not any(match.groups()):
         return None
-    first, last = (_position(digits) for digits in match.groups())
-    if first is None:
-        if last == 0:
+    start, end = (_position(digits) for digits in match.groups())
+    if start is None:
+        if end == 0:
             raise RangeNotSatisfiable(length)
-        return slice(max(0, length - (last or 0)), length) if length else None
-    if last is not None and last < first:
+        return slice(max(0, length - (end or 0)), length) if length else None
+    if end is not None and end < start:
         return None
-    if first >= length:
+    if start >= length:
         raise RangeNotSatisfiable(length)
-    return slice(first, length if last is None else min(last + 1, length))
+    return slice(start, length if end is None else min(end + 1, length))
 
 
 def _position(digits: str) -> int | None:

@@ -34,7 +34,7 @@ def list_audit(
     services: Services, limit: PageLimit = 50, cursor: Cursor = None
 ) -> Page[AuditEntryResponse]:
     """Entries are never deleted."""
-    before = decode_cursor(cursor)
+    before_id = decode_cursor(cursor)
     with services.store.read_session() as session:
-        rows = audit.list_newest(session, limit=limit + 1, before_id=before)
+        rows = audit.list_newest(session, limit=limit + 1, before_id=before_id)
     return paginate(rows, limit, AuditEntryResponse.model_validate, lambda entry: entry.id)

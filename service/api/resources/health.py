@@ -37,8 +37,8 @@ async def read_readiness(services: Services) -> HealthResponse:
     """
     reasons = services.readiness.problems()
     check = asyncio.wrap_future(services.readiness.start())
-    done, _ = await asyncio.wait([check], timeout=ANSWER_SECONDS)
-    if reason := (check.result() if done else NO_ANSWER):
+    completed_checks, _ = await asyncio.wait([check], timeout=ANSWER_SECONDS)
+    if reason := (check.result() if completed_checks else NO_ANSWER):
         reasons.append(reason)
     if reasons:
         raise NotReady(" ".join(reasons))

@@ -180,5 +180,5 @@ async def _read_form_file(request: Request) -> bytes:
 
 def _upload_response(upload: Upload) -> UploadResponse:
     _, height, width = DATASETS[upload.image.dataset].image_shape
-    values: dict[str, Any] = {"choices": upload.choices, "width": width, "height": height}
+    values: dict[str, Any] = {"conversion": upload.choices, "width": width, "height": height}
     return UploadResponse(reference=upload.image.reference, dataset=upload.image.dataset, **values)

@@ -145,9 +145,9 @@ def _run_response(run: Run, summary: RunSummary) -> RunResponse:
     )
     error = RunErrorResponse.model_validate(run.error) if run.error else None
     reasons = reasons_not_reproducible(run)
-    computed: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
-    computed |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
-    return RunResponse.model_validate(values | computed)
+    derived_values: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
+    derived_values |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
+    return RunResponse.model_validate(values | derived_values)
 
 
 @router.post(
@@ -206,10 +206,10 @@ def list_runs(
     cursor: Cursor = None,
 ) -> Page[RunResponse]:
     """Newest first."""
-    before = decode_cursor(cursor)
+    before_id = decode_cursor(cursor)
     with services.store.read_session() as session:
         rows = runs.list_newest(
-            session, limit=limit + 1, before_id=before, status=status, tag=tag, search=search
+            session, limit=limit + 1, before_id=before_id, status=status, tag=tag, search=search
         )
     rows_with_summaries = list(zip(rows, services.summaries.get(rows), strict=True))
     return paginate(
