@@ -1,4 +1,4 @@
-"""A real service on a free port with real worker processes, and where MNIST is."""
+"""Fixtures: a real service with worker processes on a free port, and the folder of MNIST."""
 
 import os
 import signal
@@ -18,25 +18,25 @@ CAMREEL = str(Path(sys.executable).parent / "camreel")
 START_TIMEOUT_SECONDS = 60.0
 RUN_TIMEOUT_SECONDS = 300.0
 
-# Few tests a file, that kill, restart and wait: begun last, one would end alone.
+# Files with few, slow tests. Started last, one of them would keep a single core busy at the end.
 LONGEST_FIRST = ("torture", "faults", "page", "cli", "http")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files of the longest tests go first, all others stay as they are."""
+    """Run the folders with the longest tests first; keep the order of the others."""
     tests = Path(__file__).parent
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: places.get(item.path.relative_to(tests).parts[0], len(places)))
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: ranks.get(item.path.relative_to(tests).parts[0], len(ranks)))
 
 
 def mnist_dir() -> Path | None:
-    given = os.environ.get("CAMREEL_DATA_DIR")
-    folder = Path(given) if given else Path(__file__).parents[2] / "shared" / "mnist"
+    data_dir = os.environ.get("CAMREEL_DATA_DIR")
+    folder = Path(data_dir) if data_dir else Path(__file__).parents[2] / "shared" / "mnist"
     return folder.resolve() if (folder / "MNIST" / "raw").is_dir() else None
 
 
 class Service:
-    """A `camreel serve` process, and a client of it."""
+    """A `camreel serve` process and an HTTP client for it."""
 
     def __init__(self, state_dir: Path, environment: dict[str, str] | None = None) -> None:
         self.state_dir = state_dir
@@ -55,7 +55,7 @@ class Service:
         self.connect()
 
     def launch(self) -> None:
-        """The process alone: it does not answer yet."""
+        """Start the process without waiting for the server."""
         self.process = subprocess.Popen(
             [CAMREEL, "serve", "--port", "0"],
             env=self._environment,
@@ -65,7 +65,7 @@ class Service:
         )
 
     def connect(self) -> None:
-        """Wait until it answers."""
+        """Wait for the server and open a client."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert line.startswith("Camreel is running at http://"), line
@@ -80,16 +80,16 @@ class Service:
             self.kill()
 
     def kill(self) -> None:
-        """By SIGKILL, wherever it is: starting, at work, or gone already."""
+        """Send SIGKILL, whether the process is starting, running or already dead."""
         self.process.kill()
         self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
 
     def post_run(self, **spec: Any) -> int:
-        answer = self.http.post("/runs", json=spec)
-        assert answer.status_code == 201, answer.text
-        return int(answer.json()["id"])
+        response = self.http.post("/runs", json=spec)
+        assert response.status_code == 201, response.text
+        return int(response.json()["id"])
 
     def run(self, run_id: int) -> dict[str, Any]:
         return dict(self.http.get(f"/runs/{run_id}").raise_for_status().json())
@@ -97,10 +97,10 @@ class Service:
     def wait(
         self, run_id: int, until: Callable[[dict[str, Any]], bool] | None = None
     ) -> dict[str, Any]:
-        """The run as soon as it has ended, or as `until` says."""
-        ended = until or (lambda run: run["status"] in ("succeeded", "failed", "cancelled"))
+        """Wait until `until` holds for the run, by default until the run has ended."""
+        until = until or (lambda run: run["status"] in ("succeeded", "failed", "cancelled"))
         deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-        while not ended(run := self.run(run_id)):
+        while not until(run := self.run(run_id)):
             assert time.monotonic() < deadline, run
             time.sleep(0.1)
         return run
@@ -108,41 +108,41 @@ class Service:
 
 @pytest.fixture
 def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Makes services of a test's own, and stops them."""
-    made: list[Service] = []
+    """A factory of services for one test; stops them at the end."""
+    services: list[Service] = []
 
     def make(**environment: str) -> Service:
         service = Service(tmp_path, environment)
         service.start()
-        made.append(service)
+        services.append(service)
         return service
 
     yield make
-    for service in made:
+    for service in services:
         if service.process.poll() is None:
             service.stop()
 
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """A new database on the PostgreSQL server that is named, dropped at the end."""
-    named = os.environ.get("CAMREEL_TEST_POSTGRES_URL")
-    if not named:
+    """A new database on the server at CAMREEL_TEST_POSTGRES_URL, dropped at the end."""
+    server_url = os.environ.get("CAMREEL_TEST_POSTGRES_URL")
+    if not server_url:
         pytest.skip("CAMREEL_TEST_POSTGRES_URL is not set")
-    server = create_engine(make_url(named), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    server = create_engine(make_url(server_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
     name = f"camreel_{uuid.uuid4().hex[:12]}"
     with server.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    # The plain scheme, as a person writes it: the driver is ours to choose.
-    plain = make_url(named).set(database=name, drivername="postgresql")
-    yield plain.render_as_string(hide_password=False)
+    # Without a driver in the scheme, as users write it.
+    url = make_url(server_url).set(database=name, drivername="postgresql")
+    yield url.render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service that most tests share; they leave its finished run alone."""
+    """The service that most tests share; they do not change its finished run."""
     shared = Service(tmp_path_factory.mktemp("service"))
     shared.start()
     yield shared
@@ -155,8 +155,8 @@ def http(service: Service) -> httpx.Client:
 
 
 @pytest.fixture(scope="session")
-def finished(service: Service) -> dict[str, Any]:
-    """A finished run of three epochs: on real MNIST where it is, else on the embedded digits."""
+def finished_run(service: Service) -> dict[str, Any]:
+    """A finished run of three epochs on MNIST if available, otherwise on the embedded digits."""
     dataset = {"dataset": "mnist" if mnist_dir() else "digits"}
     run_id = service.post_run(
         **dataset, epochs=3, samples_per_epoch=1500, name="shared", tags=["shared"]

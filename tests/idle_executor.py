@@ -1,10 +1,10 @@
-"""An executor for tests that need runs to wait."""
+"""An executor for tests that need runs to stay queued."""
 
 from service.jobs import Task
 
 
 class IdleExecutor:
-    """An executor that takes jobs, and trains none: what was queued stays so."""
+    """Accepts jobs and never runs them."""
 
     def __init__(self) -> None:
         self.jobs: list[Task] = []

@@ -1,4 +1,4 @@
-"""What /proc tells of a service's processes, and waiting for what is to come."""
+"""Process information from /proc, and waiting for a condition."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 TIMEOUT_SECONDS = 120.0
 FORK_SERVER = b"multiprocessing.forkserver"
-"""In the command line of the process that workers are forked from, and so in theirs."""
+"""Part of the command line of the process that forks workers; workers inherit it."""
 
 
 def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS) -> None:
@@ -17,7 +17,7 @@ def wait_until(condition: Callable[[], object], seconds: float = TIMEOUT_SECONDS
 
 
 def process_state(pid: int) -> str:
-    """One letter, T for stopped; "" for a process that is gone."""
+    """The state letter of /proc/<pid>/stat, T if stopped; "" if the process does not exist."""
     fields = _stat_fields(pid)
     return fields[0].decode() if fields else ""
 
@@ -27,7 +27,7 @@ def is_alive(pid: int) -> bool:
 
 
 def worker_pids(pid: int) -> list[int]:
-    """Worker processes of a service: forked from the one that it keeps for that."""
+    """Living worker processes of a service: the children of its fork servers."""
     forks = [child for server in fork_server_pids(pid) for child in _child_pids(server)]
     return [fork for fork in forks if is_alive(fork)]
 
@@ -37,18 +37,18 @@ def fork_server_pids(pid: int) -> list[int]:
 
 
 def _parent_pid(pid: int) -> int:
-    """0 for a process that is gone."""
+    """0 if the process does not exist."""
     fields = _stat_fields(pid)
     return int(fields[1]) if fields else 0
 
 
 def _child_pids(pid: int) -> list[int]:
     pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
-    return [one for one in pids if _parent_pid(one) == pid]
+    return [child for child in pids if _parent_pid(child) == pid]
 
 
 def _stat_fields(pid: int) -> list[bytes]:
-    """From its state on: the name before may hold blanks."""
+    """Fields of /proc/<pid>/stat from the state on; the name before it may contain spaces."""
     return _read_proc_file(pid, "stat").rpartition(b")")[2].split()
 
 

@@ -1,4 +1,4 @@
-"""A reverse proxy that shows a service below a path, as nginx or jupyter-server-proxy does."""
+"""A reverse proxy that serves a service under a path, like nginx or jupyter-server-proxy."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-encoding
 
 @contextmanager
 def reverse_proxy(service_url: str, prefix: str, *, strip_prefix: bool) -> Iterator[str]:
-    """Its address, prefix included. All that is not below the prefix is 404."""
+    """The proxy's address including the prefix. Any path outside the prefix is a 404."""
     client = httpx.Client(base_url=service_url, trust_env=False, timeout=60)
 
     class Handler(BaseHTTPRequestHandler):

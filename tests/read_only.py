@@ -1,4 +1,4 @@
-"""Files and folders that accept no writes, not even root's."""
+"""Files and folders that are read-only, even for root."""
 
 import os
 import shutil
@@ -13,10 +13,10 @@ import pytest
 
 @contextmanager
 def read_only(*paths: Path) -> Iterator[None]:
-    """Takes the right to write away for the time of a block.
+    """Make paths read-only within a block.
 
-    A user's by their modes; root's, who is not held by modes, by the immutable attribute or, where
-    the file system has none, by a read-only bind mount. Skips the test where none of it works.
+    For a normal user by their modes. Root ignores modes: by the immutable attribute or, if the
+    file system has none, by a read-only bind mount. Skips the test if none of these works.
     """
     with ExitStack() as stack:
         for path in paths:
@@ -35,7 +35,7 @@ def _lock_for_root(path: Path) -> Callable[[], object]:
         return partial(_succeeds, "chattr", "-i", str(path))
     if shutil.which("mount") and _succeeds("mount", "--bind", "-o", "ro", str(path), str(path)):
         return partial(_succeeds, "umount", str(path))
-    pytest.skip("root is kept from writing neither by chattr +i nor by a read-only bind mount here")
+    pytest.skip("neither chattr +i nor a read-only bind mount makes a path read-only for root here")
 
 
 def _succeeds(*command: str) -> bool:

@@ -86,9 +86,11 @@ def demo(
     port: Port = None,
     state_dir: StateDir = None,
     data_dir: DataDir = None,
-    out: Annotated[
+    output: Annotated[
         Path | None,
-        typer.Option(help="Folder for the contact sheets. Default: demo in the state folder."),
+        typer.Option(
+            "--out", help="Folder for the contact sheets. Default: demo in the state folder."
+        ),
     ] = None,
     exit_when_done: Annotated[
         bool, typer.Option("--exit", help="Exit after drawing the contact sheets.")
@@ -102,7 +104,7 @@ def demo(
         epochs=epochs,
         samples=samples,
         dataset=dataset,
-        out=out,
+        output_folder=output,
         use_any_port=port is None,
         exit_when_done=exit_when_done,
     )
@@ -172,13 +174,15 @@ def cancel(run: RunId, state_dir: StateDir = None) -> None:
 @app.command()
 def delete(
     runs: Annotated[list[int], typer.Argument(min=1, help="Ids of the runs.")],
-    yes: Annotated[bool, typer.Option("--yes", help="Skip the confirmation prompt.")] = False,
+    skip_confirmation: Annotated[
+        bool, typer.Option("--yes", help="Skip the confirmation prompt.")
+    ] = False,
     state_dir: StateDir = None,
 ) -> None:
     """Delete runs with their checkpoints and maps. This cannot be undone."""
     from service.cli.runs import delete
 
-    delete(load_settings(state_dir=state_dir), runs, confirmed=yes)
+    delete(load_settings(state_dir=state_dir), runs, confirmed=skip_confirmation)
 
 
 @app.command()
@@ -214,7 +218,7 @@ def cam(
         str | None, typer.Option(help="Name of a colormap. Default: jet; RdBu_r for signed.")
     ] = None,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Width and height in pixels.")] = 224,
-    out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("cam.png"),
+    output: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("cam.png"),
     state_dir: StateDir = None,
     data_dir: DataDir = None,
 ) -> None:
@@ -225,7 +229,7 @@ def cam(
         load_settings(state_dir=state_dir, data_dir=data_dir),
         run,
         epoch,
-        out,
+        output,
         query={
             "method": method,
             "target": target,
@@ -260,7 +264,7 @@ def blanks(
 @app.command()
 def maps(
     run: RunId,
-    out: Annotated[Path, typer.Argument(help="NPZ file to write.")],
+    output: Annotated[Path, typer.Argument(help="NPZ file to write.")],
     epochs: EpochSelector = "0:",
     method: Annotated[
         str, typer.Option(help="Method with an optional target, such as layer-cam/centered.")
@@ -274,14 +278,15 @@ def maps(
     from service.cli.maps import maps
 
     settings = load_settings(state_dir=state_dir, data_dir=data_dir)
-    maps(settings, run, epochs, method, out, layer, images)
+    maps(settings, run, epochs, method, output, layer, images)
 
 
 @app.command()
 def report(
     run: RunId,
-    out: Annotated[
-        Path | None, typer.Option(help="HTML file to write. Default: run-<id>-report.html.")
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", help="HTML file to write. Default: run-<id>-report.html."),
     ] = None,
     epochs: EpochSelector = "0:",
     method: MethodNames = None,
@@ -293,7 +298,7 @@ def report(
     from service.cli.report import report
 
     settings = load_settings(state_dir=state_dir, data_dir=data_dir)
-    report(settings, run, epochs, method or [], language, out)
+    report(settings, run, epochs, method or [], language, output)
 
 
 @app.command()
@@ -326,7 +331,7 @@ def evaluate(
         layer=layer,
         image_count=images,
         seed=seed,
-        out=json,
+        output=json,
     )
 
 
@@ -342,8 +347,8 @@ def paper(
     parallel: Annotated[
         int, typer.Option(min=1, max=64, help="Number of runs to train in parallel.")
     ] = 1,
-    out: Annotated[
-        Path, typer.Option(help="Folder for the database, contact sheets and tables.")
+    output: Annotated[
+        Path, typer.Option("--out", help="Folder for the database, contact sheets and tables.")
     ] = Path("paper"),
     data_dir: DataDir = None,
 ) -> None:
@@ -353,16 +358,16 @@ def paper(
     """
     from service.cli.paper import paper
 
-    settings = load_settings(state_dir=out, data_dir=data_dir, max_parallel_runs=parallel)
-    paper(settings, recipe or [], seed or [0], epochs, out)
+    settings = load_settings(state_dir=output, data_dir=data_dir, max_parallel_runs=parallel)
+    paper(settings, recipe or [], seed or [0], epochs, output)
 
 
 @app.command()
-def openapi(out: Annotated[Path, typer.Argument(help="JSON file to write.")]) -> None:
+def openapi(output: Annotated[Path, typer.Argument(help="JSON file to write.")]) -> None:
     """Write the OpenAPI schema of the API."""
     from service.cli.openapi import write_openapi
 
-    write_openapi(out)
+    write_openapi(output)
 
 
 app.add_typer(maintenance.store)

@@ -8,6 +8,7 @@ from service.flows import access
 from service.settings import Settings
 from service.store import audit, schema, tokens
 from service.store.store import open_store
+from service.store.tokens import Token
 
 
 def create_token(settings: Settings, name: str, scope: str, expires_days: int | None) -> None:
@@ -32,9 +33,9 @@ def list_tokens(settings: Settings) -> None:
         with store.read_session() as session:
             rows = tokens.list_tokens(session)
     table = ValueTable("id", "name", "scope", "state", "created", "last used", "expires")
-    now = datetime.now(UTC)
+    current_time = datetime.now(UTC)
     for token in rows:
-        state = "live" if token.is_valid(now) else "revoked" if token.revoked_at else "expired"
+        state = _state(token, current_time)
         times = (token.created_at, token.last_used_at, token.expires_at)
         table.add_values(str(token.id), token.name, token.scope, state, *map(_format, times))
     print_table(table)
@@ -76,6 +77,12 @@ def actor() -> str:
         return f"command line ({getpass.getuser()})"
     except (KeyError, OSError):  # the user of a container may have no name
         return "command line"
+
+
+def _state(token: Token, time: datetime) -> str:
+    if token.is_valid(time):
+        return "live"
+    return "revoked" if token.revoked_at else "expired"
 
 
 def _format(time: datetime | None) -> str:

@@ -35,7 +35,7 @@ def demo(
     epochs: int,
     samples: int | None,
     dataset: str,
-    out: Path | None,
+    output_folder: Path | None,
     use_any_port: bool,
     exit_when_done: bool,
 ) -> None:
@@ -45,8 +45,8 @@ def demo(
     # Fail before training, not after.
     check_folder(settings.state_dir, "CAMREEL_STATE_DIR")
     check_folder(settings.resolved_data_dir, "CAMREEL_DATA_DIR")
-    if out is not None:
-        make_folder(out, "--out")
+    if output_folder is not None:
+        make_folder(output_folder, "--out")
     resolved_dataset = _resolve_dataset(console, dataset, settings)
     train_size = DATASETS[resolved_dataset].train_size
     is_fallback = dataset == "auto" and resolved_dataset == "digits"
@@ -75,7 +75,7 @@ def demo(
             f"Run {run_id}: the paper's network on {title}, {epochs} epochs", console=console
         )
         _follow(api, run_id, console)
-        folder = out or settings.state_dir / "demo"
+        folder = output_folder or settings.state_dir / "demo"
         for path in _write_sheets(api, run_id, resolved_dataset, folder):
             print_line(f"Sheet: {path}", console=console)
         heatmap = f"{address}/runs/{run_id}/epochs/{epochs}/cam?method=proposed"
@@ -113,10 +113,10 @@ def _open_listener(settings: Settings, *, use_any_port: bool) -> Listener:
 
 def _follow(api: httpx.Client, run_id: int, console: Console) -> None:
     """Show the run's progress. Raises CamreelError unless it succeeds."""
-    last = follow(console, lambda: _snapshot(api, run_id))
-    if last.status != "succeeded":
+    snapshot = follow(console, lambda: _snapshot(api, run_id))
+    if snapshot.status != "succeeded":
         error = _json(api.get(f"/runs/{run_id}"))["error"] or {"detail": ""}
-        raise CamreelError(f"Run {run_id} {last.status}: {error['detail']}")
+        raise CamreelError(f"Run {run_id} {snapshot.status}: {error['detail']}")
 
 
 @contextmanager
@@ -155,13 +155,13 @@ def _resolve_dataset(console: Console, dataset: str, settings: Settings) -> str:
 
 def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
     run = _json(api.get(f"/runs/{run_id}"))
-    done = run["epochs_done"]
-    epoch = _json(api.get(f"/runs/{run_id}/epochs/{done}")) if done >= 0 else {}
-    blanks = _json(api.get(f"/runs/{run_id}/blanks"))["methods"] if done >= 1 else {}
+    epochs_done = run["epochs_done"]
+    epoch = _json(api.get(f"/runs/{run_id}/epochs/{epochs_done}")) if epochs_done >= 0 else {}
+    blanks = _json(api.get(f"/runs/{run_id}/blanks"))["methods"] if epochs_done >= 1 else {}
     progress = run["progress"]
     return Snapshot(
         status=run["status"],
-        epochs_done=done,
+        epochs_done=epochs_done,
         epochs_total=run["epochs_total"],
         epoch_fraction=progress["images_seen"] / progress["images_total"],
         train_loss=epoch.get("train_loss"),

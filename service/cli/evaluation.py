@@ -27,11 +27,11 @@ def evaluate(
     layer: str | None,
     image_count: int | None,
     seed: int,
-    out: Path | None,
+    output: Path | None,
 ) -> None:
-    """Print the scores as a table; write them to `out` as JSON, as the API returns them."""
-    if out is not None:
-        check_output(out)
+    """Print the scores as a table; write them to `output` as JSON, as the API returns them."""
+    if output is not None:
+        check_output(output)
     results = (
         evaluation(
             open_services(settings).pipeline,
@@ -47,8 +47,8 @@ def evaluate(
         .value
     )
     print_table(_table(results))
-    if out is not None:
-        write_file(out, f"{json.dumps(_document(results), indent=1)}\n".encode())
+    if output is not None:
+        write_file(output, f"{json.dumps(_document(results), indent=1)}\n".encode())
 
 
 def _table(results: Evaluation) -> ValueTable:

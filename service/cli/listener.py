@@ -32,7 +32,7 @@ class Listener(socket.socket):
 
     max_connections = 0
     _connections = 0
-    _refused = 0
+    _refused_count = 0
     _logged_at = -LOG_EVERY_SECONDS
     _spare: int | None = None
 
@@ -88,23 +88,23 @@ class Listener(socket.socket):
 
     def log_refused(self, reason: str) -> None:
         """Count a refused connection; log the count at most every ten seconds."""
-        self._refused += 1
-        now = time.monotonic()
-        if now - self._logged_at >= LOG_EVERY_SECONDS:
-            log.warning("connections refused", refused=self._refused, reason=reason)
-            self._refused, self._logged_at = 0, now
+        self._refused_count += 1
+        time_now = time.monotonic()
+        if time_now - self._logged_at >= LOG_EVERY_SECONDS:
+            log.warning("connections refused", refused=self._refused_count, reason=reason)
+            self._refused_count, self._logged_at = 0, time_now
 
 
 def listen(host: str, port: int, max_connections: int) -> Listener:
     """A listening socket. Raises InvalidValue if the port is taken or the address is not local."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise InvalidValue("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
     # asyncio sets it only on sockets with a protocol; without it, bodies are delayed by 40 ms.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener = Listener(family, listening.type, fileno=listening.detach())
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener = Listener(family, sock.type, fileno=sock.detach())
     listener.max_connections = max_connections
     listener.reserve()
     return listener

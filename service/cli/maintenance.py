@@ -80,7 +80,7 @@ def doctor(
 
 @store.command()
 def backup(
-    out: Annotated[
+    output: Annotated[
         Path, typer.Argument(help="File to write; a folder if checkpoints are stored as files.")
     ],
     state_dir: StateDir = None,
@@ -88,7 +88,7 @@ def backup(
     """Back up the store and verify the copy. A service may be running."""
     from service.cli.storage import backup
 
-    backup(load_settings(state_dir=state_dir), out)
+    backup(load_settings(state_dir=state_dir), output)
 
 
 @store.command()
@@ -102,13 +102,13 @@ def compact(state_dir: StateDir = None) -> None:
 @store.command("export")
 def export_run(
     run: RunId,
-    out: Annotated[Path, typer.Argument(help="File to write.")],
+    output: Annotated[Path, typer.Argument(help="File to write.")],
     state_dir: StateDir = None,
 ) -> None:
     """Export a run that has ended to one file with checksums."""
     from service.cli.storage import export_to_file
 
-    export_to_file(load_settings(state_dir=state_dir), run, out)
+    export_to_file(load_settings(state_dir=state_dir), run, output)
 
 
 @store.command("import")

@@ -23,7 +23,7 @@ def cam(
     settings: Settings,
     run: int,
     epoch: int,
-    out: Path,
+    output: Path,
     *,
     query: Mapping[str, Any],
     parameters: Sequence[str],
@@ -32,15 +32,15 @@ def cam(
     """Write one map as PNG. `parameters` are the method's own, such as `samples=16`."""
     parsed_rendering = _rendering(**rendering)
     parsed_parameters = dict(text.partition("=")[::2] for text in parameters)
-    check_output(out)
+    check_output(output)
     services = open_services(settings)
     map_query = MapQuery(run, parameters=parsed_parameters, **query)
     picture = services.pictures.cam(map_query, epoch, parsed_rendering).compute().value
     services.pipeline.close()
-    write_file(out, picture.content)
+    write_file(output, picture.content)
     peak = picture.peak
     peak_text = f"peak {peak:.3g}, " if peak is not None and math.isfinite(peak) else ""
-    print_line(f"{out}: {peak_text}blank: {picture.blank_cause}")
+    print_line(f"{output}: {peak_text}blank: {picture.blank_cause}")
 
 
 def maps(
@@ -48,16 +48,16 @@ def maps(
     run: int,
     epochs: str,
     method: str,
-    out: Path,
+    output: Path,
     layer: str | None,
     image_count: int | None,
 ) -> None:
     """Export maps as NPZ."""
     pipeline = open_services(settings).pipeline
     map_count = export_maps(
-        pipeline, run, epochs, method, out, layer=layer, image_count=image_count
+        pipeline, run, epochs, method, output, layer=layer, image_count=image_count
     )
-    print_line(f"{out}: {map_count:,} maps")
+    print_line(f"{output}: {map_count:,} maps")
 
 
 def blanks(

@@ -47,9 +47,9 @@ def load_settings(**options: Any) -> Any:
     try:
         return Settings(**{key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "_".join(str(part) for part in first["loc"]).upper()
-        sys.exit(f"camreel: CAMREEL_{name}: {sanitize_line(first['msg'])}")
+        details = error.errors()[0]
+        name = "_".join(map(str, details["loc"])).upper()
+        sys.exit(f"camreel: CAMREEL_{name}: {sanitize_line(details['msg'])}")
     except UnicodeDecodeError:
         sys.exit("camreel: .env: is not UTF-8 text")
     except OSError as error:

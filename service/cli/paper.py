@@ -43,10 +43,12 @@ PAPER_COUNTS_NOTE = (
 )
 
 
-def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int, out: Path) -> None:
+def paper(
+    settings: Settings, recipes: list[str], seeds: list[int], epochs: int, output_folder: Path
+) -> None:
     """Train the runs that the folder's database does not have, then write pictures and tables."""
     console = new_console()
-    make_private_folder(out, "--out")
+    make_private_folder(output_folder, "--out")
     for recipe in recipes:
         if recipe not in RECIPES:
             raise UnknownName("recipe", recipe, RECIPES)
@@ -60,13 +62,13 @@ def paper(settings: Settings, recipes: list[str], seeds: list[int], epochs: int,
         services.executor.close()
     blocks: list[BlankBlock] = []
     for (recipe, seed), run_id in zip(experiments, ids, strict=True):
-        folder = out / f"{recipe}-seed{seed}"
-        make_folder(folder, "--out")
-        write_pictures(services, run_id, folder)
+        pictures_folder = output_folder / f"{recipe}-seed{seed}"
+        make_folder(pictures_folder, "--out")
+        write_pictures(services, run_id, pictures_folder)
         blocks += blank_blocks(services.pipeline, run_id, recipe, seed)
-        print_line(f"{recipe}, seed {seed}: {folder}", console=console)
-    write_table(blocks, out)
-    print_line(f"Table: {out / 'blanks.md'}", console=console)
+        print_line(f"{recipe}, seed {seed}: {pictures_folder}", console=console)
+    write_table(blocks, output_folder)
+    print_line(f"Table: {output_folder / 'blanks.md'}", console=console)
 
 
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
@@ -93,8 +95,8 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
         return
     proposed = MapQuery(run_id, "proposed", cell.image)
     image = services.pipeline.resolver.resolve_map(proposed, cell.epoch).series.image
-    drawn = image_rgb(from_png(image.png), FIGURE_PIXELS)
-    panels = [Panel(encode_png(drawn), f"{cell.image}, epoch {cell.epoch}")]
+    picture = image_rgb(from_png(image.png), FIGURE_PIXELS)
+    panels = [Panel(encode_png(picture), f"{cell.image}, epoch {cell.epoch}")]
     for method in METHODS:
         query, rendering = MapQuery(run_id, method, cell.image), Rendering(size=FIGURE_PIXELS)
         heatmap = pictures.cam(query, cell.epoch, rendering).compute().value
@@ -102,18 +104,18 @@ def write_pictures(services: ServiceSet, run_id: int, folder: Path) -> None:
     write_file(folder / "figure4.png", render_side_by_side(panels))
 
 
-def write_table(blocks: list[BlankBlock], out: Path) -> None:
+def write_table(blocks: list[BlankBlock], folder: Path) -> None:
     """Write the blank counts as Markdown, JSON and PNG."""
     headers = ["recipe", "epochs", "threshold"]
     for method in METHODS:
         headers += [f"{method}: blank", " / ".join(CAUSES)]
     rows = [row for block in blocks for row in _rows(block)]
     lines = [_markdown(headers), _markdown(["---"] * len(headers)), *map(_markdown, rows)]
-    write_file(out / "blanks.md", "\n".join([*lines, "", PAPER_COUNTS_NOTE, ""]).encode())
+    write_file(folder / "blanks.md", "\n".join([*lines, "", PAPER_COUNTS_NOTE, ""]).encode())
     text = json.dumps([asdict(block) for block in blocks], indent=1)
-    write_file(out / "blanks.json", f"{text}\n".encode())
+    write_file(folder / "blanks.json", f"{text}\n".encode())
     title = "Blank maps by threshold (on the peak of equation 2) and cause"
-    write_file(out / "blanks.png", render_table(title, headers, rows))
+    write_file(folder / "blanks.png", render_table(title, headers, rows))
 
 
 def _rows(block: BlankBlock) -> list[list[str]]:

@@ -54,8 +54,8 @@ class Snapshot:
 
 def follow(console: Console, snapshot: Callable[[], Snapshot]) -> Snapshot:
     """Show a run's progress until it ends; its last snapshot."""
-    (last,) = follow_all(console, {"": snapshot}).values()
-    return last
+    (last_snapshot,) = follow_all(console, {"": snapshot}).values()
+    return last_snapshot
 
 
 def follow_all(

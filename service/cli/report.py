@@ -19,11 +19,11 @@ def report(
     epochs: str,
     methods: Sequence[str],
     language: str,
-    out: Path | None,
+    output: Path | None,
 ) -> None:
     """Write the report; by default to `run-<id>-report.html`."""
     query = ReportQuery(run, methods or PAPER_METHODS, epochs, _parse_language(language))
-    path = out or Path(f"run-{run}-report.html")
+    path = output or Path(f"run-{run}-report.html")
     check_output(path)
     content = run_report(open_services(settings).pictures, query).compute().value
     write_file(path, content)

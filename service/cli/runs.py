@@ -25,15 +25,15 @@ def list_runs(
     with open_store(settings.database, settings.blobs) as store:
         schema.ensure(store)
         with store.read_session() as session:
-            newest = runs.list_newest(session, limit=limit, status=status, tag=tag)
-            by_run = summaries.sample_accuracies(session, [run.id for run in newest], 2)
+            listed_runs = runs.list_newest(session, limit=limit, status=status, tag=tag)
+            by_run = summaries.sample_accuracies(session, [run.id for run in listed_runs], 2)
     accuracies = {run_id: values[-1] if values else None for run_id, values in by_run.items()}
     if as_json:
-        documents = [_document(run, accuracies[run.id]) for run in newest]
+        documents = [_document(run, accuracies[run.id]) for run in listed_runs]
         print(json.dumps(documents, ensure_ascii=False))  # noqa: T201
         return
     table = ValueTable("id", "name", "status", "epochs", "test accuracy", "created")
-    for run in newest:
+    for run in listed_runs:
         accuracy = accuracies[run.id]
         table.add_values(
             str(run.id),

@@ -78,11 +78,11 @@ def serve(settings: Settings) -> None:
 def serve_in_thread(settings: Settings, listener: Listener) -> Iterator[str]:
     """Serve in a thread within a block; yields the base URL once the server is ready."""
     _prepare_database(settings)
-    ready = threading.Event()
-    server = _new_server(settings, listener, ready.set)
+    is_ready = threading.Event()
+    server = _new_server(settings, listener, is_ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
-    while not ready.wait(0.05):
+    while not is_ready.wait(0.05):
         if not thread.is_alive():
             raise CamreelError("The service did not start.")
     try:

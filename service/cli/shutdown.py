@@ -57,17 +57,17 @@ class ShutdownWatchdog:
 
     def _watch(self) -> None:
         number = self._next_signal()
-        started = time.monotonic()
-        while (remaining := started + SHUTDOWN_SECONDS - time.monotonic()) > 0:
-            self._receiver.settimeout(remaining)
+        start_time = time.monotonic()
+        while (remaining_seconds := start_time + SHUTDOWN_SECONDS - time.monotonic()) > 0:
+            self._receiver.settimeout(remaining_seconds)
             try:
                 if self._next_signal() == CANCEL:
                     return
             except TimeoutError:
                 break
-            if time.monotonic() - started > REPEAT_SECONDS:
+            if time.monotonic() - start_time > REPEAT_SECONDS:
                 break
-        log.warning("shutdown forced", seconds=round(time.monotonic() - started, 1))
+        log.warning("shutdown forced", seconds=round(time.monotonic() - start_time, 1))
         abort_thread = threading.Thread(target=self._abort, daemon=True)
         abort_thread.start()
         abort_thread.join(ABORT_SECONDS)

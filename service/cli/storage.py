@@ -16,31 +16,31 @@ from service.store.storage_quota import StorageLimits
 from service.store.store import Store
 
 
-def export_to_file(settings: Settings, run: int, out: Path) -> None:
+def export_to_file(settings: Settings, run: int, output: Path) -> None:
     """Export a run."""
-    store = _open(settings)
-    size = export_run(store, run, out)
-    print_line(f"{out}: run {run}, {size:,} bytes")
+    store = _open_store(settings)
+    size = export_run(store, run, output)
+    print_line(f"{output}: run {run}, {size:,} bytes")
 
 
 def import_from_file(settings: Settings, file: Path) -> None:
     """Import a run under a new id."""
-    run = import_run(_open(settings), file)
+    run = import_run(_open_store(settings), file)
     assert run.origin is not None  # noqa: S101  set by the import
     print_line(f"Imported run {run.origin['run_id']} of {file} as run {run.id}")
 
 
-def backup(settings: Settings, out: Path) -> None:
+def backup(settings: Settings, output: Path) -> None:
     """Copy the store and verify the copy."""
-    store = _open(settings)
-    back_up(store, out)
-    kind = "a folder: database and blobs" if store.blobs.is_external else "a database"
-    print_line(f"{out}: {kind}, verified")
+    store = _open_store(settings)
+    back_up(store, output)
+    description = "a folder: database and blobs" if store.blobs.is_external else "a database"
+    print_line(f"{output}: {description}, verified")
 
 
 def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
     """Print one line for each finding, or all as JSON; the exit status."""
-    examined = examine(_open_unchecked(settings), repair=repair)
+    examination = examine(_open_store_unchecked(settings), repair=repair)
     findings = [
         {
             "check": result.check,
@@ -50,16 +50,16 @@ def doctor(settings: Settings, *, repair: bool, as_json: bool) -> int:
             "finding": result.finding.message,
             "repaired": result.repaired,
         }
-        for result in examined.findings
+        for result in examination.findings
     ]
     if as_json:
-        print(json.dumps({"status": examined.status, "findings": findings}))  # noqa: T201
-        return examined.status
+        print(json.dumps({"status": examination.status, "findings": findings}))  # noqa: T201
+        return examination.status
     for finding in findings:
         print_line(_finding_line(finding))
     if not findings:
         print_line("No problems found.")
-    return examined.status
+    return examination.status
 
 
 def _finding_line(finding: Mapping[str, object]) -> str:
@@ -72,19 +72,19 @@ def _finding_line(finding: Mapping[str, object]) -> str:
 
 def compact(settings: Settings) -> None:
     """Remove the remains of deleted runs and return all free space to the file system."""
-    store = _open(settings)
+    store = _open_store(settings)
     DeletedRunCleaner(store).free_space()
     disk_space.compact(store.engine)
     print_line("The database is compact. From now on, deleting runs returns their space.")
 
 
-def _open(settings: Settings) -> Store:
+def _open_store(settings: Settings) -> Store:
     """The store, whose schema is created if it is empty. Raises SchemaMismatch."""
-    store = _open_unchecked(settings)
+    store = _open_store_unchecked(settings)
     schema.ensure(store)
     return store
 
 
-def _open_unchecked(settings: Settings) -> Store:
+def _open_store_unchecked(settings: Settings) -> Store:
     limits = StorageLimits(settings.quota_bytes, settings.min_free_bytes)
     return Store.open(settings.database, settings.blobs, limits)

@@ -71,14 +71,14 @@ def read_snapshot(pipeline: MapPipeline, run_id: int) -> Snapshot:
     """The current progress of a run."""
     with pipeline.store.read_session() as session:
         run = runs.get(session, run_id)
-        done = run.epochs_done
-        metrics = epochs.get(session, run_id, done).metrics if done >= 0 else None
+        epochs_done = run.epochs_done
+        metrics = epochs.get(session, run_id, epochs_done).metrics if epochs_done >= 0 else None
     counts = {}
-    if done >= 1:
+    if epochs_done >= 1:
         counts = blanks(pipeline, run_id, "1:", DEFAULT_EPSILON).compute().value.methods
     return Snapshot(
         status=run.status,
-        epochs_done=done,
+        epochs_done=epochs_done,
         epochs_total=run.epochs_total,
         epoch_fraction=run.images_seen / run.spec["samples_per_epoch"],
         train_loss=metrics.train_loss if metrics else None,

@@ -27,18 +27,20 @@ def value_axis(values: Iterable[float]) -> Axis:
     """An axis that includes 0 and all finite values and ends at round numbers."""
     low, high = _finite_range([0.0, *values])
     step = _round_step((high - low) / MAX_INTERVALS)
-    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    ticks = tuple(i * step for i in range(first, last + 1))
+    first_step, last_step = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    ticks = tuple(i * step for i in range(first_step, last_step + 1))
     return Axis(ticks[0], ticks[-1], ticks)
 
 
 def epoch_axis(epochs: Iterable[int]) -> Axis:
     """An axis from the first to the last epoch; a single epoch is centered."""
     numbers = list(epochs) or [0]
-    first, last = min(numbers), max(numbers)
-    step = int(max(1, _round_step((last - first) / MAX_INTERVALS))) if last > first else 1
-    ticks = tuple(float(i * step) for i in range(math.ceil(first / step), last // step + 1))
-    return Axis(first, last, ticks) if last > first else Axis(first - 0.5, first + 0.5, ticks)
+    low, high = min(numbers), max(numbers)
+    if low == high:
+        return Axis(low - 0.5, low + 0.5, (float(low),))
+    step = int(max(1, _round_step((high - low) / MAX_INTERVALS)))
+    ticks = tuple(float(i * step) for i in range(math.ceil(low / step), high // step + 1))
+    return Axis(low, high, ticks)
 
 
 def _finite_range(values: Iterable[float]) -> tuple[float, float]:

@@ -110,13 +110,13 @@ class Chart:
         ]
         if not points:
             return texts.curve_empty.format(label=curve.label)
-        (first_epoch, first), (last_epoch, last) = points[0], points[-1]
+        (first_epoch, first_value), (last_epoch, last_value) = points[0], points[-1]
         values = [value for _, value in points]
         return texts.curve_description.format(
             label=curve.label,
-            first=self.format_value(first),
+            first=self.format_value(first_value),
             first_epoch=first_epoch,
-            last=self.format_value(last),
+            last=self.format_value(last_value),
             last_epoch=last_epoch,
             low=self.format_value(min(values)),
             high=self.format_value(max(values)),

@@ -95,5 +95,5 @@ class Report:
     @property
     def table_epochs(self) -> list[EpochFacts]:
         """The sampled epochs with their measures."""
-        sampled = set(self.sampled_epochs)
-        return [epoch for epoch in self.epochs if epoch.epoch in sampled]
+        sampled_epochs = set(self.sampled_epochs)
+        return [epoch for epoch in self.epochs if epoch.epoch in sampled_epochs]

@@ -67,19 +67,19 @@ def run_report(pictures: MapPictures, query: ReportQuery) -> Deferred[bytes]:
         run_epochs = epochs.list_epochs(session, query.run_id)
     selection = _select_epochs(run_epochs, query)
     plan = _plan(pictures, query, run, selection)
-    return Deferred(_identity(plan, query), lambda: _make(pictures, query, plan))
+    return Deferred(_identity(plan, query), lambda: _compute_report(pictures, query, plan))
 
 
-def _make(pictures: MapPictures, query: ReportQuery, plan: _ReportPlan) -> Result[bytes]:
+def _compute_report(pictures: MapPictures, query: ReportQuery, plan: _ReportPlan) -> Result[bytes]:
     """The report, planned again without the epochs that turn out to be damaged."""
     sheets = [sheet.compute() for sheet in plan.sheets]
     table = _blank_table(pictures, plan) if sheets else None
-    damaged = {number for sheet in sheets for number in sheet.quarantined_epochs}
+    damaged_epochs = {number for sheet in sheets for number in sheet.quarantined_epochs}
     if table is not None:
-        damaged |= set(table.quarantined_epochs)
-    usable = plan.selection.without(dict.fromkeys(damaged, "damaged"))
-    if usable.numbers != plan.selection.numbers:
-        return _make(pictures, query, _plan(pictures, query, plan.run, usable))
+        damaged_epochs |= set(table.quarantined_epochs)
+    usable_selection = plan.selection.without(dict.fromkeys(damaged_epochs, "damaged"))
+    if usable_selection.numbers != plan.selection.numbers:
+        return _compute_report(pictures, query, _plan(pictures, query, plan.run, usable_selection))
     maps = _method_maps(plan, sheets, table.value) if table else []
     content = render_report(_report(plan, query, maps), query.language)
     return Result(_identity(plan, query), content, plan.selection.quarantined)
@@ -88,10 +88,10 @@ def _make(pictures: MapPictures, query: ReportQuery, plan: _ReportPlan) -> Resul
 def sample(items: Sequence[Item], limit: int) -> tuple[list[Item], int]:
     """At most `limit` (>= 2) evenly spaced items, always with the last, and their step."""
     step = max(1, -(-(len(items) - 1) // (limit - 1)))
-    sampled = list(items[::step])
+    sampled_items = list(items[::step])
     if items and (len(items) - 1) % step:
-        sampled.append(items[-1])
-    return sampled, step
+        sampled_items.append(items[-1])
+    return sampled_items, step
 
 
 def _plan(
@@ -103,19 +103,19 @@ def _plan(
     series = pictures.pipeline.resolver.resolve_probes(queries)
     row_count = len(series[0])
     columns = min(COLUMNS, MAX_CELLS // row_count) if row_count else COLUMNS
-    sampled, step = sample(selection.numbers, columns)
+    sampled_epochs, step = sample(selection.numbers, columns)
     return _ReportPlan(
         run=run,
         spec=RunSpec.model_validate(run.spec),
         selection=selection,
-        sampled_epochs=sampled,
+        sampled_epochs=sampled_epochs,
         sampling_step=step,
         methods=[
             _method_facts(method, method_series)
             for method, method_series in zip(methods.values(), series, strict=True)
         ],
         row_count=row_count,
-        sheets=_sheets(pictures, queries, sampled, row_count),
+        sheets=_sheets(pictures, queries, sampled_epochs, row_count),
     )
 
 

@@ -53,10 +53,10 @@ def call(arguments: list[str]) -> object:
 
 
 names = set(command_names(typer.main.get_command(app)))
-called = {name for name in names for line in CALLS if f"{line} ".startswith(f"{name} ")}
-assert names - called == SERVER_COMMANDS, names - called
+called_names = {name for name in names for line in CALLS if f"{line} ".startswith(f"{name} ")}
+assert names - called_names == SERVER_COMMANDS, names - called_names
 for line in CALLS:
     code = call(line.split())
     assert not code or line.split()[0] in MAY_FAIL, (line, code)
-    imported = {"fastapi", "starlette", "uvicorn"} & set(sys.modules)
-    assert not imported, f"camreel {line} imports {imported}"
+    forbidden_modules = {"fastapi", "starlette", "uvicorn"} & set(sys.modules)
+    assert not forbidden_modules, f"camreel {line} imports {forbidden_modules}"

@@ -1,4 +1,4 @@
-"""The command line: the same flows, with and without HTTP."""
+"""Commands with and without a service."""
 
 import json
 import os
@@ -33,28 +33,30 @@ def camreel(folder: Path, *arguments: str, **environment: str) -> subprocess.Com
     )
 
 
-def test_demo_without_data_or_network_says_so_and_draws_the_embedded_digits(
+def test_demo_without_mnist_warns_and_uses_digits(
     tmp_path: Path,
 ) -> None:
-    done = camreel(tmp_path, "demo", "--epochs", "2", "--samples", "2000", "--exit", **NO_NETWORK)
-    assert done.returncode == 0, done.stderr
-    assert "It has 1,500 training images" in done.stdout
-    (said,) = [line for line in done.stdout.splitlines() if "UCI digits instead" in line]
-    assert "MNIST" in said
-    assert "blank: conventional" in done.stdout
-    address = re.search(r"Camreel is running at (http://\S+)", done.stdout)
+    process = camreel(
+        tmp_path, "demo", "--epochs", "2", "--samples", "2000", "--exit", **NO_NETWORK
+    )
+    assert process.returncode == 0, process.stderr
+    assert "It has 1,500 training images" in process.stdout
+    (warning,) = [line for line in process.stdout.splitlines() if "UCI digits instead" in line]
+    assert "MNIST" in warning
+    assert "blank: conventional" in process.stdout
+    address = re.search(r"Camreel is running at (http://\S+)", process.stdout)
     assert address is not None
-    assert f"{address[1]}/runs/1/epochs/2/cam?method=proposed" in done.stdout
+    assert f"{address[1]}/runs/1/epochs/2/cam?method=proposed" in process.stdout
     sheets = sorted((tmp_path / "camreel-data" / "demo").glob("*.png"))
     assert [sheet.name for sheet in sheets] == [
         "run-1-digits-conventional.png",
         "run-1-digits-proposed.png",
     ]
     for sheet in sheets:
-        assert str(sheet.relative_to(tmp_path)) in done.stdout
+        assert str(sheet.relative_to(tmp_path)) in process.stdout
         with Image.open(sheet) as page:
             assert page.height > 10 * 50
-            # Heat: some pixels are far from grey.
+            # The map is drawn in color: some pixels are far from gray.
             red, _, blue = page.convert("RGB").resize((200, 200)).split()
             assert any(abs(r - b) > 60 for r, b in zip(red.tobytes(), blue.tobytes(), strict=True))
     with sqlite3.connect(tmp_path / "camreel-data" / "camreel.db") as database:
@@ -64,33 +66,33 @@ def test_demo_without_data_or_network_says_so_and_draws_the_embedded_digits(
 
 
 @pytest.mark.skipif(mnist_dir() is None, reason="MNIST is not in the data directory")
-def test_demo_with_mnist_takes_it_and_a_given_port(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    done = camreel(
+def test_demo_with_mnist_uses_it_and_the_requested_port(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port = sock.getsockname()[1]
+    process = camreel(
         tmp_path, "demo", "--epochs", "1", "--samples", "300", "--port", str(port), "--exit",
         CAMREEL_DATA_DIR=str(mnist_dir()),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert f"http://127.0.0.1:{port}" in done.stdout
-    assert "on MNIST" in done.stdout
-    assert "instead" not in done.stdout
+    assert process.returncode == 0, process.stderr
+    assert f"http://127.0.0.1:{port}" in process.stdout
+    assert "on MNIST" in process.stdout
+    assert "instead" not in process.stdout
 
 
-def test_demo_lets_itself_in_where_tokens_are_asked_for(tmp_path: Path) -> None:
+def test_demo_creates_and_revokes_its_own_token(tmp_path: Path) -> None:
     assert camreel(tmp_path, "token", "create", "mine").returncode == 0
-    done = camreel(
+    process = camreel(
         tmp_path, "demo", "--epochs", "1", "--samples", "60", "--dataset", "digits", "--exit"
     )
-    assert done.returncode == 0, done.stderr
-    assert "Heatmap: http" in done.stdout
-    listed = camreel(tmp_path, "token", "list").stdout.splitlines()
-    states = {name: line for line in listed for name in ("mine", "demo") if name in line}
+    assert process.returncode == 0, process.stderr
+    assert "Heatmap: http" in process.stdout
+    lines = camreel(tmp_path, "token", "list").stdout.splitlines()
+    states = {name: line for line in lines for name in ("mine", "demo") if name in line}
     assert "live" in states["mine"]
     assert "revoked" in states["demo"]
 
 
-def test_demo_stays_up_until_it_is_interrupted(tmp_path: Path) -> None:
+def test_demo_serves_until_interrupted(tmp_path: Path) -> None:
     with subprocess.Popen(
         [CAMREEL, "demo", "--epochs", "1", "--samples", "200", "--dataset", "digits"],
         cwd=tmp_path,
@@ -106,35 +108,35 @@ def test_demo_stays_up_until_it_is_interrupted(tmp_path: Path) -> None:
                     break
             address = re.search(r"http://\S+", lines[0])
             assert address is not None
-            # A proxy of the environment knows nothing of this machine's own services.
+            # trust_env=False: a proxy does not know this machine's services.
             picture = f"{address[0]}/runs/1/epochs/1/cam?method=proposed"
-            answer = httpx.get(picture, timeout=30, trust_env=False)
-            assert answer.headers["content-type"] == "image/png"
+            response = httpx.get(picture, timeout=30, trust_env=False)
+            assert response.headers["content-type"] == "image/png"
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 0
         finally:
             process.kill()
 
 
-def test_train_look_and_count_without_a_service(tmp_path: Path) -> None:
+def test_train_cam_and_blanks_without_a_service(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text('{"dataset": "digits", "samples_per_epoch": 300}')
-    trained = camreel(
+    training = camreel(
         tmp_path, "train", "spec.json", "--set", "epochs=2", "--set", "optimizer.name=sgd",
         "--set", "architecture.kernel_size=5",
     )  # fmt: skip
-    assert trained.returncode == 0, trained.stderr
-    assert "Run 1 succeeded with 2 epochs" in trained.stdout
-    looked = camreel(tmp_path, "cam", "1", "2", "--style", "heatmap", "--size", "64")
-    assert looked.returncode == 0, looked.stderr
+    assert training.returncode == 0, training.stderr
+    assert "Run 1 succeeded with 2 epochs" in training.stdout
+    drawing = camreel(tmp_path, "cam", "1", "2", "--style", "heatmap", "--size", "64")
+    assert drawing.returncode == 0, drawing.stderr
     with Image.open(tmp_path / "cam.png") as picture:
         assert picture.size == (64, 64)
-    counted = camreel(tmp_path, "blanks", "1", "--epsilon", "1")
-    assert counted.returncode == 0
-    assert re.search(r"proposed\W+20\W+20", counted.stdout)
+    counting = camreel(tmp_path, "blanks", "1", "--epsilon", "1")
+    assert counting.returncode == 0
+    assert re.search(r"proposed\W+20\W+20", counting.stdout)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["cam", "7", "0"], "There is no run 7"),
         (["blanks", "7"], "There is no run 7"),
@@ -147,24 +149,24 @@ def test_train_look_and_count_without_a_service(tmp_path: Path) -> None:
         (["serve", "--host", "203.0.113.1"], "run: camreel token create NAME --scope admin"),
     ],
 )
-def test_mistakes_are_one_line_and_no_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+def test_error_is_one_line_without_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    assert words in refusal(tmp_path, monkeypatch, *arguments)
+    assert message in error_line(tmp_path, monkeypatch, *arguments)
 
 
 @pytest.mark.parametrize(
     ("name", "value"), [("CAMREEL_MAX_PARALLEL_RUNS", "0"), ("CAMREEL_BLOBS", "cloud:9")]
 )
-def test_settings_out_of_bounds_are_named(
+def test_invalid_setting_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert name in refusal(tmp_path, monkeypatch, "serve")
+    assert name in error_line(tmp_path, monkeypatch, "serve")
 
 
-def refusal(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """The one line that the command says, in this process; torch is imported once for all."""
+def error_line(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    """The error line of a command, run in this process: torch is imported only once."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["camreel", *arguments])
     with pytest.raises(SystemExit) as exit_:
@@ -175,29 +177,29 @@ def refusal(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> s
     return line
 
 
-def test_a_newer_schema_is_refused_and_an_empty_database_is_made(tmp_path: Path) -> None:
+def test_newer_schema_is_rejected(tmp_path: Path) -> None:
     assert camreel(tmp_path, "db", "upgrade").returncode == 0
     database = tmp_path / "camreel-data" / "camreel.db"
     with sqlite3.connect(database) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    refused = camreel(tmp_path, "serve", "--port", "0")
-    assert refused.returncode == 1
-    assert "newer schema" in refused.stderr
-    assert "camreel db upgrade" in refused.stderr
+    process = camreel(tmp_path, "serve", "--port", "0")
+    assert process.returncode == 1
+    assert "newer schema" in process.stderr
+    assert "camreel db upgrade" in process.stderr
 
 
 @pytest.mark.skipif(mnist_dir() is None, reason="MNIST is not in the data directory")
-def test_the_papers_experiment_gives_sheets_and_tables_and_is_not_trained_twice(
+def test_paper_writes_sheets_and_does_not_train_twice(
     tmp_path: Path,
 ) -> None:
-    asked = ("paper", "--recipe", "adadelta-sigmoid", "--epochs", "1", "--out", "out")
-    done = camreel(tmp_path, *asked, CAMREEL_DATA_DIR=str(mnist_dir()))
-    assert done.returncode == 0, done.stderr
+    command = ("paper", "--recipe", "adadelta-sigmoid", "--epochs", "1", "--out", "out")
+    process = camreel(tmp_path, *command, CAMREEL_DATA_DIR=str(mnist_dir()))
+    assert process.returncode == 0, process.stderr
     folder = tmp_path / "out" / "adadelta-sigmoid-seed0"
     with Image.open(folder / "proposed.png") as page:
         assert page.height > 10 * 32
-    again = camreel(tmp_path, *asked, CAMREEL_DATA_DIR=str(mnist_dir()))
-    assert again.returncode == 0
+    second_process = camreel(tmp_path, *command, CAMREEL_DATA_DIR=str(mnist_dir()))
+    assert second_process.returncode == 0
     with sqlite3.connect(tmp_path / "out" / "camreel.db") as database:
         assert database.execute("SELECT count(*) FROM runs").fetchone() == (1,)

@@ -1,7 +1,4 @@
-"""Connections that ask for nothing, or for half of something: closed in time, and in nobody's way.
-
-Real sockets on a real server.
-"""
+"""Idle and slow connections are closed in time and do not delay other requests."""
 
 import socket
 import threading
@@ -16,18 +13,18 @@ from service.cli.listener import connection_limit
 from tests.conftest import Service
 
 HEADER_SECONDS, IDLE_SECONDS = 1, 2
-HALF_HEAD = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
-HALF_BODY = (
+PARTIAL_HEADERS = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "
+PARTIAL_BODY = (
     b"POST /runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
     b"Content-Length: 1000\r\n\r\n{"
 )
-WHOLE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def timeout_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(
-        tmp_path_factory.mktemp("patient"),
+        tmp_path_factory.mktemp("timeout_service"),
         {
             "CAMREEL_HEADER_SECONDS": str(HEADER_SECONDS),
             "CAMREEL_IDLE_SECONDS": str(IDLE_SECONDS),
@@ -40,116 +37,118 @@ def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 @contextmanager
-def sockets(service: Service, count: int, sends: bytes = b"") -> Iterator[list[socket.socket]]:
+def open_sockets(service: Service, count: int, data: bytes = b"") -> Iterator[list[socket.socket]]:
     url = service.http.base_url
     with ExitStack() as stack:
-        made = []
+        connections = []
         for _ in range(count):
-            one = stack.enter_context(socket.create_connection((url.host, url.port or 80), 20))
-            one.sendall(sends)
-            made.append(one)
-        yield made
+            connection = stack.enter_context(
+                socket.create_connection((url.host, url.port or 80), 20)
+            )
+            connection.sendall(data)
+            connections.append(connection)
+        yield connections
 
 
-def seconds_until_closed(one: socket.socket) -> float:
-    started = time.monotonic()
+def seconds_until_closed(sock: socket.socket) -> float:
+    start_time = time.monotonic()
     try:
-        while one.recv(4096):
+        while sock.recv(4096):
             pass
     except ConnectionResetError:
         pass
-    return time.monotonic() - started
+    return time.monotonic() - start_time
 
 
-def test_a_thousand_idle_sockets_and_two_hundred_half_requests_are_in_nobodys_way(
-    patient: Service,
+def test_idle_and_partial_connections_do_not_delay_requests(
+    timeout_service: Service,
 ) -> None:
-    connection_limit(1, 1)  # as many descriptors as the system allows
+    connection_limit(1, 1)  # raises the limit on descriptors
     with (
-        sockets(patient, 1000) as idle,
-        sockets(patient, 100, HALF_HEAD) as heads,
-        sockets(patient, 100, HALF_BODY) as bodies,
+        open_sockets(timeout_service, 1000) as idle,
+        open_sockets(timeout_service, 100, PARTIAL_HEADERS) as heads,
+        open_sockets(timeout_service, 100, PARTIAL_BODY) as bodies,
     ):
-        took = []
+        durations = []
         for _ in range(20):
-            started = time.monotonic()
-            with httpx.Client(base_url=patient.http.base_url, trust_env=False) as client:
+            start_time = time.monotonic()
+            with httpx.Client(base_url=timeout_service.http.base_url, trust_env=False) as client:
                 assert client.get("/healthz").status_code == 200
                 assert client.get("/runs").status_code == 200
-            took.append(time.monotonic() - started)
-        assert max(took) < 2
-        # All are closed by the service: none answers any more, and none waits for ever.
-        for one in (*heads, *bodies, *idle):
-            seconds_until_closed(one)
+            durations.append(time.monotonic() - start_time)
+        assert max(durations) < 2
+        # The service closes all of them.
+        for sock in (*heads, *bodies, *idle):
+            seconds_until_closed(sock)
 
 
 @pytest.mark.parametrize(
-    ("sends", "seconds"),
-    [(b"", IDLE_SECONDS), (HALF_HEAD, HEADER_SECONDS), (HALF_BODY, IDLE_SECONDS)],
-    ids=["silent", "half a head", "half a body"],
+    ("data", "seconds"),
+    [(b"", IDLE_SECONDS), (PARTIAL_HEADERS, HEADER_SECONDS), (PARTIAL_BODY, IDLE_SECONDS)],
+    ids=["silent", "partial headers", "partial body"],
 )
-def test_a_connection_is_closed_when_its_time_is_over(
-    patient: Service, sends: bytes, seconds: float
+def test_incomplete_request_is_closed_at_its_timeout(
+    timeout_service: Service, data: bytes, seconds: float
 ) -> None:
-    with sockets(patient, 1, sends) as (one,):
-        assert seconds * 0.7 < seconds_until_closed(one) < seconds + 2
+    with open_sockets(timeout_service, 1, data) as (sock,):
+        assert seconds * 0.7 < seconds_until_closed(sock) < seconds + 2
 
 
 @pytest.mark.parametrize(
-    ("sends", "seconds"),
-    [(HALF_HEAD, HEADER_SECONDS), (HALF_BODY, IDLE_SECONDS), (b"\r\n", IDLE_SECONDS)],
+    ("data", "seconds"),
+    [(PARTIAL_HEADERS, HEADER_SECONDS), (PARTIAL_BODY, IDLE_SECONDS), (b"\r\n", IDLE_SECONDS)],
     ids=["head", "body", "blank lines"],
 )
-def test_a_byte_now_and_then_gives_no_more_time(
-    patient: Service, sends: bytes, seconds: float
+def test_slow_bytes_do_not_extend_the_timeout(
+    timeout_service: Service, data: bytes, seconds: float
 ) -> None:
-    over = threading.Event()
+    is_closed = threading.Event()
 
     def drip() -> None:
-        while not over.wait(0.2):
+        while not is_closed.wait(0.2):
             try:
-                one.sendall(b"\n" if sends == b"\r\n" else b"x")
+                sock.sendall(b"\n" if data == b"\r\n" else b"x")
             except OSError:
                 return
 
-    with sockets(patient, 1, sends) as (one,):
+    with open_sockets(timeout_service, 1, data) as (sock,):
         thread = threading.Thread(target=drip)
         thread.start()
         try:
-            assert seconds_until_closed(one) < seconds + 2
+            assert seconds_until_closed(sock) < seconds + 2
         finally:
-            over.set()
+            is_closed.set()
             thread.join()
 
 
-def answer_of(connection: socket.socket) -> bytes:
-    """A whole answer: its head and its body may come apart."""
-    answer = b""
-    while not answer.endswith(b'{"status":"ok"}'):
-        some = connection.recv(4096)
-        assert some, answer
-        answer += some
-    return answer
+def read_response(connection: socket.socket) -> bytes:
+    """The whole response; its headers and body may arrive separately."""
+    response = b""
+    while not response.endswith(b'{"status":"ok"}'):
+        chunk = connection.recv(4096)
+        assert chunk, response
+        response += chunk
+    return response
 
 
-def test_a_connection_is_used_again_until_it_is_idle_for_too_long(patient: Service) -> None:
-    with sockets(patient, 1) as (one,):
+def test_keep_alive_connection_is_closed_when_idle(timeout_service: Service) -> None:
+    with open_sockets(timeout_service, 1) as (sock,):
         for _ in range(2):
-            one.sendall(WHOLE)
-            assert answer_of(one).startswith(b"HTTP/1.1 200")
-            # Longer than a head may take: that time runs from its first byte.
+            sock.sendall(REQUEST)
+            assert read_response(sock).startswith(b"HTTP/1.1 200")
+            # Longer than the header timeout, which starts at the first byte.
             time.sleep(HEADER_SECONDS * 1.2)
-        assert seconds_until_closed(one) < IDLE_SECONDS + 2
+        assert seconds_until_closed(sock) < IDLE_SECONDS + 2
 
 
-def test_a_request_in_two_halves_is_answered(patient: Service) -> None:
-    with sockets(patient, 1, WHOLE[:10]) as (one,):
-        one.sendall(WHOLE[10:])
-        assert answer_of(one).startswith(b"HTTP/1.1 200")
+def test_request_in_two_parts_is_answered(timeout_service: Service) -> None:
+    with open_sockets(timeout_service, 1, REQUEST[:10]) as (sock,):
+        sock.sendall(REQUEST[10:])
+        assert read_response(sock).startswith(b"HTTP/1.1 200")
 
 
-def test_one_connection_too_many_is_closed_at_once(new_service: Callable[..., Service]) -> None:
+def test_connection_above_the_limit_is_closed(new_service: Callable[..., Service]) -> None:
     service = new_service(CAMREEL_MAX_CONNECTIONS="5")
-    with sockets(service, 5), sockets(service, 1) as (one,):
-        assert seconds_until_closed(one) < 2
+    with open_sockets(service, 5), open_sockets(service, 1) as (sock,):
+        assert seconds_until_closed(sock) < 2
     assert service.http.get("/healthz").status_code == 200

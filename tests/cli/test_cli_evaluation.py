@@ -1,4 +1,4 @@
-"""Judging maps from the command line."""
+"""Evaluation of maps on the command line."""
 
 import json
 from pathlib import Path
@@ -6,26 +6,26 @@ from pathlib import Path
 import pytest
 
 from service.api.resources.evaluation import EvaluationResponse
-from tests.cli.test_cli_commands import camreel, refusal
+from tests.cli.test_cli_commands import camreel, error_line
 
-# Two threads for tensors this small take longer than one, most of all beside other tests.
+# For tensors this small one thread is faster than two.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
-def test_maps_are_judged_into_a_table_and_a_file(tmp_path: Path) -> None:
+def test_evaluate_prints_table_and_writes_json_of_the_api(tmp_path: Path) -> None:
     (tmp_path / "spec.json").write_text(
         '{"dataset": "digits", "samples_per_epoch": 200, "epochs": 1,'
         ' "architecture": {"channels": [4, 6], "hidden_units": 12}}'
     )
     assert camreel(tmp_path, "train", "spec.json", **ONE_THREAD).returncode == 0
-    done = camreel(
+    process = camreel(
         tmp_path, "evaluate", "1", "1", "--method", "layer-cam/centered", "--method", "proposed",
         "--measure", "insertion", "--measure", "complexity", "--images", "5",
         "--json", "table.json", **ONE_THREAD,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "run 1, epoch 1, 5 images" in done.stdout
-    assert done.stdout.count("layer-cam/centered") == 2
+    assert process.returncode == 0, process.stderr
+    assert "run 1, epoch 1, 5 images" in process.stdout
+    assert process.stdout.count("layer-cam/centered") == 2
     table = json.loads((tmp_path / "table.json").read_text())
     assert [(score["method"], score["measure"]) for score in table["scores"]] == [
         (method, measure)
@@ -36,13 +36,13 @@ def test_maps_are_judged_into_a_table_and_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (["evaluate", "7", "0"], "There is no run 7"),
         (["evaluate", "7", "0", "--images", "2000"], "images: "),
     ],
 )
-def test_mistakes_are_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+def test_error_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
 ) -> None:
-    assert words in refusal(tmp_path, monkeypatch, *arguments)
+    assert message in error_line(tmp_path, monkeypatch, *arguments)

@@ -40,8 +40,8 @@ def run_script(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
 
 def test_only_commands_with_a_server_import_fastapi(tmp_path: Path) -> None:
     script = Path(__file__).with_name("imports_script.py")
-    done = run_script(tmp_path, str(script))
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = run_script(tmp_path, str(script))
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_only_commands_with_a_server_import_fastapi(tmp_path: Path) -> None:
 def test_usage_error_is_reported_before_torch_is_imported(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = run_script(tmp_path, "-c", MISSPELT, *arguments)
-    assert done.returncode == 2, done.stdout + done.stderr
-    assert message in done.stderr
+    process = run_script(tmp_path, "-c", MISSPELT, *arguments)
+    assert process.returncode == 2, process.stdout + process.stderr
+    assert message in process.stderr
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""A service whose standard error nobody reads, and one with few descriptors: both go on."""
+"""A service keeps running with unread standard error, and with few descriptors."""
 
 import fcntl
 import json
@@ -18,12 +18,12 @@ from service.errors import CamreelError
 from tests.conftest import CAMREEL, Service
 
 
-class Watched(Service):
-    """A service that is started with a standard error and a limit of its own."""
+class ServiceWithStderr(Service):
+    """A service with the given standard error and a function to call before exec."""
 
-    def __init__(self, state_dir: Path, stderr: int, before: Callable[[], None]) -> None:
+    def __init__(self, state_dir: Path, stderr: int, preexec: Callable[[], None]) -> None:
         super().__init__(state_dir, {})
-        self._stderr, self._before = stderr, before
+        self._stderr, self._preexec = stderr, preexec
 
     def launch(self) -> None:
         self.process = subprocess.Popen(
@@ -32,14 +32,16 @@ class Watched(Service):
             cwd=self.state_dir,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            preexec_fn=self._before,
+            preexec_fn=self._preexec,
             text=True,
         )
 
 
 @contextmanager
-def watched(folder: Path, stderr: int, before: Callable[[], None]) -> Iterator[Watched]:
-    service = Watched(folder, stderr, before)
+def run_service(
+    folder: Path, stderr: int, preexec: Callable[[], None]
+) -> Iterator[ServiceWithStderr]:
+    service = ServiceWithStderr(folder, stderr, preexec)
     service.start()
     try:
         yield service
@@ -48,39 +50,39 @@ def watched(folder: Path, stderr: int, before: Callable[[], None]) -> Iterator[W
         service.kill()
 
 
-def test_a_service_whose_log_nobody_reads_answers_and_trains(tmp_path: Path) -> None:
+def test_service_with_unread_log_answers_and_trains(tmp_path: Path) -> None:
     read, write = os.pipe()
     fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
     try:
-        with watched(tmp_path, write, lambda: None) as service:
+        with run_service(tmp_path, write, lambda: None) as service:
             for _ in range(100):
                 assert service.http.get("/healthz").status_code == 200
             run = service.wait(service.post_run(dataset="digits", epochs=1, samples_per_epoch=60))
             assert run["status"] == "succeeded"
-            # What was logged before is there for who comes late.
+            # Earlier log lines can still be read.
             assert json.loads(os.read(read, 4096).splitlines()[0])["event"] == "request"
     finally:
         os.close(read)
         os.close(write)
 
 
-def test_a_service_with_few_descriptors_refuses_in_few_lines_and_recovers(tmp_path: Path) -> None:
+def test_service_with_few_descriptors_recovers_and_logs_little(tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 
     with (tmp_path / "log").open("w+") as log:
-        with watched(tmp_path, log.fileno(), limit) as service, ExitStack() as stack:
+        with run_service(tmp_path, log.fileno(), limit) as service, ExitStack() as stack:
             url = service.http.base_url
             address = (url.host, url.port or 80)
             assert service.http.get("/runs").status_code == 200
-            connected = [
+            connections = [
                 stack.enter_context(socket.create_connection(address, 10)) for _ in range(300)
             ]
-            # The connection from before is served by the database all the while.
+            # The earlier connection is still served.
             assert service.http.get("/runs").status_code == 200
             run = service.post_run(dataset="digits", epochs=1, samples_per_epoch=60)
-            for one in connected:
-                one.close()
+            for connection in connections:
+                connection.close()
             service.wait(run)
             with httpx.Client(base_url=url, trust_env=False) as another:
                 assert another.get("/runs").status_code == 200
@@ -102,18 +104,18 @@ def listener() -> Iterator[Listener]:
     listening.close()
 
 
-def soft_limit_above_all() -> int:
+def soft_limit_above_open_descriptors() -> int:
     return max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 5
 
 
-def fill(taken: list[int]) -> None:
-    """Take all descriptors that are left."""
+def use_all_descriptors(descriptors: list[int]) -> None:
+    """Open descriptors until none is left."""
     with suppress(OSError):
         while True:
-            taken.append(os.dup(0))
+            descriptors.append(os.dup(0))
 
 
-def test_who_waits_when_no_descriptor_is_left_is_refused_and_others_are_accepted_later(
+def test_without_descriptors_pending_connections_are_refused_and_later_ones_accepted(
     listener: Listener,
 ) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -122,15 +124,15 @@ def test_who_waits_when_no_descriptor_is_left_is_refused_and_others_are_accepted
             stack.enter_context(socket.create_connection(listener.getsockname(), 5))
             for _ in range(20)
         ]
-        taken: list[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit_above_all(), hard))
+        descriptors: list[int] = []
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit_above_open_descriptors(), hard))
         try:
-            fill(taken)
+            use_all_descriptors(descriptors)
             with pytest.raises(BlockingIOError):
                 listener.accept()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for descriptor in taken:
+            for descriptor in descriptors:
                 os.close(descriptor)
         assert all(client.recv(1) == b"" for client in clients)
         stack.enter_context(socket.create_connection(listener.getsockname(), 5))
@@ -138,7 +140,7 @@ def test_who_waits_when_no_descriptor_is_left_is_refused_and_others_are_accepted
         connection.close()
 
 
-def test_one_more_is_accepted_as_soon_as_one_has_ended(listener: Listener) -> None:
+def test_connection_is_accepted_after_another_is_closed(listener: Listener) -> None:
     listener.max_connections = 1 - ACCEPT_MARGIN
     with ExitStack() as stack:
         for _ in range(2):
@@ -153,12 +155,12 @@ def test_one_more_is_accepted_as_soon_as_one_has_ended(listener: Listener) -> No
 
 
 @pytest.mark.parametrize(
-    ("limit", "bound"), [(100, 32), (1000, 500), (resource.RLIM_INFINITY, 500), (70, None)]
+    ("limit", "connections"), [(100, 32), (1000, 500), (resource.RLIM_INFINITY, 500), (70, None)]
 )
-def test_there_are_as_many_connections_as_descriptors_allow(monkeypatch, limit, bound) -> None:
+def test_connection_limit_follows_descriptor_limit(monkeypatch, limit, connections) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    if bound is None:
+    if connections is None:
         with pytest.raises(CamreelError, match="open files is 70"):
             connection_limit(500, 1)
     else:
-        assert connection_limit(500, 1) == bound
+        assert connection_limit(500, 1) == connections

@@ -1,4 +1,4 @@
-"""On a database that accepts no writes, every command works or ends in one line."""
+"""On a read-only database every command works or fails with one line."""
 
 import shutil
 from pathlib import Path
@@ -11,14 +11,14 @@ from tests.read_only import read_only
 
 __all__ = ["call", "state"]  # fixtures
 
-# `serve` starts and says by /readyz that it cannot write: keeping/test_vitals.py.
-ONLY_READ = {"blanks", "list", "audit", "runs", "doctor", "backup", "export", "upgrade"}
-MAY_READ = {"cam", "maps", "report", "evaluate"}
-"""What needs no write where the maps were recorded."""
+# `serve` starts and reports in /readyz that it cannot write: keeping/test_vitals.py.
+READ_ONLY_COMMANDS = {"blanks", "list", "audit", "runs", "doctor", "backup", "export", "upgrade"}
+CACHED_READ_COMMANDS = {"cam", "maps", "report", "evaluate"}
+"""Commands that need no write if the maps are already recorded."""
 
 
 @pytest.fixture
-def locked(state: Place, tmp_path: Path) -> Path:
+def state_copy(state: Place, tmp_path: Path) -> Path:
     """A copy of the state folder with its finished run."""
     folder = tmp_path / "locked"
     shutil.copytree(state.folder, folder)
@@ -27,24 +27,24 @@ def locked(state: Place, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("whole_folder", [False, True], ids=["file", "folder"])
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "serve"])
-def test_a_command_on_a_read_only_database_works_or_ends_in_one_line(
-    locked: Path, tmp_path: Path, monkeypatch, call, command: str, whole_folder: bool
+def test_command_on_read_only_database_works_or_fails_in_one_line(
+    state_copy: Path, tmp_path: Path, monkeypatch, call, command: str, whole_folder: bool
 ) -> None:
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("CAMREEL_STATE_DIR", str(locked))
+    monkeypatch.setenv("CAMREEL_STATE_DIR", str(state_copy))
     arguments = COMMANDS[command]
     if command == "import":
         assert call("export", "1", "run.camreel")[0] == 0
         arguments = ["import", "run.camreel"]
-    files = [locked / "camreel.db", *([locked] if whole_folder else [])]
+    files = [state_copy / "camreel.db", *([state_copy] if whole_folder else [])]
     with read_only(*files):
-        code, out, error = call(*arguments)
-    assert "Traceback" not in out + error
-    assert "sqlalchemy" not in (out + error).lower()
-    if command in ONLY_READ:
-        assert code == 0, error
-    elif command not in MAY_READ or code:
+        code, stdout, stderr = call(*arguments)
+    assert "Traceback" not in stdout + stderr
+    assert "sqlalchemy" not in (stdout + stderr).lower()
+    if command in READ_ONLY_COMMANDS:
+        assert code == 0, stderr
+    elif command not in CACHED_READ_COMMANDS or code:
         assert code == 1
-        assert error.startswith("camreel: ")
-        assert "\n" not in error.strip()
+        assert stderr.startswith("camreel: ")
+        assert "\n" not in stderr.strip()

@@ -1,9 +1,10 @@
-"""Runs on the command line: listed, cancelled, deleted; and followed where output is piped."""
+"""Listing, cancelling and deleting runs, and the progress display."""
 
 import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
 
 @pytest.fixture
 def camreel(monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """Calls a command in this process; returns its exit code, or its line of error."""
+    """Calls a command in this process; returns its exit status or its error line."""
 
     def call(*arguments: str) -> object:
         monkeypatch.setattr(sys, "argv", ["camreel", *arguments])
@@ -58,14 +59,14 @@ def test_version_is_printed(camreel, capsys) -> None:
     assert capsys.readouterr().out == f"camreel {__version__}\n"
 
 
-def test_runs_are_listed_newest_first_with_names_as_they_are(store, camreel, capsys) -> None:
+def test_runs_lists_newest_first_with_literal_names(store, camreel, capsys) -> None:
     assert camreel("runs") == 0
     listing = capsys.readouterr().out
     assert listing.index("second") < listing.index("first [bold]")
     assert "0/2" in listing
 
 
-def test_runs_are_listed_as_json_by_status_and_tag(store, camreel, capsys) -> None:
+def test_runs_json_filters_by_status_and_tag(store, camreel, capsys) -> None:
     assert camreel("runs", "--json", "--status", "failed") == 0
     (document,) = json.loads(capsys.readouterr().out)
     assert (document["id"], document["status"], document["tags"]) == (2, "failed", ["drop"])
@@ -75,13 +76,13 @@ def test_runs_are_listed_as_json_by_status_and_tag(store, camreel, capsys) -> No
     assert "one of queued, running" in camreel("runs", "--status", "done")
 
 
-def test_a_queued_run_is_cancelled(store, camreel) -> None:
+def test_cancel_of_queued_run(store, camreel) -> None:
     assert camreel("cancel", "1") == 0
     assert statuses(store) == {1: "cancelled", 2: "failed"}
     assert "has ended already" in camreel("cancel", "1")
 
 
-def test_runs_are_deleted_once_confirmed(store, camreel, monkeypatch) -> None:
+def test_delete_needs_confirmation(store, camreel, monkeypatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     assert "--yes" in camreel("delete", "1", "2")
     assert set(statuses(store)) == {1, 2}
@@ -89,21 +90,23 @@ def test_runs_are_deleted_once_confirmed(store, camreel, monkeypatch) -> None:
     assert statuses(store) == {}
 
 
-def test_nothing_is_deleted_where_one_of_the_runs_is_missing(store, camreel) -> None:
+def test_delete_with_missing_run_deletes_nothing(store, camreel) -> None:
     assert "no run 9" in camreel("delete", "1", "9", "--yes")
     assert set(statuses(store)) == {1, 2}
 
 
-def test_nothing_is_deleted_where_one_of_the_runs_is_running(store, camreel) -> None:
+def test_delete_with_running_run_deletes_nothing(store, camreel) -> None:
     with store.write_session() as session:
         run_lifecycle.claim(session, 1)
     assert "run 1 is running" in camreel("delete", "2", "1", "--yes").lower()
     assert set(statuses(store)) == {1, 2}
 
 
-@pytest.mark.parametrize(("answer", "remaining"), [("n\n", {1, 2}), ("\n", {1, 2}), ("yes\n", {1})])
-def test_a_terminal_is_asked_before_a_run_is_deleted(
-    store, camreel, monkeypatch, capsys, answer: str, remaining: set[int]
+@pytest.mark.parametrize(
+    ("answer", "remaining_ids"), [("n\n", {1, 2}), ("\n", {1, 2}), ("yes\n", {1})]
+)
+def test_delete_asks_on_a_terminal(
+    store, camreel, monkeypatch, capsys, answer: str, remaining_ids: set[int]
 ) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
@@ -112,7 +115,7 @@ def test_a_terminal_is_asked_before_a_run_is_deleted(
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     camreel("delete", "2")
     assert "run 2 (second)" in capsys.readouterr().out
-    assert set(statuses(store)) == remaining
+    assert set(statuses(store)) == remaining_ids
 
 
 def snapshot_at(epoch: int, status: str = "running") -> Snapshot:
@@ -120,7 +123,7 @@ def snapshot_at(epoch: int, status: str = "running") -> Snapshot:
     return Snapshot(status, epoch, 2, 0.5, loss, 0.9, {"proposed": (epoch, 10)})
 
 
-def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> None:
+def test_piped_progress_is_one_line_per_epoch(monkeypatch) -> None:
     monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = iter(
         [
@@ -130,8 +133,8 @@ def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> Non
         ]
     )
     output = io.StringIO()
-    last = follow(Console(file=output, width=40), lambda: next(states))
-    assert last.has_ended
+    snapshot = follow(Console(file=output, width=40), lambda: next(states))
+    assert snapshot.has_ended
     assert output.getvalue().splitlines() == [
         "epoch 0/2  queued",
         "epoch 1/2  running  loss 0.5000  accuracy 90.00%  blank: proposed 1/10",
@@ -139,15 +142,15 @@ def test_progress_is_one_line_an_epoch_where_output_is_piped(monkeypatch) -> Non
     ]
 
 
-def test_several_runs_are_followed_until_the_last_has_ended(monkeypatch) -> None:
+def test_progress_of_several_runs_ends_with_the_last(monkeypatch) -> None:
     monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = {
         "run 1": iter([snapshot_at(1, "succeeded")] * 3),
         "run 2": iter([snapshot_at(1), snapshot_at(1), snapshot_at(2, "failed")]),
     }
     output = io.StringIO()
-    takes = {label: (lambda each=each: next(each)) for label, each in states.items()}
-    latest = follow_all(Console(file=output), takes)
+    snapshots = {label: partial(next, iterator) for label, iterator in states.items()}
+    latest = follow_all(Console(file=output), snapshots)
     assert {label: snapshot.status for label, snapshot in latest.items()} == {
         "run 1": "succeeded",
         "run 2": "failed",
@@ -156,7 +159,7 @@ def test_several_runs_are_followed_until_the_last_has_ended(monkeypatch) -> None
     assert labels == ["run 1", "run 2", "run 2"]
 
 
-def test_a_terminal_shows_a_bar_with_the_measures_below_it(monkeypatch) -> None:
+def test_terminal_progress_shows_bar_and_metrics(monkeypatch) -> None:
     monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = iter([snapshot_at(1), snapshot_at(2, "succeeded")])
     output = io.StringIO()

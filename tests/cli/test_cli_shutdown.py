@@ -1,4 +1,4 @@
-"""A service ends within bounded time after SIGTERM, whatever hangs, and leaves no process."""
+"""A service ends in bounded time after SIGTERM, whatever hangs, and leaves no process."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ from tests.conftest import Service
 from tests.faults.tiny import LONG
 from tests.processes import fork_server_pids, is_alive, process_state, wait_until, worker_pids
 
-# An orderly end takes as long as a loaded machine makes it; a hang would take for ever.
+# A clean shutdown may take long on a loaded machine; a hang would not end at all.
 END_SECONDS = shutdown.SHUTDOWN_SECONDS + 15
 
 
@@ -27,22 +27,22 @@ def service(new_service: Callable[..., Service]) -> Service:
 
 
 @pytest.fixture
-def continued() -> Iterator[Callable[[int], None]]:
-    """Stops processes, which go on at the latest when the test ends."""
-    stopped: list[int] = []
+def stop_process() -> Iterator[Callable[[int], None]]:
+    """Stops processes with SIGSTOP and continues them at the end of the test."""
+    stopped_pids: list[int] = []
 
     def stop(process_id: int) -> None:
         os.kill(process_id, signal.SIGSTOP)
-        stopped.append(process_id)
+        stopped_pids.append(process_id)
         wait_until(lambda: process_state(process_id) == "T")
 
     yield stop
-    for process_id in stopped:
+    for process_id in stopped_pids:
         with suppress(ProcessLookupError):
             os.kill(process_id, signal.SIGCONT)
 
 
-def end(service: Service, *signals: int) -> None:
+def shut_down(service: Service, *signals: int) -> None:
     """Send signals, one after another, and wait for the process to end."""
     for number in signals:
         service.process.send_signal(number)
@@ -50,47 +50,45 @@ def end(service: Service, *signals: int) -> None:
     service.process.wait(END_SECONDS)
 
 
-def test_sigterm_while_the_first_worker_starts_is_bounded(service: Service) -> None:
-    service.post_run(**LONG)  # what workers are forked from imports for seconds
+def test_sigterm_during_worker_start_ends_in_time(service: Service) -> None:
+    service.post_run(**LONG)  # the fork server takes seconds to import torch
     wait_until(lambda: fork_server_pids(service.process.pid))
     (server,) = fork_server_pids(service.process.pid)
-    end(service, signal.SIGTERM)
+    shut_down(service, signal.SIGTERM)
     wait_until(lambda: not is_alive(server))
 
 
-def test_sigterm_while_workers_and_what_they_are_forked_from_are_stopped_is_bounded(
-    service: Service, continued
-) -> None:
+def test_sigterm_with_stopped_workers_ends_in_time(service: Service, stop_process) -> None:
     run_id = service.post_run(**LONG)
     service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
     (worker,) = worker_pids(service.process.pid)
     (server,) = fork_server_pids(service.process.pid)
-    continued(worker)
-    continued(server)
-    service.post_run(**LONG)  # waits for what is stopped
-    end(service, signal.SIGTERM)
+    stop_process(worker)
+    stop_process(server)
+    service.post_run(**LONG)  # waits for the stopped fork server
+    shut_down(service, signal.SIGTERM)
     wait_until(lambda: not is_alive(worker) and not is_alive(server))
 
 
 @pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT] * 2])
-def test_signals_while_the_database_hangs_end_the_process(
+def test_signals_end_the_process_while_the_database_hangs(
     service: Service, tmp_path: Path, signals: list[int]
 ) -> None:
     run_id = service.post_run(**LONG)
     service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
     (worker,) = worker_pids(service.process.pid)
 
-    def ask() -> None:
+    def post_run() -> None:
         with suppress(httpx.HTTPError):
             httpx.post(f"{service.http.base_url}/runs", json=LONG, timeout=60, trust_env=False)
 
-    with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as other:
-        wait_until(lambda: not _is_busy(other))
-        requests = [threading.Thread(target=ask) for _ in range(3)]
+    with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as connection:
+        wait_until(lambda: not _is_busy(connection))
+        requests = [threading.Thread(target=post_run) for _ in range(3)]
         for request in requests:
             request.start()
         time.sleep(1)  # they wait for the lock
-        end(service, *signals)
+        shut_down(service, *signals)
         wait_until(lambda: not is_alive(worker))
         for request in requests:
             request.join()

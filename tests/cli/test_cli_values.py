@@ -1,4 +1,4 @@
-"""What a person names comes back as it was named, and what cannot work is one line."""
+"""Values are printed literally, and unusable paths are reported in one line."""
 
 import json
 import os
@@ -19,38 +19,42 @@ NAMES = ["x[b]", "[red]x", "x[/b]", "a:smile:b", "1:100:2", "%41", "what?x", "[l
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A state folder whose name is markup, with a run of such a name and such a token."""
-    place = Place(tmp_path_factory.mktemp("values") / "data[red]?x%41" / "r", "sql")
-    train(place)
-    with place.opened() as store:
+    """A state folder, a run and a token whose names contain markup."""
+    state_folder = Place(tmp_path_factory.mktemp("values") / "data[red]?x%41" / "r", "sql")
+    train(state_folder)
+    with state_folder.opened() as store:
         access.create_token(store, "me", "read", None, "[i]somebody")
-    place.execute("UPDATE runs SET name = :name", name="[red]run[/b] :cat: \x1b[31m")
-    place.execute("UPDATE tokens SET name = :name", name="[b]me:smile:")
-    return place
+    state_folder.execute("UPDATE runs SET name = :name", name="[red]run[/b] :cat: \x1b[31m")
+    state_folder.execute("UPDATE tokens SET name = :name", name="[b]me:smile:")
+    return state_folder
 
 
 @pytest.fixture
 def call(monkeypatch, capfd) -> Callable[..., tuple[int, str, str]]:
-    """Calls a command; its exit status, standard output and standard error."""
+    """Calls a command; returns its exit status, standard output and standard error."""
 
     def call(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["camreel", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main()
-        code = ended.value.code
-        out, error = capfd.readouterr()
-        return (code or 0, out, error) if isinstance(code, int | None) else (1, out, error + code)
+        code = exit_info.value.code
+        stdout, stderr = capfd.readouterr()
+        return (
+            (code or 0, stdout, stderr)
+            if isinstance(code, int | None)
+            else (1, stdout, stderr + code)
+        )
 
     return call
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_path_is_printed_as_it_was_named(state, call, tmp_path, name):
-    out = tmp_path / name / name if "/" not in name else tmp_path / name
-    out.parent.mkdir(exist_ok=True)
+def test_output_path_is_printed_literally(state, call, tmp_path, name):
+    base = tmp_path / name / name if "/" not in name else tmp_path / name
+    base.parent.mkdir(exist_ok=True)
     options = ("--state-dir", str(state.folder))
     for command in ("export", "maps", "cam", "report"):
-        path = out.with_name(f"{out.name}.{command}")
+        path = base.with_name(f"{base.name}.{command}")
         arguments = {
             "export": ["export", "1", str(path)],
             "maps": ["maps", "1", str(path), "--epochs", "1"],
@@ -58,31 +62,31 @@ def test_a_path_is_printed_as_it_was_named(state, call, tmp_path, name):
             "report": ["report", "1", "--epochs", "1", "--out", str(path)],
         }[command]
         if command == "report" and name != NAMES[0]:
-            continue  # it takes longest, and prints as the others do
-        code, said, error = call(*arguments, *options)
+            continue  # slow, and prints the path as the others do
+        code, message, error = call(*arguments, *options)
         assert code == 0, error
-        assert str(path) in said
+        assert str(path) in message
         assert path.stat().st_size > 0
-    code, said, _ = call("import", str(out.with_name(f"{out.name}.export")), *options)
+    code, message, _ = call("import", str(base.with_name(f"{base.name}.export")), *options)
     assert code == 0
-    assert str(out) in said
+    assert str(base) in message
 
 
-def test_names_of_runs_and_tokens_are_printed_as_they_are_without_control_characters(state, call):
+def test_names_are_printed_literally_without_control_characters(state, call):
     options = ("--state-dir", str(state.folder))
-    listed = call("runs", *options)[1] + call("token", "list", *options)[1]
-    audited = call("audit", *options)[1]
-    assert ":cat:" in listed
-    assert "[b]me:smile:" in listed
-    assert "[i]somebody" in audited
-    assert "\x1b" not in listed
+    listing = call("runs", *options)[1] + call("token", "list", *options)[1]
+    audit_log = call("audit", *options)[1]
+    assert ":cat:" in listing
+    assert "[b]me:smile:" in listing
+    assert "[i]somebody" in audit_log
+    assert "\x1b" not in listing
     assert json.loads(call("runs", "--json", *options)[1])[0]["id"] >= 1
 
 
 @pytest.mark.parametrize(
     "command", [["blanks"], ["maps"], ["report"], [], ["db"], ["token"], ["token", "create"]]
 )
-def test_help_is_printed_without_an_emoji(command):
+def test_help_has_no_emoji(command):
     text = CliRunner().invoke(app, [*command, "--help"]).output
     assert all(ord(character) < 0x2000 for character in text), text
     if command in (["blanks"], ["maps"], ["report"]):
@@ -116,36 +120,34 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("kind", IMPOSSIBLE)
-def test_a_state_folder_that_cannot_work_is_one_line_of_every_command(
-    tmp_path, monkeypatch, call, command, kind
+@pytest.mark.parametrize("case", IMPOSSIBLE)
+def test_unusable_state_folder_is_one_line_for_every_command(
+    tmp_path, monkeypatch, call, command, case
 ):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("CAMREEL_STATE_DIR", str(IMPOSSIBLE[kind](tmp_path)))
-    code, out, error = call(*COMMANDS[command])
-    said = (error or out).strip()
+    monkeypatch.setenv("CAMREEL_STATE_DIR", str(IMPOSSIBLE[case](tmp_path)))
+    code, stdout, stderr = call(*COMMANDS[command])
+    message = (stderr or stdout).strip()
     if command == "doctor":
-        assert code == 2 or said.startswith("camreel: CAMREEL_STATE_DIR: ")
+        assert code == 2 or message.startswith("camreel: CAMREEL_STATE_DIR: ")
     else:
         assert code == 1
-        assert said.startswith("camreel: CAMREEL_STATE_DIR: ")
-    assert "\n" not in said
-    assert "Traceback" not in said
+        assert message.startswith("camreel: CAMREEL_STATE_DIR: ")
+    assert "\n" not in message
+    assert "Traceback" not in message
     assert [path.name for path in (tmp_path / "work").iterdir()] == []
 
 
 @pytest.mark.parametrize(
-    "kind",
+    "case",
     ["a symlink loop", "below a symlink loop", "a file in its place", "below a file",
      "a name over 255 bytes", "a path of 4,200", "a device", "below a device"],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["train", "cam", "report"])
-def test_a_data_folder_that_cannot_work_is_one_line(
-    tmp_path, monkeypatch, call, state, command, kind
-):
+def test_unusable_data_folder_is_one_line(tmp_path, monkeypatch, call, state, command, case):
     monkeypatch.chdir(tmp_path)
-    folder = str(IMPOSSIBLE[kind](tmp_path))
+    folder = str(IMPOSSIBLE[case](tmp_path))
     options = ["--state-dir", str(state.folder), "--data-dir", folder]
     code, _, error = call(*COMMANDS[command], *options)
     assert code == 1
@@ -165,13 +167,11 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("command", OUTPUTS)
-@pytest.mark.parametrize("place", [".", "/dev/null/x", "missing/x", "/proc/x", "y" * 256])
-def test_an_output_that_cannot_be_written_is_one_line(
-    tmp_path, monkeypatch, call, state, command, place
-):
+@pytest.mark.parametrize("path", [".", "/dev/null/x", "missing/x", "/proc/x", "y" * 256])
+def test_unwritable_output_is_one_line(tmp_path, monkeypatch, call, state, command, path):
     monkeypatch.chdir(tmp_path)
     options = [] if command == "openapi" else ["--state-dir", str(state.folder)]
-    code, _, error = call(*OUTPUTS[command](place), *options)
+    code, _, error = call(*OUTPUTS[command](path), *options)
     assert code == 1
     assert error.startswith("camreel: ")
     assert "\n" not in error.strip()
@@ -179,12 +179,10 @@ def test_an_output_that_cannot_be_written_is_one_line(
 
 
 @pytest.mark.parametrize("command", [["demo", "--exit", "--dataset", "digits"], ["paper"]])
-@pytest.mark.parametrize("place", ["/dev/null", "/dev/null/x", "/proc/x", "y" * 256])
-def test_a_folder_for_pictures_that_cannot_be_is_one_line(
-    tmp_path, monkeypatch, call, command, place
-):
+@pytest.mark.parametrize("path", ["/dev/null", "/dev/null/x", "/proc/x", "y" * 256])
+def test_unusable_output_folder_is_one_line(tmp_path, monkeypatch, call, command, path):
     monkeypatch.chdir(tmp_path)
-    code, _, error = call(*command, "--out", place)
+    code, _, error = call(*command, "--out", path)
     assert code == 1
     assert error.startswith("camreel: --out: ")
     assert "\n" not in error.strip()
@@ -201,9 +199,7 @@ def pipe(path: Path) -> None:
     ids=["a pipe", "an endless device", "a folder", "missing", "too large", "no text"],
 )  # fmt: skip
 @pytest.mark.parametrize("use", ["train", "import", "bootstrap"])
-def test_an_input_that_is_no_regular_file_of_a_fit_size_is_one_line(
-    tmp_path, monkeypatch, call, use, make
-):
+def test_unusable_input_file_is_one_line(tmp_path, monkeypatch, call, use, make):
     make(tmp_path / "named")
     monkeypatch.setenv("CAMREEL_STATE_DIR", str(tmp_path / "state"))
     if use == "bootstrap":

@@ -63,8 +63,8 @@ def check_against_the_maps(http: httpx.Client, run: str, page: Page) -> None:
 
 
 @pytest.fixture
-def run(finished: dict[str, Any]) -> str:
-    return f"/runs/{finished['id']}"
+def run(finished_run: dict[str, Any]) -> str:
+    return f"/runs/{finished_run['id']}"
 
 
 def test_the_default_is_every_probe_by_the_papers_methods_at_every_epoch(

@@ -45,9 +45,9 @@ def wait_for(condition: Any) -> None:
 
 
 def test_work_ends_when_its_only_client_has_gone(
-    service: Service, http: httpx.Client, finished: dict[str, Any]
+    service: Service, http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
-    path = f"/runs/{finished['id']}/atlas?{urlencode({'method': LONG})}"
+    path = f"/runs/{finished_run['id']}/atlas?{urlencode({'method': LONG})}"
     before = kept(service, LONG)
     with half_asked(service, path):
         time.sleep(0.3)  # the work has begun, or begins for nobody: both must end
@@ -56,10 +56,10 @@ def test_work_ends_when_its_only_client_has_gone(
 
 
 def test_work_goes_on_for_another_client_that_waits_for_the_same(
-    service: Service, http: httpx.Client, finished: dict[str, Any]
+    service: Service, http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     params = {"method": SHORT, "epochs": "1"}
-    path = f"/runs/{finished['id']}/atlas"
+    path = f"/runs/{finished_run['id']}/atlas"
     with ThreadPoolExecutor(1) as threads:
         with half_asked(service, f"{path}?{urlencode(params)}"):
             time.sleep(0.1)

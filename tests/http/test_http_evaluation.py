@@ -13,8 +13,8 @@ from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
 
 
 @pytest.fixture
-def run(finished: dict[str, Any]) -> str:
-    return f"/runs/{finished['id']}"
+def run(finished_run: dict[str, Any]) -> str:
+    return f"/runs/{finished_run['id']}"
 
 
 def test_measures_are_listed_with_source_range_and_which_way_is_better(http: httpx.Client) -> None:

@@ -43,9 +43,9 @@ def all_events(http: httpx.Client, run: str, **asked: Any) -> list[dict[str, Any
 
 
 def test_a_finished_run_is_told_from_the_start_and_the_stream_ends(
-    http: httpx.Client, finished: dict[str, Any]
+    http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
-    run = f"/runs/{finished['id']}"
+    run = f"/runs/{finished_run['id']}"
     told = all_events(http, run)
     assert [event["id"] for event in told] == [str(n) for n in range(1, 8)]
     assert [event["event"] for event in told] == ["status"] * 2 + ["epoch"] * 4 + ["status"]
@@ -56,15 +56,15 @@ def test_a_finished_run_is_told_from_the_start_and_the_stream_ends(
     # What it is no more is told as it was then: no client takes it for ended too soon.
     for then, status in ((queued, "queued"), (running, "running")):
         assert (then["status"], then["epochs_done"], then["finished_at"]) == (status, -1, None)
-        assert (then["id"], then["spec"]) == (finished["id"], finished["spec"])
+        assert (then["id"], then["spec"]) == (finished_run["id"], finished_run["spec"])
     assert queued["started_at"] is None
-    assert running["started_at"] == finished["started_at"]
+    assert running["started_at"] == finished_run["started_at"]
 
 
 def test_a_stream_goes_on_without_gap_or_repeat(
-    http: httpx.Client, finished: dict[str, Any]
+    http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
-    run = f"/runs/{finished['id']}"
+    run = f"/runs/{finished_run['id']}"
     everything = all_events(http, run)
     for number in (0, 1, 4, 7):
         header = {"headers": {"Last-Event-ID": str(number)}}
@@ -76,9 +76,9 @@ def test_a_stream_goes_on_without_gap_or_repeat(
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", "1_0", "8", "99999999999", "%00"])
 def test_a_number_that_no_event_has_is_refused(
-    http: httpx.Client, finished: dict[str, Any], number: str
+    http: httpx.Client, finished_run: dict[str, Any], number: str
 ) -> None:
-    run = f"/runs/{finished['id']}"
+    run = f"/runs/{finished_run['id']}"
     body = problem(http.get(f"{run}/events?after={number}"), 422)
     assert [error["field"] for error in body["errors"]] == ["after"]
     body = problem(http.get(f"{run}/events", headers={"Last-Event-ID": number}), 422)

@@ -53,23 +53,23 @@ def brief(service: Service) -> int:
 
 
 def test_several_runs_are_sent_in_one_stream_that_ends_with_the_last(
-    http: httpx.Client, finished: dict[str, Any], brief: int
+    http: httpx.Client, finished_run: dict[str, Any], brief: int
 ) -> None:
-    sent = all_events(http, f"{brief},{finished['id']},{brief}")
-    for run_id in (brief, finished["id"]):
+    sent = all_events(http, f"{brief},{finished_run['id']},{brief}")
+    for run_id in (brief, finished_run["id"]):
         with http.stream("GET", f"/runs/{run_id}/events") as answer:
             alone = list(events(answer))
         ours = events_of(run_id, sent)
         assert [one["event"] for one in ours] == [one["event"] for one in alone]
         assert [one["data"] for one in ours] == [{"run_id": run_id, **one["data"]} for one in alone]
-    last = {finished["id"]: finished["last_event"], brief: 5}
+    last = {finished_run["id"]: finished_run["last_event"], brief: 5}
     assert sent[-1]["id"] == ",".join(f"{run_id}:{last[run_id]}" for run_id in sorted(last))
 
 
 def test_a_stream_of_several_resumes_at_every_cursor_without_gap_or_repeat(
-    http: httpx.Client, finished: dict[str, Any], brief: int
+    http: httpx.Client, finished_run: dict[str, Any], brief: int
 ) -> None:
-    run_ids = f"{finished['id']},{brief}"
+    run_ids = f"{finished_run['id']},{brief}"
     everything = all_events(http, run_ids)
     for number, one in enumerate(everything):
         rest = all_events(http, run_ids, headers={"Last-Event-ID": one["id"]})
@@ -80,11 +80,11 @@ def test_a_stream_of_several_resumes_at_every_cursor_without_gap_or_repeat(
 
 
 def test_a_run_that_is_gone_is_told_and_the_others_go_on(
-    service: Service, finished: dict[str, Any]
+    service: Service, finished_run: dict[str, Any]
 ) -> None:
     training = service.post_run(**LONG_SPEC)
     waiting = service.post_run(dataset="digits", epochs=1)
-    runs_followed = f"{waiting},999999,{training},{finished['id']}"
+    runs_followed = f"{waiting},999999,{training},{finished_run['id']}"
     try:
         with stream(service.http, params={"runs": runs_followed}) as answer:
             sent = events(answer)
@@ -127,10 +127,10 @@ def test_without_runs_a_stream_is_refused(http: httpx.Client) -> None:
                "{0}:99999999999", "{0}:1_0", "{0}: 1"],
 )  # fmt: skip
 def test_a_cursor_that_no_event_had_is_refused(
-    http: httpx.Client, finished: dict[str, Any], cursor: str
+    http: httpx.Client, finished_run: dict[str, Any], cursor: str
 ) -> None:
-    cursor = cursor.format(finished["id"])
-    params = {"runs": finished["id"], "after": cursor}
+    cursor = cursor.format(finished_run["id"])
+    params = {"runs": finished_run["id"], "after": cursor}
     body = problem(http.get("/events", params=params), 422)
     assert [error["field"] for error in body["errors"]] == ["after"]
     headers = {"Last-Event-ID": cursor}

@@ -23,8 +23,8 @@ MAP_SIDE = 24
 
 
 @pytest.fixture
-def run(finished: dict[str, Any]) -> str:
-    return f"/runs/{finished['id']}"
+def run(finished_run: dict[str, Any]) -> str:
+    return f"/runs/{finished_run['id']}"
 
 
 def picture(answer: httpx.Response, kind: str = "PNG") -> Image.Image:

@@ -21,8 +21,8 @@ OFFERED = [name for name in METHODS if name != "cam"]  # which needs another hea
 
 
 @pytest.fixture
-def cam(finished: dict[str, Any]) -> str:
-    return f"/runs/{finished['id']}/epochs/3/cam"
+def cam(finished_run: dict[str, Any]) -> str:
+    return f"/runs/{finished_run['id']}/epochs/3/cam"
 
 
 def quick(name: str) -> dict[str, str]:
@@ -100,18 +100,18 @@ def test_equal_requests_have_one_address_and_others_another(http: httpx.Client, 
 
 @pytest.mark.parametrize("page", ["strip", "strip.webp", "sheet"])
 def test_pages_of_many_maps_take_any_method(
-    http: httpx.Client, finished: dict[str, Any], page: str
+    http: httpx.Client, finished_run: dict[str, Any], page: str
 ) -> None:
     for method in ("layer-cam", "smooth-grad", "refine-cam"):
         query = {"method": method, "scale": "run", "epochs": "1:", **quick(method)}
-        answer = http.get(f"/runs/{finished['id']}/{page}", params=query)
+        answer = http.get(f"/runs/{finished_run['id']}/{page}", params=query)
         assert answer.status_code == 200, answer.text
 
 
 def test_blanks_are_counted_by_any_method_and_kept(
-    http: httpx.Client, finished: dict[str, Any]
+    http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
-    path = f"/runs/{finished['id']}/blanks"
+    path = f"/runs/{finished_run['id']}/blanks"
     asked = {"method": ["proposed", "hires-cam/centered"], "epsilon": 1e-7}
     first = http.get(path, params=asked).json()
     assert list(first["methods"]) == ["proposed", "hires-cam/centered"]

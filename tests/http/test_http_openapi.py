@@ -105,10 +105,10 @@ def test_the_documentation_page_needs_nothing_from_elsewhere(http: httpx.Client)
     assert http.get("/openapi.json").status_code == 200
 
 
-def test_health_readiness_and_metrics(http: httpx.Client, finished: dict[str, object]) -> None:
+def test_health_readiness_and_metrics(http: httpx.Client, finished_run: dict[str, object]) -> None:
     assert http.get("/healthz").json() == {"status": "ok"}
     assert http.get("/readyz").json() == {"status": "ready"}
-    http.get(f"/runs/{finished['id']}/epochs/1/cam?size=99")
+    http.get(f"/runs/{finished_run['id']}/epochs/1/cam?size=99")
     text = http.get("/metrics").text
     done = re.search(r'camreel_runs\{status="succeeded"\} (\S+)', text)
     assert done is not None

@@ -148,8 +148,8 @@ def test_identifiers_that_are_none_are_refused(http: httpx.Client, run_id: str, 
     problem(answer, answer.status_code)
 
 
-def test_identifiers_of_nothing_are_404(http: httpx.Client, finished: dict[str, Any]) -> None:
-    run = f"/runs/{finished['id']}"
+def test_identifiers_of_nothing_are_404(http: httpx.Client, finished_run: dict[str, Any]) -> None:
+    run = f"/runs/{finished_run['id']}"
     assert problem(http.get("/runs/999999999"), 404)["type"] == "run-not-found"
     for path in ("/epochs/4", "/epochs/4/cam", "/epochs/999999999/cam", "/epochs/4/checkpoint"):
         body = problem(http.get(run + path), 404)
@@ -184,9 +184,9 @@ def test_identifiers_of_nothing_are_404(http: httpx.Client, finished: dict[str, 
     ],
 )
 def test_unknown_names_are_refused_with_the_valid_ones(
-    http: httpx.Client, finished: dict[str, Any], query: str, field: str, names: list[str]
+    http: httpx.Client, finished_run: dict[str, Any], query: str, field: str, names: list[str]
 ) -> None:
-    body = problem(http.get(f"/runs/{finished['id']}/epochs/1/cam?{query}"), 422)
+    body = problem(http.get(f"/runs/{finished_run['id']}/epochs/1/cam?{query}"), 422)
     (error,) = body["errors"]
     assert error["field"] == field
     for name in names:
@@ -219,17 +219,17 @@ def test_parameters_of_collections_are_bounded(http: httpx.Client, path: str, fi
      "epochs=" + "1," * 600, "size=8", "size=100000", "epochs=1_0", "epochs=%00"],
 )  # fmt: skip
 def test_pages_of_many_maps_are_bounded(
-    http: httpx.Client, finished: dict[str, Any], query: str
+    http: httpx.Client, finished_run: dict[str, Any], query: str
 ) -> None:
     for page in ("strip", "strip.webp", "strip.gif", "sheet"):
-        problem(http.get(f"/runs/{finished['id']}/{page}?{query}"), 422)
+        problem(http.get(f"/runs/{finished_run['id']}/{page}?{query}"), 422)
 
 
 @pytest.mark.parametrize("epsilon", ["-1", "2", "nan", "inf", "x", "1e999"])
 def test_a_threshold_out_of_bounds_is_refused(
-    http: httpx.Client, finished: dict[str, Any], epsilon: str
+    http: httpx.Client, finished_run: dict[str, Any], epsilon: str
 ) -> None:
-    body = problem(http.get(f"/runs/{finished['id']}/blanks?epsilon={epsilon}"), 422)
+    body = problem(http.get(f"/runs/{finished_run['id']}/blanks?epsilon={epsilon}"), 422)
     assert [error["field"] for error in body["errors"]] == ["epsilon"]
 
 

@@ -32,17 +32,17 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture
-def address(finished: dict[str, Any]) -> str:
-    return f"/runs/{finished['id']}/report.html"
+def address(finished_run: dict[str, Any]) -> str:
+    return f"/runs/{finished_run['id']}/report.html"
 
 
 def test_the_report_is_one_file_with_both_sheets(
-    http: httpx.Client, finished: dict[str, Any], address: str
+    http: httpx.Client, finished_run: dict[str, Any], address: str
 ) -> None:
     answer = http.get(address)
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    name = f'attachment; filename="run-{finished["id"]}-report.html"'
+    name = f'attachment; filename="run-{finished_run["id"]}-report.html"'
     assert answer.headers["content-disposition"] == name
     assert answer.headers["cache-control"] == "private, no-cache"
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -62,10 +62,10 @@ def test_the_report_is_one_file_with_both_sheets(
 
 
 def test_its_numbers_are_those_of_the_other_endpoints(
-    http: httpx.Client, finished: dict[str, Any], address: str
+    http: httpx.Client, finished_run: dict[str, Any], address: str
 ) -> None:
-    words = " ".join(Reader(http.get(address).text).words)
-    run = f"/runs/{finished['id']}"
+    words = " ".join(" ".join(Reader(http.get(address).text).words).split())
+    run = f"/runs/{finished_run['id']}"
     epochs = http.get(f"{run}/epochs").json()["items"]
     assert len(epochs) == 4
     for epoch in epochs:

@@ -53,12 +53,14 @@ def test_an_empty_body_is_the_papers_experiment(service: Service) -> None:
     service.wait(run["id"])
 
 
-def test_a_finished_run_tells_of_all_its_epochs(service: Service, finished: dict[str, Any]) -> None:
-    assert finished["status"] == "succeeded"
-    assert (finished["epochs_done"], finished["epochs_total"]) == (3, 3)
-    assert finished["created_at"] <= finished["started_at"] <= finished["finished_at"]
-    assert finished["created_at"].endswith("Z")
-    epochs = service.http.get(f"/runs/{finished['id']}/epochs").json()["items"]
+def test_a_finished_run_tells_of_all_its_epochs(
+    service: Service, finished_run: dict[str, Any]
+) -> None:
+    assert finished_run["status"] == "succeeded"
+    assert (finished_run["epochs_done"], finished_run["epochs_total"]) == (3, 3)
+    assert finished_run["created_at"] <= finished_run["started_at"] <= finished_run["finished_at"]
+    assert finished_run["created_at"].endswith("Z")
+    epochs = service.http.get(f"/runs/{finished_run['id']}/epochs").json()["items"]
     assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2, 3]
     assert epochs[0]["train_loss"] is None
     assert all(epoch["train_loss"] > 0 for epoch in epochs[1:])
@@ -69,18 +71,18 @@ def test_a_finished_run_tells_of_all_its_epochs(service: Service, finished: dict
 
 
 def test_a_checkpoint_is_the_network_that_was_measured(
-    service: Service, finished: dict[str, Any]
+    service: Service, finished_run: dict[str, Any]
 ) -> None:
-    epoch = service.http.get(f"/runs/{finished['id']}/epochs/2").json()
-    answer = service.http.get(f"/runs/{finished['id']}/epochs/2/checkpoint")
+    epoch = service.http.get(f"/runs/{finished_run['id']}/epochs/2").json()
+    answer = service.http.get(f"/runs/{finished_run['id']}/epochs/2/checkpoint")
     assert hashlib.sha256(answer.content).hexdigest() == epoch["checkpoint"]["sha256"]
     assert len(answer.content) == epoch["checkpoint"]["bytes"]
     header = read_header(answer.content)
     assert header.epoch == 2
-    assert header.architecture.model_dump() == finished["spec"]["architecture"]
+    assert header.architecture.model_dump() == finished_run["spec"]["architecture"]
     assert load(answer.content)["conv2.weight"].shape == (64, 32, 3, 3)
     network, _ = decode(answer.content)
-    data = DATASETS[finished["spec"]["dataset"]].load(mnist_dir() or Path(), False)
+    data = DATASETS[finished_run["spec"]["dataset"]].load(mnist_dir() or Path(), False)
     score = evaluate_network(network, data.test, 10)
     assert score.accuracy == pytest.approx(epoch["test_accuracy"], abs=1e-3)
 

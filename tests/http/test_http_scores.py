@@ -10,9 +10,9 @@ from tests.http.test_http_refusals import problem
 
 @pytest.mark.parametrize("image", [None, "test:11"])
 def test_scores_are_those_of_the_single_maps(
-    http: httpx.Client, finished: dict[str, Any], image: str | None
+    http: httpx.Client, finished_run: dict[str, Any], image: str | None
 ) -> None:
-    run = f"/runs/{finished['id']}"
+    run = f"/runs/{finished_run['id']}"
     query = {"image": image} if image else {}
     scores = http.get(f"{run}/scores", params=query).json()
     assert scores["epochs"] == [0, 1, 2, 3]
@@ -25,8 +25,10 @@ def test_scores_are_those_of_the_single_maps(
     assert some["probabilities"] == scores["probabilities"][1::2]
 
 
-def test_bad_queries_of_scores_are_refused(http: httpx.Client, finished: dict[str, Any]) -> None:
-    run = f"/runs/{finished['id']}"
+def test_bad_queries_of_scores_are_refused(
+    http: httpx.Client, finished_run: dict[str, Any]
+) -> None:
+    run = f"/runs/{finished_run['id']}"
     for query, field in (("class=1", "class"), ("image=cat.png", "image"), ("epochs=x", "epochs")):
         body = problem(http.get(f"{run}/scores?{query}"), 422)
         assert [error["field"] for error in body["errors"]] == [field]

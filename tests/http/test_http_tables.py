@@ -11,8 +11,8 @@ from tests.http.test_http_refusals import problem
 
 
 @pytest.fixture
-def run(finished: dict[str, Any]) -> str:
-    return f"/runs/{finished['id']}"
+def run(finished_run: dict[str, Any]) -> str:
+    return f"/runs/{finished_run['id']}"
 
 
 def table(answer: httpx.Response, name: str) -> list[dict[str, str]]:

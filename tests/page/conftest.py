@@ -70,10 +70,10 @@ def page(context: BrowserContext, http: httpx.Client) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def page_run(service: Any, finished: dict[str, Any]) -> dict[str, Any]:
+def page_run(service: Any, finished_run: dict[str, Any]) -> dict[str, Any]:
     """A finished run of a small network with enough epochs to scrub; on MNIST if available."""
     run_id = service.post_run(
-        dataset=finished["spec"]["dataset"],
+        dataset=finished_run["spec"]["dataset"],
         architecture={"channels": [8, 16], "hidden_units": 32},
         epochs=EPOCHS,
         samples_per_epoch=500,

@@ -43,23 +43,23 @@ def visit(page: Page, address: str, selector: str) -> None:
 
 @PATHS
 def test_reel_left_before_its_first_frame(
-    page: Page, page_run: dict[str, Any], finished: dict[str, Any], path: str
+    page: Page, page_run: dict[str, Any], finished_run: dict[str, Any], path: str
 ) -> None:
-    visit(page, path.format(page_run["id"], finished["id"]), ".reel-canvas")
+    visit(page, path.format(page_run["id"], finished_run["id"]), ".reel-canvas")
     page.wait_for_timeout(200)
     expect(page.locator(".reel-canvas")).to_have_count(0)
 
 
 @PATHS
 def test_page_left_at_once_follows_no_run(
-    page: Page, service: Any, finished: dict[str, Any], path: str
+    page: Page, service: Any, finished_run: dict[str, Any], path: str
 ) -> None:
     """Unused streams would occupy the six connections that a browser has per origin."""
     run_id = service.post_run(dataset="digits", epochs=100, name="left")
     page.add_init_script(KEEP_STREAMS)
     try:
         with page.expect_response(re.compile(rf"/runs/{run_id}/epochs")):
-            visit(page, path.format(run_id, finished["id"]), "main:not(:has(form))")
+            visit(page, path.format(run_id, finished_run["id"]), "main:not(:has(form))")
         page.wait_for_timeout(500)
         assert (
             page.evaluate(

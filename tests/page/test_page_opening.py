@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from service.api.preload_hints import run_page_requests
-from tests.cli.test_cli_access import make
+from tests.cli.test_cli_access import create_token
 from tests.page.conftest import EPOCHS
 from tests.page.reel import open_run, reel_is_drawn
 
@@ -98,7 +98,7 @@ def test_epoch_recorded_between_levels_and_layout(
 def test_hints_require_the_read_scope(
     context: Any, new_service: Callable[..., Any], tmp_path: Any
 ) -> None:
-    token = make(tmp_path, "alice", "--scope", "run")
+    token = create_token(tmp_path, "alice", "--scope", "run")
     service = new_service()
     headers = {"authorization": f"Bearer {token}"}
     spec = {"dataset": "digits", "epochs": 1}

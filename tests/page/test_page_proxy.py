@@ -52,12 +52,12 @@ def check_page_and_docs(browser: Browser, address: str) -> None:
 
 
 def test_below_a_path_unknown_to_the_service(
-    browser: Browser, http: httpx.Client, finished: dict[str, Any]
+    browser: Browser, http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     with reverse_proxy(str(http.base_url), JUPYTER, strips=True) as address:
         check_page_and_docs(browser, address)
         with tab(browser, address) as page:
-            page.goto(f"{address}/app/runs/{finished['id']}")
+            page.goto(f"{address}/app/runs/{finished_run['id']}")
             reel_is_drawn(page)
 
 

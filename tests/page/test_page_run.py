@@ -440,7 +440,7 @@ def test_canvases_use_the_colors_of_the_theme(page: Page, run_id: int) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/app", "/app/new", "run", "/app/compare?runs={ids}"])
 def test_axe_reports_no_violations(
-    page: Page, run_id: int, finished: dict[str, Any], path: str, theme: str
+    page: Page, run_id: int, finished_run: dict[str, Any], path: str, theme: str
 ) -> None:
     page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     if path == "run":
@@ -448,7 +448,7 @@ def test_axe_reports_no_violations(
         for summary in page.locator("summary").all():
             summary.click()
     else:
-        page.goto(path.format(ids=f"{run_id},{finished['id']}"))
+        page.goto(path.format(ids=f"{run_id},{finished_run['id']}"))
         page.wait_for_load_state("networkidle")
     options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
     results = Axe().run(page, options=options)
@@ -502,10 +502,10 @@ def test_link_is_copied(page: Page, run_id: int) -> None:
     assert "epoch=4" in page.evaluate("navigator.clipboard.readText()")
 
 
-def test_comparison_of_two_runs(page: Page, run_id: int, finished: dict[str, Any]) -> None:
+def test_comparison_of_two_runs(page: Page, run_id: int, finished_run: dict[str, Any]) -> None:
     page.goto(f"/app/runs/{run_id}")
     page.get_by_role("link", name="Compare").click()
-    select_box(page, "Add a run…").select_option(str(finished["id"]))
+    select_box(page, "Add a run…").select_option(str(finished_run["id"]))
     reel_is_drawn(page)
     expect(page.locator(".reel-label")).to_have_count(2)
     differences = page.locator(".differences tbody th")

@@ -5,13 +5,13 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from tests.cli.test_cli_access import make
+from tests.cli.test_cli_access import create_token
 
 
 def test_sign_in_with_a_token_and_sign_out(
     context: Any, new_service: Callable[..., Any], tmp_path: Any
 ) -> None:
-    token = make(tmp_path, "alice", "--scope", "admin")
+    token = create_token(tmp_path, "alice", "--scope", "admin")
     service = new_service()
     page = context.new_page()
     page.goto(str(service.http.base_url).rstrip("/") + "/app")

@@ -84,7 +84,7 @@ def test_duplicate_fills_the_form(page: Page, page_run: dict[str, Any]) -> None:
 
 
 def test_runs_are_filtered_and_selected_for_comparison(
-    page: Page, page_run: dict[str, Any], finished: dict[str, Any]
+    page: Page, page_run: dict[str, Any], finished_run: dict[str, Any]
 ) -> None:
     page.goto("/app")
     row = page.locator(".runs tbody tr", has_text="watched")

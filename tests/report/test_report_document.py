@@ -30,14 +30,14 @@ def store(tmp_path):
 @pytest.mark.parametrize("limit", [2, 5, COLUMNS])
 def test_sample_is_even_and_includes_first_and_last(count, limit):
     items = list(range(count))
-    sampled, step = sample(items, limit)
-    assert len(sampled) <= limit
+    sampled_items, step = sample(items, limit)
+    assert len(sampled_items) <= limit
     if count <= limit:
-        assert (sampled, step) == (items, 1)
+        assert (sampled_items, step) == (items, 1)
     else:
-        assert (sampled[0], sampled[-1]) == (0, count - 1)
-        assert {b - a for a, b in itertools.pairwise(sampled[:-1])} <= {step}
-        assert 0 < sampled[-1] - sampled[-2] <= step
+        assert (sampled_items[0], sampled_items[-1]) == (0, count - 1)
+        assert {b - a for a, b in itertools.pairwise(sampled_items[:-1])} <= {step}
+        assert 0 < sampled_items[-1] - sampled_items[-2] <= step
 
 
 def test_sample_of_the_papers_epochs_is_every_second_epoch():

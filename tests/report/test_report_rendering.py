@@ -44,8 +44,8 @@ class Reader(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.text += data
 
-    def all(self, kind: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == kind]
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
 
 
 def epoch(number: int, **changes: object) -> EpochFacts:
@@ -72,7 +72,8 @@ def report(epochs: int = 3, **changes: object) -> Report:
     run_changes = {name: changes.pop(name) for name in list(changes) if hasattr(run, name)}
     return dataclasses.replace(
         Report(
-            dataclasses.replace(run, **run_changes), "0:", facts, [one.epoch for one in facts], 1,
+            dataclasses.replace(run, **run_changes), "0:",
+            facts, [epoch.epoch for epoch in facts], 1,
             METHODS, [maps(method, facts) for method in METHODS] if facts else [],
             1e-7, "viridis", "1.2.3",
         ),
@@ -120,7 +121,7 @@ def test_report_loads_nothing_and_links_only_to_its_own_sections(language, epoch
     assert b"http://" not in content
     assert b"https://" not in content
     assert b"url(" not in content
-    (policy,) = [one["content"] for one in document.all("meta") if one.get("http-equiv")]
+    (policy,) = [meta["content"] for meta in document.all("meta") if meta.get("http-equiv")]
     assert policy.startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'")
     ids = [attributes["id"] for _, attributes in document.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
@@ -140,12 +141,12 @@ def test_report_loads_nothing_and_links_only_to_its_own_sections(language, epoch
 
 def test_report_shows_all_facts():
     text = Reader(render_report(report())).text
-    for words in (
+    for fact in (
         "a run", "succeeded", "first", "2026-01-02 03:04:05 UTC", "Digits", "1e-7", "saturated",
         "62.50%", "optimizer.name", "sgd", "1.2.3", "ab" * 32, "Every epoch is shown",
         "camreel report 7 --epochs 0: --method conventional --method proposed --language en",
     ):  # fmt: skip
-        assert words in text, words
+        assert fact in text, fact
 
 
 def test_report_of_sampled_epochs_says_so():
@@ -154,18 +155,18 @@ def test_report_of_sampled_epochs_says_so():
     )
     document = Reader(render_report(sampled))
     assert document.text.count("Showing 51 of 101 epochs: every 2 epochs, and the last.") == 2
-    assert len([one for one in document.all("th") if one["scope"] == "row"]) == 51 + 2 + 2
+    assert len([cell for cell in document.all("th") if cell["scope"] == "row"]) == 51 + 2 + 2
     assert "51 epochs" in document.all("img")[0]["alt"]
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
+    ("status", "notice"),
     [("queued", "no epochs yet"), ("running", "no epochs yet"), ("failed", "ended before")],
 )
-def test_report_without_epochs_says_so(status, words):
-    waiting = report(0, status=status, started_at=None, finished_at=None)
-    text = Reader(render_report(waiting)).text
-    assert words in text
+def test_report_without_epochs_says_so(status, notice):
+    empty_report = report(0, status=status, started_at=None, finished_at=None)
+    text = Reader(render_report(empty_report)).text
+    assert notice in text
     assert "optimizer.name" in text
     assert "Curves" not in text
 
@@ -175,24 +176,24 @@ def test_report_says_that_run_is_in_progress_or_only_partly_covered():
     assert "3 of the run's 11 epochs, 0 to 2" in Reader(render_report(report(epochs_done=10))).text
 
 
-def texts_of(language):
+def iterate_texts(language):
     for name, value in vars(LANGUAGES[language]).items():
         if isinstance(value, str):
             yield name, value
         else:
-            yield from ((f"{name}.{key}", words) for key, words in value.items())
+            yield from ((f"{name}.{key}", text) for key, text in value.items())
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_languages_have_the_same_placeholders_and_name_every_cause(language):
-    def fields(words):
-        return {field for _, _, field, _ in string.Formatter().parse(words) if field is not None}
+    def placeholders(text):
+        return {field for _, _, field, _ in string.Formatter().parse(text) if field is not None}
 
-    english = dict(texts_of("en"))
-    for name, words in texts_of(language):
-        assert words
+    english = dict(iterate_texts("en"))
+    for name, text in iterate_texts(language):
+        assert text
         if not name.startswith("method_titles."):
-            assert fields(words) == fields(english[name]), name
+            assert placeholders(text) == placeholders(english[name]), name
     texts = LANGUAGES[language]
     causes = {cause.value for cause in Blank} - {"none"}
     assert set(texts.cause_names) == set(texts.cause_descriptions) == causes
@@ -242,8 +243,8 @@ def svg(values, epochs=None, *, is_fraction=False):
 )
 def test_curves_contain_only_finite_numbers(values, is_fraction):
     text, drawing = svg(values, is_fraction=is_fraction)
-    drawn = re.sub(r"<(title|desc).*?</\1>", "", text)
-    assert not re.search(r"nan|inf", drawn, re.IGNORECASE)
+    shapes = re.sub(r"<(title|desc).*?</\1>", "", text)
+    assert not re.search(r"nan|inf", shapes, re.IGNORECASE)
     finite = [value for value in values if value is not None and math.isfinite(value)]
     assert len(drawing.all("circle")) == len(finite)
     _, _, width, height = map(float, drawing.all("svg")[0]["viewbox"].split())
@@ -254,7 +255,7 @@ def test_curves_contain_only_finite_numbers(values, is_fraction):
 
 def test_curve_has_gap_where_value_is_missing():
     _, drawing = svg([1.0, 2.0, None, 3.0, 4.0])
-    (path,) = [one["d"] for one in drawing.all("path")]
+    (path,) = [path["d"] for path in drawing.all("path")]
     assert (path.count("M"), path.count("L")) == (2, 2)
 
 
