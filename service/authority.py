@@ -1,6 +1,7 @@
-"""Hosts and origins as text, read by the grammars of RFC 3986 (3.2), RFC 9110 (7.2) and RFC 6454.
+"""Parsers of hosts and origins by the grammars of RFC 3986 (3.2), RFC 9110 (7.2) and RFC 6454.
 
-Not by `urllib.parse.urlsplit`: it drops tabs and line ends, cuts at `#`, and takes userinfo.
+`urllib.parse.urlsplit` is too lenient: it drops tabs and newlines, cuts at `#`, and accepts
+userinfo.
 """
 
 import ipaddress
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
-_REG_NAME = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"  # IPv4 addresses are among them
+_REG_NAME = r"(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+"  # includes IPv4 addresses
 _AUTHORITY = re.compile(
     rf"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>{_REG_NAME}))(?::(?P<port>[0-9]{{0,5}}))?"
 )
@@ -20,7 +21,7 @@ _PATTERN = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
 @dataclass(frozen=True)
 class Authority:
-    """A host in lower case, IPv6 addresses in their short form and without brackets, and a port."""
+    """A host in lower case (IPv6 addresses compressed, without brackets) and a port."""
 
     host: str
     port: int | None = None
@@ -28,17 +29,19 @@ class Authority:
 
 @dataclass(frozen=True)
 class Origin:
-    """Scheme, host and port of a page, the port by the scheme where none is named."""
+    """Origin of a page. Without an explicit port it has the scheme's default port."""
 
     scheme: str
     host: str
     port: int | None
 
     def __str__(self) -> str:
-        """As browsers write it: without the scheme's own port."""
+        """As browsers serialize it: without the scheme's default port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        usual = self.port in (None, DEFAULT_PORTS.get(self.scheme))
-        return f"{self.scheme}://{host}" if usual else f"{self.scheme}://{host}:{self.port}"
+        has_default_port = self.port in (None, DEFAULT_PORTS.get(self.scheme))
+        return (
+            f"{self.scheme}://{host}" if has_default_port else f"{self.scheme}://{host}:{self.port}"
+        )
 
 
 def parse_authority(text: str) -> Authority:
@@ -54,7 +57,7 @@ def parse_authority(text: str) -> Authority:
 
 
 def parse_origin(text: str) -> Origin:
-    """`https://example.org`, as browsers write it. Raises ValueError for all else, and `null`."""
+    """`https://example.org`. Raises ValueError for anything else, `null` included."""
     match = _ORIGIN.fullmatch(text)
     if match is None:
         raise ValueError("an origin, as in https://notebook.example")
@@ -64,7 +67,7 @@ def parse_origin(text: str) -> Origin:
 
 
 def host_pattern(text: str) -> str:
-    """A name, `*.` and a name, or an address, in lower case. Raises ValueError for all else."""
+    """A host name, with an optional leading `*.`, or an address. Raises ValueError otherwise."""
     name = text.lower()
     try:
         return str(ipaddress.ip_address(name.removeprefix("[").removesuffix("]")))

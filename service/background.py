@@ -1,4 +1,4 @@
-"""Background threads: functions called at intervals, delayed by an exception and never ended."""
+"""Background threads that call functions at intervals. An exception delays the next call."""
 
 import threading
 import time
@@ -17,12 +17,12 @@ log = structlog.get_logger()
 
 
 class BackgroundTask:
-    """A function that a thread of its own calls every `interval_seconds`, and at once on `wake`.
+    """Calls a function every `interval_seconds` in a thread, and immediately after `wake`.
 
-    An exception is logged, with its traceback when it is not one of ours and the first in a row,
+    An exception is logged (with its traceback if it is the first in a row and not a CamreelError),
     and the next call is delayed: by twice the interval, then four times, up to
-    `max_backoff_seconds`, or to the interval where that is longer. The service is not ready when
-    no call has returned without an exception for `stale_seconds`.
+    `max_backoff_seconds` or the interval, whichever is longer. The service is not ready if no call
+    has succeeded for `stale_seconds`.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class BackgroundTask:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the thread; its first call is an interval later."""
+        """Start the thread. The first call follows after one interval."""
         self._succeeded_at = time.monotonic()
         self._thread.start()
 
     def wake(self) -> None:
-        """Call the function now, or once more after the call in progress."""
+        """Call the function now, or again after the call in progress."""
         self._wake.set()
 
     def request_stop(self) -> None:
@@ -60,13 +60,13 @@ class BackgroundTask:
         self._wake.set()
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait for the thread; whether it has ended."""
+        """Wait for the thread to end; whether it has."""
         if self._thread.ident is not None:
             self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
     def problem(self) -> str | None:
-        """Why the task does not do its work, as a sentence; None where it does."""
+        """Why the task does not work, as a sentence; None if it does."""
         if self._stopping:
             return None
         if not self._thread.is_alive():
@@ -79,7 +79,7 @@ class BackgroundTask:
         return None
 
     def seconds_since_success(self) -> float:
-        """Since a call last returned without an exception, or the start."""
+        """Seconds since the last successful call, or since the start."""
         return time.monotonic() - self._succeeded_at
 
     def _run(self) -> None:
@@ -95,13 +95,13 @@ class BackgroundTask:
         """One call; the seconds until the next one."""
         try:
             self._function()
-        except BaseException as error:  # whatever it is: the thread has no caller
+        except BaseException as error:  # of any type: the thread has no caller
             self._failures += 1
-            # The log's stream may be closed.
+            # The stream of the log may be closed.
             with suppress(Exception):
                 if not self._stopping:
                     self._log(error)
-            # A bounded exponent: no outage is too long for a float.
+            # The exponent is bounded, so that a long outage does not overflow the float.
             delay_seconds = self._interval_seconds * 2.0 ** min(self._failures, 20)
             return min(self._max_delay_seconds, delay_seconds)
         self._failures = 0
@@ -109,13 +109,13 @@ class BackgroundTask:
         return self._interval_seconds
 
     def _log(self, error: BaseException) -> None:
-        ours = isinstance(error, CamreelError)
+        is_expected = isinstance(error, CamreelError)
         log.warning(
             "background task failed",
             task=self.name,
             failures=self._failures,
-            error=str(error) if ours else type(error).__name__,
-            exc_info=not ours and self._failures == 1,
+            error=str(error) if is_expected else type(error).__name__,
+            exc_info=not is_expected and self._failures == 1,
         )
 
 
@@ -124,35 +124,35 @@ class BackgroundTasks:
 
     def __init__(self) -> None:
         self._tasks: list[BackgroundTask] = []
-        self._started = False
+        self._is_started = False
 
     def add(self, task: BackgroundTask) -> BackgroundTask:
-        """Add a task, and start it where the others have been started."""
+        """Add a task, and start it if the others have been started."""
         self._tasks.append(task)
-        if self._started:
+        if self._is_started:
             task.start()
         return task
 
     def start(self) -> None:
-        """Start all."""
-        self._started = True
+        """Start all tasks."""
+        self._is_started = True
         for task in self._tasks:
             task.start()
 
     def request_stop(self) -> None:
-        """Let no task begin another call."""
+        """Make no further calls."""
         for task in self._tasks:
             task.request_stop()
 
     def join(self, timeout_seconds: float = JOIN_SECONDS) -> bool:
-        """Wait for all threads, `timeout_seconds` in all; whether all have ended.
+        """Wait up to `timeout_seconds` for all threads to end; whether all have.
 
-        What has not ended is a daemon thread, and ends with the process.
+        The others are daemon threads and end with the process.
         """
         deadline = time.monotonic() + timeout_seconds
-        ended = [task.join(max(0.0, deadline - time.monotonic())) for task in self._tasks]
-        return all(ended)
+        results = [task.join(max(0.0, deadline - time.monotonic())) for task in self._tasks]
+        return all(results)
 
     def problems(self) -> list[str]:
-        """Why tasks do not do their work, in sentences; empty where all do."""
+        """Why tasks do not work, in sentences; empty if all do."""
         return [problem for task in self._tasks if (problem := task.problem())]

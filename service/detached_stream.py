@@ -1,4 +1,4 @@
-"""A stream that nobody waits for: a thread writes to the descriptor behind it."""
+"""A text stream whose writers never block: a thread writes to the file descriptor."""
 
 import atexit
 import io
@@ -11,14 +11,14 @@ from collections import deque
 from datetime import UTC, datetime
 
 MAX_PENDING_BYTES = 2**20
-DRAIN_SECONDS = 1.0  # at the end of the process
+DRAIN_SECONDS = 1.0  # when the process ends
 
 
 class DetachedStream(io.TextIOBase):
-    """Text for a descriptor. `write` returns at once, whether or not anybody reads there.
+    """Text stream for a descriptor. `write` returns at once, even if the reader is stalled.
 
-    What does not fit into the queue is dropped and counted, as is what nobody reads any more; a
-    line says how much, as soon as there can be one.
+    Writes that do not fit into the queue, or fail, are dropped and counted; a log line reports the
+    count as soon as it can be written.
     """
 
     def __init__(self, descriptor: int | None, max_pending_bytes: int = MAX_PENDING_BYTES) -> None:
@@ -28,17 +28,17 @@ class DetachedStream(io.TextIOBase):
         self._pending_bytes = 0
         self._unreported = 0
         self.dropped = 0  # writes, since the start
-        # Reentrant: a signal's handler may write while its thread does.
-        self._changed = threading.Condition(threading.RLock())
+        # Reentrant: a signal handler may write while its thread does.
+        self._condition = threading.Condition(threading.RLock())
         threading.Thread(target=self._run, name="detached-stream", daemon=True).start()
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
-        """Of the bytes that are written."""
+        """Encoding of the written bytes."""
         return "utf-8"
 
     def writable(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def isatty(self) -> bool:
@@ -46,46 +46,46 @@ class DetachedStream(io.TextIOBase):
         return self._descriptor is not None and os.isatty(self._descriptor)
 
     def fileno(self) -> int:
-        """The descriptor. Raises OSError where there is none."""
+        """The descriptor. Raises OSError if there is none."""
         if self._descriptor is None:
             raise OSError("no descriptor")
         return self._descriptor
 
     def write(self, text: str) -> int:
-        """Queue the text. Never raises, never waits."""
+        """Queue the text. Never raises, never blocks."""
         data = text.encode(errors="backslashreplace")
-        with self._changed:
+        with self._condition:
             if self._pending_bytes + len(data) > self._max_pending_bytes:
                 self._count_dropped()
             else:
                 self._queue.append(data)
                 self._pending_bytes += len(data)
-                self._changed.notify_all()
+                self._condition.notify_all()
         return len(text)
 
     def flush(self) -> None:
-        """Nothing: handlers flush after each line, and may not wait."""
+        """Do nothing: log handlers flush after each line, and must not block."""
 
     def drain(self, timeout_seconds: float = DRAIN_SECONDS) -> bool:
-        """Wait until all is written, for so long at most; whether it is."""
-        with self._changed:
-            return self._changed.wait_for(lambda: not self._pending_bytes, timeout_seconds)
+        """Wait until everything is written; False after `timeout_seconds`."""
+        with self._condition:
+            return self._condition.wait_for(lambda: not self._pending_bytes, timeout_seconds)
 
     def _run(self) -> None:
         while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._queue)
+            with self._condition:
+                self._condition.wait_for(lambda: self._queue)
                 data = self._queue.popleft()
-            written = self._write_all(data)
-            with self._changed:
-                if not written:
+            is_written = self._write_all(data)
+            with self._condition:
+                if not is_written:
                     self._count_dropped()
                 elif self._unreported and not self._queue:
-                    # Those that were dropped came after all that was queued.
+                    # The dropped writes came after everything that was queued.
                     self._write_all(_dropped_line(self._unreported))
                     self._unreported = 0
                 self._pending_bytes -= len(data)
-                self._changed.notify_all()
+                self._condition.notify_all()
 
     def _count_dropped(self) -> None:
         self.dropped += 1
@@ -97,18 +97,17 @@ class DetachedStream(io.TextIOBase):
         while data:
             try:
                 data = data[os.write(self._descriptor, data) :]
-            except BlockingIOError:  # another program made it so
+            except BlockingIOError:  # another program made the descriptor non-blocking
                 select.select([], [self._descriptor], [])
-            except OSError:  # no reader any more, no room on a disk
+            except OSError:  # no reader, or a full disk
                 return False
         return True
 
 
 def detach_stderr() -> None:
-    """Have nobody in this process wait for who reads standard error.
+    """Replace standard error by a DetachedStream, unless it has been replaced already.
 
-    A stream that another program put in its place stays. What is written at the very end has a
-    second to be read.
+    When the process ends, queued text has DRAIN_SECONDS to be written.
     """
     if sys.stderr is not sys.__stderr__:
         return
@@ -118,13 +117,13 @@ def detach_stderr() -> None:
 
 
 def drain_stderr() -> None:
-    """Give what was written a second to be read: for processes that end without `atexit`."""
+    """Wait up to DRAIN_SECONDS for queued text, in processes that end without `atexit`."""
     if isinstance(sys.stderr, DetachedStream):
         sys.stderr.drain()
 
 
 def dropped_writes() -> int:
-    """How many lines for standard error were dropped since the process started."""
+    """Number of lines for standard error dropped since the process started."""
     return sys.stderr.dropped if isinstance(sys.stderr, DetachedStream) else 0
 
 

@@ -1,7 +1,8 @@
-"""Places where a test has the process die: no-ops unless one is switched on.
+"""Failpoints: named points at which a test can kill the process. By default none is armed.
 
-`CAMREEL_FAILPOINT=after-blob:kill@3` kills at the third time that this process comes by. With
-`CAMREEL_FAILPOINT_MARK=<file>` it happens once: the first makes the file, and no other fires.
+`CAMREEL_FAILPOINT=after-blob:kill@3` kills the process when it reaches the failpoint for the third
+time. With `CAMREEL_FAILPOINT_MARK=<file>` this happens once among all processes: the first one
+creates the file.
 """
 
 import errno
@@ -12,21 +13,21 @@ from pathlib import Path
 from service.errors import InvalidValue, UnknownName
 
 FAILPOINTS: dict[str, str] = {
-    "before-encode": "the epoch was trained, nothing is written",
-    "before-begin": "all bytes are made, no transaction is open",
-    "after-advance": "the run's row was changed",
-    "blob-temporary": "a blob's temporary file is there and empty",
-    "blob-written": "its bytes are written, perhaps not on disk",
-    "blob-fsynced": "its bytes are on disk, under the temporary name",
-    "blob-renamed": "it has its name, perhaps not on disk",
-    "after-blob": "the checkpoint's bytes are kept",
+    "before-encode": "the epoch is trained, nothing is written",
+    "before-begin": "all bytes are encoded, no transaction is open",
+    "after-advance": "the run's row is updated",
+    "blob-temporary": "the temporary file of a blob exists and is empty",
+    "blob-written": "its bytes are written, but may not be durable",
+    "blob-fsynced": "its bytes are durable under the temporary name",
+    "blob-renamed": "it is renamed, but the name may not be durable",
+    "after-blob": "the checkpoint's bytes are stored",
     "after-state": "the training state's bytes and row are written",
     "after-epoch-row": "epoch, checkpoint and event are written",
     "after-maps": "the maps' rows are written",
-    "before-commit": "all is written, nothing is committed",
-    "after-commit": "the epoch is committed, nobody was told",
+    "before-commit": "everything is written, nothing is committed",
+    "after-commit": "the epoch is committed, no client is notified",
 }
-"""All of them, in their order; the ones of blobs are the file backend's."""
+"""All failpoints in order. Those of blobs are in `store/blobs/file.py`."""
 
 
 def _kill() -> None:
@@ -44,22 +45,22 @@ def _full() -> None:
 ACTIONS = {"kill": _kill, "stop": _stop, "full": _full}
 
 _armed: dict[str, tuple[str, int]] = {}
-_seen: dict[str, int] = {}
+_reached_count: dict[str, int] = {}
 _mark: list[Path] = []
 
 
 def arm(text: str, mark: Path | None = None) -> None:
-    """Switch on what `name:action@n` says, in place of what was on; nothing for "".
+    """Arm the failpoint of `name:action@n`, and disarm all others; "" arms none.
 
-    Raises InvalidValue for words that stand in no table.
+    Raises InvalidValue for an unknown name or action.
     """
     _armed.clear()
-    _seen.clear()
+    _reached_count.clear()
     _mark[:] = [mark] if mark else []
     if not text:
         return
-    name, _, rest = text.partition(":")
-    action, _, count = rest.partition("@")
+    name, _, effect = text.partition(":")
+    action, _, count = effect.partition("@")
     if name not in FAILPOINTS:
         raise UnknownName("failpoint", name, FAILPOINTS)
     if action not in ACTIONS:
@@ -70,16 +71,17 @@ def arm(text: str, mark: Path | None = None) -> None:
 
 
 def reach(name: str) -> None:
-    """The process is at that place now."""
+    """Execute the action of the failpoint if it is armed and this is the n-th time."""
     if name not in _armed:
         return
-    _seen[name] = _seen.get(name, 0) + 1
+    _reached_count[name] = _reached_count.get(name, 0) + 1
     action, count = _armed[name]
-    if _seen[name] == count and _first():
+    if _reached_count[name] == count and _create_mark():
         ACTIONS[action]()
 
 
-def _first() -> bool:
+def _create_mark() -> bool:
+    """Whether this process is the first one to fail."""
     for mark in _mark:
         try:
             mark.touch(exist_ok=False)

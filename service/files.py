@@ -1,4 +1,4 @@
-"""Files that people name: read with a bound, and written whole or not at all."""
+"""Files that users name: read up to a size limit, and written completely or not at all."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ from service.errors import FileRefused
 
 PREFIX, SUFFIX = ".camreel-", ".unfinished"
 
-KINDS: dict[str, Callable[[int], bool]] = {
+FILE_TYPES: dict[str, Callable[[int], bool]] = {
     "a folder": stat.S_ISDIR,
     "a pipe": stat.S_ISFIFO,
     "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
@@ -23,63 +23,63 @@ KINDS: dict[str, Callable[[int], bool]] = {
 
 
 def open_regular(path: Path) -> IO[bytes]:
-    """A regular file, open for reading. Raises FileRefused for anything else, without waiting."""
+    """Open a regular file for reading. Raises FileRefused for anything else, without blocking."""
     try:
-        # Else a pipe would wait for whoever writes to it.
+        # Otherwise a pipe would block until it has a writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
-        raise _refused(path, "cannot be read", error) from error
+        raise _file_refused(path, "cannot be read", error) from error
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
-        raise FileRefused(f"{path} is {_kind(mode)}, not a regular file")
+        raise FileRefused(f"{path} is {_file_type(mode)}, not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 def read_file(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a regular file. Raises FileRefused for anything else, and for a larger one."""
+    """The bytes of a regular file. Raises FileRefused if it is larger, or no regular file."""
     with open_regular(path) as file:
         try:
             data = file.read(max_bytes + 1)
         except OSError as error:
-            raise _refused(path, "cannot be read", error) from error
+            raise _file_refused(path, "cannot be read", error) from error
     if len(data) > max_bytes:
         raise FileRefused(f"{path} has more than {max_bytes:,} bytes")
     return data
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file whole, in place of one of that name. Raises FileRefused."""
+    """Write a file atomically, replacing an existing one. Raises FileRefused."""
     with output_file(path) as file:
         file.write(data)
 
 
 @contextmanager
 def output_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of the one of that name at the end of the block.
+    """A file that replaces the one at `path` at the end of the block.
 
-    A pipe or a device is written to as it is. Raises FileRefused.
+    A pipe or a device is written to directly. Raises FileRefused.
     """
-    real = Path(os.path.realpath(path))
-    mode = _mode(real)
+    real_path = Path(os.path.realpath(path))
+    mode = _mode(real_path)
     if mode is not None and not stat.S_ISREG(mode):
-        with translate_os_errors(path), _open_stream(real, mode) as file:
+        with translate_os_errors(path), _open_stream(real_path, mode) as file:
             yield file
         return
-    with translate_os_errors(path), unfinished_file(real.parent, 0o666) as (file, unfinished):
+    with translate_os_errors(path), unfinished_file(real_path.parent, 0o666) as (file, unfinished):
         if mode is not None:
             os.fchmod(file.fileno(), stat.S_IMODE(mode))
         yield file
         fsync_file(file)
-        unfinished.replace(real)
-        fsync_path(real.parent)
+        unfinished.replace(real_path)
+        fsync_path(real_path.parent)
 
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file for its owner alone, which gets its name at the end of the block.
+    """A file accessible by its owner only, which gets its name at the end of the block.
 
-    Raises FileRefused, also where the name is taken: nothing is written over.
+    Raises FileRefused, also if `path` exists: nothing is overwritten.
     """
     check_new(path)
     folder = path.absolute().parent
@@ -90,7 +90,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
 
 
 def check_new(path: Path) -> None:
-    """Raises FileRefused where the name is taken, or its folder is missing."""
+    """Raises FileRefused if `path` exists, or if its folder is missing."""
     if _mode(path, follow=False) is not None:
         raise FileRefused(f"{path} exists already; nothing is written over")
     if not stat.S_ISDIR(_mode(path.absolute().parent) or 0):
@@ -98,29 +98,31 @@ def check_new(path: Path) -> None:
 
 
 def check_output(path: Path) -> None:
-    """Raises FileRefused where `output_file` would: before work is done for it."""
-    real = Path(os.path.realpath(path))
-    mode = _mode(real)
+    """Raises FileRefused if `output_file` would, to be called before the output is computed."""
+    real_path = Path(os.path.realpath(path))
+    mode = _mode(real_path)
     if mode is None or stat.S_ISREG(mode):
-        with translate_os_errors(path), unfinished_file(real.parent, 0o600):
+        with translate_os_errors(path), unfinished_file(real_path.parent, 0o600):
             return
     if not _is_stream(mode):
-        raise FileRefused(f"{path} is {_kind(mode)}, not a file")
+        raise FileRefused(f"{path} is {_file_type(mode)}, not a file")
 
 
 @contextmanager
 def unfinished_file(folder: Path, mode: int) -> Iterator[tuple[IO[bytes], Path]]:
-    """A hidden file, removed at the end of the block if it has that name still.
+    """A hidden file, removed at the end of the block unless it has been renamed.
 
-    It is locked as long as this process lives: one that a killed process left is removed by
-    the next that writes into the folder.
+    This process holds a lock on it. A file that a killed process left is removed by the next one
+    that writes to the folder.
     """
     remove_leftovers(folder)
     while True:
         path = folder / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         _lock(descriptor)
-        if os.fstat(descriptor).st_nlink:  # else it was swept before it was locked
+        if os.fstat(
+            descriptor
+        ).st_nlink:  # otherwise another process removed it before it was locked
             break
         os.close(descriptor)
     try:
@@ -132,7 +134,7 @@ def unfinished_file(folder: Path, mode: int) -> Iterator[tuple[IO[bytes], Path]]
 
 @contextmanager
 def unfinished_folder(parent: Path) -> Iterator[Path]:
-    """As `unfinished_file`: a hidden folder, for its owner alone."""
+    """A hidden folder, accessible by its owner only, as `unfinished_file`."""
     remove_leftovers(parent)
     path = parent / f"{PREFIX}{secrets.token_hex(8)}{SUFFIX}"
     path.mkdir(mode=0o700)
@@ -146,9 +148,9 @@ def unfinished_folder(parent: Path) -> Iterator[Path]:
 
 
 def list_leftovers(folder: Path) -> list[Path]:
-    """What killed processes left unfinished in a folder."""
+    """Unfinished files and folders that killed processes left in a folder."""
     try:
-        names = [name for name in os.listdir(folder)  # noqa: PTH208  a name may not be UTF-8
+        names = [name for name in os.listdir(folder)  # noqa: PTH208  names may not be UTF-8
                  if name.startswith(PREFIX) and name.endswith(SUFFIX)]  # fmt: skip
     except OSError:
         return []
@@ -156,31 +158,31 @@ def list_leftovers(folder: Path) -> list[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder."""
+    """Remove unfinished files and folders that killed processes left in a folder."""
     for path in list_leftovers(folder):
         remove_leftover(path)
 
 
 def remove_leftover(path: Path) -> None:
-    """Remove a leftover, file or folder; one that is gone already is no error."""
+    """Remove an unfinished file or folder. A missing one is no error."""
     try:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
     except OSError:
-        return  # another user's
+        return  # owned by another user
 
 
 def publish(unfinished: Path, path: Path) -> None:
-    """Give a finished file its name, for good. Raises FileRefused where the name is taken."""
+    """Give a finished file its name durably. Raises FileRefused if `path` exists."""
     try:
-        # A link, not a rename: it never takes the place of a file that came meanwhile.
+        # A link, not a rename: it cannot replace a file that was created in the meantime.
         path.hardlink_to(unfinished)
     except FileExistsError as error:
         raise FileRefused(f"{path} exists already; nothing is written over") from error
     except OSError:
-        unfinished.rename(path)  # a file system without links
+        unfinished.rename(path)  # a file system without hard links
     fsync_path(path.absolute().parent)
 
 
@@ -195,15 +197,17 @@ def fsync_path(path: Path) -> None:
 
 @contextmanager
 def translate_os_errors(path: Path) -> Iterator[None]:
-    """What the system raises in the block, as FileRefused that names the path."""
+    """Raise FileRefused, with the path, for an OSError in the block."""
     try:
         yield
     except OSError as error:
-        raise _refused(path, "cannot be written", error) from error
+        raise _file_refused(path, "cannot be written", error) from error
 
 
 def _lock(descriptor: int) -> None:
-    with suppress(OSError):  # a file system without locks: nothing is swept there either
+    with suppress(
+        OSError
+    ):  # a file system without locks, on which leftovers are not removed either
         fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
@@ -211,7 +215,7 @@ def _is_locked(path: Path) -> bool:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
-        return True  # finished meanwhile, or another user's
+        return True  # renamed in the meantime, or owned by another user
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -229,12 +233,12 @@ def fsync_file(file: IO[bytes]) -> None:
 
 def _open_stream(path: Path, mode: int) -> IO[bytes]:
     if not _is_stream(mode):
-        raise FileRefused(f"{path} is {_kind(mode)}, not a file")
+        raise FileRefused(f"{path} is {_file_type(mode)}, not a file")
     try:
-        # Else a pipe would wait for whoever reads it; writing then waits as any pipe's writer does.
+        # Otherwise opening a pipe would block until it has a reader. Writing may block.
         descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise _refused(path, "cannot be written", error) from error
+        raise _file_refused(path, "cannot be written", error) from error
     os.set_blocking(descriptor, True)
     return os.fdopen(descriptor, "wb")
 
@@ -244,18 +248,19 @@ def _is_stream(mode: int) -> bool:
 
 
 def _mode(path: Path, *, follow: bool = True) -> int | None:
-    """None where there is nothing. Raises FileRefused where nothing can be."""
+    """File type and permissions; None if there is no file. Raises FileRefused for other errors."""
     try:
         return path.stat(follow_symlinks=follow).st_mode
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise _refused(path, "cannot be used", error) from error
+        raise _file_refused(path, "cannot be used", error) from error
 
 
-def _kind(mode: int) -> str:
-    return next((kind for kind, holds in KINDS.items() if holds(mode)), "something else")
+def _file_type(mode: int) -> str:
+    matching = (name for name, matches in FILE_TYPES.items() if matches(mode))
+    return next(matching, "something else")
 
 
-def _refused(path: Path, verb: str, error: OSError | ValueError) -> FileRefused:
+def _file_refused(path: Path, verb: str, error: OSError | ValueError) -> FileRefused:
     return FileRefused(f"{path} {verb}: {getattr(error, 'strerror', None) or error}")

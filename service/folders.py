@@ -1,4 +1,4 @@
-"""Folders that settings name: checked before anything is done in them."""
+"""Folders that settings name: checked before use, with errors that name the setting."""
 
 import stat
 from pathlib import Path
@@ -7,21 +7,21 @@ from service.errors import InvalidValue
 
 
 def check_folder(folder: Path, setting: str) -> bool:
-    """Whether the folder exists. Raises InvalidValue, for the setting, where none can be there."""
+    """Whether the folder exists. Raises InvalidValue for the setting if there cannot be one."""
     try:
         if not stat.S_ISDIR(folder.stat().st_mode):
             raise InvalidValue(setting, f"{folder} is not a folder")
     except FileNotFoundError:
         return False
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in it
+    except (OSError, ValueError) as error:  # ValueError: it contains a null byte
         raise path_error(setting, folder, "cannot be used", error) from error
     return True
 
 
 def make_folder(folder: Path, setting: str) -> bool:
-    """Create a folder, and those above it, where it is missing; whether it was.
+    """Create a folder and its parents if it is missing; whether it was.
 
-    Raises InvalidValue, for the setting or option, where it cannot be made.
+    Raises InvalidValue for the setting or option if it cannot be created.
     """
     if check_folder(folder, setting):
         return False
@@ -33,17 +33,17 @@ def make_folder(folder: Path, setting: str) -> bool:
 
 
 def make_private_folder(folder: Path, setting: str) -> None:
-    """As `make_folder`: for its owner alone, whatever the umask. One that exists keeps its mode."""
+    """As `make_folder`, accessible by its owner only. An existing folder keeps its mode."""
     if check_folder(folder, setting):
         return
     make_folder(folder.parent, setting)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)  # whatever the umask left of it
+        folder.chmod(0o700)  # regardless of the umask
     except OSError as error:
         raise path_error(setting, folder, "cannot be created", error) from error
 
 
 def path_error(setting: str, path: Path, verb: str, error: OSError | ValueError) -> InvalidValue:
-    """What the system says of a path, as an error of the setting that names it."""
+    """An error of the operating system as InvalidValue of the setting that names the path."""
     return InvalidValue(setting, f"{path} {verb}: {getattr(error, 'strerror', None) or error}")

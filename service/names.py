@@ -1,8 +1,9 @@
-"""Text that people give: what may stand in a name, and how stored text that may not is shown.
+"""Validation of text that users enter, and display of stored text that would not be valid.
 
-Refused is what would alter how the text around it is shown or stored: controls (C0, C1, DEL), line
-and paragraph separators, controls of direction, halves of surrogate pairs, noncharacters. Joiners
-and variation selectors stay: emoji and several scripts are written with them.
+Refused are characters that alter how the surrounding text is displayed or stored: control
+characters (C0, C1, DEL), line and paragraph separators, bidirectional controls, unpaired
+surrogates and noncharacters. Joiners and variation selectors are allowed: emoji and several scripts
+need them.
 """
 
 import re
@@ -19,7 +20,7 @@ _REFUSED = (
 _REFUSED_IN_LINE = re.compile(f"[{_REFUSED}]")
 _REFUSED_IN_PARAGRAPHS = re.compile(f"(?![\t\n])[{_REFUSED}]")
 _VISIBLE = re.compile(
-    # Besides blanks: Default_Ignorable_Code_Point, and the blank pattern of Braille.
+    # Neither white space, nor Default_Ignorable_Code_Point, nor the blank pattern of Braille.
     "[^\\s\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
@@ -31,21 +32,21 @@ NAME_PATTERN = (
     "^[^\\u0000-\\u001f\\u007f-\\u009f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069"
     "\\ufdd0-\\ufdef\\ufffe\\uffff]*$"
 )
-"""For schemas: the characters that are refused, as far as a regular expression of them has them."""
+"""For JSON schemas: refuses the same characters, except those beyond U+FFFF."""
 
 
 def check_line(text: str) -> str:
-    """The text, of one line. Raises ValueError that names the first character that is refused."""
-    return _checked(text, _REFUSED_IN_LINE)
+    """The text, a single line. Raises ValueError that names the first refused character."""
+    return _check(text, _REFUSED_IN_LINE)
 
 
 def check_paragraphs(text: str) -> str:
-    """The text, of any number of lines. Raises ValueError as `check_line` does."""
-    return _checked(text, _REFUSED_IN_PARAGRAPHS)
+    """The text, of any number of lines. Raises ValueError like `check_line`."""
+    return _check(text, _REFUSED_IN_PARAGRAPHS)
 
 
 def check_name(text: str) -> str:
-    """A line, empty or with something to be seen. Raises ValueError."""
+    """The text, a single line that is empty or has a visible character. Raises ValueError."""
     check_line(text)
     if text and not _VISIBLE.search(text):
         raise ValueError("has only characters that cannot be seen")
@@ -53,18 +54,18 @@ def check_name(text: str) -> str:
 
 
 def sanitize_line(text: str) -> str:
-    """Stored text for display: each character that `check_line` refuses becomes U+FFFD."""
+    """Stored text for display, with refused characters replaced by U+FFFD."""
     return _REFUSED_IN_LINE.sub(REPLACEMENT, text)
 
 
 def sanitize_name(text: str) -> str:
-    """A stored name as `check_name` takes it: as `shown_line`, and empty where nothing is seen."""
-    shown = sanitize_line(text)
-    return shown if _VISIBLE.search(shown) else ""
+    """A stored name for display, as `sanitize_line`; empty if no character is visible."""
+    line = sanitize_line(text)
+    return line if _VISIBLE.search(line) else ""
 
 
-def _checked(text: str, refused: re.Pattern[str]) -> str:
-    match = refused.search(text)
+def _check(text: str, refused_characters: re.Pattern[str]) -> str:
+    match = refused_characters.search(text)
     if match is not None:
         character = match[0]
         name = unicodedata.name(character, "a control" if character < "\xa0" else "no character")

@@ -1,1 +1,1 @@
-"""Everything that lasts: runs, epochs, checkpoints, images and maps' metadata."""
+"""Persistence: runs, epochs, checkpoints, images and heatmaps, in a database and blobs."""

@@ -1,4 +1,4 @@
-"""The rows: one learning process is a run, its epochs, their checkpoints, and maps' metadata."""
+"""The tables as SQLAlchemy models: runs, epochs, checkpoints, heatmaps and all others."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -38,15 +38,15 @@ Identity = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment in UTC. SQLite forgets the zone, so it is taken off and put back here."""
+    """A time in UTC. SQLite does not store the zone, so it is removed and added here."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """To the database: refuses a moment without a zone."""
+        """To the database, in UTC. Raises ValueError for a time without a zone."""
         if value is not None and value.tzinfo is None:
-            raise ValueError("a moment without a time zone")
+            raise ValueError("a time without a time zone")
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
@@ -63,21 +63,21 @@ class Base(DeclarativeBase):
 
 
 class EventRow(Base):
-    """Something that happened to a run, written by the transaction that made it happen."""
+    """An event of a run, written in the transaction that causes it."""
 
     __tablename__ = "events"
 
     run_id: Mapped[int] = mapped_column(
         Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
     )
-    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, 3 ... of its run, no gaps
+    number: Mapped[int] = mapped_column(primary_key=True)  # 1, 2, 3 ... per run, without gaps
     type: Mapped[str] = mapped_column("kind", String(16))
     data: Mapped[dict[str, Any]] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class RunRow(Base):
-    """One learning process."""
+    """A training run."""
 
     __tablename__ = "runs"
     __table_args__ = (Index(None, "status"), {"sqlite_autoincrement": True})
@@ -88,25 +88,25 @@ class RunRow(Base):
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     error_type: Mapped[str | None] = mapped_column(String(64))
     error_detail: Mapped[str | None] = mapped_column(Text)
-    epochs_done: Mapped[int]  # the last whole epoch; -1 before epoch 0
+    epochs_done: Mapped[int]  # the last recorded epoch; -1 before epoch 0
     epochs_total: Mapped[int]
-    images_seen: Mapped[int]  # of the epoch in work
+    images_seen: Mapped[int]  # in the current epoch
     cancel_requested: Mapped[bool]
-    attempt: Mapped[int]  # how often a worker took it
+    attempt: Mapped[int]  # how often a worker claimed it
     lease_owner: Mapped[str | None] = mapped_column(String(64))  # the worker that may write
-    # Counted rather than timed: whoever watches does so by a clock of its own.
+    # A counter, not a time: each observer uses its own clock.
     heartbeats: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     lost_workers: Mapped[int] = mapped_column("strikes", default=0, server_default=text("0"))
     heartbeat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    # Of an imported run: what it was where it was trained. NULL, not JSON's null, where it was not.
+    # Of an imported run: its identity where it was trained. Otherwise NULL, not JSON's null.
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    # What decides the bits of its training, as of its first start, and how that changed since.
+    # What the results of the training depend on, at its first start, and the changes since.
     environment: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     environment_changes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    # Of its events; in the same statement, so that it is of the same moment as the rest.
+    # Number of the newest event, in the same statement and so consistent with the other columns.
     last_event: Mapped[int] = column_property(
         select(func.coalesce(func.max(EventRow.number), 0))
         .where(EventRow.run_id == id)  # noqa: A003  the column above
@@ -116,7 +116,7 @@ class RunRow(Base):
 
 
 class TagRow(Base):
-    """A word to find runs by."""
+    """A tag of a run."""
 
     __tablename__ = "run_tags"
     __table_args__ = (Index(None, "tag", "run_id"),)
@@ -129,7 +129,7 @@ class TagRow(Base):
 
 
 class ImageRow(Base):
-    """An image that runs watch, kept here so that a database shows its maps without its dataset."""
+    """A probe or an upload, stored so that maps can be computed without the dataset."""
 
     __tablename__ = "images"
     __table_args__ = (UniqueConstraint("dataset", "reference"), {"sqlite_autoincrement": True})
@@ -142,21 +142,21 @@ class ImageRow(Base):
 
 
 class UploadRow(Base):
-    """An image that somebody uploaded; its pixels are the row of `images` with its reference."""
+    """An uploaded image. The row of `images` with the same reference has its pixels."""
 
     __tablename__ = "uploads"
     __table_args__ = (UniqueConstraint("reference"), Index(None, "used_at"))
 
     dataset: Mapped[str] = mapped_column(String(64), primary_key=True)
-    digest: Mapped[str] = mapped_column(String(64), primary_key=True)  # of what was uploaded
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)  # of the uploaded file
     reference: Mapped[str] = mapped_column(String(80))
-    choices: Mapped[dict[str, Any]] = mapped_column(JSON)  # what was done to its pixels
+    choices: Mapped[dict[str, Any]] = mapped_column(JSON)  # how its pixels were converted
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    used_at: Mapped[datetime] = mapped_column(UtcDateTime)  # within a day
+    used_at: Mapped[datetime] = mapped_column(UtcDateTime)  # accurate to a day
 
 
 class RequestKeyRow(Base):
-    """A request that named itself, and its answer; null only inside its own transaction."""
+    """An idempotency key and its answer, which is null only inside the first transaction."""
 
     __tablename__ = "request_keys"
     __table_args__ = (Index(None, "created_at"),)
@@ -168,7 +168,7 @@ class RequestKeyRow(Base):
 
 
 class ProbeRow(Base):
-    """An image watched by a run, at its place in the run's order."""
+    """A probe image of a run, at its position in the run's order."""
 
     __tablename__ = "probes"
 
@@ -180,7 +180,7 @@ class ProbeRow(Base):
 
 
 class EpochRow(Base):
-    """What one epoch gave. It appears together with its checkpoint, or not at all."""
+    """Metrics of an epoch, inserted in the same transaction as its checkpoint."""
 
     __tablename__ = "epochs"
 
@@ -199,7 +199,7 @@ class EpochRow(Base):
 
 
 class CheckpointRow(Base):
-    """Identity of an epoch's checkpoint, and the key under which the blob store has its bytes."""
+    """Identity of an epoch's checkpoint, and the key of its blob."""
 
     __tablename__ = "checkpoints"
     __table_args__ = (
@@ -218,7 +218,7 @@ class CheckpointRow(Base):
 
 
 class TrainingStateRow(Base):
-    """The optimiser after the run's last epoch: what training goes on from."""
+    """State of the optimizer after the run's last epoch, from which training resumes."""
 
     __tablename__ = "training_states"
 
@@ -232,7 +232,7 @@ class TrainingStateRow(Base):
 
 
 class BlobRow(Base):
-    """Bytes by key, for the blob store that lives in this same database."""
+    """A blob that is stored in the database."""
 
     __tablename__ = "blobs"
 
@@ -241,7 +241,7 @@ class BlobRow(Base):
 
 
 class HeatmapRow(Base):
-    """What is known of one map: enough to tell at any threshold whether it is blank, and why."""
+    """A map: the extremes that decide at any threshold whether it is blank, and its levels."""
 
     __tablename__ = "heatmaps"
     __table_args__ = (
@@ -259,21 +259,21 @@ class HeatmapRow(Base):
     class_index: Mapped[int]
     method: Mapped[str] = mapped_column(String(200))
     layer: Mapped[str] = mapped_column(String(200))
-    # Infinite in all three columns where the map is not finite: SQLite has no NaN.
+    # All three are infinite if the map is not finite: SQLite has no NaN.
     peak: Mapped[float] = mapped_column(Float(53))  # maximum of equation 2
     minimum: Mapped[float] = mapped_column(Float(53))  # of its sum before ReLU
     activation_peak: Mapped[float] = mapped_column(Float(53))
     blank: Mapped[str] = mapped_column(String(16))  # cause at the default threshold
     etag: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    # The map itself in 256 levels, rows of at most 64; null where kept by an older schema.
+    # The map quantized to 256 levels, at most 64 x 64; null in rows of an older schema.
     levels: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     height: Mapped[int | None]
     width: Mapped[int | None]
 
 
 class PredictionRow(Base):
-    """How sure an epoch's network was of each class for an image."""
+    """Class probabilities of an image by the network of an epoch."""
 
     __tablename__ = "predictions"
     __table_args__ = (
@@ -285,11 +285,11 @@ class PredictionRow(Base):
     run_id: Mapped[int] = mapped_column(Identity, primary_key=True)
     epoch: Mapped[int] = mapped_column(primary_key=True)
     image: Mapped[str] = mapped_column(String(80), primary_key=True)
-    probabilities: Mapped[bytes] = mapped_column(LargeBinary)  # float32, little-endian, C of them
+    probabilities: Mapped[bytes] = mapped_column(LargeBinary)  # C little-endian float32
 
 
 class TokenRow(Base):
-    """Somebody who may ask, and for what. The token itself is nowhere, only its hash."""
+    """An access token, of which only the hash is stored."""
 
     __tablename__ = "tokens"
     __table_args__ = (UniqueConstraint("digest"), {"sqlite_autoincrement": True})
@@ -305,7 +305,7 @@ class TokenRow(Base):
 
 
 class SignInRow(Base):
-    """A browser that signed in with a token; its cookie is here as a hash only."""
+    """A browser that signed in with a token. Only the hash of its cookie is stored."""
 
     __tablename__ = "sessions"
 
@@ -318,7 +318,7 @@ class SignInRow(Base):
 
 
 class AuditRow(Base):
-    """A change: who, what, when, and how it ended."""
+    """An entry of the audit log."""
 
     __tablename__ = "audit"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -333,7 +333,7 @@ class AuditRow(Base):
 
 
 class JobRow(Base):
-    """Long work that a client asked for: how far it is, and what it gave."""
+    """A job: long work that a client requested, with its progress and result."""
 
     __tablename__ = "jobs"
     __table_args__ = (
@@ -345,15 +345,15 @@ class JobRow(Base):
     id: Mapped[int] = mapped_column(Identity, primary_key=True)
     type: Mapped[str] = mapped_column("kind", String(64))
     owner: Mapped[str] = mapped_column(String(120))
-    request: Mapped[str] = mapped_column(Text)  # the address that was asked for
-    # Of who asks for what; null once the job has ended, so that the same can be asked for again.
+    request: Mapped[str] = mapped_column(Text)  # path and query of the request
+    # Hash of owner and request; null once the job has ended, so that it can be requested again.
     active_identity: Mapped[str | None] = mapped_column(String(64))
     status: Mapped[str] = mapped_column(String(16))
     progress: Mapped[float | None] = mapped_column(Float(53))  # 0..1
     error_type: Mapped[str | None] = mapped_column(String(64))
     error_detail: Mapped[str | None] = mapped_column(Text)
     server: Mapped[str] = mapped_column(String(64))  # the process that computes it
-    heartbeats: Mapped[int]  # counted, as of runs
+    heartbeats: Mapped[int]  # a counter, as for runs
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
