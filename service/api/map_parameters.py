@@ -1,13 +1,13 @@
-"""The query parameters that heatmaps, strips and sheets share."""
+"""Query parameters of heatmaps, strips, contact sheets and tables of blank maps."""
 
 from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from service.core.cams import DEFAULT_EPSILON
-from service.core.cams.methods import METHODS
+from service.core.cams.methods import METHODS, method_parameters
 from service.core.cams.targets import TARGETS
 from service.core.render.cells import Style
 from service.core.render.colormaps import COLORMAPS
@@ -31,61 +31,59 @@ Epochs = Annotated[
 ]
 
 
-METHODS_OWN = "A parameter of some methods; `GET /methods` tells which, with bounds and default."
-OWN_PARAMETERS = {name for method in METHODS.values() for name in method.parameters.model_fields}
+def _method_parameter_fields() -> dict[str, Any]:
+    """The parameters of all methods, each an optional field with the widest bounds."""
+    fields = method_parameters()
+    for field in fields.values():
+        field.description = "Parameter of some methods; see `GET /methods` for bounds and default."
+    return {name: (field.annotation, field) for name, field in fields.items()}
 
 
-class WhichMaps(BaseModel):
-    """Which method, of which target, with which parameters, at which layer."""
+# An unknown parameter is a typo, and would otherwise silently select a default.
+MethodParameters = create_model(
+    "MethodParameters", __config__=ConfigDict(extra="forbid"), **_method_parameter_fields()
+)
 
-    # An unknown parameter is a typo, and would otherwise be a default that nobody asked for.
-    model_config = ConfigDict(extra="forbid")
+
+class MethodSelection(MethodParameters):
+    """A method with its target, parameters and layer."""
 
     method: Text = Field(
         "proposed", description="A name from `GET /methods`.", json_schema_extra=_names(METHODS)
     )
     target: Text | None = Field(
         None,
-        description="The score explained, from `GET /targets`. Default: the method's first.",
+        description="The score to explain, from `GET /targets`. Default: the method's first.",
         json_schema_extra=_names(TARGETS),
     )
     against: Text | None = Field(
-        None, description="With `target=contrast`: the class to be told apart from."
+        None, description="With `target=contrast`: the class to contrast with."
     )
     layer: Text | None = Field(
         None,
         description="A layer of the architecture, or several, `conv1,conv2`, whose maps are "
         "averaged. Default: the last convolutional stage.",
     )
-    samples: int | None = Field(None, ge=1, le=4096, description=METHODS_OWN)
-    noise: float | None = Field(None, gt=0, le=10, allow_inf_nan=False, description=METHODS_OWN)
-    steps: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
-    seed: int | None = Field(None, ge=0, le=2**32 - 1, description=METHODS_OWN)
-    references: int | None = Field(None, ge=1, le=1000, description=METHODS_OWN)
-    gamma: float | None = Field(None, ge=0, le=10, allow_inf_nan=False, description=METHODS_OWN)
-    window: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
-    stride: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
-    patch: int | None = Field(None, ge=1, le=256, description=METHODS_OWN)
 
     @property
-    def own(self) -> dict[str, object]:
-        """The method's own parameters that were given."""
-        return self.model_dump(include=OWN_PARAMETERS, exclude_none=True)
+    def method_parameters(self) -> dict[str, object]:
+        """The method's own parameters that the request sets."""
+        return self.model_dump(include=set(MethodParameters.model_fields), exclude_none=True)
 
     def query(self, run_id: int) -> MapQuery:
-        """As the flows take it."""
+        """The query of these parameters."""
         return MapQuery(
             run_id,
             self.method,
             layer=self.layer,
             target=self.target,
             contrast_class=self.against,
-            parameters=self.own,
+            parameters=self.method_parameters,
         )
 
 
-class WhichMap(WhichMaps):
-    """Which image, class, method and layer."""
+class MapSelection(MethodSelection):
+    """An image and a class, with a method and a layer."""
 
     image: Text | None = Field(
         None, description="`test:7`, `train:12` or `upload:<id>`. Default: the run's first probe."
@@ -98,12 +96,12 @@ class WhichMap(WhichMaps):
     )
 
     def query(self, run_id: int) -> MapQuery:
-        """As the flows take it."""
+        """The query of these parameters."""
         return replace(super().query(run_id), image=self.image, class_name=self.class_name)
 
 
-class HowDrawn(BaseModel):
-    """Style, scale, colours."""
+class Appearance(BaseModel):
+    """Style, scale and colormap."""
 
     style: Style = Field(Style.OVERLAY, description="How the map is drawn.")
     scale: ScaleName = Field(
@@ -118,42 +116,46 @@ class HowDrawn(BaseModel):
     )
 
     def rendering(self, size: int) -> Rendering:
-        """As the flows take it."""
+        """The rendering of these parameters; `size` is in pixels."""
         return Rendering(self.style, self.scale, self.colormap, size)
 
 
-class CamParameters(WhichMap, HowDrawn):
-    """All that a single map's picture depends on."""
+class CamParameters(MapSelection, Appearance):
+    """Parameters of a single map's picture."""
 
     size: int = Field(224, ge=16, le=1024, description="Side in pixels.")
 
 
-class StripParameters(WhichMap, HowDrawn):
-    """All that a strip depends on."""
+class StripParameters(MapSelection, Appearance):
+    """Parameters of a strip."""
 
     epochs: Epochs = "0:"
     size: int = Field(112, ge=16, le=512, description="Side of a cell in pixels.")
 
 
-class SheetParameters(WhichMaps, HowDrawn):
-    """All that a sheet depends on."""
+class SheetParameters(MethodSelection, Appearance):
+    """Parameters of a contact sheet."""
 
     epochs: Epochs = "1:"
     size: int = Field(48, ge=16, le=256, description="Side of a cell in pixels.")
 
 
 class BlankParameters(BaseModel):
-    """What counts as blank, and where."""
+    """Parameters of a table of blank maps."""
 
     model_config = ConfigDict(extra="forbid")
 
     epsilon: float = Field(
-        DEFAULT_EPSILON, ge=0, le=1, allow_inf_nan=False, description="A peak up to this is blank."
+        DEFAULT_EPSILON,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="A map is blank if its peak is at most this.",
     )
     epochs: Epochs = "1:"
     method: Annotated[list[Text], Field(max_length=20)] = Field(
         default_factory=list,
-        description="Explanations to count, `layer-cam` or `layer-cam/centered`; repeatable. "
+        description="Methods to count, such as `layer-cam` or `layer-cam/centered`; repeatable. "
         "Default: the two that every run records.",
     )
 
