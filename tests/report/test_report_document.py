@@ -13,7 +13,8 @@ from service.flows.runs import start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.report.document import COLUMNS, ReportQuery, run_report, sample
-from service.store import runs, schema
+from service.store import run_lifecycle, runs, schema
+from service.store.run_status import RunStatus
 from service.store.store import open_store
 
 NAME = "<script>alert(1)</script>"
@@ -60,7 +61,9 @@ def test_report_of_run_without_epochs_changes_with_its_status(store, tmp_path):
     with pytest.raises(RunNotFound):
         run_report(pictures, ReportQuery(2))
     with store.write_session() as session:
-        assert runs.finish(session, 1, runs.CANCELLED, from_statuses=(runs.QUEUED,))
+        assert run_lifecycle.finish(
+            session, 1, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+        )
     cancelled = run_report(pictures, ReportQuery(1))
     assert cancelled.identity != queued.identity
     assert b"ended before its first epoch" in cancelled.compute().value
