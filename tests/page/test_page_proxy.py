@@ -54,7 +54,7 @@ def check_page_and_docs(browser: Browser, address: str) -> None:
 def test_below_a_path_unknown_to_the_service(
     browser: Browser, http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
-    with reverse_proxy(str(http.base_url), JUPYTER, strips=True) as address:
+    with reverse_proxy(str(http.base_url), JUPYTER, strip_prefix=True) as address:
         check_page_and_docs(browser, address)
         with tab(browser, address) as page:
             page.goto(f"{address}/app/runs/{finished_run['id']}")
@@ -65,6 +65,8 @@ def test_below_a_root_path_stripped_or_not(
     browser: Browser, new_service: Callable[..., Any]
 ) -> None:
     service = new_service(CAMREEL_ROOT_PATH="/camreel")
-    for strips in (True, False):
-        with reverse_proxy(str(service.http.base_url), "/camreel", strips=strips) as address:
+    for strip_prefix in (True, False):
+        with reverse_proxy(
+            str(service.http.base_url), "/camreel", strip_prefix=strip_prefix
+        ) as address:
             check_page_and_docs(browser, address)
