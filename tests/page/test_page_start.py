@@ -98,7 +98,7 @@ def test_runs_are_filtered_and_selected_for_comparison(
     expect(page).to_have_url(re.compile("tag=paper"))
     expect(page.locator(".runs tbody tr", has_text="shared")).to_have_count(0)
     page.get_by_role("button", name=re.compile("filter on the tag paper")).click()
-    page.get_by_label("Select page_run for comparison").check()
+    page.get_by_label("Select watched for comparison").check()
     expect(page.get_by_text("Select another run")).to_be_visible()
     page.get_by_label("Select shared for comparison").check()
     page.get_by_role("link", name="Compare").click()
