@@ -1,4 +1,4 @@
-"""Where runs train. A new executor is a file here and a line in the table."""
+"""Executors: where runs train. A new executor is a file here and a line in the table."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,8 @@ EXECUTORS: dict[str, Callable[..., Executor]] = {
     "processes": ProcessExecutor,
     "inline": lambda _parallel, _preload=(), devices=cpu_only: InlineExecutor(devices),
 }
-"""Made of how many jobs run at once, of the modules that these import, and of a function that
-returns this machine's devices; an executor whose jobs run elsewhere asks there instead."""
+"""Factories of executors by name. Arguments: the number of parallel tasks, modules to preload, and
+a function that returns the devices of this machine. A remote executor finds its devices itself.
+"""
 
 __all__ = ["EXECUTORS", "Executor", "ProcessExit", "Task"]

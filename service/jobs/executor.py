@@ -1,4 +1,4 @@
-"""What an executor does: calls functions somewhere, and says how the call ended."""
+"""The port of an executor: calls functions somewhere, and reports how the process exited."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,55 +7,53 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class ProcessExit:
-    """How a job's process ended: its exit code, negative for the signal that killed it."""
+    """How the process of a task exited. A negative exit code is the signal that killed it."""
 
     exit_code: int
-    during_shutdown: bool  # because the executor was closed
-    out_of_memory: bool = False  # killed by the kernel, for want of memory
+    during_shutdown: bool  # the executor was closed
+    out_of_memory: bool = False  # killed by the kernel's out-of-memory killer
 
 
 @dataclass(frozen=True)
 class Task:
-    """A call to make. Function and arguments are values that another process can be given."""
+    """A function call to execute. Function and arguments can be pickled."""
 
     function: Callable[..., None]
     arguments: tuple[Any, ...]
-    on_exit: Callable[[ProcessExit], None]  # called in this process, from any thread
-    name: str = ""  # by which it is asked for
-    should_start: Callable[[], bool] = lambda: (
-        True
-    )  # asked when its turn comes; if not, it is dropped
+    on_exit: Callable[[ProcessExit], None]  # called in this process, in any thread
+    name: str = ""  # for `has_task` and `kill`
+    should_start: Callable[[], bool] = lambda: True  # if False at its turn, it is dropped
 
 
 Devices = Callable[[], Sequence[str]]
-"""Returns the devices that jobs can use now."""
+"""Returns the devices that tasks can use now."""
 
 
 def cpu_only() -> Sequence[str]:
-    """The devices of an executor that was given none."""
+    """Devices of an executor without a `devices` argument."""
     return ("cpu",)
 
 
 class Executor(Protocol):
-    """Takes jobs and runs them, some at once, the others in their order."""
+    """Runs tasks in the order of submission, several at once."""
 
     def submit(self, task: Task) -> None:
-        """Take a job; returns before it is done, unless the executor is `inline`."""
+        """Queue a task. Only the inline executor returns after the task has ended."""
 
     def accepts_tasks(self) -> bool:
-        """Whether it still does."""
+        """Whether `submit` is possible: the executor is not closed."""
 
     def devices(self) -> Sequence[str]:
-        """Devices that its jobs can use now: `cpu`, `cuda`."""
+        """Devices that tasks can use now: `cpu`, `cuda`."""
 
     def has_task(self, name: str) -> bool:
-        """Whether a job of that name waits or runs here."""
+        """Whether a task of that name is queued or running here."""
 
     def kill(self, name: str) -> None:
-        """Kill what runs under that name, even if it was stopped; its end is told as any other."""
+        """Kill running tasks of that name, even if stopped by a signal. `on_exit` is called."""
 
     def close(self) -> None:
-        """End what runs, within seconds, and take nothing more."""
+        """End running tasks within seconds, and accept no more."""
 
     def abort(self) -> None:
-        """Kill what runs, without waiting for anything: the process is about to exit."""
+        """Kill running tasks without waiting: this process is about to exit."""

@@ -1,4 +1,4 @@
-"""Jobs called at once, here: for the command line and for tests."""
+"""Tasks called synchronously in this process, for the command line and for tests."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from service.jobs.executor import Devices, ProcessExit, Task, cpu_only
 
 
 class InlineExecutor:
-    """Calls the job before `submit` returns; what it raises goes to the caller."""
+    """Calls the task within `submit`, which raises its exceptions."""
 
     def __init__(self, devices: Devices = cpu_only) -> None:
         self._devices = devices
 
     def submit(self, task: Task) -> None:
-        """Call it. A job that exits has ended with that code; this process goes on."""
+        """Call the task. SystemExit ends the task with that exit code, not this process."""
         exit_code = 0
         try:
             task.function(*task.arguments)
@@ -21,15 +21,15 @@ class InlineExecutor:
         task.on_exit(ProcessExit(exit_code, during_shutdown=False))
 
     def accepts_tasks(self) -> bool:
-        """Always."""
+        """True."""
         return True
 
     def devices(self) -> Sequence[str]:
-        """Those of this process."""
+        """Devices of this process."""
         return self._devices()
 
     def has_task(self, name: str) -> bool:  # noqa: ARG002
-        """Never: whoever could ask waits for the job's end."""
+        """False: the caller of `submit` waits for the end of the task."""
         return False
 
     def kill(self, name: str) -> None:
@@ -39,4 +39,4 @@ class InlineExecutor:
         """Nothing runs."""
 
     def abort(self) -> None:
-        """Nothing runs beside this process."""
+        """Nothing runs in another process."""

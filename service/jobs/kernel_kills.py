@@ -1,4 +1,4 @@
-"""How often the kernel killed for want of memory: evidence of why a process got SIGKILL."""
+"""Count of processes that the kernel killed for lack of memory: tells why one got SIGKILL."""
 
 import re
 from pathlib import Path
@@ -9,11 +9,11 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 class Hierarchy(NamedTuple):
-    """How one version of cgroups tells of the kernel's kills."""
+    """Where a version of cgroups counts the kernel's kills."""
 
-    mounted: str  # below CGROUPS
-    own: str  # finds a process's own group in OWN_GROUPS
-    counts: str  # a file of each group
+    mount: str  # below CGROUPS
+    group_pattern: str  # matches this process's group in OWN_GROUPS
+    counter_file: str  # in the folder of each group
 
 
 V2 = Hierarchy("", r"^0::/(.*)$", "memory.events")
@@ -21,21 +21,21 @@ V1 = Hierarchy("memory", r"^\d+:(?:[^:]*,)?memory(?:,[^:]*)?:/(.*)$", "memory.oo
 
 
 def oom_kills() -> int | None:
-    """Processes of this cgroup that the kernel killed so far; None where it does not tell."""
+    """Number of processes of this cgroup killed for lack of memory; None if unknown."""
     for hierarchy in (V2, V1):
         try:
-            told = (own_group(hierarchy) / hierarchy.counts).read_text()
+            text = (own_group(hierarchy) / hierarchy.counter_file).read_text()
         except OSError:
             continue
-        if found := re.search(r"^oom_kill (\d+)$", told, re.M):
-            return int(found[1])
+        if match := re.search(r"^oom_kill (\d+)$", text, re.M):
+            return int(match[1])
     return None
 
 
 def own_group(hierarchy: Hierarchy) -> Path:
-    """The folder of this process's group. Raises OSError where the machine has no cgroups."""
-    root = CGROUPS / hierarchy.mounted
-    found = re.search(hierarchy.own, OWN_GROUPS.read_text(), re.M)
-    folder = root / found[1] if found else root
-    # In a container the path may be the host's; its own cgroup is then the root that it sees.
-    return folder if (folder / hierarchy.counts).exists() else root
+    """The folder of this process's group. Raises OSError on a machine without cgroups."""
+    root = CGROUPS / hierarchy.mount
+    match = re.search(hierarchy.group_pattern, OWN_GROUPS.read_text(), re.M)
+    folder = root / match[1] if match else root
+    # In a container the path may be the host's. The container's cgroup is then the visible root.
+    return folder if (folder / hierarchy.counter_file).exists() else root

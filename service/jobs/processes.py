@@ -1,4 +1,4 @@
-"""Jobs in worker processes, each its own: a crash, or a leak, is that job's alone."""
+"""Tasks in worker processes, one process each: a crash or a leak affects only that task."""
 
 import logging
 import multiprocessing
@@ -27,11 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class ProcessExecutor:
-    """Runs up to `parallel` jobs at once, each in a process of its own; the others queue.
+    """Runs up to `parallel` tasks at once, each in its own process; the others queue.
 
-    Not forked from this process, whose threads' locks they would inherit, but from one with a
-    single thread that has imported the modules `preload` before: that takes seconds, a fork of it
-    milliseconds. It starts with the first job, and ends with this process.
+    Processes are not forked from this one, whose threads' locks they would inherit, but from a fork
+    server: a single-threaded process that has imported the modules `preload`. The imports take
+    seconds, a fork milliseconds. It starts with the first task and ends with this process.
     """
 
     def __init__(
@@ -39,99 +39,99 @@ class ProcessExecutor:
     ) -> None:
         self._devices = devices
         if parallel > 1:
-            # For processes that start from now on: together their threads are more than the cores,
-            # and one that waits actively keeps a core from the others.
+            # For processes started from now on: together they have more threads than there are
+            # cores, and a thread that waits actively takes a core from the others.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # macOS' own libraries do not bear a fork once they are loaded.
+        # On macOS, system libraries are not fork-safe once they are loaded.
         self._context = (
             multiprocessing.get_context("forkserver")
             if sys.platform == "linux"
             else multiprocessing.get_context("spawn")
         )
         self._context.set_forkserver_preload(list(preload))
-        # A thread a slot: it starts a process, waits for its end, and takes the next job.
+        # One thread per slot: it starts a process, waits for its end, and takes the next task.
         self._parallel = parallel
         self._slots: list[threading.Thread] = []
         self._queue: deque[Task] = deque()
-        self._busy = 0  # slots that have a job
-        self._changed = threading.Condition()
-        # Starting a process polls all others, and an exit code can be read but once.
-        self._children = threading.Lock()
+        self._busy = 0  # slots with a task
+        self._condition = threading.Condition()
+        # Starting a process polls all others, and an exit code can be read once.
+        self._children_lock = threading.Lock()
         self._starting = 0
         self._live: dict[BaseProcess, str] = {}
-        self._names: Counter[str] = Counter()  # of all jobs here
-        self._closed = False
+        self._names: Counter[str] = Counter()  # of all queued and running tasks
+        self._is_closed = False
 
     def submit(self, task: Task) -> None:
-        """Take a job; it starts when a slot is free. Raises RuntimeError where it is closed."""
-        with self._changed:
-            if self._closed:
+        """Queue a task, which starts when a slot is free. Raises RuntimeError if closed."""
+        with self._condition:
+            if self._is_closed:
                 raise RuntimeError("The executor is closed.")
             if len(self._slots) < min(self._parallel, self._busy + len(self._queue) + 1):
-                # Not a thread that the interpreter waits for at its end: it may never return.
+                # A daemon thread: the interpreter must not wait for it at its end.
                 slot = threading.Thread(target=self._work_off, name="worker-slot", daemon=True)
                 slot.start()
                 self._slots.append(slot)
             self._queue.append(task)
             self._names[task.name] += 1
-            self._changed.notify_all()
+            self._condition.notify_all()
 
     def accepts_tasks(self) -> bool:
-        """Until it is closed."""
-        return not self._closed
+        """Whether the executor is open."""
+        return not self._is_closed
 
     def devices(self) -> Sequence[str]:
-        """Those of this machine."""
+        """Devices of this machine."""
         return self._devices()
 
     def has_task(self, name: str) -> bool:
-        """Whether a job of that name waits or runs here."""
+        """Whether a task of that name is queued or running."""
         return self._names[name] > 0
 
     def kill(self, name: str) -> None:
-        """SIGKILL to its processes: the one signal that a stopped process takes."""
-        with self._changed:
-            for process, its_name in self._live.items():
-                if its_name == name:
+        """Send SIGKILL to the processes of that name. It also ends a stopped process."""
+        with self._condition:
+            for process, task_name in self._live.items():
+                if task_name == name:
                     process.kill()
 
     def close(self) -> None:
-        """Terminate what runs, drop what queues, and wait for the slots: at most 7 seconds.
+        """Terminate running tasks, drop queued ones, and wait for the slots: at most 7 seconds.
 
-        A process that does not end by SIGTERM is killed, and then what processes are forked from:
-        if that was stopped, no process starts and none is known to have ended.
+        A process that ignores SIGTERM is killed. If that does not help, so is the fork server: while
+        it is stopped, no process starts and no exit is reported.
         """
-        # Signals alone: the slots' threads wait for the processes. Of two that waited for one
-        # process, only one would learn how it ended.
-        with self._changed:
-            self._closed = True
-            for job in self._queue:
-                self._forget(job)
+        # Only signals are sent here; the slots' threads wait for the processes. If two threads
+        # waited for a process, only one would get its exit code.
+        with self._condition:
+            self._is_closed = True
+            for task in self._queue:
+                self._forget(task)
             self._queue.clear()
-            self._changed.notify_all()
+            self._condition.notify_all()
             for process in self._live:
                 process.terminate()
-            if not self._changed.wait_for(self._is_idle, TERMINATION_GRACE_SECONDS):
+            if not self._condition.wait_for(self._is_idle, TERMINATION_GRACE_SECONDS):
                 self._kill_live()
                 if (
-                    not self._changed.wait_for(lambda: not self._live, KILL_SECONDS)
+                    not self._condition.wait_for(lambda: not self._live, KILL_SECONDS)
                     or self._starting
                 ):
                     _kill_fork_server()
-                self._changed.wait_for(self._is_idle, KILL_SECONDS)
-            # What is called at a job's end may wait for the database.
-            self._changed.wait_for(lambda: not self._busy, ENDED_SECONDS)
+                self._condition.wait_for(self._is_idle, KILL_SECONDS)
+            # Callbacks at the end of a task may wait for the database.
+            self._condition.wait_for(lambda: not self._busy, ENDED_SECONDS)
 
     def abort(self) -> None:
-        """Kill all processes and return, whatever any thread of this one does."""
-        locked = self._changed.acquire(timeout=KILL_SECONDS)
+        """Kill all processes and return, even if a thread of this process holds the lock."""
+        is_locked = self._condition.acquire(timeout=KILL_SECONDS)
         try:
-            self._closed = True
+            self._is_closed = True
             self._kill_live()
             _kill_fork_server()
         finally:
-            if locked:
-                self._changed.release()
+            if is_locked:
+                self._condition.release()
 
     def _is_idle(self) -> bool:
         return not (self._starting or self._live)
@@ -141,113 +141,115 @@ class ProcessExecutor:
             process.kill()
 
     def _work_off(self) -> None:
-        while (job := self._next()) is not None:
+        while (task := self._next_task()) is not None:
             try:
-                if job.should_start():
-                    self._run(job)
-            except BaseException:  # the thread has no caller, and the next job waits for it
-                log.exception("a job could not be run, or its end not be handled")
+                if task.should_start():
+                    self._run(task)
+            except BaseException:  # the thread has no caller, and must take the next task
+                log.exception("a task could not be run, or its exit not be handled")
             finally:
-                with self._changed:
+                with self._condition:
                     self._busy -= 1
-                    self._forget(job)
-                    self._changed.notify_all()
+                    self._forget(task)
+                    self._condition.notify_all()
 
-    def _next(self) -> Task | None:
-        """The next job; None when the executor is closed."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
-            if self._closed:
+    def _next_task(self) -> Task | None:
+        """The next task; None when the executor is closed."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._queue or self._is_closed)
+            if self._is_closed:
                 return None
             self._busy += 1
             return self._queue.popleft()
 
-    def _forget(self, job: Task) -> None:
-        self._names -= Counter([job.name])  # and none is kept at zero
+    def _forget(self, task: Task) -> None:
+        self._names -= Counter([task.name])  # also removes counts of zero
 
-    def _run(self, job: Task) -> None:
+    def _run(self, task: Task) -> None:
         kills_before = oom_kills()
-        with self._changed:
-            if self._closed:
+        with self._condition:
+            if self._is_closed:
                 return
             self._starting += 1
-        # Outside that lock: the first one waits for the imports.
-        process = self._started(job)
-        with self._changed:
+        # Outside the lock: the first process waits for the imports.
+        process = self._start_process(task)
+        with self._condition:
             self._starting -= 1
             if process:
-                self._live[process] = job.name
-                if self._closed:
+                self._live[process] = task.name
+                if self._is_closed:
                     process.terminate()
-            stopped = self._closed
-            self._changed.notify_all()
+            is_shutdown = self._is_closed
+            self._condition.notify_all()
         if not process:
-            job.on_exit(ProcessExit(1, stopped))
+            task.on_exit(ProcessExit(1, is_shutdown))
             return
         wait([process.sentinel])
         exit_code = self._exit_code(process)
-        with self._changed:
+        with self._condition:
             del self._live[process]
-            self._changed.notify_all()
-            stopped = self._closed
-        self._give_back(process)
-        killed = exit_code == -signal.SIGKILL and oom_kills() != kills_before
-        job.on_exit(ProcessExit(exit_code, stopped, out_of_memory=killed))
+            self._condition.notify_all()
+            is_shutdown = self._is_closed
+        self._release(process)
+        out_of_memory = exit_code == -signal.SIGKILL and oom_kills() != kills_before
+        task.on_exit(ProcessExit(exit_code, is_shutdown, out_of_memory))
 
-    def _started(self, job: Task) -> BaseProcess | None:
+    def _start_process(self, task: Task) -> BaseProcess | None:
         try:
-            # Packed, for the worker to unpack: what that imports may take seconds, and by then it
-            # is to watch its parent.
-            packed = pickle.dumps((job.function, job.arguments))
-            with self._children:
-                process = self._context.Process(target=_work, args=(packed,), name="camreel-worker")
+            # Pickled here and unpickled by `_work`: that may import for seconds, during which the
+            # worker must already watch its parent.
+            pickled = pickle.dumps((task.function, task.arguments))
+            with self._children_lock:
+                process = self._context.Process(
+                    target=_work, args=(pickled,), name="camreel-worker"
+                )
                 process.start()
-        except Exception:  # arguments that cannot be sent, or no memory or process left to be had
-            if not self._closed:
+        except Exception:  # arguments that cannot be pickled, or no free memory or process
+            if not self._is_closed:
                 log.exception("no worker process could be started")
             return None
         return process
 
     def _exit_code(self, process: BaseProcess) -> int:
-        with self._children:
+        with self._children_lock:
             process.join()
             exit_code = process.exitcode
         assert exit_code is not None  # noqa: S101  it was joined
         return exit_code
 
-    def _give_back(self, process: BaseProcess) -> None:
-        # Its descriptors: whoever is told that a job has ended finds nothing of it.
-        with self._children:
+    def _release(self, process: BaseProcess) -> None:
+        # Close its descriptors before `on_exit` is called.
+        with self._children_lock:
             process.close()
 
 
 def _kill_fork_server() -> None:
-    """Kill what processes are forked from; whoever waits for it, or for a fork of it, goes on.
+    """Kill the fork server, so that threads that wait for it or its forks continue.
 
-    It serves all executors of this process, and is started anew with the next job of one.
+    It serves all executors of this process, and is restarted with the next task.
     """
-    # Nothing public ends it, or names it.
+    # There is no public API for it.
     server = forkserver._forkserver  # noqa: SLF001
     process_id: int | None = getattr(server, "_forkserver_pid", None)
     if process_id is None:
         return
     with suppress(ProcessLookupError, ChildProcessError):
         os.kill(process_id, signal.SIGKILL)
-        # Dead, and not reaped: whoever starts it anew does that.
+        # Not reaped: the restart does that.
         os.waitid(os.P_PID, process_id, os.WEXITED | os.WNOWAIT)
 
 
-def _work(packed: bytes) -> None:
-    # Ctrl-C reaches the whole group; how a run ends then is the parent's to say.
+def _work(pickled: bytes) -> None:
+    # Ctrl-C reaches the whole process group; the parent decides how a run ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # Standard error is the service's: nobody may read it.
+    # Standard error is shared with the service, and may have no reader.
     detach_stderr()
     try:
-        function, arguments = pickle.loads(packed)  # noqa: S301  its own parent's bytes
+        function, arguments = pickle.loads(pickled)  # noqa: S301  from the parent process
         function(*arguments)
     except Exception:
-        # Here, and not by multiprocessing: it ends the process right after.
+        # Printed here: multiprocessing would end the process before the text is written.
         traceback.print_exc()
         sys.exit(1)
     finally:
@@ -255,7 +257,7 @@ def _work(packed: bytes) -> None:
 
 
 def _end_with_parent() -> None:
-    # A worker whose service was killed must not train on unseen.
+    # A worker must not outlive its service.
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

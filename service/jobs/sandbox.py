@@ -1,7 +1,8 @@
-"""A function that reads untrusted bytes, called in a warm process with bounded time and memory.
+"""Calls a function that parses untrusted bytes in a process with limited time and memory.
 
-The process knows no more than the function, which gets and returns a JSON object and bytes. It
-starts with the first call, is replaced when it exceeds a limit or dies, and ends with its parent.
+The function gets and returns a JSON object and bytes; the process has no secrets in its
+environment. It starts with the first call, is replaced when it exceeds a limit or dies, and ends
+with its parent.
 """
 
 import importlib
@@ -24,36 +25,36 @@ from typing import IO, Any, cast
 Values = dict[str, Any]
 Function = Callable[[Values, bytes], tuple[Values, bytes]]
 
-_FRAME = struct.Struct(">II")  # bytes of the JSON, bytes of the data
-_EXCEPTION = "sandbox_exception"  # the one value of an answer where the function raised
+_FRAME = struct.Struct(">II")  # length of the JSON, length of the data
+_EXCEPTION = "sandbox_exception"  # key of an answer if the function raised
 _MAX_ANSWER_BYTES = 2**24
 
 log = logging.getLogger(__name__)
 
 
 class SandboxBusy(Exception):
-    """No process was free, or could be started, in the time that a call waits for one."""
+    """No process was free within the time limit, or none could be started."""
 
 
 class SandboxCrashed(Exception):
-    """The process died of the call, or the function raised an exception of its own."""
+    """The process died during the call, or the function raised an exception."""
 
 
 class LimitExceeded(Exception):
-    """A call took more than it may; the text states the limit."""
+    """A call exceeded a limit, which the text states."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one call may take."""
+    """Limits of a call."""
 
     cpu_seconds: int
     wall_seconds: float
-    memory_bytes: int  # of address space, beyond what the idle process takes
+    memory_bytes: int  # address space, in addition to the idle process's
 
 
 class Sandbox:
-    """Calls `function`, as in "package.module:name", one call at a time; others wait their turn."""
+    """Calls `function`, given as "package.module:name". Concurrent calls wait."""
 
     def __init__(self, function: str, limits: Limits, turn_seconds: float) -> None:
         self._function = function
@@ -61,18 +62,18 @@ class Sandbox:
         self._turn_seconds = turn_seconds
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
-        self._closed = False
+        self._is_closed = False
 
     def call(self, request: Values, data: bytes) -> tuple[Values, bytes]:
-        """What the function returns. The calling thread waits.
+        """The function's result.
 
-        Raises SandboxBusy where its turn does not come in `turn_seconds`, LimitExceeded, and
-        SandboxCrashed where two processes died of the call or the function raised.
+        Raises SandboxBusy after waiting for `turn_seconds`, LimitExceeded, and SandboxCrashed if
+        the function raised or two processes died during the call.
         """
         if not self._turn.acquire(timeout=self._turn_seconds):
             raise SandboxBusy
         try:
-            # Once more: whatever else killed the first process will not have killed the second.
+            # Retry once: the first process may have been killed for another reason.
             answer = self._exchange(request, data) or self._exchange(request, data)
         finally:
             self._turn.release()
@@ -82,13 +83,13 @@ class Sandbox:
 
     @property
     def process_id(self) -> int | None:
-        """Of the process that waits for a call or works on one; None without one."""
+        """Id of the running process; None if there is none."""
         process = self._process
         return None if process is None or process.poll() is not None else process.pid
 
     def close(self) -> None:
-        """End the process, whatever it does; every further call raises SandboxBusy."""
-        self._closed = True
+        """Kill the process. Further calls raise SandboxBusy."""
+        self._is_closed = True
         process = self._process
         if process is not None:
             process.kill()
@@ -96,15 +97,15 @@ class Sandbox:
             self._discard()
 
     def _exchange(self, request: Values, data: bytes) -> tuple[Values, bytes] | None:
-        """One call; None where the process died of something else than a limit."""
-        process = self._started()
+        """One call; None if the process died for a reason other than a limit."""
+        process = self._running_process()
         expired = threading.Event()
 
         def expire() -> None:
             expired.set()
             process.kill()
 
-        # The kill ends writing and reading as well, also of a process that is stopped.
+        # Killing the process also ends writing to it and reading from it, even if it is stopped.
         timer = threading.Timer(self._limits.wall_seconds, expire)
         timer.daemon = True
         timer.start()
@@ -112,7 +113,7 @@ class Sandbox:
         try:
             _write_frame(cast(IO[bytes], process.stdin), request, data)
             answer = _read_frame(cast(IO[bytes], process.stdout), _MAX_ANSWER_BYTES)
-        except (OSError, ValueError, TypeError):  # a broken pipe, or bytes that are no answer
+        except (OSError, ValueError, TypeError):  # a broken pipe, or an invalid answer
             log.warning("the process of %s ended during a call", self._function)
         finally:
             timer.cancel()
@@ -129,17 +130,17 @@ class Sandbox:
         if exit_code == -signal.SIGXCPU:
             raise LimitExceeded(f"{self._limits.cpu_seconds} seconds of a processor")
 
-    def _check_exception(self, kind: str) -> None:
-        if kind == MemoryError.__name__:
+    def _check_exception(self, type_name: str) -> None:
+        if type_name == MemoryError.__name__:
             raise LimitExceeded(f"{self._limits.memory_bytes // 2**20} MiB of memory")
-        log.error("%s raised %s", self._function, kind)
+        log.error("%s raised %s", self._function, type_name)
         raise SandboxCrashed
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _running_process(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._discard()
-        if self._closed:
+        if self._is_closed:
             raise SandboxBusy
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("CAMREEL_")
@@ -158,12 +159,12 @@ class Sandbox:
                 stderr=subprocess.DEVNULL,
                 env=environment,
             )
-        except OSError as error:  # no memory, process or descriptor left to be had
+        except OSError as error:  # no free memory, process or descriptor
             raise SandboxBusy from error
         return self._process
 
     def _discard(self) -> int | None:
-        """End the process and release its pipes; its exit code."""
+        """Kill the process and close its pipes; its exit code."""
         process, self._process = self._process, None
         if process is None:
             return None
@@ -171,7 +172,7 @@ class Sandbox:
         for pipe in (process.stdin, process.stdout):
             try:
                 cast(IO[bytes], pipe).close()
-            except OSError:  # it holds what could not be written
+            except OSError:  # its buffer could not be written
                 continue
         return process.wait()
 
@@ -184,13 +185,13 @@ def _write_frame(pipe: IO[bytes], values: Values, data: bytes) -> None:
 
 
 def _read_frame(pipe: IO[bytes], max_bytes: int = 2**32) -> tuple[Values, bytes] | None:
-    """Values and data; None at the end of the pipe. Raises ValueError or TypeError for others."""
+    """Values and data; None at the end of the pipe. Raises ValueError or TypeError if malformed."""
     lengths = pipe.read(_FRAME.size)
     if len(lengths) < _FRAME.size:
         return None
     text_bytes, data_bytes = _FRAME.unpack(lengths)
     if text_bytes + data_bytes > max_bytes:
-        raise ValueError("a frame larger than it may be")
+        raise ValueError("a frame above the size limit")
     text, data = pipe.read(text_bytes), pipe.read(data_bytes)
     if len(data) < data_bytes:
         return None
@@ -201,7 +202,7 @@ def _read_frame(pipe: IO[bytes], max_bytes: int = 2**32) -> tuple[Values, bytes]
 
 
 def _serve(function_name: str, cpu_seconds: int, memory_bytes: int) -> None:
-    """Answer calls from standard input on standard output, until there are no more."""
+    """Answer calls from standard input on standard output, until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the group; the parent decides
     module, _, name = function_name.partition(":")
     function: Function = getattr(importlib.import_module(module), name)
@@ -212,38 +213,38 @@ def _serve(function_name: str, cpu_seconds: int, memory_bytes: int) -> None:
     _set_limit(resource.RLIMIT_AS, memory_bytes + _address_space_bytes())
     while True:
         request, data = calls.get()
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _set_limit(resource.RLIMIT_CPU, math.ceil(used.ru_utime + used.ru_stime) + cpu_seconds)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        _set_limit(resource.RLIMIT_CPU, math.ceil(usage.ru_utime + usage.ru_stime) + cpu_seconds)
         try:
             answer = function(request, data)
         except Exception as error:
-            answer = {_EXCEPTION: _kind(error)}, b""
+            answer = {_EXCEPTION: _exception_name(error)}, b""
         del data
         _write_frame(sys.stdout.buffer, *answer)
 
 
 def _read_calls(calls: "queue.SimpleQueue[tuple[Values, bytes]]") -> None:
-    # A thread of its own: the parent's death, which closes its end of the pipe, ends a call, too.
+    # In a separate thread: the parent's death closes the pipe, which must end a running call too.
     while (call := _read_frame(sys.stdin.buffer)) is not None:
         calls.put(call)
     os._exit(0)
 
 
-def _kind(error: Exception) -> str:
+def _exception_name(error: Exception) -> str:
     return MemoryError.__name__ if isinstance(error, MemoryError) else type(error).__name__
 
 
-def _set_limit(kind: int, value: int) -> None:
-    """The soft limit; the processor's is set anew for each call."""
-    _, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
+def _set_limit(limit: int, value: int) -> None:
+    """Set a soft limit. The one of CPU time is raised before each call."""
+    _, hard = resource.getrlimit(limit)
+    resource.setrlimit(limit, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def _address_space_bytes() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
     except OSError:
-        return 2**29  # no Linux; more than it takes
+        return 2**29  # not Linux; more than the process uses
     return pages * resource.getpagesize()
 
 
