@@ -1,15 +1,15 @@
-"""What can go wrong, in the field's words. No HTTP: `api/problems.py` gives each its status."""
+"""Errors of the domain. They know nothing of HTTP: `api/problems.py` maps them to statuses."""
 
 import re
 from collections.abc import Iterable
 
 
 class CamreelError(Exception):
-    """Base of every error that Camreel raises on purpose; its text is fit to be shown."""
+    """Base of all expected errors. The text is meant for users and contains no secrets."""
 
 
 class InvalidValue(CamreelError):
-    """A value outside its bounds. `field` names it; the text states the bounds."""
+    """An invalid value of `field`. The text states which values are valid."""
 
     def __init__(self, field: str, message: str, allowed: dict[str, object] | None = None) -> None:
         super().__init__(f"{field}: {message}")
@@ -19,10 +19,10 @@ class InvalidValue(CamreelError):
 
 
 class UnknownName(InvalidValue):
-    """A name that stands in no table; the text lists the valid ones."""
+    """An unknown name. The text lists the valid ones."""
 
-    def __init__(self, field: str, name: str, known: Iterable[str]) -> None:
-        names = list(known)
+    def __init__(self, field: str, name: str, valid_names: Iterable[str]) -> None:
+        names = list(valid_names)
         super().__init__(
             field, f"no such {field}; one of {', '.join(names)}", allowed={"enum": names}
         )
@@ -30,7 +30,7 @@ class UnknownName(InvalidValue):
 
 
 class NotFound(CamreelError):
-    """Something asked for by identity is not there."""
+    """Something that was requested by its identity does not exist."""
 
 
 class RunNotFound(NotFound):
@@ -41,7 +41,7 @@ class RunNotFound(NotFound):
 
 
 class EpochNotFound(NotFound):
-    """The run has not reached this epoch, or never will."""
+    """The run has not recorded this epoch."""
 
     def __init__(self, run_id: int, epoch: int, epochs_done: int) -> None:
         super().__init__(
@@ -52,25 +52,27 @@ class EpochNotFound(NotFound):
 
 
 class ImageNotFound(NotFound):
-    """An image reference that points at nothing."""
+    """No image has this reference."""
 
     def __init__(self, reference: str, hint: str) -> None:
         super().__init__(f"There is no image {reference}: {hint}.")
 
 
 class RequestCancelled(CamreelError):
-    """Nobody waits any more for what was being made."""
+    """No client waits for the result any more."""
 
 
 class QueueFull(CamreelError):
-    """As many runs wait as may wait."""
+    """The queue of runs is full."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"As many runs wait as may: {limit}. Try again when one has ended.")
+        super().__init__(
+            f"The queue of runs is full: {limit} runs wait. Try again when one has ended."
+        )
 
 
 class PoolFull(CamreelError):
-    """As much expensive work waits as may wait."""
+    """The queue of a thread pool is full."""
 
     def __init__(self, lane: str) -> None:
         super().__init__(
@@ -79,42 +81,46 @@ class PoolFull(CamreelError):
 
 
 class JobsFull(CamreelError):
-    """As many jobs wait or run as may."""
+    """The limit of unfinished jobs is reached."""
 
     def __init__(self, limit: int) -> None:
-        super().__init__(f"There are {limit} unfinished jobs, which is the most. Try again later.")
+        super().__init__(f"The limit of {limit} unfinished jobs is reached. Try again later.")
 
 
 class JobNotFound(NotFound):
-    """No job has this id; an ended one is removed after a while."""
+    """No job has this id. Finished jobs are removed after some time."""
 
     def __init__(self, job_id: int) -> None:
         super().__init__(f"There is no job {job_id}.")
 
 
 class JobNotDone(NotFound):
-    """A job that has no result, at least not yet."""
+    """The job has no result, or not yet."""
 
     def __init__(self, job_id: int, status: str) -> None:
         super().__init__(f"Job {job_id} has no result: it is {status}.")
 
 
 class JobNotOwned(CamreelError):
-    """A job that somebody else asked for."""
+    """The job belongs to another client."""
 
     def __init__(self) -> None:
-        super().__init__("Only whoever asked for a job may end it, or a token of scope admin.")
+        super().__init__(
+            "Only the client that created a job can end it, or a token of scope admin."
+        )
 
 
 class Interrupted(CamreelError):
-    """The server that did the work ended before it was done."""
+    """The server process ended before the job was finished."""
 
     def __init__(self) -> None:
-        super().__init__("The server that did the work ended. Send the request again.")
+        super().__init__(
+            "The server process ended before the job was finished. Send the request again."
+        )
 
 
 class KeyReused(InvalidValue):
-    """An idempotency key that came with another request before."""
+    """An idempotency key that was used for a different request before."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -123,26 +129,28 @@ class KeyReused(InvalidValue):
 
 
 class UnsupportedImage(CamreelError):
-    """Bytes that are neither a PNG nor a JPEG, or an animation."""
+    """Bytes that are neither PNG nor JPEG, or an animated image."""
 
 
 class ImageTooLarge(CamreelError):
-    """An image that would take more than it may when it is decoded."""
+    """An image that would exceed a limit when decoded."""
 
 
 class UploadsBusy(CamreelError):
-    """As many uploads are being decoded as may be, or none could be in time."""
+    """No decoder was available for an upload in time."""
 
     def __init__(self) -> None:
-        super().__init__("Too many uploaded images wait to be decoded. Try again in a moment.")
+        super().__init__(
+            "Too many uploaded images are waiting to be decoded. Try again in a moment."
+        )
 
 
 class RunConflict(CamreelError):
-    """The run's state does not allow what was asked."""
+    """The run's state does not allow the operation."""
 
 
 class CheckpointCorrupt(CamreelError):
-    """A stored checkpoint is gone, or its bytes are not those that were written."""
+    """A stored checkpoint is missing, or its bytes are not those that were written."""
 
 
 class EpochQuarantined(CheckpointCorrupt):
@@ -158,46 +166,46 @@ class EpochQuarantined(CheckpointCorrupt):
 
 
 class ImportRefused(CamreelError):
-    """A file is no run that was exported, or is not as it was exported."""
+    """A file is not an exported run, or was changed after its export."""
 
 
 class BackupRefused(CamreelError):
-    """A backup cannot be made as it was asked for, or did not verify."""
+    """A backup cannot be made, or failed its verification."""
 
 
 class FileRefused(CamreelError):
-    """A file on this machine cannot be read or written as it was named."""
+    """A local file cannot be read or written."""
 
 
 class NotReady(CamreelError):
-    """The service answers, but cannot work; the text says why."""
+    """The service answers, but cannot work. The text states the reason."""
 
 
 class DatasetUnavailable(CamreelError):
-    """A dataset is neither in the data directory nor to be downloaded."""
+    """A dataset is not in the data directory and cannot be downloaded."""
 
 
 class DeviceUnavailable(CamreelError):
-    """The device that a run is to train on is not there."""
+    """The machine does not have the device that a run requires."""
 
     def __init__(self, device: str) -> None:
-        super().__init__(f"The machine that was to train the run has no {device} device.")
+        super().__init__(f"The machine that should train the run has no {device} device.")
 
 
 class RunDiverged(CamreelError):
-    """The loss is no longer a number."""
+    """The loss is NaN or infinite."""
 
 
 class RunCancelled(CamreelError):
-    """Raised inside training when its run was cancelled."""
+    """Raised during training when the run has been cancelled."""
 
 
 class StoreUnavailable(CamreelError):
-    """Base of errors of a database that cannot be used now, and may be later."""
+    """Base of errors of a database that is not usable now, but may be later."""
 
 
 class StoreBusy(StoreUnavailable):
-    """The database did not answer, or stayed locked, for longer than its timeout."""
+    """The database did not answer, or remained locked, within its timeout."""
 
 
 class StoreReadOnly(StoreUnavailable):
@@ -205,11 +213,11 @@ class StoreReadOnly(StoreUnavailable):
 
 
 class StoreMissing(StoreUnavailable):
-    """The database's file, or the database on its server, does not exist any more."""
+    """The database's file, or the database on its server, no longer exists."""
 
 
 class StoreAccessDenied(StoreUnavailable):
-    """The database does not let its user in, or not do this."""
+    """The database user lacks the permission to connect, or for the statement."""
 
 
 class StoreInputOutput(StoreUnavailable):
@@ -217,7 +225,7 @@ class StoreInputOutput(StoreUnavailable):
 
 
 class SchemaMismatch(StoreUnavailable):
-    """The database's schema is not this program's."""
+    """The database has another schema than this program."""
 
 
 class UnsupportedEncoding(StoreUnavailable):
@@ -225,15 +233,15 @@ class UnsupportedEncoding(StoreUnavailable):
 
 
 class StoreFull(CamreelError):
-    """The disk, or the database's quota, is full."""
+    """The disk or the quota of the store is full."""
 
 
 class StoreDamaged(CamreelError):
-    """The database's file is not what the database wrote."""
+    """The database's file is damaged."""
 
 
 class StatementRefused(CamreelError):
-    """The database refused a statement for a reason that nobody foresaw: a bug."""
+    """The database refused a statement for an unexpected reason: a bug."""
 
 
 class TokenNotFound(NotFound):
@@ -253,10 +261,12 @@ class Unauthenticated(CamreelError):
 class ScopeMissing(CamreelError):
     """The token is valid, but its scope is insufficient."""
 
-    def __init__(self, has: str, needs: str) -> None:
-        super().__init__(f"This requires a token of scope {needs}; yours has scope {has}.")
+    def __init__(self, token_scope: str, required_scope: str) -> None:
+        super().__init__(
+            f"This requires a token of scope {required_scope}; yours has scope {token_scope}."
+        )
 
 
-def error_type(kind: type[Exception], separator: str = "-") -> str:
-    """The word for programs of a kind of error, as in `run-not-found`."""
-    return separator.join(re.findall(r"[A-Z][a-z]*", kind.__name__)).lower()
+def error_type(error_class: type[Exception], separator: str = "-") -> str:
+    """Identifier of an error class, such as `run-not-found` for RunNotFound."""
+    return separator.join(re.findall(r"[A-Z][a-z]*", error_class.__name__)).lower()

@@ -98,8 +98,8 @@ class ProcessExecutor:
     def close(self) -> None:
         """Terminate running tasks, drop queued ones, and wait for the slots: at most 7 seconds.
 
-        A process that ignores SIGTERM is killed. If that does not help, so is the fork server: while
-        it is stopped, no process starts and no exit is reported.
+        A process that ignores SIGTERM is killed. If that does not help, so is the fork server:
+        while it is stopped, no process starts and no exit is reported.
         """
         # Only signals are sent here; the slots' threads wait for the processes. If two threads
         # waited for a process, only one would get its exit code.
