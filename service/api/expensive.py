@@ -124,8 +124,8 @@ class Responder:
         return content
 
     async def _start_job(self, work: ExpensiveRequest) -> Response:
-        who = request_context(self.request.scope).principal
-        owner = who.rate_limit_key if who else ""
+        principal = request_context(self.request.scope).principal
+        owner = principal.rate_limit_key if principal else ""
         identity = hashlib.sha256(repr((owner, *self._address)).encode()).hexdigest()
         href, jobs = self._href, self.services.jobs
 

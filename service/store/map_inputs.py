@@ -110,7 +110,7 @@ class RequestedImage:
     """The image of a query, as far as the store has it."""
 
     reference: str | None  # None: the run's first probe
-    stored: StoredImage | None
+    stored_image: StoredImage | None
     use_is_recent: bool = True  # False for an upload whose recorded use is old
 
 

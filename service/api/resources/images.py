@@ -35,10 +35,10 @@ class ProbeResponse(BaseModel):
 def list_probes(services: Services, run_id: RunId) -> Page[ProbeResponse]:
     """In the order of a sheet's rows; empty until the run's worker has read its dataset."""
     with services.store.read_session() as session:
-        watched = images.list_probes(session, run_id)
-        if not watched:
+        probes = images.list_probes(session, run_id)
+        if not probes:
             runs.get(session, run_id)
-    items = [ProbeResponse(image=image.reference, label=image.label) for image in watched]
+    items = [ProbeResponse(image=image.reference, label=image.label) for image in probes]
     return Page(items=items, next=None)
 
 

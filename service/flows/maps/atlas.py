@@ -135,11 +135,11 @@ class Atlas:
         self.blank[~is_finite] = Blank.NOT_FINITE.value
         return presence
 
-    def without_epochs(self, covered: EpochSelection) -> "Atlas":
-        """The columns of the epochs of `covered` alone."""
-        is_covered = np.isin(self.layout.selection.numbers, covered.numbers)
+    def without_epochs(self, final_selection: EpochSelection) -> "Atlas":
+        """The columns of the epochs of `final_selection` alone."""
+        is_covered = np.isin(self.layout.selection.numbers, final_selection.numbers)
         return Atlas(
-            replace(self.layout, selection=covered),
+            replace(self.layout, selection=final_selection),
             self.levels[:, :, is_covered],
             self.minimum[:, :, is_covered],
             self.peak[:, :, is_covered],
@@ -255,11 +255,11 @@ class Atlases:
                 if requests:
                     columns.append(requests)
         damaged: dict[int, str] = {}
-        for computed in self.pipeline.rows.compute_rows(columns):
-            if isinstance(computed, EpochQuarantined):
-                damaged[computed.epoch] = computed.reason
+        for rows_or_error in self.pipeline.rows.compute_rows(columns):
+            if isinstance(rows_or_error, EpochQuarantined):
+                damaged[rows_or_error.epoch] = rows_or_error.reason
             else:
-                atlas.fill([MapLevels.from_heatmap(row) for row in computed])
+                atlas.fill([MapLevels.from_heatmap(row) for row in rows_or_error])
         return damaged
 
 

@@ -76,10 +76,15 @@ def blanks(
         for probe in probes
     ]
 
-    def identify(covered: EpochSelection) -> str:
+    def identify(final_selection: EpochSelection) -> str:
         return identity_of(
             *("blanks", BLANKS_VERSION, ENGINE_VERSION, run_id, epsilon),
-            *(identity_parts, list(series), covered.checkpoints, covered.quarantined),
+            *(
+                identity_parts,
+                list(series),
+                final_selection.checkpoints,
+                final_selection.quarantined,
+            ),
         )
 
     return defer_over_epochs(

@@ -66,8 +66,8 @@ def defer_over_epochs(
     identity = identify(selection)
 
     def make() -> Result[T]:
-        value, covered = compute(selection)
-        covered_identity = identity if covered is selection else identify(covered)
-        return Result(covered_identity, value, covered.quarantined)
+        value, final_selection = compute(selection)
+        covered_identity = identity if final_selection is selection else identify(final_selection)
+        return Result(covered_identity, value, final_selection.quarantined)
 
     return Deferred(identity, make, map_count, cache)

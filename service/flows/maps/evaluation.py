@@ -69,15 +69,15 @@ def evaluation(
         probes = map_inputs.list_probes(session, run_id)
     spec = RunSpec.model_validate(run.spec)
     explainers = [_explainer(spec, text, layer) for text in methods]
-    for needed in filter(None, (run.epoch, untrained)):
-        require_usable(needed)
+    for epoch_row in filter(None, (run.epoch, untrained)):
+        require_usable(epoch_row)
     images = probes if image_count is None else _test_images(pipeline, spec, image_count)
     labeled = [image for image in images if image.label is not None]
     if not labeled:
         raise ImageNotFound("by default", "the run has no labeled probes")
     identity = identity_of(
         *("evaluation", EVALUATION_VERSION, ENGINE_VERSION, run_id, epoch),
-        [needed.checkpoint.sha256 for needed in (run.epoch, untrained) if needed],
+        [epoch_row.checkpoint.sha256 for epoch_row in (run.epoch, untrained) if epoch_row],
         [(image.reference, image.label, image.sha256) for image in labeled],
         *(explainers, list(measures), seed),
     )

@@ -49,8 +49,8 @@ class ImageReader:
         """
         if not image.use_is_recent:
             self._recorder.note_upload_use(dataset, str(image.reference))
-        if image.stored is not None:
-            return image.stored
+        if image.stored_image is not None:
+            return image.stored_image
         if image.reference is None:
             raise ImageNotFound("by default", "the run has no probes yet")
         if is_upload(image.reference):
@@ -64,16 +64,17 @@ class ImageReader:
         _check_dataset(dataset)
         references = [ImageReference("test", index) for index in range(count)]
         with self._store.read_session() as session:
-            stored = images.get_many(session, dataset, [str(ref) for ref in references])
+            stored_images = images.get_many(session, dataset, [str(ref) for ref in references])
         unread = [
             reference
             for reference in references
-            if str(reference) not in stored and self._images.peek((dataset, str(reference))) is None
+            if str(reference) not in stored_images
+            and self._images.peek((dataset, str(reference))) is None
         ]
         if len(unread) > MAX_INLINE_READS:
             require_permission()
         return [
-            stored.get(str(reference)) or self._read_from_dataset(dataset, reference)
+            stored_images.get(str(reference)) or self._read_from_dataset(dataset, reference)
             for reference in references
         ]
 

@@ -42,7 +42,7 @@ class MapPipeline:
         layer = layers_of(series.spec).default_layer
         scores = MapSeries(series.run_id, series.spec, series.image, 0, proposed, layer)
         columns = [[scores.at_epoch(epoch, 0)] for epoch in epochs]
-        computed: list[Prediction] = []
+        new_predictions: list[Prediction] = []
         damaged: dict[int, str] = {}
         try:
             for epoch, maps in zip(epochs, self.computer.compute_columns(columns), strict=True):
@@ -50,12 +50,12 @@ class MapPipeline:
                     damaged[epoch.epoch] = maps.reason
                     continue
                 reference = series.image.reference
-                computed.append(
+                new_predictions.append(
                     Prediction(series.run_id, epoch.epoch, reference, maps[0].probabilities[0])
                 )
         finally:
-            self.recorder.record(computed_predictions=computed)
-        return computed, damaged
+            self.recorder.record(computed_predictions=new_predictions)
+        return new_predictions, damaged
 
     def close(self) -> None:
         """Store what is still to be recorded."""

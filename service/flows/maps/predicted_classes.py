@@ -48,8 +48,8 @@ class PredictedClasses:
         unrecorded = [epoch for epoch in missing if epoch.epoch not in by_epoch]
         damaged: Mapping[int, str] = {}
         if unrecorded:
-            computed, damaged = self._predict(series, unrecorded)
-            by_epoch |= _best_classes(computed)
+            new_predictions, damaged = self._predict(series, unrecorded)
+            by_epoch |= _best_classes(new_predictions)
         for number in by_epoch.keys() & keys.keys():
             classes[number] = by_epoch[number]
             self._classes.put(keys[number], by_epoch[number])

@@ -109,10 +109,10 @@ class MapRows:
             [request for request in column if request.row_key not in rows] for column in columns
         ]
         damaged: dict[int, str] = {}
-        for computed in self.compute_rows([column for column in missing if column]):
-            if isinstance(computed, EpochQuarantined):
-                damaged[computed.epoch] = computed.reason
+        for rows_or_error in self.compute_rows([column for column in missing if column]):
+            if isinstance(rows_or_error, EpochQuarantined):
+                damaged[rows_or_error.epoch] = rows_or_error.reason
             else:
-                rows |= {(row.epoch, row.image, row.class_index): row for row in computed}
+                rows |= {(row.epoch, row.image, row.class_index): row for row in rows_or_error}
         requests = [request for column in columns for request in column]
         return [rows[r.row_key] for r in requests if r.row_key in rows], damaged

@@ -29,10 +29,13 @@ def shared_scale(pipeline: MapPipeline, series: MapSeries, name: ScaleName) -> S
     sharing = pipeline.resolver.probe_series_like(series) if name is ScaleName.RUN else []
     labeled = [probe for probe in sharing if probe.class_index is not None]
     # A series whose class is predicted has another class, and so other rows, at each epoch.
-    others = [probe for probe in sharing if probe.class_index is None] if sharing else [series]
+    unlabeled = [probe for probe in sharing if probe.class_index is None] if sharing else [series]
     extremes = Extremes.concatenate(
         pipeline.rows.extremes_of_probes(labeled, selection)[0],
-        *(Extremes.from_heatmaps(pipeline.rows.of_series(other, selection)) for other in others),
+        *(
+            Extremes.from_heatmaps(pipeline.rows.of_series(series, selection))
+            for series in unlabeled
+        ),
     )
     return _finite_scale(extremes)
 

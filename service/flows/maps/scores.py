@@ -35,10 +35,10 @@ def scores(pipeline: MapPipeline, run_id: int, image: str | None, epochs: str) -
     query = MapQuery(run_id, PAPER_METHODS[0], image, class_name="0")
     series, selection = pipeline.resolver.resolve_series(query, epochs)
 
-    def identify(covered: EpochSelection) -> str:
+    def identify(final_selection: EpochSelection) -> str:
         return identity_of(
             *("scores", ENGINE_VERSION, series.image_sha256, *series.displayed_names),
-            *(covered.checkpoints, covered.quarantined),
+            *(final_selection.checkpoints, final_selection.quarantined),
         )
 
     return defer_over_epochs(
@@ -57,8 +57,8 @@ def _read_or_compute(
     by_epoch = {row.epoch: list(row.probabilities) for row in recorded}
     missing = [epoch for epoch in selection.epochs if epoch.epoch not in by_epoch]
     if missing:
-        computed, damaged = pipeline.predict(series, missing)
-        by_epoch |= {row.epoch: [float(p) for p in row.probabilities] for row in computed}
+        new_predictions, damaged = pipeline.predict(series, missing)
+        by_epoch |= {row.epoch: [float(p) for p in row.probabilities] for row in new_predictions}
         selection = selection.without(damaged)
     value = Scores(
         series.image.reference,

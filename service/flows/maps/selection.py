@@ -23,8 +23,8 @@ def select_epochs(text: str, run_id: int, last: int) -> list[int]:
     for part, epoch_range in zip(parts, ranges, strict=True):
         if part.isdecimal() and epoch_range.start > last:
             raise EpochNotFound(run_id, epoch_range.start, last)
-    reached = [range(part.start, min(part.stop, last + 1), part.step) for part in ranges]
-    epochs = {epoch for epoch_range in reached for epoch in epoch_range}
+    reachable_ranges = [range(part.start, min(part.stop, last + 1), part.step) for part in ranges]
+    epochs = {epoch for epoch_range in reachable_ranges for epoch in epoch_range}
     if not epochs:
         raise EpochNotFound(run_id, min(epoch_range.start for epoch_range in ranges), last)
     return sorted(epochs)
