@@ -135,11 +135,11 @@ class Atlas:
         self.blank[~is_finite] = Blank.NOT_FINITE.value
         return presence
 
-    def without_epochs(self, final_selection: EpochSelection) -> "Atlas":
-        """The columns of the epochs of `final_selection` alone."""
-        is_covered = np.isin(self.layout.selection.numbers, final_selection.numbers)
+    def without_epochs(self, usable_epochs: EpochSelection) -> "Atlas":
+        """The columns of the epochs of `usable_epochs` alone."""
+        is_covered = np.isin(self.layout.selection.numbers, usable_epochs.numbers)
         return Atlas(
-            replace(self.layout, selection=final_selection),
+            replace(self.layout, selection=usable_epochs),
             self.levels[:, :, is_covered],
             self.minimum[:, :, is_covered],
             self.peak[:, :, is_covered],

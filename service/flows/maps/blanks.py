@@ -76,14 +76,14 @@ def blanks(
         for probe in probes
     ]
 
-    def identify(final_selection: EpochSelection) -> str:
+    def identify(usable_epochs: EpochSelection) -> str:
         return identity_of(
             *("blanks", BLANKS_VERSION, ENGINE_VERSION, run_id, epsilon),
             *(
                 identity_parts,
                 list(series),
-                final_selection.checkpoints,
-                final_selection.quarantined,
+                usable_epochs.checkpoints,
+                usable_epochs.quarantined,
             ),
         )
 

@@ -66,8 +66,8 @@ def defer_over_epochs(
     identity = identify(selection)
 
     def make() -> Result[T]:
-        value, final_selection = compute(selection)
-        covered_identity = identity if final_selection is selection else identify(final_selection)
-        return Result(covered_identity, value, final_selection.quarantined)
+        value, usable_epochs = compute(selection)
+        covered_identity = identity if usable_epochs is selection else identify(usable_epochs)
+        return Result(covered_identity, value, usable_epochs.quarantined)
 
     return Deferred(identity, make, map_count, cache)

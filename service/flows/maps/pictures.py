@@ -129,21 +129,21 @@ class MapPictures:
         style = rendering.cell_style
         scale = shared_scale(self.pipeline, series, rendering.scale)
 
-        def identify(columns: Sequence[Column], final_selection: EpochSelection) -> str:
-            title = _strip_title(series, final_selection)
+        def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
+            title = _strip_title(series, shown_epochs)
             parts = [request.identity_parts for (request,) in columns]
             kind = f"strip.{file_format}"
             return identity_of(
-                kind, RENDER_VERSION, parts, style, scale, final_selection.numbers, title
+                kind, RENDER_VERSION, parts, style, scale, shown_epochs.numbers, title
             )
 
-        def draw(cells: Sequence[Sequence[Cell]], final_selection: EpochSelection) -> bytes:
+        def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
             (row,) = cells
             if file_format != "png":
-                captions = [f"epoch {number}" for number in final_selection.numbers]
+                captions = [f"epoch {number}" for number in shown_epochs.numbers]
                 return render_animation(row, captions, style, file_format)
-            heads = [str(number) for number in final_selection.numbers]
-            return render_strip(row, heads, style, _strip_title(series, final_selection))
+            heads = [str(number) for number in shown_epochs.numbers]
+            return render_strip(row, heads, style, _strip_title(series, shown_epochs))
 
         return self._defer([series], selection, [scale], identify, draw)
 
@@ -151,18 +151,18 @@ class MapPictures:
         """The strip's numbers as npz: `signed`, `maps` float32 (E, H, W), unscaled; `epochs`."""
         series, selection = self._resolve_strip(query, epochs)
 
-        def identify(columns: Sequence[Column], final_selection: EpochSelection) -> str:
+        def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
             parts = [request.identity_parts for (request,) in columns]
-            return identity_of("strip.npz", RENDER_VERSION, parts, final_selection.quarantined)
+            return identity_of("strip.npz", RENDER_VERSION, parts, shown_epochs.quarantined)
 
-        def save(cells: Sequence[Sequence[Cell]], final_selection: EpochSelection) -> bytes:
+        def save(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
             signed = np.stack([cell.class_map.signed for cell in cells[0]])
             file = io.BytesIO()
             np.savez_compressed(
                 file,
                 signed=signed,
                 maps=np.maximum(signed, 0),
-                epochs=np.array(final_selection.numbers),
+                epochs=np.array(shown_epochs.numbers),
             )
             return file.getvalue()
 
@@ -180,17 +180,17 @@ class MapPictures:
         first = rows[0]
         title = sheet_title(first.run_id, first.spec.source.title, first.method, first.layer)
 
-        def identify(columns: Sequence[Column], final_selection: EpochSelection) -> str:
+        def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
             parts = [[request.identity_parts for request in column] for column in columns]
             return identity_of(
-                *("sheet", RENDER_VERSION, parts, style, scales, heads, final_selection.numbers),
-                *(title, rendering.scale, DEFAULT_EPSILON, final_selection.quarantined),
+                *("sheet", RENDER_VERSION, parts, style, scales, heads, shown_epochs.numbers),
+                *(title, rendering.scale, DEFAULT_EPSILON, shown_epochs.quarantined),
             )
 
-        def draw(cells: Sequence[Sequence[Cell]], final_selection: EpochSelection) -> bytes:
+        def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
             causes = [cell.blank_cause for row in cells for cell in row]
-            legend = blank_legend(causes, rendering.scale, final_selection.quarantined)
-            column_heads = [str(number) for number in final_selection.numbers]
+            legend = blank_legend(causes, rendering.scale, shown_epochs.quarantined)
+            column_heads = [str(number) for number in shown_epochs.numbers]
             return render_contact_sheet(cells, heads, column_heads, style, title, legend)
 
         return self._defer(rows, selection, scales, identify, draw)
@@ -209,22 +209,20 @@ class MapPictures:
         draw: Callable[[Sequence[Sequence[Cell]], EpochSelection], bytes],
     ) -> Deferred[Picture]:
         """A picture of all series over the selection, without epochs that turn out damaged."""
-        columns, final_selection = self.pipeline.resolver.at_selection(series, selection)
-        identity = identify(columns, final_selection)
+        columns, resolved_epochs = self.pipeline.resolver.at_selection(series, selection)
+        identity = identify(columns, resolved_epochs)
 
         def make() -> Result[Picture]:
             with progress_slice(0, COMPUTING_SHARE):
                 cells, damaged = self._cells(columns, scales)
             if not damaged:
-                return Result(
-                    identity, Picture(draw(cells, final_selection)), final_selection.quarantined
-                )
-            final_selection = final_selection.without(damaged)
-            final_columns = [c for c in columns if c[0].epoch.epoch not in damaged]
-            picture = Picture(draw(cells, final_selection))
-            return Result(
-                identify(final_columns, final_selection), picture, final_selection.quarantined
-            )
+                picture = Picture(draw(cells, resolved_epochs))
+                return Result(identity, picture, resolved_epochs.quarantined)
+            shown_epochs = resolved_epochs.without(damaged)
+            shown_columns = [c for c in columns if c[0].epoch.epoch not in damaged]
+            picture = Picture(draw(cells, shown_epochs))
+            shown_identity = identify(shown_columns, shown_epochs)
+            return Result(shown_identity, picture, shown_epochs.quarantined)
 
         return Deferred(identity, make, len(series) * len(columns), self.cache)
 
@@ -255,11 +253,11 @@ def _placement(series: MapSeries) -> Placement:
     return map_placement(series.layer, layers_of(series.spec))
 
 
-def _strip_title(series: MapSeries, final_selection: EpochSelection) -> str:
+def _strip_title(series: MapSeries, shown_epochs: EpochSelection) -> str:
     return strip_title(
         series.run_id,
         series.image.reference,
         series.class_label,
         series.method,
-        final_selection.quarantined,
+        shown_epochs.quarantined,
     )

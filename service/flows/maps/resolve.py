@@ -131,15 +131,15 @@ class MapResolver:
             by_epoch, damaged_epochs = self._classes_at(one_series, selection)
             classes.append(by_epoch)
             damaged |= damaged_epochs
-        final_selection = selection.without(damaged)
+        usable_epochs = selection.without(damaged)
         columns = [
             [
                 one_series.at_epoch(epoch, by_epoch[epoch.epoch])
                 for one_series, by_epoch in zip(series, classes, strict=True)
             ]
-            for epoch in final_selection.epochs
+            for epoch in usable_epochs.epochs
         ]
-        return columns, final_selection
+        return columns, usable_epochs
 
     def _resolve_image(
         self, query: MapQuery, epochs: str

@@ -35,10 +35,10 @@ def scores(pipeline: MapPipeline, run_id: int, image: str | None, epochs: str) -
     query = MapQuery(run_id, PAPER_METHODS[0], image, class_name="0")
     series, selection = pipeline.resolver.resolve_series(query, epochs)
 
-    def identify(final_selection: EpochSelection) -> str:
+    def identify(usable_epochs: EpochSelection) -> str:
         return identity_of(
             *("scores", ENGINE_VERSION, series.image_sha256, *series.displayed_names),
-            *(final_selection.checkpoints, final_selection.quarantined),
+            *(usable_epochs.checkpoints, usable_epochs.quarantined),
         )
 
     return defer_over_epochs(
