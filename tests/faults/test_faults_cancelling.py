@@ -16,7 +16,7 @@ from service.flows.workspace import Workspace
 from service.store import events, run_lifecycle, runs
 from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
-from tests.faults.noting import NotingExecutor
+from tests.faults.recording_executor import RecordingExecutor
 from tests.faults.tiny import TINY
 from tests.uploads.conftest import Asked
 
@@ -32,7 +32,7 @@ def asked(application: Callable[..., Asked], database_url: str) -> Asked:
 @pytest.fixture
 def waiting(asked: Asked) -> Asked:
     """An application whose runs wait for workers that a test plays."""
-    executor = NotingExecutor(asked.services.store)
+    executor = RecordingExecutor(asked.services.store)
     asked.app.state.services = replace(asked.services, executor=executor)
     return asked
 
@@ -90,8 +90,8 @@ def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_p
             return True
 
         with ThreadPoolExecutor(2) as threads:
-            ended, wished = threads.submit(end_as_a_worker), threads.submit(cancel)
-            ended.result()
+            end, wished = threads.submit(end_as_a_worker), threads.submit(cancel)
+            end.result()
             wished.result()
         assert status_of(store, run_id) == RunStatus.SUCCEEDED
         assert sum(status in TERMINAL_STATUSES for status in told(store, run_id)) == 1
@@ -101,7 +101,7 @@ def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
     store: Store, tmp_path
 ) -> None:
     spec = RunSpec.model_validate(TINY)
-    executor = NotingExecutor(store)
+    executor = RecordingExecutor(store)
     workspace = Workspace("", "", tmp_path)
     for _ in range(ROUNDS):
         run_id = run_flows.start_run(store, executor, workspace, spec).id
@@ -121,8 +121,8 @@ def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
                 threads.submit(at_once, run_flows.extend_run, store, run_id, None),
                 threads.submit(at_once, deletion.delete_run, store, run_id),
             ]
-            for one in asked:
-                one.result()
+            for future in asked:
+                future.result()
         with store.read_session() as session:
             assert not runs.list_newest(session, limit=10)
 

@@ -34,10 +34,10 @@ def test_a_locked_database_is_503_and_then_back(
     body = {"json": TINY, "headers": {"Idempotency-Key": "k"}}
     with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        refused = one.ask("POST", "/runs", **body)
-        assert (refused.status_code, refused.json()["type"]) == (503, "store-busy")
-        assert int(refused.headers["retry-after"]) > 0
-        assert str(tmp_path) not in refused.text
+        refusal = one.ask("POST", "/runs", **body)
+        assert (refusal.status_code, refusal.json()["type"]) == (503, "store-busy")
+        assert int(refusal.headers["retry-after"]) > 0
+        assert str(tmp_path) not in refusal.text
         assert one.ask("GET", "/runs").json()["items"] == []
         other.execute("ROLLBACK")
     (run_id,) = {one.ask("POST", "/runs", **body).json()["id"] for _ in range(2)}
@@ -86,7 +86,7 @@ def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
     timer = threading.Timer(SECONDS_WITHOUT, back.set)
     server.start()
     timer.start()
-    created, refused = set(), 0
+    created, refusal_count = set(), 0
     try:
         while server.is_alive():
             answers = [
@@ -96,22 +96,25 @@ def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
             for answer in answers:
                 assert answer.status_code in (200, 201, 503), answer.text
                 if answer.status_code == 503:
-                    refused += 1
+                    refusal_count += 1
                     assert int(answer.headers["retry-after"]) > 0
                 if answer.status_code == 201:
                     created.add(answer.json()["id"])
     finally:
         back.set()
         server.join()
-    assert refused
+    assert refusal_count
     again = service.http.post("/runs", json=TINY, headers={"Idempotency-Key": "k"})
     assert again.status_code == 201
     assert created | {again.json()["id"]} == {again.json()["id"]}
     assert len(service.http.get("/runs").json()["items"]) == 2
-    for one, expected in ((run_id, undisturbed(**SLOWER)), (again.json()["id"], undisturbed())):
+    for one, expected_weights in (
+        (run_id, undisturbed(**SLOWER)),
+        (again.json()["id"], undisturbed()),
+    ):
         ended = service.wait(one)
         assert ended["status"] == "succeeded", ended
-        assert weights(service, one) == expected
+        assert weights(service, one) == expected_weights
 
 
 @pytest.mark.postgres
@@ -120,13 +123,13 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(database, "IDLE_TIMEOUT_SECONDS", 1)
-    with open_store(migrated_postgres) as stopped, open_store(migrated_postgres) as other:
+    with open_store(migrated_postgres) as stopped_writer, open_store(migrated_postgres) as other:
         with other.write_session() as session:
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
             lease = run_lifecycle.claim(session, run_id, "worker")
 
         def hold_the_row_and_stop() -> None:
-            with stopped.write_session() as session:
+            with stopped_writer.write_session() as session:
                 assert run_lifecycle.advance(session, run_id, 0, lease=lease)
                 with pytest.raises(StoreBusy), other.write_session() as waits:
                     run_lifecycle.update_heartbeat(waits, run_id, lease=lease)
@@ -153,12 +156,12 @@ def workspace(store: Store, tmp_path: Path) -> Workspace:
 
 
 def fail_at_epoch_one(monkeypatch: pytest.MonkeyPatch, error: Exception, times: int) -> None:
-    record, left = worker.record_epoch, [error] * times
+    record, errors = worker.record_epoch, [error] * times
 
-    def record_or_fail(store, run_id, spec, result, *more) -> None:
-        if result.epoch == 1 and left:
-            raise left.pop()
-        record(store, run_id, spec, result, *more)
+    def record_or_fail(store, run_id, spec, result, *arguments) -> None:
+        if result.epoch == 1 and errors:
+            raise errors.pop()
+        record(store, run_id, spec, result, *arguments)
 
     monkeypatch.setattr(worker, "record_epoch", record_or_fail)
 
@@ -191,12 +194,12 @@ def test_last_words_that_did_not_fit_are_told_by_the_exit_code(
     finish = run_lifecycle.finish
 
     def find_no_room(
-        session, run_id, status, *more, from_statuses=(RunStatus.RUNNING,), lease=None
+        session, run_id, status, *arguments, from_statuses=(RunStatus.RUNNING,), lease=None
     ) -> bool:
         # The worker's own words; who started it finds room again.
         if from_statuses == (RunStatus.RUNNING,):
             raise StoreFull("no room")
-        return finish(session, run_id, status, *more, from_statuses=from_statuses, lease=lease)
+        return finish(session, run_id, status, *arguments, from_statuses=from_statuses, lease=lease)
 
     monkeypatch.setattr(run_lifecycle, "finish", find_no_room)
     spec = RunSpec.model_validate(TINY)

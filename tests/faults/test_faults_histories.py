@@ -40,7 +40,7 @@ from service.store.run_lifecycle import Lease
 from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.faults.expected import MAX_ATTEMPTS, Expected
-from tests.faults.noting import Noted, NotingExecutor
+from tests.faults.recording_executor import RecordingExecutor, SubmittedTask
 from tests.torture import invariants
 
 MOST_EPOCHS = 4
@@ -64,10 +64,10 @@ LONGER = 30 if os.environ.get("CAMREEL_TORTURE") else 1
 class Worker:
     """A worker under its lease, and the server that started it, if that one is still there."""
 
-    def __init__(self, noted: Noted, lease: Lease, expected: Expected) -> None:
-        self.noted = noted
+    def __init__(self, submitted: SubmittedTask, lease: Lease, model: Expected) -> None:
+        self.submitted = submitted
         self.lease = lease
-        self.done, self.total = expected.done, expected.total
+        self.done, self.total = model.done, model.total
         self.beats = True
 
 
@@ -91,7 +91,7 @@ class Histories(RuleBasedStateMachine):
         self.keys: dict[str, tuple[int, int]] = {}
         self.all_workers: list[Worker] = []
         self.now = 0.0
-        self.executor = NotingExecutor(store)
+        self.executor = RecordingExecutor(store)
         self.rescuer = LeaseMonitor(store, self.executor, self.workspace)
 
     def holds(self, worker: Worker) -> bool:
@@ -137,7 +137,7 @@ class Histories(RuleBasedStateMachine):
     @rule(target=ids, total=st.integers(1, 3))
     def create_on_a_server_that_is_gone_then(self, total: int) -> int:
         spec = SPEC.model_copy(update={"epochs": total})
-        run = run_flows.start_run(self.store, NotingExecutor(self.store), self.workspace, spec)
+        run = run_flows.start_run(self.store, RecordingExecutor(self.store), self.workspace, spec)
         self.model[run.id] = Expected(total)
         return run.id
 
@@ -201,17 +201,17 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.executor.waiting)
     @rule(target=workers, data=st.data(), epochs=st.integers(0, 3))
     def take_and_train(self, data: st.DataObject, epochs: int):
-        noted = data.draw(st.sampled_from(self.executor.waiting))
-        expected = self.model.get(noted.run_id)
+        submitted = data.draw(st.sampled_from(self.executor.waiting))
+        expected = self.model.get(submitted.run_id)
         waits = expected is not None and expected.status == RunStatus.QUEUED
-        assert noted.job.should_start() == waits
+        assert submitted.job.should_start() == waits
         # A worker may have started just before the run was ended or taken elsewhere.
-        lease = self.executor.take(noted)
+        lease = self.executor.take(submitted)
         assert (lease is not None) == waits
         if lease is None or expected is None:
             return multiple()
         expected.taken(lease)
-        worker = Worker(noted, lease, expected)
+        worker = Worker(submitted, lease, expected)
         self.all_workers.append(worker)
         for _ in range(epochs):
             self.commit_an_epoch(worker)
@@ -243,46 +243,48 @@ class Histories(RuleBasedStateMachine):
         if ended and expected:
             expected.finished(status)
         self.gone(worker)
-        self.executor.end(worker.noted, 0)
+        self.executor.end(worker.submitted, 0)
 
     @rule(worker=consumes(workers))
     def crash(self, worker: Worker) -> None:
-        if worker.noted not in self.executor.running:
+        if worker.submitted not in self.executor.running:
             return
         if self.holds(worker):
             self.model[worker.lease.run_id].left()
         self.gone(worker)
-        self.executor.end(worker.noted, -signal.SIGKILL)
+        self.executor.end(worker.submitted, -signal.SIGKILL)
 
     @precondition(lambda self: self.executor.waiting)
     @rule(data=st.data())
     def crash_before_it_took_its_run(self, data: st.DataObject) -> None:
-        noted = data.draw(st.sampled_from(self.executor.waiting))
-        self.executor.waiting.remove(noted)
-        expected = self.model.get(noted.run_id)
+        submitted = data.draw(st.sampled_from(self.executor.waiting))
+        self.executor.waiting.remove(submitted)
+        expected = self.model.get(submitted.run_id)
         if expected is None:
             with pytest.raises(RunNotFound):
-                self.executor.end(noted, -signal.SIGKILL)
+                self.executor.end(submitted, -signal.SIGKILL)
             return
-        if expected.status == RunStatus.QUEUED and expected.attempt == noted.attempt:
+        if expected.status == RunStatus.QUEUED and expected.attempt == submitted.attempt:
             expected.left()
-        self.executor.end(noted, -signal.SIGKILL)
+        self.executor.end(submitted, -signal.SIGKILL)
 
     @rule(worker=workers, with_its_server=st.booleans())
     def stop_it(self, worker: Worker, with_its_server: bool) -> None:
         worker.beats = False
-        if with_its_server and worker.noted in self.executor.running:
-            self.executor.running.remove(worker.noted)
+        if with_its_server and worker.submitted in self.executor.running:
+            self.executor.running.remove(worker.submitted)
 
     @rule(worker=workers, with_its_server=st.booleans())
     def sleep_while_another_takes_its_run(self, worker: Worker, with_its_server: bool) -> None:
         self.stop_it(worker, with_its_server)
         self.a_lease_passes()
-        for noted in [one for one in self.executor.waiting if one.run_id == worker.lease.run_id]:
-            lease = self.executor.take(noted)
+        for submitted in [
+            one for one in self.executor.waiting if one.run_id == worker.lease.run_id
+        ]:
+            lease = self.executor.take(submitted)
             if lease is not None:
-                self.model[noted.run_id].taken(lease)
-                self.all_workers.append(Worker(noted, lease, self.model[noted.run_id]))
+                self.model[submitted.run_id].taken(lease)
+                self.all_workers.append(Worker(submitted, lease, self.model[submitted.run_id]))
         self.commit_an_epoch(worker)
 
     def gone(self, worker: Worker) -> None:
@@ -316,24 +318,24 @@ class Histories(RuleBasedStateMachine):
             self.is_known(i) for i, run in self.model.items() if run.status == RunStatus.QUEUED
         )
         killed, self.executor.killed = self.executor.killed, []
-        for noted in killed:
-            for worker in [one for one in self.all_workers if one.noted is noted]:
+        for submitted in killed:
+            for worker in [one for one in self.all_workers if one.submitted is submitted]:
                 self.gone(worker)
             # Its end is told after its run was given to another.
-            self.executor.end(noted, -signal.SIGKILL)
+            self.executor.end(submitted, -signal.SIGKILL)
 
     @precondition(lambda self: self.all_workers)
     @rule(in_order=st.booleans())
     def restart(self, in_order: bool) -> None:
         """By SIGTERM; or by SIGKILL, and its workers live a while longer."""
-        for worker in [one for one in self.all_workers if one.noted in self.executor.running]:
+        for worker in [one for one in self.all_workers if one.submitted in self.executor.running]:
             worker.beats = False
             if in_order:
                 if self.holds(worker):
                     self.model[worker.lease.run_id].left(strikes=0)
                 self.gone(worker)
-                self.executor.end(worker.noted, -signal.SIGTERM, during_shutdown=True)
-        self.executor = NotingExecutor(self.store)
+                self.executor.end(worker.submitted, -signal.SIGTERM, during_shutdown=True)
+        self.executor = RecordingExecutor(self.store)
         self.rescuer = LeaseMonitor(self.store, self.executor, self.workspace)
         dispatch_queued(self.store, self.executor, self.workspace)
         assert all(

@@ -30,7 +30,7 @@ def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
     path = f"/runs/{run_id}/epochs/3/cam?method=layer-cam&image=test:"
     assert service.http.get(f"{path}99").status_code == 200
     wait_until(lambda: not worker_pids(pid))
-    before = open_file_count(pid)
+    initial = open_file_count(pid)
 
     training = service.post_run(**LONG)
     waiting = [service.post_run(**LONG) for _ in range(CANCELLED)]
@@ -47,4 +47,4 @@ def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
     assert service.wait(service.post_run(**TINY | {"epochs": 1}))["status"] == "succeeded"
     wait_until(lambda: not worker_pids(pid))
     # SQLite's connections are pooled, a few more or less of them.
-    wait_until(lambda: open_file_count(pid) <= before + 10)
+    wait_until(lambda: open_file_count(pid) <= initial + 10)

@@ -22,7 +22,7 @@ from service.flows.workspace import Workspace
 from service.jobs import ProcessExecutor, ProcessExit, Task, kernel_kills
 from service.store import epochs, runs
 from service.store.store import open_store
-from tests.faults.hoarding import LIMIT_BYTES
+from tests.faults.memory_hog import LIMIT_BYTES
 from tests.script_environment import script_environment
 from tests.torture import invariants
 
@@ -97,7 +97,7 @@ import os, queue, sys
 from pathlib import Path
 Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
 from service.jobs import EXECUTORS, Task
-from hoarding import hoard
+from memory_hog import hoard
 
 endings = queue.Queue()
 executor = EXECUTORS["processes"](1, ())
@@ -158,8 +158,8 @@ def train_with_little_memory(workspace: Workspace, run_id: int) -> None:
 
     def record_then_bound(*args) -> None:
         record(*args)
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))
+        used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used_bytes + 2**26, used_bytes + 2**26))
 
     worker.record_epoch = record_then_bound
     worker.train_run(workspace, run_id)

@@ -15,7 +15,7 @@ from service.flows.workspace import Workspace
 from service.store import run_lifecycle, runs
 from service.store.run_status import RunStatus
 from service.store.store import Store
-from tests.faults.noting import NotingExecutor
+from tests.faults.recording_executor import RecordingExecutor
 from tests.faults.tiny import TINY
 from tests.idle_executor import IdleExecutor
 
@@ -41,13 +41,13 @@ def cancelled(store: Store, waiting: int) -> int:
 
 def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Exception | None:
     """What `change` raised that was asked for while the transaction of `earlier` was open."""
-    refused: list[Exception] = []
+    refusal: list[Exception] = []
 
     def ask() -> None:
         try:
             change(store, run_id)
         except Exception as error:
-            refused.append(error)
+            refusal.append(error)
 
     asking = threading.Thread(target=ask)
     with store.write_session() as session:
@@ -56,7 +56,7 @@ def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Ex
         asking.join(0.5)
         assert asking.is_alive(), "it did not wait"
     asking.join()
-    return refused[0] if refused else None
+    return refusal[0] if refusal else None
 
 
 def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int) -> None:
@@ -84,7 +84,7 @@ def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelle
     assert (run.status, run.epochs_total) == (RunStatus.QUEUED, 5)
 
 
-class Deleting(NotingExecutor):
+class Deleting(RecordingExecutor):
     """While its worker is killed, a run is cancelled and deleted by somebody."""
 
     def kill(self, name: str) -> None:
@@ -99,11 +99,13 @@ def test_a_run_deleted_while_it_is_rescued_is_in_no_other_runs_way(
     store: Store, workspace: Workspace
 ) -> None:
     executor = Deleting(store)
-    first, second = (run_flows.start_run(store, executor, workspace, SPEC).id for _ in range(2))
+    first_id, second_id = (
+        run_flows.start_run(store, executor, workspace, SPEC).id for _ in range(2)
+    )
     executor.take(executor.waiting[0])
     executor.waiting.clear()  # as after a restart: the second is in no queue
     rescuer = LeaseMonitor(store, executor, workspace)
     assert rescuer.scan(0.0) == []
-    assert rescuer.scan(LEASE_SECONDS + 1) == [first, second]
-    assert [noted.run_id for noted in executor.killed] == [first]
-    assert [noted.run_id for noted in executor.waiting] == [second]
+    assert rescuer.scan(LEASE_SECONDS + 1) == [first_id, second_id]
+    assert [submitted.run_id for submitted in executor.killed] == [first_id]
+    assert [submitted.run_id for submitted in executor.waiting] == [second_id]

@@ -30,22 +30,22 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
         CAMREEL_FAILPOINT_MARK=str(tmp_path / "failed"),
         OMP_NUM_THREADS="1",
     )
-    expected = undisturbed(epochs=5)
+    expected_weights = undisturbed(epochs=5)
 
     failed = service.post_run(**TINY)
     assert service.wait(failed)["status"] == "failed"
-    assert weights(service, failed) == expected[:1]
+    assert weights(service, failed) == expected_weights[:1]
     assert service.http.post(f"/runs/{failed}/resume").status_code == 202
     assert service.wait(failed)["status"] == "succeeded"
-    assert weights(service, failed) == expected[:4]
+    assert weights(service, failed) == expected_weights[:4]
 
     # It succeeded: only more epochs make it go on.
-    refused = service.http.post(f"/runs/{failed}/resume")
-    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "epochs")
+    refusal = service.http.post(f"/runs/{failed}/resume")
+    assert (refusal.status_code, refusal.json()["errors"][0]["field"]) == (422, "epochs")
     extended = service.http.post(f"/runs/{failed}/resume", json={"epochs": 4})
     assert (extended.status_code, extended.json()["epochs_total"]) == (202, 4)
     assert service.wait(failed)["epochs_done"] == 4
-    assert weights(service, failed) == expected[:5]
+    assert weights(service, failed) == expected_weights[:5]
 
     cancelled = service.post_run(**SLOWER)
     service.wait(cancelled, until=lambda run: run["epochs_done"] >= 0)
@@ -63,12 +63,12 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
     assert in_vain.returncode != 0
     assert "epochs" in in_vain.stderr
     assert "Traceback" not in in_vain.stderr
-    done = camreel(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
-    assert done.returncode == 0, done.stderr
-    assert f"Run {failed} succeeded with 5 epochs." in done.stdout
+    process = camreel(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
+    assert process.returncode == 0, process.stderr
+    assert f"Run {failed} succeeded with 5 epochs." in process.stdout
     with Store.open(f"sqlite:///{tmp_path / 'camreel.db'}").read_session() as session:
-        kept = epochs.list_epochs(session, failed)
-    assert [epoch.checkpoint.sha256 for epoch in kept] == expected
+        epoch_rows = epochs.list_epochs(session, failed)
+    assert [epoch.checkpoint.sha256 for epoch in epoch_rows] == expected_weights
 
 
 def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
@@ -79,15 +79,15 @@ def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
     spec = RunSpec.model_validate(TINY | {"epochs": 1})
     run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
     with store.write_session() as session:
-        last = epochs.get(session, run_id, 1)
-        data = bytearray(store.blobs.get(session, last.checkpoint.blob_key))
+        last_epoch = epochs.get(session, run_id, 1)
+        data = bytearray(store.blobs.get(session, last_epoch.checkpoint.blob_key))
         data[-1] ^= 1
-        store.blobs.put(session, last.checkpoint.blob_key, bytes(data))
+        store.blobs.put(session, last_epoch.checkpoint.blob_key, bytes(data))
     run_flows.resume_run(store, InlineExecutor(), workspace, run_id, 2)
     with store.read_session() as session:
         run = runs.get(session, run_id)
-        last = epochs.get(session, run_id, 1)
+        last_epoch = epochs.get(session, run_id, 1)
     assert (run.status, run.error.type, run.epochs_done) == ("failed", "checkpoint_corrupt", 1)
-    assert last.quarantine_reason == "corrupt"
+    assert last_epoch.quarantine_reason == "corrupt"
     with pytest.raises(EpochQuarantined):
-        load_verified_checkpoint(store, last)
+        load_verified_checkpoint(store, last_epoch)

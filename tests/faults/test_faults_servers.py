@@ -33,27 +33,30 @@ def check(folder: Path) -> None:
 def test_a_service_killed_in_mid_training_goes_on_where_it_was(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:
-    first = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
-    training = first.post_run(**SLOWER)
-    waiting = first.post_run(**SLOWER | {"epochs": 1})
-    first.wait(training, until=lambda run: run["epochs_done"] >= 1)
-    workers = worker_pids(first.process.pid)
-    kept = weights(first, training)
+    first_service = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
+    training = first_service.post_run(**SLOWER)
+    waiting = first_service.post_run(**SLOWER | {"epochs": 1})
+    first_service.wait(training, until=lambda run: run["epochs_done"] >= 1)
+    workers = worker_pids(first_service.process.pid)
+    weights_before = weights(first_service, training)
     times = [
-        epoch["created_at"] for epoch in first.http.get(f"/runs/{training}/epochs").json()["items"]
+        epoch["created_at"]
+        for epoch in first_service.http.get(f"/runs/{training}/epochs").json()["items"]
     ]
-    first.stop(signal.SIGKILL)
-    second = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
+    first_service.stop(signal.SIGKILL)
+    second_service = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
     wait_until(lambda: not any(map(is_alive, workers)))
-    assert second.run(waiting)["id"] == waiting
-    run = second.wait(training)
+    assert second_service.run(waiting)["id"] == waiting
+    run = second_service.wait(training)
     assert (run["status"], run["epochs_done"]) == ("succeeded", EPOCHS)
-    assert weights(second, training) == expected
+    assert weights(second_service, training) == expected
     # None was trained again: it would have a later moment.
-    items = second.http.get(f"/runs/{training}/epochs").json()["items"]
-    assert [item["created_at"] for item in items][: len(kept)] == times[: len(kept)]
-    assert second.wait(waiting)["status"] == "succeeded"
-    assert weights(second, waiting) == expected[:2]
+    items = second_service.http.get(f"/runs/{training}/epochs").json()["items"]
+    assert [item["created_at"] for item in items][: len(weights_before)] == times[
+        : len(weights_before)
+    ]
+    assert second_service.wait(waiting)["status"] == "succeeded"
+    assert weights(second_service, waiting) == expected[:2]
     check(tmp_path)
 
 

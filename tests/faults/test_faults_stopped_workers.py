@@ -20,7 +20,7 @@ from service.flows.workspace import Workspace
 from service.store import database, runs
 from service.store.store import Store, open_store
 from tests.conftest import Service
-from tests.faults.noting import NotingExecutor
+from tests.faults.recording_executor import RecordingExecutor
 from tests.faults.tiny import TINY, statuses, undisturbed, weights
 from tests.processes import is_alive, process_state, wait_until, worker_pids
 from tests.torture import invariants
@@ -42,11 +42,11 @@ def expected() -> list[str]:
 def rows_of(file: Path, run_id: int) -> list[tuple]:
     tables = ("epochs", "checkpoints", "events", "heatmaps", "training_states", "predictions")
     with closing(sqlite3.connect(file)) as connection:
-        found = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
+        rows_by_table = connection.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
         for table in tables:
             query = f"SELECT * FROM {table} WHERE run_id = ?"
-            found += sorted(connection.execute(query, (run_id,)).fetchall(), key=repr)
-        return found
+            rows_by_table += sorted(connection.execute(query, (run_id,)).fetchall(), key=repr)
+        return rows_by_table
 
 
 def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
@@ -59,10 +59,10 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
         spec = RunSpec.model_validate(TINY)
         run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
     # Of a machine that was put to sleep, say: no service is there to kill it.
-    late = FORKS.Process(target=work, args=(workspace, run_id, "before-begin:stop@2"))
-    late.start()
+    late_worker = FORKS.Process(target=work, args=(workspace, run_id, "before-begin:stop@2"))
+    late_worker.start()
     try:
-        wait_until(lambda: process_state(late.pid) == "T")
+        wait_until(lambda: process_state(late_worker.pid) == "T")
         service = new_service(CAMREEL_LEASE_SECONDS=LEASE_SECONDS, OMP_NUM_THREADS="1")
         assert service.run(run_id)["status"] == "running"
         assert service.wait(run_id)["status"] == "succeeded"
@@ -70,14 +70,14 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
         assert statuses(service, run_id) == [
             "queued", "running", "queued", "running", "succeeded",
         ]  # fmt: skip
-        before = rows_of(file, run_id)
-        os.kill(late.pid, signal.SIGCONT)
-        late.join(60)
-        assert late.exitcode == 0
-        assert rows_of(file, run_id) == before
+        rows_before = rows_of(file, run_id)
+        os.kill(late_worker.pid, signal.SIGCONT)
+        late_worker.join(60)
+        assert late_worker.exitcode == 0
+        assert rows_of(file, run_id) == rows_before
     finally:
-        late.kill()
-        late.join()
+        late_worker.kill()
+        late_worker.join()
 
 
 def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
@@ -91,11 +91,11 @@ def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
     )
     run_id = service.post_run(**TINY)
     wait_until((tmp_path / "stopped").exists)
-    (stopped,) = worker_pids(service.process.pid)
+    (stopped_pid,) = worker_pids(service.process.pid)
     assert service.run(run_id)["epochs_done"] == 0
     # It holds the one lock that writers need.
     other = service.post_run(**TINY | {"epochs": 1})
-    wait_until(lambda: not is_alive(stopped))
+    wait_until(lambda: not is_alive(stopped_pid))
     assert service.wait(run_id)["status"] == "succeeded"
     assert weights(service, run_id) == expected
     assert service.wait(other)["status"] == "succeeded"
@@ -108,7 +108,7 @@ def test_one_stopped_where_nobody_can_read_is_killed_too(
 ) -> None:
     if store.file is None:
         pytest.skip("PostgreSQL's readers wait for nobody")
-    executor = NotingExecutor(store)
+    executor = RecordingExecutor(store)
     workspace = Workspace("", "", tmp_path, lease_seconds=30.0)
     rescuer = LeaseMonitor(store, executor, workspace)
     spec = RunSpec.model_validate(TINY)
@@ -120,10 +120,10 @@ def test_one_stopped_where_nobody_can_read_is_killed_too(
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     with (
         open_store(f"sqlite:///{store.file}") as rescuer.store,
-        closing(sqlite3.connect(store.file, isolation_level=None)) as stopped,
+        closing(sqlite3.connect(store.file, isolation_level=None)) as connection,
     ):
-        stopped.execute("BEGIN EXCLUSIVE")
-        for now, killed in ((29.0, []), (31.0, [running])):
+        connection.execute("BEGIN EXCLUSIVE")
+        for scan_seconds, killed in ((29.0, []), (31.0, [running])):
             with pytest.raises(StoreBusy):
-                rescuer.scan(now)
+                rescuer.scan(scan_seconds)
             assert executor.killed == killed

@@ -31,9 +31,9 @@ def undisturbed(**changes: Any) -> list[str]:
     try:
         return [
             checkpoints.digest(
-                checkpoints.encode(one.network, CheckpointHeader.for_epoch(spec, one.epoch))
+                checkpoints.encode(result.network, CheckpointHeader.for_epoch(spec, result.epoch))
             )
-            for one in train(spec, spec.source.load(Path(), False))
+            for result in train(spec, spec.source.load(Path(), False))
         ]
     finally:
         torch.set_num_threads(threads)
@@ -50,4 +50,4 @@ def statuses(service: Service, run_id: int) -> list[str]:
     """What the run's events told of its status, in order."""
     lines = service.http.get(f"/runs/{run_id}/events").text.splitlines()
     data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
-    return [one["status"] for one in data if "status" in one]
+    return [event["status"] for event in data if "status" in event]

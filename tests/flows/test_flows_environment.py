@@ -36,9 +36,9 @@ SPEC = RunSpec.model_validate(
 
 @pytest.fixture(autouse=True)
 def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+    threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_the_number_of_parallel_runs_does_not_decide_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_default_threads(monkeypatch, 2)
-    found = []
+    sha256_lists = []
     for parallel in (1, 2):
         folder = tmp_path / str(parallel)
         folder.mkdir()
@@ -96,11 +96,11 @@ def test_the_number_of_parallel_runs_does_not_decide_the_threads(
             run = client.post("/runs", json=SPEC.model_dump(mode="json")).json()
             run = client.get(f"/runs/{run['id']}").json()
             epochs_of = client.get(f"/runs/{run['id']}/epochs").json()["items"]
-            found.append([epoch["checkpoint"]["sha256"] for epoch in epochs_of])
+            sha256_lists.append([epoch["checkpoint"]["sha256"] for epoch in epochs_of])
             assert (run["environment"]["threads"], run["reproducible"]) == (2, True)
             assert run["environment"]["torch"] == torch.__version__
             assert run["irreproducible_reasons"] == []
-    assert found[0] == found[1]
+    assert sha256_lists[0] == sha256_lists[1]
 
 
 @pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
@@ -108,11 +108,11 @@ def test_a_run_goes_on_with_the_threads_it_began_with(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, first: int, then: int
 ) -> None:
     with_default_threads(monkeypatch, first)
-    whole = train(store, workspace, SPEC.model_copy(update={"epochs": 4}))
+    uninterrupted = train(store, workspace, SPEC.model_copy(update={"epochs": 4}))
     parted = train(store, workspace)
     with_default_threads(monkeypatch, then)
     resume(store, workspace, parted, 4)
-    assert bits(store, parted) == bits(store, whole)
+    assert bits(store, parted) == bits(store, uninterrupted)
     run = run_of(store, parted)
     assert run.environment["threads"] == first
     assert reasons_not_reproducible(run) == []
@@ -122,13 +122,13 @@ def test_an_imported_run_goes_on_with_the_threads_it_began_with(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with_default_threads(monkeypatch, 2)
-    whole = train(store, workspace, SPEC.model_copy(update={"epochs": 3}))
+    uninterrupted = train(store, workspace, SPEC.model_copy(update={"epochs": 3}))
     export_run(store, train(store, workspace), tmp_path / "run")
     with_default_threads(monkeypatch, 1)
     imported = import_run(store, tmp_path / "run")
-    assert imported.environment == run_of(store, whole).environment
+    assert imported.environment == run_of(store, uninterrupted).environment
     resume(store, workspace, imported.id, 3)
-    assert bits(store, imported.id) == bits(store, whole)
+    assert bits(store, imported.id) == bits(store, uninterrupted)
 
 
 def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on_and_why(

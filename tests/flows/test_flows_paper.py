@@ -48,9 +48,9 @@ def test_counts_rise_with_the_threshold_and_split_by_cause(
     pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "SPANS", ((1, 2, 1), (1, 4, 1)))
-    short, whole = blank_blocks(pipeline, 1, "adam-sigmoid", 0)
-    assert (short.epochs, whole.epochs) == ("1:2:1", "1:4:1")
-    for block, maps in ((short, 20), (whole, 40)):
+    short, last_block = blank_blocks(pipeline, 1, "adam-sigmoid", 0)
+    assert (short.epochs, last_block.epochs) == ("1:2:1", "1:4:1")
+    for block, maps in ((short, 20), (last_block, 40)):
         for method in ("conventional", "proposed"):
             counts = [block.counts[epsilon][method] for epsilon in THRESHOLDS]
             assert [count.total for count in counts] == [maps] * len(THRESHOLDS)

@@ -45,8 +45,8 @@ def test_scores_are_the_networks_and_are_computed_once(pipeline: MapPipeline):
         pixels = to_network_input(from_png(pipeline.images.get("digits", image).png).unsqueeze(0))
         for epoch, probabilities in zip(scores.epochs, scores.probabilities, strict=True):
             network = pipeline.computer.network(pipeline.resolver.resolve_epoch(1, epoch)[1])
-            expected = network(pixels).softmax(1)[0].tolist()
-            np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+            expected_scores = network(pixels).softmax(1)[0].tolist()
+            np.testing.assert_allclose(probabilities, expected_scores, atol=1e-5)
     some = scores_of(pipeline, 1, "test:40", "1:2").compute().value
     assert some.probabilities == scores.probabilities[1:]
     started_again = forget_the_checkpoints(pipeline)

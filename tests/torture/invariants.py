@@ -23,12 +23,12 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
     A training state is replaced by the next one: its bytes are looked at only `at_rest`.
     """
     with snapshot(store) as session:
-        found = runs.list_newest(session, limit=1000)
-        for run in found:
+        all_runs = runs.list_newest(session, limit=1000)
+        for run in all_runs:
             _check_run(store, session, run, at_rest)
         assert inspection.count_orphans(session) == 0
         assert not list(inspection.check_integrity(session))
-    if all(run.status in TERMINAL_STATUSES for run in found):
+    if all(run.status in TERMINAL_STATUSES for run in all_runs):
         assert not [path for path in folder.rglob("*") if path.name.startswith(TEMPORARY_PREFIXES)]
     for file in folder.glob("*.db"):
         with sqlite3.connect(file) as connection:
@@ -36,23 +36,23 @@ def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
 
 
 def _check_run(store: Store, session: Session, run: Run, at_rest: bool) -> None:
-    kept = epochs.list_epochs(session, run.id)
-    assert [one.epoch for one in kept] == list(range(run.epochs_done + 1))
+    epoch_rows = epochs.list_epochs(session, run.id)
+    assert [epoch.epoch for epoch in epoch_rows] == list(range(run.epochs_done + 1))
     assert inspection.list_epoch_numbers(session, run.id) == list(range(run.epochs_done + 1))
     assert run.epochs_done <= run.epochs_total == run.spec["epochs"]
     assert (run.epochs_done == run.epochs_total) or run.status != RunStatus.SUCCEEDED
     assert (run.lease_owner is None) == (run.status != RunStatus.RUNNING)
-    named = [(one.checkpoint.blob_key, one.checkpoint.sha256) for one in kept]
+    blobs = [(epoch.checkpoint.blob_key, epoch.checkpoint.sha256) for epoch in epoch_rows]
     state = training_states.get(session, run.id)
     assert (state.epoch if state else -1) == run.epochs_done
     if state is not None and at_rest:
-        named.append((state.blob_key, state.sha256))
-    for key, sha256 in named:
+        blobs.append((state.blob_key, state.sha256))
+    for key, sha256 in blobs:
         assert hashlib.sha256(store.blobs.get(session, key)).hexdigest() == sha256
-    told = events.list_after(session, run.id, 0)
-    assert [event.number for event in told] == list(range(1, len(told) + 1))
-    assert [event.data["epoch"] for event in told if event.type == events.EPOCH] == [
-        one.epoch for one in kept
+    event_rows = events.list_after(session, run.id, 0)
+    assert [event.number for event in event_rows] == list(range(1, len(event_rows) + 1))
+    assert [event.data["epoch"] for event in event_rows if event.type == events.EPOCH] == [
+        epoch.epoch for epoch in epoch_rows
     ]
     if run.finished_at and run.started_at:
         assert run.created_at <= run.started_at <= run.finished_at
@@ -72,7 +72,7 @@ def snapshot(store: Store) -> Iterator[Session]:
 def weights(store: Store, run_id: int) -> list[str]:
     """The sha256 of each epoch's checkpoint, in order."""
     with store.read_session() as session:
-        return [one.checkpoint.sha256 for one in epochs.list_epochs(session, run_id)]
+        return [epoch.checkpoint.sha256 for epoch in epochs.list_epochs(session, run_id)]
 
 
 def trace(store: Store, run_id: int) -> list[dict[str, Any]]:
@@ -81,18 +81,18 @@ def trace(store: Store, run_id: int) -> list[dict[str, Any]]:
         state = training_states.get(session, run_id)
         assert state is not None
         return [{"state": (state.epoch, state.sha256)}] + [
-            asdict(one.metrics)
+            asdict(epoch.metrics)
             | {
                 "seconds": None,
-                "checkpoint": one.checkpoint.sha256,
+                "checkpoint": epoch.checkpoint.sha256,
                 "maps": sorted(
-                    (seen.etag, seen.peak, seen.minimum, hashlib.sha256(seen.levels).hexdigest())
-                    for seen in heatmaps.list_for_epoch(session, run_id, one.epoch)
+                    (row.etag, row.peak, row.minimum, hashlib.sha256(row.levels).hexdigest())
+                    for row in heatmaps.list_for_epoch(session, run_id, epoch.epoch)
                 ),
                 "predictions": [
-                    (seen.image, tuple(seen.probabilities))
-                    for seen in predictions.list_for_epoch(session, run_id, one.epoch)
+                    (row.image, tuple(row.probabilities))
+                    for row in predictions.list_for_epoch(session, run_id, epoch.epoch)
                 ],
             }
-            for one in epochs.list_epochs(session, run_id)
+            for epoch in epochs.list_epochs(session, run_id)
         ]

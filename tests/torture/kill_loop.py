@@ -81,8 +81,8 @@ class KillLoop:
         since = "the next epoch" if progress else "the kill before"
         log.info("kill %d: %s, %.2f s after %s", self.kills, name, delay, since)
         if progress:
-            before = self.witness.epochs_seen()
-            self._wait_or_end(lambda: self.witness.epochs_seen() > before)
+            epochs_before = self.witness.epochs_seen()
+            self._wait_or_end(lambda: self.witness.epochs_seen() > epochs_before)
         time.sleep(delay)
 
     def kill_workers(self) -> None:
@@ -93,10 +93,10 @@ class KillLoop:
             self._kill_one_worker()
 
     def _kill_one_worker(self) -> None:
-        while not (found := self._workers()):
+        while not (pids := self._workers()):
             self._keep_busy()
             self._wait_or_end(lambda: bool(self._workers()))
-        _kill(self._rng.choice(found))
+        _kill(self._rng.choice(pids))
         self.kills += 1
 
     def _workers(self) -> list[int]:
@@ -104,14 +104,14 @@ class KillLoop:
 
     def kill_fork_server(self) -> None:
         """Its workers live on unseen, and others take their runs."""
-        found = fork_server_pids(self._service.process.pid)
-        for pid in found:
+        pids = fork_server_pids(self._service.process.pid)
+        for pid in pids:
             _kill(pid)
-        self.kills += bool(found)
+        self.kills += bool(pids)
 
-    def _wait_or_end(self, until: Callable[[], bool]) -> None:
+    def _wait_or_end(self, condition: Callable[[], bool]) -> None:
         """Runs that end meanwhile bring nothing more that could be waited for."""
-        self.witness.wait(lambda: until() or not self.witness.unended())
+        self.witness.wait(lambda: condition() or not self.witness.unended())
 
     def kill_server(self) -> None:
         self._strike(workers=False)
@@ -133,11 +133,11 @@ class KillLoop:
     def kill_while_asked(self) -> None:
         """A request is under way: done or not, it is done once when it is sent again."""
         key, spec = self._next_request()
-        told: list[int] = []
+        run_ids: list[int] = []
 
         def ask() -> None:
             with suppress(httpx.TransportError):
-                told.append(self.witness.post(key, spec))
+                run_ids.append(self.witness.post(key, spec))
 
         client = threading.Thread(target=ask)
         client.start()
@@ -146,14 +146,14 @@ class KillLoop:
         client.join()
         self._start()
         run_id = self.witness.post(key, spec)
-        assert told in ([], [run_id])
+        assert run_ids in ([], [run_id])
 
     def _strikes_again(self) -> bool:
         return self._rng.random() < self._plan.again and self.kills < self._plan.kills
 
     def _strike(self, *, workers: bool) -> None:
         """Kill the server, and with `workers` those that it has, before it or after it."""
-        left = processes.of(self._service.state_dir)
+        pids_before = processes.of(self._service.state_dir)
         pids = self._workers() if workers else []
         server_first = self._rng.random() < 0.5
         if server_first:
@@ -164,15 +164,15 @@ class KillLoop:
         self.kills += 1
         # As often as not it is started again while what it left still dies.
         if self._rng.random() < 0.5:
-            processes.wait_for_end(self._service.state_dir, left)
+            processes.wait_for_end(self._service.state_dir, pids_before)
             invariants.check(self._store, self._service.state_dir)
 
     def _start(self) -> None:
-        left = processes.of(self._service.state_dir)
+        pids_before = processes.of(self._service.state_dir)
         self._service.launch()
         self._service.connect()
         self.witness.restarted()
-        processes.wait_for_end(self._service.state_dir, left)
+        processes.wait_for_end(self._service.state_dir, pids_before)
 
 
 def _kill(pid: int) -> None:

@@ -9,19 +9,19 @@ END_SECONDS = 20.0
 def of(state_dir: Path) -> set[int]:
     """All that are alive, found even when their parent is gone."""
     name = f"CAMREEL_STATE_DIR={state_dir}".encode()
-    found = set()
+    pids = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             if name in (folder / "environ").read_bytes().split(b"\0"):
-                found.add(int(folder.name))
+                pids.add(int(folder.name))
         except OSError:  # it ended meanwhile, or is another user's
             continue
-    return found
+    return pids
 
 
 def wait_for_end(state_dir: Path, pids: set[int]) -> None:
     """Until none of those processes is alive: they must not outlive their service."""
     deadline = time.monotonic() + END_SECONDS
-    while left := of(state_dir) & pids:
-        assert time.monotonic() < deadline, f"orphans: {left}"
+    while orphans := of(state_dir) & pids:
+        assert time.monotonic() < deadline, f"orphans: {orphans}"
         time.sleep(0.05)

@@ -174,8 +174,8 @@ def test_a_lease_is_lost_by_the_watchers_clock_alone(store, workspace, new_run) 
     rescuer = LeaseMonitor(store, submitted, workspace)
     with store.write_session() as session:
         lease = run_lifecycle.claim(session, run_id, "worker")
-    for now in (1000.0, 1029.0):
-        assert rescuer.scan(now) == []
+    for scan_seconds in (1000.0, 1029.0):
+        assert rescuer.scan(scan_seconds) == []
     with store.write_session() as session:
         assert run_lifecycle.update_heartbeat(session, run_id, lease=lease)
     # It beat since: thirty seconds begin again, whatever moments the rows hold.

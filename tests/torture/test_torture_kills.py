@@ -127,8 +127,8 @@ def test_runs_end_as_if_nothing_had_been_killed(service, store, undisturbed, pla
     service.stop()
     processes.wait_for_end(service.state_dir, processes.of(service.state_dir))
     minutes = (time.monotonic() - began) / 60
-    told = len(loop.witness.acknowledged), loop.kills, loop.struck, minutes
-    log.info("%d runs through %d kills, %s, in %.1f minutes", *told)
+    statuses = len(loop.witness.acknowledged), loop.kills, loop.struck, minutes
+    log.info("%d runs through %d kills, %s, in %.1f minutes", *statuses)
 
 
 def all_slots_are_free(service: Service, at_once: int) -> None:

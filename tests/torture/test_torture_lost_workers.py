@@ -103,14 +103,16 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
     store, executor, workspace, monkeypatch
 ) -> None:
     spec = RunSpec(dataset="digits")
-    first, second = (run_flows.start_run(store, executor, workspace, spec) for _ in range(2))
+    first_run, second_run = (
+        run_flows.start_run(store, executor, workspace, spec) for _ in range(2)
+    )
     with store.write_session() as session:
-        for one in (first, second):
-            assert run_lifecycle.claim(session, one.id, "gone")
+        for run in (first_run, second_run):
+            assert run_lifecycle.claim(session, run.id, "gone")
     requeue_or_fail = dispatch.requeue_or_fail
 
     def fail_for_the_first(store, workspace, lease, cause) -> bool:
-        if lease.run_id == first.id:
+        if lease.run_id == first_run.id:
             raise StatementRefused("a bug")
         return requeue_or_fail(store, workspace, lease, cause)
 
@@ -119,7 +121,7 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
     rescuer.scan(0)
     with pytest.raises(StatementRefused):
         rescuer.scan(workspace.lease_seconds + 1)
-    assert (read(store, first).status, read(store, second).status) == (
+    assert (read(store, first_run).status, read(store, second_run).status) == (
         RunStatus.RUNNING,
         RunStatus.QUEUED,
     )

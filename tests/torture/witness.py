@@ -47,12 +47,12 @@ class Witness:
 
     def look(self, *, again: bool = False) -> None:
         """At all runs and the epochs that are new; with `again`, at every epoch once more."""
-        listed = self._list()
-        names = [run["name"] for run in listed.values()]
+        runs_by_id = self._list()
+        names = [run["name"] for run in runs_by_id.values()]
         assert len(set(names)) == len(names), f"a request was done twice: {names}"
         for key, (run_id, _) in self.acknowledged.items():
-            assert listed[run_id]["name"] == key
-        for run_id, run in listed.items():
+            assert runs_by_id[run_id]["name"] == key
+        for run_id, run in runs_by_id.items():
             self._compare(run)
             if again or run["epochs_done"] >= len(self._epochs.get(run_id, [])):
                 self._look_at_epochs(run_id, run["epochs_done"])
@@ -65,61 +65,61 @@ class Witness:
     def unended(self) -> list[int]:
         return [run_id for run_id, run in self._seen.items() if not _ended(run)]
 
-    def wait(self, until: Callable[[], bool]) -> None:
+    def wait(self, condition: Callable[[], bool]) -> None:
         """Look on until it is so; runs must go on meanwhile."""
-        moved, deadline = None, 0.0
-        while not until():
+        last_state, deadline = None, 0.0
+        while not condition():
             state = (self.epochs_seen(), len(self.unended()))
-            if state != moved:
-                moved, deadline = state, time.monotonic() + PROGRESS_SECONDS
+            if state != last_state:
+                last_state, deadline = state, time.monotonic() + PROGRESS_SECONDS
             waiting = [self._seen[run_id] for run_id in self.unended()]
             assert time.monotonic() < deadline, f"no run goes on: {waiting}"
             time.sleep(0.2)
             self.look()
 
     def _list(self) -> dict[int, dict[str, Any]]:
-        found: dict[int, dict[str, Any]] = {}
+        runs_by_id: dict[int, dict[str, Any]] = {}
         query: dict[str, Any] = {"limit": 200}
         while True:
             page = self._service.http.get("/runs", params=query).raise_for_status().json()
-            found |= {run["id"]: run for run in page["items"]}
+            runs_by_id |= {run["id"]: run for run in page["items"]}
             if page["next"] is None:
-                return found
+                return runs_by_id
             query["cursor"] = page["next"]
 
     def _compare(self, run: dict[str, Any]) -> None:
         assert run["status"] in ("queued", "running", "succeeded"), run
-        before = self._seen.get(run["id"])
-        if before is None:
+        previous = self._seen.get(run["id"])
+        if previous is None:
             return
-        assert run["epochs_done"] >= before["epochs_done"], (before, run)
+        assert run["epochs_done"] >= previous["epochs_done"], (previous, run)
         for name in ("name", "spec", "created_at"):
-            assert run[name] == before[name]
-        if before["started_at"] is not None:
-            assert run["started_at"] == before["started_at"]
-        if _ended(before):
-            assert run == before
+            assert run[name] == previous[name]
+        if previous["started_at"] is not None:
+            assert run["started_at"] == previous["started_at"]
+        if _ended(previous):
+            assert run == previous
 
-    def _look_at_epochs(self, run_id: int, done: int) -> None:
+    def _look_at_epochs(self, run_id: int, epochs_done: int) -> None:
         query = {"limit": 200}
         answer = self._service.http.get(f"/runs/{run_id}/epochs", params=query)
-        found = answer.raise_for_status().json()["items"]
-        before = self._epochs.get(run_id, [])
+        epochs = answer.raise_for_status().json()["items"]
+        previous = self._epochs.get(run_id, [])
         # Measures, checkpoint and the moment it was recorded: an epoch trained again has another.
-        assert found[: len(before)] == before
-        assert [one["epoch"] for one in found] == list(range(len(found)))
-        assert len(found) > done
-        self._epochs[run_id] = found
+        assert epochs[: len(previous)] == previous
+        assert [epoch["epoch"] for epoch in epochs] == list(range(len(epochs)))
+        assert len(epochs) > epochs_done
+        self._epochs[run_id] = epochs
 
     def _look_at_heartbeats(self) -> None:
-        now = time.monotonic()
+        now_seconds = time.monotonic()
         with self._store.read_session() as session:
             running = runs.list_by_status(session, RunStatus.RUNNING)
         beats = {run.id: (run.attempt, run.heartbeats) for run in running}
         for run_id, beat in beats.items():
-            last = self._beats.get(run_id)
-            since = last[1] if last and last[0] == beat else now
-            assert now - since < LIVE_SECONDS, f"run {run_id} runs without a worker"
+            previous = self._beats.get(run_id)
+            since = previous[1] if previous and previous[0] == beat else now_seconds
+            assert now_seconds - since < LIVE_SECONDS, f"run {run_id} runs without a worker"
             self._beats[run_id] = (beat, since)
 
 

@@ -9,7 +9,7 @@ from service.store.store import Store
 
 
 @dataclass(eq=False)
-class Noted:
+class SubmittedTask:
     """A job, and the attempt that its run had reached when it was submitted."""
 
     job: Task
@@ -24,43 +24,45 @@ class Noted:
         return self.job.arguments[2]
 
 
-class NotingExecutor:
+class RecordingExecutor:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.waiting: list[Noted] = []
-        self.running: list[Noted] = []
-        self.killed: list[Noted] = []
+        self.waiting: list[SubmittedTask] = []
+        self.running: list[SubmittedTask] = []
+        self.killed: list[SubmittedTask] = []
 
     def submit(self, job: Task) -> None:
         with self.store.read_session() as session:
             attempt = runs.get(session, job.arguments[1]).attempt
-        self.waiting.append(Noted(job, attempt))
+        self.waiting.append(SubmittedTask(job, attempt))
 
     def accepts_tasks(self) -> bool:
         return True
 
     def has_task(self, name: str) -> bool:
-        return any(noted.job.name == name for noted in (*self.waiting, *self.running))
+        return any(submitted.job.name == name for submitted in (*self.waiting, *self.running))
 
     def kill(self, name: str) -> None:
-        found = [noted for noted in self.running if noted.job.name == name]
-        self.killed += found
-        self.running = [noted for noted in self.running if noted not in found]
+        killed = [submitted for submitted in self.running if submitted.job.name == name]
+        self.killed += killed
+        self.running = [submitted for submitted in self.running if submitted not in killed]
 
     def close(self) -> None:
         pass
 
-    def take(self, noted: Noted) -> Lease | None:
+    def take(self, submitted: SubmittedTask) -> Lease | None:
         """A worker starts, and takes the run if it can."""
-        self.waiting.remove(noted)
+        self.waiting.remove(submitted)
         with self.store.write_session() as session:
-            lease = run_lifecycle.claim(session, noted.run_id, noted.owner)
+            lease = run_lifecycle.claim(session, submitted.run_id, submitted.owner)
         if lease is not None:
-            self.running.append(noted)
+            self.running.append(submitted)
         return lease
 
-    def end(self, noted: Noted, exit_code: int, *, during_shutdown: bool = False) -> None:
+    def end(
+        self, submitted: SubmittedTask, exit_code: int, *, during_shutdown: bool = False
+    ) -> None:
         """A worker has ended, as the executor's own thread would tell."""
-        if noted in self.running:
-            self.running.remove(noted)
-        noted.job.on_exit(ProcessExit(exit_code, during_shutdown))
+        if submitted in self.running:
+            self.running.remove(submitted)
+        submitted.job.on_exit(ProcessExit(exit_code, during_shutdown))
