@@ -31,18 +31,20 @@ def pipeline(tmp_path_factory):
 
 def test_the_file_holds_what_the_engine_gives(pipeline: MapPipeline, tmp_path: Path):
     path = tmp_path / "maps.npz"
-    assert export_maps(pipeline, 1, "1:2", "layer-cam/centred", path, image_count=40) == 2 * 40 * 10
+    assert (
+        export_maps(pipeline, 1, "1:2", "layer-cam/centered", path, image_count=40) == 2 * 40 * 10
+    )
     pixels = [from_png(pipeline.images.get("digits", f"test:{i}").png) for i in range(40)]
     with np.load(path) as arrays:
         assert arrays["epochs"].tolist() == [1, 2]
         assert arrays["images"].tolist() == [f"test:{i}" for i in range(40)]
         assert arrays["classes"].tolist() == [str(digit) for digit in range(10)]
         network = pipeline.computer.network(pipeline.resolver.resolve_epoch(1, 2)[1])
-        maps = explain_images(network, pixels, "conv2", ["layer-cam/centred"])
+        maps = explain_images(network, pixels, "conv2", ["layer-cam/centered"])
         signed = arrays["epoch-00002/signed"]
         assert signed.shape == (40, 10, 24, 24)
         peak = np.abs(signed).max()
-        assert np.allclose(signed, maps.signed["layer-cam/centred"], atol=1e-5 * peak)
+        assert np.allclose(signed, maps.signed["layer-cam/centered"], atol=1e-5 * peak)
         assert np.allclose(arrays["epoch-00002/probabilities"], maps.probabilities, atol=1e-6)
         assert not np.allclose(arrays["epoch-00001/signed"], signed)
 
