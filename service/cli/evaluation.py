@@ -59,7 +59,7 @@ def _table(results: Evaluation) -> ValueTable:
     for score in sorted(results.scores, key=lambda score: score.measure.name):
         table.add_values(
             score.measure.name,
-            score.measure.better,
+            score.measure.better_direction,
             score.method,
             score.layer,
             _format_mean(score.value),
@@ -93,7 +93,7 @@ def _score_document(score: MeasureResult) -> dict[str, object]:
         "method": score.method,
         "layer": score.layer,
         "measure": score.measure.name,
-        "better": score.measure.better,
+        "better": score.measure.better_direction,
         "count": score.count,
         "value": _mean_document(score.value),
         "random": _mean_document(score.random),

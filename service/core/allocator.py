@@ -1,8 +1,8 @@
-"""How this process's allocator treats freed memory.
+"""Configuration of this process's memory allocator.
 
-glibc hands blocks of a megabyte back to the kernel when they are freed, and asks for them anew with
-the next batch: each page is then zeroed again, which costs more than the convolution that fills it.
-Keeping them makes a forward pass of ten images take half the time.
+glibc returns freed blocks of a megabyte to the kernel and requests them again for the next batch.
+Each page is then zeroed again, which costs more than the convolution that fills it. Keeping the
+blocks halves the time of a forward pass of ten images.
 """
 
 import ctypes
@@ -11,11 +11,11 @@ import sys
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 KEPT_BYTES = 256 * 2**20
-LARGEST_KEPT_BLOCK_BYTES = 32 * 2**20  # the most that glibc allows
+LARGEST_KEPT_BLOCK_BYTES = 32 * 2**20  # the maximum that glibc allows
 
 
 def keep_freed_memory() -> bool:
-    """Keep up to KEPT_BYTES of freed memory for what comes next; False where libc is not glibc."""
+    """Keep up to KEPT_BYTES of freed memory for reuse. Returns False where libc is not glibc."""
     if not sys.platform.startswith("linux"):
         return False
     try:

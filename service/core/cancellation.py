@@ -1,4 +1,4 @@
-"""Whether anybody still waits for the work in hand: asked between the passes of long work."""
+"""Cooperative cancellation: long work checks between its passes whether its result is wanted."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,32 +7,32 @@ from contextvars import ContextVar
 from service.errors import RequestCancelled
 
 IsWanted = Callable[[], bool]
-"""Whether the work is still wanted; once it is not, it never is again."""
+"""Whether the result is still wanted; once it is not, it stays so."""
 
 
-def _to_its_end() -> bool:
+def _always() -> bool:
     return True
 
 
-_wanted: ContextVar[IsWanted] = ContextVar("wanted", default=_to_its_end)
+_is_wanted: ContextVar[IsWanted] = ContextVar("is_wanted", default=_always)
 
 
 def get_is_wanted() -> IsWanted:
-    """What tells it of the work in hand; work that nobody set it for is wanted to its end."""
-    return _wanted.get()
+    """The predicate of the current context; by default the result is always wanted."""
+    return _is_wanted.get()
 
 
 def raise_if_cancelled() -> None:
-    """Go on if the work in hand is still wanted. Raises RequestCancelled."""
-    if not _wanted.get()():
-        raise RequestCancelled("Nobody waits for the answer any more.")
+    """Raises RequestCancelled once the current context's result is no longer wanted."""
+    if not _is_wanted.get()():
+        raise RequestCancelled("The request was cancelled.")
 
 
 @contextmanager
 def cancellable(is_wanted: IsWanted) -> Iterator[None]:
-    """What is done inside ends, at its next check, once `tells` says that it is not wanted."""
-    token = _wanted.set(is_wanted)
+    """A context whose work raises RequestCancelled at its next check after `is_wanted` is False."""
+    token = _is_wanted.set(is_wanted)
     try:
         yield
     finally:
-        _wanted.reset(token)
+        _is_wanted.reset(token)

@@ -1,4 +1,4 @@
-"""Checkpoints: a network and the words to rebuild it, as safetensors bytes. Never pickle."""
+"""Checkpoints: a network's weights and its description as safetensors bytes. Never pickle."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from service.core.models import Architecture, StagedNetwork
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt
 
-# One key: safetensors writes several in the order of a hash map, and equal networks would no
-# longer be equal bytes.
+# A single key: safetensors writes several in hash order, so that equal networks would not give
+# equal bytes.
 METADATA_KEY = "camreel"
 
 T = TypeVar("T", int, str)
@@ -23,7 +23,7 @@ T = TypeVar("T", int, str)
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What a checkpoint says of itself, so that it explains itself without its run."""
+    """The metadata of a checkpoint: enough to rebuild and explain the network without its run."""
 
     architecture: Architecture
     epoch: int
@@ -38,7 +38,7 @@ class CheckpointHeader:
         return cls(spec.architecture, epoch, spec.dataset, source.image_shape, source.class_names)
 
     def to_json(self) -> str:
-        """The header as it stands in the file's metadata."""
+        """The header as JSON, as stored in the file's metadata."""
         return json.dumps(
             {
                 "format": 1,
@@ -52,7 +52,7 @@ class CheckpointHeader:
 
     @classmethod
     def from_json(cls, text: str) -> "CheckpointHeader":
-        """Read it back. Raises CheckpointCorrupt."""
+        """The header of that JSON. Raises CheckpointCorrupt."""
         try:
             values = json.loads(text)
             depth, height, width = (require_type(int, side) for side in values["image_shape"])
@@ -74,10 +74,10 @@ class CheckpointHeader:
             raise CheckpointCorrupt("The checkpoint's header cannot be read.") from error
 
 
-def require_type(kind: type[T], value: object) -> T:
-    """The value, of that type and no other: true is no number. Raises TypeError."""
-    if type(value) is not kind:
-        raise TypeError(f"not of type {kind.__name__}")
+def require_type(expected_type: type[T], value: object) -> T:
+    """The value if its type is exactly that one (a bool is not an int). Raises TypeError."""
+    if type(value) is not expected_type:
+        raise TypeError(f"not of type {expected_type.__name__}")
     return value
 
 
@@ -91,30 +91,30 @@ def encode(network: StagedNetwork, header: CheckpointHeader) -> bytes:
 
 
 def decode(data: bytes) -> tuple[StagedNetwork, CheckpointHeader]:
-    """The network, ready to be looked at: evaluation mode, no gradients kept for its weights.
+    """The network, in evaluation mode and without gradients of its weights, and its header.
 
-    Raises CheckpointCorrupt when the bytes are no checkpoint of ours.
+    Raises CheckpointCorrupt for bytes that are not a checkpoint.
     """
     header = read_header(data)
     try:
-        # On the meta device: nothing is initialised, no memory is taken at a header's word.
+        # On the meta device nothing is initialized, and a forged header allocates no memory.
         with torch.device("meta"):
             network = header.architecture.build(header.image_shape, len(header.class_names))
         network.load_state_dict(load(data), assign=True)
     except (SafetensorError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointCorrupt("The checkpoint's tensors do not fit its network.") from error
-    # Channels last: a forward pass of ten images takes half the time in it.
+    # Channels last halves the time of a forward pass of ten images.
     network = network.to(memory_format=torch.channels_last)
     return network.eval().requires_grad_(requires_grad=False), header
 
 
 def read_header(data: bytes) -> CheckpointHeader:
-    """The header alone. safetensors starts with the length of its JSON, 8 bytes little-endian."""
+    """The header. safetensors begins with the length of its JSON, 8 bytes little-endian."""
     size = int.from_bytes(data[:8], "little")
     try:
         text = json.loads(data[8 : 8 + size])["__metadata__"][METADATA_KEY]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointCorrupt("The bytes are no checkpoint of Camreel's.") from error
+        raise CheckpointCorrupt("The bytes are not a checkpoint of Camreel.") from error
     return CheckpointHeader.from_json(str(text))
 
 

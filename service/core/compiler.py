@@ -1,6 +1,6 @@
-"""torch's compiler, which nobody here uses and `torch.optim` imports at an optimiser's first step.
+"""Imports torch's compiler, which `torch.optim` otherwise imports at an optimizer's first step.
 
-That takes a second: where many workers are forked from one process, this one imports it for them.
+The import takes a second. The process that workers are forked from does it once for all of them.
 """
 
 import torch._dynamo  # noqa: F401

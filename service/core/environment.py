@@ -1,4 +1,4 @@
-"""What decides the bits of a training, besides its spec and its data."""
+"""The training environment: what determines a run's bits besides its spec and its data."""
 
 import os
 import platform
@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 DEFAULT_THREADS = torch.get_num_threads()
-"""Of a training that is the first of its run: what OMP_NUM_THREADS or the process's affinity
-allows, else the number of cores. It does not depend on how many runs train at once: reductions are
-split by threads, so that other thread counts give other bits."""
+"""Threads of a run's first training: OMP_NUM_THREADS or the process's affinity, else the number of
+cores. Independent of how many runs train at once, because reductions are split by threads and
+another thread count gives other bits."""
 
 MATH_VARIABLES = (
     "ATEN_CPU_CAPABILITY",
@@ -24,14 +24,14 @@ MATH_VARIABLES = (
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "ONEDNN_MAX_CPU_ISA",
 )
-"""Environment variables that choose other arithmetic in torch's libraries."""
+"""Environment variables that select the arithmetic of torch's libraries."""
 
 
 @dataclass(frozen=True)
 class TrainingEnvironment:
-    """What decides the bits of a training, besides its spec and its data.
+    """What determines the bits of a training besides its spec and its data.
 
-    Where all of it is equal, equal specs give equal bits on a CPU. On a GPU they need not.
+    On a CPU, equal specs in equal environments give equal bits. On a GPU they need not.
     """
 
     torch: str
@@ -39,18 +39,18 @@ class TrainingEnvironment:
     threads: int  # of torch's operations
     device: str  # `cpu`, or the GPU's name
     cpu_capability: str  # instruction set of torch's own kernels, `AVX512`
-    processor: str  # its model: oneDNN and MKL choose their kernels by it
+    processor: str  # model name: oneDNN and MKL choose kernels by it
     machine: str  # architecture, `x86_64`
     deterministic: bool  # whether equal environments give equal bits
     math_variables: dict[str, str]  # those of MATH_VARIABLES that are set
 
     def to_dict(self) -> dict[str, Any]:
-        """Its fields as JSON values."""
+        """The fields as JSON values."""
         return asdict(self)
 
 
 def current_environment(device: torch.device) -> TrainingEnvironment:
-    """That of this process when it trains on `device`."""
+    """The environment of this process when it trains on `device`."""
     on_cpu = device.type == "cpu"
     return TrainingEnvironment(
         torch=str(torch.__version__),
@@ -67,25 +67,25 @@ def current_environment(device: torch.device) -> TrainingEnvironment:
     )
 
 
-def describe_differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """How two documents of environments differ in what decides the bits, a phrase for each field.
+def describe_differences(reference: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """Descriptions of the fields that differ between two environments' dicts.
 
-    A field that either does not have, as another version wrote it, is no difference.
+    A field that is missing in either, because another version wrote it, does not count.
     """
-    names = [name for name in before if name in after and name != "deterministic"]
+    names = [name for name in reference if name in current and name != "deterministic"]
     return [
-        f"{name} {_shown(after[name])} instead of {_shown(before[name])}"
+        f"{name} {_format_value(current[name])} instead of {_format_value(reference[name])}"
         for name in names
-        if before[name] != after[name]
+        if reference[name] != current[name]
     ]
 
 
 def set_threads(threads: int) -> None:
-    """Let torch's operations use so many threads in this process, whatever the cores."""
+    """Set the number of threads of torch's operations in this process."""
     torch.set_num_threads(threads)
 
 
-def _shown(value: object) -> str:
+def _format_value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name}={setting}" for name, setting in value.items()) or "none"
     return str(value)
@@ -93,7 +93,7 @@ def _shown(value: object) -> str:
 
 @cache
 def _processor() -> str:
-    """The model of the processor, as the kernel has it; empty where it does not say."""
+    """The processor's model name as reported by the kernel; may be empty."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

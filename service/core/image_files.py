@@ -1,7 +1,7 @@
-"""Image files of clients decoded: PNG and JPEG bytes to samples of 8 bits.
+"""Decoding of uploaded image files: PNG and JPEG bytes to samples of 8 bits.
 
-Nothing is trusted: structure, kind and size are read from the bytes before anything is decoded, and
-only what makes the picture reaches the decoder. A picture that is not complete is refused.
+The bytes are not trusted: structure, format and size are checked before anything is decoded, and
+metadata does not reach the decoder. Incomplete images are rejected.
 """
 
 import io
@@ -29,7 +29,7 @@ _INTEGER_FORMATS = {1: "B", 3: "H", 4: "I"}
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """A picture and what its file says of it."""
+    """A decoded image and the properties of its file."""
 
     picture: Image.Image  # mode 1, L, LA, P, RGB, RGBA or CMYK
     format: str  # png or jpeg
@@ -38,9 +38,9 @@ class DecodedImage:
 
 
 def decode_image_file(data: bytes, max_pixels: int) -> DecodedImage:
-    """Decode a PNG or a JPEG, by its first bytes.
+    """Decode a PNG or a JPEG, recognized by its first bytes.
 
-    Raises UnsupportedImage, ImageTooLarge, InvalidValue for what is damaged or incomplete, and
+    Raises UnsupportedImage, ImageTooLarge, InvalidValue for a damaged or incomplete file, and
     MemoryError.
     """
     for signature, decode in _DECODERS.items():
@@ -77,19 +77,19 @@ _DECODERS: dict[bytes, Callable[[bytes, int], DecodedImage]] = {
 }
 
 
-def _load(data: bytes, kind: str, rawmode: str | None = None) -> Image.Image:
-    """Decoded by Pillow; `rawmode` replaces its choice of how samples are unpacked."""
+def _load(data: bytes, file_format: str, rawmode: str | None = None) -> Image.Image:
+    """The image decoded by Pillow; `rawmode` overrides how samples are unpacked."""
     try:
-        picture = Image.open(io.BytesIO(data), formats=[kind])
+        picture = Image.open(io.BytesIO(data), formats=[file_format])
         if rawmode is not None:
             picture.tile = [tile._replace(args=rawmode) for tile in picture.tile]
         picture.load()
     except MemoryError:
         raise
     except Exception as error:
-        # Pillow's plugins raise what they please (OSError, SyntaxError, struct.error, ...) of
-        # bytes that are not what they should be; it all means the same.
-        raise InvalidValue("file", f"the {kind} is damaged") from error
+        # Pillow's plugins raise various exceptions (OSError, SyntaxError, struct.error, ...) for
+        # malformed bytes.
+        raise InvalidValue("file", f"the {file_format} is damaged") from error
     return picture
 
 
@@ -131,8 +131,8 @@ def _alpha(picture: Image.Image, transparent: tuple[int, ...] | list[int]) -> Im
         bottom = min(height, top + rows)
         samples = np.asarray(picture.crop((0, top, width, bottom)))
         samples = samples.reshape(bottom - top, width, -1)
-        different = [samples[..., band] != level for band, level in enumerate(transparent)]
-        alpha[top:bottom] = np.logical_or.reduce(different) * np.uint8(255)
+        differences = [samples[..., band] != level for band, level in enumerate(transparent)]
+        alpha[top:bottom] = np.logical_or.reduce(differences) * np.uint8(255)
     return Image.fromarray(alpha)
 
 
@@ -146,10 +146,10 @@ _PADDING = bytes(byte for byte in sha256(b"padding").digest() * 2 if byte != 0xF
 
 
 def _check_jpeg_complete(jpeg: Jpeg) -> None:
-    """Raises InvalidValue where data are missing or invalid, of which Pillow does not tell."""
+    """Raises InvalidValue for missing or invalid data, which Pillow does not report."""
     warning = _decoder_warning(jpeg.encode(), jpeg)
     if warning and (extraneous := _EXTRANEOUS.search(warning)):
-        # Some cameras fill up the last scan, and its decoder names the last warning alone.
+        # Some cameras pad the last scan, and the decoder reports only its last warning.
         data = jpeg.encode()[:-2]
         end = len(data) - int(extraneous[1])
         warning = _decoder_warning(data[:end] + b"\xff\xd9", jpeg)
@@ -170,9 +170,9 @@ def _decoder_warning(data: bytes, jpeg: Jpeg) -> str | None:
 
 
 def _reads_padding(jpeg: Jpeg) -> bool:
-    """Whether the pixels depend on what follows the data of a scan: then some are missing.
+    """Whether the pixels depend on bytes after the data of a scan: then data are missing.
 
-    For pictures whose sampling simplejpeg does not know.
+    For images with a chroma subsampling that simplejpeg does not know.
     """
     padded = np.asarray(_load(jpeg.encode(_PADDING), "JPEG"))
     return not np.array_equal(np.asarray(_load(jpeg.encode(), "JPEG")), padded)
@@ -188,9 +188,9 @@ def _exif_orientation(exif: bytes | None) -> int | None:
         _, directory = struct.unpack_from(f"{order}HI", tiff, 2)
         (entries,) = struct.unpack_from(f"{order}H", tiff, directory)
         for entry in range(directory + 2, directory + 2 + 12 * entries, 12):
-            tag, kind, count = struct.unpack_from(f"{order}HHI", tiff, entry)
-            if tag == _ORIENTATION_TAG and count == 1 and kind in _INTEGER_FORMATS:
-                (value,) = struct.unpack_from(order + _INTEGER_FORMATS[kind], tiff, entry + 8)
+            tag, field_type, count = struct.unpack_from(f"{order}HHI", tiff, entry)
+            if tag == _ORIENTATION_TAG and count == 1 and field_type in _INTEGER_FORMATS:
+                (value,) = struct.unpack_from(order + _INTEGER_FORMATS[field_type], tiff, entry + 8)
                 return int(value)
     except struct.error:
         pass

@@ -1,4 +1,4 @@
-"""Single images: uint8 (D, H, W) tensors to PNG and back, and which ones a run watches."""
+"""Single images uint8 (D, H, W): conversion to PNG and back, and a run's probe images."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ class LabeledImage:
 
 @dataclass(frozen=True)
 class ProbeImage:
-    """An image that a run watches; of an upload, the reference is its text, and label None."""
+    """A probe image of a run. For an upload, the reference is text and the label None."""
 
     reference: ImageReference | str
     pixels: Tensor
@@ -35,7 +35,7 @@ class ProbeImage:
 
 
 def select_image(data: Dataset, reference: ImageReference) -> LabeledImage:
-    """The image that a reference names; the reference is within the dataset."""
+    """The image of a reference, which must be within the dataset."""
     split = data.split(reference.split)
     return LabeledImage(
         reference, split.images[reference.index], int(split.labels[reference.index])
@@ -45,18 +45,20 @@ def select_image(data: Dataset, reference: ImageReference) -> LabeledImage:
 def probe_images(
     data: Dataset, probes: Probes, uploaded: Mapping[str, bytes] | None = None
 ) -> list[ProbeImage]:
-    """The first `per_class` test images of each class, class by class, then those listed.
+    """The first `per_class` test images of each class, then the listed images.
 
-    `uploaded` has the PNGs of all uploads among those, by reference.
+    `uploaded` holds the PNGs of all uploads among them, by reference.
     """
     references: list[ImageReference | str] = [
         ImageReference("test", int(index))
         for label in range(len(data.class_names))
         for index in (data.test.labels == label).nonzero()[: probes.per_class, 0]
     ]
-    there = uploaded or {}
-    references += [text if text in there else ImageReference.parse(text) for text in probes.images]
-    return [_probe(data, reference, there) for reference in dict.fromkeys(references)]
+    uploaded_pngs = uploaded or {}
+    references += [
+        text if text in uploaded_pngs else ImageReference.parse(text) for text in probes.images
+    ]
+    return [_probe(data, reference, uploaded_pngs) for reference in dict.fromkeys(references)]
 
 
 def _probe(
@@ -64,18 +66,18 @@ def _probe(
 ) -> ProbeImage:
     if isinstance(reference, str):
         return ProbeImage(reference, from_png(uploaded[reference]), None)
-    found = select_image(data, reference)
-    return ProbeImage(reference, found.pixels, found.label)
+    image = select_image(data, reference)
+    return ProbeImage(reference, image.pixels, image.label)
 
 
 def to_png(pixels: Tensor) -> bytes:
-    """Lossless PNG of uint8 (1, H, W) grey or (3, H, W) colour."""
+    """Lossless PNG of gray (1, H, W) or RGB (3, H, W) pixels uint8."""
     array = pixels.permute(1, 2, 0).contiguous().numpy()
     return encode_png(array[:, :, 0] if array.shape[2] == 1 else array)
 
 
 def tile_images(images: Sequence[Tensor], a_row: int) -> Tensor:
-    """Images (D, H, W), all alike, as one: image i in row i // a_row, column i % a_row; rest 0."""
+    """Images (D, H, W) of one size as one: image i in row i // columns; empty cells are 0."""
     depth, height, width = images[0].shape
     columns = min(len(images), a_row)
     rows = -(-len(images) // columns)
@@ -86,21 +88,21 @@ def tile_images(images: Sequence[Tensor], a_row: int) -> Tensor:
 
 
 def from_png(png: bytes) -> Tensor:
-    """The pixels uint8 (D, H, W) of a PNG that `to_png` wrote."""
+    """Pixels uint8 (D, H, W) of a PNG from `to_png`."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         array = np.array(image)
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
 def is_canonical_png(png: bytes, shape: tuple[int, int, int]) -> bool:
-    """Whether the bytes are what `to_png` writes for pixels of that shape (D, H, W).
+    """Whether the bytes are a PNG in the form of `to_png`, of pixels of that shape (D, H, W).
 
-    A whole PNG of 8 bits, gray or RGB, without metadata or a trailer. No other is decoded.
+    A complete PNG of 8 bits, gray or RGB, without metadata or a trailer. No other is decoded.
     """
     depth, height, width = shape
     header = PngHeader(width, height, 8, {1: GRAY, 3: RGB}[depth], interlaced=False)
     try:
-        parsed = read_png(png, max_pixels=height * width)
-        return parsed.header == header and parsed.data == png and from_png(png).shape == shape
+        contents = read_png(png, max_pixels=height * width)
+        return contents.header == header and contents.data == png and from_png(png).shape == shape
     except (CamreelError, OSError, ValueError, SyntaxError):
         return False

@@ -1,4 +1,4 @@
-"""The segments of a JPEG (ITU-T T.81, annex B), read and bounded before any decoder sees them."""
+"""The segments of a JPEG (ITU-T T.81, annex B), parsed and bounded before decoding."""
 
 import re
 import struct
@@ -10,9 +10,9 @@ from service.errors import ImageTooLarge, InvalidValue, UnsupportedImage
 
 JPEG_SIGNATURE = b"\xff\xd8\xff"
 MAX_SEGMENTS = 2_000
-"""Metadata of 64 KiB each, and a few tables for each scan: a camera writes up to a hundred."""
+"""Segments of metadata have up to 64 KiB, and scans a few tables; cameras write up to a hundred."""
 MAX_SCANS = 64
-"""A progressive JPEG is decoded scan by scan, each over all its pixels; cameras write ten or so."""
+"""Each scan of a progressive JPEG is decoded over all pixels; cameras write about ten."""
 
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
 _DHT, _DQT, _DNL, _DRI, _COM = 0xC4, 0xDB, 0xDC, 0xDD, 0xFE
@@ -23,11 +23,11 @@ _SEQUENTIAL, _PROGRESSIVE = {0xC0, 0xC1}, 0xC2
 _UNSUPPORTED_FRAMES = {
     0xC3: "lossless",
     **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xDE, 0xDF), "hierarchical"),
-    # Its decoder reads zeros beyond the end without a warning: a half picture looks whole.
+    # Its decoder reads zeros beyond the end without a warning, so truncation is not detectable.
     **dict.fromkeys((0xC9, 0xCA, 0xCB, 0xCC, 0xCD, 0xCE, 0xCF), "arithmetic-coded"),
 }
 
-# One 0xFF alone before the marker: a pattern of many would be quadratic over a run of fill bytes.
+# Exactly one 0xFF before the marker: matching several is quadratic over a run of fill bytes.
 _MARKER = re.compile(rb"\xff([^\x00\xff])", re.DOTALL)
 _SCAN_END = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _RESTART = re.compile(rb"(\xff[\xd0-\xd7])")
@@ -39,7 +39,7 @@ _COEFFICIENTS = 64  # of a block
 
 @dataclass(frozen=True)
 class Segment:
-    """A marker with its parameters; of a scan, the entropy-coded data that follow, too."""
+    """A marker with its parameters, and for a scan the entropy-coded data after it."""
 
     marker: int
     payload: bytes
@@ -58,7 +58,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """A JPEG's picture without metadata, and its first Exif block (TIFF), if it has one."""
+    """A JPEG without metadata, and its first Exif block (TIFF), if any."""
 
     frame: Frame
     segments: Sequence[Segment]
@@ -80,7 +80,7 @@ class Jpeg:
 
 @dataclass
 class _Contents:
-    """What was read of a file so far."""
+    """The contents of the segments read so far."""
 
     frame: Frame | None = None
     jfif: bool = False
@@ -91,16 +91,16 @@ class _Contents:
 
 
 def read_jpeg(data: bytes, max_pixels: int) -> Jpeg:
-    """The picture's segments, verified; metadata and what follows the end are dropped.
+    """The verified segments of the image, without metadata and trailing bytes.
 
-    Of the metadata, what decides the colors (JFIF, Adobe) is written anew. Raises InvalidValue
-    where something is missing, cut off or wrong, UnsupportedImage, ImageTooLarge.
+    Metadata that determines the colors (JFIF, Adobe) is rewritten. Raises InvalidValue for a
+    damaged or truncated file, UnsupportedImage, ImageTooLarge.
     """
     contents = _Contents()
     for segment in _segments(data):
         _add(contents, segment, max_pixels)
     if contents.frame is None or not contents.scans:
-        raise _damaged("it has no picture")
+        raise _damaged("it has no image data")
     _check_scans_complete(contents.frame, contents.scans)
     return Jpeg(contents.frame, [*_color_segments(contents), *contents.segments], contents.exif)
 
@@ -108,11 +108,11 @@ def read_jpeg(data: bytes, max_pixels: int) -> Jpeg:
 def _segments(data: bytes) -> Iterator[Segment]:
     position = 2
     for _ in range(MAX_SEGMENTS):
-        marker = _next(_MARKER, data, position)
-        kind, position = data[marker + 1], marker + 2
-        if kind == _EOI:
+        marker = _find_next(_MARKER, data, position)
+        marker_code, position = data[marker + 1], marker + 2
+        if marker_code == _EOI:
             return
-        if kind in _STANDALONE:
+        if marker_code in _STANDALONE:
             continue
         if len(data) < position + 2:
             raise _damaged("it ends early")
@@ -122,16 +122,16 @@ def _segments(data: bytes) -> Iterator[Segment]:
         payload, position = data[position + 2 : position + length], position + length
         if len(data) < position:
             raise _damaged("it ends early")
-        if kind != _SOS:
-            yield Segment(kind, payload)
+        if marker_code != _SOS:
+            yield Segment(marker_code, payload)
             continue
-        end = _next(_SCAN_END, data, position)
-        yield Segment(kind, payload, data[position:end])
+        end = _find_next(_SCAN_END, data, position)
+        yield Segment(marker_code, payload, data[position:end])
         position = end
-    raise ImageTooLarge(f"The JPEG has more than {MAX_SEGMENTS} segments, the most that are taken.")
+    raise ImageTooLarge(f"The JPEG has more than {MAX_SEGMENTS} segments.")
 
 
-def _next(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:
+def _find_next(pattern: re.Pattern[bytes], data: bytes, position: int) -> int:
     match = pattern.search(data, position)
     if match is None:
         raise _damaged("it ends early")
@@ -143,7 +143,7 @@ def _add(contents: _Contents, segment: Segment, max_pixels: int) -> None:
     if marker in _UNSUPPORTED_FRAMES:
         raise UnsupportedImage(
             f"The JPEG is {_UNSUPPORTED_FRAMES[marker]}; baseline, extended sequential and "
-            "progressive ones with Huffman coding are taken."
+            "progressive JPEGs with Huffman coding are accepted."
         )
     if marker in _SEQUENTIAL or marker == _PROGRESSIVE:
         if contents.frame is not None:
@@ -157,7 +157,7 @@ def _add(contents: _Contents, segment: Segment, max_pixels: int) -> None:
     elif marker in _METADATA:
         _add_metadata(contents, segment)
     else:
-        raise _damaged("it has a marker that is none")
+        raise _damaged("it has an invalid marker")
 
 
 def _read_frame(segment: Segment, max_pixels: int) -> Frame:
@@ -169,9 +169,9 @@ def _read_frame(segment: Segment, max_pixels: int) -> Frame:
         raise _damaged("its frame header states no size")
     check_image_size(width, height, max_pixels)
     if bits != 8:
-        raise UnsupportedImage(f"The JPEG has {bits} bits a sample; 8 are taken.")
+        raise UnsupportedImage(f"The JPEG has {bits} bits per sample; 8 are accepted.")
     if components not in (1, 3, 4):
-        raise UnsupportedImage(f"The JPEG has {components} components; 1, 3 or 4 are taken.")
+        raise UnsupportedImage(f"The JPEG has {components} components; 1, 3 or 4 are accepted.")
     return Frame(segment.marker, width, height, tuple(payload[6::3]))
 
 
@@ -184,9 +184,9 @@ def _add_scan(contents: _Contents, segment: Segment) -> None:
     if not set(_component_ids(segment)) <= set(frame.component_ids):
         raise _damaged("a scan is of a component that the frame does not have")
     if len(contents.scans) == MAX_SCANS:
-        raise ImageTooLarge(f"The JPEG has more than {MAX_SCANS} scans, the most that are taken.")
+        raise ImageTooLarge(f"The JPEG has more than {MAX_SCANS} scans.")
     if frame.marker in _SEQUENTIAL:
-        # All coefficients: some cameras write others, which decoders ignore with a warning.
+        # All coefficients: some cameras write another range, which decoders ignore with a warning.
         payload = payload[:-3] + bytes((0, _COEFFICIENTS - 1, 0))
     scan = Segment(_SOS, payload, segment.entropy_coded)
     contents.scans.append(scan)
@@ -221,16 +221,16 @@ def _component_ids(scan: Segment) -> bytes:
 
 
 def _check_scans_complete(frame: Frame, scans: Sequence[Segment]) -> None:
-    """All bits of all coefficients were sent (G.1.1): a decoder would take the others as 0."""
+    """All bits of all coefficients are present (G.1.1): a decoder reads missing ones as 0."""
     missing_bits: dict[int, list[int | None]] = {
         component: [None] * _COEFFICIENTS for component in frame.component_ids
     }
     for scan in scans:
-        first, last, approximation = scan.payload[-3:]
-        if first > last or last >= _COEFFICIENTS:
+        start, end, approximation = scan.payload[-3:]
+        if start > end or end >= _COEFFICIENTS:
             raise _damaged("a scan header is not one of a JPEG")
         for component in _component_ids(scan):
-            missing_bits[component][first : last + 1] = [approximation & 0xF] * (last - first + 1)
+            missing_bits[component][start : end + 1] = [approximation & 0xF] * (end - start + 1)
     if any(any(bits != 0 for bits in component) for component in missing_bits.values()):
         raise _damaged("scans are missing")
 

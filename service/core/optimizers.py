@@ -1,4 +1,4 @@
-"""The optimisers that a run can choose. A new one is a class and a line in the table."""
+"""The optimizers of runs. A new one is a class and an entry of the table."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -16,7 +16,7 @@ WeightDecay = Annotated[float, Field(ge=0, le=10)]
 
 
 class Adadelta(Parameters):
-    """Adadelta (Zeiler 2012) at rate 1.0: the recipe of the example that Table 1 comes from."""
+    """Adadelta (Zeiler 2012) at rate 1.0, as in the example that Table 1 comes from."""
 
     name: Literal["adadelta"] = "adadelta"
     learning_rate: LearningRate = 1.0
@@ -25,7 +25,7 @@ class Adadelta(Parameters):
     """Decay rate of the running averages."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """The optimiser over those parameters."""
+        """The optimizer of those parameters."""
         return torch.optim.Adadelta(parameters, lr=self.learning_rate, rho=self.rho)
 
 
@@ -39,7 +39,7 @@ class SGD(Parameters):
     """Fraction of the previous step added to the next one."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """The optimiser over those parameters."""
+        """The optimizer of those parameters."""
         return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
 
 
@@ -51,7 +51,7 @@ class Adam(Parameters):
     """Step size."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """The optimiser over those parameters."""
+        """The optimizer of those parameters."""
         return torch.optim.Adam(parameters, lr=self.learning_rate)
 
 
@@ -65,7 +65,7 @@ class AdamW(Parameters):
     """Weight decay coefficient: each step shrinks the weights by this times the learning rate."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
-        """The optimiser over those parameters."""
+        """The optimizer of those parameters."""
         return torch.optim.AdamW(parameters, lr=self.learning_rate, weight_decay=self.weight_decay)
 
 
@@ -78,7 +78,7 @@ OPTIMIZERS: dict[str, type[Adadelta] | type[SGD] | type[Adam] | type[AdamW]] = {
 
 
 def _name(value: Any) -> Any:
-    # A body that changes only the rate need not repeat the default's name.
+    # A request that changes only the rate need not repeat the default's name.
     if isinstance(value, dict):
         return value.get("name", "adadelta")
     return getattr(value, "name", None)

@@ -1,4 +1,4 @@
-"""Many small pieces of work at once: the caller works, and idle threads help it."""
+"""Parallel map over small tasks: the calling thread works, and idle threads of a pool help."""
 
 import threading
 from collections import deque
@@ -18,38 +18,38 @@ Result = TypeVar("Result")
 
 MAX_HELPER_THREADS = 7
 MAX_AHEAD = 16
-"""Results that are kept, or being made, before the earlier ones are taken."""
+"""Results that are held or being computed ahead of the consumer."""
 
 
 def parallel_map(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
     """The results in the items' order.
 
-    The helping threads are shared by all callers, so that together they take about the cores there
-    are. No caller waits for a thread that works for another: where none is idle, it goes on alone.
-    Raises what `work` raises; then nothing further is begun, and nothing is left running.
+    All callers share the pool, which has about one thread per core. No caller waits for a thread
+    that works for another: if none is idle, it computes alone. Raises what `work` raises; then no
+    further item is started, and none is left running.
     """
     if len(items) == 1:
         yield work(items[0])
         return
     threads, idle = _threads()
     waiting = deque(items)
-    begun: deque[Future[Result]] = deque()
+    pending: deque[Future[Result]] = deque()
     try:
-        while waiting or begun:
-            while waiting and len(begun) < MAX_AHEAD and idle.acquire(blocking=False):
+        while waiting or pending:
+            while waiting and len(pending) < MAX_AHEAD and idle.acquire(blocking=False):
                 helped = threads.submit(copy_context().run, work, waiting.popleft())
                 helped.add_done_callback(lambda _: idle.release())
-                begun.append(helped)
-            if begun and (begun[0].done() or not waiting or len(begun) >= MAX_AHEAD):
-                yield begun.popleft().result()
+                pending.append(helped)
+            if pending and (pending[0].done() or not waiting or len(pending) >= MAX_AHEAD):
+                yield pending.popleft().result()
             else:
-                begun.append(_worked_on_here(work, waiting.popleft()))
+                pending.append(_worked_on_here(work, waiting.popleft()))
     finally:
-        wait(begun)
+        wait(pending)
 
 
 def _worked_on_here(work: Callable[[Item], Result], item: Item) -> Future[Result]:
-    """The result, or the exception, of work done in this thread."""
+    """The result, or the exception, of work in this thread."""
     future: Future[Result] = Future()
     try:
         with _one_torch_thread():
@@ -61,20 +61,20 @@ def _worked_on_here(work: Callable[[Item], Result], item: Item) -> Future[Result
 
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
-    """Two threads of torch's that share an operation of a millisecond wait for each other longer
-    than they work, as soon as the cores are busy.
+    """One thread for torch's operations: on busy cores, threads that share an operation of a
+    millisecond wait for each other longer than they work.
     """
-    before = torch.get_num_threads()
+    thread_count = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(thread_count)
 
 
 @cache
 def _threads() -> tuple[ThreadPoolExecutor, threading.Semaphore]:
-    """The threads that help, and how many of them are idle; in each of them torch takes one."""
+    """The pool, and a semaphore of its idle threads; torch uses one thread in each of them."""
     count = min(DEFAULT_THREADS - 1, MAX_HELPER_THREADS)
     threads = ThreadPoolExecutor(max(1, count), "parallel")
     if count:
@@ -82,11 +82,11 @@ def _threads() -> tuple[ThreadPoolExecutor, threading.Semaphore]:
 
         def begin() -> None:
             together.wait()  # so that each thread takes one
-            torch.get_num_threads()  # without it the thread's first operation would set the default
+            torch.get_num_threads()  # otherwise the first operation sets the default
             torch.set_num_threads(1)
 
         callers = torch.get_num_threads()
         wait([threads.submit(begin) for _ in range(count)])
-        # The number is a thread's own, but new threads begin with the one that was set last.
+        # The setting is per thread, but new threads start with the value that was set last.
         torch.set_num_threads(callers)
     return threads, threading.Semaphore(count)

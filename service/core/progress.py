@@ -1,4 +1,4 @@
-"""How far the work in hand is: a fraction that long work reports, to whoever started it."""
+"""Progress of long work: a fraction that it reports to its caller."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,22 +13,22 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class _Range:
-    """The part of the whole work, 0..1, that the work in hand is."""
+    """The range of the total progress, 0..1, that the current work covers."""
 
     report: Callable[[float], None]
     start: float = 0.0
     width: float = 1.0
 
-    def part(self, start: float, width: float) -> "_Range":
+    def subrange(self, start: float, width: float) -> "_Range":
         return _Range(self.report, self.start + start * self.width, width * self.width)
 
     def reach(self, share: float) -> None:
-        """That share of it is done."""
+        """Reports that a share of the range is done."""
         self.report(self.start + share * self.width)
 
 
 def _ignore(_: float) -> None:
-    """Nobody follows the work."""
+    return
 
 
 _range: ContextVar[_Range] = ContextVar("progress")
@@ -40,7 +40,7 @@ def _current() -> _Range:
 
 @contextmanager
 def report_progress_to(report: Callable[[float], None]) -> Iterator[None]:
-    """Inside, `report` gets the fraction that is done, 0..1, whenever it grows."""
+    """A context in which `report` is called with the completed fraction, 0..1, as it grows."""
     token = _range.set(_Range(report))
     try:
         yield
@@ -50,26 +50,23 @@ def report_progress_to(report: Callable[[float], None]) -> Iterator[None]:
 
 @contextmanager
 def progress_slice(start: float, width: float) -> Iterator[None]:
-    """What is done inside is that part of the work in hand; both are 0..1."""
-    whole = _current()
-    token = _range.set(whole.part(start, width))
+    """A context whose work is that part of the current work; both are 0..1."""
+    parent = _current()
+    token = _range.set(parent.subrange(start, width))
     try:
         yield
     finally:
         _range.reset(token)
-        whole.reach(start + width)
+        parent.reach(start + width)
 
 
 def track(items: Sequence[Item]) -> Iterator[Item]:
-    """The items, each an equal part of the work in hand.
-
-    Raises RequestCancelled between two of them once the work is not wanted any more.
-    """
-    count, whole = len(items), _current()
+    """The items, each an equal part of the current work. Raises RequestCancelled between items."""
+    count, parent = len(items), _current()
     for index, item in enumerate(items):
         raise_if_cancelled()
-        # No `finally`: a loop that raises leaves this generator to be closed in another context.
-        _range.set(whole.part(index / count, 1 / count))
+        # No `finally`: after an exception the generator may be closed in another context.
+        _range.set(parent.subrange(index / count, 1 / count))
         yield item
-        _range.set(whole)
-        whole.reach((index + 1) / count)
+        _range.set(parent)
+        parent.reach((index + 1) / count)

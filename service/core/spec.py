@@ -33,7 +33,7 @@ class Probes(Parameters):
 
 
 def _source(data: dict[str, object]) -> DatasetSource | None:
-    # A dataset that was itself refused is missing from `data`; its own error is enough.
+    # A dataset that was itself rejected is missing from `data`; its own error suffices.
     return DATASETS.get(str(data.get("dataset")))
 
 
@@ -52,7 +52,7 @@ class RunSpec(Parameters):
     dataset: Literal["mnist", "digits"] = "mnist"
     """Dataset to train on."""
     architecture: Architecture = Field(default_factory=Architecture)
-    """The network."""
+    """Network architecture."""
     optimizer: AnyOptimizer = Field(default_factory=Adadelta)
     """The optimizer and its parameters."""
     epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] = 100
@@ -100,7 +100,7 @@ class RunSpec(Parameters):
             return probes
         for text in probes.images:
             if is_upload(text):
-                continue  # whether it is there is for the store to say
+                continue  # the store checks whether it exists
             try:
                 ImageReference.parse(text).require_in(source)
             except InvalidValue as error:
@@ -116,5 +116,5 @@ class RunSpec(Parameters):
 
     @property
     def source(self) -> DatasetSource:
-        """The dataset's line in the table."""
+        """The dataset's entry of the table."""
         return DATASETS[self.dataset]

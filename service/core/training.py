@@ -1,4 +1,4 @@
-"""The training loop: yields what each epoch gave, and saves nothing."""
+"""The training loop: yields the result of each epoch, and stores nothing."""
 
 import math
 import time
@@ -26,7 +26,7 @@ BatchCallback = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EpochResult:
-    """What one epoch gave. `network` and `optimizer` go on when the next epoch is asked for."""
+    """The result of one epoch. The next epoch trains the same `network` and `optimizer` on."""
 
     epoch: int
     train_loss: float | None  # mean cross-entropy in nats while learning; None for epoch 0
@@ -42,7 +42,7 @@ class EpochResult:
 
 @dataclass(frozen=True)
 class SplitMetrics:
-    """A network on a split: mean loss in nats, accuracy 0..1, and accuracy by class."""
+    """Metrics of a network on a split: mean loss in nats, accuracies 0..1."""
 
     loss: float
     accuracy: float
@@ -56,35 +56,37 @@ def train(
     resume_from: TrainingState | None = None,
     after_batch: BatchCallback | None = None,
 ) -> Iterator[EpochResult]:
-    """Train as `spec` says; yields epoch 0, the untrained network, then 1 to spec.epochs.
+    """Train a run; yields epoch 0, the untrained network, then epochs 1 to spec.epochs.
 
-    All that is random in an epoch comes from (seed, epoch) alone. With `resume_from` the first is
-    the epoch after it, and all are bit for bit what an uninterrupted run gives. Raises RunDiverged
-    when a loss is no number any more, CheckpointCorrupt for a state that is not the run's, and
-    whatever `after_batch` raises.
+    An epoch's random numbers depend on (seed, epoch) alone. With `resume_from`, training starts at
+    the epoch after it, and results are bit for bit those of an uninterrupted run. Raises
+    RunDiverged when a loss is not finite, CheckpointCorrupt for a state of another run, and what
+    `after_batch` raises.
     """
     device = resolve_device(spec.device)
     network, optimizer = initialize_training(spec, device, resume_from)
-    first = 0 if resume_from is None else resume_from.epoch + 1
+    first_epoch = 0 if resume_from is None else resume_from.epoch + 1
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
-    for epoch in range(first, spec.epochs + 1):
-        started = time.perf_counter()
-        learned: tuple[float | None, float | None] = (None, None)
+    for epoch in range(first_epoch, spec.epochs + 1):
+        start = time.perf_counter()
+        train_metrics: tuple[float | None, float | None] = (None, None)
         if epoch > 0:
             with seeded_rng(spec.seed, epoch, device):
-                learned = _learn(network, optimizer, train_split, spec, epoch, after_batch)
-        tested = evaluate_network(network, test_split, len(data.class_names))
-        # After an epoch's last step only the test tells.
-        _require_number(tested.loss, epoch)
+                train_metrics = _train_epoch(
+                    network, optimizer, train_split, spec, epoch, after_batch
+                )
+        test_metrics = evaluate_network(network, test_split, len(data.class_names))
+        # The last step of an epoch may diverge without a further training loss.
+        _require_number(test_metrics.loss, epoch)
         yield EpochResult(
             epoch=epoch,
-            train_loss=learned[0],
-            train_accuracy=learned[1],
-            test_loss=tested.loss,
-            test_accuracy=tested.accuracy,
-            per_class_accuracy=tested.per_class_accuracy,
+            train_loss=train_metrics[0],
+            train_accuracy=train_metrics[1],
+            test_loss=test_metrics.loss,
+            test_accuracy=test_metrics.accuracy,
+            per_class_accuracy=test_metrics.per_class_accuracy,
             learning_rate=spec.optimizer.learning_rate,
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - start,
             network=network,
             optimizer=optimizer,
         )
@@ -93,14 +95,14 @@ def train(
 def initialize_training(
     spec: RunSpec, device: torch.device, resume_from: TrainingState | None
 ) -> tuple[StagedNetwork, torch.optim.Optimizer]:
-    """Network and optimiser before the first step, or as they stood.
+    """Network and optimizer before the first step, or restored from a state.
 
-    Raises CheckpointCorrupt for a state that is not of such a run.
+    Raises CheckpointCorrupt for a state of another run.
     """
     source = spec.source
     with seeded_rng(spec.seed, 0, device):
         network = spec.architecture.build(source.image_shape, len(source.class_names))
-    # Channels last: the convolutions of the CPU's and the GPU's libraries are at home in it.
+    # Channels last is the native format of the convolution libraries for CPU and GPU.
     network = network.to(device).to(memory_format=torch.channels_last)
     optimizer = spec.optimizer.build(network.parameters())
     if resume_from is not None:
@@ -109,12 +111,12 @@ def initialize_training(
 
 
 def validate_training_state(spec: RunSpec, state: TrainingState) -> None:
-    """A run of `spec` can go on from it. Raises CheckpointCorrupt."""
+    """Raises CheckpointCorrupt for a state from which a run of `spec` cannot be resumed."""
     initialize_training(spec, torch.device("cpu"), state)
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` is the GPU if there is one. Raises ValueError for `cuda` without one."""
+    """The device; `auto` is the GPU if there is one. Raises ValueError for `cuda` without one."""
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: this machine has no CUDA device")
     if name == "auto":
@@ -124,9 +126,9 @@ def resolve_device(name: str) -> torch.device:
 
 @contextmanager
 def seeded_rng(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """A block whose random numbers depend on (seed, epoch) alone, and disturb no others.
+    """A context whose random numbers depend on (seed, epoch) alone, without side effects.
 
-    So an epoch can be trained again, or first in another process, with the same result.
+    An epoch gives the same result in another process or after a restart.
     """
     (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
@@ -135,7 +137,7 @@ def seeded_rng(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
 
 
 def evaluate_network(network: StagedNetwork, split: Split, classes: int) -> SplitMetrics:
-    """Score the network on a whole split, in evaluation mode and float32."""
+    """Metrics of the network on a whole split, in evaluation mode and float32."""
     was_training = network.training
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
@@ -163,7 +165,7 @@ def _on(device: torch.device, split: Split) -> Split:
     return Split(split.images.to(device), split.labels.to(device))
 
 
-def _learn(
+def _train_epoch(
     network: StagedNetwork,
     optimizer: torch.optim.Optimizer,
     split: Split,
@@ -171,15 +173,15 @@ def _learn(
     epoch: int,
     after_batch: BatchCallback | None,
 ) -> tuple[float, float]:
-    """One epoch of training: its mean loss and accuracy."""
+    """Train one epoch; returns its mean loss and accuracy."""
     network.train()
     device = split.labels.device
-    drawn = torch.randperm(len(split.labels))[: spec.samples_per_epoch].to(device)
-    # Summed on the device: a GPU is not made to wait for its own loss after each batch.
+    indices = torch.randperm(len(split.labels))[: spec.samples_per_epoch].to(device)
+    # Summed on the device, so that a GPU does not synchronize after each batch.
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     hits = torch.zeros((), dtype=torch.int64, device=device)
-    seen = 0
-    for batch in torch.split(drawn, spec.batch_size):
+    images_trained = 0
+    for batch in torch.split(indices, spec.batch_size):
         labels = split.labels[batch]
         with torch.autocast(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
@@ -194,12 +196,12 @@ def _learn(
         optimizer.step()
         loss_sum += loss.detach() * len(batch)
         hits += (logits.detach().argmax(1) == labels).sum()
-        seen += len(batch)
+        images_trained += len(batch)
         if after_batch is not None:
-            after_batch(seen, spec.samples_per_epoch)
-    mean_loss = loss_sum.item() / seen
+            after_batch(images_trained, spec.samples_per_epoch)
+    mean_loss = loss_sum.item() / images_trained
     _require_number(mean_loss, epoch)
-    return mean_loss, hits.item() / seen
+    return mean_loss, hits.item() / images_trained
 
 
 def _require_number(loss: float, epoch: int) -> None:

@@ -1,4 +1,4 @@
-"""What training needs, besides the network, to go on: the optimiser's state. Never pickle."""
+"""The state that training is resumed from: network and optimizer. Never pickle."""
 
 import json
 from dataclasses import dataclass
@@ -17,25 +17,25 @@ METADATA_KEY = "camreel"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where training stands after `epoch`: what `train` goes on from.
+    """The state of training after `epoch`, from which `train` resumes.
 
-    All that is random in an epoch comes from (seed, epoch), and so does the order of its images;
-    a rate that changed with time would be a function of the epoch. So nothing else is needed.
+    An epoch's random numbers and the order of its images depend on (seed, epoch) alone, so the
+    state needs no generator.
     """
 
     epoch: int
     network: bytes  # the epoch's checkpoint
-    optimizer: bytes  # as `encode_optimizer` gives it
+    optimizer: bytes  # from `encode_optimizer`
 
 
 def encode_optimizer(optimizer: torch.optim.Optimizer, epoch: int) -> bytes:
-    """The optimiser's tensors, and its scalars as JSON, as safetensors bytes."""
+    """The optimizer's tensors, and its scalars as JSON, as safetensors bytes."""
     tensors: dict[str, torch.Tensor] = {}
     scalars: dict[str, int | float | bool | None] = {}
     for index, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if isinstance(value, torch.Tensor):
-                # A tensor of its own: safetensors refuses two that share memory.
+                # A copy: safetensors rejects tensors that share memory.
                 tensors[f"{index}.{name}"] = (
                     value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 )
@@ -48,9 +48,9 @@ def encode_optimizer(optimizer: torch.optim.Optimizer, epoch: int) -> bytes:
 def restore_training_state(
     state: TrainingState, network: StagedNetwork, optimizer: torch.optim.Optimizer
 ) -> None:
-    """Put network and optimiser, as freshly built, back to where they stood, bit for bit.
+    """Restore a newly built network and optimizer, bit for bit.
 
-    Raises CheckpointCorrupt when the bytes are not theirs.
+    Raises CheckpointCorrupt for a state that does not fit them.
     """
     try:
         network.load_state_dict(load(state.network))
@@ -59,7 +59,7 @@ def restore_training_state(
         optimizer.load_state_dict(
             {
                 "state": values,
-                # Rates and decays are the spec's, and the optimiser was built from it.
+                # Rates and decays come from the spec that the optimizer was built from.
                 "param_groups": optimizer.state_dict()["param_groups"],
             }
         )
@@ -68,13 +68,13 @@ def restore_training_state(
 
 
 def _check_shapes(values: dict[int, dict[str, object]], optimizer: torch.optim.Optimizer) -> None:
-    """What belongs to a parameter is of its shape, or one number: torch itself would not mind."""
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    for index, of_one in values.items():
+    """Raises ValueError for a state of another shape than its parameter: torch accepts any."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, parameter_state in values.items():
         shape = parameters[index].shape if 0 <= index < len(parameters) else None
-        for value in of_one.values():
+        for value in parameter_state.values():
             if isinstance(value, torch.Tensor) and value.dim() and value.shape != shape:
-                raise ValueError("a tensor of another network's optimiser")
+                raise ValueError("a tensor of another network's optimizer")
 
 
 def _optimizer_values(state: TrainingState) -> dict[int, dict[str, object]]:
@@ -83,7 +83,7 @@ def _optimizer_values(state: TrainingState) -> dict[int, dict[str, object]]:
         raise ValueError("another epoch's state")
     flat: dict[str, object] = dict(header["scalars"])
     for key, tensor in load(state.optimizer).items():
-        # As the parameters lie in memory, so that the same code runs over them.
+        # In the memory format of the parameters, so that the same kernels run.
         fit = tensor.to(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
         flat[key] = fit
     values: dict[int, dict[str, object]] = {}

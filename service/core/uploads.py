@@ -1,4 +1,4 @@
-"""Uploaded images: PNG and JPEG bytes of clients, to the pixels that a network takes.
+"""Conversion of uploaded PNGs and JPEGs to the pixels of a dataset's images.
 
 Runs in a process of its own (`flows/upload_service.py`), which must not import torch. Everything
 done to the pixels is listed in `Choices`.
@@ -26,12 +26,12 @@ _TRANSPOSITIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""By EXIF's orientation: what makes the picture upright."""
+"""The transposition that undoes each EXIF orientation."""
 
 
 @dataclass(frozen=True)
 class UploadConversion:
-    """What was done to an upload's pixels, in this order; None and False: nothing."""
+    """The operations on an upload's pixels, in this order; None and False: not applied."""
 
     format: str  # png or jpeg
     width: int  # as it was stored in the file
@@ -54,13 +54,13 @@ def convert_upload(
     max_pixels: int,
     invert: bool = False,
 ) -> tuple[Pixels, UploadConversion]:
-    """The picture as uint8 (D, H, W) of a dataset, and what was done for that.
+    """The image as pixels uint8 (D, H, W) of a dataset, and the operations applied.
 
-    `background` is the level 0..255 that the dataset's images are drawn on. Raises
-    UnsupportedImage, ImageTooLarge, InvalidValue for what is damaged, and MemoryError.
+    `background` is the background level 0..255 of the dataset's images. Raises UnsupportedImage,
+    ImageTooLarge, InvalidValue for a damaged file, and MemoryError.
     """
     if not data:
-        raise InvalidValue("file", "is empty; it is to be a PNG or a JPEG")
+        raise InvalidValue("file", "is empty; it must be a PNG or a JPEG")
     image = decode_image_file(data, max_pixels)
     choices = UploadConversion(image.format, *image.picture.size, image.bits)
     background = 255 - background if invert else background
@@ -84,8 +84,8 @@ _REFUSALS: dict[str, type[CamreelError]] = {
 
 
 def handle_request(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """`convert_upload` by values that JSON and bytes hold: what another process calls."""
-    Image.MAX_IMAGE_PIXELS = None  # the bound is ours, and stands before the decoder
+    """`convert_upload` with JSON values and bytes, for calls from another process."""
+    Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before decoding
     arguments = request | {"image_shape": tuple(request["image_shape"])}
     try:
         pixels, choices = convert_upload(data, **arguments)
@@ -99,7 +99,7 @@ def handle_request(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any]
 def parse_response(
     answer: dict[str, Any], data: bytes, image_shape: tuple[int, int, int]
 ) -> tuple[bytes, UploadConversion]:
-    """The pixels as a PNG of our own, and the choices; raises what `convert_upload` raised."""
+    """The pixels as a PNG, and the operations. Raises what `convert_upload` raised."""
     if "refusal" in answer:
         raise _REFUSALS[answer["refusal"]](*answer["arguments"])
     pixels = np.frombuffer(data, np.uint8).reshape(image_shape).transpose(1, 2, 0)
@@ -137,7 +137,7 @@ def _in_channels(picture: Image.Image, choices: UploadConversion, channels: int)
     if picture.mode == mode:
         return picture, choices
     name = choices.converted_from or _MODE_NAMES.get(picture.mode, picture.mode)
-    # By way of RGB: Pillow has no palette or CMYK to gray that takes all its colors into account.
+    # By way of RGB: Pillow's direct conversion of palettes or CMYK to gray ignores colors.
     picture = picture.convert("RGB").convert(mode)
     return picture, replace(choices, converted_from=name)
 
@@ -145,7 +145,7 @@ def _in_channels(picture: Image.Image, choices: UploadConversion, channels: int)
 def _in_size(
     picture: Image.Image, choices: UploadConversion, size: tuple[int, int], background: int
 ) -> _Step:
-    """Resized so that it fits, its shape kept, and centered."""
+    """Resized to fit with its aspect ratio, and centered."""
     if picture.size == size:
         return picture, choices
     scale = min(size[0] / picture.width, size[1] / picture.height)

@@ -29,7 +29,7 @@ def cells(epochs: int) -> list[Cell]:
         signed[epoch // 6 % 6, epoch % 6] = 1
         seen = ClassMap(signed, activation_peak=1.0)
         image = torch.zeros(1, 8, 8, dtype=torch.uint8)
-        found.append(Cell(seen, Scale.from_map(seen), image, Placement(first=1, step=1)))
+        found.append(Cell(seen, Scale.from_map(seen), image, Placement(first_center=1, step=1)))
     return found
 
 

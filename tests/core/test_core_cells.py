@@ -29,7 +29,7 @@ from service.core.render.single import render_map
 
 SIDE = 24
 IMAGE = torch.arange(SIDE * SIDE).reshape(1, SIDE, SIDE).remainder(256).to(torch.uint8)
-EACH_PIXEL = Placement(first=0, step=1)  # a position of the map for each of the image
+EACH_PIXEL = Placement(first_center=0, step=1)  # a position of the map for each of the image
 CAUSES = [Blank.SATURATED, Blank.ALL_NEGATIVE, Blank.DEAD]
 
 finite = st.floats(-1e6, 1e6, width=32)

@@ -23,13 +23,13 @@ def test_a_colour_table_is_matplotlibs_of_that_name(name):
 
 
 def test_the_defaults_are_of_their_kinds():
-    assert COLORMAPS[SEQUENTIAL_DEFAULT].kind == "sequential"
-    assert COLORMAPS[DIVERGING_DEFAULT].kind == "diverging"
+    assert COLORMAPS[SEQUENTIAL_DEFAULT].category == "sequential"
+    assert COLORMAPS[DIVERGING_DEFAULT].category == "diverging"
 
 
 def test_diverging_tables_are_palest_in_the_middle():
     for name, colormap in COLORMAPS.items():
-        if colormap.kind == "diverging":
+        if colormap.category == "diverging":
             table = color_table(name).astype(int)
             assert table[127:129].sum(1).min() >= table.sum(1).max() - 20
 

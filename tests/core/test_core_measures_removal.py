@@ -139,7 +139,7 @@ def test_the_map_of_the_pixels_that_are_summed_beats_random_ones(name: str) -> N
     measure = MEASURES[name]
     good = measure.compute(subject(network, images, perfect, mask=mask)).mean()
     bad = measure.compute(subject(network, images, random, mask=mask)).mean()
-    assert (good > bad) == (measure.better == "higher"), (good, bad)
+    assert (good > bad) == (measure.better_direction == "higher"), (good, bad)
 
 
 def test_energy_on_the_object() -> None:

@@ -16,7 +16,7 @@ from service.core.measures.measures import DEFAULT_MEASURES, MEASURES
 from service.core.measures.resampling import layer_placement, resample_to_pixels
 from service.core.measures.sanity import cascade, randomized_maps
 from service.core.models import Placement, StagedNetwork
-from service.core.render.cells import Cell, Scale, _drawn
+from service.core.render.cells import Cell, Scale, _resample
 from service.errors import InvalidValue, UnknownName
 
 Build = Callable[..., StagedNetwork]
@@ -104,7 +104,7 @@ def test_maps_lie_on_the_pixels_where_pictures_draw_them(
     assert place is not None
     cell = Cell(seen, Scale.from_map(seen), torch.zeros(1, 28, 28, dtype=torch.uint8), place)
     ours = resample_to_pixels(torch.from_numpy(seen.values)[None], (28, 28), place)[0]
-    drawn = torch.from_numpy(_drawn(cell, seen.values, 28).astype("float32"))
+    drawn = torch.from_numpy(_resample(cell, seen.values, 28).astype("float32"))
     torch.testing.assert_close(ours, drawn, atol=1e-6, rtol=1e-5)
     assert ours.max() > 0
 
@@ -185,7 +185,7 @@ def test_every_line_of_the_table_says_what_it_is() -> None:
         assert measure.description.endswith(".")
         assert measure.source
         assert measure.formula
-        assert measure.better in ("higher", "lower")
+        assert measure.better_direction in ("higher", "lower")
     assert set(DEFAULT_MEASURES) <= set(MEASURES)
 
 

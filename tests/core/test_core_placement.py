@@ -49,7 +49,7 @@ def test_positions_are_centered_on_what_they_see(stages):
     theirs = middles(stages, 30)
     ours = compute_placement(stages)
     assert len(theirs) > 1
-    assert [ours.first + ours.step * i for i in range(len(theirs))] == theirs
+    assert [ours.first_center + ours.step * i for i in range(len(theirs))] == theirs
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,6 @@ def test_what_lights_up_one_pixel_lies_on_it(layer):
             break
     where = compute_placement(below)
     weights = signal[0, 0].detach().numpy()
-    at = where.first + where.step * np.arange(len(weights))
+    at = where.first_center + where.step * np.arange(len(weights))
     assert (weights.sum(1) * at).sum() / weights.sum() == pytest.approx(9, abs=0.5)
     assert (weights.sum(0) * at).sum() / weights.sum() == pytest.approx(14, abs=0.5)

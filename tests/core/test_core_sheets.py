@@ -28,7 +28,7 @@ def cell(blank: Blank = Blank.NONE) -> Cell:
         Blank.DEAD: ClassMap(signed * 0, activation_peak=0.0),
     }[blank]
     image = torch.from_numpy(RANDOM.integers(0, 256, (1, 8, 8), np.uint8))
-    return Cell(seen, Scale.from_map(seen), image, Placement(first=1, step=1))
+    return Cell(seen, Scale.from_map(seen), image, Placement(first_center=1, step=1))
 
 
 def page_of(png: bytes) -> np.ndarray:

@@ -260,7 +260,10 @@ def _layout(atlas: Atlas) -> bytes:
             ],
             "cell": {"height": layout.cell_shape[0], "width": layout.cell_shape[1]},
             "image": {"height": image_height, "width": image_width},
-            "placement": vars(layout.placement),
+            "placement": {
+                "first": layout.placement.first_center,
+                "step": layout.placement.step,
+            },
             "default_epsilon": DEFAULT_EPSILON,
             "minimum": finite_or_none(atlas.minimum.ravel()),
             "peak": finite_or_none(atlas.peak.ravel()),

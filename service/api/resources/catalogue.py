@@ -199,7 +199,7 @@ def list_colormaps() -> Page[ColormapResponse]:
     items = [
         ColormapResponse(
             name=c.name,
-            kind=c.kind,
+            kind=c.category,
             description=c.description,
             colors=color_table(c.name).tobytes().hex(),
         )

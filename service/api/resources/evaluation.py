@@ -125,7 +125,7 @@ def list_measures() -> Page[MeasureResponse]:
             source=measure.source,
             year=measure.year,
             range=measure.range,
-            better=measure.better,
+            better=measure.better_direction,
         )
         for measure in MEASURES.values()
     ]
@@ -175,7 +175,7 @@ def _score(score: MeasureResult) -> ScoreResponse:
         method=score.method,
         layer=score.layer,
         measure=score.measure.name,
-        better=score.measure.better,
+        better=score.measure.better_direction,
         count=score.count,
         value=_mean(score.value),
         random=_mean(score.random),

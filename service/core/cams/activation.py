@@ -22,7 +22,7 @@ def class_activation_mapping(
     Raises InvalidValue for a head that is not global average pooling and one linear layer.
     """
     head = ClosedHead.match(layer_pass.head.stages)
-    if head is None or head.hidden or not isinstance(head.pooling, nn.AdaptiveAvgPool2d):
+    if head is None or head.hidden_layer or not isinstance(head.pooling, nn.AdaptiveAvgPool2d):
         raise InvalidValue(
             "method", "cam needs a head of global average pooling and one linear layer"
         )

@@ -37,7 +37,7 @@ class ClosedHead:
     """The layers of a head of the form above."""
 
     pooling: nn.Module | None
-    hidden: tuple[nn.Linear, nn.Module] | None  # with its activation
+    hidden_layer: tuple[nn.Linear, nn.Module] | None  # with its activation
     output: nn.Linear
 
     @property
@@ -74,9 +74,9 @@ class ClosedPass:
         self._pooled: Tensor = pooled.relu() if rectified else pooled
         signal = self._pooled.flatten(1)
         self._hidden_derivative: Tensor | None = None  # s'(z) (N, J)
-        if head.hidden is not None:
-            hidden, activation = head.hidden
-            hidden_pre_activations = hidden(signal)
+        if head.hidden_layer is not None:
+            linear, activation = head.hidden_layer
+            hidden_pre_activations = linear(signal)
             signal = activation(hidden_pre_activations)
             self._hidden_derivative = DERIVATIVES[type(activation)](hidden_pre_activations)
         self.pre_activations: Tensor = head.output(signal)
@@ -103,8 +103,8 @@ class ClosedPass:
         """
         first_layer_gradients = cotangents
         if self._hidden_derivative is not None:
-            hidden = cotangents @ self._head.output.weight
-            first_layer_gradients = hidden * self._hidden_derivative
+            hidden_gradients = cotangents @ self._head.output.weight
+            first_layer_gradients = hidden_gradients * self._hidden_derivative
         pooled = first_layer_gradients @ self._first_linear.weight
         pooled = pooled.view(*cotangents.shape[:2], *self._pooled.shape[1:])
         if self._rectified:
@@ -125,7 +125,7 @@ class ClosedPass:
 
     @property
     def _first_linear(self) -> nn.Linear:
-        return self._head.output if self._head.hidden is None else self._head.hidden[0]
+        return self._head.output if self._head.hidden_layer is None else self._head.hidden_layer[0]
 
     @cached_property
     def _maximum_indices(self) -> Tensor:

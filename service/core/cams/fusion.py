@@ -62,8 +62,8 @@ def _resample(
     axes = []
     for count, grid_count in zip(maps.shape[2:], size, strict=True):
         positions = torch.arange(grid_count, device=maps.device)
-        pixels = grid_placement.first + grid_placement.step * positions
-        index = (pixels - placement.first) / placement.step
+        pixels = grid_placement.first_center + grid_placement.step * positions
+        index = (pixels - placement.first_center) / placement.step
         axes.append((2 * index + 1) / count - 1)  # grid_sample's coordinates
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], dim=-1)
     grid = grid.to(maps.dtype).expand(len(maps), -1, -1, -1)

@@ -216,9 +216,9 @@ def finer_cam(
     distances = (x.unsqueeze(1) - x.unsqueeze(2)).abs()
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
     count = min(parameters.references, x.shape[1] - 1)
-    nearest = distances.topk(count, dim=2, largest=False).indices
-    share = torch.full_like(nearest, -parameters.gamma / max(1, count), dtype=x.dtype)
-    jacobian = outputs.identity.clone().scatter_add_(2, nearest, share)
+    neighbor_indices = distances.topk(count, dim=2, largest=False).indices
+    share = torch.full_like(neighbor_indices, -parameters.gamma / max(1, count), dtype=x.dtype)
+    jacobian = outputs.identity.clone().scatter_add_(2, neighbor_indices, share)
     return grad_cam_of_jacobian(layer_pass, jacobian, classes)
 
 

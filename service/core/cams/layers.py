@@ -61,7 +61,7 @@ def map_size(layers: str, available: Layers, image: tuple[int, int]) -> tuple[in
     return height, width
 
 
-def _finest(layers: str, offered: Layers) -> str:
+def _finest(layers: str, available: Layers) -> str:
     names = layers.split(",")
-    sizes = [(offered.shapes[name][1], offered.shapes[name][2]) for name in names]
+    sizes = [(available.shapes[name][1], available.shapes[name][2]) for name in names]
     return names[finest_layer(sizes)]

@@ -143,11 +143,11 @@ class ClassMaps:
 
     def select_image(self, image: int) -> "ClassMaps":
         """The maps of one image, with their own memory."""
-        part = slice(image, image + 1)
+        rows = slice(image, image + 1)
         return ClassMaps(
-            {method: maps[part].copy() for method, maps in self.signed.items()},
-            self.activation_peaks[part].copy(),
-            self.probabilities[part].copy(),
+            {method: maps[rows].copy() for method, maps in self.signed.items()},
+            self.activation_peaks[rows].copy(),
+            self.probabilities[rows].copy(),
             self.classes,
         )
 

@@ -62,7 +62,7 @@ def _widest_field(fields: Sequence[FieldInfo]) -> FieldInfo:
             if hasattr(constraint, name):
                 values.append(getattr(constraint, name))
     if is_integer:
-        bounds["ge"] += [bound + 1 for bound in bounds["gt"]]
+        bounds["ge"] += [limit + 1 for limit in bounds["gt"]]
         bounds["gt"] = []
     constraints: dict[str, Any] = {
         name: max(values) if name == "le" else min(values)

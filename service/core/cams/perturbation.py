@@ -217,16 +217,16 @@ def _ablated_by_differences(head: ClosedHead, activations: Tensor) -> Iterator[T
     Pooling acts on each channel by itself and maps 0 to 0, so that without channel k the layer
     gives z_k = z - W1_k P_k.
     """
-    first = head.output if head.hidden is None else head.hidden[0]
+    linear = head.output if head.hidden_layer is None else head.hidden_layer[0]
     channels = activations.shape[1]
-    by_channel = first.weight.view(first.out_features, channels, -1).permute(1, 2, 0).contiguous()
-    image_bytes = 2 * channels * first.out_features * activations.element_size()
+    by_channel = linear.weight.view(linear.out_features, channels, -1).permute(1, 2, 0).contiguous()
+    image_bytes = 2 * channels * linear.out_features * activations.element_size()
     for images in torch.split(activations, max(1, passes.PASS_BYTES // image_bytes)):
         pooled = images if head.pooling is None else head.pooling(images)
         shares = pooled.flatten(2).transpose(0, 1) @ by_channel  # (K, n, J)
-        signal = first(pooled.flatten(1)).unsqueeze(1) - shares.transpose(0, 1)
-        if head.hidden is not None:
-            signal = head.output(head.hidden[1](signal))
+        signal = linear(pooled.flatten(1)).unsqueeze(1) - shares.transpose(0, 1)
+        if head.hidden_layer is not None:
+            signal = head.output(head.hidden_layer[1](signal))
         yield signal
 
 

@@ -84,11 +84,11 @@ def softmax_jacobian(outputs: Outputs) -> Tensor:
     """
     p = outputs.logits.softmax(1)
     jacobian = -p.unsqueeze(2) * p.unsqueeze(1)
-    jacobian.diagonal(dim1=1, dim2=2).copy_(p * _others(p))
+    jacobian.diagonal(dim1=1, dim2=2).copy_(p * _other_sum(p))
     return outputs.backpropagate_to_pre_activations(jacobian)
 
 
-def _others(p: Tensor) -> Tensor:
+def _other_sum(p: Tensor) -> Tensor:
     """The sum of the other classes' probabilities (N, C): 1 - p without cancellation."""
     return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
 
@@ -96,7 +96,7 @@ def _others(p: Tensor) -> Tensor:
 def _log_softmax_jacobian(outputs: Outputs) -> Tensor:
     p = outputs.logits.softmax(1)
     jacobian = -p.unsqueeze(1).repeat(1, p.shape[1], 1)
-    jacobian.diagonal(dim1=1, dim2=2).copy_(_others(p))
+    jacobian.diagonal(dim1=1, dim2=2).copy_(_other_sum(p))
     return outputs.backpropagate_to_pre_activations(jacobian)
 
 
@@ -112,9 +112,11 @@ def _centered_jacobian(outputs: Outputs) -> Tensor:
 
 def _strongest_other(x: Tensor) -> Tensor:
     """For each class the index of the largest x_j of the other classes (N, C)."""
-    first, second = x.topk(2, dim=1).indices.unbind(1)
+    largest, second_largest = x.topk(2, dim=1).indices.unbind(1)
     classes = torch.arange(x.shape[1], device=x.device)
-    return torch.where(classes == first.unsqueeze(1), second.unsqueeze(1), first.unsqueeze(1))
+    return torch.where(
+        classes == largest.unsqueeze(1), second_largest.unsqueeze(1), largest.unsqueeze(1)
+    )
 
 
 def _margin_scores(outputs: Outputs) -> Tensor:

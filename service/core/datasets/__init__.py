@@ -1,4 +1,4 @@
-"""The datasets that runs can train on. A new one is a file here and a line in the table."""
+"""The datasets of runs. A new one is a file here and an entry of the table."""
 
 from service.core.datasets import digits, mnist
 from service.core.datasets.dataset import DatasetSource

@@ -1,4 +1,4 @@
-"""What a dataset is: two splits of labelled images in memory, and where they come from."""
+"""Datasets: two splits of labeled images in memory, and their sources."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _UPLOAD = re.compile(r"upload:[A-Za-z0-9_-]{1,64}", flags=re.ASCII)
 
 
 def is_upload(text: str) -> bool:
-    """Whether an image reference is one of an upload, `upload:<id>`: no image of a dataset."""
+    """Whether an image reference is that of an upload, `upload:<id>`."""
     return _UPLOAD.fullmatch(text) is not None
 
 
@@ -30,7 +30,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset held as two tensors in memory: batches are index look-ups, no loader of images."""
+    """A dataset in memory: batches are index look-ups, without a data loader."""
 
     name: str
     class_names: tuple[str, ...]
@@ -44,9 +44,9 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """One line of the DATASETS table: what is known of a dataset before it is loaded.
+    """One entry of the table DATASETS: a dataset's properties, known before it is loaded.
 
-    `load(data_dir, download)` returns it, or raises DatasetUnavailable.
+    `load(data_dir, download)` returns the dataset or raises DatasetUnavailable.
     """
 
     name: str
@@ -58,11 +58,11 @@ class DatasetSource:
     train_size: int
     test_size: int
     load: Callable[[Path, bool], Dataset]
-    background: int = 0  # the level that its images are drawn on
+    background: int = 0  # level of the images' background, 0..255
     bundled: bool = False  # part of the installation: needs no download
 
     def size(self, split: SplitName) -> int:
-        """How many images the split has."""
+        """Number of images of the split."""
         return self.train_size if split == "train" else self.test_size
 
 
@@ -78,7 +78,7 @@ class ImageReference:
 
     @classmethod
     def parse(cls, text: str, field: str = "image") -> "ImageReference":
-        """Read `test:7` or `train:12`. Raises InvalidValue, or ImageNotFound for an upload."""
+        """The reference of `test:7`. Raises InvalidValue, or ImageNotFound for an upload."""
         if is_upload(text):
             raise ImageNotFound(text, "nothing was uploaded under that name")
         match = re.fullmatch(r"(train|test):(0|[1-9][0-9]{0,8})", text, flags=re.ASCII)
@@ -93,7 +93,7 @@ class ImageReference:
         return cls("train" if split == "train" else "test", int(index))
 
     def require_in(self, source: DatasetSource) -> "ImageReference":
-        """Itself, if the dataset has such an image; raises ImageNotFound otherwise."""
+        """The reference, if it is within the dataset. Raises ImageNotFound."""
         size = source.size(self.split)
         if self.index >= size:
             raise ImageNotFound(

@@ -1,6 +1,6 @@
-"""The embedded dataset: UCI's handwritten digits, which need no network and no files.
+"""The embedded dataset: UCI's handwritten digits, without a download.
 
-1,797 real digits of 8 x 8 pixels with 17 grey levels (Alpaydin and Kaynak 1998, CC BY 4.0), resized
+1,797 real digits of 8 x 8 pixels with 17 gray levels (Alpaydin and Kaynak 1998, CC BY 4.0), resized
 to MNIST's 28 x 28 so that the paper's network takes them. `scripts/make_digits.py` made the file.
 """
 

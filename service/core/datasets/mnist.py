@@ -42,18 +42,18 @@ def load(data_dir: Path, download: bool) -> Dataset:
     damaged.
     """
     try:
-        train, test = (_read(data_dir, split) for split in PREFIXES)
+        train, test = (_read_split(data_dir, split) for split in PREFIXES)
     except FileNotFoundError as error:
         if not download:
             raise DatasetUnavailable(_missing_files_message(data_dir)) from error
         _download(data_dir)
-        train, test = (_read(data_dir, split) for split in PREFIXES)
+        train, test = (_read_split(data_dir, split) for split in PREFIXES)
     return Dataset("mnist", SOURCE.class_names, train, test)
 
 
-def _read(data_dir: Path, split: SplitName) -> Split:
+def _read_split(data_dir: Path, split: SplitName) -> Split:
     """One split. Raises FileNotFoundError, and DatasetUnavailable for damaged files."""
-    image_file, label_file = (_find_file(data_dir, PREFIXES[split], part) for part in PARTS)
+    image_file, label_file = (_find_file(data_dir, PREFIXES[split], suffix) for suffix in PARTS)
     size = SOURCE.size(split)
     images = _read_idx(image_file, (size, *SOURCE.image_shape[1:]))
     labels = _read_idx(label_file, (size,))
@@ -62,32 +62,32 @@ def _read(data_dir: Path, split: SplitName) -> Split:
     return Split(images.unsqueeze(1), labels.long())
 
 
-def _spellings(prefix: str, part: str) -> Iterator[str]:
+def _spellings(prefix: str, suffix: str) -> Iterator[str]:
     """File names that one file is distributed under: LeCun's, Kaggle's, each also compressed."""
-    for name in (f"{prefix}-{part}-ubyte", f"{prefix}-{part.replace('-', '.')}-ubyte"):
+    for name in (f"{prefix}-{suffix}-ubyte", f"{prefix}-{suffix.replace('-', '.')}-ubyte"):
         yield name
         yield f"{name}.gz"
 
 
-def _find_file(data_dir: Path, prefix: str, part: str) -> Path:
+def _find_file(data_dir: Path, prefix: str, suffix: str) -> Path:
     for folder in FOLDERS:
-        for name in _spellings(prefix, part):
+        for name in _spellings(prefix, suffix):
             # Kaggle's archive unpacks each file into a folder of the file's own name.
             for file in (data_dir / folder / name, data_dir / folder / name / name):
                 if file.is_file():
                     return file
-    raise FileNotFoundError(f"{prefix}-{part}-ubyte")
+    raise FileNotFoundError(f"{prefix}-{suffix}-ubyte")
 
 
 def _missing_files_message(data_dir: Path) -> str:
-    """What to do, which files are missing, and which of their kind the data directory holds."""
-    missing = []
+    """Instructions, the missing files, and similar files in the data directory."""
+    missing_files = []
     for prefix in PREFIXES.values():
-        for part in PARTS:
+        for suffix in PARTS:
             try:
-                _find_file(data_dir, prefix, part)
+                _find_file(data_dir, prefix, suffix)
             except FileNotFoundError as error:
-                missing.append(str(error))
+                missing_files.append(str(error))
     similar = [
         str(file.relative_to(data_dir))
         for folder in FOLDERS
@@ -97,8 +97,13 @@ def _missing_files_message(data_dir: Path) -> str:
     ]
     if not similar:
         return HOW_TO_PROVIDE
-    listed = ", ".join(similar[:MAX_LISTED_FILES]) + (", ..." * (len(similar) > MAX_LISTED_FILES))
-    return f"{HOW_TO_PROVIDE} Missing: {', '.join(missing)}. The data directory holds: {listed}."
+    file_list = ", ".join(similar[:MAX_LISTED_FILES]) + (
+        ", ..." * (len(similar) > MAX_LISTED_FILES)
+    )
+    return (
+        f"{HOW_TO_PROVIDE} Missing: {', '.join(missing_files)}. "
+        f"The data directory holds: {file_list}."
+    )
 
 
 def _read_idx(file: Path, shape: tuple[int, ...]) -> Tensor:
@@ -122,13 +127,12 @@ def _read_idx(file: Path, shape: tuple[int, ...]) -> Tensor:
 
 
 def _download(data_dir: Path) -> None:
-    # Into a folder of its own, then one rename a file: a run that starts meanwhile, or a download
-    # that breaks off, never sees half a file.
+    # Into a separate folder, then one rename per file, so that no other run reads a partial file.
     raw = data_dir / "MNIST" / "raw"
     from torchvision.datasets import MNIST
 
-    # torchvision sets no timeout of its own, and would wait for a silent network for ever.
-    waited = socket.getdefaulttimeout()
+    # torchvision sets no timeout of its own, and would wait indefinitely.
+    previous_timeout = socket.getdefaulttimeout()
     socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
     try:
         raw.mkdir(parents=True, exist_ok=True)
@@ -139,7 +143,7 @@ def _download(data_dir: Path) -> None:
     except (OSError, RuntimeError, HTTPException) as error:
         raise DatasetUnavailable(_missing_files_message(data_dir)) from error
     finally:
-        socket.setdefaulttimeout(waited)
+        socket.setdefaulttimeout(previous_timeout)
 
 
 SOURCE = DatasetSource(

@@ -21,7 +21,7 @@ DELETION = Measure(
     source="Petsiuk et al., RISE (arXiv:1806.07421), section 4",
     year=2018,
     range=(0, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=deletion,
 )
 
@@ -40,7 +40,7 @@ INSERTION = Measure(
     "image",
     year=2018,
     range=(0, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=insertion,
 )
 
@@ -50,10 +50,10 @@ def _area(batch: EvaluationBatch, steps: int, *, is_insertion: bool) -> Tensor:
     pixels = ranks[0].numel()
     counts = torch.linspace(0, pixels, steps + 1, dtype=torch.float64).round().to(ranks)
 
-    def change(part: slice) -> Tensor:
-        most_relevant = ranks[part].unsqueeze(1) < counts[None, :, None, None]
+    def change(rows: slice) -> Tensor:
+        most_relevant = ranks[rows].unsqueeze(1) < counts[None, :, None, None]
         visible = most_relevant if is_insertion else ~most_relevant
-        return images[part].unsqueeze(1) * visible.unsqueeze(2)
+        return images[rows].unsqueeze(1) * visible.unsqueeze(2)
 
     curve = batch.confidences_of(steps + 1, change)
     return torch.trapezoid(curve, (counts / pixels).to(curve), dim=1)

@@ -23,7 +23,7 @@ COHERENCY = Measure(
     source="Poppi et al., Revisiting the Evaluation of Class Activation Mapping (arXiv:2104.10252)",
     year=2021,
     range=(0, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=coherency,
 )
 
@@ -41,7 +41,7 @@ COMPLEXITY = Measure(
     source="Poppi et al., Revisiting the Evaluation of Class Activation Mapping (arXiv:2104.10252)",
     year=2021,
     range=(0, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=complexity,
 )
 
@@ -60,7 +60,7 @@ ADCC = Measure(
     source="Poppi et al., Revisiting the Evaluation of Class Activation Mapping (arXiv:2104.10252)",
     year=2021,
     range=(0, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=adcc,
 )
 
@@ -80,7 +80,7 @@ ARCC = Measure(
     source="Domeniconi et al., How to Evaluate and Refine your CAM (arXiv:2605.14641)",
     year=2026,
     range=(0, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=arcc,
 )
 

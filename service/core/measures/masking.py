@@ -21,9 +21,9 @@ def average_drop(batch: EvaluationBatch) -> Tensor:
 
     pytorch-grad-cam's DropInConfidence lacks the division by y.
     """
-    before, after = batch.confidences, batch.cached(masked_confidences)
-    drop = (before - after).clamp(min=0)
-    return torch.where(before == 0, 0, drop / torch.where(before == 0, 1, before))
+    original, masked = batch.confidences, batch.cached(masked_confidences)
+    drop = (original - masked).clamp(min=0)
+    return torch.where(original == 0, 0, drop / torch.where(original == 0, 1, original))
 
 
 AVERAGE_DROP = Measure(
@@ -34,7 +34,7 @@ AVERAGE_DROP = Measure(
     source="Chattopadhay et al., Grad-CAM++ (arXiv:1710.11063)",
     year=2018,
     range=(0, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=average_drop,
 )
 
@@ -53,7 +53,7 @@ INCREASE = Measure(
     source="Chattopadhay et al., Grad-CAM++ (arXiv:1710.11063)",
     year=2018,
     range=(0, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=increase,
 )
 

@@ -78,9 +78,9 @@ class EvaluationBatch:
         slice_size = max(1, images_per_pass(self.network, self.images) // versions)
         probabilities = []
         for start in range(0, len(self.images), slice_size):
-            part = slice(start, start + slice_size)
-            classes = self.classes[part].repeat_interleave(versions)
-            images = change(part).flatten(0, 1)
+            rows = slice(start, start + slice_size)
+            classes = self.classes[rows].repeat_interleave(versions)
+            images = change(rows).flatten(0, 1)
             probabilities.append(confidences(self.network, images, classes).view(-1, versions))
         return torch.cat(probabilities)
 
@@ -96,7 +96,7 @@ class Measure:
     source: str
     year: int
     range: tuple[float, float | None]  # None: no upper bound
-    better: Direction
+    better_direction: Direction
     compute: Callable[[EvaluationBatch], Tensor]
     needs_untrained: bool = False  # the network of epoch 0
 

@@ -34,7 +34,7 @@ INFIDELITY = Measure(
     "captum",
     year=2019,
     range=(0, None),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=infidelity,
 )
 
@@ -56,7 +56,7 @@ SENSITIVITY = Measure(
     "captum",
     year=2019,
     range=(0, None),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=sensitivity_max,
 )
 
@@ -69,10 +69,10 @@ def _in_slices(
     return torch.cat([compute(batch, slice(start, start + size)) for start in starts])
 
 
-def _infidelity(batch: EvaluationBatch, part: slice) -> Tensor:
+def _infidelity(batch: EvaluationBatch, rows: slice) -> Tensor:
     from captum.metrics import infidelity as captum_infidelity
 
-    images, network = batch.images[part], batch.network
+    images, network = batch.images[rows], batch.network
     numbers = normal_noise(images, INFIDELITY_SAMPLES, tuple(images.shape[1:]), batch.seed)
     # Captum orders by image, then by sample.
     noise = INFIDELITY_DEVIATION * numbers.transpose(0, 1).flatten(0, 1)
@@ -84,13 +84,13 @@ def _infidelity(batch: EvaluationBatch, part: slice) -> Tensor:
     def probabilities(images: Tensor) -> Tensor:
         return network.logits(network(images)).softmax(1)
 
-    attributions = batch.maps[part].unsqueeze(1).expand_as(images) / images.shape[1]
+    attributions = batch.maps[rows].unsqueeze(1).expand_as(images) / images.shape[1]
     values: Tensor = captum_infidelity(
         probabilities,
         perturb,
         images,
         attributions,
-        target=batch.classes[part],
+        target=batch.classes[rows],
         n_perturb_samples=INFIDELITY_SAMPLES,
         normalize=True,
     )
@@ -98,10 +98,10 @@ def _infidelity(batch: EvaluationBatch, part: slice) -> Tensor:
     return values.clamp(min=0)
 
 
-def _sensitivity_max(batch: EvaluationBatch, part: slice) -> Tensor:
+def _sensitivity_max(batch: EvaluationBatch, rows: slice) -> Tensor:
     from captum.metrics import sensitivity_max as captum_sensitivity
 
-    images = batch.images[part]
+    images = batch.images[rows]
     shape = (SENSITIVITY_SAMPLES, *images.shape[1:])
     numbers = [torch.rand(shape, generator=image_generator(batch.seed, image)) for image in images]
     noise = SENSITIVITY_RADIUS * (2 * torch.cat(numbers).to(images) - 1)
@@ -110,7 +110,7 @@ def _sensitivity_max(batch: EvaluationBatch, part: slice) -> Tensor:
         inputs: Tensor | tuple[Tensor], target: Tensor
     ) -> Tensor | tuple[Tensor]:  # a tuple for a tuple, as captum's own attributions
         if isinstance(inputs, tuple):
-            return (batch.maps[part],)
+            return (batch.maps[rows],)
         # Captum repeats the classes with the images, except those of a single image.
         classes = target.repeat_interleave(len(inputs) // len(target))
         return batch.explain(batch.network, inputs, classes)
@@ -120,7 +120,7 @@ def _sensitivity_max(batch: EvaluationBatch, part: slice) -> Tensor:
         images,
         perturb_func=lambda originals: originals + noise,
         n_perturb_samples=SENSITIVITY_SAMPLES,
-        target=batch.classes[part],
+        target=batch.classes[rows],
     )
     return values
 

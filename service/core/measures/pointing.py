@@ -25,7 +25,7 @@ POINTING_GAME = Measure(
     source="Wang et al., Score-CAM (arXiv:1910.01279), section 4",
     year=2020,
     range=(0, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=pointing_game,
 )
 

@@ -38,7 +38,7 @@ ROAD = Measure(
     "to 80",
     year=2022,
     range=(-0.5, 0.5),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=road,
 )
 
@@ -56,7 +56,7 @@ ROAD_MOST_RELEVANT_FIRST = Measure(
     source="Rong et al., ROAD (arXiv:2202.00449)",
     year=2022,
     range=(-1, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=most_relevant_first,
 )
 
@@ -74,7 +74,7 @@ ROAD_LEAST_RELEVANT_FIRST = Measure(
     source="Rong et al., ROAD (arXiv:2202.00449)",
     year=2022,
     range=(-1, 1),
-    better=Direction.HIGHER,
+    better_direction=Direction.HIGHER,
     compute=least_relevant_first,
 )
 
@@ -88,8 +88,8 @@ def changes(
     counts = torch.tensor([_removed_count(pixels, p) for p in percentiles], device=ranks.device)
     versions = 2 * len(counts)
 
-    def change(part: slice) -> Tensor:
-        rank, originals = ranks[part].unsqueeze(1), images[part]
+    def change(rows: slice) -> Tensor:
+        rank, originals = ranks[rows].unsqueeze(1), images[rows]
         limits = counts[None, :, None, None]
         mask = torch.cat([rank < limits, rank >= pixels - limits], dim=1)
         copies = originals.unsqueeze(1).expand(-1, versions, -1, -1, -1)
@@ -121,8 +121,8 @@ def impute(images: Tensor, mask: Tensor) -> Tensor:
     def system(x: Tensor) -> Tensor:
         return hole * (sums * x - weights(x))
 
-    right = hole * weights(values * (1 - hole))
-    solution = _conjugate_gradients(system, right)
+    right_hand_side = hole * weights(values * (1 - hole))
+    solution = _conjugate_gradients(system, right_hand_side)
     return torch.where(mask.unsqueeze(1), solution.to(images.dtype), images)
 
 
@@ -132,16 +132,16 @@ class _NeighborSum:
     ((1 2 1) x (1 2 1) - 4) / 12 has 2/12 beside and 1/12 on the diagonals: one matrix per axis.
     """
 
-    def __init__(self, like: Tensor) -> None:
-        self._rows, self._columns = (_tridiagonal(side, like) for side in like.shape[-2:])
+    def __init__(self, template: Tensor) -> None:
+        self._rows, self._columns = (_tridiagonal(side, template) for side in template.shape[-2:])
 
     def __call__(self, x: Tensor) -> Tensor:
         return (self._rows @ x @ self._columns - 4 * x) / 12
 
 
-def _tridiagonal(side: int, like: Tensor) -> Tensor:
-    off_diagonal = torch.ones(max(0, side - 1), dtype=like.dtype, device=like.device)
-    diagonal = torch.full((side,), 2, dtype=like.dtype, device=like.device)
+def _tridiagonal(side: int, template: Tensor) -> Tensor:
+    off_diagonal = torch.ones(max(0, side - 1), dtype=template.dtype, device=template.device)
+    diagonal = torch.full((side,), 2, dtype=template.dtype, device=template.device)
     return torch.diag(diagonal) + torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1)
 
 
@@ -168,8 +168,8 @@ def _conjugate_gradients(system: Callable[[Tensor], Tensor], right_hand_side: Te
     return x
 
 
-def _dot(first: Tensor, second: Tensor) -> Tensor:
-    return (first * second).sum((-2, -1), keepdim=True)
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((-2, -1), keepdim=True)
 
 
 def _removed_count(pixels: int, percentile: int) -> int:

@@ -25,7 +25,7 @@ RANDOMIZED_SPEARMAN = Measure(
     source="Adebayo et al., Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1",
     year=2018,
     range=(-1, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=randomized_spearman,
 )
 
@@ -44,7 +44,7 @@ RANDOMIZED_SSIM = Measure(
     source="Adebayo et al., Sanity Checks for Saliency Maps (arXiv:1810.03292), section 3.1",
     year=2018,
     range=(-1, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=randomized_ssim,
 )
 
@@ -63,7 +63,7 @@ UNTRAINED_SPEARMAN = Measure(
     source="after Adebayo et al., Sanity Checks for Saliency Maps",
     year=2018,
     range=(-1, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=untrained_spearman,
     needs_untrained=True,
 )
@@ -83,7 +83,7 @@ UNTRAINED_SSIM = Measure(
     source="after Adebayo et al., Sanity Checks for Saliency Maps",
     year=2018,
     range=(-1, 1),
-    better=Direction.LOWER,
+    better_direction=Direction.LOWER,
     compute=untrained_ssim,
     needs_untrained=True,
 )
@@ -129,10 +129,10 @@ def randomize(stage: nn.Module, generator: torch.Generator) -> None:
     for module in stage.modules():
         weight = getattr(module, "weight", None)
         if isinstance(weight, Tensor) and weight.ndim > 1:
-            bound = weight[0].numel() ** -0.5
+            limit = weight[0].numel() ** -0.5
             for tensor in module.parameters(recurse=False):
                 numbers = torch.rand(tensor.shape, generator=generator)
-                tensor.copy_(bound * (2 * numbers - 1))
+                tensor.copy_(limit * (2 * numbers - 1))
         elif callable(reset := getattr(module, "reset_parameters", None)):
             reset()
 

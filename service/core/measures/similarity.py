@@ -10,33 +10,33 @@ WINDOW_PIXELS = 11
 WINDOW_DEVIATION = 1.5
 
 
-def pearson(first: Tensor, second: Tensor) -> Tensor:
+def pearson(maps_a: Tensor, maps_b: Tensor) -> Tensor:
     """Correlation of maps (N, h, w), -1..1, (N,); 0 where one of them is constant."""
-    a, b = (_centered(maps.flatten(1).to(torch.float64)) for maps in (first, second))
+    a, b = (_centered(maps.flatten(1).to(torch.float64)) for maps in (maps_a, maps_b))
     product = a.norm(dim=1) * b.norm(dim=1)
     correlation = (a * b).sum(1) / torch.where(product > 0, product, 1)
-    return correlation.clamp(-1, 1).to(first.dtype)
+    return correlation.clamp(-1, 1).to(maps_a.dtype)
 
 
-def spearman(first: Tensor, second: Tensor) -> Tensor:
+def spearman(maps_a: Tensor, maps_b: Tensor) -> Tensor:
     """Correlation of the ranks of maps (N, h, w), -1..1, (N,); equal values share their mean rank.
 
     1 where both are constant, 0 where one is.
     """
-    correlation = pearson(_mean_ranks(first.flatten(1)), _mean_ranks(second.flatten(1)))
-    both_constant = _is_constant(first) & _is_constant(second)
-    return torch.where(both_constant, 1, correlation).to(first.dtype)
+    correlation = pearson(_mean_ranks(maps_a.flatten(1)), _mean_ranks(maps_b.flatten(1)))
+    both_constant = _is_constant(maps_a) & _is_constant(maps_b)
+    return torch.where(both_constant, 1, correlation).to(maps_a.dtype)
 
 
-def ssim(first: Tensor, second: Tensor) -> Tensor:
+def ssim(maps_a: Tensor, maps_b: Tensor) -> Tensor:
     """Structural similarity of maps (N, h, w), each divided by its peak, -1..1, (N,).
 
     Wang et al. 2004, Image quality assessment, equation 13 with its defaults: a Gaussian window of
     11 pixels and deviation 1.5 (smaller on a smaller image), K = 0.01 and 0.03; the mean over all
     windows that lie on the image.
     """
-    pair = torch.stack([divide_by_peak(first), divide_by_peak(second)]).to(torch.float64)
-    window = _window(min(first.shape[-2:])).to(pair)
+    pair = torch.stack([divide_by_peak(maps_a), divide_by_peak(maps_b)]).to(torch.float64)
+    window = _window(min(maps_a.shape[-2:])).to(pair)
     x, y = pair.unsqueeze(2)
 
     def blur(values: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ def ssim(first: Tensor, second: Tensor) -> Tensor:
     c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variances + c2))
-    return similarity.flatten(1).mean(1).to(first.dtype)
+    return similarity.flatten(1).mean(1).to(maps_a.dtype)
 
 
 def _centered(values: Tensor) -> Tensor:

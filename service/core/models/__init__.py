@@ -1,4 +1,4 @@
-"""The architectures that runs can train. A new one is a file here and a line in the table."""
+"""The architectures of runs. A new one is a file here and an entry of the table."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,7 +9,7 @@ from service.core.models.placement import Placement, compute_placement, output_s
 from service.core.models.stages import ArchitectureParameters, StagedNetwork
 from service.core.models.table1 import Table1
 
-# A second architecture makes this a union told apart by `name`, as core/optimizers.py has it.
+# A second architecture makes this a union discriminated by `name`, as in core/optimizers.py.
 Architecture = Table1
 
 MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1}
@@ -17,7 +17,7 @@ MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1}
 
 @dataclass(frozen=True)
 class Layers:
-    """The layers of an architecture that maps can be made of: (K, H, W), and where they lie."""
+    """The layers of an architecture that have maps: their shapes (K, H, W) and placements."""
 
     shapes: dict[str, tuple[int, int, int]]
     placements: dict[str, Placement]
@@ -28,7 +28,7 @@ class Layers:
 def describe_layers(
     architecture: Architecture, image_shape: tuple[int, int, int], classes: int
 ) -> Layers:
-    """What maps an architecture offers, by geometry alone: no weights, no arithmetic on images."""
+    """The layers of an architecture, by geometry alone: no weights, no forward pass."""
     return _layers(architecture.model_dump_json(), image_shape, classes)
 
 

@@ -1,7 +1,7 @@
-"""Where a layer's positions lie on the image: the centres of their receptive fields.
+"""The placement of a layer's positions on the image: the centers of their receptive fields.
 
 Unpadded convolutions lose the border, so that a map stretched over the whole image lies up to some
-pixels off: for the paper's second layer (24 positions on 28 pixels) the first one's centre is at
+pixels off: for the paper's second layer (24 positions on 28 pixels) the first one's center is at
 pixel 2, where stretching draws it at 0.1. Araujo, Norris and Sim, "Computing Receptive Fields of
 Convolutional Neural Networks", Distill 2019.
 """
@@ -18,42 +18,42 @@ from torch import nn
 class Placement:
     """Position i of an axis is centered on pixel `first` + `step` i; pixel centers are integers."""
 
-    first: float
+    first_center: float
     step: float
 
     def positions(self, count: int, pixels: int, size: int) -> npt.NDArray[np.float32]:
-        """For `size` samples over an axis of `pixels`, their places among `count` positions.
+        """Coordinates of `size` samples over an axis of `pixels`, in units of `count` positions.
 
         Real numbers, cut off at -1 and count: a step beyond the outermost centres.
         """
         at_pixel = (np.arange(size, dtype=np.float32) + 0.5) * (pixels / size) - 0.5
-        places: npt.NDArray[np.float32] = (at_pixel - self.first) / self.step
-        return places.clip(-1, count)
+        coordinates: npt.NDArray[np.float32] = (at_pixel - self.first_center) / self.step
+        return coordinates.clip(-1, count)
 
     @classmethod
     def evenly_spaced(cls, count: int, pixels: int) -> "Placement":
-        """Positions spread evenly over an axis: for stages whose geometry is not known."""
+        """Positions spread evenly over an axis, for stages of unknown geometry."""
         step = pixels / count
         return cls((step - 1) / 2, step)
 
 
 def compute_placement(stages: Sequence[nn.Module]) -> Placement:
-    """Where the output positions of those stages lie, the same on both axes.
+    """The placement of the output positions of those stages, equal on both axes.
 
-    Raises TypeError for a stage whose geometry is not known, ValueError for one that differs by
-    axis.
+    Raises TypeError for a stage of unknown geometry, ValueError for one that differs by axis.
     """
-    first, step = 0.0, 1.0
+    first_center, step = 0.0, 1.0
     for stage in stages:
         reach, stride, padding = _geometry(stage)
-        first += step * (reach / 2 - padding)
+        first_center += step * (reach / 2 - padding)
         step *= stride
-    return Placement(first, step)
+    return Placement(first_center, step)
 
 
 def output_shape(stage: nn.Module, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-    """What a stage makes of (K, H, W), by arithmetic: asking torch's meta device costs seconds,
-    once a process, of imports. The same errors.
+    """The output shape of a stage for (K, H, W), by arithmetic; raises the same errors.
+
+    torch's meta device would import modules for seconds, once per process.
     """
     reach, stride, padding = _geometry(stage)
     channels, height, width = shape

@@ -1,4 +1,4 @@
-"""Networks as named stages: what lets a map be computed by cutting, with no hooks."""
+"""Networks as sequences of named stages, so that maps need no hooks."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,7 +19,7 @@ class Convolution(nn.Conv2d):
     def forward(self, images: Tensor) -> Tensor:
         """ReLU(convolution): (N, D, H, W) -> (N, K, H', W')."""
         convolved = self.convolve(images)
-        # Nobody else has seen it yet: without a graph to keep, a second copy is only traffic.
+        # In place without a graph: the tensor is not shared, and a copy costs memory traffic.
         return F.relu(convolved) if torch.is_grad_enabled() else convolved.relu_()
 
     def convolve(self, images: Tensor) -> Tensor:
@@ -52,11 +52,11 @@ class Convolution(nn.Conv2d):
 
 
 INPUT = "input"
-"""The layer that is the image itself, below all stages."""
+"""The layer below all stages: the image itself."""
 
 
 class StagedNetwork(nn.Sequential):
-    """A classifier as a sequence of named stages whose last output is the units x (N, C).
+    """A classifier as a sequence of named stages whose output are the pre-activations x (N, C).
 
     `output_activation` stands between x and softmax: the identity, or the sigmoid of the paper's
     wording. Children carry the stages' names, and so do the tensors of a checkpoint.
@@ -71,7 +71,7 @@ class StagedNetwork(nn.Sequential):
         self.output_activation: OutputActivation = output_activation
 
     def forward(self, images: Tensor) -> Tensor:
-        """The units x (N, C) of images (N, D, H, W).
+        """The pre-activations x (N, C) of images (N, D, H, W).
 
         ReLU and max pooling commute, values and gradients alike, so while training a ReLU before a
         pooling is taken after it, on a quarter of the positions: same numbers in less time. In
@@ -94,12 +94,12 @@ class StagedNetwork(nn.Sequential):
         return F.relu(signal) if relu_due else signal
 
     def logits(self, units: Tensor) -> Tensor:
-        """What softmax takes: the units behind the output activation."""
+        """The input of softmax: the pre-activations behind the output activation."""
         return torch.sigmoid(units) if self.output_activation == "sigmoid" else units
 
     @property
     def layers(self) -> list[str]:
-        """Names of the stages whose output has positions, so that a map can be made of it."""
+        """Names of the stages whose output has positions, so that they have maps."""
         names = []
         for name, stage in self.named_children():
             if isinstance(stage, nn.Flatten):
@@ -114,7 +114,7 @@ class StagedNetwork(nn.Sequential):
 
     @property
     def last_convolution(self) -> str:
-        """Name of the last convolutional stage: the layer that Grad-CAM looks at by default."""
+        """Name of the last convolutional stage: the default layer of Grad-CAM."""
         return self.convolutions[-1]
 
     def split_at(self, layer: str) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
@@ -124,13 +124,13 @@ class StagedNetwork(nn.Sequential):
         if layer not in self.layers:
             raise UnknownName("layer", layer, self.layers)
         stages = list(self)
-        cut = [name for name, _ in self.named_children()].index(layer) + 1
-        return stages[:cut], stages[cut:]
+        index = [name for name, _ in self.named_children()].index(layer) + 1
+        return stages[:index], stages[index:]
 
 
 class ArchitectureParameters(Parameters):
-    """Base of the architectures' parameters; each builds its network."""
+    """Base of the architectures' parameters."""
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
-        """The network for images (D, H, W), with torch's default initialisation."""
+        """The network for images (D, H, W), with torch's default initialization."""
         raise NotImplementedError

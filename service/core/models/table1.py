@@ -55,17 +55,17 @@ class Table1(ArchitectureParameters):
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
         """The network for images (D, H, W); raises ValueError where the kernels leave no map."""
         depth, height, width = image_shape
-        first, second = self.channels
+        conv1_channels, conv2_channels = self.channels
         pooled = [(side - 2 * (self.kernel_size - 1)) // 2 for side in (height, width)]
         if min(pooled) < 1:
             raise ValueError("kernel_size: two convolutions of this size leave nothing to pool")
         return StagedNetwork(
             {
-                "conv1": Convolution(depth, first, self.kernel_size),
-                "conv2": Convolution(first, second, self.kernel_size),
+                "conv1": Convolution(depth, conv1_channels, self.kernel_size),
+                "conv2": Convolution(conv1_channels, conv2_channels, self.kernel_size),
                 "pool": nn.MaxPool2d(2),
                 "flatten": nn.Flatten(),
-                "hidden": nn.Linear(second * pooled[0] * pooled[1], self.hidden_units),
+                "hidden": nn.Linear(conv2_channels * pooled[0] * pooled[1], self.hidden_units),
                 "activation": ACTIVATIONS[self.hidden_activation](),
                 "dropout": nn.Dropout(self.dropout),
                 "output": nn.Linear(self.hidden_units, classes),

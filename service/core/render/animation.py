@@ -1,4 +1,4 @@
-"""A strip that moves: one frame an epoch."""
+"""Animations of one frame per epoch."""
 
 import io
 from collections.abc import Sequence
@@ -18,23 +18,28 @@ ANIMATIONS: dict[str, dict[str, Any]] = {
 
 
 def render_animation(
-    cells: Sequence[Cell], captions: Sequence[str], look: CellStyle, kind: str
+    cells: Sequence[Cell], captions: Sequence[str], look: CellStyle, file_format: str
 ) -> bytes:
-    """An endless animation, `webp` or `gif`, that rests on its last frame."""
-    drawn = render_frames(cells, captions, look)
-    times = [FRAME_MILLISECONDS] * (len(drawn) - 1) + [LAST_FRAME_MILLISECONDS]
-    for frame in drawn:
-        # What Pillow calls before it encodes a frame.
+    """An endless animation, `webp` or `gif`, with a longer last frame."""
+    frames = render_frames(cells, captions, look)
+    times = [FRAME_MILLISECONDS] * (len(frames) - 1) + [LAST_FRAME_MILLISECONDS]
+    for frame in frames:
+        # Pillow calls `seek` before it encodes a frame.
         frame.seek = _checked_seek  # type: ignore[method-assign]
-    out = io.BytesIO()
-    drawn[0].save(
-        out, save_all=True, append_images=drawn[1:], duration=times, loop=0, **ANIMATIONS[kind]
+    buffer = io.BytesIO()
+    frames[0].save(
+        buffer,
+        save_all=True,
+        append_images=frames[1:],
+        duration=times,
+        loop=0,
+        **ANIMATIONS[file_format],
     )
-    return out.getvalue()
+    return buffer.getvalue()
 
 
 def _checked_seek(frame: int) -> None:
-    """That of a picture of one frame. Raises RequestCancelled once nobody waits."""
+    """`seek` of a single-frame image. Raises RequestCancelled."""
     raise_if_cancelled()
     if frame != 0:
         raise EOFError

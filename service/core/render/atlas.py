@@ -1,8 +1,8 @@
-"""Maps in 256 levels, and many of them on one grey page: what a page redraws in any style.
+"""Maps in 256 levels, and many of them in one gray image, which clients draw in any style.
 
 A map's levels are linear between `low`, the minimum of its sum before ReLU, and `high`, the maximum
 of equation 2. Where low < 0 < high, 0 is level 128: levels 128..255 are 0..high, 0..128 are low..0.
-Otherwise levels 0..255 are low..high; a map that is the same everywhere is level 0.
+Otherwise levels 0..255 are low..high; a constant map is level 0.
 """
 
 import numpy as np
@@ -18,18 +18,18 @@ MAX_SIDE = 64
 ZERO, TOP = 128, 255
 
 
-def atlas_levels(seen: ClassMap) -> Bytes:
+def atlas_levels(class_map: ClassMap) -> Bytes:
     """A map's levels uint8 (h, w), both at most MAX_SIDE: larger maps are averaged over blocks.
 
-    Zeros where the map is not finite: no level stands for what is no number.
+    Zeros where the map is not finite, which no level can represent.
     """
-    if not seen.is_finite:
-        return np.zeros(atlas_cell_size(*seen.signed.shape), np.uint8)
-    return quantize(block_average(seen.signed), seen.minimum, seen.peak)
+    if not class_map.is_finite:
+        return np.zeros(atlas_cell_size(*class_map.signed.shape), np.uint8)
+    return quantize(block_average(class_map.signed), class_map.minimum, class_map.peak)
 
 
 def quantize(values: Floats, low: float, high: float) -> Bytes:
-    """Values in low..high as levels, rounded; see the module."""
+    """Values in low..high as levels, rounded, as described above."""
     exact = values.astype(np.float64)
     if low < 0 < high:
         above = np.maximum(exact, 0) / high * (TOP - ZERO)
@@ -56,9 +56,9 @@ def dequantize(levels: Bytes, low: float, high: float) -> Floats:
 
 
 def block_average(values: Floats) -> Floats:
-    """Values (H, W) averaged over square blocks, so few that no side is longer than MAX_SIDE.
+    """Values (H, W) averaged over square blocks, so that no side is longer than MAX_SIDE.
 
-    The last block of a side has what is left.
+    The last block of a side may be smaller.
     """
     side = block_side(*values.shape)
     means = values.astype(np.float64)
@@ -70,7 +70,7 @@ def block_average(values: Floats) -> Floats:
 
 
 def block_side(height: int, width: int) -> int:
-    """Side of the blocks that a map is averaged over; 1 for maps that are small enough."""
+    """Side of the blocks that a map is averaged over; 1 for small maps."""
     return -(-max(height, width) // MAX_SIDE)
 
 
@@ -80,13 +80,15 @@ def atlas_cell_size(height: int, width: int) -> tuple[int, int]:
     return -(-height // side), -(-width // side)
 
 
-def atlas_cell_placement(place: Placement, height: int, width: int) -> Placement:
-    """Where the levels lie on the image, for a map whose positions lie as `place` says."""
+def atlas_cell_placement(placement: Placement, height: int, width: int) -> Placement:
+    """The placement of the levels of a map with that placement and size."""
     side = block_side(height, width)
-    return Placement(place.first + place.step * (side - 1) / 2, place.step * side)
+    return Placement(
+        placement.first_center + placement.step * (side - 1) / 2, placement.step * side
+    )
 
 
 def atlas_png(levels: Bytes) -> bytes:
-    """Levels (rows, columns, h, w) as one 8-bit grey PNG: cell (r, c) at x = c w, y = r h."""
+    """Levels (rows, columns, h, w) as one 8-bit gray PNG: cell (r, c) at x = c w, y = r h."""
     rows, columns, height, width = levels.shape
     return encode_png(levels.transpose(0, 2, 1, 3).reshape(rows * height, columns * width))

@@ -9,11 +9,11 @@ from service.core.cams.methods import MethodSpec
 
 
 def strip_title(
-    run_id: int, image: str, class_label: str, method: MethodSpec, quarantined: Sequence[int]
+    run_id: int, image: str, class_label: str, method: MethodSpec, quarantined_epochs: Sequence[int]
 ) -> str:
     """`Run 1: test:7 for class 7, proposed`."""
     title = f"Run {run_id}: {image} for class {class_label}, {method}"
-    return title + quarantine_note(quarantined)
+    return title + quarantine_note(quarantined_epochs)
 
 
 def sheet_title(run_id: int, dataset_title: str, method: MethodSpec, layer: str) -> str:
@@ -23,13 +23,15 @@ def sheet_title(run_id: int, dataset_title: str, method: MethodSpec, layer: str)
     return f"Run {run_id}, {dataset_title}: {method.method.title} ({method}{layer_note})"
 
 
-def blank_legend(causes: Sequence[Blank], scale_name: str, quarantined: Sequence[int] = ()) -> str:
+def blank_legend(
+    causes: Sequence[Blank], scale_name: str, quarantined_epochs: Sequence[int] = ()
+) -> str:
     """`3 of 100 blank (peak <= 1e-07 before scaling); one scale per map`."""
     blank_count = sum(cause is not Blank.NONE for cause in causes)
     return (
         f"{blank_count} of {len(causes)} blank (peak <= {DEFAULT_EPSILON:g} before scaling); "
         f"one scale per {scale_name}"
-    ) + quarantine_note(quarantined)
+    ) + quarantine_note(quarantined_epochs)
 
 
 def quarantine_note(epochs: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""Cells: maps drawn as square pictures, alone, on their image, or in diverging colours."""
+"""Cells: maps drawn as square images, alone, over their image, or in diverging colors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from service.core.render.colormaps import color_table
 Bytes = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.intp]
 
-HEAT_SHARE = 0.5  # of the colours in an overlay; the image has the rest
+HEAT_SHARE = 0.5  # of the colors in an overlay; the image has the rest
 HATCH = (150, 150, 150)
 
 RISING, FALLING, LEVEL = (1, 1), (1, -1), (0, 1)
@@ -27,32 +27,33 @@ HATCHES: dict[Blank, Sequence[tuple[int, int]]] = {
     Blank.DEAD: [RISING, FALLING],
     Blank.NOT_FINITE: [LEVEL],
 }
-"""Directions of the stripes by cause: a stripe is where a x + b y is small modulo the gap."""
+"""Directions (a, b) of stripes by cause: a stripe is where a x + b y is small modulo the gap."""
 
 
 class Style(StrEnum):
     """How a map is drawn."""
 
-    OVERLAY = "overlay"  # colours over the image
-    HEATMAP = "heatmap"  # colours alone
-    GRAY = "gray"  # equation 3 as grey levels
-    SIGNED = "signed"  # the sum before ReLU, colours around 0
+    OVERLAY = "overlay"  # colors over the image
+    HEATMAP = "heatmap"  # colors alone
+    GRAY = "gray"  # equation 3 as gray levels
+    SIGNED = "signed"  # the sum before ReLU, diverging colors around 0
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What is drawn as the lowest and the highest value.
+    """The values that are drawn as the lowest and the highest level.
 
-    `minimum` is of the sum before ReLU, `peak` of equation 2, over the maps that share the scale.
+    `minimum` is that of the sum before ReLU, `peak` that of equation 2, over the maps that share
+    the scale.
     """
 
     minimum: float
     peak: float
 
     @classmethod
-    def from_map(cls, seen: ClassMap) -> "Scale":
-        """A map's own scale, as in equation 3."""
-        return cls(seen.minimum, seen.peak)
+    def from_map(cls, class_map: ClassMap) -> "Scale":
+        """The scale of a single map, as in equation 3."""
+        return cls(class_map.minimum, class_map.peak)
 
     @property
     def low(self) -> float:
@@ -67,7 +68,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Cell:
-    """A map to draw: its values and scale, its image uint8 (D, h, w), and where it lies on it."""
+    """A map to draw with its scale, its image uint8 (D, h, w), and its placement on the image."""
 
     class_map: ClassMap
     scale: Scale
@@ -76,36 +77,36 @@ class Cell:
 
     @property
     def blank_cause(self) -> Blank:
-        """Why the map shows nothing, at the default threshold."""
+        """The cause for which the map is blank, at the default threshold."""
         return self.class_map.blank_cause()
 
 
 def normalize_to_scale(values: Floats, scale: Scale) -> Floats:
-    """(L - min) / (max - min), 0..1; zeros where that is 0 / 0."""
+    """Equation 3: (L - min) / (max - min), 0..1; zeros where that is 0 / 0."""
     extent = np.float32(scale.peak - scale.low)
     if not extent > 0:
         return np.zeros_like(values)
-    # Clipped first: what lies far outside a shared scale would be more than a float32 can hold.
+    # Clipped first: values far outside a shared scale overflow float32.
     inside: Floats = (values - np.float32(scale.low)).clip(0, extent)
     return inside / extent
 
 
 def cell_levels(cell: Cell, style: Style, size: int) -> Bytes:
-    """The map as indices 0..255 (size, size) into a colour table.
+    """The map as indices 0..255 (size, size) into a color table.
 
     A blank map is 0 everywhere; 0 of the signed style is between 127 and 128. A map that is not
-    finite has no levels, see `colours`.
+    finite has no levels, see `cell_rgb`.
     """
     if style is Style.SIGNED:
         limit = np.float32(cell.scale.limit)
         unit = np.full((size, size), 0.5, dtype=np.float32)
         if limit > 0:
-            # Halved last: twice the limit may be more than a float32 can hold.
-            unit += _drawn(cell, cell.class_map.signed, size).clip(-limit, limit) / limit / 2
+            # Halved last: twice the limit may overflow float32.
+            unit += _resample(cell, cell.class_map.signed, size).clip(-limit, limit) / limit / 2
     elif cell.blank_cause is not Blank.NONE:
         unit = np.zeros((size, size), dtype=np.float32)
     else:
-        unit = normalize_to_scale(_drawn(cell, cell.class_map.values, size), cell.scale)
+        unit = normalize_to_scale(_resample(cell, cell.class_map.values, size), cell.scale)
     indices: Bytes = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
     return indices
 
@@ -113,7 +114,7 @@ def cell_levels(cell: Cell, style: Style, size: int) -> Bytes:
 def cell_rgb(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
     """The cell in RGB (size, size, 3). A blank map's overlay is its image, hatched by cause.
 
-    So is a map that is not finite in every style: no colour stands for what is no number.
+    So is a map that is not finite, in every style.
     """
     if cell.blank_cause is Blank.NOT_FINITE:
         return hatch(image_rgb(cell.image, size), cell.blank_cause)
@@ -122,8 +123,8 @@ def cell_rgb(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
         if cell.blank_cause is not Blank.NONE:
             return hatch(image, cell.blank_cause)
         heat = color_table(colormap)[cell_levels(cell, style, size)]
-        mixed = heat * np.float32(HEAT_SHARE) + image * np.float32(1 - HEAT_SHARE)
-        return np.rint(mixed).astype(np.uint8)
+        blended = heat * np.float32(HEAT_SHARE) + image * np.float32(1 - HEAT_SHARE)
+        return np.rint(blended).astype(np.uint8)
     if style is Style.GRAY:
         return np.repeat(cell_levels(cell, style, size)[:, :, None], 3, axis=2)
     return color_table(colormap)[cell_levels(cell, style, size)]
@@ -131,9 +132,9 @@ def cell_rgb(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
 
 @lru_cache(maxsize=32)  # up to 3 MB each
 def image_rgb(image: Tensor, size: int) -> Bytes:
-    """An image uint8 (D, h, w) as RGB (size, size, 3): pixels stay sharp when it grows.
+    """An image uint8 (D, h, w) as RGB (size, size, 3): upscaled pixels stay sharp.
 
-    Kept, and not to be written to: a row of a sheet is many maps over one image.
+    Cached and read-only: a row of a sheet draws many maps over one image.
     """
     grown = size >= max(image.shape[-2:])
     resized = F.interpolate(
@@ -142,41 +143,41 @@ def image_rgb(image: Tensor, size: int) -> Bytes:
         **({"mode": "nearest-exact"} if grown else {"mode": "bilinear", "antialias": True}),
     )[0]
     array = np.rint(resized.permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
-    colours = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
-    colours.setflags(write=False)
-    return colours
+    rgb = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
+    rgb.setflags(write=False)
+    return rgb
 
 
 def hatch(image: Bytes, cause: Blank) -> Bytes:
-    """The image dimmed under stripes that tell the cause: see HATCHES."""
+    """The image, dimmed, under stripes in the cause's direction: see HATCHES."""
     size = image.shape[0]
     gap = max(4, size // 8)
     y, x = np.mgrid[:size, :size]
-    out = image // 2 + 24
+    pixels = image // 2 + 24
     for slope_x, slope_y in HATCHES[cause]:
-        out[(slope_x * x + slope_y * y) % gap < max(1, gap // 6)] = HATCH
-    return out
+        pixels[(slope_x * x + slope_y * y) % gap < max(1, gap // 6)] = HATCH
+    return pixels
 
 
-def _drawn(cell: Cell, values: Floats, size: int) -> Floats:
-    """Values (H, W) as (size, size) over the image, bilinear between their places on it.
+def _resample(cell: Cell, values: Floats, size: int) -> Floats:
+    """Values (H, W) as (size, size) over the image, bilinear between their positions.
 
-    They fade to 0 beyond the outermost: there is nothing to be drawn where no position is.
+    They fade to 0 beyond the outermost positions.
     """
     values = np.pad(values, 1)
     for axis in (0, 1):
         count = values.shape[axis]
-        low, high, share = _neighbours(cell.placement, count, cell.image.shape[axis + 1], size)
+        low, high, share = _neighbors(cell.placement, count, cell.image.shape[axis + 1], size)
         share = np.expand_dims(share, 1 - axis)
         values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
     return values
 
 
 @lru_cache(maxsize=512)
-def _neighbours(
+def _neighbors(
     placement: Placement, count: int, pixels: int, size: int
 ) -> tuple[Indices, Indices, Floats]:
-    """The two of `count` padded values beside each of `size` samples, and the second's share."""
+    """Indices of the two padded values around each of `size` samples, and the second's weight."""
     at = placement.positions(count - 2, pixels, size) + 1
     low = at.astype(np.intp)
     return low, np.minimum(low + 1, count - 1), at - low

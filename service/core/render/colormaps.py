@@ -1,6 +1,7 @@
-"""Colour tables by their matplotlib names, as the cmap library has them."""
+"""Color tables by their matplotlib names, from the cmap library."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cache
 
 import cmap
@@ -10,31 +11,40 @@ import numpy.typing as npt
 from service.errors import UnknownName
 
 
+class ColormapCategory(StrEnum):
+    """How the colors of a table are ordered."""
+
+    SEQUENTIAL = "sequential"
+    DIVERGING = "diverging"
+
+
 @dataclass(frozen=True)
 class Colormap:
-    """One line of the table: its name in matplotlib, in cmap, and what it is for."""
+    """One entry of the table: its name in matplotlib and in cmap, and its use."""
 
     name: str
     source: str
-    kind: str  # sequential or diverging
+    category: ColormapCategory
     description: str
 
+
+_SEQUENTIAL, _DIVERGING = ColormapCategory.SEQUENTIAL, ColormapCategory.DIVERGING
 
 COLORMAPS: dict[str, Colormap] = {
     colormap.name: colormap
     for colormap in (
-        Colormap("jet", "matlab:jet", "sequential", "The colours of most Grad-CAM papers."),
-        Colormap("turbo", "google:turbo", "sequential", "Like jet, without its false edges."),
-        Colormap("viridis", "bids:viridis", "sequential", "Even steps; safe for the colour-blind."),
-        Colormap("cividis", "cividis:cividis", "sequential", "Made for the colour-blind."),
-        Colormap("plasma", "bids:plasma", "sequential", "Even steps, warm."),
-        Colormap("inferno", "bids:inferno", "sequential", "Even steps, from black."),
-        Colormap("magma", "bids:magma", "sequential", "Even steps, from black, muted."),
-        Colormap("hot", "matlab:hot", "sequential", "Black, red, yellow, white."),
-        Colormap("gray", "matlab:gray", "sequential", "Black to white."),
-        Colormap("RdBu_r", "colorbrewer:RdBu_r", "diverging", "Blue below 0, red above."),
-        Colormap("coolwarm", "matplotlib:coolwarm", "diverging", "Soft blue to red."),
-        Colormap("seismic", "matplotlib:seismic", "diverging", "Strong blue to red."),
+        Colormap("jet", "matlab:jet", _SEQUENTIAL, "The colors of most Grad-CAM papers."),
+        Colormap("turbo", "google:turbo", _SEQUENTIAL, "Like jet, without its false edges."),
+        Colormap("viridis", "bids:viridis", _SEQUENTIAL, "Even steps; safe for the color-blind."),
+        Colormap("cividis", "cividis:cividis", _SEQUENTIAL, "Made for the color-blind."),
+        Colormap("plasma", "bids:plasma", _SEQUENTIAL, "Even steps, warm."),
+        Colormap("inferno", "bids:inferno", _SEQUENTIAL, "Even steps, from black."),
+        Colormap("magma", "bids:magma", _SEQUENTIAL, "Even steps, from black, muted."),
+        Colormap("hot", "matlab:hot", _SEQUENTIAL, "Black, red, yellow, white."),
+        Colormap("gray", "matlab:gray", _SEQUENTIAL, "Black to white."),
+        Colormap("RdBu_r", "colorbrewer:RdBu_r", _DIVERGING, "Blue below 0, red above."),
+        Colormap("coolwarm", "matplotlib:coolwarm", _DIVERGING, "Soft blue to red."),
+        Colormap("seismic", "matplotlib:seismic", _DIVERGING, "Strong blue to red."),
     )
 }
 
@@ -43,7 +53,7 @@ SEQUENTIAL_DEFAULT, DIVERGING_DEFAULT = "jet", "RdBu_r"
 
 @cache
 def color_table(name: str) -> npt.NDArray[np.uint8]:
-    """256 RGB colours (256, 3). Raises UnknownName."""
+    """256 RGB colors (256, 3). Raises UnknownName."""
     if name not in COLORMAPS:
         raise UnknownName("colormap", name, COLORMAPS)
     table = np.asarray(cmap.Colormap(COLORMAPS[name].source).lut(256)[:, :3])

@@ -1,4 +1,4 @@
-"""Contact sheets and strips: many cells on one page, with their heads and a legend."""
+"""Contact sheets and strips: many cells on one page, with labels and a legend."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_heigh
 Bytes = npt.NDArray[np.uint8]
 
 GAP = 2
-LEGEND_PIXELS = 44  # swatch and spaces beside a cause's name
-STRIP_WIDTH_PIXELS = 2400  # strips break into rows beyond it
+LEGEND_PIXELS = 44  # swatch and margins beside a cause's name
+STRIP_WIDTH_PIXELS = 2400  # strips wrap into rows beyond it
 
 
 @dataclass(frozen=True)
@@ -37,36 +37,36 @@ def render_contact_sheet(
     title: str,
     footer: str,
 ) -> bytes:
-    """The paper's figures 6 and 7 as PNG: a row a probe, led by its image; a column an epoch."""
+    """PNG as the paper's figures 6 and 7: a row per probe, after its image; a column per epoch."""
     size = look.cell_pixels
     step = size + GAP
     text = font(max(10, min(20, size // 3)))
     head_pixels = max((text_width(text, head) for head in row_heads), default=0) + 8
-    left = MARGIN + head_pixels + step + 6
-    top = MARGIN + 30 + text_height(text) + 6
+    x_cells = MARGIN + head_pixels + step + 6
+    y_cells = MARGIN + 30 + text_height(text) + 6
     causes = sorted({cell.blank_cause for row in rows for cell in row} - {Blank.NONE})
     legend = sum(LEGEND_PIXELS + text_width(font(14), cause.value) for cause in causes)
-    words = max(text_width(font(18), title), text_width(font(14), footer) + 24 + legend)
-    width = max(left + step * len(column_heads) + MARGIN, words + 2 * MARGIN)
-    height = top + step * len(rows) + 34 + MARGIN
+    text_pixels = max(text_width(font(18), title), text_width(font(14), footer) + 24 + legend)
+    width = max(x_cells + step * len(column_heads) + MARGIN, text_pixels + 2 * MARGIN)
+    height = y_cells + step * len(rows) + 34 + MARGIN
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 2), title, INK, font(18))
-    _column_heads(draw, column_heads, left, top, step, text)
+    _column_heads(draw, column_heads, x_cells, y_cells, step, text)
     for r, (head, cells) in enumerate(zip(row_heads, rows, strict=True)):
         raise_if_cancelled()
-        y = top + r * step
+        y = y_cells + r * step
         draw.text((MARGIN, y + size / 2), head, INK, text, anchor="lm")
         _paste(page, image_rgb(cells[0].image, size), MARGIN + head_pixels, y)
         for c, cell in enumerate(cells):
             raise_if_cancelled()
-            _paste(page, cell_rgb(cell, look.style, look.colormap, size), left + c * step, y)
+            _paste(page, cell_rgb(cell, look.style, look.colormap, size), x_cells + c * step, y)
     _footer(page, draw, footer, causes, height - MARGIN - 18)
     return encode_png(np.asarray(page))
 
 
 def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, title: str) -> bytes:
-    """PNG of one image's cells, each under its epoch; in several rows where one is too wide."""
+    """PNG of one image's cells, each below its epoch, wrapped into rows."""
     size = look.cell_pixels
     step = size + GAP
     text = font(max(10, min(16, size // 4)))
@@ -80,7 +80,7 @@ def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, t
     for i, (cell, head) in enumerate(zip(cells, heads, strict=True)):
         raise_if_cancelled()
         x, y = MARGIN + i % columns * step, MARGIN + 28 + i // columns * line
-        if i % columns % _every(text, heads, step) == 0:
+        if i % columns % _label_interval(text, heads, step) == 0:
             draw.text((x + size / 2, y), head, FAINT, text, anchor="ma")
         _paste(page, cell_rgb(cell, look.style, look.colormap, size), x, y + text_height(text) + 2)
     return encode_png(np.asarray(page))
@@ -89,7 +89,7 @@ def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, t
 def render_frames(
     cells: Sequence[Cell], captions: Sequence[str], look: CellStyle
 ) -> list[Image.Image]:
-    """Each cell over its caption, all of one size: the frames of an animation."""
+    """The frames of an animation: each cell above its caption, all of one size."""
     size = look.cell_pixels
     text = font(max(10, size // 14))
     width = max(size, *(text_width(text, caption) + 4 for caption in captions))
@@ -106,30 +106,30 @@ def render_frames(
 def _column_heads(
     draw: ImageDraw.ImageDraw,
     heads: Sequence[str],
-    left: int,
-    top: int,
+    x_cells: int,
+    y_cells: int,
     step: int,
     text: ImageFont.FreeTypeFont,
 ) -> None:
-    every = _every(text, heads, step)
-    for c in range(0, len(heads), every):
-        draw.text((left + c * step + step / 2, top - 4), heads[c], FAINT, text, anchor="md")
+    interval = _label_interval(text, heads, step)
+    for c in range(0, len(heads), interval):
+        draw.text((x_cells + c * step + step / 2, y_cells - 4), heads[c], FAINT, text, anchor="md")
 
 
 def _footer(
-    page: Image.Image, draw: ImageDraw.ImageDraw, words: str, causes: Sequence[Blank], y: int
+    page: Image.Image, draw: ImageDraw.ImageDraw, footer: str, causes: Sequence[Blank], y: int
 ) -> None:
     text = font(14)
-    draw.text((MARGIN, y), words, INK, text)
-    x = MARGIN + text_width(text, words) + 24
+    draw.text((MARGIN, y), footer, INK, text)
+    x = MARGIN + text_width(text, footer) + 24
     for cause in causes:
         _paste(page, hatch(np.zeros((18, 18, 3), np.uint8), cause), x, y)
         draw.text((x + 24, y), cause.value, INK, text)
         x += LEGEND_PIXELS + text_width(text, cause.value)
 
 
-def _every(text: ImageFont.FreeTypeFont, heads: Sequence[str], step: int) -> int:
-    """Each how manyth head is written, so that none runs into the next."""
+def _label_interval(text: ImageFont.FreeTypeFont, heads: Sequence[str], step: int) -> int:
+    """The interval of labeled columns, so that labels do not overlap."""
     widest = max((text_width(text, head) for head in heads), default=0) + 4
     return max(1, -(-widest // step))
 

@@ -7,7 +7,7 @@ from service.core.render.colormaps import color_table
 
 
 def render_map(cell: Cell, style: Style, colormap: str, size: int) -> bytes:
-    """PNG of side `size`: RGB for overlays and hatched maps, grey or palette otherwise."""
+    """PNG of side `size`: RGB for overlays and hatched maps, gray or palette otherwise."""
     if cell.blank_cause is Blank.NOT_FINITE:
         return encode_png(cell_rgb(cell, style, colormap, size))
     match style:

@@ -1,4 +1,4 @@
-"""A table of words as PNG, and pictures side by side: what a report is illustrated with."""
+"""Tables of text and rows of images as PNG, for the command `paper`."""
 
 import io
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ PADDING = 14
 
 
 def render_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> bytes:
-    """PNG of a table: first column to the left, the others to the right."""
+    """PNG of a table: the first column left-aligned, the others right-aligned."""
     text, bold = font(15), font(18)
     line = text_height(text) + 8
     widths = [
@@ -29,10 +29,10 @@ def render_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
     for r, row in enumerate((heads, *rows)):
         y = MARGIN + 34 + r * line
         x = MARGIN
-        for i, words in enumerate(row):
+        for i, label in enumerate(row):
             ink = FAINT if r == 0 else INK
-            place = (x + PADDING, y) if i == 0 else (x + widths[i] - PADDING, y)
-            draw.text(place, words, ink, text, anchor="la" if i == 0 else "ra")
+            position = (x + PADDING, y) if i == 0 else (x + widths[i] - PADDING, y)
+            draw.text(position, label, ink, text, anchor="la" if i == 0 else "ra")
             x += widths[i]
         draw.line([(MARGIN, y + line - 5), (x, y + line - 5)], RULE)
     return encode_png(np.asarray(page))
@@ -40,14 +40,14 @@ def render_table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]
 
 @dataclass(frozen=True)
 class Panel:
-    """A picture, as PNG, and what stands under it."""
+    """An image as PNG, and its caption."""
 
     png: bytes
     caption: str
 
 
 def render_side_by_side(panels: Sequence[Panel]) -> bytes:
-    """PNG of pictures of one size in a row, each over its caption."""
+    """PNG of images of one height in a row, each above its caption."""
     text = font(14)
     pictures = [Image.open(io.BytesIO(panel.png)).convert("RGB") for panel in panels]
     widths = [
@@ -60,7 +60,7 @@ def render_side_by_side(panels: Sequence[Panel]) -> bytes:
     x = MARGIN
     for picture, panel, width in zip(pictures, panels, widths, strict=True):
         page.paste(picture, (x + (width - MARGIN - picture.width) // 2, MARGIN))
-        centre = x + (width - MARGIN) / 2
-        draw.text((centre, MARGIN + height + 6), panel.caption, INK, text, anchor="ma")
+        center = x + (width - MARGIN) / 2
+        draw.text((center, MARGIN + height + 6), panel.caption, INK, text, anchor="ma")
         x += width
     return encode_png(np.asarray(page))

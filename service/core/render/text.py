@@ -1,4 +1,4 @@
-"""Words on pictures: Pillow's own typeface, and the colours that all pages share."""
+"""Text in images: Pillow's typeface, and the colors of all pages."""
 
 from functools import cache
 
@@ -11,14 +11,14 @@ MARGIN = 12
 @cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """Pillow's embedded typeface at a size in pixels."""
-    loaded = ImageFont.load_default(size)
-    assert isinstance(loaded, ImageFont.FreeTypeFont), "Pillow is built with FreeType"  # noqa: S101
-    return loaded
+    typeface = ImageFont.load_default(size)
+    assert isinstance(typeface, ImageFont.FreeTypeFont), "Pillow is built with FreeType"  # noqa: S101
+    return typeface
 
 
-def text_width(text: ImageFont.FreeTypeFont, words: str) -> int:
-    """Width of the words in pixels."""
-    return round(text.getlength(words))
+def text_width(text: ImageFont.FreeTypeFont, label: str) -> int:
+    """Width of the label in pixels."""
+    return round(text.getlength(label))
 
 
 def text_height(text: ImageFont.FreeTypeFont) -> int:
