@@ -17,7 +17,7 @@ test: lint
 
 # Hundreds of kills at random times; the log shows each of them as it happens.
 torture: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/torture -m torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m torture -o log_cli=true -o log_cli_level=INFO $(ARGS)
 	CAMREEL_TORTURE=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_faults_histories.py
 
 lint: .venv/.dev

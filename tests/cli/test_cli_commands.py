@@ -66,6 +66,7 @@ def test_demo_without_mnist_warns_and_uses_digits(
 
 
 @pytest.mark.skipif(mnist_dir() is None, reason="MNIST is not in the data directory")
+@pytest.mark.torture
 def test_demo_with_mnist_uses_it_and_the_requested_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
@@ -79,6 +80,7 @@ def test_demo_with_mnist_uses_it_and_the_requested_port(tmp_path: Path) -> None:
     assert "instead" not in process.stdout
 
 
+@pytest.mark.torture
 def test_demo_creates_and_revokes_its_own_token(tmp_path: Path) -> None:
     assert camreel(tmp_path, "token", "create", "mine").returncode == 0
     process = camreel(

@@ -54,7 +54,11 @@ def states(spec: RunSpec, data: Dataset, **more: object) -> list[tuple[TrainingS
     return found
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+@pytest.mark.parametrize(
+    "optimizer",
+    [OPTIMIZERS[0], *(pytest.param(one, marks=pytest.mark.torture) for one in OPTIMIZERS[1:])],
+    ids=str,
+)
 def test_a_run_resumed_after_any_epoch_equals_the_uninterrupted_one(digits, optimizer) -> None:
     spec = spec_of(epochs=2, optimizer=optimizer)
     whole = states(spec, digits)

@@ -22,6 +22,7 @@ from tests.faults.tiny import TINY, undisturbed, weights
 SLOWER = TINY | {"samples_per_epoch": 400, "batch_size": 4, "epochs": 20}
 
 
+@pytest.mark.torture
 def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
     new_service: Callable[..., Service], tmp_path: Path
 ) -> None:

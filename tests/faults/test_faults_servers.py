@@ -60,6 +60,7 @@ def test_a_service_killed_in_mid_training_goes_on_where_it_was(
     check(tmp_path)
 
 
+@pytest.mark.torture
 def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
     check(tmp_path)
 
 
+@pytest.mark.torture
 def test_two_servers_on_one_file_train_each_run_once_and_one_goes_on_for_the_other(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:

@@ -103,7 +103,7 @@ def test_the_number_of_parallel_runs_does_not_decide_the_threads(
     assert sha256_lists[0] == sha256_lists[1]
 
 
-@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1)])
+@pytest.mark.parametrize(("first", "then"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.torture)])
 def test_a_run_goes_on_with_the_threads_it_began_with(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, first: int, then: int
 ) -> None:
@@ -118,6 +118,7 @@ def test_a_run_goes_on_with_the_threads_it_began_with(
     assert reasons_not_reproducible(run) == []
 
 
+@pytest.mark.torture
 def test_an_imported_run_goes_on_with_the_threads_it_began_with(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -250,6 +250,7 @@ def test_workers_end_with_a_killed_service(new_service: Callable[..., Service]) 
         time.sleep(0.1)
 
 
+@pytest.mark.torture
 def test_two_runs_train_at_once_where_the_setting_says_so(
     new_service: Callable[..., Service],
 ) -> None:
@@ -262,6 +263,7 @@ def test_two_runs_train_at_once_where_the_setting_says_so(
     assert service.http.post(f"/runs/{ids[2]}/cancel").json()["status"] == "cancelled"
 
 
+@pytest.mark.torture
 def test_bfloat16_learns_too(service: Service) -> None:
     run_id = service.post_run(dataset="digits", epochs=3, precision="bfloat16")
     assert service.wait(run_id)["status"] == "succeeded"

@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from service.flows.worker import WORKER_IMPORTS
 from tests.script_environment import script_environment
 
@@ -43,6 +45,7 @@ executor.close()
 """
 
 
+@pytest.mark.torture
 def test_workers_find_all_imported_and_can_still_use_cuda(tmp_path: Path) -> None:
     files = [tmp_path / "first", tmp_path / "second"]
     started = time.time()

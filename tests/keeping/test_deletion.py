@@ -65,6 +65,7 @@ def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(place):
             delete_run(store, 1)
 
 
+@pytest.mark.parametrize("kind", [pytest.param("file", marks=pytest.mark.torture), "sql"])
 def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
     monkeypatch.setattr(DeletedRunCleaner, "_pages", 1)
@@ -94,6 +95,7 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(place, monkeypatch):
                 assert len(store.blobs.get(session, one.blob_key)) == one.bytes
 
 
+@pytest.mark.parametrize("kind", [pytest.param("file", marks=pytest.mark.torture), "sql"])
 def test_two_processes_may_free_the_same_run(place, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
     monkeypatch.setattr(DeletedRunCleaner, "_pages", 1)
