@@ -56,7 +56,7 @@ class MethodSelection(MethodParameters):
         description="The score to explain, from `GET /targets`. Default: the method's first.",
         json_schema_extra=_names(TARGETS),
     )
-    against: Text | None = Field(
+    contrast_class: Text | None = Field(
         None, description="With `target=contrast`: the class to contrast with."
     )
     layer: Text | None = Field(
@@ -77,7 +77,7 @@ class MethodSelection(MethodParameters):
             self.method,
             layer=self.layer,
             target=self.target,
-            contrast_class=self.against,
+            contrast_class=self.contrast_class,
             parameters=self.method_parameters,
         )
 

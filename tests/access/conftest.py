@@ -44,18 +44,20 @@ class Guarded:
     def store(self) -> Any:
         return open_store(self.settings.database)
 
-    def ask(self, method: str, path: str, token: str | None = None, **more: Any) -> httpx.Response:
+    def ask(
+        self, method: str, path: str, token: str | None = None, **options: Any
+    ) -> httpx.Response:
         """One request; `token` is the kind of one, as `read`, or the token itself."""
-        base = more.pop("base", "http://127.0.0.1:8000")
-        client = more.pop("client", ("127.0.0.1", 50000))
-        headers = dict(more.pop("headers", {}))
+        base = options.pop("base", "http://127.0.0.1:8000")
+        client = options.pop("client", ("127.0.0.1", 50000))
+        headers = dict(options.pop("headers", {}))
         if token is not None:
             headers["authorization"] = f"Bearer {self.tokens.get(token, token)}"
 
         asking = self._clients.get((base, client)) or self._client(base, client)
         # Cookies are the test's to send: none is kept from one request to the next.
         asking.cookies.clear()
-        return self._await(asking.request(method, path, headers=headers, **more))
+        return self._await(asking.request(method, path, headers=headers, **options))
 
     def get_raw(self, path: str, headers: list[tuple[bytes, bytes]]) -> tuple[int, bytes]:
         """Status and body for an address and headers as they are, that no client put in order."""
@@ -106,7 +108,9 @@ def databases(claimed: bool) -> tuple[Path, dict[str, str]]:
     file = Path(FOLDER.name) / f"claimed-{claimed}.db"
     with open_store(f"sqlite:///{file}") as store:
         schema.ensure(store)
-        return file, {kind: make(store) for kind, make in KINDS.items()} if claimed else {}
+        return file, {
+            item_type: make(store) for item_type, make in KINDS.items()
+        } if claimed else {}
 
 
 def _of_scope(scope: str) -> Callable[[Store], str]:
@@ -116,8 +120,8 @@ def _of_scope(scope: str) -> Callable[[Store], str]:
 def _expired(store: Store) -> str:
     secret = new_token()
     with store.write_session() as session:
-        before = datetime.now(UTC) - timedelta(seconds=1)
-        tokens.create(session, "late", "admin", digest(secret), before)
+        cutoff = datetime.now(UTC) - timedelta(seconds=1)
+        tokens.create(session, "late", "admin", digest(secret), cutoff)
     return secret
 
 
@@ -147,8 +151,8 @@ def guarded(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 @pytest.fixture(scope="module")

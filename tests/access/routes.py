@@ -36,15 +36,15 @@ class Route:
 
 def routes_of(app: FastAPI) -> list[Route]:
     """All of them: those of the schema, those left out of it, and mounted files."""
-    found: list[Route] = []
+    matches: list[Route] = []
     waiting = list(app.router.routes)
     while waiting:
         route = waiting.pop(0)
         if isinstance(route, Mount):
-            found.append(Route("GET", f"{route.path}/{{path:path}}"))
+            matches.append(Route("GET", f"{route.path}/{{path:path}}"))
         elif included := getattr(route, "original_router", None):
             waiting.extend(included.routes)
         else:
             methods = set(route.methods) - {"HEAD"}
-            found.extend(Route(method, route.path) for method in sorted(methods))
-    return found
+            matches.extend(Route(method, route.path) for method in sorted(methods))
+    return matches

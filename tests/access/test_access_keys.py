@@ -16,8 +16,11 @@ def test_two_tokens_may_name_their_requests_alike(guarded: Callable[..., Guarded
     one = guarded()
     headers = {"Idempotency-Key": "the first"}
     runs, admins = (
-        [one.ask("POST", "/runs", kind, json=RUN, headers=headers).json()["id"] for _ in range(2)]
-        for kind in ("run", "admin")
+        [
+            one.ask("POST", "/runs", item_type, json=RUN, headers=headers).json()["id"]
+            for _ in range(2)
+        ]
+        for item_type in ("run", "admin")
     )
     assert runs == [1, 1]
     assert admins == [2, 2]

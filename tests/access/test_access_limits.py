@@ -11,7 +11,7 @@ from service.settings import Settings
 def test_a_token_has_its_own_count_and_is_told_when_to_come_back(guarded: Any) -> None:
     service = guarded(rate_limit="3/minute")
     left = [service.ask("GET", "/runs", "read").headers["ratelimit"] for _ in range(3)]
-    assert [one.split(";")[1] for one in left] == ["r=2", "r=1", "r=0"]
+    assert [item.split(";")[1] for item in left] == ["r=2", "r=1", "r=0"]
     refused = service.ask("GET", "/runs", "read")
     assert (refused.status_code, refused.json()["type"]) == (429, "rate-limited")
     assert 1 <= int(refused.headers["retry-after"]) <= 61

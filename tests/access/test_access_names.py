@@ -66,8 +66,8 @@ def test_it_is_refused_wherever_text_is_taken(shared: Guarded, character: str) -
             Failure(type="error", detail=text)
     key = {"idempotency-key": text.encode(errors="surrogatepass")}
     assert fields(shared.ask("POST", "/runs", "run", json={"epochs": 0}, headers=key))
-    asked = {"x-request-id": text.encode(errors="surrogatepass")}
-    assert shared.ask("GET", "/runs", "read", headers=asked).headers["x-request-id"].isalnum()
+    params = {"x-request-id": text.encode(errors="surrogatepass")}
+    assert shared.ask("GET", "/runs", "read", headers=params).headers["x-request-id"].isalnum()
 
 
 @pytest.mark.parametrize("character", SURROGATES, ids=ascii)

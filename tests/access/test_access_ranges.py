@@ -36,19 +36,19 @@ def get(service: Guarded, path: str, **headers: str) -> Any:
 @pytest.mark.parametrize("path", DOWNLOADS)
 def test_a_download_in_two_parts_is_the_download(trained: Guarded, path: str) -> None:
     raw = {"accept-encoding": "identity"}
-    whole = trained.ask("GET", path, "read", headers=raw)
-    assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
-    size, etag = len(whole.content), whole.headers["etag"]
-    first = trained.ask("GET", path, "read", headers=raw | {"range": "bytes=0-99"})
-    rest = {"range": "bytes=100-", "if-range": etag}
-    second = trained.ask("GET", path, "read", headers=raw | rest)
-    assert (first.status_code, second.status_code) == (206, 206)
-    assert first.content + second.content == whole.content
-    assert first.headers["content-range"] == f"bytes 0-99/{size}"
-    assert second.headers["content-range"] == f"bytes 100-{size - 1}/{size}"
-    assert second.headers["content-length"] == str(size - 100)
+    complete_file = trained.ask("GET", path, "read", headers=raw)
+    assert (complete_file.status_code, complete_file.headers["accept-ranges"]) == (200, "bytes")
+    size, etag = len(complete_file.content), complete_file.headers["etag"]
+    first_response = trained.ask("GET", path, "read", headers=raw | {"range": "bytes=0-99"})
+    remaining_events = {"range": "bytes=100-", "if-range": etag}
+    second_response = trained.ask("GET", path, "read", headers=raw | remaining_events)
+    assert (first_response.status_code, second_response.status_code) == (206, 206)
+    assert first_response.content + second_response.content == complete_file.content
+    assert first_response.headers["content-range"] == f"bytes 0-99/{size}"
+    assert second_response.headers["content-range"] == f"bytes 100-{size - 1}/{size}"
+    assert second_response.headers["content-length"] == str(size - 100)
     for name in ("etag", "content-type", "cache-control"):
-        assert second.headers[name] == whole.headers[name]
+        assert second_response.headers[name] == complete_file.headers[name]
 
 
 @pytest.mark.parametrize(

@@ -17,18 +17,22 @@ from tests.access.conftest import BAD, Guarded
 class Browser:
     """What a browser that is signed in sends."""
 
-    def __init__(self, service: Guarded, kind: str, **more: Any) -> None:
+    def __init__(self, service: Guarded, kind: str, **options: Any) -> None:
         self._service = service
-        self.answer = service.ask("POST", "/session", json={"token": service.tokens[kind]}, **more)
+        self.answer = service.ask(
+            "POST", "/session", json={"token": service.tokens[kind]}, **options
+        )
         assert self.answer.status_code == 200, self.answer.text
         self.secret = self.answer.cookies["camreel_session"]
         self.csrf = self.answer.json()["csrf_token"]
 
-    def ask(self, method: str, path: str, csrf: str | None = None, **more: Any) -> httpx.Response:
-        headers = {"cookie": f"a=b; camreel_session={self.secret}"} | more.pop("headers", {})
+    def ask(
+        self, method: str, path: str, csrf: str | None = None, **options: Any
+    ) -> httpx.Response:
+        headers = {"cookie": f"a=b; camreel_session={self.secret}"} | options.pop("headers", {})
         if csrf is not None:
             headers["x-csrf-token"] = csrf
-        return self._service.ask(method, path, headers=headers, **more)
+        return self._service.ask(method, path, headers=headers, **options)
 
 
 @pytest.fixture(scope="module")

@@ -61,10 +61,10 @@ def test_a_revoked_token_is_refused_and_its_sign_ins_end(guarded: Any) -> None:
     assert service.ask("GET", "/runs", headers=cookie).status_code == 200
     with service.store() as store:
         with store.read_session() as session:
-            found = tokens.get_by_digest(session, credentials.digest(service.tokens["run"]))
-        assert found is not None
-        assert found.last_used_at is not None
-        access.revoke_token(store, found.id, "test")
+            matches = tokens.get_by_digest(session, credentials.digest(service.tokens["run"]))
+        assert matches is not None
+        assert matches.last_used_at is not None
+        access.revoke_token(store, matches.id, "test")
         with pytest.raises(TokenNotFound):
             access.revoke_token(store, 99, "test")
     service.forget()

@@ -12,8 +12,8 @@ from service.web import page
 from tests.access.conftest import Guarded
 
 
-def entries(service: Guarded, **asked: Any) -> list[dict[str, Any]]:
-    answer = service.ask("GET", "/audit", "admin", params=asked)
+def entries(service: Guarded, **params: Any) -> list[dict[str, Any]]:
+    answer = service.ask("GET", "/audit", "admin", params=params)
     assert answer.status_code == 200
     return list(answer.json()["items"])
 
@@ -33,15 +33,15 @@ def test_a_change_is_written_down_with_who_what_when_and_how_it_ended(
     service.ask("POST", "/session", json={"token": "guess"})
     service.ask("DELETE", "/runs/1")  # nobody known
     service.ask("GET", "/runs", "read")  # no change
-    found = [(e["actor"], e["action"], e["target"], e["outcome"]) for e in entries(service)]
-    assert found[:5] == [
+    matches = [(e["actor"], e["action"], e["target"], e["outcome"]) for e in entries(service)]
+    assert matches[:5] == [
         ("unknown at 127.0.0.1", "POST /session", "/session", "401"),
         ("reader", "POST /session", "/session", "200"),
         ("adminer", "DELETE /runs/{run_id}", "/runs/1", "204"),
         ("runer", "DELETE /runs/{run_id}", "/runs/1", "403"),
         ("runer", "POST /runs", "/runs/1", "201"),
     ]
-    assert found[5][:2] == ("test", "token revoke")
+    assert matches[5][:2] == ("test", "token revoke")
     newest = entries(service, limit=5)
     assert newest[-1]["request_id"] == made.headers["x-request-id"] == "my-request.1"
     assert newest[-1]["created_at"].endswith("Z")
@@ -49,11 +49,13 @@ def test_a_change_is_written_down_with_who_what_when_and_how_it_ended(
 
 def test_the_audit_log_comes_in_pages(guarded: Any) -> None:
     service = guarded()
-    everything = [entry["id"] for entry in entries(service)]
-    first = service.ask("GET", "/audit?limit=2", "admin").json()
-    second = service.ask("GET", f"/audit?limit=200&cursor={first['next']}", "admin").json()
-    assert [e["id"] for e in first["items"] + second["items"]] == everything
-    assert second["next"] is None
+    complete_table = [entry["id"] for entry in entries(service)]
+    first_response = service.ask("GET", "/audit?limit=2", "admin").json()
+    second_response = service.ask(
+        "GET", f"/audit?limit=200&cursor={first_response['next']}", "admin"
+    ).json()
+    assert [e["id"] for e in first_response["items"] + second_response["items"]] == complete_table
+    assert second_response["next"] is None
 
 
 def test_an_open_services_changes_are_written_down_too(guarded: Any) -> None:
@@ -82,8 +84,8 @@ def test_a_change_is_answered_though_its_entry_cannot_be_written(
 
 
 def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
-    return [line for line in found if line["event"] == "request"]
+    matches = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
+    return [line for line in matches if line["event"] == "request"]
 
 
 def test_a_request_is_one_line(guarded: Any, capfd: pytest.CaptureFixture[str]) -> None:

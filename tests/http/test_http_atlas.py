@@ -51,14 +51,14 @@ def check_against_the_maps(http: httpx.Client, run: str, page: Page) -> None:
         params |= {"style": "signed"}
         params |= {"layer": layout["layer"]} if layout["layer"] != "input" else {}
         params |= {"target": target} if target else {}
-        told = http.get(f"{run}/epochs/{epoch}/cam.json", params=params).json()
-        exact = np.array(told["values"], np.float32)
+        body = http.get(f"{run}/epochs/{epoch}/cam.json", params=params).json()
+        exact = np.array(body["values"], np.float32)
         # In other company a map's sums are taken in another order.
-        assert page.told("minimum", *cell) == pytest.approx(told["minimum"], rel=1e-4, abs=1e-9)
-        assert page.told("peak", *cell) == pytest.approx(told["peak"], rel=1e-4, abs=1e-9)
-        assert page.told("blank", *cell) == told["blank"]
-        assert (row["class_name"], row["label"]) == (told["class_name"], told["label"])
-        span = max(told["peak"], -told["minimum"])
+        assert page.told("minimum", *cell) == pytest.approx(body["minimum"], rel=1e-4, abs=1e-9)
+        assert page.told("peak", *cell) == pytest.approx(body["peak"], rel=1e-4, abs=1e-9)
+        assert page.told("blank", *cell) == body["blank"]
+        assert (row["class_name"], row["label"]) == (body["class_name"], body["label"])
+        span = max(body["peak"], -body["minimum"])
         assert np.abs(page.values(*cell) - exact).max() <= 0.5 * span / 127 * 1.02 + 1e-9
 
 
@@ -92,10 +92,10 @@ def test_the_default_is_every_probe_by_the_papers_methods_at_every_epoch(
 def test_blank_cells_are_those_that_are_counted(http: httpx.Client, run: str) -> None:
     page = Page(http, run, epochs="1:")
     for epsilon in (0, 1e-7, 1e-3, 1):
-        counted = http.get(f"{run}/blanks", params={"epsilon": epsilon}).json()["methods"]
+        blank_counts = http.get(f"{run}/blanks", params={"epsilon": epsilon}).json()["methods"]
         peaks = np.array(page.layout["peak"]).reshape(page.shape)
         blank = (peaks <= epsilon).sum((1, 2)).tolist()
-        assert blank == [counted[method]["blank"] for method in page.layout["methods"]]
+        assert blank == [blank_counts[method]["blank"] for method in page.layout["methods"]]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_levels_are_plain_for_those_who_take_no_gzip(
 
 def test_one_url_has_two_representations_each_with_its_etag(http: httpx.Client, run: str) -> None:
     kinds = {}
-    for accept, kind in {
+    for accept, item_type in {
         "*/*": "image/png",
         "": "image/png",
         "image/avif,image/webp,*/*;q=0.8": "image/png",
@@ -180,10 +180,10 @@ def test_one_url_has_two_representations_each_with_its_etag(http: httpx.Client, 
         "text/html": "image/png",
     }.items():
         answer = http.get(f"{run}/atlas", headers={"accept": accept})
-        assert answer.headers["content-type"] == kind, accept
+        assert answer.headers["content-type"] == item_type, accept
         assert answer.headers["vary"] == "Accept"
         assert answer.headers["cache-control"] == "private, no-cache"
-        kinds.setdefault(kind, set()).add(answer.headers["etag"])
+        kinds.setdefault(item_type, set()).add(answer.headers["etag"])
         again = http.get(
             f"{run}/atlas",
             headers={"accept": accept, "if-none-match": answer.headers["etag"]},
@@ -194,9 +194,9 @@ def test_one_url_has_two_representations_each_with_its_etag(http: httpx.Client, 
     assert png != json
     crossed = http.get(f"{run}/atlas", headers={"accept": "application/json", "if-none-match": png})
     assert crossed.status_code == 200
-    alone = http.get(f"{run}/atlas.json", headers={"accept": "*/*"})
-    assert alone.headers["etag"] == json
-    assert alone.json() == http.get(f"{run}/atlas", headers=JSON).json()
+    alone_response = http.get(f"{run}/atlas.json", headers={"accept": "*/*"})
+    assert alone_response.headers["etag"] == json
+    assert alone_response.json() == http.get(f"{run}/atlas", headers=JSON).json()
     kept = http.get(f"{run}/atlas.json", headers={"if-none-match": json})
     assert (kept.status_code, kept.content) == (304, b"")
     others = {

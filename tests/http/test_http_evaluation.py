@@ -45,23 +45,23 @@ def test_the_papers_methods_are_judged_by_removal_and_masking(http: httpx.Client
         low, high = MEASURES[score["measure"]].range
         assert score["count"] == 2
         assert score["layer"] == "conv2"
-        for one in (score["value"], score["random"]):
+        for item in (score["value"], score["random"]):
             assert high is not None
-            assert low <= one["mean"] <= high
-            assert one["standard_error"] >= 0
+            assert low <= item["mean"] <= high
+            assert item["standard_error"] >= 0
         difference = score["value"]["mean"] - score["random"]["mean"]
         assert score["difference"]["mean"] == pytest.approx(difference, abs=1e-9)
 
 
 def test_the_numbers_are_the_cores(http: httpx.Client, run: str) -> None:
-    asked = {
+    params = {
         "method": ["layer-cam/centered", "random?seed=5"],
         "measure": ["pointing-game", "untrained-spearman", "road"],
         "images": 2,
         "layer": "pool",
         "seed": 4,
     }
-    table = http.get(f"{run}/epochs/2/evaluation", params=asked).raise_for_status().json()
+    table = http.get(f"{run}/epochs/2/evaluation", params=params).raise_for_status().json()
     assert table["images"] == ["test:0", "test:1"]
     networks = [decode(http.get(f"{run}/epochs/{epoch}/checkpoint").content)[0] for epoch in (2, 0)]
     dataset = {"dataset": http.get(run).json()["spec"]["dataset"]}
@@ -70,8 +70,8 @@ def test_the_numbers_are_the_cores(http: httpx.Client, run: str) -> None:
         http.get(f"{run}/epochs/2/cam.json", params={"image": image}).json()["label"]
         for image in table["images"]
     ]
-    methods = [Explainer(text, "pool") for text in asked["method"]]
-    expected = evaluate(networks[0], pixels, labels, methods, asked["measure"], 4, networks[1])
+    methods = [Explainer(text, "pool") for text in params["method"]]
+    expected = evaluate(networks[0], pixels, labels, methods, params["measure"], 4, networks[1])
     for ours, score in zip(table["scores"], expected, strict=True):
         assert ours["method"] == score.method
         assert ours["measure"] == score.measure.name
@@ -82,8 +82,8 @@ def test_the_numbers_are_the_cores(http: httpx.Client, run: str) -> None:
 
 
 def test_one_image_has_no_standard_error(http: httpx.Client, run: str) -> None:
-    asked = {"images": 1, "measure": "complexity", "method": "proposed"}
-    (score,) = http.get(f"{run}/epochs/1/evaluation", params=asked).json()["scores"]
+    params = {"images": 1, "measure": "complexity", "method": "proposed"}
+    (score,) = http.get(f"{run}/epochs/1/evaluation", params=params).json()["scores"]
     assert score["count"] == 1
     assert score["value"]["standard_error"] is None
 

@@ -30,12 +30,12 @@ def events(answer: httpx.Response) -> Iterator[dict[str, Any]]:
             event[name] = value
 
 
-def stream(http: httpx.Client, run: str, **asked: Any) -> Any:
-    return http.stream("GET", f"{run}/events", timeout=60, **asked)
+def stream(http: httpx.Client, run: str, **params: Any) -> Any:
+    return http.stream("GET", f"{run}/events", timeout=60, **params)
 
 
-def all_events(http: httpx.Client, run: str, **asked: Any) -> list[dict[str, Any]]:
-    with stream(http, run, **asked) as answer:
+def all_events(http: httpx.Client, run: str, **params: Any) -> list[dict[str, Any]]:
+    with stream(http, run, **params) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-type"].startswith("text/event-stream")
         assert "no-cache" in answer.headers["cache-control"]
@@ -46,12 +46,14 @@ def test_a_finished_run_is_told_from_the_start_and_the_stream_ends(
     http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     run = f"/runs/{finished_run['id']}"
-    told = all_events(http, run)
-    assert [event["id"] for event in told] == [str(n) for n in range(1, 8)]
-    assert [event["event"] for event in told] == ["status"] * 2 + ["epoch"] * 4 + ["status"]
-    for number, event in enumerate(told[2:6]):
+    received_events = all_events(http, run)
+    assert [event["id"] for event in received_events] == [str(n) for n in range(1, 8)]
+    assert [event["event"] for event in received_events] == ["status"] * 2 + ["epoch"] * 4 + [
+        "status"
+    ]
+    for number, event in enumerate(received_events[2:6]):
         assert event["data"] == http.get(f"{run}/epochs/{number}").json()
-    queued, running, succeeded = (told[i]["data"] for i in (0, 1, 6))
+    queued, running, succeeded = (received_events[i]["data"] for i in (0, 1, 6))
     assert succeeded == http.get(run).json()
     # What it is no more is told as it was then: no client takes it for ended too soon.
     for then, status in ((queued, "queued"), (running, "running")):
@@ -65,13 +67,13 @@ def test_a_stream_goes_on_without_gap_or_repeat(
     http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     run = f"/runs/{finished_run['id']}"
-    everything = all_events(http, run)
+    all_sent_events = all_events(http, run)
     for number in (0, 1, 4, 7):
         header = {"headers": {"Last-Event-ID": str(number)}}
-        assert all_events(http, run, **header) == everything[number:]
-        assert all_events(http, run, params={"after": number}) == everything[number:]
-    both = {"headers": {"Last-Event-ID": "5"}, "params": {"after": 2}}
-    assert all_events(http, run, **both) == everything[5:]
+        assert all_events(http, run, **header) == all_sent_events[number:]
+        assert all_events(http, run, params={"after": number}) == all_sent_events[number:]
+    options = {"headers": {"Last-Event-ID": "5"}, "params": {"after": 2}}
+    assert all_events(http, run, **options) == all_sent_events[5:]
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", "1_0", "8", "99999999999", "%00"])
@@ -92,20 +94,20 @@ def test_no_run_has_no_events(http: httpx.Client) -> None:
 def test_a_run_is_followed_from_its_queue_to_its_end(service: Service) -> None:
     run_id = service.post_run(dataset="digits", epochs=4, samples_per_epoch=300)
     run, late = f"/runs/{run_id}", []
-    told: list[dict[str, Any]] = []
+    received_events: list[dict[str, Any]] = []
     with stream(service.http, run) as answer:
         for event in events(answer):
-            told.append(event)
+            received_events.append(event)
             if event["event"] == "epoch":
-                made = datetime.fromisoformat(event["data"]["created_at"])
-                late.append((datetime.now(UTC) - made).total_seconds())
-    numbered = [event for event in told if "id" in event]
+                created_at = datetime.fromisoformat(event["data"]["created_at"])
+                late.append((datetime.now(UTC) - created_at).total_seconds())
+    numbered = [event for event in received_events if "id" in event]
     assert numbered == all_events(service.http, run)
     assert [event["id"] for event in numbered] == [str(n) for n in range(1, 9)]
     assert numbered[-1]["data"]["status"] == "succeeded"
     assert [e["data"]["epoch"] for e in numbered if e["event"] == "epoch"] == [0, 1, 2, 3, 4]
     assert max(late) < LATE_SECONDS
-    assert {event["event"] for event in told} - {"progress"} == {"status", "epoch"}
+    assert {event["event"] for event in received_events} - {"progress"} == {"status", "epoch"}
 
 
 def test_progress_cancel_and_deletion_reach_whoever_follows(service: Service) -> None:
@@ -113,22 +115,24 @@ def test_progress_cancel_and_deletion_reach_whoever_follows(service: Service) ->
     training = service.post_run(dataset="digits", epochs=50, batch_size=1)
     waiting = service.post_run(dataset="digits", epochs=1)
     with stream(service.http, f"/runs/{waiting}") as answer:
-        told = events(answer)
-        assert next(told)["data"]["status"] == "queued"
+        received_events = events(answer)
+        assert next(received_events)["data"]["status"] == "queued"
         assert service.http.delete(f"/runs/{waiting}").status_code == 204
-        assert list(told) == []
+        assert list(received_events) == []
     with (
         stream(service.http, f"/runs/{training}") as answer,
-        stream(service.http, f"/runs/{training}", params={"after": 1}) as other,
+        stream(service.http, f"/runs/{training}", params={"after": 1}) as other_response,
     ):
-        told, beside = events(answer), events(other)
-        progress = next(e for e in told if e["event"] == "progress" and e["data"]["images_seen"])
+        received_events, beside = events(answer), events(other_response)
+        progress = next(
+            e for e in received_events if e["event"] == "progress" and e["data"]["images_seen"]
+        )
         assert "id" not in progress
         assert progress["data"].keys() == {"epoch", "images_seen", "images_total"}
         assert progress["data"]["epoch"] >= 1
         assert 0 < progress["data"]["images_seen"] < progress["data"]["images_total"] == 1500
         service.http.post(f"/runs/{training}/cancel")
-        last = list(told)[-1]
+        last = list(received_events)[-1]
         assert last["data"]["status"] == "cancelled"
         numbered = [event["id"] for event in beside if "id" in event]
         assert numbered == [str(n) for n in range(2, int(last["id"]) + 1)]
@@ -142,21 +146,23 @@ def test_a_run_that_is_trained_on_is_told_from_where_it_was_read(service: Servic
     resumed = service.http.post(f"{run}/resume", json={"epochs": 2}).json()
     assert (resumed["status"], resumed["last_event"]) == ("queued", 6)
     # Its first end, which a reader from the start is told, too, is not taken for the second.
-    told = all_events(service.http, run, params={"after": resumed["last_event"]})
-    statuses = [(e["id"], e["data"]["status"]) for e in told if e["event"] == "status"]
+    received_events = all_events(service.http, run, params={"after": resumed["last_event"]})
+    statuses = [(e["id"], e["data"]["status"]) for e in received_events if e["event"] == "status"]
     assert statuses == [("7", "running"), ("9", "succeeded")]
-    assert [(e["id"], e["data"]["epoch"]) for e in told if e["event"] == "epoch"] == [("8", 2)]
-    everything = [e["data"] for e in all_events(service.http, run) if e["event"] == "status"]
-    assert [one["last_event"] for one in everything] == [1, 2, 5, 6, 7, 9]
-    assert everything[-1] == service.run(run_id)
+    assert [(e["id"], e["data"]["epoch"]) for e in received_events if e["event"] == "epoch"] == [
+        ("8", 2)
+    ]
+    all_sent_events = [e["data"] for e in all_events(service.http, run) if e["event"] == "status"]
+    assert [event["last_event"] for event in all_sent_events] == [1, 2, 5, 6, 7, 9]
+    assert all_sent_events[-1] == service.run(run_id)
 
 
 def test_a_server_that_stops_ends_its_streams(new_service: Callable[..., Service]) -> None:
     service = new_service()
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
     with stream(service.http, f"/runs/{run_id}") as answer:
-        told = events(answer)
-        next(told)
+        received_events = events(answer)
+        next(received_events)
         service.process.terminate()
-        list(told)
+        list(received_events)
         service.process.wait(SERVICE_STOPS_SECONDS)

@@ -55,28 +55,28 @@ def brief(service: Service) -> int:
 def test_several_runs_are_sent_in_one_stream_that_ends_with_the_last(
     http: httpx.Client, finished_run: dict[str, Any], brief: int
 ) -> None:
-    sent = all_events(http, f"{brief},{finished_run['id']},{brief}")
+    sent_events = all_events(http, f"{brief},{finished_run['id']},{brief}")
     for run_id in (brief, finished_run["id"]):
         with http.stream("GET", f"/runs/{run_id}/events") as answer:
             alone = list(events(answer))
-        ours = events_of(run_id, sent)
+        ours = events_of(run_id, sent_events)
         assert [one["event"] for one in ours] == [one["event"] for one in alone]
         assert [one["data"] for one in ours] == [{"run_id": run_id, **one["data"]} for one in alone]
     last = {finished_run["id"]: finished_run["last_event"], brief: 5}
-    assert sent[-1]["id"] == ",".join(f"{run_id}:{last[run_id]}" for run_id in sorted(last))
+    assert sent_events[-1]["id"] == ",".join(f"{run_id}:{last[run_id]}" for run_id in sorted(last))
 
 
 def test_a_stream_of_several_resumes_at_every_cursor_without_gap_or_repeat(
     http: httpx.Client, finished_run: dict[str, Any], brief: int
 ) -> None:
     run_ids = f"{finished_run['id']},{brief}"
-    everything = all_events(http, run_ids)
-    for number, one in enumerate(everything):
-        rest = all_events(http, run_ids, headers={"Last-Event-ID": one["id"]})
-        assert rest == everything[number + 1 :]
-        assert rest == all_events(http, run_ids, params={"after": one["id"]})
-    both = {"headers": {"Last-Event-ID": everything[4]["id"]}, "params": {"after": "1:0"}}
-    assert all_events(http, run_ids, **both) == everything[5:]
+    all_sent_events = all_events(http, run_ids)
+    for number, one in enumerate(all_sent_events):
+        remaining_events = all_events(http, run_ids, headers={"Last-Event-ID": one["id"]})
+        assert remaining_events == all_sent_events[number + 1 :]
+        assert remaining_events == all_events(http, run_ids, params={"after": one["id"]})
+    options = {"headers": {"Last-Event-ID": all_sent_events[4]["id"]}, "params": {"after": "1:0"}}
+    assert all_events(http, run_ids, **options) == all_sent_events[5:]
 
 
 def test_a_run_that_is_gone_is_told_and_the_others_go_on(
@@ -87,18 +87,18 @@ def test_a_run_that_is_gone_is_told_and_the_others_go_on(
     runs_followed = f"{waiting},999999,{training},{finished_run['id']}"
     try:
         with stream(service.http, params={"runs": runs_followed}) as answer:
-            sent = events(answer)
-            first = next(one for one in sent if one["event"] == "gone")
+            sent_events = events(answer)
+            first = next(one for one in sent_events if one["event"] == "gone")
             assert first["data"] == {"run_id": 999999}
             assert service.http.delete(f"/runs/{waiting}").status_code == 204
-            second = next(one for one in sent if one["event"] == "gone")
+            second = next(one for one in sent_events if one["event"] == "gone")
             assert second["data"] == {"run_id": waiting}
             assert "id" not in first
             assert "id" not in second
-            progress = next(one for one in sent if one["event"] == "progress")
+            progress = next(one for one in sent_events if one["event"] == "progress")
             assert progress["data"]["run_id"] == training
             service.http.post(f"/runs/{training}/cancel")
-            assert list(sent)[-1]["data"]["status"] == "cancelled"
+            assert list(sent_events)[-1]["data"]["status"] == "cancelled"
     finally:
         service.http.post(f"/runs/{training}/cancel")
 
@@ -269,14 +269,14 @@ def test_nothing_is_rendered_for_a_client_that_does_not_read(tmp_path: Path) -> 
                 app.add_epoch(run_id, epoch)
             app.end(run_id)
             clients = [Client(app, f"/events?runs={run_id}", reads=False) for _ in range(20)]
-            for one in clients:
-                await asyncio.wait_for(one.unread.wait(), 20)
-            whole = Client(app, f"/events?runs={run_id}")
-            await asyncio.wait_for(whole.task, 20)
-            assert len(whole.body) > 100_000
-            for one in clients:
-                assert len(one.body) < 20_000
-                await one.leave()
+            for client in clients:
+                await asyncio.wait_for(client.unread.wait(), 20)
+            complete_client = Client(app, f"/events?runs={run_id}")
+            await asyncio.wait_for(complete_client.task, 20)
+            assert len(complete_client.body) > 100_000
+            for client in clients:
+                assert len(client.body) < 20_000
+                await client.leave()
             assert app.services.stream_slots.count == 0
 
     run(scenario())
@@ -289,10 +289,10 @@ def test_one_stream_too_many_is_429_until_another_ends(tmp_path: Path, setting: 
             run_id = app.new_run()
             clients = [Client(app, f"/runs/{run_id}/events"), Client(app, f"/events?runs={run_id}")]
             await until(lambda: all(one.body for one in clients))
-            refused = Client(app, f"/events?runs={run_id}")
-            await asyncio.wait_for(refused.task, 20)
-            assert refused.status == 429
-            assert f"CAMREEL_{setting.upper()}".encode() in refused.body
+            refused_client = Client(app, f"/events?runs={run_id}")
+            await asyncio.wait_for(refused_client.task, 20)
+            assert refused_client.status == 429
+            assert f"CAMREEL_{setting.upper()}".encode() in refused_client.body
             await clients[0].leave()
             admitted = Client(app, f"/events?runs={run_id}")
             await until(lambda: admitted.body)
@@ -317,8 +317,8 @@ def test_streams_go_on_after_the_database_could_not_be_read(
                 failures.append(1)
                 raise RuntimeError("the driver's own")
 
-            with monkeypatch.context() as broken:
-                broken.setattr(run_events.runs, "get_progress_of_many", fail)
+            with monkeypatch.context() as broken_store:
+                broken_store.setattr(run_events.runs, "get_progress_of_many", fail)
                 await until(lambda: failures)
             app.add_epoch(run_id, 0)
             await until(lambda: b"event: epoch" in client.body)
@@ -338,11 +338,11 @@ def test_a_stream_that_cannot_begin_without_the_database_is_503(
             def fail(*_: object) -> None:
                 raise StoreBusy("The database is locked.")
 
-            with monkeypatch.context() as locked:
-                locked.setattr(run_events.runs, "get_many", fail)
-                refused = Client(app, path)
-                await asyncio.wait_for(refused.task, 20)
-            assert refused.status == 503
+            with monkeypatch.context() as locked_store:
+                locked_store.setattr(run_events.runs, "get_many", fail)
+                refused_client = Client(app, path)
+                await asyncio.wait_for(refused_client.task, 20)
+            assert refused_client.status == 503
             assert app.services.stream_slots.count == 0
 
     run(scenario())

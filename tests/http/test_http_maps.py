@@ -104,13 +104,13 @@ def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
     http: httpx.Client, run: str
 ) -> None:
     plain = http.get(f"{run}/epochs/3/cam")
-    told = http.get(f"{run}/epochs/3/cam.json").json()
-    assert (told["method"], told["layer"]) == ("proposed", "conv2")
-    assert told["class_index"] == told["label"] == 0
+    body = http.get(f"{run}/epochs/3/cam.json").json()
+    assert (body["method"], body["layer"]) == ("proposed", "conv2")
+    assert body["class_index"] == body["label"] == 0
     spelled = http.get(
         f"{run}/epochs/3/cam",
         params={
-            "method": "proposed", "image": told["image"], "class": 0, "layer": "conv2",
+            "method": "proposed", "image": body["image"], "class": 0, "layer": "conv2",
             "style": "overlay", "scale": "map", "colormap": "jet", "size": "224",
         },
     )  # fmt: skip
@@ -138,9 +138,9 @@ def test_each_layer_has_its_own_map(http: httpx.Client, run: str, layer: str, si
 
 
 def test_a_map_is_revalidated_and_costs_nothing_again(http: httpx.Client, run: str) -> None:
-    first = http.get(f"{run}/epochs/3/cam")
-    assert first.headers["cache-control"] == "private, no-cache"
-    etag = first.headers["etag"]
+    first_response = http.get(f"{run}/epochs/3/cam")
+    assert first_response.headers["cache-control"] == "private, no-cache"
+    etag = first_response.headers["etag"]
     assert etag.startswith('"')
     for sent in (etag, f'"other", {etag}', f"W/{etag}", "*"):
         again = http.get(f"{run}/epochs/3/cam", headers={"if-none-match": sent})
@@ -182,9 +182,9 @@ def test_strip_shows_one_cell_an_epoch(http: httpx.Client, run: str) -> None:
     two = picture(http.get(f"{run}/strip", params={"epochs": "2:3", "size": 300}))
     all_four = picture(http.get(f"{run}/strip", params={"size": 300}))
     assert all_four.width - two.width == 2 * 302
-    for kind in ("webp", "gif"):
+    for item_type in ("webp", "gif"):
         params = {"epochs": "0:3", "class": 2, "method": "proposed", "scale": "strip"}
-        animation = picture(http.get(f"{run}/strip.{kind}", params=params), kind.upper())
+        animation = picture(http.get(f"{run}/strip.{item_type}", params=params), item_type.upper())
         assert animation.n_frames == 4
 
 
@@ -231,8 +231,8 @@ def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, ru
         assert len(causes) == 10
         last = table["per_epoch"][-1]["methods"][method]
         assert last["blank"] == sum(cause != "none" for cause in causes)
-    everything = http.get(f"{run}/blanks", params={"epsilon": 1, "epochs": "0:"}).json()
-    assert everything["methods"]["conventional"]["blank"] == 40
+    complete_table = http.get(f"{run}/blanks", params={"epsilon": 1, "epochs": "0:"}).json()
+    assert complete_table["methods"]["conventional"]["blank"] == 40
     growing = [
         http.get(f"{run}/blanks", params={"epsilon": e}).json()["methods"]["conventional"]["blank"]
         for e in (0, 1e-7, 1e-3, 1)
@@ -245,15 +245,15 @@ def test_blanks_are_sent_once_to_who_keeps_them(http: httpx.Client, run: str) ->
         headers = {"if-none-match": etag} if etag else {}
         return http.get(f"{run}/blanks", params=params, headers=headers)
 
-    first = ask()
-    assert ask(first.headers["etag"]).status_code == 304
-    assert ask().content == first.content
+    first_response = ask()
+    assert ask(first_response.headers["etag"]).status_code == 304
+    assert ask().content == first_response.content
     others: list[dict[str, Any]] = [{"epsilon": 1}, {"epochs": "0:"}, {"method": "proposed"}]
     for params in others:
-        other = ask(first.headers["etag"], **params)
-        assert other.status_code == 200
-        assert other.headers["etag"] != first.headers["etag"]
-        assert other.json() != first.json()
+        other_response = ask(first_response.headers["etag"], **params)
+        assert other_response.status_code == 200
+        assert other_response.headers["etag"] != first_response.headers["etag"]
+        assert other_response.json() != first_response.json()
 
 
 def test_an_input_image_is_its_pixels(http: httpx.Client, run: str) -> None:

@@ -30,8 +30,8 @@ def quick(name: str) -> dict[str, str]:
     return {key: value for key, value in QUICK.items() if key in fields}
 
 
-def values(http: httpx.Client, cam: str, **asked: Any) -> np.ndarray:
-    answer = http.get(f"{cam}.npy", params={**asked, "style": "signed"})
+def values(http: httpx.Client, cam: str, **params: Any) -> np.ndarray:
+    answer = http.get(f"{cam}.npy", params={**params, "style": "signed"})
     assert answer.status_code == 200, answer.text
     return np.load(io.BytesIO(answer.content))
 
@@ -40,12 +40,12 @@ def values(http: httpx.Client, cam: str, **asked: Any) -> np.ndarray:
 def test_every_method_draws_and_draws_the_same_again(
     http: httpx.Client, cam: str, name: str
 ) -> None:
-    asked = {"method": name, **quick(name), "class": "3", "style": "signed"}
-    first = http.get(cam, params=asked)
-    assert first.status_code == 200, first.text
-    with Image.open(io.BytesIO(first.content)) as picture:
+    params = {"method": name, **quick(name), "class": "3", "style": "signed"}
+    first_response = http.get(cam, params=params)
+    assert first_response.status_code == 200, first_response.text
+    with Image.open(io.BytesIO(first_response.content)) as picture:
         assert picture.size == (224, 224)
-    assert first.headers["etag"] == http.get(cam, params=asked).headers["etag"]
+    assert first_response.headers["etag"] == http.get(cam, params=params).headers["etag"]
     side = (
         28
         if METHODS[name].attribution_level is AttributionLevel.INPUT
@@ -63,18 +63,18 @@ def test_a_target_gives_the_engines_map_of_it(http: httpx.Client, cam: str, targ
     png = http.get("/images/test:3", params={"dataset": dataset}).content
     pixels = to_network_input(from_png(png).unsqueeze(0))
     expected = class_maps(network, pixels, "conv1", [f"hires-cam/{target}"], [5])
-    found = values(
+    matches = values(
         http, cam, method="hires-cam", target=target, layer="conv1", image="test:3", **{"class": 5}
     )
-    peak = np.abs(found).max()
+    peak = np.abs(matches).max()
     assert np.allclose(
-        found, expected.class_map(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak
+        matches, expected.class_map(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak
     )
 
 
 def test_a_contrast_is_the_difference_of_the_units_maps(http: httpx.Client, cam: str) -> None:
-    asked = {"method": "hires-cam", "class": 5}
-    difference = values(http, cam, **asked, target="contrast", contrast_class=3)
+    params = {"method": "hires-cam", "class": 5}
+    difference = values(http, cam, **params, target="contrast", contrast_class=3)
     parts = [values(http, cam, method="hires-cam", **{"class": c}) for c in (5, 3)]
     assert np.allclose(difference, parts[0] - parts[1], atol=1e-4 * np.abs(difference).max())
 
@@ -84,16 +84,16 @@ def test_a_layer_may_be_several(http: httpx.Client, cam: str) -> None:
 
 
 def test_equal_requests_have_one_address_and_others_another(http: httpx.Client, cam: str) -> None:
-    def etag(**asked: Any) -> str:
-        return http.get(cam, params=asked).headers["etag"]
+    def etag(**params: Any) -> str:
+        return http.get(cam, params=params).headers["etag"]
 
     same = etag(method="smooth-grad-cam++", samples=8)  # 8 is the default
     assert (
         same == etag(method="smooth-grad-cam++", target="unit") == etag(method="smooth-grad-cam++")
     )
     others = [
-        etag(method="smooth-grad-cam++", **one)
-        for one in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centered"})
+        etag(method="smooth-grad-cam++", **item)
+        for item in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centered"})
     ]
     assert len({same, *others}) == 5
 
@@ -112,14 +112,14 @@ def test_blanks_are_counted_by_any_method_and_kept(
     http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     path = f"/runs/{finished_run['id']}/blanks"
-    asked = {"method": ["proposed", "hires-cam/centered"], "epsilon": 1e-7}
-    first = http.get(path, params=asked).json()
-    assert list(first["methods"]) == ["proposed", "hires-cam/centered"]
-    assert {count["total"] for count in first["methods"].values()} == {30}
-    assert first == http.get(path, params=asked).json()
-    assert first["methods"]["proposed"] == http.get(path).json()["methods"]["proposed"]
-    everything = http.get(path, params={**asked, "epsilon": 1}).json()["methods"]
-    assert everything["hires-cam/centered"]["blank"] == 30
+    params = {"method": ["proposed", "hires-cam/centered"], "epsilon": 1e-7}
+    first_response = http.get(path, params=params).json()
+    assert list(first_response["methods"]) == ["proposed", "hires-cam/centered"]
+    assert {count["total"] for count in first_response["methods"].values()} == {30}
+    assert first_response == http.get(path, params=params).json()
+    assert first_response["methods"]["proposed"] == http.get(path).json()["methods"]["proposed"]
+    complete_table = http.get(path, params={**params, "epsilon": 1}).json()["methods"]
+    assert complete_table["hires-cam/centered"]["blank"] == 30
 
 
 @pytest.mark.parametrize(

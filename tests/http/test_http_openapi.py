@@ -57,9 +57,9 @@ def test_every_operation_has_a_summary_and_every_error_a_problem() -> None:
 
 def test_every_error_of_ours_has_a_status() -> None:
     ours = {
-        kind
-        for kind in (*vars(errors).values(), *vars(http_errors).values())
-        if isinstance(kind, type) and issubclass(kind, errors.CamreelError)
+        item_type
+        for item_type in (*vars(errors).values(), *vars(http_errors).values())
+        if isinstance(item_type, type) and issubclass(item_type, errors.CamreelError)
     }
     assert set(STATUSES) == ours - {errors.CamreelError}
 

@@ -26,9 +26,9 @@ class Reader(HTMLParser):
 
     @property
     def pictures(self) -> list[Image.Image]:
-        found = [one["src"] or "" for kind, one in self.elements if kind == "img"]
-        data = [base64.b64decode(src.removeprefix("data:image/png;base64,")) for src in found]
-        return [Image.open(io.BytesIO(one)) for one in data]
+        matches = [item["src"] or "" for item_type, item in self.elements if item_type == "img"]
+        data = [base64.b64decode(src.removeprefix("data:image/png;base64,")) for src in matches]
+        return [Image.open(io.BytesIO(item)) for item in data]
 
 
 @pytest.fixture
@@ -51,7 +51,11 @@ def test_the_report_is_one_file_with_both_sheets(
         for link in ("src", "href"):
             value = attributes.get(link)
             assert value is None or value.startswith(("data:", "#"))
-    assert not [kind for kind, _ in page.elements if kind in ("script", "link", "iframe", "object")]
+    assert not [
+        item_type
+        for item_type, _ in page.elements
+        if item_type in ("script", "link", "iframe", "object")
+    ]
     sheets = page.pictures
     assert len(sheets) == 2
     for sheet in sheets:
@@ -64,28 +68,28 @@ def test_the_report_is_one_file_with_both_sheets(
 def test_its_numbers_are_those_of_the_other_endpoints(
     http: httpx.Client, finished_run: dict[str, Any], address: str
 ) -> None:
-    words = " ".join(" ".join(Reader(http.get(address).text).words).split())
+    page_text = " ".join(" ".join(Reader(http.get(address).text).words).split())
     run = f"/runs/{finished_run['id']}"
     epochs = http.get(f"{run}/epochs").json()["items"]
     assert len(epochs) == 4
     for epoch in epochs:
-        assert f"{epoch['test_accuracy']:.2%}" in words
-        assert f"{epoch['test_loss']:.4g}" in words
-    assert epochs[-1]["checkpoint"]["sha256"] in words
+        assert f"{epoch['test_accuracy']:.2%}" in page_text
+        assert f"{epoch['test_loss']:.4g}" in page_text
+    assert epochs[-1]["checkpoint"]["sha256"] in page_text
     blanks = http.get(f"{run}/blanks", params={"epochs": "0:"}).json()["methods"]
     for method, count in blanks.items():
         row = [method, count["total"], count["blank"], f"{count['blank'] / count['total']:.2%}"]
-        assert " ".join(map(str, [*row, *count["by_cause"].values()])) in words
-    assert "shared" in words
+        assert " ".join(map(str, [*row, *count["by_cause"].values()])) in page_text
+    assert "shared" in page_text
 
 
 def test_a_client_that_has_it_is_told_so(http: httpx.Client, address: str) -> None:
-    first = http.get(address)
-    again = http.get(address, headers={"if-none-match": first.headers["etag"]})
+    first_response = http.get(address)
+    again = http.get(address, headers={"if-none-match": first_response.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
-    assert http.get(address).content == first.content
+    assert http.get(address).content == first_response.content
     spelled = "?method=conventional&method=proposed&method=proposed&epochs=0:&language=en"
-    assert http.get(address + spelled).headers["etag"] == first.headers["etag"]
+    assert http.get(address + spelled).headers["etag"] == first_response.headers["etag"]
     other = {
         http.get(address + query).headers["etag"]
         for query in ("", "?language=ja", "?epochs=1:", "?method=proposed", "?method=layer-cam")
@@ -94,13 +98,13 @@ def test_a_client_that_has_it_is_told_so(http: httpx.Client, address: str) -> No
 
 
 def test_methods_epochs_and_language_can_be_chosen(http: httpx.Client, address: str) -> None:
-    asked = {"method": ["layer-cam/centered"], "epochs": "1:3:2", "language": "ja"}
-    page = Reader(http.get(address, params=asked).text)
+    params = {"method": ["layer-cam/centered"], "epochs": "1:3:2", "language": "ja"}
+    page = Reader(http.get(address, params=params).text)
     assert len(page.pictures) == 1
     assert ("html", {"lang": "ja"}) in page.elements
-    words = "".join(page.words)
-    assert "layer-cam/centered" in words
-    assert "2 エポック" in words
+    page_text = "".join(page.words)
+    assert "layer-cam/centered" in page_text
+    assert "2 エポック" in page_text
 
 
 @pytest.mark.parametrize(

@@ -92,14 +92,14 @@ def test_the_list_is_newest_first_in_pages_and_by_tag(service: Service) -> None:
         service.post_run(dataset="digits", epochs=1, samples_per_epoch=10, tags=["listed", str(i)])
         for i in range(3)
     ]
-    first = service.http.get("/runs", params={"tag": "listed", "limit": 2}).json()
-    assert [run["id"] for run in first["items"]] == made[:0:-1]
-    rest = service.http.get(
-        "/runs", params={"tag": "listed", "limit": 2, "cursor": first["next"]}
+    first_response = service.http.get("/runs", params={"tag": "listed", "limit": 2}).json()
+    assert [run["id"] for run in first_response["items"]] == made[:0:-1]
+    remaining_events = service.http.get(
+        "/runs", params={"tag": "listed", "limit": 2, "cursor": first_response["next"]}
     ).json()
-    assert [run["id"] for run in rest["items"]] == made[:1]
-    assert rest["next"] is None
-    assert rest["items"][0]["tags"] == ["listed", "0"]
+    assert [run["id"] for run in remaining_events["items"]] == made[:1]
+    assert remaining_events["next"] is None
+    assert remaining_events["items"][0]["tags"] == ["listed", "0"]
     for run_id in made:
         service.wait(run_id)
     done = service.http.get("/runs", params={"tag": "listed", "status": "succeeded"}).json()
@@ -126,11 +126,11 @@ def test_cancel_ends_a_run_in_the_middle_of_an_epoch_and_keeps_its_epochs(servic
     service.wait(run_id, until=lambda run: run["epochs_done"] == 0 and run["status"] == "running")
     service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
     assert service.http.post(f"/runs/{run_id}/cancel").status_code == 202
-    started = time.monotonic()
+    start_time = time.monotonic()
     run = service.wait(run_id)
     assert run["status"] == "cancelled"
     assert run["epochs_done"] == 0
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - start_time < 20
     assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
     again = service.http.post(f"/runs/{run_id}/cancel")
     assert again.status_code == 409

@@ -107,7 +107,7 @@ HARM = {
 
 def told(client, run: int = 1) -> dict[int, str | None]:
     items = client.get(f"/runs/{run}/epochs").json()["items"]
-    return {item["epoch"]: item["quarantined"] for item in items}
+    return {item["epoch"]: item["quarantine_reason"] for item in items}
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -139,7 +139,7 @@ def test_whichever_representation_finds_it_all_of_them_are_410(place, first):
             assert answer.json()["type"] == "epoch-quarantined"
         one = client.get(f"/runs/1/epochs/{BAD}")
         assert one.status_code == 200
-        assert (one.json()["quarantined"], one.json()["test_loss"] > 0) == ("corrupt", True)
+        assert (one.json()["quarantine_reason"], one.json()["test_loss"] > 0) == ("corrupt", True)
 
 
 def test_a_quarantined_epoch_is_not_read_again(place, monkeypatch):
@@ -184,7 +184,7 @@ def test_pages_of_many_epochs_go_on_without_it_and_say_so(trained, tmp_path, pag
         assert answer.status_code == 200, answer.text
         assert told(client)[BAD] == "corrupt"
         if answer.headers["content-type"].startswith("application/json"):
-            assert answer.json()["quarantined"] == [BAD]
+            assert answer.json()["quarantined_epochs"] == [BAD]
         else:
             assert answer.headers["x-cam-quarantined"] == str(BAD)
         alone = client.get(f"/runs/1/{page}", params=asked | {"epochs": str(BAD)})
@@ -195,7 +195,7 @@ def test_a_page_without_bad_epochs_says_nothing_of_them(place):
     with place.client() as client:
         answer = client.get("/runs/1/strip")
         assert "x-cam-quarantined" not in answer.headers
-        assert client.get("/runs/1/blanks").json()["quarantined"] == []
+        assert client.get("/runs/1/blanks").json()["quarantined_epochs"] == []
 
 
 def test_two_bad_epochs_are_both_left_out_of_one_page(place):

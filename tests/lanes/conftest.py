@@ -199,8 +199,8 @@ def application(trained_folder: Path, tmp_path: Path) -> Iterator[Callable[..., 
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 @pytest.fixture

@@ -309,17 +309,17 @@ def test_jobs_of_a_process_that_was_killed_are_interrupted_at_the_next_start(
 def test_a_job_is_cancelled_and_fetched_through_another_server(
     application, blockade: Blockade
 ) -> None:
-    one, other = application(), application()
-    job_id = start(one)
+    app, other = application(), application()
+    job_id = start(app)
     assert start(other) == job_id
     wait_until(lambda: blockade.begun == 1)
     assert other.ask(f"/jobs/{job_id}", "DELETE").answer().status == 202
     wait_until(lambda: blockade.ended == 1)
-    wait_until(lambda: one.loads()["batch"] == (0, 0))
+    wait_until(lambda: app.loads()["batch"] == (0, 0))
     blockade.lifted.set()
-    job_id = start(one)
+    job_id = start(app)
     wait_until(lambda: status_of(other, job_id) == "succeeded")
-    assert other.get(f"/jobs/{job_id}/result").body == one.get(EVALUATION).body
+    assert other.get(f"/jobs/{job_id}/result").body == app.get(EVALUATION).body
 
 
 def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
     assert blob_names(service) == {f"jobs/{job_id}/result"}
     assert not list(CHECKS["jobs"](store))
     os.utime(tmp_path / "blobs" / "jobs" / str(job_id) / "result", (0, 0))
-    assert not [found for found in CHECKS["blobs"](store) if "jobs" in found.message]
+    assert not [matches for matches in CHECKS["blobs"](store) if "jobs" in matches.message]
     (tmp_path / "blobs" / "jobs" / str(job_id) / "result").write_bytes(b"other")
     (finding,) = CHECKS["jobs"](store)
     assert service.get(f"/jobs/{job_id}/result").status == 404

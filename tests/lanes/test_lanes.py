@@ -126,24 +126,24 @@ def test_a_client_that_leaves_while_it_waits_makes_room(
     assert service.get(SLOW["sheet"](90)).status == 503
     waiting[0].leave()
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING - 1))
-    late = service.ask(SLOW["sheet"](91))
+    late_client = service.ask(SLOW["sheet"](91))
     wait_until(lambda: service.loads()["batch"] == (BATCH_THREADS, MAX_WAITING))
-    assert late.waits
+    assert late_client.waits
     assert blockade.ended == 0
-    for client in (*clients, *waiting, late):
+    for client in (*clients, *waiting, late_client):
         client.leave()
 
 
 def test_an_abandoned_computation_is_not_joined(service: Application, blockade: Blockade) -> None:
     url = "/runs/1/epochs/1/cam?method=lime"
-    first = service.ask(url)
+    first_response = service.ask(url)
     wait_until(lambda: blockade.begun == 1)
-    first.leave()
-    second = service.ask(url)
+    first_response.leave()
+    second_response = service.ask(url)
     wait_until(lambda: blockade.begun == 2)
     blockade.lifted.set()
-    assert second.answer().status == 200
-    assert first.answer().status == 499
+    assert second_response.answer().status == 200
+    assert first_response.answer().status == 499
 
 
 def test_a_map_scaled_over_unrecorded_epochs_waits_with_the_batch(

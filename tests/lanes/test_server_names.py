@@ -20,12 +20,12 @@ def test_a_living_process_is_not_dead_and_an_ended_one_is() -> None:
 
 
 def test_another_process_under_the_same_number_is_told_apart() -> None:
-    machine, process_id, started, unique = server_name().split(":")
-    assert is_dead(f"{machine}:{process_id}:{int(started) + 1}:{unique}")
+    machine, process_id, start_time, unique = server_name().split(":")
+    assert is_dead(f"{machine}:{process_id}:{int(start_time) + 1}:{unique}")
 
 
 def test_nothing_is_known_of_other_machines() -> None:
-    _, process_id, started, unique = server_name().split(":")
-    assert not is_dead(f"{'0' * 16}:{process_id}:{int(started) + 1}:{unique}")
-    assert not is_dead(f"-:{process_id}:{started}:{unique}")
+    _, process_id, start_time, unique = server_name().split(":")
+    assert not is_dead(f"{'0' * 16}:{process_id}:{int(start_time) + 1}:{unique}")
+    assert not is_dead(f"-:{process_id}:{start_time}:{unique}")
     assert not is_dead("an older name")

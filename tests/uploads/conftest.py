@@ -37,9 +37,9 @@ class Asked:
     def services(self) -> Any:
         return self.app.state.services
 
-    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
         """One request."""
-        (answer,) = self.ask_at_once([(method, path, more)])
+        (answer,) = self.ask_at_once([(method, path, options)])
         return answer
 
     def ask_at_once(self, requests: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Any]:
@@ -47,15 +47,18 @@ class Asked:
 
         async def all_of_them() -> list[Any]:
             return await asyncio.gather(
-                *(self._client.request(method, path, **more) for method, path, more in requests)
+                *(
+                    self._client.request(method, path, **options)
+                    for method, path, options in requests
+                )
             )
 
         return list(self._wait(all_of_them()))
 
-    def upload(self, data: bytes, dataset: str = "digits", **more: Any) -> httpx.Response:
+    def upload(self, data: bytes, dataset: str = "digits", **options: Any) -> httpx.Response:
         """The file as a form has it."""
         return self.ask(
-            "POST", "/images", params={"dataset": dataset}, files={"file": data}, **more
+            "POST", "/images", params={"dataset": dataset}, files={"file": data}, **options
         )
 
     def close(self) -> None:
@@ -79,8 +82,8 @@ def application(tmp_path: Path) -> Iterator[Callable[..., Asked]]:
         return made[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for item in made:
+        item.close()
 
 
 @pytest.fixture(scope="module")

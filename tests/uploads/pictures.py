@@ -25,7 +25,7 @@ def head(width: int, height: int, bits: int = 8, colour: int = GRAY) -> bytes:
     return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
 
 
-def png(samples: npt.ArrayLike, bits: int = 8, colour: int = GRAY, *more: bytes) -> bytes:
+def png(samples: npt.ArrayLike, bits: int = 8, colour: int = GRAY, *options: bytes) -> bytes:
     """A PNG of (H, W) or (H, W, samples), written without any library of pictures.
 
     `more` are chunks between its head and its pixels.
@@ -33,7 +33,7 @@ def png(samples: npt.ArrayLike, bits: int = 8, colour: int = GRAY, *more: bytes)
     levels = np.asarray(samples, dtype=">u2" if bits == 16 else "u1")
     rows = b"".join(b"\0" + row.tobytes() for row in levels)
     height, width = levels.shape[:2]
-    parts = [head(width, height, bits, colour), *more, chunk(b"IDAT", zlib.compress(rows))]
+    parts = [head(width, height, bits, colour), *options, chunk(b"IDAT", zlib.compress(rows))]
     return SIGNATURE + b"".join(parts) + chunk(b"IEND")
 
 

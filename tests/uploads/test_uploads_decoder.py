@@ -52,7 +52,7 @@ def uploads_in_flight(application: Asked, count: int) -> Iterator[list[int]]:
 
     thread = threading.Thread(target=upload)
     thread.start()
-    places: CapacityLimiter = application.services.upload_places
+    places: CapacityLimiter = application.services.upload_slots
     for _ in range(1000):
         if places.borrowed_tokens >= count:
             break
@@ -88,10 +88,10 @@ def new_sandbox() -> Iterator[Callable[..., Sandbox]]:
 
 
 def test_the_service_answers_while_a_decoder_hangs(application: Callable[..., Asked]) -> None:
-    one = application()
-    with stopped_decoder(one) as process, uploads_in_flight(one, 3) as statuses:
+    app = application()
+    with stopped_decoder(app) as process, uploads_in_flight(app, 3) as statuses:
         for path in ("/healthz", "/readyz", "/runs"):
-            assert one.ask("GET", path).status_code == 200
+            assert app.ask("GET", path).status_code == 200
         assert statuses == []
         os.kill(process, signal.SIGCONT)
     assert statuses == [201] * 3
@@ -100,24 +100,24 @@ def test_the_service_answers_while_a_decoder_hangs(application: Callable[..., As
 def test_one_upload_too_many_is_503_and_says_when_to_come_back(
     application: Callable[..., Asked],
 ) -> None:
-    one = with_services(application(), upload_places=CapacityLimiter(3))
-    with stopped_decoder(one) as process, uploads_in_flight(one, 3) as statuses:
-        answer = one.upload(png(slope()))
+    app = with_services(application(), upload_slots=CapacityLimiter(3))
+    with stopped_decoder(app) as process, uploads_in_flight(app, 3) as statuses:
+        answer = app.upload(png(slope()))
         assert (answer.status_code, answer.json()["type"]) == (503, "uploads-busy")
         assert int(answer.headers["retry-after"]) > 0
         os.kill(process, signal.SIGCONT)
     assert statuses == [201] * 3
-    assert one.upload(png(slope())).status_code == 201
+    assert app.upload(png(slope())).status_code == 201
 
 
 def test_an_upload_whose_turn_does_not_come_is_503(
     application: Callable[..., Asked], new_sandbox: Callable[..., Sandbox]
 ) -> None:
-    one = with_decoder(application(), new_sandbox(turn_seconds=0.2))
-    with stopped_decoder(one) as process, uploads_in_flight(one, 1) as statuses:
-        while not one.services.uploads.decoder._turn.locked():
+    app = with_decoder(application(), new_sandbox(turn_seconds=0.2))
+    with stopped_decoder(app) as process, uploads_in_flight(app, 1) as statuses:
+        while not app.services.uploads.decoder._turn.locked():
             time.sleep(0.01)
-        assert one.upload(png(slope())).status_code == 503
+        assert app.upload(png(slope())).status_code == 503
         os.kill(process, signal.SIGCONT)
     assert statuses == [201]
 
@@ -125,31 +125,31 @@ def test_an_upload_whose_turn_does_not_come_is_503(
 def test_an_upload_whose_decoder_is_killed_is_decoded_by_another(
     application: Callable[..., Asked],
 ) -> None:
-    one = application()
-    with stopped_decoder(one) as process, uploads_in_flight(one, 2) as statuses:
+    app = application()
+    with stopped_decoder(app) as process, uploads_in_flight(app, 2) as statuses:
         os.kill(process, signal.SIGKILL)
     assert statuses == [201] * 2
-    assert one.services.uploads.decoder.process_id != process
+    assert app.services.uploads.decoder.process_id != process
 
 
 def test_an_upload_that_takes_too_long_is_413_and_names_the_bound(
     application: Callable[..., Asked], new_sandbox: Callable[..., Sandbox]
 ) -> None:
     limits = Limits(cpu_seconds=60, wall_seconds=5, memory_bytes=2**28)
-    one = with_decoder(application(), new_sandbox(limits))
-    with stopped_decoder(one):
-        answer = one.upload(png(slope()))
+    app = with_decoder(application(), new_sandbox(limits))
+    with stopped_decoder(app):
+        answer = app.upload(png(slope()))
     assert (answer.status_code, answer.json()["type"]) == (413, "image-too-large")
     assert "5 seconds" in answer.json()["detail"]
-    assert one.upload(png(slope())).status_code == 201
+    assert app.upload(png(slope())).status_code == 201
 
 
 def test_the_decoder_ends_with_the_application(tmp_path: Path) -> None:
-    one = Asked(tmp_path)
-    assert one.services.uploads.decoder.process_id is None  # until the first upload
-    one.upload(png(slope()))
-    process = one.services.uploads.decoder.process_id
-    one.close()
+    app = Asked(tmp_path)
+    assert app.services.uploads.decoder.process_id is None  # until the first upload
+    app.upload(png(slope()))
+    process = app.services.uploads.decoder.process_id
+    app.close()
     with pytest.raises(ProcessLookupError):
         os.kill(process, 0)
 
@@ -157,10 +157,10 @@ def test_the_decoder_ends_with_the_application(tmp_path: Path) -> None:
 def test_the_decoder_does_not_know_the_services_settings(
     application: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = application()
+    app = application()
     monkeypatch.setenv("CAMREEL_DATABASE_URL", "postgresql://user:secret@host/name")
-    one.upload(png(slope()))
-    environment = Path(f"/proc/{one.services.uploads.decoder.process_id}/environ").read_bytes()
+    app.upload(png(slope()))
+    environment = Path(f"/proc/{app.services.uploads.decoder.process_id}/environ").read_bytes()
     assert b"OMP_NUM_THREADS" in environment
     assert b"secret" not in environment
 

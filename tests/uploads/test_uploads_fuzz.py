@@ -63,20 +63,23 @@ def mutated(draw: st.DrawFn) -> bytes:
 @st.composite
 def chunked(draw: st.DrawFn) -> bytes:
     """Chunks of the right form, in any order: their checksums are right, so that they are read."""
-    whole = draw(st.sampled_from(VALID[:6]))
+    complete_file = draw(st.sampled_from(VALID[:6]))
     parts = [
-        (kind, draw(st.binary(max_size=20))) for kind in draw(st.lists(st.sampled_from(KINDS)))
+        (item_type, draw(st.binary(max_size=20)))
+        for item_type in draw(st.lists(st.sampled_from(KINDS)))
     ]
     if draw(st.booleans()):
-        extra = b"".join(chunk(kind, body) for kind, body in parts)
-        return whole[:33] + extra + whole[33:]  # between a right head and its pixels
-    return SIGNATURE + b"".join(chunk(kind, body) for kind, body in parts)
+        extra = b"".join(chunk(item_type, body) for item_type, body in parts)
+        return (
+            complete_file[:33] + extra + complete_file[33:]
+        )  # between a right head and its pixels
+    return SIGNATURE + b"".join(chunk(item_type, body) for item_type, body in parts)
 
 
 def taken_or_refused(shared: Asked, data: bytes) -> None:
-    started = time.monotonic()
+    start_time = time.monotonic()
     answer = shared.upload(data)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - start_time < 5
     assert answer.status_code in (201, 413, 415, 422), (answer.text, data)
     if answer.status_code == 201:
         where = answer.headers["location"]

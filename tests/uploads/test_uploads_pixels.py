@@ -29,9 +29,9 @@ COLOURS = (3, 28, 28)
 
 
 def read(
-    data: bytes, shape=(1, 28, 28), background=0, **more
+    data: bytes, shape=(1, 28, 28), background=0, **options
 ) -> tuple[np.ndarray, UploadConversion]:
-    pixels, choices = convert_upload(data, shape, background, max_pixels=10**6, **more)
+    pixels, choices = convert_upload(data, shape, background, max_pixels=10**6, **options)
     assert tuple(pixels.shape) == shape
     return pixels, choices
 

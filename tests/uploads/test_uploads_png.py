@@ -88,7 +88,9 @@ def read(data: bytes, channels: int = 3) -> tuple[np.ndarray, UploadConversion]:
 
 
 @pytest.mark.parametrize("interlaced", [False, True], ids=["rows", "interlaced"])
-@pytest.mark.parametrize(("color_type", "bits"), [kind for kind in KINDS if kind[0] != PALETTE])
+@pytest.mark.parametrize(
+    ("color_type", "bits"), [item_type for item_type in KINDS if item_type[0] != PALETTE]
+)
 def test_every_color_type_and_depth_has_its_pixels(
     color_type: int, bits: int, interlaced: bool
 ) -> None:
@@ -118,7 +120,9 @@ def test_a_palette_of_any_depth_has_its_colors_and_its_alpha(bits: int, interlac
 
 
 @pytest.mark.parametrize("interlaced", [False, True], ids=["rows", "interlaced"])
-@pytest.mark.parametrize(("color_type", "bits"), [kind for kind in KINDS if kind[0] in (GRAY, RGB)])
+@pytest.mark.parametrize(
+    ("color_type", "bits"), [item_type for item_type in KINDS if item_type[0] in (GRAY, RGB)]
+)
 def test_the_transparent_color_is_compared_at_the_files_depth(
     color_type: int, bits: int, interlaced: bool
 ) -> None:
@@ -128,7 +132,7 @@ def test_the_transparent_color_is_compared_at_the_files_depth(
     near[0, 0] = transparent ^ 1  # another by the last bit
     # Bits beyond the depth do not count (PNG, 11.3.1.1).
     noise = 0 if bits == 16 else 1 << bits
-    named = struct.pack(f">{len(transparent)}H", *(int(one) | noise for one in transparent))
+    named = struct.pack(f">{len(transparent)}H", *(int(item) | noise for item in transparent))
     pixels, choices = read(
         png_file(near, bits, color_type, chunk(b"tRNS", named), interlaced=interlaced)
     )
@@ -180,10 +184,10 @@ def test_pixel_data_that_are_incomplete_are_refused(name: str) -> None:
 
 def test_a_picture_in_many_chunks_is_read() -> None:
     samples = samples_of(RGB, 8)
-    whole = png_file(samples, 8, RGB)
+    complete_file = png_file(samples, 8, RGB)
     compressed = zlib.compress(pixel_data(samples, 8, False))
     parts = b"".join(chunk(b"IDAT", compressed[n : n + 1]) for n in range(len(compressed)))
-    data = whole.replace(chunk(b"IDAT", compressed), parts)
+    data = complete_file.replace(chunk(b"IDAT", compressed), parts)
     assert np.array_equal(read(data)[0], samples)
 
 

@@ -119,8 +119,8 @@ def problem(answer: Any, status: int) -> dict[str, Any]:
 def test_what_is_no_fit_picture_is_refused(
     shared: Asked, name: str, data: bytes, status: int
 ) -> None:
-    told = problem(shared.upload(data), status)
-    assert told["detail"]
+    body = problem(shared.upload(data), status)
+    assert body["detail"]
 
 
 @pytest.mark.parametrize(("name", "data", "status"), REFUSED, ids=[name for name, *_ in REFUSED])
@@ -136,8 +136,8 @@ def test_neither_its_name_nor_its_type_makes_it_a_picture(
 
 @pytest.mark.parametrize("data", [PNG, JPEG], ids=["png", "jpeg"])
 def test_a_picture_is_told_by_its_bytes_alone(shared: Asked, data: bytes) -> None:
-    for name, kind in [("x.txt", "text/plain"), ("x.gif", "image/gif"), ("../../x", "")]:
-        files = {"file": (name, data, kind)}
+    for name, media_type in [("x.txt", "text/plain"), ("x.gif", "image/gif"), ("../../x", "")]:
+        files = {"file": (name, data, media_type)}
         answer = shared.ask("POST", "/images", params={"dataset": "digits"}, files=files)
         assert answer.status_code == 201, answer.text
 
@@ -178,23 +178,23 @@ def test_small_notes_are_no_bombs(shared: Asked) -> None:
 def test_the_most_pixels_are_a_setting(application: Callable[..., Asked]) -> None:
     small = application(max_upload_pixels=2000)
     assert small.upload(png(slope(40))).status_code == 201
-    told = problem(small.upload(png(slope(45))), 413)
-    assert "45 x 45" in told["detail"]
-    assert "2000" in told["detail"]
+    body = problem(small.upload(png(slope(45))), 413)
+    assert "45 x 45" in body["detail"]
+    assert "2000" in body["detail"]
 
 
 def test_the_most_bytes_are_a_setting(application: Callable[..., Asked]) -> None:
     small = application(max_upload_bytes=5000)
-    told = problem(small.upload(PNG + bytes(5000)), 413)
-    assert "5000" in told["detail"]
+    body = problem(small.upload(PNG + bytes(5000)), 413)
+    assert "5000" in body["detail"]
 
     async def chunks() -> Any:
         yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
         for _ in range(10):
             yield bytes(1000)
 
-    for kind in ("image/png", "multipart/form-data; boundary=x"):
-        headers = {"content-type": kind}
+    for media_type in ("image/png", "multipart/form-data; boundary=x"):
+        headers = {"content-type": media_type}
         answer = small.ask("POST", "/images", content=chunks(), headers=headers)
         problem(answer, 413)
 
@@ -231,10 +231,10 @@ def test_another_body_is_a_problem(shared: Asked, more: dict[str, Any], status: 
 
 
 def test_nothing_of_what_was_refused_is_kept(application: Callable[..., Asked]) -> None:
-    one = application()
+    app = application()
     for _, data, _ in REFUSED[:6]:
-        one.upload(data)
-    with one.services.store.read_session() as session:
+        app.upload(data)
+    with app.services.store.read_session() as session:
         assert session.scalar(text("SELECT count(*) FROM uploads")) == 0
         assert session.scalar(text("SELECT count(*) FROM images")) == 0
 

@@ -91,13 +91,13 @@ def test_the_original_is_neither_kept_nor_echoed(shared: Asked) -> None:
 
 def test_the_same_file_again_is_the_same_upload(shared: Asked) -> None:
     data = png(slope() // 2)
-    first, second = shared.upload(data).json(), shared.upload(data).json()
-    assert first == second
-    assert shared.upload(data, "mnist").json()["reference"] != first["reference"]
+    first_response, second_response = shared.upload(data).json(), shared.upload(data).json()
+    assert first_response == second_response
+    assert shared.upload(data, "mnist").json()["reference"] != first_response["reference"]
     inverted = shared.ask(
         "POST", "/images", params={"dataset": "digits", "invert": "true"}, files={"file": data}
     ).json()
-    assert inverted["reference"] != first["reference"]
+    assert inverted["reference"] != first_response["reference"]
     assert inverted["conversion"]["inverted"]
 
 
@@ -112,8 +112,8 @@ def test_twenty_of_one_file_at_once_are_one_upload(shared: Asked) -> None:
 def test_an_upload_of_another_dataset_is_not_found(shared: Asked, watched: str) -> None:
     answer = shared.ask("GET", f"/images/{watched}", params={"dataset": "mnist"})
     assert answer.status_code == 404
-    missing = shared.ask("GET", "/images/upload:nothing", params={"dataset": "digits"})
-    assert missing.status_code == 404
+    missing_response = shared.ask("GET", "/images/upload:nothing", params={"dataset": "digits"})
+    assert missing_response.status_code == 404
 
 
 def test_a_run_watches_an_upload(shared: Asked, watched: str) -> None:
@@ -136,9 +136,9 @@ def test_its_map_is_of_the_class_predicted_at_that_epoch(
 ) -> None:
     image = request.getfixturevalue(which)
     for epoch in range(3):
-        told = get(shared, f"/runs/1/epochs/{epoch}/cam.json", image=image).json()
-        best = int(np.argmax(list(told["scores"].values())))
-        assert (told["class_index"], told["label"]) == (best, None)
+        body = get(shared, f"/runs/1/epochs/{epoch}/cam.json", image=image).json()
+        best = int(np.argmax(list(body["scores"].values())))
+        assert (body["class_index"], body["label"]) == (best, None)
         one = get(shared, f"/runs/1/epochs/{epoch}/cam", image=image)
         same = get(shared, f"/runs/1/epochs/{epoch}/cam", image=image, **{"class": str(best)})
         assert one.content == same.content
@@ -192,8 +192,8 @@ def test_a_run_that_watches_one_takes_it_along_in_an_export(
 ) -> None:
     export_run(shared.services.store, 1, tmp_path / "run.camreel")
     with zipfile.ZipFile(tmp_path / "run.camreel") as file:
-        told = json.loads(file.read("manifest.json"))["images"]
-        (upload,) = (one for one in told if one["reference"] == watched)
+        body = json.loads(file.read("manifest.json"))["images"]
+        (upload,) = (item for item in body if item["reference"] == watched)
         assert upload["upload"]["choices"]["format"] == "png"
         kept = get(shared, f"/images/{watched}", dataset="digits").content
         assert file.read(upload["png"]["name"]) == kept
@@ -202,18 +202,18 @@ def test_a_run_that_watches_one_takes_it_along_in_an_export(
 @pytest.fixture
 def old(application: Callable[..., Asked]) -> tuple[Asked, list[str]]:
     """Three uploads that nobody looked at for a month: a probe's, a waiting run's, nobody's."""
-    one = application()
-    names = [one.upload(png(slope() // n)).json()["reference"] for n in (1, 2, 3)]
+    app = application()
+    names = [app.upload(png(slope() // n)).json()["reference"] for n in (1, 2, 3)]
     spec = SPEC | {"probes": {"per_class": 0, "images": names[:1]}}
-    assert one.ask("POST", "/runs", json=spec).status_code == 201
+    assert app.ask("POST", "/runs", json=spec).status_code == 201
     waiting = SPEC | {"probes": {"per_class": 0, "images": names[1:2]}}
-    assert one.ask("POST", "/runs", json=waiting).status_code == 201
-    with one.services.store.write_session() as session:
+    assert app.ask("POST", "/runs", json=waiting).status_code == 201
+    with app.services.store.write_session() as session:
         session.execute(text("DELETE FROM probes WHERE run_id = 2"))
         session.execute(text("UPDATE runs SET status = 'queued' WHERE id = 2"))
-        before = datetime.now(UTC) - timedelta(days=31)
-        session.execute(text("UPDATE uploads SET used_at = :then"), {"then": before})
-    return one, names
+        cutoff = datetime.now(UTC) - timedelta(days=31)
+        session.execute(text("UPDATE uploads SET used_at = :then"), {"then": cutoff})
+    return app, names
 
 
 def there(one: Asked, names: list[str]) -> list[bool]:
@@ -225,27 +225,28 @@ def there(one: Asked, names: list[str]) -> list[bool]:
 def test_what_nothing_used_for_a_month_goes_but_for_what_runs_watch(
     old: tuple[Asked, list[str]],
 ) -> None:
-    one, names = old
-    one.upload(png(slope() // 7))
-    assert there(one, names) == [True, True, False]
+    app, names = old
+    app.upload(png(slope() // 7))
+    assert there(app, names) == [True, True, False]
 
 
 def test_what_is_looked_at_is_used(old: tuple[Asked, list[str]]) -> None:
-    one, names = old
-    assert one.ask("GET", f"/images/{names[2]}?dataset=digits").status_code == 200
-    one.upload(png(slope() // 7))
-    assert there(one, names) == [True, True, True]
+    app, names = old
+    assert app.ask("GET", f"/images/{names[2]}?dataset=digits").status_code == 200
+    app.services.pipeline.recorder.flush()
+    app.upload(png(slope() // 7))
+    assert there(app, names) == [True, True, True]
 
 
 def test_a_full_store_takes_no_upload(application: Callable[..., Asked]) -> None:
-    one = application(quota_bytes=1)
-    assert one.upload(png(slope())).status_code == 507
+    app = application(quota_bytes=1)
+    assert app.upload(png(slope())).status_code == 507
 
 
 def test_removing_is_told_by_its_count(application: Callable[..., Asked]) -> None:
-    one = application()
-    one.upload(png(slope()))
-    with one.services.store.write_session() as session:
+    app = application()
+    app.upload(png(slope()))
+    with app.services.store.write_session() as session:
         assert uploaded_images.delete_unused(session, timedelta(days=1)) == 0
         assert uploaded_images.delete_unused(session, timedelta(0)) == 1
 
@@ -253,13 +254,13 @@ def test_removing_is_told_by_its_count(application: Callable[..., Asked]) -> Non
 def test_unused_uploads_are_removed_a_few_at_a_time(
     application: Callable[..., Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = application()
+    app = application()
     for number in range(3):
-        one.upload(png(slope() // (number + 2)))
+        app.upload(png(slope() // (number + 2)))
     monkeypatch.setattr(uploaded_images, "DELETE_BATCH", 2)
     counts = []
     for _ in range(3):
-        with one.services.store.write_session() as session:
+        with app.services.store.write_session() as session:
             counts.append(uploaded_images.delete_unused(session, timedelta(0)))
     assert counts == [2, 1, 0]
 

@@ -110,7 +110,7 @@ class AtlasLayout(BaseModel):
     layer: str
     methods: list[str] = Field(description="M of them.")
     epochs: list[int] = Field(description="E of them.")
-    quarantined: list[int] = Field(
+    quarantined_epochs: list[int] = Field(
         description="Epochs that were asked for and have no cells: their checkpoints are bad."
     )
     rows: list[AtlasRow] = Field(description="R of them.")
@@ -248,7 +248,7 @@ def _layout(atlas: Atlas) -> bytes:
             "layer": layout.rows[0].layer,
             "methods": layout.methods,
             "epochs": layout.selection.numbers,
-            "quarantined": layout.selection.quarantined,
+            "quarantined_epochs": layout.selection.quarantined,
             "rows": [
                 {
                     "image": row.image.reference,

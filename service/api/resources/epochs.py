@@ -44,7 +44,7 @@ class EpochResponse(BaseModel):
     learning_rate: float
     seconds: float
     checkpoint: CheckpointResponse
-    quarantined: str | None = Field(
+    quarantine_reason: str | None = Field(
         description="Null, or why the checkpoint is no longer used: missing, truncated, corrupt, "
         "swapped or unreadable. The metrics remain as recorded."
     )
@@ -57,7 +57,7 @@ def epoch_response(epoch: Epoch) -> EpochResponse:
         epoch=epoch.epoch,
         **vars(epoch.metrics),
         checkpoint=CheckpointResponse(sha256=epoch.checkpoint.sha256, bytes=epoch.checkpoint.bytes),
-        quarantined=epoch.quarantine_reason,
+        quarantine_reason=epoch.quarantine_reason,
         created_at=epoch.created_at,
     )
 

@@ -41,7 +41,7 @@ class BlanksResponse(BaseModel):
     epsilon: float = Field(description="A map is blank whose peak is at most this.")
     methods: dict[str, BlankCountResponse]
     per_epoch: list[EpochBlanks]
-    quarantined: list[int] = Field(
+    quarantined_epochs: list[int] = Field(
         description="Epochs that were asked for and are not counted: their checkpoints are bad."
     )
 
@@ -179,6 +179,6 @@ def _blanks(table: BlankTable) -> BlanksResponse:
             "epsilon": table.epsilon,
             "methods": {name: vars(count) for name, count in table.methods.items()},
             "per_epoch": per_epoch,
-            "quarantined": table.quarantined,
+            "quarantined_epochs": table.quarantined,
         }
     )

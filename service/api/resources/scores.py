@@ -38,7 +38,7 @@ class ScoresResponse(BaseModel):
     probabilities: list[list[float | None]] = Field(
         description="One list an epoch, one number a class; null where it is not finite."
     )
-    quarantined: list[int] = Field(
+    quarantined_epochs: list[int] = Field(
         description="Epochs that were asked for and are left out: their checkpoints are bad."
     )
 

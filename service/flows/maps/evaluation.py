@@ -115,7 +115,7 @@ def _explainer(spec: RunSpec, text: str, layer: str | None) -> Explainer:
     method = MethodSpec.parse(text)
     class_count = len(spec.source.class_names)
     if method.target and (method.target.contrast_class or 0) >= class_count:
-        raise InvalidValue("against", f"is a class index, 0 to {class_count - 1}")
+        raise InvalidValue("contrast_class", f"is a class index, 0 to {class_count - 1}")
     is_of_input = method.method.attribution_level is AttributionLevel.INPUT
     requested = None if is_of_input else layer
     return Explainer(text, resolve_layers(method.method, requested, layers_of(spec)))

@@ -165,15 +165,15 @@ def parse_method(query: MapQuery, class_names: Sequence[str]) -> MethodSpec:
     target = query.target
     if query.contrast_class is not None:
         if target != "contrast":
-            raise InvalidValue("against", "goes with target=contrast alone")
-        target = f"contrast:{find_class('against', query.contrast_class, class_names)}"
+            raise InvalidValue("contrast_class", "goes with target=contrast alone")
+        target = f"contrast:{find_class('contrast_class', query.contrast_class, class_names)}"
     return MethodSpec.from_names(query.method, target, query.parameters)
 
 
 def check_contrast(method: MethodSpec, class_index: int) -> None:
     """Raises InvalidValue where a contrast is with the explained class itself."""
     if method.target is not None and method.target.contrast_class == class_index:
-        raise InvalidValue("against", "is the class itself; a contrast needs another one")
+        raise InvalidValue("contrast_class", "is the class itself; a contrast needs another one")
 
 
 def find_class(field_name: str, text: str, class_names: Sequence[str]) -> int:

@@ -22,7 +22,7 @@ class Scores:
     classes: Sequence[str]
     epochs: list[int]
     probabilities: list[list[float]]
-    quarantined: list[int]  # requested epochs that are left out
+    quarantined_epochs: list[int]  # requested epochs that are left out
 
 
 def scores(pipeline: MapPipeline, run_id: int, image: str | None, epochs: str) -> Deferred[Scores]:

@@ -63,7 +63,7 @@ def test_work_goes_on_for_another_client_that_waits_for_the_same(
     with ThreadPoolExecutor(1) as threads:
         with half_asked(service, f"{path}?{urlencode(params)}"):
             time.sleep(0.1)
-            other = threads.submit(http.get, path, params=params)
+            other_response = threads.submit(http.get, path, params=params)
             time.sleep(0.1)
-        assert other.result().status_code == 200
+        assert other_response.result().status_code == 200
     assert kept(service, SHORT) == 10

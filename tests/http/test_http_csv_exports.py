@@ -27,18 +27,18 @@ def test_a_run_is_summed_up_alone_and_in_the_list(http: httpx.Client, run: str) 
     summary = http.get(run).json()["summary"]
     epochs = http.get(f"{run}/epochs").json()["items"]
     assert summary["test_accuracy"] == [epoch["test_accuracy"] for epoch in epochs]
-    counted = http.get(f"{run}/blanks").json()["methods"]
+    blank_counts = http.get(f"{run}/blanks").json()["methods"]
     assert summary["blank"] == {
         method: {"total": count["total"], "blank": count["blank"]}
-        for method, count in counted.items()
+        for method, count in blank_counts.items()
     }
-    listed = http.get("/runs", params={"tag": "shared"}).json()["items"]
-    assert [one["summary"] for one in listed] == [summary]
+    items = http.get("/runs", params={"tag": "shared"}).json()["items"]
+    assert [item["summary"] for item in items] == [summary]
 
 
 def test_runs_are_found_by_a_part_of_their_name(http: httpx.Client, run: str) -> None:
     def found(**query: str) -> list[str]:
-        return [one["name"] for one in http.get("/runs", params=query).json()["items"]]
+        return [item["name"] for item in http.get("/runs", params=query).json()["items"]]
 
     for part in ("shared", "SHA", "are"):
         assert found(search=part, tag="shared") == ["shared"]
@@ -72,7 +72,7 @@ def test_blanks_as_csv_are_the_counts(http: httpx.Client, run: str) -> None:
     lines = table(
         http.get(f"{run}/blanks.csv", params=query), f"run-{run.split('/')[-1]}-blanks.csv"
     )
-    counted = http.get(f"{run}/blanks", params=query).json()["per_epoch"]
+    blank_counts = http.get(f"{run}/blanks", params=query).json()["per_epoch"]
     assert [dict(line) for line in lines] == [
         {
             "epoch": str(epoch["epoch"]),
@@ -81,7 +81,7 @@ def test_blanks_as_csv_are_the_counts(http: httpx.Client, run: str) -> None:
             "blank": str(count["blank"]),
             **{cause.replace("-", "_"): str(n) for cause, n in count["by_cause"].items()},
         }
-        for epoch in counted
+        for epoch in blank_counts
         for method, count in epoch["methods"].items()
     ]
     assert len(lines) == 6
