@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from service.cli.terminal import ValueTable, print_table
@@ -32,9 +33,9 @@ def evaluate(
     """Print the scores as a table; write them to `output` as JSON, as the API returns them."""
     if output is not None:
         check_output(output)
-    results = (
-        evaluation(
-            open_services(settings).pipeline,
+    with closing(open_services(settings).pipeline) as pipeline:
+        deferred = evaluation(
+            pipeline,
             run,
             epoch,
             methods or PAPER_METHODS,
@@ -43,9 +44,7 @@ def evaluate(
             image_count=image_count,
             seed=seed,
         )
-        .compute()
-        .value
-    )
+        results = deferred.compute().value
     print_table(_table(results))
     if output is not None:
         write_file(output, f"{json.dumps(_document(results), indent=1)}\n".encode())

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ def cam(
     check_output(output)
     services = open_services(settings)
     map_query = MapQuery(run, parameters=parsed_parameters, **query)
-    picture = services.pictures.cam(map_query, epoch, parsed_rendering).compute().value
-    services.pipeline.close()
+    with closing(services.pipeline):
+        picture = services.pictures.cam(map_query, epoch, parsed_rendering).compute().value
     write_file(output, picture.content)
     peak = picture.peak
     peak_text = f"peak {peak:.3g}, " if peak is not None and math.isfinite(peak) else ""
@@ -53,10 +54,10 @@ def maps(
     image_count: int | None,
 ) -> None:
     """Export maps as NPZ."""
-    pipeline = open_services(settings).pipeline
-    map_count = export_maps(
-        pipeline, run, epochs, method, output, layer=layer, image_count=image_count
-    )
+    with closing(open_services(settings).pipeline) as pipeline:
+        map_count = export_maps(
+            pipeline, run, epochs, method, output, layer=layer, image_count=image_count
+        )
     print_line(f"{output}: {map_count:,} maps")
 
 
@@ -64,9 +65,9 @@ def blanks(
     settings: Settings, run: int, epsilon: float, epochs: str, methods: Sequence[str]
 ) -> None:
     """Print the number of blank maps by method and cause."""
-    pipeline = open_services(settings).pipeline
-    deferred = count_blanks(pipeline, run, epochs, epsilon, methods or PAPER_METHODS)
-    counts = deferred.compute().value.methods
+    with closing(open_services(settings).pipeline) as pipeline:
+        deferred = count_blanks(pipeline, run, epochs, epsilon, methods or PAPER_METHODS)
+        counts = deferred.compute().value.methods
     causes = list(next(iter(counts.values())).by_cause)
     table = ValueTable(title=f"Blank maps of run {run}: peak <= {epsilon:g}")
     for header in ("method", "maps", "blank", *causes):

@@ -1,6 +1,7 @@
 """Reproduction of the paper's experiment: runs, contact sheets, figure 4, and blank counts."""
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -61,12 +62,13 @@ def paper(
     finally:
         services.executor.close()
     blocks: list[BlankBlock] = []
-    for (recipe, seed), run_id in zip(experiments, ids, strict=True):
-        pictures_folder = output_folder / f"{recipe}-seed{seed}"
-        make_folder(pictures_folder, "--out")
-        write_pictures(services, run_id, pictures_folder)
-        blocks += blank_blocks(services.pipeline, run_id, recipe, seed)
-        print_line(f"{recipe}, seed {seed}: {pictures_folder}", console=console)
+    with closing(services.pipeline):
+        for (recipe, seed), run_id in zip(experiments, ids, strict=True):
+            pictures_folder = output_folder / f"{recipe}-seed{seed}"
+            make_folder(pictures_folder, "--out")
+            write_pictures(services, run_id, pictures_folder)
+            blocks += blank_blocks(services.pipeline, run_id, recipe, seed)
+            print_line(f"{recipe}, seed {seed}: {pictures_folder}", console=console)
     write_table(blocks, output_folder)
     print_line(f"Table: {output_folder / 'blanks.md'}", console=console)
 

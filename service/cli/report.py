@@ -1,6 +1,7 @@
 """The report of a run as an HTML file."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from service.cli.terminal import print_line
@@ -25,7 +26,9 @@ def report(
     query = ReportQuery(run, methods or PAPER_METHODS, epochs, _parse_language(language))
     path = output or Path(f"run-{run}-report.html")
     check_output(path)
-    content = run_report(open_services(settings).pictures, query).compute().value
+    services = open_services(settings)
+    with closing(services.pipeline):
+        content = run_report(services.pictures, query).compute().value
     write_file(path, content)
     print_line(f"{path}: {len(content):,} bytes")
 

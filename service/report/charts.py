@@ -90,7 +90,7 @@ class Chart:
             )
 
     def description(self, texts: Texts) -> str:
-        """The curves in words, for screen readers."""
+        """The curves as text, for screen readers."""
         return " ".join(self._describe(curve, texts) for curve in self.curves)
 
     def _points(self, curve: Curve) -> list[tuple[float, float] | None]:

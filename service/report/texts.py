@@ -1,4 +1,4 @@
-"""The words of a report: what every language has."""
+"""The texts of a report that every language provides."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Texts:
-    """One language's; braces name what is filled in."""
+    """The texts in one language; braces are placeholders of `str.format`."""
 
     language: str
     report: str
