@@ -1,4 +1,4 @@
-"""Typed settings, from `CAMREEL_*` environment variables or `.env`. They stop at the edge."""
+"""Settings from `CAMREEL_*` environment variables or `.env`. Only app and cli import them."""
 
 import ipaddress
 import re
@@ -12,9 +12,9 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from service.authority import host_pattern, parse_origin
 
 
-def _parted(text: object) -> object:
+def _split(text: object) -> object:
     return (
-        [part.strip() for part in text.split(",") if part.strip()]
+        [item.strip() for item in text.split(",") if item.strip()]
         if isinstance(text, str)
         else text
     )
@@ -24,7 +24,7 @@ def _rate(text: str) -> str:
     try:
         limits.parse(text)
     except ValueError as error:
-        raise ValueError("a number a second, minute, hour or day, as in 3000/minute") from error
+        raise ValueError("a number per second, minute, hour or day, such as 3000/minute") from error
     return text
 
 
@@ -53,12 +53,12 @@ def _proxies(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
-Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_parted)]
+Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Rate = Annotated[str, AfterValidator(_rate)]
 
 
 class Settings(BaseSettings):
-    """Where things are kept, where the service listens, how many runs train at once."""
+    """Settings of the service and the command line."""
 
     model_config = SettingsConfigDict(env_prefix="CAMREEL_", env_file=".env", extra="ignore")
 
@@ -71,105 +71,123 @@ class Settings(BaseSettings):
         None, description="Any SQLAlchemy URL. Default: SQLite, `camreel.db` in the state folder."
     )
     blobs: str = Field(
-        "sql", description="Where checkpoints live: `sql` (the database) or `file:<folder>`."
+        "sql", description="Storage of checkpoints: `sql` (the database) or `file:<folder>`."
     )
     executor: Literal["processes", "inline"] = Field(
-        "processes", description="Where runs train: worker processes, or the caller's own."
+        "processes", description="Where runs train: in worker processes, or in the calling process."
     )
     max_parallel_runs: PositiveInt = Field(
         1, le=64, description="Runs that train at once; others queue."
     )
     lease_seconds: float = Field(
-        30.0, ge=1, le=600, description="A worker not heard of for so long is lost."
+        30.0, ge=1, le=600, description="A worker without a heartbeat for this time is lost."
     )
     max_attempts: PositiveInt = Field(
-        3, le=1000, description="Workers that a run may lose; then it has failed."
+        3, le=1000, description="Lost workers after which a run fails."
     )
     quota_bytes: PositiveInt | None = Field(
-        None, description="What database and checkpoints may hold together. Default: no bound."
+        None, description="Limit of database and checkpoints together. Default: none."
     )
     min_free_bytes: int = Field(
-        2**28, ge=0, description="Free disk below which nothing new is stored."
+        2**28, ge=0, description="Free disk space below which nothing new is stored."
     )
     max_queued_runs: PositiveInt = Field(
-        100, le=100_000, description="Runs that may wait; beyond it POST /runs answers 429."
+        100,
+        le=100_000,
+        description="Length of the queue of runs; beyond it POST /runs answers 429.",
     )
     max_upload_bytes: int = Field(
-        10 * 2**20, ge=2**10, le=2**30, description="Largest body of POST /images."
+        10 * 2**20, ge=2**10, le=2**30, description="Maximum size of the body of POST /images."
     )
     max_upload_pixels: int = Field(
-        40_000_000, ge=2**10, le=10**9, description="Most pixels of an image in POST /images."
+        40_000_000,
+        ge=2**10,
+        le=10**9,
+        description="Maximum number of pixels of an image in POST /images.",
     )
     upload_days: PositiveInt = Field(
-        30, le=36_500, description="Uploads that nothing used for so long may be removed."
+        30, le=36_500, description="Days without use after which an upload may be deleted."
     )
     header_seconds: float = Field(
-        10, gt=0, le=3600, description="Time that a request's head may take to come in."
+        10, gt=0, le=3600, description="Time limit for receiving the head of a request."
     )
     idle_seconds: int = Field(
         60,
         ge=1,
         le=3600,
-        description="Time that a connection may stay silent, and that a body may take.",
+        description="Time limit of an idle connection, and for receiving a body.",
     )
     max_connections: PositiveInt = Field(
-        4096, le=1_000_000, description="Connections open at once; others are closed at once."
+        4096,
+        le=1_000_000,
+        description="Maximum number of open connections; further ones are closed.",
     )
     max_streams: PositiveInt = Field(
-        1000, le=100_000, description="Event streams open at once; beyond it they answer 429."
+        1000,
+        le=100_000,
+        description="Maximum number of open event streams; further ones answer 429.",
     )
     max_client_streams: PositiveInt = Field(
         100,
         le=100_000,
-        description="Event streams open at once of one token, or of an address without one.",
+        description="Maximum number of open event streams per token, or per address without one.",
     )
     memory_bytes: int = Field(
-        2**30, ge=2**26, description="What making maps may hold at once, besides the maps."
+        2**30, ge=2**26, description="Memory limit for computing maps, besides the maps themselves."
     )
     interactive_threads: PositiveInt = Field(
-        4, le=64, description="Single maps and small atlases computed at once."
+        4, le=64, description="Threads for single maps and small atlases."
     )
     batch_threads: PositiveInt = Field(
-        2, le=64, description="Evaluations, sheets, reports and other long work done at once."
+        2, le=64, description="Threads for evaluations, sheets, reports and other long work."
     )
     max_waiting_requests: int = Field(
-        32, ge=0, le=10_000, description="Requests that wait for either; beyond it 503."
+        32,
+        ge=0,
+        le=10_000,
+        description="Length of the queue of each; beyond it requests answer 503.",
     )
     max_jobs: PositiveInt = Field(
-        200, le=100_000, description="Jobs kept; the oldest ended one makes room for a new one."
+        200,
+        le=100_000,
+        description="Maximum number of stored jobs; the oldest finished ones are deleted.",
     )
     job_seconds: PositiveInt = Field(
-        3600, le=31_536_000, description="Time that an ended job and its result are kept."
+        3600,
+        le=31_536_000,
+        description="Time after which a finished job and its result are deleted.",
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free one.")
 
     root_path: Annotated[str, AfterValidator(_root_path)] = Field(
         "",
-        description="Path below which a proxy shows the service, as in /camreel; stripped or not.",
+        description="Path under which a proxy serves the service, such as /camreel.",
     )
 
     auth: Literal["auto", "required"] = Field(
         "auto",
-        description="Whether a token is asked for: `auto`, as soon as there is one; `required`.",
+        description="When a token is required: `auto`, once one exists; `required`, always.",
     )
     bootstrap_token_file: Path | None = Field(
-        None, description="A file that holds an administrator's token, made at the start."
+        None, description="File with an administrator's token, registered at the start."
     )
     allowed_hosts: Annotated[Listed, AfterValidator(_hosts)] = Field(
-        (), description="Names that the service is asked by besides its address and localhost."
+        (), description="Host names of the service besides its address and localhost."
     )
     cors_origins: Annotated[Listed, AfterValidator(_origins)] = Field(
         (), description="Origins whose pages may use the API with a token; none by default."
     )
     trusted_proxies: Annotated[Listed, AfterValidator(_proxies)] = Field(
-        (), description="Addresses of proxies whose word on client and scheme is taken."
+        (), description="Addresses of proxies whose client address and scheme are trusted."
     )
     rate_limit: Rate = Field(
-        "6000/minute", description="How often a token, or an address without one, may ask."
+        "6000/minute", description="Request rate limit per token, or per address without one."
     )
-    sign_in_limit: Rate = Field("10/minute", description="How often an address may try to sign in.")
-    log_requests: bool = Field(True, description="One line a request, on standard error.")
+    sign_in_limit: Rate = Field(
+        "10/minute", description="Rate limit of sign-in attempts per address."
+    )
+    log_requests: bool = Field(True, description="Log each request on standard error.")
 
     @property
     def database(self) -> Path | str:

@@ -1,4 +1,4 @@
-"""Bad checkpoints are quarantined, and an imported run says where it came from
+"""Quarantine of checkpoints, and the origin of imported runs
 
 Revision ID: 0006
 Revises: 0005

@@ -1,4 +1,4 @@
-"""Long work can be asked for as a job
+"""Jobs
 
 Revision ID: 0010
 Revises: 0008

@@ -1,4 +1,4 @@
-"""Runs record what decides the bits of their training
+"""Environment of the training of runs
 
 Revision ID: 0008
 Revises: 0007

@@ -1,4 +1,4 @@
-"""The first schema
+"""Initial schema
 
 Revision ID: 0001
 Revises: nothing

@@ -1,4 +1,4 @@
-"""Explanations have longer names: a method with target and parameters, or several layers
+"""Longer names of methods with target and parameters, and of combinations of layers
 
 Revision ID: 0002
 Revises: 0001

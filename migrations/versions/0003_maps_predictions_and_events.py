@@ -1,4 +1,4 @@
-"""Maps, predictions and events are kept: an atlas and a live page are read from rows alone
+"""Store map levels, predictions and events
 
 Revision ID: 0003
 Revises: 0002
@@ -48,25 +48,32 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("run_id", "number", name=op.f("pk_events")),
     )
-    _tell_of_the_runs_so_far(events)
+    _add_events_of_existing_runs(events)
 
 
-def _tell_of_the_runs_so_far(events: sa.Table) -> None:
-    """Each run's epochs, then its present status, so that readers need not know of older runs."""
+def _add_events_of_existing_runs(events: sa.Table) -> None:
+    """Add the epochs of each run and then its current status as events."""
     bind = op.get_bind()
     runs = sa.table("runs", sa.column("id"), sa.column("status"))
     epochs = sa.table("epochs", sa.column("run_id"), sa.column("epoch"))
-    now = datetime.now(UTC)
+    created_at = datetime.now(UTC)
     for run_id, status in bind.execute(sa.select(runs.c.id, runs.c.status)).all():
-        reached = bind.scalars(
+        epoch_numbers = bind.scalars(
             sa.select(epochs.c.epoch).where(epochs.c.run_id == run_id).order_by(epochs.c.epoch)
         )
-        told = [("epoch", {"epoch": epoch}) for epoch in reached] + [("status", {"status": status})]
+        run_events = [("epoch", {"epoch": epoch}) for epoch in epoch_numbers]
+        run_events.append(("status", {"status": status}))
         bind.execute(
             sa.insert(events),
             [
-                {"run_id": run_id, "number": number, "kind": kind, "data": data, "created_at": now}
-                for number, (kind, data) in enumerate(told, start=1)
+                {
+                    "run_id": run_id,
+                    "number": number,
+                    "kind": event_type,
+                    "data": data,
+                    "created_at": created_at,
+                }
+                for number, (event_type, data) in enumerate(run_events, start=1)
             ],
         )
 

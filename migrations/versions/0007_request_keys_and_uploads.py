@@ -1,4 +1,4 @@
-"""Requests have keys, so that one sent twice is done once; and images can be uploaded
+"""Idempotency keys and uploaded images
 
 Revision ID: 0007
 Revises: 0006

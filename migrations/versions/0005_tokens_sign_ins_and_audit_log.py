@@ -1,4 +1,4 @@
-"""Tokens, sign-ins by token, and the audit log: who may ask, and who changed what
+"""Access tokens, sign-ins and the audit log
 
 Revision ID: 0005
 Revises: 0004

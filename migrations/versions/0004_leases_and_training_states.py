@@ -1,4 +1,4 @@
-"""Runs have leases and training states: a run goes on where its worker was lost
+"""Leases and training states of runs, so that a run can resume after its worker is lost
 
 Revision ID: 0004
 Revises: 0003
