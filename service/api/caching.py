@@ -1,7 +1,7 @@
-"""Conditional answers: a client that has the bytes already costs no torch.
+"""ETags and conditional responses: a 304 costs no computation.
 
-An address such as `/runs/1/epochs/2/cam` names a place in whatever database is served there, so
-no answer is `immutable`: clients revalidate, and an ETag stands for everything in the bytes.
+A URL such as `/runs/1/epochs/2/cam` can refer to another run in another database. Therefore no
+response is `immutable`: clients revalidate, and an ETag depends on everything in the content.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 REVALIDATE = "private, no-cache"
 
 MEDIA_TYPES = ("application/json", "text/csv")
-"""Answers that `ContentETags` tags: small, and complete before they are sent."""
+"""Types of responses that `ContentETagMiddleware` tags: small and not streamed."""
 
 
 def make_etag(identity: str, variant: str = "") -> str:
@@ -35,9 +35,9 @@ def conditional(
     *,
     extra: Callable[[], dict[str, str]] = dict,
 ) -> Response:
-    """304 where `If-None-Match` names the etag, else the bytes that `draw` makes.
+    """304 if `If-None-Match` contains the ETag, otherwise the content that `draw` returns.
 
-    `extra` gives headers that take work, and is not called for a 304.
+    `extra` returns headers that are expensive to compute. It is not called for a 304.
     """
     headers = {
         "ETag": f'"{etag}"',
@@ -51,13 +51,13 @@ def conditional(
 
 
 class ContentETagMiddleware:
-    """Tags answers to GET that have no ETag of their own by their bytes, and answers 304."""
+    """Adds ETags of the content to GET responses without one, and evaluates If-None-Match."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer; what is not small and whole passes through."""
+        """Call the application; responses of other types pass through."""
         if scope["type"] != "http" or scope["method"] != "GET":
             await self._app(scope, receive, send)
             return
@@ -102,7 +102,7 @@ def _is_untagged(start: Message) -> bool:
 
 
 def has_etag(request: Request, etag: str) -> bool:
-    """Whether `If-None-Match` names the etag, which is given without quotes."""
+    """Whether `If-None-Match` contains the ETag, given without quotes."""
     return _matches(request.headers.get("if-none-match", ""), etag)
 
 

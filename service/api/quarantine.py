@@ -1,4 +1,4 @@
-"""Pages over many epochs go on without the bad ones, and say which they are."""
+"""The header that lists quarantined epochs."""
 
 from collections.abc import Sequence
 
@@ -6,5 +6,5 @@ HEADER = "X-Cam-Quarantined"
 
 
 def quarantine_header(epochs: Sequence[int]) -> dict[str, str]:
-    """`X-Cam-Quarantined: 3,7`: epochs that were asked for and left out; none, no header."""
+    """`X-Cam-Quarantined: 3,7`: requested epochs that are omitted; no header if none are."""
     return {HEADER: ",".join(map(str, epochs))} if epochs else {}

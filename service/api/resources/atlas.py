@@ -1,4 +1,4 @@
-"""Hundreds of maps from one request: a picture of levels, and a layout that tells what they are."""
+"""Atlases: hundreds of maps in one response, as an image of levels with a layout."""
 
 import gzip
 from typing import Annotated
@@ -26,28 +26,28 @@ PNG, JSON, LEVELS = "image/png", "application/json", "application/octet-stream"
 
 GZIP_LEVEL = 4
 
-RULE = f"""
-One 8-bit grey PNG of E columns, the epochs, and M x R rows: for each of M methods, R rows. The cell
-of (method m, row r, epoch e), all counted from 0 as in the layout, is `cell.width` x `cell.height`
-pixels at x = e * `cell.width`, y = (m * R + r) * `cell.height`. With `Accept: application/json` the
-same URL gives the layout.
+ATLAS_DESCRIPTION = f"""
+An 8-bit grayscale PNG with E columns, one per epoch, and M x R rows: R rows for each of M methods.
+The cell of (method m, row r, epoch e), counted from 0 in the order of the layout, has
+`cell.width` x `cell.height` pixels at x = e * `cell.width`, y = (m * R + r) * `cell.height`. With
+`Accept: application/json` the same URL returns the layout.
 
-A cell's pixels are its map's own levels, unstretched. With low = `minimum` and high = `peak` of the
-cell (its place in those arrays is (m * R + r) * E + e):
+The pixels of a cell are the quantized values of its map at their own resolution. With
+low = `minimum` and high = `peak` of the cell (index (m * R + r) * E + e in those arrays):
 
 * low < 0 < high: level 128 is 0; a level L >= 128 is (L - 128) / 127 * high, one below is
   (128 - L) / 128 * low;
-* a map that is not finite has `blank` `not-finite`, `minimum` and `peak` null, and level 0;
-* otherwise a level L is low + L / 255 * (high - low); a map that is the same everywhere is level 0.
+* a map with non-finite values has `blank` `not-finite`, `minimum` and `peak` null, and level 0;
+* otherwise a level L is low + L / 255 * (high - low); a constant map is level 0.
 
-So each is known to half a level, and whoever has the page can draw any style and scale, and count
-blank maps at any threshold: a map is blank whose `peak` is at most that. Maps with a side longer
-than {MAX_SIDE} are averaged over square blocks to at most {MAX_SIDE}. At most {MAX_CELLS:,} cells.
+The error of a value is at most half a level, so that a client can draw every style and scale, and
+count blank maps at every threshold: a map is blank if its `peak` does not exceed it. Maps with a
+side longer than {MAX_SIDE} are averaged over square blocks. At most {MAX_CELLS:,} cells.
 """
 
 
 class AtlasParameters(BaseModel):
-    """Which maps."""
+    """Methods, rows and epochs of an atlas."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,48 +55,48 @@ class AtlasParameters(BaseModel):
         list(PAPER_METHODS),
         min_length=1,
         max_length=4,
-        description="Explanations, `layer-cam` or `layer-cam/centered`; repeatable. All of one "
-        "layer. Default: the two that every run records.",
+        description="Methods, as in `layer-cam` or `layer-cam/centered`; repeatable. All use the "
+        "same layer. Default: the two that every run records.",
     )
     rows: AtlasRows = Field(
         AtlasRows.PROBES,
-        description="`probes`: every probe of the run in order, each for its own label, or for "
-        "`class`; or `image` alone. `classes`: every class of `image`, or of the first probe.",
+        description="`probes`: each probe of the run in order, or only `image`, for its label or "
+        "`class`. `classes`: each class for `image`, or for the first probe.",
     )
     image: Text | None = Field(None, description="`test:7` or `train:12`.")
     class_name: Text | None = Field(None, alias="class", description="Index or name.")
     layer: Text | None = Field(
-        None, description="As of a single map. Default: the last convolutional stage."
+        None, description="As for a single map. Default: the last convolutional stage."
     )
     epochs: Epochs = "0:"
 
     def query(self, run_id: int) -> AtlasQuery:
-        """As the flow takes it."""
+        """The query of these parameters."""
         return AtlasQuery(
             run_id, self.method, self.rows, self.image, self.class_name, self.layer, self.epochs
         )
 
 
 class Size(BaseModel):
-    """In pixels."""
+    """A size in pixels."""
 
     width: int
     height: int
 
 
 class AtlasRow(BaseModel):
-    """What the cells of a row explain."""
+    """The image and class of a row."""
 
     image: str = Field(examples=["test:7"])
     class_index: int
     class_name: str
-    label: int | None = Field(description="The image's own class.")
+    label: int | None = Field(description="Label of the image.")
 
 
 class PlacementResponse(BaseModel):
-    """Column or row i of a cell is centered on the image's pixel `first` + `step` i.
+    """Column or row i of a cell is centered at the image coordinate `first` + `step` * i.
 
-    Both axes are alike, and pixel 0's centre is 0: the image reaches from -0.5 to its side - 0.5.
+    The same for both axes. The center of pixel 0 is 0: an image spans -0.5 to its side - 0.5.
     """
 
     first: float
@@ -104,33 +104,33 @@ class PlacementResponse(BaseModel):
 
 
 class AtlasLayout(BaseModel):
-    """What the cells of the picture are. The arrays are flat, by method, then row, then epoch."""
+    """Content of the cells. The arrays are flat, ordered by method, row, epoch."""
 
     run_id: int
     layer: str
-    methods: list[str] = Field(description="M of them.")
-    epochs: list[int] = Field(description="E of them.")
+    methods: list[str] = Field(description="M methods.")
+    epochs: list[int] = Field(description="E epochs.")
     quarantined_epochs: list[int] = Field(
-        description="Epochs that were asked for and have no cells: their checkpoints are bad."
+        description="Requested epochs without cells, because their checkpoints are damaged."
     )
-    rows: list[AtlasRow] = Field(description="R of them.")
+    rows: list[AtlasRow] = Field(description="R rows.")
     cell: Size
     image: Size
     placement: PlacementResponse
-    default_epsilon: float = Field(description="The threshold of `blank`.")
+    default_epsilon: float = Field(description="Threshold of `blank`.")
     minimum: list[float | None] = Field(
-        description="Of the sum before its ReLU, M x R x E of them; null where not finite."
+        description="Minimum before ReLU, M x R x E values; null if not finite."
     )
     peak: list[float | None] = Field(
-        description="Maximum of equation 2, M x R x E of them; null where not finite."
+        description="Maximum of equation 2, M x R x E values; null if not finite."
     )
-    blank: list[Blank] = Field(description="Why the map shows nothing, M x R x E of them.")
+    blank: list[Blank] = Field(description="Cause of a blank map, M x R x E values.")
 
 
 @router.get(
     "/atlas",
-    summary="Many maps from one request: levels as PNG, and their layout as JSON",
-    description=RULE,
+    summary="Many maps in one image, with their layout",
+    description=ATLAS_DESCRIPTION,
     response_class=Response,
     responses={
         200: {
@@ -150,14 +150,14 @@ async def read_atlas(
     run_id: RunId,
     parameters: Annotated[AtlasParameters, Query()],
 ) -> Response:
-    """See RULE."""
-    kind = negotiate_media_type(respond.request.headers.get("accept", ""), (PNG, JSON))
-    return await _reply(respond, run_id, parameters, kind, {"Vary": "Accept"})
+    """See ATLAS_DESCRIPTION."""
+    media_type = negotiate_media_type(respond.request.headers.get("accept", ""), (PNG, JSON))
+    return await _reply(respond, run_id, parameters, media_type, {"Vary": "Accept"})
 
 
 @router.get(
     "/atlas.json",
-    summary="The layout of an atlas, by a URL of its own",
+    summary="Layout of an atlas",
     responses=RESPONSES,
     response_model=AtlasLayout,
 )
@@ -167,17 +167,17 @@ async def read_atlas_layout(
     run_id: RunId,
     parameters: Annotated[AtlasParameters, Query()],
 ) -> Response:
-    """What `/atlas` answers to `Accept: application/json`.
+    """As `/atlas` with `Accept: application/json`, under its own URL.
 
-    Browsers keep one answer a URL, and ask for no second one before they have the first: with this,
-    picture and layout come at once and are both kept.
+    Browsers cache one response per URL. With two URLs, image and layout are requested in parallel
+    and both are cached.
     """
     return await _reply(respond, run_id, parameters, JSON, {})
 
 
 @router.get(
     "/atlas.bin",
-    summary="The levels of an atlas, as bytes",
+    summary="Levels of an atlas, as bytes",
     response_class=Response,
     responses={
         200: {"content": {LEVELS: {"schema": {"type": "string", "format": "binary"}}}},
@@ -190,10 +190,10 @@ async def read_atlas_levels(
     run_id: RunId,
     parameters: Annotated[AtlasParameters, Query()],
 ) -> Response:
-    """Cell after cell in the order of the layout's arrays, (m * R + r) * E + e, each row by row.
+    """Cells in the order of the layout's arrays, (m * R + r) * E + e, each row by row.
 
-    The same levels as in the picture, for those who would only take it apart: nothing has to be
-    decoded. Compressed for those who take gzip.
+    The same levels as in the PNG, without the need to decode an image. Compressed if the client
+    accepts gzip.
     """
     return await _reply(respond, run_id, parameters, LEVELS, {"Vary": "Accept-Encoding"})
 

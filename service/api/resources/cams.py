@@ -1,4 +1,4 @@
-"""Heatmaps: one map as a picture, as JSON, as numbers."""
+"""A single map as PNG, JSON or NumPy array."""
 
 import io
 import math
@@ -24,35 +24,29 @@ router = APIRouter(prefix="/runs/{run_id}/epochs/{epoch}", tags=["heatmaps"])
 
 
 class CamResponse(BaseModel):
-    """One map's numbers, unscaled: equation 2, or its sum before ReLU for `style=signed`."""
+    """A map, unscaled: equation 2, or the sum before ReLU for `style=signed`."""
 
     run_id: int
     epoch: int
     image: str
     class_index: int
     class_name: str
-    label: int | None = Field(description="The image's own class.")
+    label: int | None = Field(description="Label of the image.")
     method: str
     layer: str
-    values: list[list[float | None]] = Field(
-        description="H rows of W values; null where one is not finite."
-    )
-    peak: float | None = Field(
-        description="Maximum of equation 2; null where the map is not finite."
-    )
-    minimum: float | None = Field(
-        description="Minimum of its sum before ReLU; null where the map is not finite."
-    )
-    blank: Blank = Field(description="Why the map shows nothing, at the threshold `epsilon`.")
+    values: list[list[float | None]] = Field(description="H rows of W values; null if not finite.")
+    peak: float | None = Field(description="Maximum of equation 2; null if the map is not finite.")
+    minimum: float | None = Field(description="Minimum before ReLU; null if the map is not finite.")
+    blank: Blank = Field(description="Cause of a blank map, at the threshold `epsilon`.")
     epsilon: float
     scores: dict[str, float | None] = Field(
-        description="Softmax's probability of each class; null where it is not finite."
+        description="Softmax probability of each class; null if not finite."
     )
 
 
 @router.get(
     "/cam",
-    summary="A heatmap, as PNG",
+    summary="Map as PNG",
     response_class=Response,
     responses={
         200: {
@@ -75,7 +69,7 @@ class CamResponse(BaseModel):
 async def read_cam(
     respond: Respond, run_id: RunId, epoch: EpochNumber, query: CamQuery
 ) -> Response:
-    """The regions of the image that support a class at this epoch, over the image."""
+    """A heatmap of the regions that support the class at this epoch."""
     pictures = respond.services.pictures
 
     def represent() -> Representation[Picture]:
@@ -92,7 +86,7 @@ async def read_cam(
 
 @router.get(
     "/cam.json",
-    summary="A heatmap, as JSON",
+    summary="Map as JSON",
     responses=RESPONSES,
     response_model=CamResponse,
 )
@@ -100,7 +94,7 @@ async def read_cam(
 async def read_cam_json(
     respond: Respond, run_id: RunId, epoch: EpochNumber, query: CamQuery
 ) -> Response:
-    """The map's numbers: values, peak, minimum, blank cause, class scores."""
+    """Values, peak, minimum, cause of blankness and class scores."""
 
     def represent() -> Representation[MapValues]:
         return Representation(
@@ -115,7 +109,7 @@ async def read_cam_json(
 
 @router.get(
     "/cam.npy",
-    summary="A heatmap, as a numpy array",
+    summary="Map as NumPy array",
     response_class=Response,
     responses={
         200: {"content": {"application/octet-stream": {}}},
@@ -126,7 +120,7 @@ async def read_cam_json(
 async def read_cam_npy(
     respond: Respond, run_id: RunId, epoch: EpochNumber, query: CamQuery
 ) -> Response:
-    """float32 (H, W), unscaled; NaN and infinities are kept where the map is not finite."""
+    """float32 (H, W), unscaled; may contain NaN and infinities."""
 
     def save(values: MapValues) -> bytes:
         file = io.BytesIO()

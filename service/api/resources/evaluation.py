@@ -1,4 +1,4 @@
-"""What maps are worth: methods against measures."""
+"""Evaluation of methods by measures."""
 
 import math
 from typing import Annotated, Literal
@@ -26,7 +26,7 @@ MeasureName = Annotated[str, Field(max_length=100, json_schema_extra={"enum": li
 
 
 class EvaluationParameters(BaseModel):
-    """What is judged, by what, on which images."""
+    """Methods, measures and images of an evaluation."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -45,15 +45,15 @@ class EvaluationParameters(BaseModel):
     layer: str | None = Field(
         None,
         max_length=100,
-        description="As of a map: `conv2`, or several, `conv1,conv2`. Default: each method's own.",
+        description="As for a map: `conv2`, or several, `conv1,conv2`. Default: the method's.",
     )
     images: int | None = Field(
         None,
         ge=1,
         le=MAX_IMAGES,
-        description="The first so many test images of the dataset. Default: the run's probes.",
+        description="Use the first N test images of the dataset. Default: the run's probes.",
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="Of all random numbers.")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Random seed.")
 
     def evaluation(self, pipeline: MapPipeline, run_id: int, epoch: int) -> Deferred[Evaluation]:
         """The evaluation of these parameters."""
@@ -70,7 +70,7 @@ class EvaluationParameters(BaseModel):
 
 
 class MeasureResponse(BaseModel):
-    """A measure that maps can be judged by."""
+    """A measure of the quality of maps."""
 
     name: str
     title: str
@@ -85,37 +85,37 @@ class MeasureResponse(BaseModel):
 class MeanResponse(BaseModel):
     """A mean over the images."""
 
-    mean: float | None = Field(description="Null where a map, or its worth, is not finite.")
-    standard_error: float | None = Field(description="Null for a single image, too.")
+    mean: float | None = Field(description="Null if a map or a value is not finite.")
+    standard_error: float | None = Field(description="Null for a single image as well.")
 
 
 class ScoreResponse(BaseModel):
-    """One method by one measure, beside the random map."""
+    """A method's value for a measure, compared with a random map."""
 
     method: str
     layer: str
     measure: str
     better: Literal["higher", "lower"]
-    count: int = Field(description="Images.")
+    count: int = Field(description="Number of images.")
     value: MeanResponse
-    random: MeanResponse = Field(description="That of the method `random` at the same layer.")
-    difference: MeanResponse = Field(description="`value` less `random`, image by image.")
+    random: MeanResponse = Field(description="Value of the method `random` at the same layer.")
+    difference: MeanResponse = Field(description="`value` minus `random`, per image.")
 
 
 class EvaluationResponse(BaseModel):
-    """Methods against measures, on the images of one epoch's network."""
+    """Values of methods for measures at one epoch."""
 
     run_id: int
     epoch: int
-    images: list[str] = Field(description="Their references; each is judged for its own label.")
+    images: list[str] = Field(description="Image references; each is evaluated for its label.")
     seed: int
     scores: list[ScoreResponse]
 
 
-@router.get("/measures", summary="How maps can be judged")
+@router.get("/measures", summary="List measures")
 @requires(READ)
 def list_measures() -> Page[MeasureResponse]:
-    """All measures of a map's worth."""
+    """All measures of the quality of maps."""
     items = [
         MeasureResponse(
             name=measure.name,
@@ -134,7 +134,7 @@ def list_measures() -> Page[MeasureResponse]:
 
 @router.get(
     "/runs/{run_id}/epochs/{epoch}/evaluation",
-    summary="What the maps are worth",
+    summary="Evaluate methods",
     responses=RESPONSES,
     response_model=EvaluationResponse,
 )
@@ -145,7 +145,7 @@ async def read_evaluation(
     epoch: EpochNumber,
     query: Annotated[EvaluationParameters, Query()],
 ) -> Response:
-    """Each method by each measure, beside the random map. Computed when it is asked for."""
+    """Each method by each measure, compared with a random map. Computed on request."""
     services = respond.services
 
     def represent() -> Representation[Evaluation]:
@@ -160,7 +160,7 @@ async def read_evaluation(
 
 
 def evaluation_answer(value: Evaluation) -> EvaluationResponse:
-    """As the API and the command line's file have it."""
+    """The evaluation as a response; also the format of the command line's file."""
     return EvaluationResponse(
         run_id=value.run_id,
         epoch=value.epoch,

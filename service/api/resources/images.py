@@ -24,16 +24,16 @@ PROBES_A_ROW = 32
 
 
 class ProbeResponse(BaseModel):
-    """An image that a run watches."""
+    """A probe: an image whose maps a run records."""
 
-    image: str = Field(description="Its reference.", examples=["test:7"])
-    label: int | None = Field(description="Index of its own class.")
+    image: str = Field(description="Image reference.", examples=["test:7"])
+    label: int | None = Field(description="Class index of its label.")
 
 
-@router.get("/runs/{run_id}/probes", summary="The images that a run watches")
+@router.get("/runs/{run_id}/probes", summary="List the probes of a run")
 @requires(READ)
 def list_probes(services: Services, run_id: RunId) -> Page[ProbeResponse]:
-    """In the order of a sheet's rows; empty until the run's worker has read its dataset."""
+    """In the order of a contact sheet's rows; empty until the worker has loaded the dataset."""
     with services.store.read_session() as session:
         probes = images.list_probes(session, run_id)
         if not probes:
@@ -44,13 +44,13 @@ def list_probes(services: Services, run_id: RunId) -> Page[ProbeResponse]:
 
 @router.get(
     "/runs/{run_id}/probes.png",
-    summary="The images that a run watches, in one PNG",
+    summary="Probes of a run in one PNG",
     response_class=Response,
     responses={200: {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}},
 )
 @requires(READ)
 def read_probes(services: Services, request: Request, run_id: RunId) -> Response:
-    """32 a row and lossless: probe i, from 0 in their order, is at column i % 32 of row i // 32."""
+    """Lossless, 32 per row: probe i, counted from 0, is at column i % 32 of row i // 32."""
     with services.store.read_session() as session:
         probes = images.list_probes(session, run_id)
         if not probes:
@@ -68,7 +68,7 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
 
 @router.get(
     "/images/{reference}",
-    summary="An input image, as PNG",
+    summary="Input image as PNG",
     response_class=Response,
     responses={200: {"content": {"image/png": {}}}},
 )
@@ -83,6 +83,6 @@ def read_image(
         str, Query(max_length=64, json_schema_extra={"enum": list(DATASETS)})
     ] = "mnist",
 ) -> Response:
-    """The image at its own size, lossless."""
+    """Lossless, at the original size."""
     image = services.pipeline.images.get(dataset, reference)
     return conditional(request, content_etag(image.png), lambda: image.png, "image/png")

@@ -1,4 +1,4 @@
-"""Pictures of many maps: strips and sheets. And the table of blank ones."""
+"""Strips, contact sheets, and the table of blank maps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["heatmaps"])
 
 
 class BlankCountResponse(BaseModel):
-    """How many of some maps are blank, and why."""
+    """Numbers of maps and of blank maps by cause."""
 
     total: int
     blank: int
@@ -29,20 +29,20 @@ class BlankCountResponse(BaseModel):
 
 
 class EpochBlanks(BaseModel):
-    """One epoch's."""
+    """Counts of one epoch."""
 
     epoch: int
     methods: dict[str, BlankCountResponse]
 
 
 class BlanksResponse(BaseModel):
-    """Blank maps of the run's probes, each for its own label, at the default layer."""
+    """Blank maps of the run's probes, for their labels, at the default layer."""
 
-    epsilon: float = Field(description="A map is blank whose peak is at most this.")
+    epsilon: float = Field(description="A map is blank if its peak does not exceed this.")
     methods: dict[str, BlankCountResponse]
     per_epoch: list[EpochBlanks]
     quarantined_epochs: list[int] = Field(
-        description="Epochs that were asked for and are not counted: their checkpoints are bad."
+        description="Requested epochs that are not counted: their checkpoints are damaged."
     )
 
 
@@ -79,43 +79,43 @@ async def _strip(
 
 @router.get(
     "/strip",
-    summary="One image over the epochs, as PNG",
+    summary="Strip of one image over epochs, as PNG",
     response_class=Response,
     responses=_binary("image/png"),
 )
 @requires(READ)
 async def read_strip(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
-    """One cell an epoch."""
+    """One cell per epoch."""
     return await _strip(respond, run_id, query, "png", "image/png")
 
 
 @router.get(
     "/strip.webp",
-    summary="One image over the epochs, animated WebP",
+    summary="Strip of one image over epochs, as animated WebP",
     response_class=Response,
     responses=_binary("image/webp"),
 )
 @requires(READ)
 async def read_strip_webp(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
-    """One frame an epoch."""
+    """One frame per epoch."""
     return await _strip(respond, run_id, query, "webp", "image/webp")
 
 
 @router.get(
     "/strip.gif",
-    summary="One image over the epochs, animated GIF",
+    summary="Strip of one image over epochs, as animated GIF",
     response_class=Response,
     responses=_binary("image/gif"),
 )
 @requires(READ)
 async def read_strip_gif(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
-    """One frame an epoch."""
+    """One frame per epoch."""
     return await _strip(respond, run_id, query, "gif", "image/gif")
 
 
 @router.get(
     "/strip.npz",
-    summary="One image over the epochs, as numpy arrays",
+    summary="Maps of one image over epochs, as NumPy arrays",
     response_class=Response,
     responses=_binary("application/octet-stream"),
 )
@@ -131,13 +131,13 @@ async def read_strip_npz(respond: Respond, run_id: RunId, query: StripQuery) -> 
 
 @router.get(
     "/sheet",
-    summary="All probes over the epochs, as PNG",
+    summary="Contact sheet of all probes over epochs, as PNG",
     response_class=Response,
     responses=_binary("image/png"),
 )
 @requires(READ)
 async def read_sheet(respond: Respond, run_id: RunId, query: SheetQuery) -> Response:
-    """The paper's figures 6 and 7: rows probes, columns epochs, blank cells hatched."""
+    """Figures 6 and 7 of the paper: a row per probe, a column per epoch, blank cells hatched."""
 
     def picture() -> Deferred[Picture]:
         rendering = query.rendering(query.size)
@@ -148,13 +148,13 @@ async def read_sheet(respond: Respond, run_id: RunId, query: SheetQuery) -> Resp
 
 @router.get(
     "/blanks",
-    summary="How many maps show nothing, and why",
+    summary="Blank maps by cause",
     responses=RESPONSES,
     response_model=BlanksResponse,
 )
 @requires(READ)
 async def read_blanks(respond: Respond, run_id: RunId, query: BlankQuery) -> Response:
-    """Counted from what was recorded while the run trained; other methods are computed once."""
+    """Counted from maps recorded during training. Other methods are computed once."""
     services = respond.services
     methods = query.method or PAPER_METHODS
 

@@ -1,4 +1,4 @@
-"""Scores: how sure the network is, epoch by epoch."""
+"""Class probabilities over epochs."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/runs/{run_id}", tags=["epochs"])
 
 
 class ScoreParameters(BaseModel):
-    """Of which image, at which epochs."""
+    """Image and epochs."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -29,23 +29,23 @@ class ScoreParameters(BaseModel):
 
 
 class ScoresResponse(BaseModel):
-    """Softmax's probability of each class at each epoch."""
+    """Softmax probability of each class at each epoch."""
 
     image: str
-    label: int | None = Field(description="The image's own class.")
-    classes: list[str] = Field(description="Their names.")
+    label: int | None = Field(description="Label of the image.")
+    classes: list[str] = Field(description="Class names.")
     epochs: list[int]
     probabilities: list[list[float | None]] = Field(
-        description="One list an epoch, one number a class; null where it is not finite."
+        description="A list per epoch with a number per class; null if not finite."
     )
     quarantined_epochs: list[int] = Field(
-        description="Epochs that were asked for and are left out: their checkpoints are bad."
+        description="Requested epochs that are omitted: their checkpoints are damaged."
     )
 
 
 @router.get(
     "/scores",
-    summary="How sure the network is of each class, over the epochs",
+    summary="Class probabilities over epochs",
     responses=RESPONSES,
     response_model=ScoresResponse,
 )
@@ -53,7 +53,7 @@ class ScoresResponse(BaseModel):
 async def read_scores(
     respond: Respond, run_id: RunId, query: Annotated[ScoreParameters, Query()]
 ) -> Response:
-    """Recorded for probes while the run trains; computed for other images, once."""
+    """Recorded for probes during training. For other images they are computed once."""
     services = respond.services
 
     def represent() -> Representation[Scores]:
