@@ -42,7 +42,7 @@ $(BIN)/python: | $(BOOT)/uv
 
 # Stamp files make repeated calls cheap. --require-hashes installs only the files that the lock lists.
 # Installing the package builds the page, so the page's sources are prerequisites.
-PAGE := $(shell find web -path web/node_modules -prune -o -type f -print) hatch_build.py
+PAGE := $(shell find web -path web/node_modules -prune -o -path web/tests -prune -o -type f -print) hatch_build.py
 
 .venv/.runtime: requirements.lock pyproject.toml $(PAGE) | $(BIN)/python
 	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock

@@ -22,7 +22,7 @@ export function App() {
         {t("skip")}
       </a>
       <Header />
-      {/* Shown without waiting for the session: a page that needs a sign-in learns it from its own first request. */}
+      {/* Rendered before the session is known: if a sign-in is required, the first request of the page fails with 401. */}
       {session.value.state === "signedOut" ? <SignIn /> : <Page />}
       <KeyboardHelp />
     </>

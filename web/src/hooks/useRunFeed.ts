@@ -8,7 +8,7 @@ import type { Epoch, Probe, Run } from "../api/types";
 
 const RETRY_MS = 3000;
 
-/** Whether the error says that the run does not exist, so that a retry is of no use. */
+/** Whether the error is that the run does not exist, so that a retry is of no use. */
 export const isNotFound = (error: Error): boolean => error instanceof ApiError && error.problem.status === 404;
 
 export interface RunFeed {
