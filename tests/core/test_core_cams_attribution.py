@@ -66,8 +66,8 @@ def score_of(network: StagedNetwork, target: str):
 
 
 def test_guided_backpropagation_is_captums_on_plain_modules(network, images):
-    cut = run_to_layer(network, images.double(), INPUT)
-    maps = guided_backpropagation(cut, UNIT, NoParameters(), [0, 3])
+    layer_pass = run_to_layer(network, images.double(), INPUT)
+    maps = guided_backpropagation(layer_pass, UNIT, NoParameters(), [0, 3])
     with warnings.catch_warnings(action="ignore"):
         extractor = GuidedBackprop(plain(network))
         for i, label in enumerate([0, 3]):
@@ -81,8 +81,8 @@ def test_guided_backpropagation_is_captums_on_plain_modules(network, images):
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_integrated_gradients_are_captums(network, images, target):
-    cut = run_to_layer(network, images.double(), INPUT)
-    maps = integrated_gradients(cut, TARGETS[target], Path(steps=6), [0, 3])
+    layer_pass = run_to_layer(network, images.double(), INPUT)
+    maps = integrated_gradients(layer_pass, TARGETS[target], Path(steps=6), [0, 3])
     theirs = IntegratedGradients(score_of(network, target))
     for i, label in enumerate([0, 3]):
         expected = theirs.attribute(images.double(), target=label, n_steps=6).sum(1)
@@ -91,8 +91,8 @@ def test_integrated_gradients_are_captums(network, images, target):
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_occlusion_is_captums(network, images, target):
-    cut = run_to_layer(network, images.double(), INPUT)
-    maps = occlusion(cut, TARGETS[target], Window(window=6, stride=3), [0, 3])
+    layer_pass = run_to_layer(network, images.double(), INPUT)
+    maps = occlusion(layer_pass, TARGETS[target], Window(window=6, stride=3), [0, 3])
     theirs = Occlusion(score_of(network, target))
     for i, label in enumerate([0, 3]):
         with torch.no_grad():
@@ -104,8 +104,10 @@ def test_occlusion_is_captums(network, images, target):
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
 def test_smooth_grad_is_captums_noise_tunnel_of_the_same_seed(network, images, target):
-    cut = run_to_layer(network, images.double(), INPUT)
-    maps = smooth_grad(cut, TARGETS[target], NoisyPixels(samples=4, noise=0.2, seed=5), [0, 3])
+    layer_pass = run_to_layer(network, images.double(), INPUT)
+    maps = smooth_grad(
+        layer_pass, TARGETS[target], NoisyPixels(samples=4, noise=0.2, seed=5), [0, 3]
+    )
     theirs = NoiseTunnel(Saliency(score_of(network, target)))
     for n, image in enumerate(images.double()):
         for i, label in enumerate([0, 3]):
@@ -158,29 +160,32 @@ def small():
 
 def test_of_a_linear_network_each_pixels_share_is_known(small):
     network = linear()
-    cut = run_to_layer(network, small, INPUT)
+    layer_pass = run_to_layer(network, small, INPUT)
     weights = network.output.weight.detach().view(1, 2, 8, 8)
     shares = weights * small
     assert close(
-        guided_backpropagation(cut, UNIT, NoParameters(), [0, 1]), weights.expand(2, -1, -1, -1)
+        guided_backpropagation(layer_pass, UNIT, NoParameters(), [0, 1]),
+        weights.expand(2, -1, -1, -1),
     )
-    assert close(smooth_grad(cut, UNIT, NoisyPixels(), [0, 1]), weights.expand(2, -1, -1, -1))
-    assert close(integrated_gradients(cut, UNIT, Path(), [0, 1]), shares)
-    assert close(occlusion(cut, UNIT, Window(window=1, stride=1), [0, 1]), shares)
+    assert close(
+        smooth_grad(layer_pass, UNIT, NoisyPixels(), [0, 1]), weights.expand(2, -1, -1, -1)
+    )
+    assert close(integrated_gradients(layer_pass, UNIT, Path(), [0, 1]), shares)
+    assert close(occlusion(layer_pass, UNIT, Window(window=1, stride=1), [0, 1]), shares)
     # A tenth, since the ridge draws the coefficients towards 0.
     patches = nn.functional.avg_pool2d(shares, 4, divisor_override=1).repeat_interleave(4, 2)
-    assert close(lime(cut, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
+    assert close(lime(layer_pass, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
 
 
 def test_colours_are_summed_and_hidden_together():
     network = linear(depth=3)
     images = torch.rand((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
-    cut = run_to_layer(network, images, INPUT)
+    layer_pass = run_to_layer(network, images, INPUT)
     shares = (network.output.weight.detach().view(1, 2, 3, 8, 8) * images.unsqueeze(1)).sum(2)
-    assert close(integrated_gradients(cut, UNIT, Path(), [0, 1]), shares)
-    assert close(occlusion(cut, UNIT, Window(window=1, stride=1), [0, 1]), shares)
+    assert close(integrated_gradients(layer_pass, UNIT, Path(), [0, 1]), shares)
+    assert close(occlusion(layer_pass, UNIT, Window(window=1, stride=1), [0, 1]), shares)
     patches = nn.functional.avg_pool2d(shares, 4, divisor_override=1).repeat_interleave(4, 2)
-    assert close(lime(cut, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
+    assert close(lime(layer_pass, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
 
 
 def test_guided_relus_pass_what_is_open_and_positive():
@@ -199,10 +204,10 @@ def test_guided_relus_pass_what_is_open_and_positive():
 
 def test_integrated_gradients_sum_to_what_the_image_adds_to_black(images):
     network = residual().double()
-    cut = run_to_layer(network, images.double(), INPUT)
-    maps = integrated_gradients(cut, SOFTMAX, Path(steps=128), range(5))
-    added = passes.scores(network, SOFTMAX, cut.images)
-    added = added - passes.scores(network, SOFTMAX, torch.zeros_like(cut.images))
+    layer_pass = run_to_layer(network, images.double(), INPUT)
+    maps = integrated_gradients(layer_pass, SOFTMAX, Path(steps=128), range(5))
+    added = passes.scores(network, SOFTMAX, layer_pass.images)
+    added = added - passes.scores(network, SOFTMAX, torch.zeros_like(layer_pass.images))
     assert torch.allclose(maps.sum((2, 3)), added, rtol=0.02, atol=1e-5)
 
 
@@ -211,8 +216,10 @@ def test_integrated_gradients_sum_to_what_the_image_adds_to_black(images):
 
 @pytest.mark.parametrize(("method", "parameters"), SEEDED)
 def test_random_numbers_are_the_seeds(images, method, parameters):
-    cut = run_to_layer(residual(), images, INPUT)
-    maps = [method(cut, UNIT, parameters(samples=20, seed=seed), [0, 1]) for seed in (0, 0, 1)]
+    layer_pass = run_to_layer(residual(), images, INPUT)
+    maps = [
+        method(layer_pass, UNIT, parameters(samples=20, seed=seed), [0, 1]) for seed in (0, 0, 1)
+    ]
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
 
@@ -228,19 +235,19 @@ def test_a_batch_is_its_images_one_by_one(images, method, parameters):
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_maps_of_some_classes_are_those_among_all(images, method, parameters):
-    cut = run_to_layer(residual(), images, INPUT)
-    every = method(cut, UNIT, parameters, range(5))
+    layer_pass = run_to_layer(residual(), images, INPUT)
+    every = method(layer_pass, UNIT, parameters, range(5))
     assert every.shape == (3, 5, 28, 28)
-    assert close(method(cut, UNIT, parameters, [3, 0]), every[:, [3, 0]], 1e-5)
+    assert close(method(layer_pass, UNIT, parameters, [3, 0]), every[:, [3, 0]], 1e-5)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_chunks_of_passes_leave_the_maps_as_they_are(images, monkeypatch, method, parameters):
-    cut = run_to_layer(residual().double(), images.double(), INPUT)
-    whole = method(cut, UNIT, parameters, range(5))
+    layer_pass = run_to_layer(residual().double(), images.double(), INPUT)
+    whole = method(layer_pass, UNIT, parameters, range(5))
     for rows in (1, 4, 7):
         monkeypatch.setattr(passes, "rows_per_pass", lambda *_, rows=rows: rows)
-        assert close(method(cut, UNIT, parameters, range(5)), whole, 1e-6)
+        assert close(method(layer_pass, UNIT, parameters, range(5)), whole, 1e-6)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
@@ -255,9 +262,9 @@ def test_nothing_else_in_the_process_notices(images, monkeypatch, method, parame
 
 
 def test_a_black_image_has_maps(images):
-    cut = run_to_layer(residual(), torch.zeros_like(images), INPUT)
+    layer_pass = run_to_layer(residual(), torch.zeros_like(images), INPUT)
     for method, parameters in ALL:
-        assert method(cut, UNIT, parameters, [0]).isfinite().all()
+        assert method(layer_pass, UNIT, parameters, [0]).isfinite().all()
 
 
 def test_a_window_may_be_larger_than_the_image(small):

@@ -57,17 +57,21 @@ def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, ima
             nn.init.zeros_(module.bias)
         if isinstance(module, nn.Sigmoid):
             pytest.skip("its hidden sigmoid is not piecewise linear")
-    cut = run_to_layer(network, images.double(), INPUT)
-    for label, parts in zip((0, 3), full_gradients(cut, UNIT, cut.images, [0, 3]), strict=True):
+    layer_pass = run_to_layer(network, images.double(), INPUT)
+    for label, parts in zip(
+        (0, 3), full_gradients(layer_pass, UNIT, layer_pass.images, [0, 3]), strict=True
+    ):
         total = torch.stack([part.sum((1, 2, 3)) for part in parts]).sum(0)
-        assert torch.allclose(total, cut.pre_activations[:, label], rtol=1e-9)
+        assert torch.allclose(total, layer_pass.pre_activations[:, label], rtol=1e-9)
         # Without the biases' parts something would be missing.
-        assert not torch.allclose(parts[0].sum((1, 2, 3)), cut.pre_activations[:, label], rtol=1e-2)
+        assert not torch.allclose(
+            parts[0].sum((1, 2, 3)), layer_pass.pre_activations[:, label], rtol=1e-2
+        )
 
 
 def test_every_bias_has_a_part(images):
-    cut = run_to_layer(residual(), images, INPUT)
-    (parts,) = full_gradients(cut, UNIT, cut.images, [0])
+    layer_pass = run_to_layer(residual(), images, INPUT)
+    (parts,) = full_gradients(layer_pass, UNIT, layer_pass.images, [0])
     # The input, the stem, and of each block two normalisations and the second convolution.
     assert [tuple(part.shape[1:]) for part in parts] == [
         (1, 28, 28),
@@ -96,10 +100,10 @@ def test_by_hand():
 @pytest.mark.parametrize("name", ["softmax", "margin"])
 def test_the_targets_gradient_is_taken(images, name):
     network = residual().double()
-    cut = run_to_layer(network, images.double(), INPUT)
+    layer_pass = run_to_layer(network, images.double(), INPUT)
     pixels = images.double().requires_grad_()
     TARGETS[name].scores(Outputs(network(pixels), "identity"))[:, 2].sum().backward()
-    (parts,) = full_gradients(cut, TARGETS[name], cut.images, [2])
+    (parts,) = full_gradients(layer_pass, TARGETS[name], layer_pass.images, [2])
     assert torch.allclose(parts[0], (pixels * pixels.grad).detach(), rtol=1e-5, atol=1e-12)
 
 
@@ -126,8 +130,8 @@ def test_the_network_is_left_as_it_was(images):
 def test_threads_that_share_a_network_agree_with_one(images):
     network = residual(inplace=True)
 
-    def plain_gradient(cut, *_):
-        pixels = cut.images.clone().requires_grad_()
+    def plain_gradient(layer_pass, *_):
+        pixels = layer_pass.images.clone().requires_grad_()
         return torch.autograd.grad(network(pixels)[:, 0].sum(), pixels)[0]
 
     methods = [full_grad, guided_backpropagation, plain_gradient]

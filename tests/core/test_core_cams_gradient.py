@@ -62,8 +62,8 @@ def place(request, untrained) -> tuple[StagedNetwork, str]:
 def ours(network: StagedNetwork, layer: str, text: str) -> Tensor:
     """Maps (N, C, H, W) after their ReLU."""
     with torch.no_grad():
-        cut = run_to_layer(network, IMAGES, layer)
-        return MethodSpec.parse(text).compute(cut, range(CLASSES)).clamp(min=0)
+        layer_pass = run_to_layer(network, IMAGES, layer)
+        return MethodSpec.parse(text).compute(layer_pass, range(CLASSES)).clamp(min=0)
 
 
 def torch_cams(
@@ -163,10 +163,10 @@ def test_grad_cam_plus_plus_is_not_torch_cams_which_forgets_its_denominator(plac
     network, layer = place
     theirs = torch_cams(network, layer, GradCAMpp)
     with torch.no_grad():
-        cut = run_to_layer(network, IMAGES, layer)
-        gradients = torch.cat(list(cut.gradients(None, range(CLASSES))))
+        layer_pass = run_to_layer(network, IMAGES, layer)
+        gradients = torch.cat(list(layer_pass.gradients(None, range(CLASSES))))
         weights = (gradients.square() * gradients.clamp(min=0)).sum((-2, -1)).transpose(0, 1)
-        undivided = weighted_sum(weights, cut.activations).clamp(min=0)
+        undivided = weighted_sum(weights, layer_pass.activations).clamp(min=0)
     assert close(undivided, theirs)
     assert not close(ours(network, layer, "grad-cam++"), theirs)
 
@@ -189,12 +189,12 @@ def test_smooth_grad_cam_plus_plus_is_not_torch_cams_which_sums_another_way(plac
             maps.append(extractor(label, normalized=False, eps=1e-30)[0].detach())
     theirs = torch.stack(maps, dim=1)
     with torch.no_grad():
-        cut = run_to_layer(network, IMAGES, layer)
-        first = torch.cat(list(cut.gradients(None, range(CLASSES))))
-        sums = (cut.activations * first.pow(3)).sum((-2, -1), keepdim=True)
+        layer_pass = run_to_layer(network, IMAGES, layer)
+        first = torch.cat(list(layer_pass.gradients(None, range(CLASSES))))
+        sums = (layer_pass.activations * first.pow(3)).sum((-2, -1), keepdim=True)
         alpha = first.square() / (2 * first.square() + sums + 1e-30)
         weights = (alpha * first.clamp(min=0)).sum((-2, -1)).transpose(0, 1)
-        assert close(weighted_sum(weights, cut.activations).clamp(min=0), theirs)
+        assert close(weighted_sum(weights, layer_pass.activations).clamp(min=0), theirs)
     if layer != "block2":  # below global average pooling G is the same everywhere, and so are both
         assert not close(ours(network, layer, "smooth-grad-cam++?noise=1e-12&samples=1"), theirs)
 
@@ -216,8 +216,8 @@ def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, te
     network, layer = place
     theirs = grad_cams(network, layer, method)
     with torch.no_grad():
-        cut = run_to_layer(network, IMAGES, layer)
-        signed = MethodSpec.parse(text).compute(cut, range(CLASSES))
+        layer_pass = run_to_layer(network, IMAGES, layer)
+        signed = MethodSpec.parse(text).compute(layer_pass, range(CLASSES))
     for image in range(len(IMAGES)):
         for label in range(CLASSES):
             one, other = signed[image, label], theirs[image, label]
@@ -227,10 +227,10 @@ def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, te
 def test_the_sign_of_a_principal_component_is_that_of_the_summed_channels(place):
     network, layer = place
     with torch.no_grad():
-        cut = run_to_layer(network, IMAGES, layer)
+        layer_pass = run_to_layer(network, IMAGES, layer)
         for text in ("eigen-cam", "kpca-cam"):
-            maps = MethodSpec.parse(text).compute(cut, [0])[:, 0].flatten(1)
-            sums = cut.activations.sum(1).flatten(1)
+            maps = MethodSpec.parse(text).compute(layer_pass, [0])[:, 0].flatten(1)
+            sums = layer_pass.activations.sum(1).flatten(1)
             assert ((maps - maps.mean(1, True)) * (sums - sums.mean(1, True))).sum(1).min() > 0
 
 

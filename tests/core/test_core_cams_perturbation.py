@@ -105,8 +105,8 @@ def test_maps_are_torch_cams(place, images, ours, parameters, theirs, options):
 def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, images):
     network, layer = place
     theirs = copy.deepcopy(network)
-    cut = run_to_layer(network, images.double(), layer)
-    maps = ablation_cam(cut, UNIT, NoParameters(), classes_of(network))
+    layer_pass = run_to_layer(network, images.double(), layer)
+    maps = ablation_cam(layer_pass, UNIT, NoParameters(), classes_of(network))
     stage = theirs.get_submodule(layer)
     for label in classes_of(network):
         with AblationCAM(model=theirs, target_layers=[stage]) as extractor:
@@ -114,20 +114,22 @@ def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, 
                 images.double(),
                 stage,
                 [ClassifierOutputTarget(label)] * len(images),
-                cut.activations,
+                layer_pass.activations,
                 None,
             )
         # Theirs divides by y, so that a negative score turns the map round.
-        signed = torch.from_numpy(weights).double() * cut.pre_activations[:, label, None].sign()
-        expected = (signed[:, :, None, None] * cut.activations).sum(1)
+        signed = (
+            torch.from_numpy(weights).double() * layer_pass.pre_activations[:, label, None].sign()
+        )
+        expected = (signed[:, :, None, None] * layer_pass.activations).sum(1)
         assert close(maps[:, label], expected)
 
 
 def test_maps_of_some_classes_are_those_among_all(images):
-    cut = run_to_layer(residual(), images, "block1")
+    layer_pass = run_to_layer(residual(), images, "block1")
     for method, parameters in ALL:
-        every = method(cut, TARGETS["softmax"], parameters, range(5))
-        some = method(cut, TARGETS["softmax"], parameters, [3, 0])
+        every = method(layer_pass, TARGETS["softmax"], parameters, range(5))
+        some = method(layer_pass, TARGETS["softmax"], parameters, [3, 0])
         assert close(some, every[:, [3, 0]], 1e-5)
 
 
@@ -203,10 +205,15 @@ def test_ablation_of_a_score_of_nothing_is_finite(images):
 )
 def test_the_closed_form_agrees_with_passes(learned, images, shape, layer):
     network = copy.deepcopy(learned("identity") if shape == "table1" else residual()).double()
-    cut = run_to_layer(network, images.double(), layer)
-    by_passes = HeadPass(Head([nn.Sequential(*cut.head.stages)], "identity"), cut.activations)
+    layer_pass = run_to_layer(network, images.double(), layer)
+    by_passes = HeadPass(
+        Head([nn.Sequential(*layer_pass.head.stages)], "identity"), layer_pass.activations
+    )
     assert torch.allclose(
-        ablated_pre_activations(cut), ablated_pre_activations(by_passes), rtol=1e-9, atol=1e-12
+        ablated_pre_activations(layer_pass),
+        ablated_pre_activations(by_passes),
+        rtol=1e-9,
+        atol=1e-12,
     )
 
 
@@ -216,12 +223,14 @@ def test_the_closed_form_agrees_with_passes(learned, images, shape, layer):
 @pytest.mark.parametrize(("method", "parameters"), ALL)
 def test_chunks_of_passes_leave_the_maps_as_they_are(images, monkeypatch, method, parameters):
     network = vgg().double()
-    cut = run_to_layer(network, images.double(), "conv3")
-    whole = method(cut, UNIT, parameters, range(5))
-    assert passes.rows_per_pass(network, cut.images[:1]) > 100
+    layer_pass = run_to_layer(network, images.double(), "conv3")
+    whole = method(layer_pass, UNIT, parameters, range(5))
+    assert passes.rows_per_pass(network, layer_pass.images[:1]) > 100
     monkeypatch.setattr(passes, "PASS_BYTES", 3 * 8 * 8000)
-    assert passes.rows_per_pass(network, cut.images[:1]) < 8
-    assert torch.allclose(method(cut, UNIT, parameters, range(5)), whole, rtol=1e-9, atol=1e-14)
+    assert passes.rows_per_pass(network, layer_pass.images[:1]) < 8
+    assert torch.allclose(
+        method(layer_pass, UNIT, parameters, range(5)), whole, rtol=1e-9, atol=1e-14
+    )
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
@@ -234,8 +243,8 @@ def test_a_batch_is_its_images_one_by_one(images, method, parameters):
 
 
 def test_noise_is_the_seeds(images):
-    cut = run_to_layer(residual(), images, "block2")
-    maps = [ss_cam(cut, UNIT, NoisyMasks(seed=seed), range(5)) for seed in (0, 0, 1)]
+    layer_pass = run_to_layer(residual(), images, "block2")
+    maps = [ss_cam(layer_pass, UNIT, NoisyMasks(seed=seed), range(5)) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1])
     assert not torch.equal(maps[0], maps[2])
 

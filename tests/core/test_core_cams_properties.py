@@ -54,8 +54,10 @@ def images(seed: int, size: int = 12) -> Tensor:
 
 def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Tensor:
     with torch.no_grad():
-        cut = run_to_layer(network, pixels, layer)
-        return MethodSpec.parse(text).compute(cut, range(cut.pre_activations.shape[1]))
+        layer_pass = run_to_layer(network, pixels, layer)
+        return MethodSpec.parse(text).compute(
+            layer_pass, range(layer_pass.pre_activations.shape[1])
+        )
 
 
 @settings(deadline=None, max_examples=25)
@@ -63,12 +65,12 @@ def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Te
 def test_hires_cam_sums_to_the_unit_but_for_the_biases(seed, layer):
     # Between its kinks x(A) = G A + b, and b is what A = 0 would give with the same kinks.
     network, pixels = piecewise_linear(seed), images(seed)
-    cut = run_to_layer(network, pixels, layer)
+    layer_pass = run_to_layer(network, pixels, layer)
     with torch.no_grad():
         total = maps_of(network, pixels, layer, "hires-cam").sum((-2, -1))
         step = 1e-6
-        moved = cut.with_activations(cut.activations * (1 + step)).pre_activations
-        slope = (moved - cut.pre_activations) / step
+        moved = layer_pass.with_activations(layer_pass.activations * (1 + step)).pre_activations
+        slope = (moved - layer_pass.pre_activations) / step
     assert torch.allclose(total, slope, atol=1e-6, rtol=1e-4)
 
 
@@ -80,11 +82,11 @@ def test_integrated_gradients_sum_to_what_the_score_gains_over_a_layer_at_rest(s
     network.activation = nn.Tanh()  # smooth, so that the rule converges
     text = f"layer-integrated-gradients/{target}?steps=128"
     explanation = MethodSpec.parse(text)
-    cut = run_to_layer(network, pixels, "conv2")
+    layer_pass = run_to_layer(network, pixels, "conv2")
     with torch.no_grad():
         total = maps_of(network, pixels, "conv2", text).sum((-2, -1))
-        gain = explanation.target.scores(cut.outputs) - explanation.target.scores(
-            cut.with_activations(torch.zeros_like(cut.activations)).outputs
+        gain = explanation.target.scores(layer_pass.outputs) - explanation.target.scores(
+            layer_pass.with_activations(torch.zeros_like(layer_pass.activations)).outputs
         )
     if target != "margin":  # whose strongest rival may change on the way
         assert torch.allclose(total, gain, atol=1e-3)
@@ -97,12 +99,12 @@ def test_integrated_gradients_are_captums_on_the_head(build):
     network = build().double()
     layer = network.convolutions[-1] if build is vgg else "block1"
     pixels = images(3, 28)
-    cut = run_to_layer(network, pixels, layer)
-    theirs = IntegratedGradients(nn.Sequential(*cut.head.stages))
+    layer_pass = run_to_layer(network, pixels, layer)
+    theirs = IntegratedGradients(nn.Sequential(*layer_pass.head.stages))
     found = maps_of(network, pixels, layer, "layer-integrated-gradients/unit?steps=8")
     for label in range(CLASSES):
         expected = theirs.attribute(
-            cut.activations, target=label, n_steps=8, method="riemann_middle"
+            layer_pass.activations, target=label, n_steps=8, method="riemann_middle"
         ).sum(1)
         assert close(found[:, label], expected.detach(), 1e-6)
 

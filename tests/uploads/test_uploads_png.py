@@ -197,5 +197,5 @@ def test_the_longest_side_is_taken_and_a_longer_one_refused(size: tuple[int, int
     pixels, _ = convert_upload(data, (1, 28, 28), 0, max_pixels=10**6)
     assert not pixels.any()
     longer = np.zeros((size[0] + (size[0] > 1), size[1] + (size[1] > 1), 1), int)
-    with pytest.raises(ImageTooLarge, match=f"at most {MAX_SIDE} a side"):
+    with pytest.raises(ImageTooLarge, match=f"at most {MAX_SIDE} per side"):
         convert_upload(png_file(longer, 1, GRAY), (1, 28, 28), 0, max_pixels=10**6)
