@@ -10,52 +10,52 @@ MAX_ATTEMPTS = 3
 
 @dataclass
 class Expected:
-    total: int
+    epochs_total: int
     status: str = RunStatus.QUEUED
-    done: int = -1
+    epochs_done: int = -1
     attempt: int = 0
-    strikes: int = 0
+    lost_workers: int = 0
     cancel_requested: bool = False
     holder: Lease | None = None
-    told: list[dict] = field(default_factory=lambda: [{"status": RunStatus.QUEUED}])
+    events: list[dict] = field(default_factory=lambda: [{"status": RunStatus.QUEUED}])
 
     @property
-    def ended(self) -> bool:
+    def is_terminal(self) -> bool:
         return self.status in TERMINAL_STATUSES
 
-    def turn(self, status: str) -> None:
+    def change_status(self, status: str) -> None:
         self.status = status
-        self.told.append({"status": status})
+        self.events.append({"status": status})
 
-    def taken(self, lease: Lease) -> None:
+    def claim(self, lease: Lease) -> None:
         self.attempt += 1
         self.holder = lease
-        self.turn(RunStatus.RUNNING)
+        self.change_status(RunStatus.RUNNING)
 
-    def reached(self, epoch: int) -> None:
-        self.done = epoch
-        self.told.append({"epoch": epoch})
+    def advance(self, epoch: int) -> None:
+        self.epochs_done = epoch
+        self.events.append({"epoch": epoch})
 
-    def finished(self, status: str) -> None:
+    def finish(self, status: str) -> None:
         self.holder = None
-        self.turn(status)
+        self.change_status(status)
 
-    def cancelled(self) -> None:
+    def cancel(self) -> None:
         if self.status == RunStatus.QUEUED:
-            self.finished(RunStatus.CANCELLED)
+            self.finish(RunStatus.CANCELLED)
         else:
             self.cancel_requested = True
 
-    def left(self, strikes: int = 1) -> None:
+    def lose_worker(self, strikes: int = 1) -> None:
         """Its worker is gone."""
-        if self.strikes + strikes >= MAX_ATTEMPTS:
-            self.finished(RunStatus.FAILED)
+        if self.lost_workers + strikes >= MAX_ATTEMPTS:
+            self.finish(RunStatus.FAILED)
             return
-        self.strikes += strikes
-        self.finished(RunStatus.QUEUED)
+        self.lost_workers += strikes
+        self.finish(RunStatus.QUEUED)
 
-    def resumed(self, total: int) -> None:
-        self.total = total
-        self.strikes = 0
+    def resume(self, total: int) -> None:
+        self.epochs_total = total
+        self.lost_workers = 0
         self.cancel_requested = False
-        self.turn(RunStatus.QUEUED)
+        self.change_status(RunStatus.QUEUED)

@@ -25,22 +25,22 @@ ROUNDS = 25
 
 
 @pytest.fixture
-def asked(application: Callable[..., Asked], database_url: str) -> Asked:
+def server(application: Callable[..., Asked], database_url: str) -> Asked:
     return application(database_url=database_url)
 
 
 @pytest.fixture
-def waiting(asked: Asked) -> Asked:
+def waiting(server: Asked) -> Asked:
     """An application whose runs wait for workers that a test plays."""
-    executor = RecordingExecutor(asked.services.store)
-    asked.app.state.services = replace(asked.services, executor=executor)
-    return asked
+    executor = RecordingExecutor(server.services.store)
+    server.app.state.services = replace(server.services, executor=executor)
+    return server
 
 
-def told(store: Store, run_id: int) -> list[str]:
+def event_statuses(store: Store, run_id: int) -> list[str]:
     with store.read_session() as session:
-        found = events.list_after(session, run_id, 0)
-    return [event.data["status"] for event in found if event.type == events.STATUS]
+        rows = events.list_after(session, run_id, 0)
+    return [event.data["status"] for event in rows if event.type == events.STATUS]
 
 
 def status_of(store: Store, run_id: int) -> str:
@@ -52,7 +52,7 @@ def test_of_fifty_cancels_of_a_run_that_waits_one_ends_it(waiting: Asked) -> Non
     run_id = waiting.ask("POST", "/runs", json=TINY).json()["id"]
     answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert sorted(answer.status_code for answer in answers) == [202] + [409] * (AT_ONCE - 1)
-    assert told(waiting.services.store, run_id) == [RunStatus.QUEUED, RunStatus.CANCELLED]
+    assert event_statuses(waiting.services.store, run_id) == [RunStatus.QUEUED, RunStatus.CANCELLED]
 
 
 def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None:
@@ -61,12 +61,16 @@ def test_fifty_cancels_of_a_run_that_trains_are_one_wish(waiting: Asked) -> None
     lease = executor.take(executor.waiting[0])
     answers = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert {answer.status_code for answer in answers} == {202}
-    assert told(store, run_id) == [RunStatus.QUEUED, RunStatus.RUNNING]
+    assert event_statuses(store, run_id) == [RunStatus.QUEUED, RunStatus.RUNNING]
     with store.write_session() as session:
         assert run_lifecycle.finish(session, run_id, RunStatus.CANCELLED, lease=lease)
     again = waiting.ask_at_once([("POST", f"/runs/{run_id}/cancel", {})] * AT_ONCE)
     assert {answer.status_code for answer in again} == {409}
-    assert told(store, run_id) == [RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.CANCELLED]
+    assert event_statuses(store, run_id) == [
+        RunStatus.QUEUED,
+        RunStatus.RUNNING,
+        RunStatus.CANCELLED,
+    ]
 
 
 def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_path) -> None:
@@ -94,7 +98,7 @@ def test_of_a_cancel_and_the_last_epochs_end_one_is_the_runs(store: Store, tmp_p
             end.result()
             wished.result()
         assert status_of(store, run_id) == RunStatus.SUCCEEDED
-        assert sum(status in TERMINAL_STATUSES for status in told(store, run_id)) == 1
+        assert sum(status in TERMINAL_STATUSES for status in event_statuses(store, run_id)) == 1
 
 
 def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
@@ -115,50 +119,52 @@ def test_a_cancel_a_resume_and_a_delete_at_once_leave_one_of_their_orders(
                 return
 
         with ThreadPoolExecutor(4) as threads:
-            asked = [
+            futures = [
                 threads.submit(at_once, run_flows.cancel_run, store, run_id),
                 threads.submit(at_once, run_flows.cancel_run, store, run_id),
                 threads.submit(at_once, run_flows.extend_run, store, run_id, None),
                 threads.submit(at_once, deletion.delete_run, store, run_id),
             ]
-            for future in asked:
+            for future in futures:
                 future.result()
         with store.read_session() as session:
             assert not runs.list_newest(session, limit=10)
 
 
 def test_a_run_deleted_while_its_map_is_computed_is_no_error(
-    asked: Asked, monkeypatch: pytest.MonkeyPatch
+    server: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = (asked.ask("POST", "/runs", json=TINY).json()["id"] for _ in range(2))
+    deleted_id, other_id = (server.ask("POST", "/runs", json=TINY).json()["id"] for _ in range(2))
     compute = MapComputer.compute
 
     def compute_and_delete(self, *args):
         maps = compute(self, *args)
-        deletion.delete_run(self._store, one)
+        deletion.delete_run(self._store, deleted_id)
         return maps
 
     with monkeypatch.context() as patch:
         patch.setattr(MapComputer, "compute", compute_and_delete)
-        answer = asked.ask("GET", f"/runs/{one}/epochs/2/cam?method=layer-cam&image=test:3")
+        answer = server.ask("GET", f"/runs/{deleted_id}/epochs/2/cam?method=layer-cam&image=test:3")
     assert answer.status_code in (200, 404), answer.text
-    assert asked.ask("GET", f"/runs/{one}").status_code == 404
-    assert asked.ask("GET", f"/runs/{other}/epochs/2/cam?method=layer-cam").status_code == 200
+    assert server.ask("GET", f"/runs/{deleted_id}").status_code == 404
+    assert server.ask("GET", f"/runs/{other_id}/epochs/2/cam?method=layer-cam").status_code == 200
 
 
-def test_heatmaps_of_a_run_that_is_being_deleted_are_200_or_404(asked: Asked) -> None:
-    other = asked.ask("POST", "/runs", json=TINY | {"seed": 1}).json()["id"]
+def test_heatmaps_of_a_run_that_is_being_deleted_are_200_or_404(server: Asked) -> None:
+    other_id = server.ask("POST", "/runs", json=TINY | {"seed": 1}).json()["id"]
     for _ in range(2):
-        run_id = asked.ask("POST", "/runs", json=TINY).json()["id"]
+        run_id = server.ask("POST", "/runs", json=TINY).json()["id"]
         pictures = [
             ("GET", f"/runs/{i}/epochs/{e}/cam?method=layer-cam&image=test:{30 + n}", {})
             for n in range(4)
             for e in (1, 3)
-            for i in (run_id, other)
+            for i in (run_id, other_id)
         ]
-        answers = asked.ask_at_once([*pictures[:8], ("DELETE", f"/runs/{run_id}", {}), *pictures])
+        answers = server.ask_at_once([*pictures[:8], ("DELETE", f"/runs/{run_id}", {}), *pictures])
         deleted = answers.pop(8)
         assert deleted.status_code == 204
         asked_of = [path.split("/")[2] for _, path, _ in (*pictures[:8], *pictures)]
         for answer, of in zip(answers, asked_of, strict=True):
-            assert answer.status_code in ((200,) if of == str(other) else (200, 404)), answer.text
+            assert answer.status_code in ((200,) if of == str(other_id) else (200, 404)), (
+                answer.text
+            )

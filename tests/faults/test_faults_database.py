@@ -30,19 +30,19 @@ def test_a_locked_database_is_503_and_then_back(
     application: Callable[..., Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
-    one = application()
+    server = application()
     body = {"json": TINY, "headers": {"Idempotency-Key": "k"}}
-    with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        refusal = one.ask("POST", "/runs", **body)
+    with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        refusal = server.ask("POST", "/runs", **body)
         assert (refusal.status_code, refusal.json()["type"]) == (503, "store-busy")
         assert int(refusal.headers["retry-after"]) > 0
         assert str(tmp_path) not in refusal.text
-        assert one.ask("GET", "/runs").json()["items"] == []
-        other.execute("ROLLBACK")
-    (run_id,) = {one.ask("POST", "/runs", **body).json()["id"] for _ in range(2)}
-    assert one.ask("GET", f"/runs/{run_id}").json()["status"] == "succeeded"
-    assert len(one.ask("GET", "/runs").json()["items"]) == 1
+        assert server.ask("GET", "/runs").json()["items"] == []
+        connection.execute("ROLLBACK")
+    (run_id,) = {server.ask("POST", "/runs", **body).json()["id"] for _ in range(2)}
+    assert server.ask("GET", f"/runs/{run_id}").json()["status"] == "succeeded"
+    assert len(server.ask("GET", "/runs").json()["items"]) == 1
 
 
 @pytest.fixture
@@ -108,13 +108,13 @@ def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
     assert again.status_code == 201
     assert created | {again.json()["id"]} == {again.json()["id"]}
     assert len(service.http.get("/runs").json()["items"]) == 2
-    for one, expected_weights in (
+    for one_id, expected_weights in (
         (run_id, undisturbed(**SLOWER)),
         (again.json()["id"], undisturbed()),
     ):
-        ended = service.wait(one)
-        assert ended["status"] == "succeeded", ended
-        assert weights(service, one) == expected_weights
+        final_run = service.wait(one_id)
+        assert final_run["status"] == "succeeded", final_run
+        assert weights(service, one_id) == expected_weights
 
 
 @pytest.mark.postgres
@@ -123,22 +123,25 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
     monkeypatch.setattr(database, "IDLE_TIMEOUT_SECONDS", 1)
-    with open_store(migrated_postgres) as stopped_writer, open_store(migrated_postgres) as other:
-        with other.write_session() as session:
+    with (
+        open_store(migrated_postgres) as stopped_writer,
+        open_store(migrated_postgres) as other_store,
+    ):
+        with other_store.write_session() as session:
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
             lease = run_lifecycle.claim(session, run_id, "worker")
 
         def hold_the_row_and_stop() -> None:
             with stopped_writer.write_session() as session:
                 assert run_lifecycle.advance(session, run_id, 0, lease=lease)
-                with pytest.raises(StoreBusy), other.write_session() as waits:
+                with pytest.raises(StoreBusy), other_store.write_session() as waits:
                     run_lifecycle.update_heartbeat(waits, run_id, lease=lease)
                 assert gone_on_within_ten_seconds()
 
         def gone_on_within_ten_seconds() -> bool:
             for _ in range(50):
                 try:
-                    with other.write_session() as session:
+                    with other_store.write_session() as session:
                         return run_lifecycle.requeue(session, lease, lost_workers=1)
                 except StoreBusy:
                     continue
@@ -146,7 +149,7 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
 
         with pytest.raises(StoreBusy):
             hold_the_row_and_stop()
-        with other.read_session() as session:
+        with other_store.read_session() as session:
             assert runs.get(session, run_id).status == RunStatus.QUEUED
 
 
@@ -181,8 +184,8 @@ def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
     run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
     with store.read_session() as session:
         run = runs.get(session, run_id)
-        found = events.list_after(session, run_id, 0)
-    assert [one.data["status"] for one in found if one.type == events.STATUS] == told
+        event_rows = events.list_after(session, run_id, 0)
+    assert [event.data["status"] for event in event_rows if event.type == events.STATUS] == told
     assert (run.error and run.error.type, run.attempt) == (error, 3)
     assert run.epochs_done == (0 if error else 3)
 

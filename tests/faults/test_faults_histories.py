@@ -67,7 +67,7 @@ class Worker:
     def __init__(self, submitted: SubmittedTask, lease: Lease, model: Expected) -> None:
         self.submitted = submitted
         self.lease = lease
-        self.done, self.total = model.done, model.total
+        self.epochs_done, self.epochs_total = model.epochs_done, model.epochs_total
         self.beats = True
 
 
@@ -90,7 +90,7 @@ class Histories(RuleBasedStateMachine):
         self.model: dict[int, Expected] = {}
         self.keys: dict[str, tuple[int, int]] = {}
         self.all_workers: list[Worker] = []
-        self.now = 0.0
+        self.clock_seconds = 0.0
         self.executor = RecordingExecutor(store)
         self.rescuer = LeaseMonitor(store, self.executor, self.workspace)
 
@@ -110,9 +110,9 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: len(self.model) < MOST_RUNS)
     @rule(target=ids, key=st.sampled_from([None, "a", "b"]), total=st.integers(1, 3))
     def create(self, key: str | None, total: int):
-        asked = RequestKey(key, str(total)) if key else None
+        request_key = RequestKey(key, str(total)) if key else None
         spec = SPEC.model_copy(update={"epochs": total})
-        args = (self.store, self.executor, self.workspace, spec, None, asked)
+        args = (self.store, self.executor, self.workspace, spec, None, request_key)
         earlier = self.keys.get(key) if key else None
         if earlier and earlier[0] != total:
             with pytest.raises(KeyReused):
@@ -147,31 +147,35 @@ class Histories(RuleBasedStateMachine):
         if expected is None:
             with pytest.raises(RunNotFound):
                 run_flows.cancel_run(self.store, run_id)
-        elif expected.ended:
+        elif expected.is_terminal:
             with pytest.raises(RunConflict):
                 run_flows.cancel_run(self.store, run_id)
         else:
-            expected.cancelled()
+            expected.cancel()
             assert run_flows.cancel_run(self.store, run_id).status == expected.status
 
     @rule(run_id=ids, more=st.sampled_from([None, 0, 1, 2]))
     def resume(self, run_id: int, more: int | None) -> None:
         expected = self.model.get(run_id)
-        asked = None if more is None or expected is None else max(1, expected.done + more)
-        args = (self.store, self.executor, self.workspace, run_id, asked)
-        total = asked or (expected.total if expected else 0)
+        epochs_total = (
+            None if more is None or expected is None else max(1, expected.epochs_done + more)
+        )
+        args = (self.store, self.executor, self.workspace, run_id, epochs_total)
+        total = epochs_total or (expected.epochs_total if expected else 0)
         if expected is None:
             with pytest.raises(RunNotFound):
                 run_flows.resume_run(*args)
-        elif not expected.ended:
+        elif not expected.is_terminal:
             with pytest.raises(RunConflict):
                 run_flows.resume_run(*args)
-        elif (asked or expected.status == RunStatus.SUCCEEDED) and total <= expected.done:
+        elif (
+            epochs_total or expected.status == RunStatus.SUCCEEDED
+        ) and total <= expected.epochs_done:
             with pytest.raises(InvalidValue):
                 run_flows.resume_run(*args)
         elif total <= MOST_EPOCHS:
             assert run_flows.resume_run(*args).status == RunStatus.QUEUED
-            expected.resumed(total)
+            expected.resume(total)
 
     @precondition(lambda self: len(self.model) > 1)
     @rule(run_id=ids)
@@ -210,7 +214,7 @@ class Histories(RuleBasedStateMachine):
         assert (lease is not None) == waits
         if lease is None or expected is None:
             return multiple()
-        expected.taken(lease)
+        expected.claim(lease)
         worker = Worker(submitted, lease, expected)
         self.all_workers.append(worker)
         for _ in range(epochs):
@@ -219,30 +223,34 @@ class Histories(RuleBasedStateMachine):
 
     @rule(worker=workers)
     def commit_an_epoch(self, worker: Worker) -> None:
-        if worker.done == worker.total or worker not in self.all_workers:
+        if worker.epochs_done == worker.epochs_total or worker not in self.all_workers:
             return
-        result = self.results[worker.done + 1]
+        result = self.results[worker.epochs_done + 1]
         args = (self.store, worker.lease.run_id, SPEC, result, self.probes, worker.lease)
         if not self.holds(worker):
             with pytest.raises(RunCancelled):
                 record_epoch(*args)
             return
         record_epoch(*args)
-        worker.done += 1
-        self.model[worker.lease.run_id].reached(worker.done)
+        worker.epochs_done += 1
+        self.model[worker.lease.run_id].advance(worker.epochs_done)
 
     @rule(worker=consumes(workers))
     def end(self, worker: Worker) -> None:
         if worker not in self.all_workers:
             return
         expected = self.model.get(worker.lease.run_id)
-        status = RunStatus.SUCCEEDED if worker.done == worker.total else RunStatus.FAILED
+        status = (
+            RunStatus.SUCCEEDED if worker.epochs_done == worker.epochs_total else RunStatus.FAILED
+        )
         with self.store.write_session() as session:
-            ended = run_lifecycle.finish(session, worker.lease.run_id, status, lease=worker.lease)
-        assert ended == self.holds(worker)
-        if ended and expected:
-            expected.finished(status)
-        self.gone(worker)
+            has_finished = run_lifecycle.finish(
+                session, worker.lease.run_id, status, lease=worker.lease
+            )
+        assert has_finished == self.holds(worker)
+        if has_finished and expected:
+            expected.finish(status)
+        self.lose_worker(worker)
         self.executor.end(worker.submitted, 0)
 
     @rule(worker=consumes(workers))
@@ -250,8 +258,8 @@ class Histories(RuleBasedStateMachine):
         if worker.submitted not in self.executor.running:
             return
         if self.holds(worker):
-            self.model[worker.lease.run_id].left()
-        self.gone(worker)
+            self.model[worker.lease.run_id].lose_worker()
+        self.lose_worker(worker)
         self.executor.end(worker.submitted, -signal.SIGKILL)
 
     @precondition(lambda self: self.executor.waiting)
@@ -265,7 +273,7 @@ class Histories(RuleBasedStateMachine):
                 self.executor.end(submitted, -signal.SIGKILL)
             return
         if expected.status == RunStatus.QUEUED and expected.attempt == submitted.attempt:
-            expected.left()
+            expected.lose_worker()
         self.executor.end(submitted, -signal.SIGKILL)
 
     @rule(worker=workers, with_its_server=st.booleans())
@@ -279,15 +287,17 @@ class Histories(RuleBasedStateMachine):
         self.stop_it(worker, with_its_server)
         self.a_lease_passes()
         for submitted in [
-            one for one in self.executor.waiting if one.run_id == worker.lease.run_id
+            waiting_task
+            for waiting_task in self.executor.waiting
+            if waiting_task.run_id == worker.lease.run_id
         ]:
             lease = self.executor.take(submitted)
             if lease is not None:
-                self.model[submitted.run_id].taken(lease)
+                self.model[submitted.run_id].claim(lease)
                 self.all_workers.append(Worker(submitted, lease, self.model[submitted.run_id]))
         self.commit_an_epoch(worker)
 
-    def gone(self, worker: Worker) -> None:
+    def lose_worker(self, worker: Worker) -> None:
         self.all_workers.remove(worker)
 
     # The service.
@@ -295,8 +305,8 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: self.all_workers or not self.executor.waiting)
     @rule()
     def a_lease_passes(self) -> None:
-        assert self.rescuer.scan(self.now) == []
-        self.now += LEASE_SECONDS + 1
+        assert self.rescuer.scan(self.clock_seconds) == []
+        self.clock_seconds += LEASE_SECONDS + 1
         for worker in self.all_workers:
             if worker.beats:
                 with self.store.write_session() as session:
@@ -305,22 +315,24 @@ class Histories(RuleBasedStateMachine):
                     )
                 assert beat == self.holds(worker)
         alive = {worker.lease for worker in self.all_workers if worker.beats}
-        lost = [i for i, run in self.model.items() if run.holder and run.holder not in alive]
+        lost_ids = [i for i, run in self.model.items() if run.holder and run.holder not in alive]
         unknown = [
             i
             for i, run in self.model.items()
             if run.status == RunStatus.QUEUED and not self.is_known(i)
         ]
-        assert sorted(self.rescuer.scan(self.now)) == sorted(lost + unknown)
-        for run_id in lost:
-            self.model[run_id].left()
+        assert sorted(self.rescuer.scan(self.clock_seconds)) == sorted(lost_ids + unknown)
+        for run_id in lost_ids:
+            self.model[run_id].lose_worker()
         assert all(
             self.is_known(i) for i, run in self.model.items() if run.status == RunStatus.QUEUED
         )
         killed, self.executor.killed = self.executor.killed, []
         for submitted in killed:
-            for worker in [one for one in self.all_workers if one.submitted is submitted]:
-                self.gone(worker)
+            for worker in [
+                candidate for candidate in self.all_workers if candidate.submitted is submitted
+            ]:
+                self.lose_worker(worker)
             # Its end is told after its run was given to another.
             self.executor.end(submitted, -signal.SIGKILL)
 
@@ -328,12 +340,16 @@ class Histories(RuleBasedStateMachine):
     @rule(in_order=st.booleans())
     def restart(self, in_order: bool) -> None:
         """By SIGTERM; or by SIGKILL, and its workers live a while longer."""
-        for worker in [one for one in self.all_workers if one.submitted in self.executor.running]:
+        for worker in [
+            candidate
+            for candidate in self.all_workers
+            if candidate.submitted in self.executor.running
+        ]:
             worker.beats = False
             if in_order:
                 if self.holds(worker):
-                    self.model[worker.lease.run_id].left(strikes=0)
-                self.gone(worker)
+                    self.model[worker.lease.run_id].lose_worker(strikes=0)
+                self.lose_worker(worker)
                 self.executor.end(worker.submitted, -signal.SIGTERM, during_shutdown=True)
         self.executor = RecordingExecutor(self.store)
         self.rescuer = LeaseMonitor(self.store, self.executor, self.workspace)
@@ -347,25 +363,29 @@ class Histories(RuleBasedStateMachine):
     @invariant()
     def the_store_is_as_the_model_says(self) -> None:
         with self.store.read_session() as session:
-            found = {run.id: run for run in runs.list_newest(session, limit=1000)}
-            assert found.keys() == self.model.keys()
+            runs_by_id = {run.id: run for run in runs.list_newest(session, limit=1000)}
+            assert runs_by_id.keys() == self.model.keys()
             for run_id, expected in self.model.items():
-                run = found[run_id]
+                run = runs_by_id[run_id]
                 assert (run.status, run.epochs_done, run.epochs_total) == (
-                    expected.status, expected.done, expected.total,
+                    expected.status, expected.epochs_done, expected.epochs_total,
                 )  # fmt: skip
                 assert (run.attempt, run.lost_workers, run.cancel_requested) == (
-                    expected.attempt, expected.strikes, expected.cancel_requested,
+                    expected.attempt, expected.lost_workers, expected.cancel_requested,
                 )  # fmt: skip
                 owner = expected.holder.owner if expected.holder else None
                 assert run.lease_owner == owner
-                assert (run.finished_at is not None) == expected.ended
+                assert (run.finished_at is not None) == expected.is_terminal
                 assert [
-                    told.data for told in events.list_after(session, run_id, 0)
-                ] == expected.told
-                kept = epochs.list_epochs(session, run_id)
-                assert [one.epoch for one in kept] == list(range(expected.done + 1))
-                assert [one.checkpoint.sha256 for one in kept] == self.digests[: len(kept)]
+                    event.data for event in events.list_after(session, run_id, 0)
+                ] == expected.events
+                epoch_rows = epochs.list_epochs(session, run_id)
+                assert [epoch.epoch for epoch in epoch_rows] == list(
+                    range(expected.epochs_done + 1)
+                )
+                assert [epoch.checkpoint.sha256 for epoch in epoch_rows] == self.digests[
+                    : len(epoch_rows)
+                ]
 
     def teardown(self) -> None:
         folder = self.store.file.parent if self.store.file else Path("nowhere")
@@ -376,9 +396,9 @@ class Histories(RuleBasedStateMachine):
 def results() -> list[EpochResult]:
     """What each epoch gives, trained once."""
     copied = []
-    for one in train(SPEC, SPEC.source.load(Path(), False)):
-        network, optimizer = copy.deepcopy((one.network, one.optimizer))
-        copied.append(EpochResult(**vars(one) | {"network": network, "optimizer": optimizer}))
+    for result in train(SPEC, SPEC.source.load(Path(), False)):
+        network, optimizer = copy.deepcopy((result.network, result.optimizer))
+        copied.append(EpochResult(**vars(result) | {"network": network, "optimizer": optimizer}))
     return copied
 
 
@@ -389,9 +409,9 @@ def test_every_history_keeps_what_is_promised(store: Store, results: list[EpochR
         store.engine.dispose()
     digests = [
         checkpoints.digest(
-            checkpoints.encode(one.network, CheckpointHeader.for_epoch(SPEC, one.epoch))
+            checkpoints.encode(result.network, CheckpointHeader.for_epoch(SPEC, result.epoch))
         )
-        for one in results
+        for result in results
     ]
     run_state_machine_as_test(
         lambda: Histories(store, results, digests),

@@ -39,11 +39,11 @@ def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
         hang_up_in_mid_request(service, f"{path}{number}")
         hang_up_in_mid_request(service, f"/runs/{training}/events")
     service.wait(training, until=lambda run: run["status"] == "running")
-    for one in (*waiting, training):
-        assert service.http.post(f"/runs/{one}/cancel").status_code == 202
+    for one_id in (*waiting, training):
+        assert service.http.post(f"/runs/{one_id}/cancel").status_code == 202
     # None that was cancelled while it waited is in the way: the slot is free at once.
     assert service.wait(failing)["status"] == "failed"
-    assert {service.run(one)["status"] for one in (*waiting, training)} == {"cancelled"}
+    assert {service.run(one_id)["status"] for one_id in (*waiting, training)} == {"cancelled"}
     assert service.wait(service.post_run(**TINY | {"epochs": 1}))["status"] == "succeeded"
     wait_until(lambda: not worker_pids(pid))
     # SQLite's connections are pooled, a few more or less of them.

@@ -18,16 +18,16 @@ from tests.uploads.conftest import Asked
 
 
 def execute(url: str, *statements: str) -> None:
-    named = make_url(url).set(drivername="postgresql", database="postgres")
-    conninfo = named.render_as_string(hide_password=False)
+    server_url = make_url(url).set(drivername="postgresql", database="postgres")
+    conninfo = server_url.render_as_string(hide_password=False)
     with closing(psycopg.connect(conninfo, autocommit=True)) as connection:
         for statement in statements:
             connection.execute(statement.format(database=make_url(url).database))
 
 
 @contextmanager
-def read_only_server(one: Asked, _: Path) -> Iterator[None]:
-    url = one.settings.database_url
+def read_only_server(server: Asked, _: Path) -> Iterator[None]:
+    url = server.settings.database_url
     execute(
         url,
         "ALTER DATABASE {database} SET default_transaction_read_only = on",
@@ -38,11 +38,11 @@ def read_only_server(one: Asked, _: Path) -> Iterator[None]:
 
 
 @contextmanager
-def renamed_table(one: Asked, _: Path) -> Iterator[None]:
-    with one.services.store.engine.begin() as connection:
+def renamed_table(server: Asked, _: Path) -> Iterator[None]:
+    with server.services.store.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE runs RENAME TO runs_")
     yield
-    with one.services.store.engine.begin() as connection:
+    with server.services.store.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE runs_ RENAME TO runs")
 
 
@@ -54,8 +54,8 @@ def moved_file(_: Asked, folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def bug(one: Asked, _: Path) -> Iterator[None]:
-    executor = one.services.executor
+def bug(server: Asked, _: Path) -> Iterator[None]:
+    executor = server.services.executor
     submit, executor.submit = executor.submit, None  # a TypeError
     yield
     executor.submit = submit
@@ -70,10 +70,10 @@ FAULTS = [
 ]
 
 
-def lose_a_worker(one: Asked) -> int:
+def lose_a_worker(server: Asked) -> int:
     """A run that a worker took which is not heard of any more; its id."""
     spec = RunSpec.model_validate(TINY)
-    with one.services.store.write_session() as session:
+    with server.services.store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
         assert run_lifecycle.claim(session, run.id, "a worker that is gone")
     return run.id
@@ -93,16 +93,16 @@ def test_a_lost_run_is_trained_after_any_fault_of_the_database(
     options: dict[str, Any] = {"lease_seconds": 1}
     if database == "postgresql":
         options["database_url"] = request.getfixturevalue("postgres_url")
-    one = application(**options)
-    (monitor,) = (t for t in one.services.background._tasks if t.name == "lease-monitor")
-    run_id = lose_a_worker(one)
-    with fault(one, tmp_path):
+    server = application(**options)
+    (monitor,) = (t for t in server.services.background._tasks if t.name == "lease-monitor")
+    run_id = lose_a_worker(server)
+    with fault(server, tmp_path):
         wait_until(lambda: monitor._failures >= 2)
         if problem is not None:
-            refused = one.ask("POST", "/runs", json=TINY)
-            assert (refused.status_code, refused.json()["type"]) == (503, problem)
-            assert int(refused.headers["retry-after"]) > 0
-            assert one.ask("GET", "/readyz").status_code == 503
-    wait_until(lambda: one.ask("GET", f"/runs/{run_id}").json().get("status") == "succeeded")
-    wait_until(lambda: one.ask("GET", "/readyz").status_code == 200)
-    assert one.ask("POST", "/runs", json=TINY).status_code == 201
+            refusal = server.ask("POST", "/runs", json=TINY)
+            assert (refusal.status_code, refusal.json()["type"]) == (503, problem)
+            assert int(refusal.headers["retry-after"]) > 0
+            assert server.ask("GET", "/readyz").status_code == 503
+    wait_until(lambda: server.ask("GET", f"/runs/{run_id}").json().get("status") == "succeeded")
+    wait_until(lambda: server.ask("GET", "/readyz").status_code == 200)
+    assert server.ask("POST", "/runs", json=TINY).status_code == 201

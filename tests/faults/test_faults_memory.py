@@ -110,7 +110,7 @@ executor.close()
 def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
     small_group: Path,
 ) -> None:
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(small_group)],
         env=script_environment(__file__),
         capture_output=True,
@@ -118,7 +118,7 @@ def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
         timeout=SECONDS * 2,
         check=True,
     )
-    assert told.stdout.strip() == str(ProcessExit(-signal.SIGKILL, False, out_of_memory=True))
+    assert process.stdout.strip() == str(ProcessExit(-signal.SIGKILL, False, out_of_memory=True))
     assert cause_of(ProcessExit(-signal.SIGKILL, False, out_of_memory=True)).type == "oom"
 
 
@@ -129,9 +129,9 @@ def tell_and_wait(file: Path) -> None:
 
 @pytest.fixture
 def executor() -> Iterator[ProcessExecutor]:
-    one = ProcessExecutor(1)
-    yield one
-    one.close()
+    process_executor = ProcessExecutor(1)
+    yield process_executor
+    process_executor.close()
 
 
 @pytest.mark.parametrize("by_the_kernel", [True, False])
@@ -169,13 +169,13 @@ def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(
     migrated_sqlite: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "camreel.db").write_bytes(migrated_sqlite.read_bytes())
-    place = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path)
+    workspace = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path)
     # A batch of all images: some hundred MiB more than testing takes.
     spec = RunSpec(dataset="digits", epochs=2, batch_size=1500, probes={"per_class": 1})
-    with open_store(place.database) as store:
+    with open_store(workspace.database) as store:
         with store.write_session() as session:
             run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
-        worker = FORKS.Process(target=train_with_little_memory, args=(place, run_id))
+        worker = FORKS.Process(target=train_with_little_memory, args=(workspace, run_id))
         worker.start()
         worker.join(SECONDS * 2)
         assert worker.exitcode == 0

@@ -64,7 +64,7 @@ def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int
         deletion.delete_run,
         store,
         waiting,
-        lambda session, one: run_lifecycle.claim(session, one, "worker"),
+        lambda session, run_id: run_lifecycle.claim(session, run_id, "worker"),
     )
     assert isinstance(refusal, RunConflict)
     with store.read_session() as session:
@@ -73,10 +73,12 @@ def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int
 
 def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelled: int) -> None:
     refusal = refusal_of(
-        lambda store, one: run_flows.extend_run(store, one, 7),
+        lambda store, run_id: run_flows.extend_run(store, run_id, 7),
         store,
         cancelled,
-        lambda session, one: run_lifecycle.resume(session, one, SPEC.model_dump(mode="json"), 5),
+        lambda session, run_id: run_lifecycle.resume(
+            session, run_id, SPEC.model_dump(mode="json"), 5
+        ),
     )
     assert isinstance(refusal, RunConflict)
     with store.read_session() as session:

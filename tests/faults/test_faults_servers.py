@@ -100,8 +100,8 @@ def test_two_servers_on_one_file_train_each_run_once_and_one_goes_on_for_the_oth
     assert killed.run(queued)["status"] == "queued"
     killed.stop(signal.SIGKILL)
     at = time.monotonic()
-    reached = left.run(running)["epochs_done"]
-    left.wait(running, until=lambda run: run["epochs_done"] > reached)
+    epochs_done = left.run(running)["epochs_done"]
+    left.wait(running, until=lambda run: run["epochs_done"] > epochs_done)
     left.wait(queued, until=lambda run: run["status"] != "queued")
     assert time.monotonic() - at < GOES_ON_SECONDS
     assert left.wait(running)["status"] == "succeeded"

@@ -94,11 +94,11 @@ def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
     (stopped_pid,) = worker_pids(service.process.pid)
     assert service.run(run_id)["epochs_done"] == 0
     # It holds the one lock that writers need.
-    other = service.post_run(**TINY | {"epochs": 1})
+    other_id = service.post_run(**TINY | {"epochs": 1})
     wait_until(lambda: not is_alive(stopped_pid))
     assert service.wait(run_id)["status"] == "succeeded"
     assert weights(service, run_id) == expected
-    assert service.wait(other)["status"] == "succeeded"
+    assert service.wait(other_id)["status"] == "succeeded"
     with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as store:
         invariants.check(store, tmp_path)
 

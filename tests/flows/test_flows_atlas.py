@@ -41,40 +41,43 @@ def execute(store, statement: str) -> list:
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def made(store, query: AtlasQuery) -> Atlas:
+def compute_atlas(store, query: AtlasQuery) -> Atlas:
     """By a service that has just started."""
     return Atlases(MapPipeline(store, Path("nowhere"))).atlas(query).compute().value
 
 
-def same(one: Atlas, other: Atlas) -> bool:
+def are_equal(first: Atlas, second: Atlas) -> bool:
     names = ("levels", "minimum", "peak", "blank")
-    return all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
 def test_what_was_recorded_or_computed_once_needs_no_checkpoint(store):
-    recorded, computed = made(store, AtlasQuery(1)), made(store, CLASSES)
-    assert recorded.levels.shape == (2, 10, 3, 24, 24)
-    assert computed.levels.shape == (1, 10, 1, 24, 24)
+    recorded_atlas, computed_atlas = (
+        compute_atlas(store, AtlasQuery(1)),
+        compute_atlas(store, CLASSES),
+    )
+    assert recorded_atlas.levels.shape == (2, 10, 3, 24, 24)
+    assert computed_atlas.levels.shape == (1, 10, 1, 24, 24)
     rows = execute(store, "SELECT count(*) FROM heatmaps")
     assert rows == [(2 * 10 * 3 + 10,)]
     execute(store, "DELETE FROM blobs")
-    assert same(made(store, AtlasQuery(1)), recorded)
-    assert same(made(store, CLASSES), computed)
+    assert are_equal(compute_atlas(store, AtlasQuery(1)), recorded_atlas)
+    assert are_equal(compute_atlas(store, CLASSES), computed_atlas)
     assert execute(store, "SELECT count(*) FROM heatmaps") == rows
     with pytest.raises(CheckpointCorrupt):
-        made(store, AtlasQuery(1, layer="pool"))
+        compute_atlas(store, AtlasQuery(1, layer="pool"))
 
 
 def test_rows_of_a_schema_without_levels_are_computed_again_and_completed(store):
-    before = made(store, AtlasQuery(1))
+    initial_atlas = compute_atlas(store, AtlasQuery(1))
     execute(store, "UPDATE heatmaps SET levels = NULL, height = NULL, width = NULL WHERE epoch > 0")
-    after = made(store, AtlasQuery(1))
+    after = compute_atlas(store, AtlasQuery(1))
     # In other company a map's sums are taken in another order: a level may be the next one.
-    assert np.abs(after.levels.astype(int) - before.levels).max() <= 1
+    assert np.abs(after.levels.astype(int) - initial_atlas.levels).max() <= 1
     shapes = execute(store, "SELECT DISTINCT height, width, length(levels) FROM heatmaps")
     assert shapes == [(24, 24, 576)]
     execute(store, "DELETE FROM blobs")
-    assert made(store, AtlasQuery(1)).levels.tobytes() == after.levels.tobytes()
+    assert compute_atlas(store, AtlasQuery(1)).levels.tobytes() == after.levels.tobytes()
 
 
 def test_one_atlas_serves_picture_and_layout(store):
@@ -85,7 +88,7 @@ def test_one_atlas_serves_picture_and_layout(store):
 
 def test_an_atlas_of_too_many_cells_is_refused_with_the_bound(store, monkeypatch):
     monkeypatch.setattr(atlas_flow, "MAX_CELLS", 59)
-    with pytest.raises(InvalidValue, match="60 cells") as refused:
-        made(store, AtlasQuery(1))
-    assert (refused.value.field, refused.value.allowed) == ("epochs", {"maximum_cells": 59})
-    assert made(store, AtlasQuery(1, epochs="1:")).levels.shape[2] == 2
+    with pytest.raises(InvalidValue, match="60 cells") as refusal:
+        compute_atlas(store, AtlasQuery(1))
+    assert (refusal.value.field, refusal.value.allowed) == ("epochs", {"maximum_cells": 59})
+    assert compute_atlas(store, AtlasQuery(1, epochs="1:")).levels.shape[2] == 2

@@ -63,8 +63,8 @@ def bits(store: Store, run_id: int) -> list[str]:
     with store.read_session() as session:
         state = training_states.get(session, run_id)
         assert state is not None
-        found = epochs.list_epochs(session, run_id)
-    return [*(epoch.checkpoint.sha256 for epoch in found), state.sha256]
+        epoch_rows = epochs.list_epochs(session, run_id)
+    return [*(epoch.checkpoint.sha256 for epoch in epoch_rows), state.sha256]
 
 
 def train(store: Store, workspace: Workspace, spec: RunSpec = SPEC) -> int:

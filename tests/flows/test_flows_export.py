@@ -68,9 +68,11 @@ def test_without_a_count_it_is_the_probes(pipeline: MapPipeline, tmp_path: Path)
     ],
 )
 def test_what_cannot_be_is_refused_before_a_file_is_there(pipeline, tmp_path, asked, field):
-    out = tmp_path / "maps.npz"
-    given = {"epochs": "0:", "explanation": "proposed", **asked}
+    path = tmp_path / "maps.npz"
+    arguments = {"epochs": "0:", "explanation": "proposed", **asked}
     with pytest.raises(InvalidValue) as refusal:
-        export_maps(pipeline, 1, given.pop("epochs"), given.pop("explanation"), out, **given)
+        export_maps(
+            pipeline, 1, arguments.pop("epochs"), arguments.pop("explanation"), path, **arguments
+        )
     assert refusal.value.field == field
-    assert not out.exists()
+    assert not path.exists()

@@ -32,7 +32,7 @@ def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
     """What `act` returned, or the error that it raised, of threads that begin together."""
     together = threading.Barrier(count)
 
-    def one(_: int) -> Any:
+    def call(_: int) -> Any:
         together.wait()
         try:
             return act()
@@ -40,7 +40,7 @@ def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
             return error
 
     with ThreadPoolExecutor(count) as threads:
-        return list(threads.map(one, range(count)))
+        return list(threads.map(call, range(count)))
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,15 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many images each call of the engine was for."""
-    counted: list[int] = []
+    image_counts: list[int] = []
     engine = compute.explain_images
 
-    def look(network, images, *more):
-        counted.append(len(images))
-        return engine(network, images, *more)
+    def look(network, images, *arguments):
+        image_counts.append(len(images))
+        return engine(network, images, *arguments)
 
     monkeypatch.setattr(compute, "explain_images", look)
-    return counted
+    return image_counts
 
 
 def content(deferred: Deferred[Picture]) -> bytes:
@@ -115,8 +115,8 @@ def test_different_requests_of_one_map_compute_it_once(store, calls: list[int]) 
 
     def ask() -> Any:
         with lock:
-            place = next(turn)
-        return asks[place % len(asks)](pictures, query)
+            position = next(turn)
+        return asks[position % len(asks)](pictures, query)
 
     assert len(at_once(THREADS, ask)) == THREADS
     assert len(calls) == 3  # one an epoch
@@ -136,23 +136,23 @@ def numbers(max_bytes: int = 100) -> Cache[int]:
 
 
 def test_what_is_too_large_to_be_kept_is_made_once_for_all_who_wait() -> None:
-    made: list[int] = []
-    asked = threading.Semaphore(0)
+    computations: list[int] = []
+    requests = threading.Semaphore(0)
 
     def make() -> int:
         for _ in range(THREADS):
-            asked.acquire()
-        made.append(1)
+            requests.acquire()
+        computations.append(1)
         return 7
 
     class Counting(Cache[int]):
         def _get_counted(self, key):
-            asked.release()
+            requests.release()
             return super()._get_counted(key)
 
     cache = Counting(0, lambda _: 1)
     assert at_once(THREADS, lambda: cache.get_or_make("key", make)) == [7] * THREADS
-    assert made == [1]
+    assert computations == [1]
 
 
 def test_what_could_not_be_made_leaves_nothing_and_may_be_made_again() -> None:
@@ -171,20 +171,20 @@ def test_what_could_not_be_made_leaves_nothing_and_may_be_made_again() -> None:
 
 def test_who_waited_for_one_that_failed_makes_it_after_all() -> None:
     cache = numbers()
-    made: list[int] = []
+    computations: list[int] = []
     lock = threading.Lock()
 
     def make() -> int:
         with lock:
-            made.append(1)
-            if len(made) == 1:
+            computations.append(1)
+            if len(computations) == 1:
                 raise ValueError("the first fails")
         return 5
 
     answers = at_once(20, lambda: cache.get_or_make("key", make))
     assert sum(isinstance(answer, ValueError) for answer in answers) == 1
     assert [answer for answer in answers if answer == 5] == [5] * 19
-    assert len(made) == 2
+    assert len(computations) == 2
     assert cache._pending == {}
 
 
@@ -192,10 +192,10 @@ def test_two_that_want_each_others_things_do_not_wait_for_ever() -> None:
     cache = numbers()
     turns = iter([["a", "b"], ["b", "a"]] * 20)
     lock = threading.Lock()
-    made: list[object] = []
+    computations: list[object] = []
 
     def make(keys: list[Any]) -> list[int]:
-        made.extend(keys)
+        computations.extend(keys)
         return [ord(key) for key in keys]
 
     def ask() -> Any:
@@ -204,18 +204,18 @@ def test_two_that_want_each_others_things_do_not_wait_for_ever() -> None:
         return cache.get_or_make_each(keys, make)
 
     assert at_once(40, ask) == [{"a": 97, "b": 98}] * 40
-    assert sorted(map(str, made)) == ["a", "b"]
+    assert sorted(map(str, computations)) == ["a", "b"]
 
 
 def test_the_same_key_twice_in_one_call_is_made_once() -> None:
-    made: list[list[Any]] = []
+    computations: list[list[Any]] = []
 
     def make(keys: list[Any]) -> list[int]:
-        made.append(keys)
+        computations.append(keys)
         return [1] * len(keys)
 
     assert numbers().get_or_make_each(["a", "a"], make) == {"a": 1}
-    assert made == [["a"]]
+    assert computations == [["a"]]
 
 
 class Interest:
@@ -232,69 +232,69 @@ class Interest:
 def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
     cache = numbers()
     first, second = Interest(), Interest()
-    begun, looked = threading.Event(), threading.Event()
+    computation_started, checked = threading.Event(), threading.Event()
 
     def make() -> int:
-        begun.set()
+        computation_started.set()
         while True:
             raise_if_cancelled()
-            looked.set()
+            checked.set()
 
     with ThreadPoolExecutor(2) as threads:
         making = threads.submit(first.ask, lambda: cache.get_or_make("key", make))
-        assert begun.wait(10)
+        assert computation_started.wait(10)
         waiting = threads.submit(second.ask, lambda: cache.get_or_make("key", lambda: 7))
         while len(cache._pending["key"].checks) < 2:
             pass
         first.waits = False
         for _ in range(3):
-            looked.clear()
-            assert looked.wait(10)  # it goes on, for the second
+            checked.clear()
+            assert checked.wait(10)  # it goes on, for the second
         assert not making.done()
         second.waits = False
-        for one in (making, waiting):
+        for interest in (making, waiting):
             with pytest.raises(RequestCancelled):
-                one.result(10)
+                interest.result(10)
     assert cache._pending == {}
 
 
 def test_who_leaves_while_another_makes_it_does_not_wait_for_the_end() -> None:
     cache = numbers()
-    gone = Interest()
-    begun, go_on = threading.Event(), threading.Event()
+    abandoned_interest = Interest()
+    computation_started, go_on = threading.Event(), threading.Event()
 
     def make() -> int:
-        begun.set()
+        computation_started.set()
         assert go_on.wait(20)
         return 5
 
     with ThreadPoolExecutor(2) as threads:
         making = threads.submit(cache.get_or_make, "key", make)
-        assert begun.wait(10)
-        gone.waits = False
+        assert computation_started.wait(10)
+        abandoned_interest.waits = False
         with pytest.raises(RequestCancelled):
-            gone.ask(lambda: cache.get_or_make("key", lambda: 7))
+            abandoned_interest.ask(lambda: cache.get_or_make("key", lambda: 7))
         go_on.set()
         assert making.result(10) == 5
 
 
 @pytest.mark.parametrize("method", ["score-cam", "smooth-grad", "full-grad", "lime", "occlusion"])
 def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> None:
-    def looked(method: str, until: int = 1_000_000) -> int:
+    def count_checks(method: str, max_checks: int = 1_000_000) -> int:
         """How often a map's computation looks whether it is wanted."""
         pipeline = MapPipeline(store, Path("nowhere"))
         request = pipeline.resolver.resolve_map(MapQuery(1, method, image=IMAGE), 1)
         looks: list[int] = []
 
-        def wanted() -> bool:
+        def is_wanted() -> bool:
             looks.append(1)
-            return len(looks) < until
+            return len(looks) < max_checks
 
-        with cancellable(wanted):
+        with cancellable(is_wanted):
             pipeline.computer.compute([request])
         return len(looks)
 
-    times = looked(method)
-    assert times > looked("proposed")
+    times = count_checks(method)
+    assert times > count_checks("proposed")
     with pytest.raises(RequestCancelled):
-        looked(method, until=times)
+        count_checks(method, max_checks=times)

@@ -67,8 +67,8 @@ def test_spans_that_a_run_has_not_reached_are_left_out(pipeline: MapPipeline) ->
 def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
     pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = find_example(pipeline, 1)
-    if found is None:
+    cell = find_example(pipeline, 1)
+    if cell is None:
         # Four epochs may saturate nothing at the real threshold; then none may be claimed.
         queries = [MapQuery(1, "conventional")]
         (probes,), selection = pipeline.resolver.resolve_probe_series(queries, "1:")
@@ -76,9 +76,9 @@ def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
         assert all(row.blank != Blank.SATURATED for row in rows)
         return
     for method, blank in (("conventional", True), ("proposed", False)):
-        request = pipeline.resolver.resolve_map(MapQuery(1, method, found.image), found.epoch)
-        seen = pipeline.computer.class_map(request)
-        assert (seen.blank_cause() is not Blank.NONE) is blank
+        request = pipeline.resolver.resolve_map(MapQuery(1, method, cell.image), cell.epoch)
+        class_map = pipeline.computer.class_map(request)
+        assert (class_map.blank_cause() is not Blank.NONE) is blank
 
 
 def test_the_table_is_written_as_markdown_json_and_png(

@@ -47,8 +47,8 @@ def test_scores_are_the_networks_and_are_computed_once(pipeline: MapPipeline):
             network = pipeline.computer.network(pipeline.resolver.resolve_epoch(1, epoch)[1])
             expected_scores = network(pixels).softmax(1)[0].tolist()
             np.testing.assert_allclose(probabilities, expected_scores, atol=1e-5)
-    some = scores_of(pipeline, 1, "test:40", "1:2").compute().value
-    assert some.probabilities == scores.probabilities[1:]
+    image_scores = scores_of(pipeline, 1, "test:40", "1:2").compute().value
+    assert image_scores.probabilities == scores.probabilities[1:]
     started_again = forget_the_checkpoints(pipeline)
     assert scores_of(started_again, 1, "test:40", "0:").compute().value == scores
     # The run's own probes were recorded while it trained.

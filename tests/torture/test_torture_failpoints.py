@@ -84,9 +84,9 @@ def workspace(place: tuple[str, str], tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with open_store(workspace.database, workspace.blobs) as found:
-        schema.ensure(found)
-        yield found
+    with open_store(workspace.database, workspace.blobs) as opened_store:
+        schema.ensure(opened_store)
+        yield opened_store
 
 
 @pytest.fixture
@@ -101,12 +101,12 @@ def new_run(store: Store) -> Callable[[], int]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    place = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
-    with open_store(place.database) as store:
+    workspace = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
+    with open_store(workspace.database) as store:
         schema.ensure(store)
         with store.write_session() as session:
             run = runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs)
-        assert worker(place, run.id) == 0
+        assert worker(workspace, run.id) == 0
         return invariants.weights(store, run.id)
 
 

@@ -97,18 +97,18 @@ def service(place: tuple[str, str], plan: Plan, tmp_path: Path) -> Iterator[Serv
         "CAMREEL_BLOBS": place[1],
         "CAMREEL_MAX_PARALLEL_RUNS": str(plan.at_once),
     }
-    found = Service(tmp_path, SETTINGS | settings)
-    found.start()
-    yield found
-    found.kill()
+    new_service = Service(tmp_path, SETTINGS | settings)
+    new_service.start()
+    yield new_service
+    new_service.kill()
     # Before their database is dropped.
     processes.wait_for_end(tmp_path, processes.of(tmp_path))
 
 
 @pytest.fixture
 def store(service: Service, place: tuple[str, str]) -> Iterator[Store]:
-    with open_store(*place) as found:
-        yield found
+    with open_store(*place) as opened_store:
+        yield opened_store
 
 
 @pytest.mark.parametrize(("database", "blobs", "plan"), CASES)

@@ -22,7 +22,7 @@ from service.store.store import Store, open_store
 KILLED = ProcessExit(-signal.SIGKILL, during_shutdown=False)
 
 
-class Kept(InlineExecutor):
+class IdleExecutor(InlineExecutor):
     """Keeps jobs, and starts none."""
 
     def __init__(self) -> None:
@@ -39,18 +39,18 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def store(workspace: Workspace) -> Iterator[Store]:
-    with open_store(workspace.database) as found:
-        schema.ensure(found)
-        yield found
+    with open_store(workspace.database) as opened_store:
+        schema.ensure(opened_store)
+        yield opened_store
 
 
 @pytest.fixture
-def executor() -> Kept:
-    return Kept()
+def executor() -> IdleExecutor:
+    return IdleExecutor()
 
 
 @pytest.fixture
-def run(store: Store, executor: Kept, workspace: Workspace) -> Run:
+def run(store: Store, executor: IdleExecutor, workspace: Workspace) -> Run:
     return run_flows.start_run(store, executor, workspace, RunSpec(dataset="digits"))
 
 
@@ -76,8 +76,8 @@ def test_a_run_that_three_workers_died_for_has_failed_whether_they_took_it_or_no
     executor.jobs[1].on_exit(KILLED)
     assert read(store, run).status == RunStatus.QUEUED
     executor.jobs[2].on_exit(KILLED)
-    found = read(store, run)
-    assert (found.status, found.error.type) == (RunStatus.FAILED, "worker_killed")
+    final_run = read(store, run)
+    assert (final_run.status, final_run.error.type) == (RunStatus.FAILED, "worker_killed")
     assert len(executor.jobs) == 3
 
 

@@ -25,7 +25,7 @@ class Witness:
         self._service = service
         self._store = store
         self.acknowledged: dict[str, tuple[int, Spec]] = {}
-        self._seen: dict[int, dict[str, Any]] = {}
+        self._runs: dict[int, dict[str, Any]] = {}
         self._epochs: dict[int, list[dict[str, Any]]] = {}
         self._beats: dict[int, tuple[tuple[int, int], float]] = {}
 
@@ -56,14 +56,14 @@ class Witness:
             self._compare(run)
             if again or run["epochs_done"] >= len(self._epochs.get(run_id, [])):
                 self._look_at_epochs(run_id, run["epochs_done"])
-            self._seen[run_id] = run
+            self._runs[run_id] = run
         self._look_at_heartbeats()
 
     def epochs_seen(self) -> int:
         return sum(map(len, self._epochs.values()))
 
     def unended(self) -> list[int]:
-        return [run_id for run_id, run in self._seen.items() if not _ended(run)]
+        return [run_id for run_id, run in self._runs.items() if not has_ended(run)]
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Look on until it is so; runs must go on meanwhile."""
@@ -72,7 +72,7 @@ class Witness:
             state = (self.epochs_seen(), len(self.unended()))
             if state != last_state:
                 last_state, deadline = state, time.monotonic() + PROGRESS_SECONDS
-            waiting = [self._seen[run_id] for run_id in self.unended()]
+            waiting = [self._runs[run_id] for run_id in self.unended()]
             assert time.monotonic() < deadline, f"no run goes on: {waiting}"
             time.sleep(0.2)
             self.look()
@@ -89,7 +89,7 @@ class Witness:
 
     def _compare(self, run: dict[str, Any]) -> None:
         assert run["status"] in ("queued", "running", "succeeded"), run
-        previous = self._seen.get(run["id"])
+        previous = self._runs.get(run["id"])
         if previous is None:
             return
         assert run["epochs_done"] >= previous["epochs_done"], (previous, run)
@@ -97,7 +97,7 @@ class Witness:
             assert run[name] == previous[name]
         if previous["started_at"] is not None:
             assert run["started_at"] == previous["started_at"]
-        if _ended(previous):
+        if has_ended(previous):
             assert run == previous
 
     def _look_at_epochs(self, run_id: int, epochs_done: int) -> None:
@@ -123,5 +123,5 @@ class Witness:
             self._beats[run_id] = (beat, since)
 
 
-def _ended(run: dict[str, Any]) -> bool:
+def has_ended(run: dict[str, Any]) -> bool:
     return run["status"] in TERMINAL_STATUSES
