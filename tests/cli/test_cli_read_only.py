@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_cli_values import COMMANDS, call, state
-from tests.keeping.conftest import Place
+from tests.keeping.conftest import StateFolder
 from tests.read_only import read_only
 
 __all__ = ["call", "state"]  # fixtures
@@ -18,7 +18,7 @@ CACHED_READ_COMMANDS = {"cam", "maps", "report", "evaluate"}
 
 
 @pytest.fixture
-def state_copy(state: Place, tmp_path: Path) -> Path:
+def state_copy(state: StateFolder, tmp_path: Path) -> Path:
     """A copy of the state folder with its finished run."""
     folder = tmp_path / "locked"
     shutil.copytree(state.folder, folder)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
-from tests.keeping.conftest import Place, train
+from tests.keeping.conftest import StateFolder, train
 
 
 @pytest.fixture
 def run_command(tmp_path, monkeypatch, capsys):
     """Calls a command on a state folder that has a run; its exit status and what it run_command."""
-    state_folder = Place(tmp_path / "state", "sql")
+    state_folder = StateFolder(tmp_path / "state", "sql")
     train(state_folder)
 
     def call(*arguments: str) -> tuple[int, str]:
@@ -35,7 +35,7 @@ def test_export_import_backup_compact_and_doctor(run_command, tmp_path: Path):
     assert run_command("backup", str(tmp_path / "backup"))[0] == 0
     assert run_command("backup", str(tmp_path / "backup"))[0] == 1
     assert run_command("compact")[0] == 0
-    run_command.state_folder.put(2, b"bad")
+    run_command.state_folder.replace_checkpoint(2, b"bad")
     status, text = run_command("doctor", "--json")
     assert (status, json.loads(text)["findings"][0]["epoch"]) == (2, 2)
     status, text = run_command("doctor", "--repair")

@@ -11,18 +11,18 @@ from typer.testing import CliRunner
 
 from service.cli import app, main
 from service.flows import access
-from tests.keeping.conftest import Place, train
+from tests.keeping.conftest import StateFolder, train
 from tests.store.test_store_sqlite_file import IMPOSSIBLE
 
 NAMES = ["x[b]", "[red]x", "x[/b]", "a:smile:b", "1:100:2", "%41", "what?x", "[link=x]y", "{x}"]
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def state(tmp_path_factory: pytest.TempPathFactory) -> StateFolder:
     """A state folder, a run and a token whose names contain markup."""
-    state_folder = Place(tmp_path_factory.mktemp("values") / "data[red]?x%41" / "r", "sql")
+    state_folder = StateFolder(tmp_path_factory.mktemp("values") / "data[red]?x%41" / "r", "sql")
     train(state_folder)
-    with state_folder.opened() as store:
+    with state_folder.open_store() as store:
         access.create_token(store, "me", "read", None, "[i]somebody")
     state_folder.execute("UPDATE runs SET name = :name", name="[red]run[/b] :cat: \x1b[31m")
     state_folder.execute("UPDATE tokens SET name = :name", name="[b]me:smile:")

@@ -1,4 +1,4 @@
-"""A small run, trained once for each kind of blob store, and copies of it to do harm to."""
+"""A small run, trained once for each type of blob store, and copies of it to damage."""
 
 import shutil
 from collections.abc import Iterator
@@ -28,15 +28,15 @@ SPEC = RunSpec(
     name="kept",
     tags=["one", "two"],
 )
-KINDS = ("sql", "file")
+BLOB_TYPES = ("sql", "file")
 
 
 @dataclass(frozen=True)
-class Place:
+class StateFolder:
     """A state folder: its database, and its blobs in it or beside it."""
 
     folder: Path
-    kind: str
+    blob_type: str
 
     @property
     def file(self) -> Path:
@@ -48,18 +48,18 @@ class Place:
 
     @property
     def blobs(self) -> str:
-        return "sql" if self.kind == "sql" else f"file:{self.folder / 'blobs'}"
+        return "sql" if self.blob_type == "sql" else f"file:{self.folder / 'blobs'}"
 
     @property
     def workspace(self) -> Workspace:
         return Workspace(self.database, self.blobs, self.folder)
 
-    def opened(self):
+    def open_store(self):
         return open_store(self.database, self.blobs)
 
     @contextmanager
     def client(self, **settings) -> Iterator[TestClient]:
-        """A service on this place, without a socket."""
+        """A service on this state folder, without a socket."""
         app = create_app(
             Settings(
                 _env_file=None,
@@ -74,12 +74,12 @@ class Place:
             yield client
 
     def bytes_of(self, epoch: int, run: int = 1) -> bytes:
-        with self.opened() as store, store.read_session() as session:
+        with self.open_store() as store, store.read_session() as session:
             return store.blobs.get(session, epochs.get(session, run, epoch).checkpoint.blob_key)
 
-    def put(self, epoch: int, data: bytes | None, run: int = 1) -> None:
-        """Other bytes in the place of a checkpoint's; None takes them away."""
-        with self.opened() as store, store.write_session() as session:
+    def replace_checkpoint(self, epoch: int, data: bytes | None, run: int = 1) -> None:
+        """Replace the bytes of a checkpoint; None deletes them."""
+        with self.open_store() as store, store.write_session() as session:
             key = epochs.get(session, run, epoch).checkpoint.blob_key
             if data is None:
                 store.blobs.delete(session, [key])
@@ -87,40 +87,42 @@ class Place:
                 store.blobs.put(session, key, data)
 
     def execute(self, statement: str, **values) -> list[tuple]:
-        with self.opened() as store, store.write_session() as session:
+        with self.open_store() as store, store.write_session() as session:
             result = session.execute(text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def train(place: Place, spec: RunSpec = SPEC) -> int:
-    with place.opened() as store:
+def train(state_folder: StateFolder, spec: RunSpec = SPEC) -> int:
+    with state_folder.open_store() as store:
         schema.ensure(store)
-        return start_run(store, InlineExecutor(), place.workspace, spec).id
+        return start_run(store, InlineExecutor(), state_folder.workspace, spec).id
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> dict[str, Place]:
-    """The run, by the kind of its blobs; to be copied, never changed."""
-    made = {}
-    for kind in KINDS:
-        place = made[kind] = Place(tmp_path_factory.mktemp(f"trained-{kind}"), kind)
-        train(place)
-    return made
+def trained(tmp_path_factory) -> dict[str, StateFolder]:
+    """The run, by the type of its blob store; to be copied, never changed."""
+    folders = {}
+    for blob_type in BLOB_TYPES:
+        state_folder = folders[blob_type] = StateFolder(
+            tmp_path_factory.mktemp(f"trained-{blob_type}"), blob_type
+        )
+        train(state_folder)
+    return folders
 
 
-@pytest.fixture(params=KINDS)
-def kind(request) -> str:
+@pytest.fixture(params=BLOB_TYPES)
+def blob_type(request) -> str:
     return request.param
 
 
 @pytest.fixture
-def place(trained, kind, tmp_path) -> Place:
-    """A copy of the run, for a test to do as it likes."""
-    shutil.copytree(trained[kind].folder, tmp_path / "state")
-    return Place(tmp_path / "state", kind)
+def state_folder(trained, blob_type, tmp_path) -> StateFolder:
+    """A copy of the run that a test may change."""
+    shutil.copytree(trained[blob_type].folder, tmp_path / "state")
+    return StateFolder(tmp_path / "state", blob_type)
 
 
 @pytest.fixture
-def store(place) -> Iterator[Store]:
-    with place.opened() as found:
-        yield found
+def store(state_folder) -> Iterator[Store]:
+    with state_folder.open_store() as opened_store:
+        yield opened_store

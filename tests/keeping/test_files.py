@@ -22,7 +22,7 @@ from service.files import (
     write_file,
 )
 from service.flows.doctor.examination import examine
-from tests.keeping.conftest import Place
+from tests.keeping.conftest import StateFolder
 
 WRITER = """
 import sys, time
@@ -78,16 +78,21 @@ def test_what_a_killed_writer_left_is_removed_at_the_next_use_and_a_live_ones_is
     assert names(tmp_path) == ["next", "other"]
 
 
-def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(place: Place) -> None:
-    with writer(place.folder, "unfinished_folder") as process, place.opened() as store:
+def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(
+    state_folder: StateFolder,
+) -> None:
+    with (
+        writer(state_folder.folder, "unfinished_folder") as process,
+        state_folder.open_store() as store,
+    ):
         assert examine(store, checks=["unfinished"]).findings == []
         process.kill()
         process.wait()
         (one,) = examine(store, checks=["unfinished"]).findings
         assert (one.check, one.finding.severity, one.repaired) == ("unfinished", "warning", False)
         examine(store, repair=True, checks=["unfinished"])
-    assert list_leftovers(place.folder) == []
-    assert "camreel.db" in names(place.folder)
+    assert list_leftovers(state_folder.folder) == []
+    assert "camreel.db" in names(state_folder.folder)
 
 
 def test_files_of_others_with_a_like_name_are_left_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from service.core.images import from_png, to_png
 from service.core.spec import RunSpec
-from tests.keeping.conftest import SPEC, Place, train
+from tests.keeping.conftest import SPEC, StateFolder, train
 
 SCHEMA = Path(__file__).parents[2] / "openapi" / "openapi.json"
 SLOTS = {"{run_id}": "1", "{epoch}": "2", "{job_id}": "1", "{reference}": "test:3?dataset=digits"}
@@ -51,9 +51,9 @@ def read_all(client, addresses: list[str]) -> dict[str, httpx.Response]:
     return answers
 
 
-def copy(trained: dict[str, Place], folder: Path) -> Place:
+def copy(trained: dict[str, StateFolder], folder: Path) -> StateFolder:
     shutil.copytree(trained["sql"].folder, folder)
-    return Place(folder, "sql")
+    return StateFolder(folder, "sql")
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +94,12 @@ def test_only_addresses_with_a_hash_are_immutable(client) -> None:
 
 
 def test_another_database_at_the_same_address_answers_with_its_own_bytes(trained, tmp_path) -> None:
-    place = Place(tmp_path / "other", "sql")
-    place.folder.mkdir()
-    train(place, spec_with(seed=1))
+    state_folder = StateFolder(tmp_path / "other", "sql")
+    state_folder.folder.mkdir()
+    train(state_folder, spec_with(seed=1))
     with trained["sql"].client() as client:
         first = read_all(client, paths())
-    with place.client() as client:
+    with state_folder.client() as client:
         for address, answer in read_all(client, paths()).items():
             etag = first[address].headers["etag"]
             again = client.get(address, headers={"If-None-Match": etag})
@@ -110,13 +110,13 @@ def test_another_database_at_the_same_address_answers_with_its_own_bytes(trained
 
 
 def test_other_pixels_under_the_same_reference_have_other_etags(trained, tmp_path) -> None:
-    place = copy(trained, tmp_path / "state")
-    with place.client() as client:
+    state_folder = copy(trained, tmp_path / "state")
+    with state_folder.client() as client:
         first = read_all(client, paths())
-    for row, png in place.execute("SELECT id, png FROM images"):
-        place.execute("UPDATE images SET png = :png WHERE id = :row",
+    for row, png in state_folder.execute("SELECT id, png FROM images"):
+        state_folder.execute("UPDATE images SET png = :png WHERE id = :row",
                       png=to_png(255 - from_png(png)), row=row)  # fmt: skip
-    with place.client() as client:
+    with state_folder.client() as client:
         for address, answer in read_all(client, paths()).items():
             if answer.content != first[address].content:
                 assert answer.headers["etag"] != first[address].headers["etag"], address
@@ -126,10 +126,10 @@ def test_other_pixels_under_the_same_reference_have_other_etags(trained, tmp_pat
 
 
 def test_a_run_with_the_checkpoints_of_a_deleted_one_is_shown_as_itself(trained, tmp_path) -> None:
-    place = copy(trained, tmp_path / "state")
-    with place.client() as client:
+    state_folder = copy(trained, tmp_path / "state")
+    with state_folder.client() as client:
         first = read_all(client, paths(1))
-        assert train(place) == 2
+        assert train(state_folder) == 2
         second = read_all(client, paths(2))  # with all pictures of run 1 in memory
         assert client.delete("/runs/1").status_code in (202, 204)
         for before, after in zip(first, second, strict=True):
@@ -142,7 +142,7 @@ def test_a_run_with_the_checkpoints_of_a_deleted_one_is_shown_as_itself(trained,
     for page in (sheet, strip):  # whose titles have the run's number
         assert first[page.format(1)].content != second[page.format(2)].content
     assert checkpoint(first, 1) == checkpoint(second, 2)
-    with place.client() as client:
+    with state_folder.client() as client:
         for address, answer in read_all(client, paths(2)).items():
             assert answer.headers["etag"] == second[address].headers["etag"], address
             assert answer.content == second[address].content, address
@@ -157,9 +157,9 @@ def checkpoint(answers: dict[str, httpx.Response], run: int) -> bytes:
 
 
 def test_a_scale_that_is_named_in_the_legend_is_part_of_the_etag(tmp_path) -> None:
-    place = Place(tmp_path, "sql")
-    train(place, spec_with(probes={"per_class": 0, "images": ["test:1"]}))
-    with place.client() as client:  # of one probe, both scales are of the same maps
+    state_folder = StateFolder(tmp_path, "sql")
+    train(state_folder, spec_with(probes={"per_class": 0, "images": ["test:1"]}))
+    with state_folder.client() as client:  # of one probe, both scales are of the same maps
         strip, run = (client.get(f"/runs/1/sheet?scale={scale}") for scale in ("strip", "run"))
     assert strip.content != run.content
     assert strip.headers["etag"] != run.headers["etag"]

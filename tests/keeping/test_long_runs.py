@@ -13,7 +13,7 @@ from service.core.cams.maps import CAUSES
 from service.core.checkpoints import METADATA_KEY
 from service.flows.maps import compute
 from service.report.document import COLUMNS
-from tests.keeping.conftest import EPOCHS, Place, train
+from tests.keeping.conftest import EPOCHS, StateFolder, train
 
 LAST = 500
 SECONDS = 60  # each page takes one or two; a machine that is busy, many more
@@ -27,17 +27,17 @@ COPIED = {
 }
 
 
-def lengthen(place: Place) -> None:
+def lengthen(state_folder: StateFolder) -> None:
     """The last epoch's rows and network again, as those of all epochs up to LAST."""
     for table, columns in COPIED.items():
-        place.execute(
+        state_folder.execute(
             f"WITH RECURSIVE numbers(n) AS (SELECT {EPOCHS + 1} UNION ALL SELECT n + 1 FROM numbers"
             f" WHERE n < {LAST}) INSERT INTO {table} (run_id, epoch, {columns})"
             f" SELECT 1, n, {columns} FROM numbers, {table} WHERE epoch = {EPOCHS}"
         )
-    data = place.bytes_of(EPOCHS)
+    data = state_folder.bytes_of(EPOCHS)
     tensors, header = load(data), checkpoints.read_header(data)
-    with place.opened() as store, store.write_session() as session:
+    with state_folder.open_store() as store, store.write_session() as session:
         connection = session.connection()
         for epoch in range(EPOCHS + 1, LAST + 1):
             copy = save(tensors, {METADATA_KEY: replace(header, epoch=epoch).to_json()})
@@ -48,15 +48,15 @@ def lengthen(place: Place) -> None:
                 " VALUES (1, ?, ?, ?, ?)",
                 (epoch, checkpoints.digest(copy), len(copy), key),
             )
-    place.execute(f"UPDATE runs SET epochs_done = {LAST}, epochs_total = {LAST}")
+    state_folder.execute(f"UPDATE runs SET epochs_done = {LAST}, epochs_total = {LAST}")
 
 
 @pytest.fixture(scope="module")
-def long_run(tmp_path_factory) -> Place:
-    place = Place(tmp_path_factory.mktemp("long"), "sql")
-    train(place)
-    lengthen(place)
-    return place
+def long_run(tmp_path_factory) -> StateFolder:
+    state_folder = StateFolder(tmp_path_factory.mktemp("long"), "sql")
+    train(state_folder)
+    lengthen(state_folder)
+    return state_folder
 
 
 @pytest.fixture

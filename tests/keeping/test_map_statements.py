@@ -60,9 +60,9 @@ def recorded(store: Store) -> Iterator[Statements]:
 
 
 @pytest.fixture
-def served(place):
+def served(state_folder):
     # Without credentials to look up and without background tasks that query: only the map's SQL.
-    with place.client() as client:
+    with state_folder.client() as client:
         services = client.app.state.services
         services.background.request_stop()
         services.background.join()
@@ -72,13 +72,13 @@ def served(place):
 
 
 @pytest.mark.parametrize("url", [PROBE, NEW_MAP])
-def test_a_cold_map_takes_one_read_and_one_write_transaction(served, kind, url) -> None:
+def test_a_cold_map_takes_one_read_and_one_write_transaction(served, blob_type, url) -> None:
     services = served.app.state.services
     with recorded(services.store) as statements:
         assert served.get(url).status_code == 200
         services.pipeline.recorder.flush()
     # A checkpoint in the database is another read, once for each network.
-    assert statements.reads == (2 if kind == "sql" else 1)
+    assert statements.reads == (2 if blob_type == "sql" else 1)
     assert statements.writes == 1
 
 

@@ -18,7 +18,7 @@ from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.store import schema
 from service.store.store import open_store
-from tests.keeping.conftest import EPOCHS, Place
+from tests.keeping.conftest import EPOCHS, StateFolder
 
 BAD = 2
 HARMS: dict[str, Callable[[dict[str, torch.Tensor]], None]] = {
@@ -39,34 +39,34 @@ def first_weight(tensors: dict[str, torch.Tensor]) -> torch.Tensor:
     return tensors[name].view(-1)[:1]
 
 
-def harm(place: Place, name: str) -> None:
+def harm(state_folder: StateFolder, name: str) -> None:
     """Weights that are not finite in a checkpoint that is whole, with nothing recorded of it."""
-    data = place.bytes_of(BAD)
+    data = state_folder.bytes_of(BAD)
     tensors = load(data)
     HARMS[name](tensors)
     bad = save(tensors, {METADATA_KEY: read_header(data).to_json()})
-    place.put(BAD, bad)
-    place.execute(
+    state_folder.replace_checkpoint(BAD, bad)
+    state_folder.execute(
         f"UPDATE checkpoints SET sha256 = :a, bytes = :b WHERE epoch = {BAD}",
         a=checkpoints.digest(bad),
         b=len(bad),
     )
     for table in ("heatmaps", "predictions"):
-        place.execute(f"DELETE FROM {table} WHERE epoch = {BAD}")
+        state_folder.execute(f"DELETE FROM {table} WHERE epoch = {BAD}")
 
 
 @pytest.fixture(scope="module", params=HARMS)
-def place(request, trained, tmp_path_factory) -> Place:
+def state_folder(request, trained, tmp_path_factory) -> StateFolder:
     folder = tmp_path_factory.mktemp(request.param) / "state"
     shutil.copytree(trained["sql"].folder, folder)
-    place = Place(folder, "sql")
-    harm(place, request.param)
-    return place
+    state_folder = StateFolder(folder, "sql")
+    harm(state_folder, request.param)
+    return state_folder
 
 
 @pytest.fixture(scope="module")
-def client(place):
-    with place.client() as client:
+def client(state_folder):
+    with state_folder.client() as client:
         yield client
 
 
@@ -105,7 +105,9 @@ def test_every_page_is_answered(client, page: str) -> None:
 
 @pytest.mark.parametrize("style", ["overlay", "heatmap", "gray", "signed"])
 @pytest.mark.parametrize("scale", ["map", "strip", "run"])
-def test_it_is_hatched_in_every_style_and_shares_no_scale(client, place, style, scale) -> None:
+def test_it_is_hatched_in_every_style_and_shares_no_scale(
+    client, state_folder, style, scale
+) -> None:
     query = {"style": style, "scale": scale, "size": 64}
     overlay = client.get(f"/runs/1/epochs/{BAD}/cam", params={"size": 64}).content
     assert pixels(client.get(f"/runs/1/epochs/{BAD}/cam", params=query)).tolist() == (
@@ -177,9 +179,9 @@ def test_what_it_is_worth_is_null_and_other_epochs_are_judged(client) -> None:
             assert (score["value"]["mean"] is not None) == known, score
 
 
-def test_an_atlas_of_what_an_older_version_recorded_as_infinite(place, tmp_path) -> None:
-    shutil.copytree(place.folder, tmp_path / "state")
-    older = Place(tmp_path / "state", "sql")
+def test_an_atlas_of_what_an_older_version_recorded_as_infinite(state_folder, tmp_path) -> None:
+    shutil.copytree(state_folder.folder, tmp_path / "state")
+    older = StateFolder(tmp_path / "state", "sql")
     older.execute("UPDATE heatmaps SET peak = 9e999, blank = 'none' WHERE epoch = 1")
     with older.client() as client:
         layout = client.get("/runs/1/atlas.json?epochs=1").json()
@@ -188,11 +190,11 @@ def test_an_atlas_of_what_an_older_version_recorded_as_infinite(place, tmp_path)
         assert count["by_cause"]["not-finite"] == count["total"]
 
 
-def test_a_run_with_such_maps_is_exported_and_imported(client, place, tmp_path) -> None:
+def test_a_run_with_such_maps_is_exported_and_imported(client, state_folder, tmp_path) -> None:
     before = client.get("/runs/1/blanks?epochs=0:").json()
-    with place.opened() as store:
+    with state_folder.open_store() as store:
         export_run(store, 1, tmp_path / "run.camreel")
-    other = Place(tmp_path / "other", "sql")
+    other = StateFolder(tmp_path / "other", "sql")
     other.folder.mkdir()
     with open_store(other.database) as store:
         schema.ensure(store)
@@ -204,25 +206,25 @@ def test_a_run_with_such_maps_is_exported_and_imported(client, place, tmp_path) 
 
 @pytest.mark.parametrize("name", HARMS)
 def test_they_are_kept_by_postgresql(postgres_url, tmp_path, trained, name) -> None:
-    with trained["sql"].opened() as store:
+    with trained["sql"].open_store() as store:
         export_run(store, 1, tmp_path / "run.camreel")
     with open_store(postgres_url) as store:
         schema.ensure(store)
         import_run(store, tmp_path / "run.camreel")
-    place = PostgresPlace(tmp_path, "sql", postgres_url)
-    harm(place, name)
-    with place.client() as client:
+    state_folder = PostgresPlace(tmp_path, "sql", postgres_url)
+    harm(state_folder, name)
+    with state_folder.client() as client:
         count = client.get(f"/runs/1/blanks?epochs={BAD}").json()["methods"]["proposed"]
         assert count["by_cause"]["not-finite"] == 10
         assert client.get("/runs/1/sheet?scale=run&style=signed").status_code == 200
         assert client.get("/runs/1/atlas.json").json()["blank"].count("not-finite") == 20
 
 
-class PostgresPlace(Place):
+class PostgresPlace(StateFolder):
     """The same run in a database on a server."""
 
-    def __init__(self, folder, kind: str, url: str) -> None:
-        super().__init__(folder, kind)
+    def __init__(self, folder, blob_type: str, url: str) -> None:
+        super().__init__(folder, blob_type)
         object.__setattr__(self, "server", url)
 
     @property

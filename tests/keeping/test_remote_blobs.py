@@ -20,7 +20,7 @@ from service.store.blobs.file import FileBlobs
 from service.store.run_blobs import RunBlob
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
-from tests.keeping.conftest import Place, train
+from tests.keeping.conftest import StateFolder, train
 from tests.remote_blobs import BUCKETS, RemoteBlobs, RemoteObject
 
 
@@ -33,7 +33,7 @@ def remote_store_type() -> Iterator[None]:
         yield
 
 
-class RemotePlace(Place):
+class RemoteStateFolder(StateFolder):
     @property
     def blobs(self) -> str:
         return f"remote:{self.folder.name}"
@@ -44,21 +44,21 @@ class RemotePlace(Place):
 
 
 @pytest.fixture(scope="module")
-def trained_remotely(remote_store_type, tmp_path_factory) -> RemotePlace:
+def trained_remotely(remote_store_type, tmp_path_factory) -> RemoteStateFolder:
     """A run whose blobs are in a bucket; to be copied, never changed."""
-    place = RemotePlace(tmp_path_factory.mktemp("trained-remotely"), "remote")
-    train(place)
-    return place
+    state_folder = RemoteStateFolder(tmp_path_factory.mktemp("trained-remotely"), "remote")
+    train(state_folder)
+    return state_folder
 
 
 @pytest.fixture
-def place(trained_remotely, tmp_path) -> Iterator[RemotePlace]:
+def state_folder(trained_remotely, tmp_path) -> Iterator[RemoteStateFolder]:
     folder = tmp_path / f"state-{tmp_path.parent.name}-{tmp_path.name}"
     shutil.copytree(trained_remotely.folder, folder)
-    place = replace(trained_remotely, folder=folder)
-    place.bucket.update(trained_remotely.bucket)
-    yield place
-    place.bucket.clear()
+    state_folder = replace(trained_remotely, folder=folder)
+    state_folder.bucket.update(trained_remotely.bucket)
+    yield state_folder
+    state_folder.bucket.clear()
 
 
 def named_blobs(store: Store) -> list[RunBlob]:
@@ -71,64 +71,64 @@ def bytes_of(store: Store) -> dict[str, bytes]:
         return {blob.key: store.blobs.get(session, blob.key) for blob in named_blobs(store)}
 
 
-def test_a_run_trains_on_it_and_its_bytes_are_outside_the_database(place, store):
+def test_a_run_trains_on_it_and_its_bytes_are_outside_the_database(state_folder, store):
     assert store.blobs.is_external
-    assert sorted(place.bucket) == sorted(blob.key for blob in named_blobs(store))
-    assert place.execute("SELECT count(*) FROM blobs") == [(0,)]
-    assert not [path for path in place.folder.iterdir() if path.name == "blobs"]
+    assert sorted(state_folder.bucket) == sorted(blob.key for blob in named_blobs(store))
+    assert state_folder.execute("SELECT count(*) FROM blobs") == [(0,)]
+    assert not [path for path in state_folder.folder.iterdir() if path.name == "blobs"]
     readiness.check(store)
 
 
-def test_remote_bytes_count_against_the_quota(place, store):
+def test_remote_bytes_count_against_the_quota(state_folder, store):
     with store.read_session() as session:
         used = store.quota.used_bytes(session)
-    in_database = place.execute("SELECT (SELECT * FROM pragma_page_count) * 4096")[0][0]
+    in_database = state_folder.execute("SELECT (SELECT * FROM pragma_page_count) * 4096")[0][0]
     assert used >= sum(blob.bytes for blob in named_blobs(store))
     assert used - sum(blob.bytes for blob in named_blobs(store)) <= in_database
     limits = StorageLimits(quota_bytes=used + 9)
-    with open_store(place.database, place.blobs, limits) as bounded:
+    with open_store(state_folder.database, state_folder.blobs, limits) as bounded:
         with bounded.write_session() as session:
             bounded.blobs.put(session, "runs/9/epochs/0.safetensors", b"123456789")
         with bounded.write_session() as session, pytest.raises(StoreFull):
             bounded.blobs.put(session, "runs/9/epochs/1.safetensors", b"1234567890")
-    assert "runs/9/epochs/1.safetensors" not in place.bucket
+    assert "runs/9/epochs/1.safetensors" not in state_folder.bucket
 
 
-def test_a_backup_copies_remote_blobs_into_its_folder(place, store, tmp_path):
+def test_a_backup_copies_remote_blobs_into_its_folder(state_folder, store, tmp_path):
     out = tmp_path / "backup"
     back_up(store, out)
     blobs = FileBlobs(out / "blobs")
-    assert {blob.name for blob in blobs.list_blobs()} == set(place.bucket)
+    assert {blob.name for blob in blobs.list_blobs()} == set(state_folder.bucket)
     with open_store(out / "camreel.db", f"file:{out / 'blobs'}") as copy:
         assert bytes_of(copy) == bytes_of(store)
         assert examine(copy).status == 0
 
 
-def test_a_backup_without_all_remote_blobs_is_refused(place, store, tmp_path):
+def test_a_backup_without_all_remote_blobs_is_refused(state_folder, store, tmp_path):
     with store.read_session() as session:
-        del place.bucket[epochs.get(session, 1, 2).checkpoint.blob_key]
+        del state_folder.bucket[epochs.get(session, 1, 2).checkpoint.blob_key]
     with pytest.raises(BackupRefused, match="run 1, epoch 2"):
         back_up(store, tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
 
 
-def test_the_doctor_examines_remote_blobs_and_deletes_orphans(place, store):
+def test_the_doctor_examines_remote_blobs_and_deletes_orphans(state_folder, store):
     assert examine(store).status == 0
     with store.read_session() as session:
         key = epochs.get(session, 1, 1).checkpoint.blob_key
-    place.bucket["runs/7/epochs/0.safetensors"] = RemoteObject(b"orphan", 0.0)
-    place.bucket[key] = RemoteObject(place.bucket[key].data[:-1], 0.0)
+    state_folder.bucket["runs/7/epochs/0.safetensors"] = RemoteObject(b"orphan", 0.0)
+    state_folder.bucket[key] = RemoteObject(state_folder.bucket[key].data[:-1], 0.0)
     assert examine(store).status == 2
     assert examine(store, repair=True).status == 1
-    assert "runs/7/epochs/0.safetensors" not in place.bucket
+    assert "runs/7/epochs/0.safetensors" not in state_folder.bucket
     with store.read_session() as session:
         assert epochs.get(session, 1, 1).quarantine_reason == "truncated"
 
 
-def test_a_run_moves_between_remote_blobs_and_the_database(place, store, tmp_path):
+def test_a_run_moves_between_remote_blobs_and_the_database(state_folder, store, tmp_path):
     export_run(store, 1, tmp_path / "run.camreel")
-    other = Place(tmp_path / "other", "sql")
-    with other.opened() as there:
+    other = StateFolder(tmp_path / "other", "sql")
+    with other.open_store() as there:
         schema.ensure(there)
         run_id = import_run(there, tmp_path / "run.camreel").id
         assert [digest(data) for data in bytes_of(there).values()] == [
@@ -140,27 +140,27 @@ def test_a_run_moves_between_remote_blobs_and_the_database(place, store, tmp_pat
         assert len(epochs.list_epochs(session, again)) == 4
 
 
-def test_deletion_frees_remote_blobs(place, store):
+def test_deletion_frees_remote_blobs(state_folder, store):
     delete_run(store, 1)
     DeletedRunCleaner(store).free_space()
-    assert place.bucket == {}
+    assert state_folder.bucket == {}
 
 
 def test_blobs_that_cannot_be_deleted_after_the_commit_are_left_for_the_doctor(
-    place, store, monkeypatch
+    state_folder, store, monkeypatch
 ):
-    key = next(iter(place.bucket))
+    key = next(iter(state_folder.bucket))
     with store.write_session() as session:
         store.blobs.delete(session, [key])
-        assert key in place.bucket  # until the commit
+        assert key in state_folder.bucket  # until the commit
         monkeypatch.setattr(RemoteBlobs, "is_reachable", False)
     monkeypatch.undo()
-    assert key in place.bucket
+    assert key in state_folder.bucket
 
 
-def test_a_transaction_that_is_rolled_back_deletes_no_remote_blob(place, store: Store):
-    key = next(iter(place.bucket))
+def test_a_transaction_that_is_rolled_back_deletes_no_remote_blob(state_folder, store: Store):
+    key = next(iter(state_folder.bucket))
     with suppress(ZeroDivisionError), store.write_session() as session:
         store.blobs.delete(session, [key])
         raise ZeroDivisionError
-    assert key in place.bucket
+    assert key in state_folder.bucket

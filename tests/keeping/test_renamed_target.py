@@ -9,7 +9,7 @@ from service.flows.recording import map_identity
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.store import schema
-from tests.keeping.conftest import Place
+from tests.keeping.conftest import StateFolder
 
 OLD, NEW = "layer-cam/centred", "layer-cam/centered"
 
@@ -19,16 +19,16 @@ MAPS = """
 """
 
 
-def migrate(place: Place, revision: str) -> None:
+def migrate(state_folder: StateFolder, revision: str) -> None:
     config = schema._config()
-    with place.opened() as store, store.engine.begin() as connection:
+    with state_folder.open_store() as store, store.engine.begin() as connection:
         config.attributes["connection"] = connection
         (command.upgrade if revision == "head" else command.downgrade)(config, revision)
 
 
-def methods(place: Place) -> set[str]:
+def methods(state_folder: StateFolder) -> set[str]:
     """The methods of all recorded maps, whose identities are checked."""
-    rows = place.execute(MAPS)
+    rows = state_folder.execute(MAPS)
     assert rows
     for _, checkpoint, image, layer, method, class_index, etag in rows:
         assert etag == map_identity(checkpoint, "digits", image, layer, method, class_index)
@@ -36,20 +36,20 @@ def methods(place: Place) -> set[str]:
 
 
 @pytest.fixture
-def older(place: Place) -> Place:
+def older(state_folder: StateFolder) -> StateFolder:
     """A database whose maps have the target's old name."""
-    for row_id, checkpoint, image, layer, method, class_index, _ in place.execute(MAPS):
+    for row_id, checkpoint, image, layer, method, class_index, _ in state_folder.execute(MAPS):
         if method == "proposed":
-            place.execute(
+            state_folder.execute(
                 "UPDATE heatmaps SET method = :method, etag = :etag WHERE id = :id",
                 id=row_id,
                 method=OLD,
                 etag=map_identity(checkpoint, "digits", image, layer, OLD, class_index),
             )
-    return place
+    return state_folder
 
 
-def test_the_migration_renames_the_target_of_recorded_maps_and_back(older: Place) -> None:
+def test_the_migration_renames_the_target_of_recorded_maps_and_back(older: StateFolder) -> None:
     migrate(older, "0010")
     assert methods(older) == {"conventional", OLD}
     migrate(older, "head")
@@ -58,35 +58,35 @@ def test_the_migration_renames_the_target_of_recorded_maps_and_back(older: Place
     assert methods(older) == {"conventional", OLD}
 
 
-def test_the_migration_renames_in_the_links_of_jobs(place: Place) -> None:
+def test_the_migration_renames_in_the_links_of_jobs(state_folder: StateFolder) -> None:
     link = "/runs/1/evaluation?method=layer-cam%2Fcentred&measure=randomised-ssim&target=centred"
-    place.execute(
+    state_folder.execute(
         "INSERT INTO jobs (kind, owner, request, status, server, heartbeats, created_at)"
         " VALUES ('evaluation', 'me', :link, 'failed', 'here', 0, '2026-01-01 00:00:00')",
         link=link,
     )
-    migrate(place, "0010")
-    assert place.execute("SELECT request FROM jobs") == [(link,)]
-    migrate(place, "head")
-    ((renamed,),) = place.execute("SELECT request FROM jobs")
+    migrate(state_folder, "0010")
+    assert state_folder.execute("SELECT request FROM jobs") == [(link,)]
+    migrate(state_folder, "head")
+    ((renamed,),) = state_folder.execute("SELECT request FROM jobs")
     assert renamed == link.replace("centred", "centered").replace("randomised", "randomized")
 
 
 def test_an_export_of_an_older_version_is_imported_with_the_new_name(
-    older: Place, kind: str, tmp_path: Path
+    older: StateFolder, blob_type: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "run.camreel"
-    with older.opened() as store:
+    with older.open_store() as store:
         export_run(store, 1, file)
-    other = Place(tmp_path / "other", kind)
-    with other.opened() as store:
+    other = StateFolder(tmp_path / "other", blob_type)
+    with other.open_store() as store:
         schema.ensure(store)
         import_run(store, file)
     assert methods(other) == {"conventional", NEW}
 
 
-def test_the_old_name_is_refused_with_the_names_there_are(place: Place) -> None:
-    with place.client() as client:
+def test_the_old_name_is_refused_with_the_names_there_are(state_folder: StateFolder) -> None:
+    with state_folder.client() as client:
         answer = client.get(
             "/runs/1/epochs/1/cam",
             params={"method": OLD.replace("/centred", "")} | {"target": "centred"},

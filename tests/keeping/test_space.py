@@ -11,96 +11,98 @@ from service.jobs.inline import InlineExecutor
 from service.store import disk_space, epochs, runs, training_states
 from service.store.storage_quota import StorageLimits
 from service.store.store import open_store
-from tests.keeping.conftest import SPEC, Place, train
+from tests.keeping.conftest import SPEC, StateFolder, train
 
 LARGE = SPEC.model_copy(
     update={"architecture": type(SPEC.architecture)(channels=[4, 12]), "epochs": 2}
 )
 
 
-def size(place: Place) -> int:
+def size(state_folder: StateFolder) -> int:
     """Of the database and the blobs, on disk."""
-    return sum(path.stat().st_size for path in place.folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in state_folder.folder.rglob("*") if path.is_file())
 
 
-def pragma(place: Place, name: str) -> int:
-    with closing(sqlite3.connect(place.file)) as database:
+def pragma(state_folder: StateFolder, name: str) -> int:
+    with closing(sqlite3.connect(state_folder.file)) as database:
         return database.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def test_a_deleted_run_shrinks_what_is_on_disk(place):
-    with place.opened() as store:
+def test_a_deleted_run_shrinks_what_is_on_disk(state_folder):
+    with state_folder.open_store() as store:
         disk_space.incremental_vacuum(store.engine, 10_000)
-    before = size(place)
-    run_id = train(place, LARGE)
-    grown = size(place)
-    with place.opened() as store:
+    before = size(state_folder)
+    run_id = train(state_folder, LARGE)
+    grown = size(state_folder)
+    with state_folder.open_store() as store:
         with store.read_session() as session:
             large = sum(e.checkpoint.bytes for e in epochs.list_epochs(session, run_id))
         assert grown > before + large > before
         delete_run(store, run_id)
         DeletedRunCleaner(store).free_space()
         # What is left of it: an index page here and there, and no checkpoint.
-        assert size(place) < before + large // 20
-        assert pragma(place, "freelist_count") == 0
-        assert not list((place.folder / "blobs").rglob(f"runs/{run_id}/*"))
-    assert pragma(place, "integrity_check") == "ok"
-    assert place.bytes_of(3)
+        assert size(state_folder) < before + large // 20
+        assert pragma(state_folder, "freelist_count") == 0
+        assert not list((state_folder.folder / "blobs").rglob(f"runs/{run_id}/*"))
+    assert pragma(state_folder, "integrity_check") == "ok"
+    assert state_folder.bytes_of(3)
 
 
 def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(trained, tmp_path):
-    place = Place(tmp_path, "sql")
+    state_folder = StateFolder(tmp_path, "sql")
     with closing(sqlite3.connect(trained["sql"].file)) as old:
         old.execute("PRAGMA auto_vacuum=NONE")
-        old.execute(f"VACUUM INTO '{place.file}'")
-    assert pragma(place, "auto_vacuum") == 0
-    run_id = train(place, LARGE)
-    with place.opened() as store:
+        old.execute(f"VACUUM INTO '{state_folder.file}'")
+    assert pragma(state_folder, "auto_vacuum") == 0
+    run_id = train(state_folder, LARGE)
+    with state_folder.open_store() as store:
         delete_run(store, run_id)
         DeletedRunCleaner(store).free_space()
-        assert pragma(place, "freelist_count") > 100
+        assert pragma(state_folder, "freelist_count") > 100
         disk_space.compact(store.engine)
-    assert (pragma(place, "auto_vacuum"), pragma(place, "freelist_count")) == (2, 0)
-    assert place.bytes_of(3)
+    assert (pragma(state_folder, "auto_vacuum"), pragma(state_folder, "freelist_count")) == (2, 0)
+    assert state_folder.bytes_of(3)
 
 
-def bounded(place: Place, **bounds: int):
-    return open_store(place.database, place.blobs, StorageLimits(**bounds))
+def bounded(state_folder: StateFolder, **bounds: int):
+    return open_store(state_folder.database, state_folder.blobs, StorageLimits(**bounds))
 
 
-def used(place: Place) -> int:
-    with place.opened() as store, store.read_session() as session:
+def used(state_folder: StateFolder) -> int:
+    with state_folder.open_store() as store, store.read_session() as session:
         return store.quota.used_bytes(session)
 
 
-def test_the_quota_counts_the_database_and_the_checkpoints(place):
-    with place.opened() as store, store.read_session() as session:
+def test_the_quota_counts_the_database_and_the_checkpoints(state_folder):
+    with state_folder.open_store() as store, store.read_session() as session:
         total, _, checkpoints = epochs.count_totals(session)
         state = training_states.get(session, 1)
     assert total == 4
     assert state is not None
-    pages = pragma(place, "page_count") - pragma(place, "freelist_count")
-    blobs = checkpoints + state.bytes if place.kind == "file" else 0
-    assert used(place) == pages * pragma(place, "page_size") + blobs
+    pages = pragma(state_folder, "page_count") - pragma(state_folder, "freelist_count")
+    blobs = checkpoints + state.bytes if state_folder.blob_type == "file" else 0
+    assert used(state_folder) == pages * pragma(state_folder, "page_size") + blobs
 
 
 @pytest.mark.parametrize("bound", [{"quota_bytes": 1000}, {"min_free_bytes": 2**60}])
-def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(place, bound):
-    with place.client(**bound) as client:
+def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(state_folder, bound):
+    with state_folder.client(**bound) as client:
         refused = client.post("/runs", json={"dataset": "digits", "epochs": 1})
         assert refused.status_code == 507, refused.text
         assert refused.json()["type"] == "store-full"
-        assert str(place.folder) not in refused.text
+        assert str(state_folder.folder) not in refused.text
         assert len(client.get("/runs").json()["items"]) == 1
         assert client.get("/runs/1/epochs/2/cam", params={"method": "layer-cam"}).is_success
         assert client.delete("/runs/1").status_code == 204
 
 
-def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(place):
+def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(state_folder):
     spec = LARGE.model_copy(update={"epochs": 50})
-    bounds = StorageLimits(quota_bytes=used(place) + 2_500_000)
-    workspace = type(place.workspace)(place.database, place.blobs, place.folder, bounds=bounds)
-    with open_store(place.database, place.blobs, bounds) as store:
+    bounds = StorageLimits(quota_bytes=used(state_folder) + 2_500_000)
+    workspace = type(state_folder.workspace)(
+        state_folder.database, state_folder.blobs, state_folder.folder, bounds=bounds
+    )
+    with open_store(state_folder.database, state_folder.blobs, bounds) as store:
         run = start_run(store, InlineExecutor(), workspace, spec)
         with store.read_session() as session:
             run = runs.get(session, run.id)
@@ -109,5 +111,5 @@ def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(p
         assert "CAMREEL_QUOTA_BYTES" in run.error.detail
         assert 0 < len(reached) < 20
         assert run.epochs_done == len(reached) - 1
-    assert used(place) <= bounds.quota_bytes
-    assert place.bytes_of(run.epochs_done, run.id)
+    assert used(state_folder) <= bounds.quota_bytes
+    assert state_folder.bytes_of(run.epochs_done, run.id)

@@ -51,25 +51,25 @@ from service.store import (
 )  # fmt: skip
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
-from tests.keeping.conftest import EPOCHS, SPEC, Place
+from tests.keeping.conftest import EPOCHS, SPEC, StateFolder
 
 
 @pytest.fixture(scope="module")
 def exported(trained, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("exported") / "run.camreel"
-    with trained["file"].opened() as store:
+    with trained["file"].open_store() as store:
         size = export_run(store, 1, out)
     assert size == out.stat().st_size
     return out
 
 
 @pytest.fixture
-def elsewhere(kind, tmp_path) -> Place:
+def elsewhere(blob_type, tmp_path) -> StateFolder:
     """Another service, which has nothing yet."""
-    place = Place(tmp_path / "elsewhere", kind)
-    with place.opened() as store:
+    state_folder = StateFolder(tmp_path / "elsewhere", blob_type)
+    with state_folder.open_store() as store:
         schema.ensure(store)
-    return place
+    return state_folder
 
 
 OF_ITS_WORKERS = ("attempt", "lease_owner", "heartbeats", "heartbeat_at", "lost_workers")
@@ -110,13 +110,13 @@ def everything(store: Store, run_id: int) -> dict:
         }
 
 
-def nothing_is_left(place: Place) -> bool:
+def nothing_is_left(state_folder: StateFolder) -> bool:
     rows = [
-        place.execute(f"SELECT count(*) FROM {table}")[0][0]
+        state_folder.execute(f"SELECT count(*) FROM {table}")[0][0]
         for table in ("runs", "run_tags", "epochs", "checkpoints", "blobs", "heatmaps", "images",
                       "predictions", "events", "probes", "training_states", "uploads")
     ]  # fmt: skip
-    files = [path for path in (place.folder / "blobs").rglob("*") if path.is_file()]
+    files = [path for path in (state_folder.folder / "blobs").rglob("*") if path.is_file()]
     return not any(rows) and not files
 
 
@@ -128,7 +128,7 @@ def picture(store: Store, query: MapQuery, epoch: int) -> bytes:
 
 
 def test_a_run_is_the_same_where_it_was_imported_bit_for_bit(trained, exported, elsewhere):
-    with trained["file"].opened() as here, elsewhere.opened() as there:
+    with trained["file"].open_store() as here, elsewhere.open_store() as there:
         runs_before = everything(here, 1)
         run = import_run(there, exported)
         assert everything(there, run.id) == runs_before
@@ -140,11 +140,11 @@ def test_a_run_is_the_same_where_it_was_imported_bit_for_bit(trained, exported, 
             assert drawn[0] == drawn[1]
 
 
-def test_an_imported_run_has_an_id_of_its_own_and_says_where_it_is_from(exported, place):
-    with place.opened() as store:
+def test_an_imported_run_has_an_id_of_its_own_and_says_where_it_is_from(exported, state_folder):
+    with state_folder.open_store() as store:
         assert import_run(store, exported).id == 2
         assert import_run(store, exported).id == 3
-    with place.client() as client:
+    with state_folder.client() as client:
         answer = client.get("/runs/2").json()
         assert answer["origin"]["run_id"] == 1
         assert client.get("/runs/1").json()["origin"] is None
@@ -155,12 +155,12 @@ def test_an_imported_run_has_an_id_of_its_own_and_says_where_it_is_from(exported
 
 def test_an_imported_run_goes_on_as_the_original_does(trained, exported, elsewhere, tmp_path):
     shutil.copytree(trained["file"].folder, tmp_path / "original")
-    original = Place(tmp_path / "original", "file")
+    original = StateFolder(tmp_path / "original", "file")
     known = []
-    for place in (original, elsewhere):
-        with place.opened() as store:
-            run_id = 1 if place is original else import_run(store, exported).id
-            resume_run(store, InlineExecutor(), place.workspace, run_id, EPOCHS + 2)
+    for state_folder in (original, elsewhere):
+        with state_folder.open_store() as store:
+            run_id = 1 if state_folder is original else import_run(store, exported).id
+            resume_run(store, InlineExecutor(), state_folder.workspace, run_id, EPOCHS + 2)
             known.append(
                 {key: everything(store, run_id)[key] for key in ("checkpoints", "training_state")}
             )
@@ -177,9 +177,9 @@ def _stored(store: Store) -> list:
 
 
 def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
-    here = Place(tmp_path / "here", "sql")
+    here = StateFolder(tmp_path / "here", "sql")
     here.folder.mkdir()
-    with here.opened() as store:
+    with here.open_store() as store:
         schema.ensure(store)
         drawn = to_png(torch.arange(28 * 28, dtype=torch.uint8).view(1, 28, 28))
         with closing(upload_decoder(10**6, 10**6)) as decoder:
@@ -190,7 +190,7 @@ def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
         run_id = start_run(store, InlineExecutor(), here.workspace, spec).id
         export_run(store, run_id, tmp_path / "run")
         before = everything(store, run_id)
-    with elsewhere.opened() as store:
+    with elsewhere.open_store() as store:
         for _ in range(2):  # the second finds it there
             run = import_run(store, tmp_path / "run")
             assert everything(store, run.id) == before
@@ -207,7 +207,7 @@ def test_a_run_that_watches_an_upload_takes_it_along(elsewhere, tmp_path):
 
 def test_the_same_run_exports_to_the_same_parts(trained, exported, elsewhere, tmp_path):
     out = tmp_path / "again"
-    with elsewhere.opened() as store:
+    with elsewhere.open_store() as store:
         run = import_run(store, exported)
         export_run(store, run.id, out)
     with zipfile.ZipFile(exported) as one, zipfile.ZipFile(out) as other:
@@ -220,21 +220,21 @@ def test_the_same_run_exports_to_the_same_parts(trained, exported, elsewhere, tm
 def test_an_export_writes_over_nothing_and_leaves_nothing_half(trained, tmp_path):
     out = tmp_path / "run"
     out.write_text("mine")
-    with trained["sql"].opened() as store, pytest.raises(FileRefused, match="run exists"):
+    with trained["sql"].open_store() as store, pytest.raises(FileRefused, match="run exists"):
         export_run(store, 1, out)
     assert out.read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
-def test_a_bad_checkpoint_is_not_exported(place, tmp_path):
-    place.put(2, b"bad")
-    with place.opened() as store, pytest.raises(EpochQuarantined):
+def test_a_bad_checkpoint_is_not_exported(state_folder, tmp_path):
+    state_folder.replace_checkpoint(2, b"bad")
+    with state_folder.open_store() as store, pytest.raises(EpochQuarantined):
         export_run(store, 1, tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["state"]
 
 
-def test_a_run_that_has_not_ended_is_not_exported(place, tmp_path):
-    with place.opened() as store:
+def test_a_run_that_has_not_ended_is_not_exported(state_folder, tmp_path):
+    with state_folder.open_store() as store:
         with store.write_session() as session:
             run = runs.create(session, "", [], RunSpec().model_dump(mode="json"), 1)
         with pytest.raises(RunConflict, match="queued"):
@@ -286,8 +286,8 @@ def with_member(exported: Path, out: Path, name: str, data: bytes) -> Path:
     return written(out, members | {name: data, "manifest.json": to_json(manifest)})
 
 
-def refused(file: Path, elsewhere: Place) -> str:
-    with elsewhere.opened() as store, pytest.raises(ImportRefused) as refusal:
+def refused(file: Path, elsewhere: StateFolder) -> str:
+    with elsewhere.open_store() as store, pytest.raises(ImportRefused) as refusal:
         import_run(store, file)
     assert nothing_is_left(elsewhere)
     assert str(file.parent) not in str(refusal.value)
@@ -307,10 +307,10 @@ OTHER_STATE = safetensors.torch.save(
 def set_at(*path):
     def change(manifest, value=path[-1]):
         *way, last = path[:-1]
-        place = manifest
+        state_folder = manifest
         for key in way:
-            place = place[key]
-        place[last] = value
+            state_folder = state_folder[key]
+        state_folder[last] = value
 
     return change
 
@@ -498,7 +498,7 @@ def socket_file(path: Path) -> Path:
 
 @pytest.mark.parametrize("make", [endless, pipe, folder, socket_file, lambda path: path])
 def test_what_is_no_regular_file_is_refused_at_once(elsewhere, tmp_path, make):
-    with elsewhere.opened() as store, pytest.raises(FileRefused) as refusal:
+    with elsewhere.open_store() as store, pytest.raises(FileRefused) as refusal:
         import_run(store, make(tmp_path / "named"))
     assert "\n" not in str(refusal.value)
     assert nothing_is_left(elsewhere)
@@ -589,15 +589,15 @@ def test_a_part_that_is_signed_and_wrong_is_refused(exported, elsewhere, tmp_pat
     refused(with_member(exported, tmp_path / "file", name, data), elsewhere)
 
 
-def test_another_image_under_a_known_name_is_refused(exported, place, tmp_path):
+def test_another_image_under_a_known_name_is_refused(exported, state_folder, tmp_path):
     other = parts(exported)["images/00001.png"]
     file = with_member(exported, tmp_path / "file", "images/00000.png", other)
-    with place.opened() as store:
+    with state_folder.open_store() as store:
         before = everything(store, 1)
         with pytest.raises(ImportRefused, match="another image"):
             import_run(store, file)
         assert everything(store, 1) == before
-    assert place.execute("SELECT count(*) FROM runs") == [(1,)]
+    assert state_folder.execute("SELECT count(*) FROM runs") == [(1,)]
 
 
 def test_an_import_beyond_the_quota_leaves_nothing(exported, elsewhere):
@@ -620,7 +620,7 @@ def test_an_import_that_fails_in_its_midst_leaves_nothing(exported, elsewhere, m
         real(session, epoch)
 
     monkeypatch.setattr(epochs, "restore", fails)
-    with elsewhere.opened() as store, pytest.raises(OSError):
+    with elsewhere.open_store() as store, pytest.raises(OSError):
         import_run(store, exported)
     assert nothing_is_left(elsewhere)
 
@@ -632,7 +632,7 @@ def test_others_write_while_a_run_is_imported_and_see_it_when_it_is_whole(
     monkeypatch.setattr("service.flows.transfer.importing.BATCH_BYTES", 1)
     real, visible = _Import._batches, []
 
-    with elsewhere.opened() as store, elsewhere.opened() as other:
+    with elsewhere.open_store() as store, elsewhere.open_store() as other:
 
         def batches_between_writes(self):
             for batch in real(self):
@@ -656,7 +656,7 @@ def test_others_write_while_a_run_is_imported_and_see_it_when_it_is_whole(
 def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
     exported, elsewhere, monkeypatch
 ):
-    with elsewhere.opened() as store:
+    with elsewhere.open_store() as store:
         with monkeypatch.context() as patched:
             patched.setattr(_Import, "_undo", lambda *_: None)
             patched.setattr(_Import, "_write_training_state", lambda *_: 1 / 0)
@@ -687,11 +687,11 @@ def test_an_import_that_was_killed_is_deleted_when_its_heartbeats_stop(
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory) -> Place:
-    place = Place(tmp_path_factory.mktemp("target"), "sql")
-    with place.opened() as store:
+def target(tmp_path_factory) -> StateFolder:
+    state_folder = StateFolder(tmp_path_factory.mktemp("target"), "sql")
+    with state_folder.open_store() as store:
         schema.ensure(store)
-    return place
+    return state_folder
 
 
 FLIP = st.tuples(st.just("flip"), st.floats(0, 1), st.integers(1, 255))
@@ -734,7 +734,7 @@ def test_a_mutated_file_imports_the_same_run_or_nothing(
 ):
     file = tmp_path / "file"
     file.write_bytes(mutated(exported.read_bytes(), mutations))
-    with target.opened() as store, trained["file"].opened() as original:
+    with target.open_store() as store, trained["file"].open_store() as original:
         try:
             run = import_run(store, file)
         except ImportRefused:

@@ -9,7 +9,7 @@ from service.core.spec import RunSpec
 from service.store import schema, uploaded_images
 from service.store.images import StoredImage
 from service.store.uploaded_images import Upload
-from tests.keeping.conftest import SPEC, Place, train
+from tests.keeping.conftest import SPEC, StateFolder, train
 
 UPLOAD = "upload:own"
 STYLES = ["overlay", "heatmap", "gray", "signed"]
@@ -27,27 +27,27 @@ def spec_with(**fields: object) -> RunSpec:
     return RunSpec.model_validate(SPEC.model_dump() | {"epochs": 2} | fields)
 
 
-def upload(place: Place) -> None:
+def upload(state_folder: StateFolder) -> None:
     pixels = (torch.arange(784) % 256).to(torch.uint8).reshape(1, 28, 28)
-    with place.opened() as store:
+    with state_folder.open_store() as store:
         schema.ensure(store)
         with store.write_session() as session:
             image = StoredImage("digits", UPLOAD, None, to_png(pixels))
             uploaded_images.get_or_create(session, "0" * 64, Upload(image, {}))
 
 
-def run_with(folder, probes: dict[str, object], **fields: object) -> Place:
-    place = Place(folder, "sql")
-    upload(place)
-    train(place, spec_with(probes=probes, **fields))
-    return place
+def run_with(folder, probes: dict[str, object], **fields: object) -> StateFolder:
+    state_folder = StateFolder(folder, "sql")
+    upload(state_folder)
+    train(state_folder, spec_with(probes=probes, **fields))
+    return state_folder
 
 
 @pytest.fixture(scope="module")
 def unlabelled(tmp_path_factory):
     """A client of a run whose only probe has no label."""
-    place = run_with(tmp_path_factory.mktemp("upload"), {"per_class": 0, "images": [UPLOAD]})
-    with place.client() as client:
+    state_folder = run_with(tmp_path_factory.mktemp("upload"), {"per_class": 0, "images": [UPLOAD]})
+    with state_folder.client() as client:
         yield client
 
 
@@ -85,8 +85,8 @@ def test_no_map_without_a_label_is_counted(unlabelled) -> None:
 
 
 def test_the_share_of_blank_maps_is_of_those_counted(tmp_path) -> None:
-    place = run_with(tmp_path, {"per_class": 1, "images": [UPLOAD]})
-    with place.client() as client:
+    state_folder = run_with(tmp_path, {"per_class": 1, "images": [UPLOAD]})
+    with state_folder.client() as client:
         report = client.get("/runs/1/report.html").text
     assert "/ 10</td>" in report
     assert "/ 11</td>" not in report
@@ -94,9 +94,9 @@ def test_the_share_of_blank_maps_is_of_those_counted(tmp_path) -> None:
 
 @pytest.fixture(scope="module")
 def no_probes(tmp_path_factory):
-    place = run_with(tmp_path_factory.mktemp("none"), {"per_class": 1, "images": []})
-    place.execute("DELETE FROM probes")
-    with place.client() as client:
+    state_folder = run_with(tmp_path_factory.mktemp("none"), {"per_class": 1, "images": []})
+    state_folder.execute("DELETE FROM probes")
+    with state_folder.client() as client:
         yield client
 
 
@@ -131,19 +131,21 @@ def zeroth(page: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def one_epoch(tmp_path_factory):
-    place = run_with(tmp_path_factory.mktemp("one"), {"per_class": 1, "images": []}, epochs=1)
+    state_folder = run_with(
+        tmp_path_factory.mktemp("one"), {"per_class": 1, "images": []}, epochs=1
+    )
     for table in ("heatmaps", "predictions", "checkpoints", "epochs"):
-        place.execute(f"DELETE FROM {table} WHERE epoch > 0")
-    place.execute("UPDATE runs SET epochs_done = 0")
-    with place.client() as client:
+        state_folder.execute(f"DELETE FROM {table} WHERE epoch > 0")
+    state_folder.execute("UPDATE runs SET epochs_done = 0")
+    with state_folder.client() as client:
         yield client
 
 
 @pytest.fixture(scope="module")
 def none_sound(tmp_path_factory):
-    place = run_with(tmp_path_factory.mktemp("bad"), {"per_class": 1, "images": []})
-    place.execute("UPDATE checkpoints SET quarantined = 'missing'")
-    with place.client() as client:
+    state_folder = run_with(tmp_path_factory.mktemp("bad"), {"per_class": 1, "images": []})
+    state_folder.execute("UPDATE checkpoints SET quarantined = 'missing'")
+    with state_folder.client() as client:
         yield client
 
 

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from service.background import BackgroundTask
 from service.flows import readiness
 from service.store.database import BUSY_TIMEOUT_SECONDS
-from tests.keeping.conftest import Place
+from tests.keeping.conftest import StateFolder
 from tests.read_only import read_only
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations"
@@ -34,9 +34,9 @@ def metrics(client) -> dict[str, float]:
     }
 
 
-def test_metrics_count_what_there_is(place):
-    with place.client() as client:
-        place.put(2, None)
+def test_metrics_count_what_there_is(state_folder):
+    with state_folder.client() as client:
+        state_folder.replace_checkpoint(2, None)
         for _ in range(2):
             client.get("/runs/1/epochs/1/cam")
         client.get("/runs/1/epochs/2/cam")
@@ -53,19 +53,19 @@ def test_metrics_count_what_there_is(place):
     assert any(name.startswith("camreel_build_info{") for name in found)
 
 
-def test_a_service_that_can_work_is_ready(place):
-    with place.client() as client:
+def test_a_service_that_can_work_is_ready(state_folder):
+    with state_folder.client() as client:
         assert client.get("/readyz").json() == {"status": "ready"}
 
 
 @pytest.mark.parametrize("why", ["locked", "schema", "disk", "executor"])
-def test_a_service_that_cannot_work_says_why(place, why):
-    with place.client(**({"min_free_bytes": 2**60} if why == "disk" else {})) as client:
-        with closing(sqlite3.connect(place.file, isolation_level=None)) as other:
+def test_a_service_that_cannot_work_says_why(state_folder, why):
+    with state_folder.client(**({"min_free_bytes": 2**60} if why == "disk" else {})) as client:
+        with closing(sqlite3.connect(state_folder.file, isolation_level=None)) as other:
             if why == "locked":
                 other.execute("BEGIN IMMEDIATE")
             if why == "schema":
-                place.execute("UPDATE alembic_version SET version_num = '9999'")
+                state_folder.execute("UPDATE alembic_version SET version_num = '9999'")
             if why == "executor":
                 client.app.state.services.executor.accepts_tasks = lambda: False
             answer = client.get("/readyz")
@@ -73,7 +73,7 @@ def test_a_service_that_cannot_work_says_why(place, why):
         assert int(answer.headers["retry-after"]) > 0
         assert answer.json()["type"] == "not-ready"
         assert {"locked": "in time", "disk": "MIN_FREE"}.get(why, why) in answer.json()["detail"]
-        assert str(place.folder) not in answer.text
+        assert str(state_folder.folder) not in answer.text
         assert client.get("/healthz").status_code == 200
 
 
@@ -89,9 +89,9 @@ def unhurried(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_a_service_whose_database_is_read_only_is_not_ready(place, what, unhurried):
-    with place.client() as client:
-        with read_only(place.file if what == "file" else place.folder):
+def test_a_service_whose_database_is_read_only_is_not_ready(state_folder, what, unhurried):
+    with state_folder.client() as client:
+        with read_only(state_folder.file if what == "file" else state_folder.folder):
             client.app.state.services.store.engine.dispose()
             status, why = is_ready(client)
             assert (status, "read-only" in why) == (503, True), why
@@ -102,25 +102,25 @@ def test_a_service_whose_database_is_read_only_is_not_ready(place, what, unhurri
         assert is_ready(client) == (200, "")
 
 
-def test_a_service_whose_blobs_cannot_be_written_is_not_ready(place, kind, unhurried):
-    if kind != "file":
+def test_a_service_whose_blobs_cannot_be_written_is_not_ready(state_folder, blob_type, unhurried):
+    if blob_type != "file":
         pytest.skip("its blobs are in the database")
-    with place.client() as client:
-        with read_only(place.folder / "blobs"):
+    with state_folder.client() as client:
+        with read_only(state_folder.folder / "blobs"):
             status, why = is_ready(client)
             assert (status, "blobs" in why) == (503, True), why
         assert is_ready(client) == (200, "")
 
 
-def test_a_service_whose_disk_is_full_is_not_ready(place, tmp_path):
+def test_a_service_whose_disk_is_full_is_not_ready(state_folder, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no small disk can be mounted here")
     try:
-        shutil.copytree(place.folder, disk / "state")
-        with Place(disk / "state", place.kind).client() as client:
+        shutil.copytree(state_folder.folder, disk / "state")
+        with StateFolder(disk / "state", state_folder.blob_type).client() as client:
             (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free))
             status, why = is_ready(client)
             assert (status, "full" in why) == (503, True), why
@@ -129,10 +129,10 @@ def test_a_service_whose_disk_is_full_is_not_ready(place, tmp_path):
 
 
 @pytest.mark.parametrize("statement", ["EXCLUSIVE", "IMMEDIATE"])
-def test_a_locked_database_is_told_in_two_seconds_by_one_thread(place, statement):
+def test_a_locked_database_is_told_in_two_seconds_by_one_thread(state_folder, statement):
     with (
-        place.client() as client,
-        closing(sqlite3.connect(place.file, isolation_level=None)) as other,
+        state_folder.client() as client,
+        closing(sqlite3.connect(state_folder.file, isolation_level=None)) as other,
     ):
         other.execute(f"BEGIN {statement}")
         client.app.state.services.store.engine.dispose()  # whoever connects waits for the lock
@@ -147,40 +147,40 @@ def test_a_locked_database_is_told_in_two_seconds_by_one_thread(place, statement
         other.execute("ROLLBACK")
 
 
-def test_a_file_that_was_moved_away_is_told_and_back_again_at_once(place, unhurried):
-    with place.client() as client:
-        place.file.rename(place.folder / "moved")
+def test_a_file_that_was_moved_away_is_told_and_back_again_at_once(state_folder, unhurried):
+    with state_folder.client() as client:
+        state_folder.file.rename(state_folder.folder / "moved")
         assert is_ready(client)[0] == client.get("/runs").status_code == 503
-        assert not place.file.exists()
-        (place.folder / "moved").rename(place.file)
+        assert not state_folder.file.exists()
+        (state_folder.folder / "moved").rename(state_folder.file)
         assert is_ready(client) == (200, "")
         assert client.get("/runs").status_code == 200
 
 
-def test_a_missing_table_is_told_and_not_made_again(place, unhurried):
-    with place.client() as client:
-        place.execute("ALTER TABLE runs RENAME TO runs_")
+def test_a_missing_table_is_told_and_not_made_again(state_folder, unhurried):
+    with state_folder.client() as client:
+        state_folder.execute("ALTER TABLE runs RENAME TO runs_")
         assert is_ready(client)[0] == 503
         assert (answer := client.get("/runs")).status_code == 503, answer.text
         assert answer.json()["type"] == "schema-mismatch"
-        place.execute("ALTER TABLE runs_ RENAME TO runs")
+        state_folder.execute("ALTER TABLE runs_ RENAME TO runs")
         assert is_ready(client) == (200, "")
 
 
-def test_a_background_task_that_does_not_run_is_told(place):
-    with place.client() as client:
+def test_a_background_task_that_does_not_run_is_told(state_folder):
+    with state_folder.client() as client:
         background = client.app.state.services.background
         background._tasks.append(BackgroundTask("lost", lambda: None, interval_seconds=60))
         assert is_ready(client) == (503, "The background task lost does not run.")
 
 
-def test_every_metric_of_rules_and_dashboard_is_exported(place):
+def test_every_metric_of_rules_and_dashboard_is_exported(state_folder):
     rules = YAML(typ="safe").load(RULES)
     board = json.loads(DASHBOARD.read_text())
     used = [rule["expr"] for group in rules["groups"] for rule in group["rules"]]
     used += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     names = {name for expression in used for name in re.findall(r"camreel_\w+", expression)}
-    with place.client() as client:
+    with state_folder.client() as client:
         client.get("/runs/1/epochs/1/cam")
         exported = {re.split(r"[{ ]", name)[0] for name in metrics(client)}
     assert len(names) > 6
