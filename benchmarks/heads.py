@@ -36,18 +36,18 @@ from service.core.models.stages import Convolution
 def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is little work already
     keep_freed_memory()
     images = digits()
-    places = {"residual": (residual, "block1"), "VGG": (vgg, "conv2")}
+    networks = {"residual": (residual, "block1"), "VGG": (vgg, "conv2")}
     contenders: dict[str, Contender] = {}
-    for name, (build, layer) in places.items():
+    for name, (build, layer) in networks.items():
         contenders |= _contenders(name, build, layer, images)
-    found = interleaved(contenders, rounds)
+    timings = interleaved(contenders, rounds)
     return Report(
         "heads",
         f"{IMAGES * CLASSES * len(METHODS)} maps of a network: {IMAGES} images x {CLASSES} classes "
         f"x {len(METHODS)} methods, where the head has neither a closed form nor a shortcut. All "
         f"agree within {TOLERANCE:g} of a map's peak.",
-        list(found.values()),
-        [one for name in places for one in _ratios(found, name)],
+        list(timings.values()),
+        [contender for name in networks for contender in _ratios(timings, name)],
     )
 
 
@@ -104,7 +104,7 @@ def _contenders(
         "torch-cam": lambda: torch_cam(theirs, images, layer),
         "torch-cam, graph kept": lambda: torch_cam_fastest(theirs, images, layer),
     }
-    return {f"{name}: {one}": timed(task, LEAST_SECONDS) for one, task in work.items()}
+    return {f"{name}: {contender}": timed(task, LEAST_SECONDS) for contender, task in work.items()}
 
 
 def _network(build: Callable[[], StagedNetwork]) -> StagedNetwork:
@@ -117,9 +117,9 @@ def _network(build: Callable[[], StagedNetwork]) -> StagedNetwork:
     return network.eval().to(memory_format=torch.channels_last)
 
 
-def _ratios(found: dict[str, Timing], name: str) -> list[Ratio]:
-    own = found[f"{name}: Camreel"]
+def _ratios(timings: dict[str, Timing], name: str) -> list[Ratio]:
+    own_timing = timings[f"{name}: Camreel"]
     return [
-        ratio(f"{name}: speed against {one}", found[f"{name}: {one}"], own)
-        for one in ("bare forward pass", "torch-cam", "torch-cam, graph kept")
+        ratio(f"{name}: speed against {contender}", timings[f"{name}: {contender}"], own_timing)
+        for contender in ("bare forward pass", "torch-cam", "torch-cam, graph kept")
     ]

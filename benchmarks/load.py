@@ -15,7 +15,7 @@ import httpx
 
 from benchmarks.report import Figure, Report
 from benchmarks.requests import trained_epoch
-from benchmarks.server import served
+from benchmarks.server import serve
 
 CLIENTS = 32
 SECONDS, QUICK_SECONDS = 60.0, 3.0
@@ -27,23 +27,23 @@ Latencies = dict[str, list[float]]
 
 def run(_: int, quick: bool) -> Report:
     seconds = QUICK_SECONDS if quick else SECONDS
-    more = {"CAMREEL_MAX_PARALLEL_RUNS": str(RUNS), "CAMREEL_RATE_LIMIT": "1000000/second"}
+    overrides = {"CAMREEL_MAX_PARALLEL_RUNS": str(RUNS), "CAMREEL_RATE_LIMIT": "1000000/second"}
     with (
         tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as folder,
-        served(Path(folder), **more) as address,
+        serve(Path(folder), **overrides) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         epoch = trained_epoch(client)
         paths = {"cached heatmap": f"{epoch}/cam", "GET /runs/{id}": epoch.partition("/epochs")[0]}
         client.get(paths["cached heatmap"]).raise_for_status()
-        idle = asyncio.run(_asked(address, paths, seconds))
+        idle = asyncio.run(_request_all(address, paths, seconds))
         training = [
             client.post("/runs", json=ENDLESS).raise_for_status().headers["location"]
             for _ in range(RUNS)
         ]
         while any(client.get(path).json()["status"] != "running" for path in training):
             time.sleep(0.2)
-        busy = asyncio.run(_asked(address, paths, seconds))
+        busy = asyncio.run(_request_all(address, paths, seconds))
         for path in training:
             client.post(f"{path}/cancel").raise_for_status()
     return Report(
@@ -56,31 +56,31 @@ def run(_: int, quick: bool) -> Report:
     )
 
 
-async def _asked(address: str, paths: dict[str, str], seconds: float) -> Latencies:
-    found: Latencies = {name: [] for name in paths}
+async def _request_all(address: str, paths: dict[str, str], seconds: float) -> Latencies:
+    latencies: Latencies = {name: [] for name in paths}
     end = time.perf_counter() + seconds
 
     async def ask() -> None:
         async with httpx.AsyncClient(base_url=address, timeout=60) as client:
             while time.perf_counter() < end:
                 for name, path in paths.items():
-                    started = time.perf_counter()
+                    start = time.perf_counter()
                     answer = await client.get(path)
-                    found[name].append(time.perf_counter() - started)
+                    latencies[name].append(time.perf_counter() - start)
                     if answer.status_code != 200:
                         raise SystemExit(f"{path}: {answer.status_code}, {answer.text[:500]}")
 
     await asyncio.gather(*(ask() for _ in range(CLIENTS)))
-    return found
+    return latencies
 
 
-def _figures(when: str, found: Latencies) -> list[Figure]:
+def _figures(title: str, latencies_by_name: Latencies) -> list[Figure]:
     figures = []
-    for name, latencies in found.items():
+    for name, latencies in latencies_by_name.items():
         hundredths = statistics.quantiles(latencies, n=100)
         figures += [
-            Figure(f"{name}{when}: p50", "ms", [hundredths[49] * 1000]),
-            Figure(f"{name}{when}: p99", "ms", [hundredths[98] * 1000]),
-            Figure(f"{name}{when}: answers", "1", [float(len(latencies))]),
+            Figure(f"{name}{title}: p50", "ms", [hundredths[49] * 1000]),
+            Figure(f"{name}{title}: p99", "ms", [hundredths[98] * 1000]),
+            Figure(f"{name}{title}: answers", "1", [float(len(latencies))]),
         ]
     return figures

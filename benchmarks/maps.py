@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torchcam.methods import GradCAM as TorchCam
 
 from benchmarks.report import Report
-from benchmarks.timing import Asked, Contender, interleaved, ratio, timed
+from benchmarks.timing import Contender, Target, interleaved, ratio, timed
 from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
@@ -49,8 +49,8 @@ Peer = Callable[[StagedNetwork, Tensor, str], dict[str, list[Maps]]]
 
 
 def ours(network: StagedNetwork, images: Tensor, layer: str) -> ByMethod:
-    seen = class_maps(network, images, layer, METHODS)
-    return {method: np.maximum(signed, 0) for method, signed in seen.signed.items()}
+    maps = class_maps(network, images, layer, METHODS)
+    return {method: np.maximum(signed, 0) for method, signed in maps.signed.items()}
 
 
 def torch_cam(network: StagedNetwork, images: Tensor, layer: str) -> dict[str, list[Maps]]:
@@ -105,57 +105,61 @@ def run(rounds: int, quick: bool) -> Report:
     keep_freed_memory()
     images = digits()
     data = [_checkpoint(seed) for seed in range(QUICK_CHECKPOINTS if quick else CHECKPOINTS)]
-    viewed = [checkpoints.decode(one)[0] for one in data]  # as the service holds them
-    peers = [_as_users_hold_it(one).to(memory_format=torch.channels_last) for one in data]
-    default = [_as_users_hold_it(one) for one in data]
+    viewed = [checkpoints.decode(checkpoint)[0] for checkpoint in data]  # as the service holds them
+    peers = [
+        _as_users_hold_it(checkpoint).to(memory_format=torch.channels_last) for checkpoint in data
+    ]
+    default = [_as_users_hold_it(checkpoint) for checkpoint in data]
     _check_agreement(viewed[0], peers[0], images)
 
-    def each(
+    def each_checkpoint(
         networks: Sequence[StagedNetwork], work: Callable[[StagedNetwork], object]
     ) -> Contender:
         return timed(lambda: [work(network) for network in networks], LEAST_SECONDS)
 
     def peer(contender: Peer, layer: str = "conv2") -> Contender:
-        return each(peers, lambda network: contender(network, images, layer))
+        return each_checkpoint(peers, lambda network: contender(network, images, layer))
 
     def bare(network: StagedNetwork) -> Tensor:
         with torch.no_grad():
             return network(images)
 
-    found = interleaved(
+    timings = interleaved(
         {
-            "bare forward pass": each(default, bare),
-            "bare forward pass, channels last": each(viewed, bare),
-            "Camreel": each(viewed, lambda network: ours(network, images, "conv2")),
+            "bare forward pass": each_checkpoint(default, bare),
+            "bare forward pass, channels last": each_checkpoint(viewed, bare),
+            "Camreel": each_checkpoint(viewed, lambda network: ours(network, images, "conv2")),
             "torch-cam": peer(torch_cam),
             "torch-cam, graph kept": peer(torch_cam_fastest),
             "captum": peer(captum),
             "pytorch-grad-cam": peer(pytorch_grad_cam),
-            "Camreel at conv1": each(viewed, lambda network: ours(network, images, "conv1")),
+            "Camreel at conv1": each_checkpoint(
+                viewed, lambda network: ours(network, images, "conv1")
+            ),
             "torch-cam at conv1": peer(torch_cam, "conv1"),
             "torch-cam at conv1, graph kept": peer(torch_cam_fastest, "conv1"),
         },
         rounds,
     )
-    forward = [found["bare forward pass"], found["bare forward pass, channels last"]]
+    forward = [timings["bare forward pass"], timings["bare forward pass, channels last"]]
     faster = min(forward, key=lambda timing: timing.median)
-    at_conv2, at_conv1 = found["Camreel"], found["Camreel at conv1"]
+    at_conv2, at_conv1 = timings["Camreel"], timings["Camreel at conv1"]
     return Report(
         "maps",
         f"{len(data) * IMAGES * CLASSES * len(METHODS):,} maps: {len(data)} checkpoints x {IMAGES} "
         f"images x {CLASSES} classes x {len(METHODS)} methods, at conv2 unless another layer is "
         f"named. All agree within {TOLERANCE:g} of a map's peak.",
-        list(found.values()),
+        list(timings.values()),
         [
-            ratio("speed against the faster forward pass", faster, at_conv2, Asked(">=", 0.85)),
-            *(ratio(f"speed against: {one.name}", one, at_conv2) for one in forward),
-            ratio("speed against torch-cam", found["torch-cam"], at_conv2, Asked(">=", 25)),
+            ratio("speed against the faster forward pass", faster, at_conv2, Target(">=", 0.85)),
+            *(ratio(f"speed against: {timing.name}", timing, at_conv2) for timing in forward),
+            ratio("speed against torch-cam", timings["torch-cam"], at_conv2, Target(">=", 25)),
             *(
-                ratio(f"speed against {name}", found[name], at_conv2)
+                ratio(f"speed against {name}", timings[name], at_conv2)
                 for name in ("torch-cam, graph kept", "captum", "pytorch-grad-cam")
             ),
             *(
-                ratio(f"speed at conv1 against {name}", found[name], at_conv1)
+                ratio(f"speed at conv1 against {name}", timings[name], at_conv1)
                 for name in ("torch-cam at conv1", "torch-cam at conv1, graph kept")
             ),
         ],

@@ -20,7 +20,7 @@ from torchcam.methods import GradCAM as TorchCam
 from torchvision.models import resnet18
 
 from benchmarks.report import Report
-from benchmarks.timing import Asked, Contender, Timing, interleaved, ratio, timed
+from benchmarks.timing import Contender, Target, Timing, interleaved, ratio, timed
 from service.core.allocator import keep_freed_memory
 from service.core.cams.maps import class_maps
 from service.core.datasets import DATASETS
@@ -56,35 +56,35 @@ def run(rounds: int, quick: bool) -> Report:
             "reading and forwarding the checkpoints": timed(lambda: _forward_all(url, run_id)),
             "both contact sheets, cold": timed(lambda: _sheets(url, run_id)),
         }
-        found = interleaved(contenders, rounds)
+        timings = interleaved(contenders, rounds)
     return Report(
         "methods",
         f"ResNet-18 at 224 x 224, {IMAGES} images, layer4, both of the paper's methods: all "
         f"{CLASSES:,} classes at once here, the libraries' time per class. Score-CAM and "
         "Ablation-CAM on Table 1, 10 images, 10 classes here, one class there: time per class. "
         f"Contact sheets of {epochs} epochs x 10 probes, both methods, from stored checkpoints.",
-        list(found.values()),
-        _ratios(found),
+        list(timings.values()),
+        _ratios(timings),
     )
 
 
-def _ratios(found: dict[str, Timing]) -> list:
-    per_class = _scaled(found["ResNet-18: Camreel, all classes"], 1 / CLASSES)
+def _ratios(timings: dict[str, Timing]) -> list:
+    per_class = _scaled(timings["ResNet-18: Camreel, all classes"], 1 / CLASSES)
     sheets, reading = (
-        found["both contact sheets, cold"],
-        found["reading and forwarding the checkpoints"],
+        timings["both contact sheets, cold"],
+        timings["reading and forwarding the checkpoints"],
     )
     return [
         ratio(
             "ResNet-18: speed against the forward pass alone",
-            found["ResNet-18: forward pass alone"],
-            found["ResNet-18: Camreel, all classes"],
-            Asked(">=", 0.8),
+            timings["ResNet-18: forward pass alone"],
+            timings["ResNet-18: Camreel, all classes"],
+            Target(">=", 0.8),
         ),
         *(
             ratio(
                 f"ResNet-18: maps per second against {name}",
-                found[f"ResNet-18: {name}, a class"],
+                timings[f"ResNet-18: {name}, a class"],
                 per_class,
             )
             for name in ("torch-cam", "captum", "pytorch-grad-cam")
@@ -92,13 +92,13 @@ def _ratios(found: dict[str, Timing]) -> list:
         *(
             ratio(
                 f"{name}: maps per second against pytorch-grad-cam",
-                found[f"{name}: pytorch-grad-cam, a class"],
-                _scaled(found[f"{name}: Camreel, ten classes"], 1 / 10),
-                Asked(">=", 3),
+                timings[f"{name}: pytorch-grad-cam, a class"],
+                _scaled(timings[f"{name}: Camreel, ten classes"], 1 / 10),
+                Target(">=", 3),
             )
             for name in ("Score-CAM", "Ablation-CAM")
         ),
-        ratio("both sheets / reading and forwarding", sheets, reading, Asked("<=", 2.5)),
+        ratio("both sheets / reading and forwarding", sheets, reading, Target("<=", 2.5)),
     ]
 
 
@@ -148,18 +148,18 @@ def _resnet(their_classes: int) -> dict[str, Contender]:
 
 
 def _staged_resnet() -> StagedNetwork:
-    whole = resnet18(weights=None)
+    network = resnet18(weights=None)
     return (
         StagedNetwork(
             {
-                "stem": nn.Sequential(whole.conv1, whole.bn1, whole.relu, whole.maxpool),
-                "layer1": whole.layer1,
-                "layer2": whole.layer2,
-                "layer3": whole.layer3,
-                "layer4": whole.layer4,
-                "pool": whole.avgpool,
+                "stem": nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool),
+                "layer1": network.layer1,
+                "layer2": network.layer2,
+                "layer3": network.layer3,
+                "layer4": network.layer4,
+                "pool": network.avgpool,
                 "flatten": nn.Flatten(),
-                "output": whole.fc,
+                "output": network.fc,
             }
         )
         .eval()

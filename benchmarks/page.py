@@ -23,8 +23,8 @@ from playwright.sync_api import Browser, Page
 from benchmarks.chromium import chromium
 from benchmarks.mnist_folder import mnist_folder
 from benchmarks.report import Figure, Report
-from benchmarks.server import CAMREEL, served, settings
-from benchmarks.timing import Asked
+from benchmarks.server import CAMREEL, serve, settings
+from benchmarks.timing import Target
 
 EPOCHS, QUICK_EPOCHS = 100, 6
 SAMPLES_PER_EPOCH = 200
@@ -117,17 +117,17 @@ def run(rounds: int, quick: bool) -> Report:
     epochs = QUICK_EPOCHS if quick else EPOCHS
     with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
         folder = Path(name)
-        few, many = 1, 2  # the numbers of the runs in the new database
+        short_run, long_run = 1, 2  # the numbers of the runs in the new database
         _train(folder, epochs, FEW_PROBES)
         _train(folder, epochs, MANY_PROBES)
         with chromium() as browser:
-            opened = [_opened(browser, folder, few) for _ in range(rounds)]
-            with served(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
-                frames = _scrubbed(browser, f"{address}/app/runs/{many}", quick)
-                heaps = [_heap_growth(browser, address, many) for _ in range(rounds)]
+            loads = [_open_page(browser, folder, short_run) for _ in range(rounds)]
+            with serve(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
+                frames = _scrubbed(browser, f"{address}/app/runs/{long_run}", quick)
+                heaps = [_heap_growth(browser, address, long_run) for _ in range(rounds)]
                 delays = _delays_of_epochs(browser, address)
     intervals, work = frames["intervals"], frames["work"]
-    late = sum(one > LATE_MS for one in intervals)
+    late_count = sum(load > LATE_MS for load in intervals)
     return Report(
         "page",
         f"Chromium on the loopback interface, 1400 x 1000 pixels. Opening: {epochs} epochs of "
@@ -137,18 +137,16 @@ def run(rounds: int, quick: bool) -> Report:
         [],
         [],
         [
-            _figure("opened, cold server", "ms", [one.cold for one in opened], 1000),
+            _figure("opened, cold server", "ms", [load.cold for load in loads], 1000),
+            _figure("opened, warm server, empty browser cache", "ms", [o.warm for o in loads], 400),
             _figure(
-                "opened, warm server, empty browser cache", "ms", [o.warm for o in opened], 400
+                "opened again, warm server and browser", "ms", [load.again for load in loads], 400
             ),
-            _figure(
-                "opened again, warm server and browser", "ms", [one.again for one in opened], 400
-            ),
-            _figure("transferred, page included", "MB", [one.megabytes for one in opened], 1.5),
+            _figure("transferred, page included", "MB", [load.megabytes for load in loads], 1.5),
             _figure("scrubbing, work of a frame, median", "ms", [statistics.median(work)]),
             _figure("scrubbing, work of a frame, 95 %", "ms", [_percentile(work, 95)], 16.7),
             _figure("scrubbing, from frame to frame, 95 %", "ms", [_percentile(intervals, 95)]),
-            _figure("scrubbing, frames that came late", "%", [100 * late / len(intervals)]),
+            _figure("scrubbing, frames that came late", "%", [100 * late_count / len(intervals)]),
             _figure("growth of the tab's heap", "MB", heaps, 150),
             _figure("from an epoch's commit to the screen", "ms", delays, 500),
         ],
@@ -156,7 +154,7 @@ def run(rounds: int, quick: bool) -> Report:
 
 
 @dataclass(frozen=True)
-class Opened:
+class PageLoad:
     """How long a run took to be seen whole, in milliseconds, and what came over the wire."""
 
     cold: float
@@ -165,8 +163,8 @@ class Opened:
     megabytes: float
 
 
-def _opened(browser: Browser, folder: Path, run_id: int) -> Opened:
-    with served(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
+def _open_page(browser: Browser, folder: Path, run_id: int) -> PageLoad:
+    with serve(folder, CAMREEL_DATA_DIR=str(mnist_folder())) as address:
         path = f"{address}/app/runs/{run_id}"
         with _tab(browser) as page:
             cold = _milliseconds_until_whole(page, path)
@@ -177,7 +175,7 @@ def _opened(browser: Browser, folder: Path, run_id: int) -> Opened:
             transferred = _count_bytes(page)
             _milliseconds_until_whole(page, path)
             megabytes = sum(transferred) / 1e6
-    return Opened(cold, warm, again, megabytes)
+    return PageLoad(cold, warm, again, megabytes)
 
 
 def _milliseconds_until_whole(page: Page, address: str) -> float:
@@ -211,11 +209,11 @@ def _heap_growth(browser: Browser, address: str, run_id: int) -> float:
     with _tab(browser) as page:
         page.goto(f"{address}/app")
         page.locator(".runs").wait_for()
-        before = _heap(page)
+        heap_before = _heap(page)
         page.goto(f"{address}/app/runs/{run_id}")
         page.wait_for_function("() => window.wholeAt")
         page.evaluate(SCRUB, QUICK_FRAMES)
-        return (_heap(page) - before) / 1e6
+        return (_heap(page) - heap_before) / 1e6
 
 
 def _heap(page: Page) -> float:
@@ -236,13 +234,13 @@ def _delays_of_epochs(browser: Browser, address: str) -> list[float]:
         page.locator(".status.succeeded").wait_for()
         page.wait_for_function(f"() => {LANDED_EPOCHS} in window.landed")
         landed: dict[str, float] = page.evaluate("window.landed")
-        told = client.get(f"/runs/{run_id}/epochs").raise_for_status().json()["items"]
-    written = {
+        epoch_items = client.get(f"/runs/{run_id}/epochs").raise_for_status().json()["items"]
+    report = {
         epoch["epoch"]: datetime.fromisoformat(epoch["created_at"]).timestamp() * 1000
-        for epoch in told
+        for epoch in epoch_items
     }
     # The first ones land while the page itself is still being opened.
-    return [landed[str(epoch)] - written[epoch] for epoch in written if str(epoch) in landed][2:]
+    return [landed[str(epoch)] - report[epoch] for epoch in report if str(epoch) in landed][2:]
 
 
 @contextmanager
@@ -278,7 +276,7 @@ def _train(folder: Path, epochs: int, per_class: int) -> None:
 
 
 def _figure(name: str, unit: str, values: list[float], at_most: float | None = None) -> Figure:
-    return Figure(name, unit, values, None if at_most is None else Asked("<=", at_most))
+    return Figure(name, unit, values, None if at_most is None else Target("<=", at_most))
 
 
 def _percentile(values: list[float], percent: int) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.timing import Asked, Ratio, Timing
+from benchmarks.timing import Ratio, Target, Timing
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Figure:
     name: str
     unit: str
     values: list[float]
-    asked: Asked | None = None
+    target: Target | None = None
 
     @property
     def median(self) -> float:
@@ -48,7 +48,11 @@ class Report:
         ratios = _table(
             ("ratio", "median", "min", "max", "asked"),
             (
-                (r.name, *map("{:.3g}".format, (r.median, min(r.values), max(r.values))), _asked(r))
+                (
+                    r.name,
+                    *map("{:.3g}".format, (r.median, min(r.values), max(r.values))),
+                    _target(r),
+                )
                 for r in self.ratios
             ),
         )
@@ -58,14 +62,14 @@ class Report:
                 (
                     *(f.name, f.unit),
                     *map("{:.4g}".format, (f.median, min(f.values), max(f.values))),
-                    _asked(f),
+                    _target(f),
                 )
                 for f in self.figures
             ),
         )
         tables = ((self.timings, timings), (self.ratios, ratios), (self.figures, figures))
-        shown = "\n\n".join(table for values, table in tables if values)
-        return f"### {self.name}\n\n{self.conditions}\n\n{shown}\n"
+        text = "\n\n".join(table for values, table in tables if values)
+        return f"### {self.name}\n\n{self.conditions}\n\n{text}\n"
 
     def as_json(self) -> dict[str, object]:
         """All values, not only their medians."""
@@ -77,8 +81,8 @@ class Report:
                 r.name: {
                     "median": r.median,
                     "rounds": r.values,
-                    "asked": str(r.asked) if r.asked else None,
-                    "met": r.asked.met_by(r.median) if r.asked else None,
+                    "target": str(r.target) if r.target else None,
+                    "met": r.target.met_by(r.median) if r.target else None,
                 }
                 for r in self.ratios
             },
@@ -87,8 +91,8 @@ class Report:
                     "unit": f.unit,
                     "median": f.median,
                     "rounds": f.values,
-                    "asked": str(f.asked) if f.asked else None,
-                    "met": f.asked.met_by(f.median) if f.asked else None,
+                    "target": str(f.target) if f.target else None,
+                    "met": f.target.met_by(f.median) if f.target else None,
                 }
                 for f in self.figures
             },
@@ -117,10 +121,10 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.2f} ms"
 
 
-def _asked(one: Ratio | Figure) -> str:
-    if one.asked is None:
+def _target(row: Ratio | Figure) -> str:
+    if row.target is None:
         return ""
-    return f"{one.asked}: {'met' if one.asked.met_by(one.median) else 'NOT met'}"
+    return f"{row.target}: {'met' if row.target.met_by(row.median) else 'NOT met'}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

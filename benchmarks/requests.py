@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from benchmarks.report import Report
-from benchmarks.server import served
+from benchmarks.server import serve
 from benchmarks.timing import Contender, interleaved, ratio
 
 EPOCHS = 2
@@ -29,30 +29,30 @@ def run(rounds: int, quick: bool) -> Report:
     rounds = min(rounds, TRAINING_IMAGES // requests - 1)
     with (
         tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as folder,
-        served(Path(folder)) as address,
+        serve(Path(folder)) as address,
         httpx.Client(base_url=address, timeout=60) as client,
     ):
         cam = trained_epoch(client) + "/cam"
         new_images = (f"train:{index}" for index in itertools.count())
-        known = next(new_images)
-        etag = _get(client, cam, 200, image=known).headers["etag"]
+        image = next(new_images)
+        etag = _get(client, cam, 200, image=image).headers["etag"]
 
-        found = interleaved(
+        timings = interleaved(
             {
                 "GET .../cam, first": _mean(
                     requests, lambda: _get(client, cam, 200, image=next(new_images))
                 ),
                 "GET .../cam, repeated": _mean(
-                    requests, lambda: _get(client, cam, 200, image=known)
+                    requests, lambda: _get(client, cam, 200, image=image)
                 ),
                 "GET .../cam, If-None-Match": _mean(
-                    requests, lambda: _get(client, cam, 304, etag, image=known)
+                    requests, lambda: _get(client, cam, 304, etag, image=image)
                 ),
                 "GET /healthz": _mean(requests, lambda: _get(client, "/healthz", 200)),
             },
             rounds,
         )
-    first, repeated, unchanged, health = found.values()
+    first, repeated, unchanged, health = timings.values()
     return Report(
         "requests",
         f"One client on the loopback interface, {requests} requests a turn, mean of one request. "
@@ -71,10 +71,10 @@ def _mean(requests: int, request: Callable[[], object]) -> Contender:
     """A turn of so many requests; gives the mean seconds of one."""
 
     def measure() -> float:
-        started = time.perf_counter()
+        start = time.perf_counter()
         for _ in range(requests):
             request()
-        return (time.perf_counter() - started) / requests
+        return (time.perf_counter() - start) / requests
 
     return measure
 

@@ -16,23 +16,23 @@ POLL_SECONDS = 0.05
 CAMREEL = Path(sys.executable).parent / "camreel"
 
 
-def settings(folder: Path, **more: str) -> dict[str, str]:
+def settings(folder: Path, **overrides: str) -> dict[str, str]:
     """The environment of a service whose state is in `folder`.
 
     The settings of whoever calls stay out: neither their database nor their `.env` is touched.
     """
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CAMREEL_")}
-    return environment | {"CAMREEL_STATE_DIR": str(folder), **more}
+    return environment | {"CAMREEL_STATE_DIR": str(folder), **overrides}
 
 
 @contextmanager
-def served(folder: Path, **more: str) -> Iterator[str]:
+def serve(folder: Path, **overrides: str) -> Iterator[str]:
     """`camreel serve` on a state folder; gives its address once it is ready."""
     port = _free_port()
     process = subprocess.Popen(
         [CAMREEL, "serve"],
         cwd=folder,
-        env=settings(folder, CAMREEL_PORT=str(port), **more),
+        env=settings(folder, CAMREEL_PORT=str(port), **overrides),
         stdout=subprocess.DEVNULL,
     )
     try:

@@ -33,7 +33,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Target:
     """A bound that a ratio is asked to keep, as in `<= 0.75`."""
 
     comparison: str
@@ -52,7 +52,7 @@ class Ratio:
 
     name: str
     values: list[float]
-    asked: Asked | None = None
+    target: Target | None = None
 
     @property
     def median(self) -> float:
@@ -69,9 +69,9 @@ def timed(work: Callable[[], object], at_least_seconds: float = 0.0) -> Contende
         gc.collect()
         repetitions: list[float] = []
         while sum(repetitions) < at_least_seconds or not repetitions:
-            started = time.perf_counter()
+            start = time.perf_counter()
             work()
-            repetitions.append(time.perf_counter() - started)
+            repetitions.append(time.perf_counter() - start)
         return statistics.median(repetitions)
 
     return measure
@@ -87,6 +87,6 @@ def interleaved(contenders: Mapping[str, Contender], rounds: int = ROUNDS) -> di
     return {name: Timing(name, values) for name, values in seconds.items()}
 
 
-def ratio(name: str, of: Timing, to: Timing, asked: Asked | None = None) -> Ratio:
+def ratio(name: str, of: Timing, to: Timing, target: Target | None = None) -> Ratio:
     """How many times as long `of` took as `to`, round by round."""
-    return Ratio(name, [a / b for a, b in zip(of.seconds, to.seconds, strict=True)], asked)
+    return Ratio(name, [a / b for a, b in zip(of.seconds, to.seconds, strict=True)], target)

@@ -22,7 +22,7 @@ from torchvision.transforms import ToTensor
 
 from benchmarks.mnist_folder import mnist_folder
 from benchmarks.report import Report
-from benchmarks.timing import Asked, Contender, interleaved, ratio
+from benchmarks.timing import Contender, Target, interleaved, ratio
 from service.core.allocator import keep_freed_memory
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, Split
@@ -58,8 +58,8 @@ def run(rounds: int, quick: bool) -> Report:
         "Adadelta 1.0. The plain loop is torchvision's MNIST with ToTensor behind a DataLoader.",
         [ours, plain, plain_workers],
         [
-            ratio("Camreel / plain loop", ours, plain, Asked("<=", 0.75)),
-            ratio("Camreel / plain loop with 2 workers", ours, plain_workers, Asked("<=", 0.75)),
+            ratio("Camreel / plain loop", ours, plain, Target("<=", 0.75)),
+            ratio("Camreel / plain loop with 2 workers", ours, plain_workers, Target("<=", 0.75)),
         ],
     )
 
@@ -69,14 +69,14 @@ def camreel(folder: Path, images: int) -> tuple[float, nn.Module]:
     keep_freed_memory()  # as a run's worker does when it starts
     data = DATASETS["mnist"].load(folder, False)
     # One test image: `train` scores every epoch on the test split, and that is not compared here.
-    one = Split(data.test.images[:1], data.test.labels[:1])
+    single_image = Split(data.test.images[:1], data.test.labels[:1])
     spec = RunSpec(epochs=2, samples_per_epoch=images, batch_size=BATCH)
-    epochs = train(spec, Dataset(data.name, data.class_names, data.train, one))
+    epochs = train(spec, Dataset(data.name, data.class_names, data.train, single_image))
     next(epochs)  # epoch 0 is the untrained network
     next(epochs)
-    started = time.perf_counter()
+    start = time.perf_counter()
     result = next(epochs)
-    return time.perf_counter() - started, result.network
+    return time.perf_counter() - start, result.network
 
 
 def plain(folder: Path, images: int, workers: int) -> tuple[float, nn.Module]:
@@ -110,9 +110,9 @@ def plain(folder: Path, images: int, workers: int) -> tuple[float, nn.Module]:
             optimizer.step()
 
     epoch()
-    started = time.perf_counter()
+    start = time.perf_counter()
     epoch()
-    return time.perf_counter() - started, network
+    return time.perf_counter() - start, network
 
 
 def _in_fresh_process(
@@ -120,8 +120,8 @@ def _in_fresh_process(
 ) -> float:
     command = [sys.executable, "-m", "benchmarks.training", *arguments]
     command += ["--folder", str(folder), "--images", str(images)]
-    done = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-    answer = json.loads(done.stdout)
+    process = subprocess.run(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
+    answer = json.loads(process.stdout)
     if answer["accuracy"] < accuracy:
         raise SystemExit(f"{' '.join(arguments)} learned only to {answer['accuracy']:.3f}")
     return float(answer["seconds"])

@@ -33,25 +33,25 @@ SPEC = RunSpec.model_validate(
 def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any case
     executor = EXECUTORS["processes"](1, WORKER_IMPORTS)
     with tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as name:
-        place = Workspace(f"sqlite:///{Path(name) / 'camreel.db'}", "sql", Path(name))
-        with open_store(place.database) as store:
+        workspace = Workspace(f"sqlite:///{Path(name) / 'camreel.db'}", "sql", Path(name))
+        with open_store(workspace.database) as store:
             schema.ensure(store)
 
             def forked() -> float:
-                started = time.perf_counter()
-                run = run_flows.start_run(store, executor, place, SPEC)
-                return _ended(store, run.id) - started
+                start = time.perf_counter()
+                run = run_flows.start_run(store, executor, workspace, SPEC)
+                return _end_time(store, run.id) - start
 
             def spawned() -> float:
-                started = time.perf_counter()
+                start = time.perf_counter()
                 with store.write_session() as session:
                     spec = SPEC.model_dump(mode="json")
                     run = runs.create(session, "", [], spec, SPEC.epochs)
                 worker = multiprocessing.get_context("spawn").Process(
-                    target=train_run, args=(place, run.id)
+                    target=train_run, args=(workspace, run.id)
                 )
                 worker.start()
-                seconds = _ended(store, run.id) - started
+                seconds = _end_time(store, run.id) - start
                 worker.join()
                 return seconds
 
@@ -68,7 +68,7 @@ def run(rounds: int, quick: bool) -> Report:  # noqa: ARG001  it is quick in any
     )
 
 
-def _ended(store: Store, run_id: int) -> float:
+def _end_time(store: Store, run_id: int) -> float:
     """The moment it was seen to have ended, within five milliseconds."""
     while True:
         with store.read_session() as session:

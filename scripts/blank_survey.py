@@ -57,26 +57,26 @@ def survey(
     query = MapQuery(run_id, "proposed")
     (probes,), selection = pipeline.resolver.resolve_probe_series([query], f"{step}:{LAST}:{step}")
     spec = probes[0].spec
-    offered = describe_layers(
+    layers = describe_layers(
         spec.architecture, spec.source.image_shape, len(spec.source.class_names)
     )
     by_layer: dict[str, list[str]] = {}
     for text in texts:
-        layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
+        layer = resolve_layers(METHODS[text.split("/")[0]], None, layers)
         by_layer.setdefault(layer, []).append(text)
-    found: dict[str, Counter[str]] = {text: Counter() for text in texts}
+    counts: dict[str, Counter[str]] = {text: Counter() for text in texts}
     for epoch in selection.epochs:
         network = pipeline.computer.network(epoch, spec)
         for subject in probes:
             image = to_network_input(from_png(subject.image.png).unsqueeze(0))
-            for layer, some in by_layer.items():
-                seen = class_maps(network, image, layer, some, [subject.class_index])
-                for text in some:
-                    found[text][
-                        seen.class_map(text, 0, subject.class_index).blank_cause().value
+            for layer, layer_texts in by_layer.items():
+                maps = class_maps(network, image, layer, layer_texts, [subject.class_index])
+                for text in layer_texts:
+                    counts[text][
+                        maps.class_map(text, 0, subject.class_index).blank_cause().value
                     ] += 1
         print(f"run {run_id}, epoch {epoch.epoch}", flush=True)
-    return {text: {"total": sum(found[text].values()), **found[text]} for text in texts}
+    return {text: {"total": sum(counts[text].values()), **counts[text]} for text in texts}
 
 
 def markdown(counts: Counts, step: int) -> str:
@@ -100,9 +100,11 @@ def markdown(counts: Counts, step: int) -> str:
 
 def _cell(causes: dict[str, int]) -> str:
     letters = dict(zip(CAUSES, "sndf", strict=True))
-    named = [f"{causes[cause]} {letter}" for cause, letter in letters.items() if causes.get(cause)]
+    causes_text = [
+        f"{causes[cause]} {letter}" for cause, letter in letters.items() if causes.get(cause)
+    ]
     blank = sum(causes.get(cause, 0) for cause in letters)
-    return f"{blank} ({', '.join(named)})" if blank else "**0**"
+    return f"{blank} ({', '.join(causes_text)})" if blank else "**0**"
 
 
 def main() -> None:
@@ -114,10 +116,10 @@ def main() -> None:
     torch.set_num_threads(1)
     services = open_services(Settings(state_dir=arguments.folder))
     with services.store.read_session() as session:
-        there = runs.list_newest(session, limit=200)
+        run_rows = runs.list_newest(session, limit=200)
     step = 5 if arguments.heavy else 1
     counts: Counts = {}
-    for run in sorted(there, key=lambda run: run.id):
+    for run in sorted(run_rows, key=lambda run: run.id):
         recipe = run.spec["tags"][1]
         counts[recipe] = survey(services.pipeline, run.id, explanations(arguments.heavy), step)
         arguments.out.mkdir(parents=True, exist_ok=True)

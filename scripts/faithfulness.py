@@ -52,23 +52,26 @@ def likeness(pipeline: MapPipeline, run: Run, epoch: int, text: str) -> float:
     spec = RunSpec.model_validate(run.spec)
     _, stored_epoch = pipeline.resolver.resolve_epoch(run.id, epoch)
     network = pipeline.computer.network(stored_epoch, spec)
-    stored = pipeline.images.first_test_images(spec.dataset, IMAGES)
-    offered = describe_layers(
+    images = pipeline.images.first_test_images(spec.dataset, IMAGES)
+    layers = describe_layers(
         spec.architecture, spec.source.image_shape, len(spec.source.class_names)
     )
-    layer = resolve_layers(METHODS[text.split("/")[0]], None, offered)
-    found = []
+    layer = resolve_layers(METHODS[text.split("/")[0]], None, layers)
+    results = []
     for first in range(0, IMAGES, 20):
-        some = stored[first : first + 20]
-        pixels = to_network_input(torch.stack([from_png(image.png) for image in some]))
-        seen = class_maps(network, pixels, layer, [text])
-        for i, image in enumerate(some):
-            order = np.argsort(-seen.probabilities[i])
+        batch = images[first : first + 20]
+        pixels = to_network_input(torch.stack([from_png(image.png) for image in batch]))
+        maps_block = class_maps(network, pixels, layer, [text])
+        for i, image in enumerate(batch):
+            order = np.argsort(-maps_block.probabilities[i])
             rival = next(int(label) for label in order if label != image.label)
-            maps = [seen.class_map(text, i, label).values.ravel() for label in (image.label, rival)]
-            if all(one.std() > 0 for one in maps):
-                found.append(float(np.corrcoef(*maps)[0, 1]))
-    return statistics.mean(found) if found else float("nan")
+            maps = [
+                maps_block.class_map(text, i, label).values.ravel()
+                for label in (image.label, rival)
+            ]
+            if all(class_map.std() > 0 for class_map in maps):
+                results.append(float(np.corrcoef(*maps)[0, 1]))
+    return statistics.mean(results) if results else float("nan")
 
 
 def main() -> None:
@@ -79,10 +82,10 @@ def main() -> None:
     torch.set_num_threads(1)
     services = open_services(Settings(state_dir=arguments.folder))
     with services.store.read_session() as session:
-        there = runs.list_newest(session, limit=200)
-    found: dict[str, dict[str, dict[str, list[float]]]] = {}
-    for run in sorted(there, key=lambda run: run.id):
-        by_method = found.setdefault(run.spec["tags"][1], {})
+        run_rows = runs.list_newest(session, limit=200)
+    results: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for run in sorted(run_rows, key=lambda run: run.id):
+        by_method = results.setdefault(run.spec["tags"][1], {})
         for epoch in EPOCHS:
             deferred = evaluation(
                 services.pipeline, run.id, epoch, METHODS_COMPARED, MEASURES, image_count=IMAGES
@@ -98,30 +101,30 @@ def main() -> None:
                 by_method[text].setdefault("likeness", []).append(alike)
             print(f"run {run.id}, epoch {epoch}", flush=True)
         arguments.out.mkdir(parents=True, exist_ok=True)
-        (arguments.out / "faithfulness.json").write_text(json.dumps(found, indent=1) + "\n")
-        (arguments.out / "faithfulness.md").write_text(markdown(found))
+        (arguments.out / "faithfulness.json").write_text(json.dumps(results, indent=1) + "\n")
+        (arguments.out / "faithfulness.md").write_text(markdown(results))
 
 
-def markdown(found: dict[str, dict[str, dict[str, list[float]]]]) -> str:
+def markdown(results: dict[str, dict[str, dict[str, list[float]]]]) -> str:
     """Means over recipes and epochs; `wins` counts cells in which a method beats `proposed`."""
     columns = (*MEASURES, "likeness")
     better = {"deletion": -1, "insertion": 1, "road": 1}
     lines = [
-        f"Means over {len(found)} recipes, epochs {', '.join(map(str, EPOCHS))}, and {IMAGES} test "
-        "images each. `wins`: number of combinations of recipe and epoch in which the method is "
-        "better than `proposed`, by deletion, insertion and ROAD. `likeness`: correlation with the "
-        "map of the runner-up class; 1 means the same map.",
+        f"Means over {len(results)} recipes, epochs {', '.join(map(str, EPOCHS))}, and {IMAGES} "
+        "test images each. `wins`: number of combinations of recipe and epoch in which the method "
+        "is better than `proposed`, by deletion, insertion and ROAD. `likeness`: correlation with "
+        "the map of the runner-up class; 1 means the same map.",
         "",
         "| method | deletion (lower) | insertion (higher) | ROAD (higher) | wins | likeness |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for text in (*METHODS_COMPARED, "random"):
         values = {
-            column: [v for by in found.values() for v in by[text].get(column, [])]
+            column: [v for by in results.values() for v in by[text].get(column, [])]
             for column in columns
         }
         base = {
-            column: [v for by in found.values() for v in by["proposed"][column]]
+            column: [v for by in results.values() for v in by["proposed"][column]]
             for column in MEASURES
         }
         wins = [

@@ -29,11 +29,11 @@ CELL_PIXELS = 64
 def section(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int]]]) -> str:
     """One method."""
     parameters = method.parameters.model_json_schema().get("properties", {})
-    own = [
+    parameters = [
         f"`{key}` (default {field['default']}): {field['description']}"
         for key, field in parameters.items()
     ]
-    where = {
+    locations = {
         AttributionLevel.LAYER: "a layer",
         AttributionLevel.INPUT: "the image's pixels",
         AttributionLevel.MULTI_LAYER: "several layers",
@@ -43,7 +43,7 @@ def section(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int
         "",
         f"{method.description}",
         "",
-        f"`{method.formula}`. {method.source} ({method.year}). Explains {where}; cost: "
+        f"`{method.formula}`. {method.source} ({method.year}). Explains {locations}; cost: "
         f"{method.cost}. "
         + (
             "Targets: " + ", ".join(f"`{target}`" for target in method.targets) + "."
@@ -51,26 +51,32 @@ def section(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int
             else "Class-agnostic."
         ),
     ]
-    lines += ["", "Parameters: " + " ".join(own)] if own else []
+    lines += ["", "Parameters: " + " ".join(parameters)] if parameters else []
     lines += ["", f"Blank maps per recipe: {blank_words(name, method, blanks)}"]
     return "\n".join(lines)
 
 
 def blank_words(name: str, method: Method, blanks: dict[str, dict[str, dict[str, int]]]) -> str:
     """Of how many maps, by target, over the recipes."""
-    words = []
+    sentences = []
     for target in [t for t in method.targets if t != "contrast"] or [""]:
         text = f"{name}/{target}" if target else name
         text = {"grad-cam/unit": "proposed", "grad-cam/softmax": "conventional"}.get(text, text)
         keys = (text, name) if len(method.targets) <= 1 else (text,)
-        counted = [by[key] for by in blanks.values() for key in keys if key in by]
-        if not counted:
+        counts = [by[key] for by in blanks.values() for key in keys if key in by]
+        if not counts:
             continue
-        each = [one["total"] - one.get("none", 0) for one in counted]
-        total = sum(one["total"] for one in counted)
-        span = f"{min(each)} to {max(each)}" if min(each) != max(each) else str(each[0])
-        words.append(f"{target or 'all classes'} {span}" + f" of {total // len(counted)}")
-    return "; ".join(words) + "." if words else "not counted, because this network has no such map."
+        visible = [count["total"] - count.get("none", 0) for count in counts]
+        total = sum(count["total"] for count in counts)
+        span = (
+            f"{min(visible)} to {max(visible)}" if min(visible) != max(visible) else str(visible[0])
+        )
+        sentences.append(f"{target or 'all classes'} {span}" + f" of {total // len(counts)}")
+    return (
+        "; ".join(sentences) + "."
+        if sentences
+        else "not counted, because this network has no such map."
+    )
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ VIEWS = {
 }
 
 
-def taken(page: Page, address: str) -> Image.Image:
+def take_picture(page: Page, address: str) -> Image.Image:
     """What the page shows when nothing of it is on its way any more."""
     page.goto(address)
     page.wait_for_load_state("networkidle")
@@ -72,19 +72,19 @@ def main() -> None:
     parser.add_argument("paper", type=int, help="number of the paper's run")
     parser.add_argument("relu", type=int, help="number of the run to compare it with")
     parser.add_argument("out", type=Path, help="folder of the pictures")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     with chromium() as browser:
         for name, view in VIEWS.items():
             context = browser.new_context(
-                base_url=given.service,
+                base_url=arguments.service,
                 viewport={"width": view.width, "height": view.height},
                 color_scheme="dark" if view.dark else "light",
                 locale=view.locale,
             )
-            address = view.address.format(paper=given.paper, relu=given.relu)
-            picture = taken(context.new_page(), address)
+            address = view.address.format(paper=arguments.paper, relu=arguments.relu)
+            picture = take_picture(context.new_page(), address)
             # A palette makes it a third as large, and is hardly seen.
-            picture.quantize(COLOURS, kmeans=3).save(given.out / f"{name}.png", optimize=True)
+            picture.quantize(COLOURS, kmeans=3).save(arguments.out / f"{name}.png", optimize=True)
             context.close()
 
 

@@ -44,10 +44,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     _rename_methods(*reversed(TARGET))
-    _rename_in_links((new, old) for old, new in IN_LINKS)
+    _rename_in_links((new_name, old_name) for old_name, new_name in IN_LINKS)
 
 
-def _rename_methods(old: str, new: str) -> None:
+def _rename_methods(old_name: str, new_name: str) -> None:
     bind = op.get_bind()
     rows = (
         sa.select(heatmaps, checkpoints.c.sha256, runs.c.spec)
@@ -59,7 +59,7 @@ def _rename_methods(old: str, new: str) -> None:
                 checkpoints.c.epoch == heatmaps.c.epoch,
             ),
         )
-        .where(heatmaps.c.method.contains(old, autoescape=True))
+        .where(heatmaps.c.method.contains(old_name, autoescape=True))
         .order_by(heatmaps.c.id)
         .limit(BATCH_ROWS)
     )
@@ -72,7 +72,7 @@ def _rename_methods(old: str, new: str) -> None:
             [
                 {
                     "row_id": row.id,
-                    "renamed": (method := row.method.replace(old, new)),
+                    "renamed": (method := row.method.replace(old_name, new_name)),
                     "identity": _identity(row, method),
                 }
                 for row in batch
@@ -88,9 +88,9 @@ def _identity(row: sa.Row, method: str) -> str:
 
 
 def _rename_in_links(names: Iterable[tuple[str, str]]) -> None:
-    for old, new in names:
+    for old_name, new_name in names:
         op.execute(
             sa.update(jobs)
-            .where(jobs.c.request.contains(old, autoescape=True))
-            .values(request=sa.func.replace(jobs.c.request, old, new))
+            .where(jobs.c.request.contains(old_name, autoescape=True))
+            .values(request=sa.func.replace(jobs.c.request, old_name, new_name))
         )
