@@ -67,7 +67,7 @@ class QueueFull(CamreelError):
 
     def __init__(self, limit: int) -> None:
         super().__init__(
-            f"The queue of runs is full: {limit} runs wait. Try again when one has ended."
+            f"The queue of runs is full (limit: {limit}). Try again when a run has ended."
         )
 
 

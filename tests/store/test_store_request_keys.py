@@ -160,7 +160,7 @@ def test_twenty_at_once_do_not_pass_the_queues_bound(
 
 def test_a_queue_moves_when_a_run_leaves_it(store: Store, start: Start) -> None:
     run, _ = start(most=1)
-    with pytest.raises(QueueFull, match="wait as may: 1"):
+    with pytest.raises(QueueFull, match="limit: 1"):
         start(most=1)
     with store.write_session() as session:
         run_lifecycle.claim(session, run.id)
