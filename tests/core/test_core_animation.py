@@ -47,7 +47,7 @@ def test_an_animation_has_a_frame_an_epoch_in_their_order(kind, epochs):
             film.seek(epoch)
             shown = np.asarray(film.convert("RGB"), float)
             assert shown.shape == pages[epoch].shape
-            # Both formats change colours a little; the nearest frame is still the right one.
+            # Both formats change colors a little; the nearest frame is still the right one.
             distances = [np.abs(shown - frame).mean() for frame in pages]
             assert int(np.argmin(distances)) == epoch
             assert distances[epoch] < 12

@@ -177,7 +177,7 @@ def test_of_a_linear_network_each_pixels_share_is_known(small):
     assert close(lime(layer_pass, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
 
 
-def test_colours_are_summed_and_hidden_together():
+def test_colors_are_summed_and_hidden_together():
     network = linear(depth=3)
     images = torch.rand((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
     layer_pass = run_to_layer(network, images, INPUT)

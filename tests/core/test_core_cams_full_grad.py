@@ -72,7 +72,7 @@ def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, ima
 def test_every_bias_has_a_part(images):
     layer_pass = run_to_layer(residual(), images, INPUT)
     (parts,) = full_gradients(layer_pass, UNIT, layer_pass.images, [0])
-    # The input, the stem, and of each block two normalisations and the second convolution.
+    # The input, the stem, and of each block two normalizations and the second convolution.
     assert [tuple(part.shape[1:]) for part in parts] == [
         (1, 28, 28),
         (6, 14, 14),

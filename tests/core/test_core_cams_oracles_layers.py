@@ -101,17 +101,17 @@ def test_refine_cam():
 # --- pixels
 
 
-def test_full_grad_adds_the_shares_of_pixels_of_biases_and_of_normalisation():
+def test_full_grad_adds_the_shares_of_pixels_of_biases_and_of_normalization():
     """|G X| and |b G|, each channel to 0..1. Srinivas and Fleuret 2019, proposition 1, section 4.
 
     x = G^0 N^0 + G^1 N^1, G^0 = (1, -1, 2, 2) and G^1 = (1, 1, -2, -4), behind a convolution with
-    biases (1, 0) and a normalisation by 6 / sqrt(1 + 3) = 3 and 3 / sqrt(6 + 3) = 1 that adds
+    biases (1, 0) and a normalization by 6 / sqrt(1 + 3) = 3 and 3 / sqrt(6 + 3) = 1 that adds
     1 - 3 1 = -2 and 2 - 1 2 = 0.
 
         pixels         3 G^0 X^0 = (3, -6, 0, 6): (3, 6, 0, 6) / 6
                        G^1 X^1 = (2, 0, -2, -12): (1, 0, 1, 6) / 6
         convolution    1 3 G^0, absolute (3, 3, 6, 6): (0, 0, 1, 1)
-        normalisation  -2 G^0, absolute (2, 2, 4, 4): (0, 0, 1, 1)
+        normalization  -2 G^0, absolute (2, 2, 4, 4): (0, 0, 1, 1)
     """
     network = of_numbers(
         {
@@ -137,7 +137,7 @@ def test_full_grad_adds_the_shares_of_pixels_of_biases_and_of_normalisation():
 
 
 def test_smooth_grad_is_the_gradient_where_it_does_not_change():
-    """x = h X, so G is h at every noisy image too; summed over colours h^0 + h^1.
+    """x = h X, so G is h at every noisy image too; summed over colors h^0 + h^1.
 
     Smilkov et al. 2017, section 3.
     """

@@ -1,4 +1,4 @@
-"""torch-cam and pytorch-grad-cam draw the same maps, each after its own normalisation."""
+"""torch-cam and pytorch-grad-cam draw the same maps, each after its own normalization."""
 
 import copy
 

@@ -136,12 +136,12 @@ def test_a_spot_is_drawn_where_its_pixel_lies_at_any_size(size):
     signed[5, 18] = 1
     drawn = cell_levels(cell(signed), Style.GRAY, size).astype(float)
     ys, xs = np.mgrid[:size, :size]
-    centre = [(at * drawn).sum() / drawn.sum() for at in (ys, xs)]
+    center = [(at * drawn).sum() / drawn.sum() for at in (ys, xs)]
     expected = [(pixel + 0.5) * size / SIDE - 0.5 for pixel in (5, 18)]
-    assert centre == pytest.approx(expected, abs=0.5)
+    assert center == pytest.approx(expected, abs=0.5)
 
 
-def test_gray_and_heatmap_are_the_levels_in_their_colours():
+def test_gray_and_heatmap_are_the_levels_in_their_colors():
     drawn = cell_levels(cell(ramp()), Style.GRAY, SIDE)
     gray = cell_rgb(cell(ramp()), Style.GRAY, "jet", SIDE)
     heat = cell_rgb(cell(ramp()), Style.HEATMAP, "viridis", SIDE)
@@ -207,7 +207,7 @@ def test_a_blank_map_is_drawn_as_zeros(style, cause):
     assert not cell_levels(blank_cell(cause), style, SIDE).any()
 
 
-def test_signed_colours_have_0_in_the_middle_of_the_table():
+def test_signed_colors_have_0_in_the_middle_of_the_table():
     signed = ramp()
     signed[12, :3] = 0
     drawn = cell_levels(cell(signed), Style.SIGNED, SIDE).astype(int)
@@ -218,7 +218,7 @@ def test_signed_colours_have_0_in_the_middle_of_the_table():
 
 @settings(deadline=None)
 @given(arrays("float32", (SIDE, SIDE), elements=st.floats(-100, 100, width=32)))
-def test_signed_colours_treat_both_signs_alike(signed):
+def test_signed_colors_treat_both_signs_alike(signed):
     ours, theirs = (
         cell_levels(cell(values), Style.SIGNED, SIDE).astype(int) for values in (signed, -signed)
     )
@@ -227,7 +227,7 @@ def test_signed_colours_treat_both_signs_alike(signed):
     assert (ours[signed < 0] <= 128).all()
 
 
-def test_a_signed_map_of_zeros_is_the_middle_colour():
+def test_a_signed_map_of_zeros_is_the_middle_color():
     drawn = cell_levels(cell(np.zeros((SIDE, SIDE))), Style.SIGNED, 16)
     assert set(drawn.ravel()) <= {127, 128}
 
@@ -252,7 +252,7 @@ def test_a_picture_that_shrinks_keeps_its_mean():
 
 @pytest.mark.parametrize("style", Style)
 @pytest.mark.parametrize("drawn", [cell(ramp()), blank_cell(Blank.ALL_NEGATIVE)], ids=["", "blank"])
-def test_a_maps_png_holds_its_colours(style, drawn):
+def test_a_maps_png_holds_its_colors(style, drawn):
     with Image.open(io.BytesIO(render_map(drawn, style, "turbo", 40))) as image:
         modes = {Style.OVERLAY: "RGB", Style.GRAY: "L", Style.HEATMAP: "P", Style.SIGNED: "P"}
         assert image.mode == modes[style]

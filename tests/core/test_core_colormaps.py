@@ -1,4 +1,4 @@
-"""Colour tables are matplotlib's."""
+"""Color tables are matplotlib's."""
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +14,7 @@ from service.errors import UnknownName
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
-def test_a_colour_table_is_matplotlibs_of_that_name(name):
+def test_a_color_table_is_matplotlibs_of_that_name(name):
     ours = color_table(name)
     theirs = mpl.colormaps[name](np.arange(256))[:, :3] * 255
     assert ours.shape == (256, 3)

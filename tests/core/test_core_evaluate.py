@@ -22,8 +22,8 @@ def network() -> StagedNetwork:
     return staged
 
 
-def split(*labelled: tuple[list, int]) -> Split:
-    images, labels = zip(*labelled, strict=True)
+def split(*labeled: tuple[list, int]) -> Split:
+    images, labels = zip(*labeled, strict=True)
     return Split(torch.tensor(images, dtype=torch.uint8), torch.tensor(labels))
 
 

@@ -153,7 +153,7 @@ def test_energy_on_the_object() -> None:
     assert MEASURES["pointing-game"].compute(judged).item() == pytest.approx(5 / 8)
 
 
-def test_imputed_pixels_are_the_weighted_mean_of_their_neighbours() -> None:
+def test_imputed_pixels_are_the_weighted_mean_of_their_neighbors() -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(2, 3, 7, 5, generator=generator)
     removed = torch.rand(2, 7, 5, generator=generator) < 0.5

@@ -48,7 +48,7 @@ def test_weights_are_lost_from_the_top_and_the_network_keeps_its_own(untrained: 
     assert torch.equal(torch.get_rng_state(), drawn_before), "threads share it"
 
 
-def test_normalisations_are_set_back() -> None:
+def test_normalizations_are_set_back() -> None:
     network = StagedNetwork({"norm": nn.BatchNorm2d(2), "flatten": nn.Flatten(),
                              "output": nn.Linear(8, 2)}).eval()  # fmt: skip
     with torch.no_grad():

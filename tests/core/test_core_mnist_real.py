@@ -12,5 +12,5 @@ def test_the_whole_of_mnist_is_read(mnist):
     assert mnist.test.labels.bincount().tolist() == [
         980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009,
     ]  # fmt: skip
-    # The mean that everybody normalises by.
+    # The mean that everybody normalizes by.
     assert mnist.train.images.float().mean().item() / 255 == pytest.approx(0.1307, abs=1e-4)

@@ -86,7 +86,7 @@ def test_samples_of_an_axis_fall_between_the_positions():
     # 24 positions on 28 pixels, drawn at 28: sample i is pixel i, and position i - 2.
     places = Placement(2, 1).positions(24, 28, 28)
     assert places.tolist() == [-1, -1, *range(24), 24, 24]
-    # At twice the size samples lie a quarter of a pixel to either side of each centre.
+    # At twice the size samples lie a quarter of a pixel to either side of each center.
     assert np.allclose(Placement(2, 1).positions(24, 28, 56)[4:8], [-0.25, 0.25, 0.75, 1.25])
     # The pooled layer: position 0 at pixel 2.5, position 1 at 4.5.
     assert np.allclose(Placement(2.5, 2).positions(12, 28, 28)[2:6], [-0.25, 0.25, 0.75, 1.25])

@@ -17,8 +17,8 @@ from service.core.png import encode_png
 COMPRESSORS = {"isa-l": png.compress, "zlib": zlib.compress}
 compressors = st.sampled_from(list(COMPRESSORS))
 sides = {"min_side": 1, "max_side": 24}
-greys = arrays("uint8", array_shapes(min_dims=2, max_dims=2, **sides))
-colours = st.tuples(st.integers(1, 24), st.integers(1, 24), st.just(3)).flatmap(
+grays = arrays("uint8", array_shapes(min_dims=2, max_dims=2, **sides))
+colors = st.tuples(st.integers(1, 24), st.integers(1, 24), st.just(3)).flatmap(
     lambda shape: arrays("uint8", shape)
 )
 
@@ -33,15 +33,15 @@ def encoded(compressor: str, pixels: np.ndarray, **options) -> Image.Image:
 
 
 @settings(deadline=None)
-@given(greys, compressors)
-def test_grey(pixels, compressor):
+@given(grays, compressors)
+def test_gray(pixels, compressor):
     image = encoded(compressor, pixels)
     assert image.mode == "L"
     assert np.array_equal(np.asarray(image), pixels)
 
 
 @settings(deadline=None)
-@given(colours, compressors)
+@given(colors, compressors)
 def test_rgb(pixels, compressor):
     image = encoded(compressor, pixels)
     assert image.mode == "RGB"
@@ -49,7 +49,7 @@ def test_rgb(pixels, compressor):
 
 
 @settings(deadline=None)
-@given(greys, arrays("uint8", (256, 3)), compressors)
+@given(grays, arrays("uint8", (256, 3)), compressors)
 def test_indices_into_a_palette(indices, palette, compressor):
     image = encoded(compressor, indices, palette=palette)
     assert image.mode == "P"

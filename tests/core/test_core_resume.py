@@ -40,7 +40,7 @@ def network_of(spec: RunSpec, result: EpochResult) -> bytes:
 
 
 def states(spec: RunSpec, data: Dataset, **more: object) -> list[tuple[TrainingState, tuple]]:
-    """After each epoch: network and optimiser as bytes, and what was measured but for seconds."""
+    """After each epoch: network and optimizer as bytes, and what was measured but for seconds."""
     found = []
     for result in train(spec, data, **more):
         state = TrainingState(
@@ -89,7 +89,7 @@ def test_an_extended_run_equals_one_asked_for_so_many_epochs_from_the_start(digi
         lambda state: TrainingState(state.epoch, state.network, b"\x80\x04pickle."),
         lambda state: TrainingState(state.epoch + 1, state.network, state.optimizer),
     ],
-    ids=["no optimiser", "truncated network", "pickle", "another epoch"],
+    ids=["no optimizer", "truncated network", "pickle", "another epoch"],
 )
 def test_a_state_that_is_not_the_runs_is_refused(
     digits, damage: Callable[[TrainingState], TrainingState]

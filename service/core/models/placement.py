@@ -24,7 +24,7 @@ class Placement:
     def positions(self, count: int, pixels: int, size: int) -> npt.NDArray[np.float32]:
         """Coordinates of `size` samples over an axis of `pixels`, in units of `count` positions.
 
-        Real numbers, cut off at -1 and count: a step beyond the outermost centres.
+        Real numbers, cut off at -1 and count: a step beyond the outermost centers.
         """
         at_pixel = (np.arange(size, dtype=np.float32) + 0.5) * (pixels / size) - 0.5
         coordinates: npt.NDArray[np.float32] = (at_pixel - self.first_center) / self.step
