@@ -82,19 +82,19 @@ class NewJob:
     server: str
 
 
-def create(session: Session, new: NewJob) -> tuple[Job, bool]:
+def create(session: Session, new_job: NewJob) -> tuple[Job, bool]:
     """A new queued job and True, or the unfinished job of the same identity and False."""
     row = {
-        "type": new.type,
-        "owner": new.owner,
-        "request": new.request,
-        "active_identity": new.identity,
+        "type": new_job.type,
+        "owner": new_job.owner,
+        "request": new_job.request,
+        "active_identity": new_job.identity,
         "status": JobStatus.QUEUED,
-        "server": new.server,
+        "server": new_job.server,
         "heartbeats": 0,
         "created_at": datetime.now(UTC),
     }
-    query = select(JobRow).where(JobRow.active_identity == new.identity)
+    query = select(JobRow).where(JobRow.active_identity == new_job.identity)
     existing = session.scalar(query)
     if existing is not None:
         return _value(existing), False
@@ -102,7 +102,7 @@ def create(session: Session, new: NewJob) -> tuple[Job, bool]:
     max_id = session.scalar(select(func.max(JobRow.id))) or 0
     insert_missing(session, JobRow, [row])
     inserted = session.scalars(query).one()
-    return _value(inserted), inserted.id > max_id and inserted.server == new.server
+    return _value(inserted), inserted.id > max_id and inserted.server == new_job.server
 
 
 def get(session: Session, job_id: int) -> Job:

@@ -37,8 +37,8 @@ def open_blob_store(setting: str) -> BlobStore | None:
         return None
     name, _, argument = setting.partition(":")
     if name not in BLOB_STORES or not argument:
-        known = [f"{name}:{entry.argument}" for name, entry in BLOB_STORES.items()]
-        raise UnknownName("CAMREEL_BLOBS", setting, [IN_DATABASE, *known])
+        valid_settings = [f"{name}:{entry.argument}" for name, entry in BLOB_STORES.items()]
+        raise UnknownName("CAMREEL_BLOBS", setting, [IN_DATABASE, *valid_settings])
     return BLOB_STORES[name].open(argument)
 
 

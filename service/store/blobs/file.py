@@ -68,7 +68,7 @@ class FileBlobs:
 
     def list_blobs(self) -> Iterator[StoredBlob]:
         """All files of the folder, by path."""
-        now = time.time()
+        current_time = time.time()
         for path in sorted(self.folder.rglob("*")):
             try:
                 status = path.lstat()
@@ -77,7 +77,7 @@ class FileBlobs:
             if not stat.S_ISDIR(status.st_mode):
                 name = str(path.relative_to(self.folder))
                 is_temporary = path.name.startswith(TEMPORARY_PREFIXES)
-                yield StoredBlob(name, status.st_size, now - status.st_mtime, is_temporary)
+                yield StoredBlob(name, status.st_size, current_time - status.st_mtime, is_temporary)
 
     def delete_listed(self, names: Sequence[str]) -> None:
         """Delete files by the names that `list_blobs` returns."""
