@@ -42,8 +42,8 @@ def maps_of(
     classes: Sequence[int] | None = None,
 ) -> np.ndarray:
     """Maps of one image before their last ReLU (c, H, W)."""
-    seen = class_maps(network, torch.from_numpy(image)[None], layer, [text], classes)
-    return seen.signed[text][0]
+    result = class_maps(network, torch.from_numpy(image)[None], layer, [text], classes)
+    return result.signed[text][0]
 
 
 def worked_out(expected: object) -> object:

@@ -23,14 +23,14 @@ LOOK = CellStyle(Style.HEATMAP, "jet", 48)
 
 def cells(epochs: int) -> list[Cell]:
     """Maps whose bright spot wanders: none equals the one before it."""
-    found = []
+    result = []
     for epoch in range(epochs):
         signed = np.zeros((6, 6), np.float32)
         signed[epoch // 6 % 6, epoch % 6] = 1
         seen = ClassMap(signed, activation_peak=1.0)
         image = torch.zeros(1, 8, 8, dtype=torch.uint8)
-        found.append(Cell(seen, Scale.from_map(seen), image, Placement(first_center=1, step=1)))
-    return found
+        result.append(Cell(seen, Scale.from_map(seen), image, Placement(first_center=1, step=1)))
+    return result
 
 
 @pytest.mark.parametrize("kind", ANIMATIONS)

@@ -27,8 +27,8 @@ MAPS = arrays(np.float32, st.tuples(st.integers(1, 9), st.integers(1, 9)), eleme
 
 
 def levels_and_bounds(values: np.ndarray) -> tuple[np.ndarray, float, float]:
-    seen = ClassMap(values, 1.0)
-    return atlas_levels(seen), seen.minimum, seen.peak
+    result = ClassMap(values, 1.0)
+    return atlas_levels(result), result.minimum, result.peak
 
 
 @given(MAPS)

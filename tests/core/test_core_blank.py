@@ -47,9 +47,9 @@ def test_a_cause_by_peak_minimum_and_activation(peak, minimum, activation_peak, 
 def test_one_value_that_is_not_finite_makes_the_map_so(value):
     signed = np.ones((3, 3), np.float32)
     signed[1, 1] = value
-    seen = ClassMap(signed, 1.0)
-    assert seen.blank_cause() is seen.blank_cause(0.0) is Blank.NOT_FINITE
-    assert np.isnan([seen.peak, seen.minimum]).all()
+    result = ClassMap(signed, 1.0)
+    assert result.blank_cause() is result.blank_cause(0.0) is Blank.NOT_FINITE
+    assert np.isnan([result.peak, result.minimum]).all()
 
 
 def test_values_equal_to_the_threshold_count_as_nothing():

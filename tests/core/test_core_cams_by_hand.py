@@ -52,9 +52,9 @@ def network(output_activation: str) -> StagedNetwork:
 
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
 def test_alpha_of_the_units(output_activation):
-    seen = run_to_layer(network(output_activation), IMAGE, "conv")
-    assert torch.allclose(seen.pre_activations, torch.tensor([[math.log(3), 0.0]]), atol=1e-6)
-    assert torch.allclose(seen.channel_weights, torch.tensor([[[0.5], [-0.25]]]))
+    result = run_to_layer(network(output_activation), IMAGE, "conv")
+    assert torch.allclose(result.pre_activations, torch.tensor([[math.log(3), 0.0]]), atol=1e-6)
+    assert torch.allclose(result.channel_weights, torch.tensor([[[0.5], [-0.25]]]))
 
 
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
@@ -101,6 +101,6 @@ def test_a_head_without_closed_form():
         "output.bias": [0.0, 0.0],
     }
     staged.load_state_dict({name: torch.tensor(value) for name, value in values.items()})
-    seen = run_to_layer(staged.eval(), IMAGE, "conv")
-    assert seen.pre_activations.tolist() == [[4.0, 6.0]]
-    assert seen.channel_weights.tolist() == [[[2 / 4], [4 / 4]]]
+    result = run_to_layer(staged.eval(), IMAGE, "conv")
+    assert result.pre_activations.tolist() == [[4.0, 6.0]]
+    assert result.channel_weights.tolist() == [[[2 / 4], [4 / 4]]]

@@ -144,5 +144,5 @@ def test_threads_that_share_a_network_agree_with_one(images):
         return method(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5))
 
     with ThreadPoolExecutor(8) as pool:
-        for i, found in enumerate(pool.map(work, range(48))):
-            assert torch.equal(found, alone[i % 3])
+        for i, result in enumerate(pool.map(work, range(48))):
+            assert torch.equal(result, alone[i % 3])

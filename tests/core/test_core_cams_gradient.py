@@ -126,8 +126,8 @@ def grad_cams(network: StagedNetwork, layer: str, method: type) -> Tensor:
 def test_equals_torch_cam(place, text, method, options):
     network, layer = place
     with unchanged(network):
-        found = ours(network, layer, text)
-    assert close(found, torch_cams(network, layer, method, **options))
+        result = ours(network, layer, text)
+    assert close(result, torch_cams(network, layer, method, **options))
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_equals_torch_cam(place, text, method, options):
 def test_equals_pytorch_grad_cam(place, text, method):
     network, layer = place
     with unchanged(network):
-        found = ours(network, layer, text)
-    assert close(found, grad_cams(network, layer, method))
+        result = ours(network, layer, text)
+    assert close(result, grad_cams(network, layer, method))
 
 
 def test_grad_cam_plus_plus_equals_pytorch_grad_cam_where_its_guard_is_small(place):

@@ -101,12 +101,12 @@ def test_integrated_gradients_are_captums_on_the_head(build):
     pixels = images(3, 28)
     layer_pass = run_to_layer(network, pixels, layer)
     theirs = IntegratedGradients(nn.Sequential(*layer_pass.head.stages))
-    found = maps_of(network, pixels, layer, "layer-integrated-gradients/unit?steps=8")
+    result = maps_of(network, pixels, layer, "layer-integrated-gradients/unit?steps=8")
     for label in range(CLASSES):
         expected = theirs.attribute(
             layer_pass.activations, target=label, n_steps=8, method="riemann_middle"
         ).sum(1)
-        assert close(found[:, label], expected.detach(), 1e-6)
+        assert close(result[:, label], expected.detach(), 1e-6)
 
 
 @settings(deadline=None, max_examples=20)
@@ -165,10 +165,10 @@ def test_a_batch_a_class_and_a_thread_give_what_all_give_together(untrained, nam
 
         with ThreadPoolExecutor(8) as threads:
             alone = list(threads.map(one, range(8)))
-    for job, found in enumerate(alone):
+    for job, result in enumerate(alone):
         image, label = job % 2, job % 4
         # float32 sums in another order differ by some of its digits.
-        assert np.abs(found - together[image, label]).max() <= 2e-4 * peaks[image, label]
+        assert np.abs(result - together[image, label]).max() <= 2e-4 * peaks[image, label]
 
 
 def test_several_layers_are_averaged_each_with_the_same_say(untrained):

@@ -27,11 +27,11 @@ def saturated(learned, images):
 def test_the_conventional_map_keeps_its_digits_where_the_probability_rounds_to_1(
     saturated, captum_maps, images
 ):
-    seen = class_maps(saturated, images[:1], "conv2", ["conventional"])
-    sure = int(seen.probabilities[0].argmax())
-    assert seen.probabilities[0, sure] == 1.0
+    result = class_maps(saturated, images[:1], "conv2", ["conventional"])
+    sure = int(result.probabilities[0].argmax())
+    assert result.probabilities[0, sure] == 1.0
 
-    ours = seen.signed["conventional"][0, sure]
+    ours = result.signed["conventional"][0, sure]
     exact = captum_maps(saturated, images[:1], "conv2", "conventional")[0, sure]
     lossy = captum_maps(saturated, images[:1], "conv2", "conventional", torch.float32)[0, sure]
     peak = np.abs(exact).max()

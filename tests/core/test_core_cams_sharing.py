@@ -124,16 +124,16 @@ def test_a_network_in_training_is_looked_at_in_evaluation_mode(untrained, digits
     network = untrained(dropout=0.9)
     expected = explain_images(network, pixels, "conv2", ["proposed"])
     network.train()
-    seen = explain_images(network, pixels, "conv2", ["proposed"])
+    result = explain_images(network, pixels, "conv2", ["proposed"])
     assert network.training
-    assert np.array_equal(seen.signed["proposed"], expected.signed["proposed"])
+    assert np.array_equal(result.signed["proposed"], expected.signed["proposed"])
 
 
 def test_values_are_the_signed_map_after_relu(learned, images):
-    seen = class_maps(learned("identity"), images, "conv2", list(PAPER_METHODS))
+    result = class_maps(learned("identity"), images, "conv2", list(PAPER_METHODS))
     for method in PAPER_METHODS:
         for label in range(10):
-            one = seen.class_map(method, 0, label)
+            one = result.class_map(method, 0, label)
             assert one.values.dtype == one.signed.dtype == np.float32
             assert np.array_equal(one.values, np.where(one.signed > 0, one.signed, 0))
             assert one.peak == one.values.max() >= 0

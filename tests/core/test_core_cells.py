@@ -36,12 +36,12 @@ finite = st.floats(-1e6, 1e6, width=32)
 maps = arrays("float32", (4, 4), elements=finite)
 
 
-def seen(signed: np.ndarray) -> ClassMap:
+def result(signed: np.ndarray) -> ClassMap:
     return ClassMap(signed.astype(np.float32), activation_peak=1.0)
 
 
 def cell(signed: np.ndarray, scale: Scale | None = None) -> Cell:
-    one = seen(signed)
+    one = result(signed)
     return Cell(one, scale or Scale.from_map(one), IMAGE, EACH_PIXEL)
 
 
@@ -65,7 +65,7 @@ def blank_cell(cause: Blank) -> Cell:
 
 @given(maps)
 def test_equation_3_is_the_papers(signed):
-    one = seen(signed)
+    one = result(signed)
     ours = normalize_to_scale(one.values, Scale.from_map(one))
     relu = np.maximum(signed.astype(np.float64), 0)
     extent = relu.max() - relu.min()
@@ -76,7 +76,7 @@ def test_equation_3_is_the_papers(signed):
 
 @pytest.mark.parametrize("value", [0.0, -2.0, 5.0])
 def test_a_map_of_one_value_is_drawn_as_zeros(value):
-    one = seen(np.full((3, 3), value))
+    one = result(np.full((3, 3), value))
     assert normalize_to_scale(one.values, Scale.from_map(one)).tolist() == [[0.0] * 3] * 3
 
 
@@ -84,7 +84,7 @@ def test_a_map_of_one_value_is_drawn_as_zeros(value):
 @example(np.full((4, 4), 4, "float32"), 0.0, float(np.finfo("float32").tiny))
 @given(maps, st.floats(-10, 10, width=32), st.floats(0, 10, width=32))
 def test_a_shared_scale_clips_what_lies_outside(signed, minimum, peak):
-    drawn = normalize_to_scale(seen(signed).values, Scale(minimum, peak))
+    drawn = normalize_to_scale(result(signed).values, Scale(minimum, peak))
     assert not np.isnan(drawn).any()
     assert ((drawn >= 0) & (drawn <= 1)).all()
     low = max(0.0, minimum)
@@ -95,7 +95,7 @@ def test_a_shared_scale_clips_what_lies_outside(signed, minimum, peak):
 
 def test_a_shared_scale_lets_a_weak_map_look_weak():
     strong, weak = ramp(), ramp() / 4
-    shared = Scale.from_map(seen(strong))
+    shared = Scale.from_map(result(strong))
     assert cell_levels(cell(strong, shared), Style.GRAY, SIDE).max() == 255
     assert cell_levels(cell(weak, shared), Style.GRAY, SIDE).max() == 64
     assert cell_levels(cell(weak), Style.GRAY, SIDE).max() == 255
@@ -110,7 +110,7 @@ def test_levels_are_equation_3_in_256_steps():
 def test_a_map_grows_bilinearly_between_its_places():
     # Four positions on pixels 4, 9, 14 and 19 of 24.
     signed = np.arange(16.0).reshape(4, 4)
-    one = seen(signed)
+    one = result(signed)
     drawn = cell_levels(Cell(one, Scale.from_map(one), IMAGE, Placement(4, 5)), Style.GRAY, SIDE)
     assert drawn[4::5, 4::5].tolist() == np.rint(signed / 15 * 255).tolist()
     along, down = drawn[4, 4:20], drawn[4:20, 4]
@@ -119,7 +119,7 @@ def test_a_map_grows_bilinearly_between_its_places():
 
 
 def test_a_map_fades_out_beyond_its_outermost_places():
-    one = seen(np.ones((4, 4)))
+    one = result(np.ones((4, 4)))
     drawn = cell_levels(Cell(one, Scale(0, 1), IMAGE, Placement(6, 4)), Style.GRAY, SIDE).astype(
         int
     )
@@ -187,16 +187,18 @@ def test_saturated_stripes_rise_and_all_negative_ones_fall():
 
 @pytest.mark.parametrize("style", list(Style))
 def test_a_map_that_is_not_finite_is_hatched_in_every_style(style):
-    seen = ClassMap(np.array([[1, np.nan], [0, 1]], np.float32), 1.0)
-    cell = Cell(seen, Scale(-1, 1), IMAGE, EACH_PIXEL)
+    result = ClassMap(np.array([[1, np.nan], [0, 1]], np.float32), 1.0)
+    cell = Cell(result, Scale(-1, 1), IMAGE, EACH_PIXEL)
     expected = hatch(image_rgb(IMAGE, SIDE), Blank.NOT_FINITE)
     assert np.array_equal(cell_rgb(cell, style, "jet", SIDE), expected)
 
 
 def test_the_largest_floats_are_drawn_in_the_signed_style():
     most = np.finfo(np.float32).max
-    seen = ClassMap(np.array([[most, -most]], np.float32).repeat(SIDE // 2, 1).repeat(SIDE, 0), 1.0)
-    drawn = cell_levels(Cell(seen, Scale.from_map(seen), IMAGE, EACH_PIXEL), Style.SIGNED, SIDE)
+    result = ClassMap(
+        np.array([[most, -most]], np.float32).repeat(SIDE // 2, 1).repeat(SIDE, 0), 1.0
+    )
+    drawn = cell_levels(Cell(result, Scale.from_map(result), IMAGE, EACH_PIXEL), Style.SIGNED, SIDE)
     assert drawn[1:-1, 1].min() > 250
     assert drawn[1:-1, -2].max() < 5
 

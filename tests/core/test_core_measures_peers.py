@@ -144,14 +144,14 @@ def test_a_linear_scores_gradient_has_no_infidelity_to_it() -> None:
     weights = torch.rand(1, 1, 6, 6, generator=torch.Generator().manual_seed(1))
     images = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(2))
     noise = torch.rand(20, 1, 6, 6, generator=torch.Generator().manual_seed(3))
-    found = infidelity(
+    result = infidelity(
         lambda x: (x * weights).sum((1, 2, 3)),
         lambda x: (noise, x - noise),
         images,
         7 * weights.expand_as(images),
         normalize=True,
     )
-    assert found.abs().max() < 1e-5
+    assert result.abs().max() < 1e-5
 
 
 def test_sensitivity_is_the_largest_move_of_the_map(subject: EvaluationBatch) -> None:
@@ -184,18 +184,18 @@ def test_ssim_is_equation_13_window_by_window() -> None:
     line = torch.exp(-(distance**2) / (2 * 1.5**2))
     weights = torch.outer(line, line) / line.sum() ** 2
     x, y = pair / pair.amax((1, 2), keepdim=True)
-    found = []
+    result = []
     for top in range(3):
         for left in range(2):
             a, b = (m[top : top + 11, left : left + 11] for m in (x, y))
             mean_a, mean_b = (weights * a).sum(), (weights * b).sum()
             deviations = (weights * (a - mean_a) ** 2).sum() + (weights * (b - mean_b) ** 2).sum()
             shared = (weights * (a - mean_a) * (b - mean_b)).sum()
-            found.append(
+            result.append(
                 (2 * mean_a * mean_b + 1e-4) * (2 * shared + 9e-4)
                 / ((mean_a**2 + mean_b**2 + 1e-4) * (deviations + 9e-4))
             )  # fmt: skip
     ours = ssim(pair[:1], pair[1:])
-    torch.testing.assert_close(ours[0], torch.stack(found).mean())
+    torch.testing.assert_close(ours[0], torch.stack(result).mean())
     assert ssim(pair, pair).tolist() == pytest.approx([1, 1])
     assert ssim(pair[:, :4, :4], pair[:, :4, :4]).tolist() == pytest.approx([1, 1])

@@ -157,8 +157,8 @@ def test_imputed_pixels_are_the_weighted_mean_of_their_neighbors() -> None:
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(2, 3, 7, 5, generator=generator)
     removed = torch.rand(2, 7, 5, generator=generator) < 0.5
-    found = impute(images, removed)
-    assert torch.equal(found[~removed.unsqueeze(1).expand_as(found)],
+    result = impute(images, removed)
+    assert torch.equal(result[~removed.unsqueeze(1).expand_as(result)],
                        images[~removed.unsqueeze(1).expand_as(images)])  # fmt: skip
     weights = {(dy, dx): 1 / 6 if 0 in (dy, dx) else 1 / 12
                for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)}  # fmt: skip
@@ -168,8 +168,8 @@ def test_imputed_pixels_are_the_weighted_mean_of_their_neighbors() -> None:
             for (dy, dx), weight in weights.items()
             if 0 <= y + dy < 7 and 0 <= x + dx < 5
         }
-        mean = sum(found[image, :, i, j] * w for (i, j), w in near.items()) / sum(near.values())
-        torch.testing.assert_close(found[image, :, y, x], mean, atol=1e-6, rtol=0)
+        mean = sum(result[image, :, i, j] * w for (i, j), w in near.items()) / sum(near.values())
+        torch.testing.assert_close(result[image, :, y, x], mean, atol=1e-6, rtol=0)
     assert torch.equal(impute(images, torch.zeros_like(removed)), images)
     assert impute(images, torch.ones_like(removed)).abs().max() == 0
 

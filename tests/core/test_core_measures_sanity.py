@@ -99,12 +99,12 @@ def test_maps_lie_on_the_pixels_where_pictures_draw_them(
     untrained: Build, images: Tensor, layer: str
 ) -> None:
     network = untrained()
-    seen = class_maps(network, images[:1], layer, ["layer-cam"], [4]).class_map("layer-cam", 0, 4)
+    result = class_maps(network, images[:1], layer, ["layer-cam"], [4]).class_map("layer-cam", 0, 4)
     place = layer_placement(network, layer, images[:1])
     assert place is not None
-    cell = Cell(seen, Scale.from_map(seen), torch.zeros(1, 28, 28, dtype=torch.uint8), place)
-    ours = resample_to_pixels(torch.from_numpy(seen.values)[None], (28, 28), place)[0]
-    drawn = torch.from_numpy(_resample(cell, seen.values, 28).astype("float32"))
+    cell = Cell(result, Scale.from_map(result), torch.zeros(1, 28, 28, dtype=torch.uint8), place)
+    ours = resample_to_pixels(torch.from_numpy(result.values)[None], (28, 28), place)[0]
+    drawn = torch.from_numpy(_resample(cell, result.values, 28).astype("float32"))
     torch.testing.assert_close(ours, drawn, atol=1e-6, rtol=1e-5)
     assert ours.max() > 0
 
@@ -135,8 +135,8 @@ def test_each_image_is_explained_for_its_own_class_whatever_stands_beside_it(
     maps = Explainer(method, "conv2")(network, images, classes)
     place = layer_placement(network, "conv2", images[:1])
     for i, label in enumerate(classes.tolist()):
-        seen = class_maps(network, images[i : i + 1], "conv2", [method])
-        values = torch.from_numpy(seen.class_map(method, 0, label).values)[None]
+        result = class_maps(network, images[i : i + 1], "conv2", [method])
+        values = torch.from_numpy(result.class_map(method, 0, label).values)[None]
         expected = resample_to_pixels(values, (28, 28), place)[0]
         torch.testing.assert_close(maps[i], expected, atol=1e-6, rtol=1e-4)
 
@@ -163,20 +163,20 @@ def test_a_batch_is_its_images_one_by_one(batch: EvaluationBatch, name: str) -> 
                         batch.maps[i : i + 1], batch.explain, batch.untrained))
         for i in range(len(batch.images))
     ]  # fmt: skip
-    found = compute(batch)
-    assert found.shape == (len(batch.images),)
-    torch.testing.assert_close(found, torch.cat(alone), atol=1e-5, rtol=1e-3)
+    result = compute(batch)
+    assert result.shape == (len(batch.images),)
+    torch.testing.assert_close(result, torch.cat(alone), atol=1e-5, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_values_are_in_range_finite_and_the_same_again(batch: EvaluationBatch, name: str) -> None:
     measure = MEASURES[name]
-    found = measure.compute(batch)
+    result = measure.compute(batch)
     low, high = measure.range
-    assert found.isfinite().all()
-    assert found.min() >= low - 1e-6
-    assert high is None or found.max() <= high + 1e-6
-    assert torch.equal(measure.compute(batch), found)
+    assert result.isfinite().all()
+    assert result.min() >= low - 1e-6
+    assert high is None or result.max() <= high + 1e-6
+    assert torch.equal(measure.compute(batch), result)
 
 
 def test_every_line_of_the_table_says_what_it_is() -> None:

@@ -226,8 +226,8 @@ def send(request: BaseHTTPRequestHandler, data: bytes, *, length: int | None = N
 
 def test_what_is_missing_is_downloaded_and_stays(mirror, tmp_path):
     assert_whole(source.load(tmp_path / "new" / "folder", True))
-    found = everything_in(tmp_path / "new" / "folder")
-    assert found == {f"MNIST/raw/{name}": data for name, data in FILES.items()}
+    result = everything_in(tmp_path / "new" / "folder")
+    assert result == {f"MNIST/raw/{name}": data for name, data in FILES.items()}
     asked = len(mirror.asked)
     assert_whole(source.load(tmp_path / "new" / "folder", True))
     assert len(mirror.asked) == asked

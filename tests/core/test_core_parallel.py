@@ -35,10 +35,10 @@ def test_an_error_reaches_the_caller_and_nothing_further_is_begun():
 
     with pytest.raises(ValueError, match="3"):
         list(parallel_map(fail_at_3, range(1000)))
-    seen = list(begun)
-    assert len(seen) < 100
+    result = list(begun)
+    assert len(result) < 100
     time.sleep(0.05)
-    assert begun == seen
+    assert begun == result
 
 
 def test_work_that_nobody_waits_for_ends():

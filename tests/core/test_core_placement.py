@@ -25,12 +25,12 @@ def middles(stages: list[nn.Module], pixels: int) -> list[float]:
         elif isinstance(stage, nn.MaxPool2d):  # an average sees what a maximum may choose from
             stage = nn.AvgPool2d(stage.kernel_size, stage.stride)
         signal = stage.double()(signal)
-    found = []
+    result = []
     for unit in signal[0, 0, 0]:
         (gradient,) = torch.autograd.grad(unit, image, retain_graph=True)
         columns = gradient[0, 0].abs().sum(0).nonzero()
-        found.append((columns.min().item() + columns.max().item()) / 2)
-    return found
+        result.append((columns.min().item() + columns.max().item()) / 2)
+    return result
 
 
 @pytest.mark.parametrize(

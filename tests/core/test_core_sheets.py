@@ -21,14 +21,14 @@ RANDOM = np.random.default_rng(0)
 def cell(blank: Blank = Blank.NONE) -> Cell:
     """A cell unlike any other, blank for that cause."""
     signed = RANDOM.normal(size=(6, 6)).astype(np.float32)
-    seen = {
+    result = {
         Blank.NONE: ClassMap(signed, activation_peak=1.0),
         Blank.SATURATED: ClassMap(signed * np.float32(1e-9), activation_peak=1.0),
         Blank.ALL_NEGATIVE: ClassMap(-np.abs(signed), activation_peak=1.0),
         Blank.DEAD: ClassMap(signed * 0, activation_peak=0.0),
     }[blank]
     image = torch.from_numpy(RANDOM.integers(0, 256, (1, 8, 8), np.uint8))
-    return Cell(seen, Scale.from_map(seen), image, Placement(first_center=1, step=1))
+    return Cell(result, Scale.from_map(result), image, Placement(first_center=1, step=1))
 
 
 def page_of(png: bytes) -> np.ndarray:
@@ -48,8 +48,8 @@ def places(page: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int]]:
 
 
 def place(page: np.ndarray, drawn: np.ndarray) -> tuple[int, int]:
-    (found,) = places(page, drawn)
-    return found
+    (result,) = places(page, drawn)
+    return result
 
 
 def drawn(one: Cell) -> np.ndarray:
@@ -61,8 +61,8 @@ def test_a_sheet_has_a_row_a_probe_and_a_column_an_epoch(probes, epochs):
     rows = [[cell() for _ in range(epochs)] for _ in range(probes)]
     heads = [f"test:{i}" for i in range(probes)], [str(e) for e in range(epochs)]
     page = page_of(render_contact_sheet(rows, *heads, LOOK, "Figure 6", "proposed"))
-    found = np.array([[place(page, drawn(one)) for one in row] for row in rows])
-    ys, xs = found[:, :, 0], found[:, :, 1]
+    result = np.array([[place(page, drawn(one)) for one in row] for row in rows])
+    ys, xs = result[:, :, 0], result[:, :, 1]
     assert (ys == ys[:, :1]).all()
     assert (xs == xs[:1]).all()
     assert (np.diff(ys[:, 0]) > SIZE).all()
@@ -122,9 +122,9 @@ def test_words_are_drawn():
 def test_a_strip_has_its_cells_in_a_row():
     cells = [cell() for _ in range(6)]
     page = page_of(render_strip(cells, [str(e) for e in range(6)], LOOK, "test:0"))
-    found = np.array([place(page, drawn(one)) for one in cells])
-    assert len(set(found[:, 0])) == 1
-    assert (np.diff(found[:, 1]) > SIZE).all()
+    result = np.array([place(page, drawn(one)) for one in cells])
+    assert len(set(result[:, 0])) == 1
+    assert (np.diff(result[:, 1]) > SIZE).all()
 
 
 def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
@@ -132,11 +132,11 @@ def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
     cells = [cell() for _ in range(30)]
     page = page_of(render_strip(cells, [str(e) for e in range(30)], LOOK, "test:0"))
     assert page.shape[1] <= 450
-    found = [place(page, drawn(one)) for one in cells]
-    assert found == sorted(found)
-    columns = len({x for _, x in found})
+    result = [place(page, drawn(one)) for one in cells]
+    assert result == sorted(result)
+    columns = len({x for _, x in result})
     assert columns == (450 - 24) // (SIZE + 2)
-    assert len({y for y, _ in found}) == -(-30 // columns)
+    assert len({y for y, _ in result}) == -(-30 // columns)
 
 
 def test_a_frame_is_its_cell_over_its_caption():

@@ -10,17 +10,17 @@ from service.errors import UnknownName
 
 def test_in_evaluation_every_stage_fires_its_hooks(untrained, images):
     network = untrained()
-    seen = {}
+    result = {}
     for name, stage in network.named_children():
         stage.register_forward_hook(
-            lambda _stage, _inputs, output, name=name: seen.update({name: output.shape})
+            lambda _stage, _inputs, output, name=name: result.update({name: output.shape})
         )
     units = network(images)
-    assert list(seen) == [name for name, _ in network.named_children()]
-    assert seen["conv1"] == (3, 4, 26, 26)
-    assert seen["conv2"] == (3, 6, 24, 24)
-    assert seen["pool"] == (3, 6, 12, 12)
-    assert seen["output"] == units.shape
+    assert list(result) == [name for name, _ in network.named_children()]
+    assert result["conv1"] == (3, 4, 26, 26)
+    assert result["conv2"] == (3, 6, 24, 24)
+    assert result["pool"] == (3, 6, 12, 12)
+    assert result["output"] == units.shape
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])

@@ -34,11 +34,11 @@ def test_layers_are_told_without_building_the_network(kernel_size):
     architecture = Architecture(kernel_size=kernel_size, channels=[3, 5])
     told = describe_layers(architecture, (1, 28, 28), 10)
     network = architecture.build((1, 28, 28), 10)
-    signal, found = torch.zeros(1, 1, 28, 28), {}
+    signal, result = torch.zeros(1, 1, 28, 28), {}
     for name in network.layers:
         signal = network.get_submodule(name)(signal)
-        found[name] = tuple(signal.shape[1:])
-    assert told.shapes == found
+        result[name] = tuple(signal.shape[1:])
+    assert told.shapes == result
     assert told.default_layer == "conv2"
 
 
