@@ -12,6 +12,7 @@ from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound, RunNotFound
+from service.names import sanitize_name
 from service.store import uploaded_images
 from service.store.epochs import Checkpoint, Epoch, EpochMetrics
 from service.store.images import StoredImage
@@ -83,7 +84,7 @@ def get_run_at_epoch(session: Session, run_id: int, epoch: int) -> RunAtEpoch:
     spec, epochs_done, *columns = row
     if row.sha256 is None:
         raise EpochNotFound(run_id, epoch, epochs_done)
-    return RunAtEpoch(spec, _epoch(run_id, columns))
+    return RunAtEpoch(_sanitize(spec), _epoch(run_id, columns))
 
 
 def get_spec(session: Session, run_id: int) -> dict[str, Any]:
@@ -91,8 +92,7 @@ def get_spec(session: Session, run_id: int) -> dict[str, Any]:
     row = session.execute(_RUN, {"run_id": run_id}).one_or_none()
     if row is None:
         raise RunNotFound(run_id)
-    spec: dict[str, Any] = row.spec
-    return spec
+    return _sanitize(row.spec)
 
 
 def list_epochs(session: Session, run_id: int) -> list[Epoch]:
@@ -133,3 +133,8 @@ def _epoch(run_id: int, columns: Sequence[Any]) -> Epoch:
     epoch, *metrics, sha256, size, blob_key, created_at, quarantined = columns
     checkpoint = Checkpoint(sha256, size, blob_key)
     return Epoch(run_id, epoch, EpochMetrics(*metrics), checkpoint, created_at, quarantined)
+
+
+def _sanitize(spec: dict[str, Any]) -> dict[str, Any]:
+    # Older versions accepted names that RunSpec rejects.
+    return spec | {"name": sanitize_name(spec["name"])} if "name" in spec else spec
