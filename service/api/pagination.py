@@ -24,13 +24,13 @@ def require_digits(text: object) -> object:
 
 RunId = Annotated[
     int,
-    BeforeValidator(require_digits),
     Path(ge=1, le=2**63 - 1, description="The run's id.", examples=[1]),
+    BeforeValidator(require_digits),  # last, or the bounds are missing from the JSON Schema
 ]
 EpochNumber = Annotated[
     int,
-    BeforeValidator(require_digits),
     Path(ge=0, le=2**31 - 1, description="Epoch; 0 is the untrained network.", examples=[1]),
+    BeforeValidator(require_digits),
 ]
 PageLimit = Annotated[int, Query(ge=1, le=200, description="Maximum number of items per page.")]
 Cursor = Annotated[

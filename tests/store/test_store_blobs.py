@@ -22,8 +22,8 @@ class Interrupted(Exception):
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Blobs:
     if request.param == "remote":
         return Blobs(RemoteBlobs(str(tmp_path)))
-    settings = {"sql": "sql", "file": f"file:{tmp_path / 'blobs'}"}
-    return Blobs(open_blob_store(settings[request.param]))
+    argument = "" if request.param == "sql" else f":{tmp_path / 'blobs'}"
+    return Blobs(open_blob_store(request.param + argument))
 
 
 @pytest.fixture
@@ -214,6 +214,6 @@ def test_a_key_of_another_form_is_refused(file_blobs, tmp_path, key):
 
 @pytest.mark.parametrize("setting", ["", "sqlite", "file", "file:", "s4://bucket", "SQL"])
 def test_an_unknown_setting_is_refused_with_what_there_is(setting):
-    with pytest.raises(UnknownName, match="one of sql, file:<folder>") as refusal:
+    with pytest.raises(UnknownName, match=r"one of sql, .*file:<folder>") as refusal:
         open_blob_store(setting)
     assert refusal.value.field == "CAMREEL_BLOBS"

@@ -21,8 +21,8 @@ router = APIRouter(tags=["jobs"])
 
 JobId = Annotated[
     int,
-    BeforeValidator(require_digits),
     Path(ge=1, le=2**63 - 1, description="Job id.", examples=[1]),
+    BeforeValidator(require_digits),
 ]
 
 

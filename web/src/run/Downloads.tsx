@@ -3,6 +3,7 @@ import { address, type Params } from "../api/address";
 import type { AtlasRow } from "../api/types";
 import { Details } from "../components/Details";
 import { type View, visibleMethodIndices } from "../hooks/useView";
+import { methodSpecParameters } from "../maps/methodSpec";
 import { t } from "../text";
 
 const COPIED_MS = 2000;
@@ -42,7 +43,7 @@ interface MethodProps {
 function MethodDownloads({ runId, view, row, method }: MethodProps) {
   const run = `/runs/${runId}`;
   const file = `run-${runId}-${slug(method)}`;
-  const parameters = methodParameters(method);
+  const parameters = methodSpecParameters(method);
   const cell = row ? { image: row.image, class: row.class_name } : {};
   const drawing = {
     style: view.style.value,
@@ -105,13 +106,6 @@ function CopyLinkButton() {
       {isCopied.value ? t("export.copied") : t("export.link")}
     </button>
   );
-}
-
-/** The query parameters of a method in the notation `layer-cam/margin?steps=4`. */
-function methodParameters(text: string): Record<string, string> {
-  const [name, query] = text.split("?") as [string, string | undefined];
-  const [method, target] = name.split("/") as [string, string | undefined];
-  return { method, ...(target ? { target } : {}), ...Object.fromEntries(new URLSearchParams(query ?? "")) };
 }
 
 const slug = (text: string): string => text.replace(/[^a-z0-9.+-]+/gi, "-");

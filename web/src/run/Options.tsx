@@ -6,6 +6,7 @@ import { catalogue, isRecorded } from "../hooks/useCatalogue";
 import { DRAW_STYLES, SCALES, type View, type VisibleMethods } from "../hooks/useView";
 import { colormaps } from "../maps/colors";
 import type { ZoomDirection } from "../maps/layout";
+import { formatMethodSpec, parseMethodSpec } from "../maps/methodSpec";
 import { t, tIfKnown } from "../text";
 
 interface Props {
@@ -128,7 +129,7 @@ const methodTitle = (name: string, title: string): string => tIfKnown(`method.${
 
 /** A choice of a method and of the target that its maps explain, in the notation `layer-cam/margin`. */
 function MethodChoice({ name, value }: MethodProps) {
-  const [base, target] = value.value.split(/[/?]/) as [string, string | undefined];
+  const { method: base, target } = parseMethodSpec(value.value);
   const methods = catalogue.methods.value;
   const method = methods.find((candidate) => candidate.name === base);
   return (
@@ -173,7 +174,10 @@ function TargetChoice({ value, method, target }: TargetProps) {
   const targets = method.targets.filter((name) => name !== "contrast"); // which needs a second class
   if (targets.length < 2) return null;
   const description = (name: string) => catalogue.targets.value.find((entry) => entry.name === name)?.description;
-  const select = (name: string) => (value.value = targets[0] === name ? method.name : `${method.name}/${name}`);
+  const select = (name: string) => {
+    const target = targets[0] === name ? undefined : name;
+    value.value = formatMethodSpec({ ...parseMethodSpec(value.value), target });
+  };
   return (
     <label>
       <span>{t("options.target")}</span>
