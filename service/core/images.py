@@ -15,6 +15,9 @@ from service.core.png_chunks import GRAY, RGB, PngHeader, read_png
 from service.core.spec import Probes
 from service.errors import CamreelError
 
+Pixels = Tensor
+"""An image, uint8 (D, h, w)."""
+
 
 @dataclass(frozen=True)
 class LabeledImage:
@@ -87,7 +90,7 @@ def tile_images(images: Sequence[Tensor], a_row: int) -> Tensor:
     return folded.reshape(depth, rows * height, columns * width)
 
 
-def from_png(png: bytes) -> Tensor:
+def from_png(png: bytes) -> Pixels:
     """Pixels uint8 (D, H, W) of a PNG from `to_png`."""
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         array = np.array(image)

@@ -68,7 +68,7 @@ def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(state_folder
 @pytest.mark.parametrize("blob_type", [pytest.param("file", marks=pytest.mark.torture), "sql"])
 def test_a_deletion_that_dies_after_any_batch_goes_on(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
-    monkeypatch.setattr(DeletedRunCleaner, "_pages", 1)
+    monkeypatch.setattr(DeletedRunCleaner, "_pages_per_batch", 1)
     other = train(state_folder, SPEC.model_copy(update={"seed": 1}))
     with state_folder.open_store() as store:
         with store.read_session() as session:
@@ -98,7 +98,7 @@ def test_a_deletion_that_dies_after_any_batch_goes_on(state_folder, monkeypatch)
 @pytest.mark.parametrize("blob_type", [pytest.param("file", marks=pytest.mark.torture), "sql"])
 def test_two_processes_may_free_the_same_run(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
-    monkeypatch.setattr(DeletedRunCleaner, "_pages", 1)
+    monkeypatch.setattr(DeletedRunCleaner, "_pages_per_batch", 1)
     with state_folder.open_store() as one, state_folder.open_store() as other:
         delete_run(one, 1)
         both = [DeletedRunCleaner(one), DeletedRunCleaner(other)]

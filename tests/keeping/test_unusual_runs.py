@@ -55,7 +55,7 @@ def unlabelled(tmp_path_factory):
 def test_every_page_of_a_run_without_labels_is_answered(unlabelled, page: str) -> None:
     answer = unlabelled.get(f"/runs/1/{page}")
     if page == "epochs/1/evaluation":  # judges maps for the images' own labels
-        assert (answer.status_code, "labelled" in answer.json()["detail"]) == (404, True)
+        assert (answer.status_code, "labeled" in answer.json()["detail"]) == (404, True)
     else:
         assert answer.status_code == 200, answer.text
 

@@ -100,19 +100,25 @@ class ClassMap:
         """Whether every value is a finite number."""
         return bool(np.isfinite(self.signed).all())
 
-    @property
+    @cached_property
     def peak(self) -> float:
         """Maximum of equation 2; NaN where the map is not finite."""
         return max(0.0, float(self.signed.max())) if self.is_finite else math.nan
 
-    @property
+    @cached_property
     def minimum(self) -> float:
         """Minimum of the sum before its ReLU; NaN where the map is not finite."""
         return float(self.signed.min()) if self.is_finite else math.nan
 
     def blank_cause(self, epsilon: float = DEFAULT_EPSILON) -> Blank:
         """The cause for which the map is blank at this threshold, or Blank.NONE."""
+        if epsilon == DEFAULT_EPSILON:
+            return self._default_blank_cause
         return blank_cause(self.peak, self.minimum, self.activation_peak, epsilon)
+
+    @cached_property
+    def _default_blank_cause(self) -> Blank:
+        return blank_cause(self.peak, self.minimum, self.activation_peak)
 
 
 @dataclass(frozen=True)
@@ -245,11 +251,12 @@ def explain_images(
     memory_bytes: int = MEMORY_BYTES,
 ) -> ClassMaps:
     """`class_maps` of images uint8 (D, h, w), on the network's device and in evaluation mode."""
-    was_training = network.training
     device = next(network.parameters()).device
+    images = to_network_input(torch.stack(list(pixels)).to(device))
+    if not network.training:  # shared by threads: its mode must not be set
+        return class_maps(network, images, layer, methods, classes, memory_bytes)
     network.eval()
     try:
-        images = to_network_input(torch.stack(list(pixels)).to(device))
         return class_maps(network, images, layer, methods, classes, memory_bytes)
     finally:
-        network.train(was_training)
+        network.train()

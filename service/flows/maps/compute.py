@@ -4,7 +4,6 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, explain_images
-from service.core.images import from_png
 from service.core.models import StagedNetwork
 from service.core.parallel import parallel_map
 from service.core.progress import track
@@ -99,7 +98,7 @@ class MapComputer:
             series = column[indices[0]].series
             block = explain_images(
                 self.network(column[0].epoch, series.spec),
-                [from_png(column[index].series.image.png) for index in indices],
+                [column[index].series.pixels for index in indices],
                 series.layer,
                 series.jointly_computed_methods,
                 None if class_index is None else [class_index],

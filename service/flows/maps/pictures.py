@@ -9,7 +9,6 @@ import numpy as np
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.layers import map_placement
 from service.core.cams.maps import Blank, ClassMap
-from service.core.images import from_png
 from service.core.models import Placement
 from service.core.progress import progress_slice
 from service.core.render.animation import render_animation
@@ -97,7 +96,7 @@ class MapPictures:
             cell = Cell(
                 class_map,
                 scale or Scale.from_map(class_map),
-                from_png(request.series.image.png),
+                request.series.pixels,
                 _placement(request.series),
             )
             content = render_map(cell, style.style, style.colormap, style.cell_pixels)
@@ -234,7 +233,6 @@ class MapPictures:
         Each epoch's network is run once for all series.
         """
         rows: list[list[Cell]] = [[] for _ in scales]
-        images = [from_png(request.series.image.png) for request in columns[0]]
         placement = _placement(columns[0][0].series)
         damaged: dict[int, str] = {}
         all_maps = self.pipeline.computer.compute_columns(columns)
@@ -245,7 +243,7 @@ class MapPictures:
             for i, (request, class_maps) in enumerate(zip(column, maps, strict=True)):
                 class_map = select_map(request, class_maps).copy()
                 scale = scales[i] or Scale.from_map(class_map)
-                rows[i].append(Cell(class_map, scale, images[i], placement))
+                rows[i].append(Cell(class_map, scale, request.series.pixels, placement))
         return rows, damaged
 
 

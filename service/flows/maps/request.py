@@ -7,6 +7,7 @@ from functools import cached_property
 from service.core.cams.maps import ClassMap
 from service.core.cams.method import Cost
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
+from service.core.images import Pixels, from_png
 from service.core.models import Layers, describe_layers
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, UnknownName
@@ -61,6 +62,11 @@ class MapSeries:
     def image_sha256(self) -> str:
         """SHA-256 of the image's PNG: in another data directory a reference is another image."""
         return self.image.sha256
+
+    @cached_property
+    def pixels(self) -> Pixels:
+        """The image, decoded."""
+        return from_png(self.image.png)
 
     @property
     def is_forward_only(self) -> bool:
