@@ -192,6 +192,7 @@ def test_newer_schema_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(mnist_dir() is None, reason="MNIST is not in the data directory")
+@pytest.mark.torture
 def test_paper_writes_sheets_and_does_not_train_twice(
     tmp_path: Path,
 ) -> None:

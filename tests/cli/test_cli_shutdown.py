@@ -70,7 +70,10 @@ def test_sigterm_with_stopped_workers_ends_in_time(service: Service, stop_proces
     wait_until(lambda: not is_alive(worker) and not is_alive(server))
 
 
-@pytest.mark.parametrize("signals", [[signal.SIGTERM], [signal.SIGINT] * 2])
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGTERM], pytest.param([signal.SIGINT] * 2, marks=pytest.mark.torture)],
+)
 def test_signals_end_the_process_while_the_database_hangs(
     service: Service, tmp_path: Path, signals: list[int]
 ) -> None:

@@ -172,7 +172,9 @@ def fail_at_epoch_one(monkeypatch: pytest.MonkeyPatch, error: Exception, times: 
 @pytest.mark.parametrize(
     ("times", "told", "error"),
     [
-        (2, ["queued", "running"] * 3 + ["succeeded"], None),
+        pytest.param(
+            *(2, ["queued", "running"] * 3 + ["succeeded"], None), marks=pytest.mark.torture
+        ),
         (3, ["queued", "running"] * 3 + ["failed"], "store_busy"),
     ],
 )

@@ -91,7 +91,9 @@ REQUESTS: dict[str, Callable[[MapPictures, MapQuery], Any]] = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-@pytest.mark.parametrize("method", ["proposed", "grad-cam++"])
+@pytest.mark.parametrize(
+    "method", ["proposed", pytest.param("grad-cam++", marks=pytest.mark.torture)]
+)
 def test_a_hundred_identical_requests_compute_once(
     store, calls: list[int], name: str, method: str
 ) -> None:

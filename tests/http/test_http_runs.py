@@ -165,6 +165,7 @@ def test_a_diverging_run_fails_and_says_so(service: Service) -> None:
     assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
 
 
+@pytest.mark.torture
 def test_a_run_that_lost_three_workers_has_failed_and_keeps_its_epochs_until_it_is_resumed(
     new_service: Callable[..., Service],
 ) -> None:

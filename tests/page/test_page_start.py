@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.page.reel import epoch_is_shown, reel_is_drawn
 
 
+@pytest.mark.torture
 def test_welcome_starts_the_papers_experiment(
     context: Any, new_service: Callable[..., Any]
 ) -> None:
