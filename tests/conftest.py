@@ -1,6 +1,7 @@
 """Fixtures: a real service with worker processes on a free port, and the folder of MNIST."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,24 @@ from typing import Any
 
 import httpx
 import pytest
+from filelock import FileLock
 from sqlalchemy import NullPool, create_engine, make_url, text
 
 CAMREEL = str(Path(sys.executable).parent / "camreel")
 START_TIMEOUT_SECONDS = 60.0
 RUN_TIMEOUT_SECONDS = 300.0
+
+SHARED_RUNS: tuple[dict[str, Any], ...] = (
+    {"epochs": 3, "samples_per_epoch": 1500, "name": "shared", "tags": ["shared"]},
+    {
+        "architecture": {"channels": [8, 16], "hidden_units": 32},
+        "epochs": 12,
+        "samples_per_epoch": 500,
+        "name": "watched",
+        "tags": ["paper", "page"],
+        "seed": 1,
+    },
+)
 
 # Files with few, slow tests. Started last, one of them would keep a single core busy at the end.
 LONGEST_FIRST = ("torture", "faults", "page", "cli", "http")
@@ -141,9 +155,32 @@ def postgres_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service that most tests share; they do not change its finished run."""
-    shared = Service(tmp_path_factory.mktemp("service"))
+def trained_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state folder with the finished runs of SHARED_RUNS, trained by one test worker for all."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder = root / "trained-state"
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            unfinished = tmp_path_factory.mktemp("training")
+            trainer = Service(unfinished)
+            trainer.start()
+            dataset = "mnist" if mnist_dir() else "digits"
+            for spec in SHARED_RUNS:
+                run = trainer.wait(trainer.post_run(dataset=dataset, **spec))
+                assert run["status"] == "succeeded", run
+            trainer.stop()
+            shutil.copytree(unfinished, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory, trained_state: Path) -> Iterator[Service]:
+    """The service that most tests share; they do not change its finished runs."""
+    state_dir = tmp_path_factory.mktemp("service") / "state"
+    shutil.copytree(trained_state, state_dir)
+    shared = Service(state_dir)
     shared.start()
     yield shared
     shared.stop()
@@ -157,10 +194,10 @@ def http(service: Service) -> httpx.Client:
 @pytest.fixture(scope="session")
 def finished_run(service: Service) -> dict[str, Any]:
     """A finished run of three epochs on MNIST if available, otherwise on the embedded digits."""
-    dataset = {"dataset": "mnist" if mnist_dir() else "digits"}
-    run_id = service.post_run(
-        **dataset, epochs=3, samples_per_epoch=1500, name="shared", tags=["shared"]
-    )
-    run = service.wait(run_id)
-    assert run["status"] == "succeeded", run
-    return run
+    return service.run(1)
+
+
+@pytest.fixture(scope="session")
+def page_run(service: Service) -> dict[str, Any]:
+    """A finished run of a small network with enough epochs to scrub; on the same dataset."""
+    return service.run(2)

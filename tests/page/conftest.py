@@ -67,20 +67,3 @@ def page(context: BrowserContext, http: httpx.Client) -> Iterator[Page]:
     page.on("request", check_origin)
     yield page
     assert [text for text in problems if not any(part in text for part in EXPECTED)] == []
-
-
-@pytest.fixture(scope="session")
-def page_run(service: Any, finished_run: dict[str, Any]) -> dict[str, Any]:
-    """A finished run of a small network with enough epochs to scrub; on MNIST if available."""
-    run_id = service.post_run(
-        dataset=finished_run["spec"]["dataset"],
-        architecture={"channels": [8, 16], "hidden_units": 32},
-        epochs=EPOCHS,
-        samples_per_epoch=500,
-        name="watched",
-        tags=["paper", "page"],
-        seed=1,
-    )
-    run = service.wait(run_id)
-    assert run["status"] == "succeeded", run
-    return dict(run)
