@@ -1,10 +1,11 @@
 """Queries on epochs and their checkpoints."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, CursorResult, Row, Select, func, select, update
+from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import EpochNotFound
@@ -63,7 +64,7 @@ def get(session: Session, run_id: int, epoch: int) -> Epoch:
     row = session.execute(_with_checkpoints(run_id).where(EpochRow.epoch == epoch)).one_or_none()
     if row is None:
         raise EpochNotFound(run_id, epoch, runs.get(session, run_id).epochs_done)
-    return _value(row)
+    return epoch_from_columns(row)
 
 
 def list_epochs(
@@ -78,7 +79,7 @@ def list_epochs(
     query = _with_checkpoints(run_id).where(EpochRow.epoch > after).order_by(EpochRow.epoch)
     if numbers is not None:
         query = query.where(EpochRow.epoch.in_(numbers))
-    rows = [_value(row) for row in session.execute(query.limit(limit))]
+    rows = [epoch_from_columns(row) for row in session.execute(query.limit(limit))]
     if not rows:
         runs.get(session, run_id)
     return rows
@@ -152,7 +153,7 @@ def _change(
 
 
 # Columns, not ORM entities: a run's page reads hundreds of epochs in one request.
-_COLUMNS = (
+EPOCH_COLUMNS = (
     EpochRow.run_id,
     EpochRow.epoch,
     *(getattr(EpochRow, field.name) for field in fields(EpochMetrics)),
@@ -164,18 +165,21 @@ _COLUMNS = (
 )
 
 
+CHECKPOINT_OF_EPOCH = (CheckpointRow.run_id == EpochRow.run_id) & (
+    CheckpointRow.epoch == EpochRow.epoch
+)
+
+
 def _with_checkpoints(run_id: int) -> Select[*tuple[Any, ...]]:
     return (
-        select(*_COLUMNS)
-        .join(
-            CheckpointRow,
-            (CheckpointRow.run_id == EpochRow.run_id) & (CheckpointRow.epoch == EpochRow.epoch),
-        )
+        select(*EPOCH_COLUMNS)
+        .join(CheckpointRow, CHECKPOINT_OF_EPOCH)
         .where(EpochRow.run_id == run_id, is_visible(run_id))
     )
 
 
-def _value(row: Row[*tuple[Any, ...]]) -> Epoch:
-    run_id, epoch, *metrics, sha256, size, key, created_at, quarantine_reason = row
+def epoch_from_columns(columns: Sequence[Any]) -> Epoch:
+    """The epoch of a row of EPOCH_COLUMNS."""
+    run_id, epoch, *metrics, sha256, size, key, created_at, quarantine_reason = columns
     checkpoint = Checkpoint(sha256, size, key)
     return Epoch(run_id, epoch, EpochMetrics(*metrics), checkpoint, created_at, quarantine_reason)

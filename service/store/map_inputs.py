@@ -4,8 +4,7 @@ Building a statement costs SQLAlchemy more than SQLite needs to execute it, and 
 a map runs these.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -14,7 +13,12 @@ from sqlalchemy.orm import Session
 from service.errors import EpochNotFound, RunNotFound
 from service.names import sanitize_name
 from service.store import uploaded_images
-from service.store.epochs import Checkpoint, Epoch, EpochMetrics
+from service.store.epochs import (
+    CHECKPOINT_OF_EPOCH,
+    EPOCH_COLUMNS,
+    Epoch,
+    epoch_from_columns,
+)
 from service.store.images import StoredImage
 from service.store.rows import (
     CheckpointRow,
@@ -27,30 +31,18 @@ from service.store.rows import (
 from service.store.run_status import HIDDEN_STATUSES
 
 _IS_RUN = (RunRow.id == bindparam("run_id")) & RunRow.status.not_in(HIDDEN_STATUSES)
-_EPOCH_COLUMNS = (
-    EpochRow.epoch,
-    *(getattr(EpochRow, metric.name) for metric in fields(EpochMetrics)),
-    CheckpointRow.sha256,
-    CheckpointRow.bytes,
-    CheckpointRow.blob_key,
-    EpochRow.created_at,
-    CheckpointRow.quarantine_reason,
-)
 _IMAGE_COLUMNS = (ImageRow.dataset, ImageRow.reference, ImageRow.label, ImageRow.png)
-_CHECKPOINT_OF_EPOCH = (CheckpointRow.run_id == EpochRow.run_id) & (
-    CheckpointRow.epoch == EpochRow.epoch
-)
 
 _RUN = select(RunRow.spec, RunRow.epochs_done).where(_IS_RUN)
 _RUN_AT_EPOCH = (
-    select(RunRow.spec, RunRow.epochs_done, *_EPOCH_COLUMNS)
+    select(RunRow.spec, RunRow.epochs_done, *EPOCH_COLUMNS)
     .outerjoin(EpochRow, (EpochRow.run_id == RunRow.id) & (EpochRow.epoch == bindparam("epoch")))
-    .outerjoin(CheckpointRow, _CHECKPOINT_OF_EPOCH)
+    .outerjoin(CheckpointRow, CHECKPOINT_OF_EPOCH)
     .where(_IS_RUN)
 )
 _EPOCHS = (
-    select(*_EPOCH_COLUMNS)
-    .join(CheckpointRow, _CHECKPOINT_OF_EPOCH)
+    select(*EPOCH_COLUMNS)
+    .join(CheckpointRow, CHECKPOINT_OF_EPOCH)
     .where(EpochRow.run_id == bindparam("run_id"))
     .order_by(EpochRow.epoch)
 )
@@ -84,7 +76,7 @@ def get_run_at_epoch(session: Session, run_id: int, epoch: int) -> RunAtEpoch:
     spec, epochs_done, *columns = row
     if row.sha256 is None:
         raise EpochNotFound(run_id, epoch, epochs_done)
-    return RunAtEpoch(_sanitize(spec), _epoch(run_id, columns))
+    return RunAtEpoch(_sanitize(spec), epoch_from_columns(columns))
 
 
 def get_spec(session: Session, run_id: int) -> dict[str, Any]:
@@ -97,7 +89,7 @@ def get_spec(session: Session, run_id: int) -> dict[str, Any]:
 
 def list_epochs(session: Session, run_id: int) -> list[Epoch]:
     """All epochs of a run that `get_spec` found in the same transaction, ascending."""
-    return [_epoch(run_id, tuple(row)) for row in session.execute(_EPOCHS, {"run_id": run_id})]
+    return [epoch_from_columns(row) for row in session.execute(_EPOCHS, {"run_id": run_id})]
 
 
 def list_probes(session: Session, run_id: int) -> list[StoredImage]:
@@ -127,12 +119,6 @@ def find_first_probe(session: Session, run_id: int) -> RequestedImage:
     """The run's first probe."""
     row = session.execute(_FIRST_PROBE, {"run_id": run_id}).one_or_none()
     return RequestedImage(None, None if row is None else StoredImage(*row))
-
-
-def _epoch(run_id: int, columns: Sequence[Any]) -> Epoch:
-    epoch, *metrics, sha256, size, blob_key, created_at, quarantined = columns
-    checkpoint = Checkpoint(sha256, size, blob_key)
-    return Epoch(run_id, epoch, EpochMetrics(*metrics), checkpoint, created_at, quarantined)
 
 
 def _sanitize(spec: dict[str, Any]) -> dict[str, Any]:

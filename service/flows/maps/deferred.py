@@ -56,7 +56,6 @@ def defer_over_epochs(
     compute: Callable[[EpochSelection], tuple[T, EpochSelection]],
     *,
     map_count: int,
-    cache: Cache[Result[T]] | None = None,
 ) -> Deferred[T]:
     """A value over a selection of epochs.
 
@@ -70,4 +69,4 @@ def defer_over_epochs(
         covered_identity = identity if usable_epochs is selection else identify(usable_epochs)
         return Result(covered_identity, value, usable_epochs.quarantined)
 
-    return Deferred(identity, make, map_count, cache)
+    return Deferred(identity, make, map_count)

@@ -174,7 +174,7 @@ class MapPictures:
             raise ImageNotFound("by default", "the run has no probes yet")
         check_cells(len(rows), selection.numbers, MAX_CELLS)
         style = rendering.cell_style
-        scales = [shared_scale(self.pipeline, series, rendering.scale) for series in rows]
+        scales = self._row_scales(rows, rendering.scale)
         heads = [series.class_label for series in rows]
         first = rows[0]
         title = sheet_title(first.run_id, first.spec.source.title, first.method, first.layer)
@@ -193,6 +193,11 @@ class MapPictures:
             return render_contact_sheet(cells, heads, column_heads, style, title, legend)
 
         return self._defer(rows, selection, scales, identify, draw)
+
+    def _row_scales(self, rows: Sequence[MapSeries], name: ScaleName) -> list[Scale | None]:
+        if name is ScaleName.STRIP:
+            return [shared_scale(self.pipeline, series, name) for series in rows]
+        return [shared_scale(self.pipeline, rows[0], name)] * len(rows)  # one for all rows
 
     def _resolve_strip(self, query: MapQuery, epochs: str) -> tuple[MapSeries, EpochSelection]:
         series, selection = self.pipeline.resolver.resolve_series(query, epochs)

@@ -100,16 +100,14 @@ class MapResolver:
             available = map_inputs.list_epochs(session, run_id)
             probes = map_inputs.list_probes(session, run_id)
         selection = select_usable_epochs(epochs, run_id, available)
-        return [
-            [make_series(query, spec, probe) for probe in probes] for query in queries
-        ], selection
+        return _probe_series(queries, spec, probes), selection
 
     def resolve_probes(self, queries: Sequence[MapQuery]) -> list[list[MapSeries]]:
         """The series of `resolve_probe_series`, also of a run without epochs."""
         with self._store.read_session() as session:
             spec = RunSpec.model_validate(map_inputs.get_spec(session, queries[0].run_id))
             probes = map_inputs.list_probes(session, queries[0].run_id)
-        return [[make_series(query, spec, probe) for probe in probes] for query in queries]
+        return _probe_series(queries, spec, probes)
 
     def probe_series_like(self, series: MapSeries) -> list[MapSeries]:
         """The run's probes by the series' method and layer, each for its own label."""
@@ -187,3 +185,9 @@ def make_series(query: MapQuery, spec: RunSpec, image: StoredImage) -> MapSeries
     if class_index is not None:
         check_contrast(method, class_index)
     return MapSeries(query.run_id, spec, image, class_index, method, layer)
+
+
+def _probe_series(
+    queries: Sequence[MapQuery], spec: RunSpec, probes: Sequence[StoredImage]
+) -> list[list[MapSeries]]:
+    return [[make_series(query, spec, probe) for probe in probes] for query in queries]
