@@ -152,14 +152,14 @@ async def read_evaluation(
         return Representation(
             query.evaluation(services.pipeline, run_id, epoch),
             "application/json",
-            lambda value: evaluation_answer(value).model_dump_json().encode(),
+            lambda value: evaluation_response(value).model_dump_json().encode(),
             cache=services.answers,
         )
 
     return await respond(ExpensiveRequest("evaluation", represent, methods=query.method))
 
 
-def evaluation_answer(value: Evaluation) -> EvaluationResponse:
+def evaluation_response(value: Evaluation) -> EvaluationResponse:
     """The evaluation as a response; also the format of the command line's file."""
     return EvaluationResponse(
         run_id=value.run_id,

@@ -20,7 +20,7 @@ from service.store.tokens import READ
 
 router = APIRouter(tags=["images"])
 
-PROBES_A_ROW = 32
+PROBES_PER_ROW = 32
 
 
 class ProbeResponse(BaseModel):
@@ -59,7 +59,7 @@ def read_probes(services: Services, request: Request, run_id: RunId) -> Response
 
     def tile() -> Result[Picture]:
         pixels = [from_png(image.png) for image in probes]
-        return Result(identity, Picture(to_png(tile_images(pixels, PROBES_A_ROW))))
+        return Result(identity, Picture(to_png(tile_images(pixels, PROBES_PER_ROW))))
 
     identity = identity_of("probes", [image.sha256 for image in probes])
     picture = Deferred(identity, tile, cache=services.pictures.cache)

@@ -238,8 +238,12 @@ class Atlases:
             )
         atlas = Atlas.empty(layout)
         presence = atlas.fill(recorded)
-        damaged = self._compute_missing(atlas, ~presence)
-        return atlas.without_epochs(layout.selection.without(damaged)) if damaged else atlas
+        damage_reasons = self._compute_missing(atlas, ~presence)
+        return (
+            atlas.without_epochs(layout.selection.without(damage_reasons))
+            if damage_reasons
+            else atlas
+        )
 
     def _compute_missing(self, atlas: Atlas, missing: Presence) -> dict[int, str]:
         """Fill the missing cells, an epoch at a time; the reasons of damaged epochs."""
@@ -254,13 +258,13 @@ class Atlases:
                 ]
                 if requests:
                     columns.append(requests)
-        damaged: dict[int, str] = {}
+        damage_reasons: dict[int, str] = {}
         for rows_or_error in self.pipeline.rows.compute_rows(columns):
             if isinstance(rows_or_error, EpochQuarantined):
-                damaged[rows_or_error.epoch] = rows_or_error.reason
+                damage_reasons[rows_or_error.epoch] = rows_or_error.reason
             else:
                 atlas.fill([MapLevels.from_heatmap(row) for row in rows_or_error])
-        return damaged
+        return damage_reasons
 
 
 def _class_of(series: MapSeries) -> int:

@@ -218,12 +218,12 @@ class MapPictures:
 
         def make() -> Result[Picture]:
             with progress_slice(0, COMPUTING_SHARE):
-                cells, damaged = self._cells(columns, scales)
-            if not damaged:
+                cells, damage_reasons = self._cells(columns, scales)
+            if not damage_reasons:
                 picture = Picture(draw(cells, resolved_epochs))
                 return Result(identity, picture, resolved_epochs.quarantined)
-            shown_epochs = resolved_epochs.without(damaged)
-            shown_columns = [c for c in columns if c[0].epoch.epoch not in damaged]
+            shown_epochs = resolved_epochs.without(damage_reasons)
+            shown_columns = [c for c in columns if c[0].epoch.epoch not in damage_reasons]
             picture = Picture(draw(cells, shown_epochs))
             shown_identity = identify(shown_columns, shown_epochs)
             return Result(shown_identity, picture, shown_epochs.quarantined)
@@ -239,17 +239,17 @@ class MapPictures:
         """
         rows: list[list[Cell]] = [[] for _ in scales]
         placement = _placement(columns[0][0].series)
-        damaged: dict[int, str] = {}
+        damage_reasons: dict[int, str] = {}
         all_maps = self.pipeline.computer.compute_columns(columns)
         for column, maps in zip(columns, all_maps, strict=True):
             if isinstance(maps, EpochQuarantined):
-                damaged[maps.epoch] = maps.reason
+                damage_reasons[maps.epoch] = maps.reason
                 continue
             for i, (request, class_maps) in enumerate(zip(column, maps, strict=True)):
                 class_map = select_map(request, class_maps).copy()
                 scale = scales[i] or Scale.from_map(class_map)
                 rows[i].append(Cell(class_map, scale, request.series.pixels, placement))
-        return rows, damaged
+        return rows, damage_reasons
 
 
 def _placement(series: MapSeries) -> Placement:

@@ -43,11 +43,11 @@ class MapPipeline:
         scores = MapSeries(series.run_id, series.spec, series.image, 0, proposed, layer)
         columns = [[scores.at_epoch(epoch, 0)] for epoch in epochs]
         new_predictions: list[Prediction] = []
-        damaged: dict[int, str] = {}
+        damage_reasons: dict[int, str] = {}
         try:
             for epoch, maps in zip(epochs, self.computer.compute_columns(columns), strict=True):
                 if isinstance(maps, EpochQuarantined):
-                    damaged[epoch.epoch] = maps.reason
+                    damage_reasons[epoch.epoch] = maps.reason
                     continue
                 reference = series.image.reference
                 new_predictions.append(
@@ -55,7 +55,7 @@ class MapPipeline:
                 )
         finally:
             self.recorder.record(computed_predictions=new_predictions)
-        return new_predictions, damaged
+        return new_predictions, damage_reasons
 
     def close(self) -> None:
         """Store what is still to be recorded."""

@@ -46,14 +46,14 @@ class PredictedClasses:
             return classes, {}
         by_epoch = self._recorded(series, missing)
         unrecorded = [epoch for epoch in missing if epoch.epoch not in by_epoch]
-        damaged: Mapping[int, str] = {}
+        damage_reasons: Mapping[int, str] = {}
         if unrecorded:
-            new_predictions, damaged = self._predict(series, unrecorded)
+            new_predictions, damage_reasons = self._predict(series, unrecorded)
             by_epoch |= _best_classes(new_predictions)
         for number in by_epoch.keys() & keys.keys():
             classes[number] = by_epoch[number]
             self._classes.put(keys[number], by_epoch[number])
-        return classes, damaged
+        return classes, damage_reasons
 
     def _recorded(self, series: MapSeries, epochs: Sequence[Epoch]) -> dict[int, int]:
         first_and_last = epochs[0].epoch, epochs[-1].epoch

@@ -124,12 +124,12 @@ class MapResolver:
         contrast is with the class that an epoch predicts.
         """
         classes: list[dict[int, int]] = []
-        damaged: dict[int, str] = {}
+        damage_reasons: dict[int, str] = {}
         for one_series in series:
-            by_epoch, damaged_epochs = self._classes_at(one_series, selection)
+            by_epoch, new_reasons = self._classes_at(one_series, selection)
             classes.append(by_epoch)
-            damaged |= damaged_epochs
-        usable_epochs = selection.without(damaged)
+            damage_reasons |= new_reasons
+        usable_epochs = selection.without(damage_reasons)
         columns = [
             [
                 one_series.at_epoch(epoch, by_epoch[epoch.epoch])
@@ -158,10 +158,10 @@ class MapResolver:
     ) -> tuple[dict[int, int], Mapping[int, str]]:
         if series.class_index is not None:
             return dict.fromkeys(selection.numbers, series.class_index), {}
-        classes, damaged = self._classes.of_epochs(series, selection.epochs)
+        classes, damage_reasons = self._classes.of_epochs(series, selection.epochs)
         for class_index in classes.values():
             check_contrast(series.method, class_index)
-        return classes, damaged
+        return classes, damage_reasons
 
     def _at_epoch(self, series: MapSeries, epoch: Epoch) -> MapRequest:
         columns, _ = self.at_selection([series], EpochSelection(series.run_id, [epoch], []))

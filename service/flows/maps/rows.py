@@ -61,10 +61,10 @@ class MapRows:
         if not incomplete:
             return recorded.at_epochs(np.array(selection.numbers)), selection
         missing = EpochSelection(first.run_id, incomplete, [])
-        rows, damaged = self._complete_probes(series, missing)
+        rows, damage_reasons = self._complete_probes(series, missing)
         complete = np.setdiff1d(selection.numbers, missing.numbers)
         extremes = Extremes.concatenate(recorded.at_epochs(complete), Extremes.from_heatmaps(rows))
-        return extremes, selection.without(damaged)
+        return extremes, selection.without(damage_reasons)
 
     def compute_rows(self, columns: Sequence[Column]) -> Iterator[list[Heatmap] | EpochQuarantined]:
         """The rows of each column, computed and recorded in batches.
@@ -108,11 +108,11 @@ class MapRows:
         missing = [
             [request for request in column if request.row_key not in rows] for column in columns
         ]
-        damaged: dict[int, str] = {}
+        damage_reasons: dict[int, str] = {}
         for rows_or_error in self.compute_rows([column for column in missing if column]):
             if isinstance(rows_or_error, EpochQuarantined):
-                damaged[rows_or_error.epoch] = rows_or_error.reason
+                damage_reasons[rows_or_error.epoch] = rows_or_error.reason
             else:
                 rows |= {(row.epoch, row.image, row.class_index): row for row in rows_or_error}
         requests = [request for column in columns for request in column]
-        return [rows[r.row_key] for r in requests if r.row_key in rows], damaged
+        return [rows[r.row_key] for r in requests if r.row_key in rows], damage_reasons

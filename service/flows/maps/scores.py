@@ -57,9 +57,9 @@ def _read_or_compute(
     by_epoch = {row.epoch: list(row.probabilities) for row in recorded}
     missing = [epoch for epoch in selection.epochs if epoch.epoch not in by_epoch]
     if missing:
-        new_predictions, damaged = pipeline.predict(series, missing)
+        new_predictions, damage_reasons = pipeline.predict(series, missing)
         by_epoch |= {row.epoch: [float(p) for p in row.probabilities] for row in new_predictions}
-        selection = selection.without(damaged)
+        selection = selection.without(damage_reasons)
     value = Scores(
         series.image.reference,
         series.image.label,

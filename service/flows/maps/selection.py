@@ -68,18 +68,18 @@ class EpochSelection:
         """Number and SHA-256 of each epoch: what identifies the networks of the selection."""
         return [(epoch.epoch, epoch.checkpoint.sha256) for epoch in self.epochs]
 
-    def without(self, damaged: Mapping[int, str]) -> "EpochSelection":
-        """The selection without epochs that turned out to be damaged; `damaged` gives reasons.
+    def without(self, damage_reasons: Mapping[int, str]) -> "EpochSelection":
+        """The selection without epochs that turned out to be damaged.
 
         Raises EpochQuarantined where no epoch is left.
         """
-        if not damaged:
+        if not damage_reasons:
             return self
-        usable = [epoch for epoch in self.epochs if epoch.epoch not in damaged]
+        usable = [epoch for epoch in self.epochs if epoch.epoch not in damage_reasons]
         if not usable:
-            number, reason = next(iter(damaged.items()))
+            number, reason = next(iter(damage_reasons.items()))
             raise EpochQuarantined(self.run_id, number, reason)
-        return EpochSelection(self.run_id, usable, sorted({*self.quarantined, *damaged}))
+        return EpochSelection(self.run_id, usable, sorted({*self.quarantined, *damage_reasons}))
 
 
 def select_usable_epochs(text: str, run_id: int, available: Sequence[Epoch]) -> EpochSelection:
