@@ -57,8 +57,9 @@ def copy(trained: dict[str, StateFolder], folder: Path) -> StateFolder:
 
 
 @pytest.fixture(scope="module")
-def client(trained):
-    with trained["sql"].client() as client:
+def client(trained, tmp_path_factory):
+    # Copies, for a service writes jobs and maps to what other files take for a new run's state.
+    with copy(trained, tmp_path_factory.mktemp("identity") / "state").client() as client:
         client.get("/runs/1/sheet", headers={"prefer": "respond-async"})
         while not client.get("/jobs/1").json()["finished_at"]:
             time.sleep(0.05)
@@ -97,7 +98,7 @@ def test_another_database_at_the_same_address_answers_with_its_own_bytes(trained
     state_folder = StateFolder(tmp_path / "other", "sql")
     state_folder.folder.mkdir()
     train(state_folder, spec_with(seed=1))
-    with trained["sql"].client() as client:
+    with copy(trained, tmp_path / "first").client() as client:
         first = read_all(client, paths())
     with state_folder.client() as client:
         for address, answer in read_all(client, paths()).items():
