@@ -67,3 +67,8 @@ def page(context: BrowserContext, http: httpx.Client) -> Iterator[Page]:
     page.on("request", check_origin)
     yield page
     assert [text for text in problems if not any(part in text for part in EXPECTED)] == []
+
+
+@pytest.fixture
+def run_id(page_run: dict[str, Any]) -> int:
+    return int(page_run["id"])

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from playwright.sync_api import Locator, Page, expect
 
+REEL = ".reel-canvas"
+PREVIEW = ".previews canvas"
 TIMEOUT_MS = 15_000  # long enough for a busy machine; expectations return as soon as they hold
 
 
