@@ -10,7 +10,7 @@ from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import METHODS, method_parameters
 from service.core.cams.targets import TARGETS
 from service.core.render.cells import Style
-from service.core.render.colormaps import COLORMAPS
+from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
 from service.flows.maps.pictures import Rendering
 from service.flows.maps.request import MapQuery
 from service.flows.maps.scales import ScaleName
@@ -111,7 +111,8 @@ class Appearance(BaseModel):
     )
     colormap: Text | None = Field(
         None,
-        description="A name from `GET /colormaps`. Default: jet; RdBu_r for `style=signed`.",
+        description=f"A name from `GET /colormaps`. Default: {SEQUENTIAL_DEFAULT}; "
+        f"{DIVERGING_DEFAULT} for `style=signed`.",
         json_schema_extra=_names(COLORMAPS),
     )
 

@@ -215,7 +215,7 @@ def cam(
         str, typer.Option(help="Maps that share the color scale: map (none), strip or run.")
     ] = "map",
     colormap: Annotated[
-        str | None, typer.Option(help="Name of a colormap. Default: jet; RdBu_r for signed.")
+        str | None, typer.Option(help="Name of a colormap. Default: viridis; RdBu_r for signed.")
     ] = None,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Width and height in pixels.")] = 224,
     output: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("cam.png"),

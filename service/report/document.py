@@ -7,6 +7,7 @@ from typing import TypeVar
 from service import __version__
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
+from service.core.render.colormaps import SEQUENTIAL_DEFAULT
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
 from service.flows.identity import identity_of
@@ -22,11 +23,10 @@ from service.store import epochs, runs
 from service.store.epochs import Epoch
 from service.store.runs import Run
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 """Part of every report's identity: raised when the same run gives a different report."""
 
 COLUMNS = 51  # the paper's 100 epochs and the untrained network, every second one
-COLORMAP = "viridis"
 CELL_PIXELS = (44, 80)  # larger in a sheet with few epochs
 SHEET_WIDTH, SHEET_HEIGHT = 1_200, 12_000  # target size: browsers refuse much taller images
 
@@ -129,7 +129,7 @@ def _sheets(
     if not row_count or not sampled_epochs:
         return []
     selector = ",".join(map(str, sampled_epochs))
-    rendering = Rendering(colormap=COLORMAP, size=_cell_pixels(row_count, len(sampled_epochs)))
+    rendering = Rendering(size=_cell_pixels(row_count, len(sampled_epochs)))
     return [pictures.sheet(query, selector, rendering) for query in queries]
 
 
@@ -159,7 +159,7 @@ def _report(plan: _ReportPlan, query: ReportQuery, maps: list[MethodMaps]) -> Re
         methods=plan.methods,
         maps=maps,
         epsilon=DEFAULT_EPSILON,
-        colormap=COLORMAP,
+        colormap=SEQUENTIAL_DEFAULT,
         version=__version__,
     )
 

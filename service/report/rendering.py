@@ -8,6 +8,7 @@ from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from service.core.render.palette import CURVE_COLORS
 from service.report import formats
 from service.report.charts import Chart, Curve
 from service.report.content import MethodMaps, Report
@@ -53,6 +54,7 @@ def render_report(report: Report, language: Language = "en") -> bytes:
             run=report.run,
             texts=texts,
             content_policy=CONTENT_POLICY,
+            curve_colors=CURVE_COLORS,
             run_title=texts.run.format(id=report.run.id),
             last_epoch=report.epochs[-1] if report.epochs else None,
             notices=list(_notices(report, texts)),

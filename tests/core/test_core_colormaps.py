@@ -36,7 +36,7 @@ def test_diverging_tables_are_palest_in_the_middle():
 
 @pytest.mark.parametrize("name", ["Jet", "rainbow", "", "jet_r", "matlab:jet"])
 def test_an_unknown_name_is_refused_with_those_there_are(name):
-    with pytest.raises(UnknownName, match="one of jet, turbo, viridis") as refusal:
+    with pytest.raises(UnknownName, match="one of viridis, cividis, plasma") as refusal:
         color_table(name)
     assert refusal.value.field == "colormap"
     assert refusal.value.allowed == {"enum": list(COLORMAPS)}

@@ -111,7 +111,7 @@ def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
         f"{run}/epochs/3/cam",
         params={
             "method": "proposed", "image": body["image"], "class": 0, "layer": "conv2",
-            "style": "overlay", "scale": "map", "colormap": "jet", "size": "224",
+            "style": "overlay", "scale": "map", "colormap": "viridis", "size": "224",
         },
     )  # fmt: skip
     assert plain.headers["etag"] == spelled.headers["etag"]

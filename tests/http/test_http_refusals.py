@@ -171,7 +171,7 @@ def test_identifiers_of_nothing_are_404(http: httpx.Client, finished_run: dict[s
         ("class=-1", "class", ["0", "9"]),
         ("class=1_0", "class", ["0", "9"]),
         ("layer=hidden", "layer", ["conv1", "conv2", "pool"]),
-        ("colormap=rainbow", "colormap", ["jet", "RdBu_r"]),
+        ("colormap=rainbow", "colormap", ["viridis", "jet", "RdBu_r"]),
         ("style=3d", "style", ["overlay", "signed"]),
         ("scale=world", "scale", ["map", "strip", "run"]),
         ("size=15", "size", ["16", "1024"]),

@@ -33,13 +33,13 @@ _SEQUENTIAL, _DIVERGING = ColormapCategory.SEQUENTIAL, ColormapCategory.DIVERGIN
 COLORMAPS: dict[str, Colormap] = {
     colormap.name: colormap
     for colormap in (
-        Colormap("jet", "matlab:jet", _SEQUENTIAL, "The colors of most Grad-CAM papers."),
-        Colormap("turbo", "google:turbo", _SEQUENTIAL, "Like jet, without its false edges."),
         Colormap("viridis", "bids:viridis", _SEQUENTIAL, "Even steps; safe for the color-blind."),
         Colormap("cividis", "cividis:cividis", _SEQUENTIAL, "Made for the color-blind."),
         Colormap("plasma", "bids:plasma", _SEQUENTIAL, "Even steps, warm."),
         Colormap("inferno", "bids:inferno", _SEQUENTIAL, "Even steps, from black."),
         Colormap("magma", "bids:magma", _SEQUENTIAL, "Even steps, from black, muted."),
+        Colormap("turbo", "google:turbo", _SEQUENTIAL, "Like jet, without its false edges."),
+        Colormap("jet", "matlab:jet", _SEQUENTIAL, "The colors of most Grad-CAM papers."),
         Colormap("hot", "matlab:hot", _SEQUENTIAL, "Black, red, yellow, white."),
         Colormap("gray", "matlab:gray", _SEQUENTIAL, "Black to white."),
         Colormap("RdBu_r", "colorbrewer:RdBu_r", _DIVERGING, "Blue below 0, red above."),
@@ -48,7 +48,7 @@ COLORMAPS: dict[str, Colormap] = {
     )
 }
 
-SEQUENTIAL_DEFAULT, DIVERGING_DEFAULT = "jet", "RdBu_r"
+SEQUENTIAL_DEFAULT, DIVERGING_DEFAULT = "viridis", "RdBu_r"
 
 
 @cache

@@ -5,6 +5,10 @@ import type { Epoch } from "../api/types";
 import { t } from "../text";
 import type { BlankShares } from "./useBlankShares";
 
+// Indices of the palette, the same as in reports and animations.
+const TEST_COLOR = 0;
+const TRAINING_COLOR = 1;
+
 export interface Curve {
   label: string;
   values: (number | null)[]; // by x
@@ -25,24 +29,24 @@ export function useRunCharts(
   blankShares: ReadonlySignal<BlankShares>,
 ): ReadonlySignal<Chart>[] {
   const column = (value: (epoch: Epoch) => number | null) => epochs.value.map(value);
-  const trainAndTest = (train: (epoch: Epoch) => number | null, test: (epoch: Epoch) => number): Curve[] => [
-    { label: t("curves.train"), values: column(train), color: 0, isDashed: true },
-    { label: t("curves.test"), values: column(test), color: 1 },
+  const testAndTraining = (test: (epoch: Epoch) => number, training: (epoch: Epoch) => number | null): Curve[] => [
+    { label: t("curves.test"), values: column(test), color: TEST_COLOR },
+    { label: t("curves.train"), values: column(training), color: TRAINING_COLOR, isDashed: true },
   ];
   const loss = useComputed<Chart>(() => ({
     title: t("curves.loss"),
     unit: "nats",
-    curves: trainAndTest(
-      (epoch) => epoch.train_loss,
+    curves: testAndTraining(
       (epoch) => epoch.test_loss,
+      (epoch) => epoch.train_loss,
     ),
   }));
   const accuracy = useComputed<Chart>(() => ({
     title: t("curves.accuracy"),
     unit: "share",
-    curves: trainAndTest(
-      (epoch) => epoch.train_accuracy,
+    curves: testAndTraining(
       (epoch) => epoch.test_accuracy,
+      (epoch) => epoch.train_accuracy,
     ),
   }));
   const blank = useComputed<Chart>(() => ({

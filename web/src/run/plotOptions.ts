@@ -9,6 +9,7 @@ const LINE_WIDTH = 1.6;
 const DASH = [5, 4];
 const MAX_VALUES_WITH_POINTS = 2; // fewer values make no visible line
 
+/** The first four colors are also those of reports and animations (`service/core/render/palette.py`). */
 export const PALETTE = {
   light: ["#1f6fb4", "#c4500a", "#1b7f5b", "#a33a86", "#8a6d00", "#5457c9", "#b3303a", "#3f7d8c", "#6e5a4b", "#4d4d4d"],
   dark: ["#6cb6ff", "#ff9e5c", "#5fd3a5", "#f08bd3", "#e5c454", "#a5a8ff", "#ff8a90", "#7fd0e0", "#cbb39f", "#c4c4c4"],
