@@ -47,8 +47,6 @@ def main() -> None:
         app()
     except CamreelError as error:
         sys.exit(f"camreel: {sanitize_line(str(error))}")
-    finally:
-        gc.freeze()  # the interpreter examines what is left when it exits: 0.7 s with torch
 
 
 def _print_version(value: bool) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.flows.credentials import TOKEN, digest, new_token
-from tests.cli.test_cli_commands import camreel
+from tests.cli.commands import camreel
 from tests.conftest import Service
 
 

@@ -1,42 +1,27 @@
 """Commands with and without a service."""
 
 import json
-import os
 import re
 import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
 
-from service.cli import main
+from tests.cli.commands import camreel, camreel_process, error_line
 from tests.conftest import CAMREEL, mnist_dir
 
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 
-def camreel(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    plain = {key: value for key, value in os.environ.items() if not key.startswith("CAMREEL_")}
-    return subprocess.run(
-        [CAMREEL, *arguments],
-        cwd=folder,
-        env=plain | {"COLUMNS": "200"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
 def test_demo_without_mnist_warns_and_uses_digits(
     tmp_path: Path,
 ) -> None:
-    process = camreel(
+    process = camreel_process(
         tmp_path, "demo", "--epochs", "2", "--samples", "2000", "--exit", **NO_NETWORK
     )
     assert process.returncode == 0, process.stderr
@@ -70,7 +55,7 @@ def test_demo_without_mnist_warns_and_uses_digits(
 def test_demo_with_mnist_uses_it_and_the_requested_port(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]
-    process = camreel(
+    process = camreel_process(
         tmp_path, "demo", "--epochs", "1", "--samples", "300", "--port", str(port), "--exit",
         CAMREEL_DATA_DIR=str(mnist_dir()),
     )  # fmt: skip
@@ -83,7 +68,7 @@ def test_demo_with_mnist_uses_it_and_the_requested_port(tmp_path: Path) -> None:
 @pytest.mark.torture
 def test_demo_creates_and_revokes_its_own_token(tmp_path: Path) -> None:
     assert camreel(tmp_path, "token", "create", "mine").returncode == 0
-    process = camreel(
+    process = camreel_process(
         tmp_path, "demo", "--epochs", "1", "--samples", "60", "--dataset", "digits", "--exit"
     )
     assert process.returncode == 0, process.stderr
@@ -152,9 +137,9 @@ def test_train_cam_and_blanks_without_a_service(tmp_path: Path) -> None:
     ],
 )
 def test_error_is_one_line_without_traceback(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    assert message in error_line(tmp_path, monkeypatch, *arguments)
+    assert message in error_line(tmp_path, *arguments)
 
 
 @pytest.mark.parametrize(
@@ -164,19 +149,7 @@ def test_invalid_setting_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert name in error_line(tmp_path, monkeypatch, "serve")
-
-
-def error_line(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
-    """The error line of a command, run in this process: torch is imported only once."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["camreel", *arguments])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    line = exit_.value.code
-    assert isinstance(line, str), "Python prints it to standard error, and exits with 1"
-    assert "\n" not in line
-    return line
+    assert name in error_line(tmp_path, "serve")
 
 
 def test_newer_schema_is_rejected(tmp_path: Path) -> None:

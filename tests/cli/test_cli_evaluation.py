@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.api.resources.evaluation import EvaluationResponse
-from tests.cli.test_cli_commands import camreel, error_line
-
-# For tensors this small one thread is faster than two.
-ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+from tests.cli.commands import camreel, error_line
 
 
 def test_evaluate_prints_table_and_writes_json_of_the_api(tmp_path: Path) -> None:
@@ -17,11 +14,11 @@ def test_evaluate_prints_table_and_writes_json_of_the_api(tmp_path: Path) -> Non
         '{"dataset": "digits", "samples_per_epoch": 200, "epochs": 1,'
         ' "architecture": {"channels": [4, 6], "hidden_units": 12}}'
     )
-    assert camreel(tmp_path, "train", "spec.json", **ONE_THREAD).returncode == 0
+    assert camreel(tmp_path, "train", "spec.json").returncode == 0
     process = camreel(
         tmp_path, "evaluate", "1", "1", "--method", "layer-cam/centered", "--method", "proposed",
         "--measure", "insertion", "--measure", "complexity", "--images", "5",
-        "--json", "table.json", **ONE_THREAD,
+        "--json", "table.json",
     )  # fmt: skip
     assert process.returncode == 0, process.stderr
     assert "run 1, epoch 1, 5 images" in process.stdout
@@ -42,7 +39,5 @@ def test_evaluate_prints_table_and_writes_json_of_the_api(tmp_path: Path) -> Non
         (["evaluate", "7", "0", "--images", "2000"], "images: "),
     ],
 )
-def test_error_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
-) -> None:
-    assert message in error_line(tmp_path, monkeypatch, *arguments)
+def test_error_is_one_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    assert message in error_line(tmp_path, *arguments)

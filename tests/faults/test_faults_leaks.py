@@ -6,8 +6,8 @@ from tests.conftest import Service
 from tests.faults.tiny import LONG, TINY
 from tests.processes import open_file_count, wait_until, worker_pids
 
-ABORTED = 30
-CANCELLED = 20
+ABORTED = 12
+CANCELLED = 8
 DIVERGING = {
     "dataset": "digits",
     "epochs": 5,

@@ -14,7 +14,7 @@ from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import epochs, runs
 from service.store.store import Store
-from tests.cli.test_cli_commands import camreel
+from tests.cli.commands import camreel_process
 from tests.conftest import Service
 from tests.faults.tiny import TINY, undisturbed, weights
 
@@ -60,11 +60,11 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
 
     assert service.stop() in (0, -signal.SIGTERM)
     environment = {"CAMREEL_STATE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    in_vain = camreel(tmp_path, "resume", str(failed), **environment)
+    in_vain = camreel_process(tmp_path, "resume", str(failed), **environment)
     assert in_vain.returncode != 0
     assert "epochs" in in_vain.stderr
     assert "Traceback" not in in_vain.stderr
-    process = camreel(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
+    process = camreel_process(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
     assert process.returncode == 0, process.stderr
     assert f"Run {failed} succeeded with 5 epochs." in process.stdout
     with Store.open(f"sqlite:///{tmp_path / 'camreel.db'}").read_session() as session:

@@ -60,8 +60,8 @@ def case(database: str, blobs: str, plan: Plan, *marks: pytest.MarkDecorator) ->
 
 
 CASES = [
-    case("sqlite", "file", in_make_test(4)),
-    case("postgresql", "sql", in_make_test(3)),
+    case("sqlite", "file", in_make_test(3)),
+    case("postgresql", "sql", in_make_test(3), pytest.mark.torture),
     *(
         case(database, blobs, in_make_torture(50), pytest.mark.torture)
         for database in ("sqlite", "postgresql")
