@@ -1,4 +1,4 @@
-"""The data, the networks and the peers' maps that the engine is held against."""
+"""Datasets, networks and Captum's reference maps for the tests of the core."""
 
 import copy
 import os
@@ -22,16 +22,16 @@ from service.errors import DatasetUnavailable
 BESIDE_THE_REPOSITORY = Path(__file__).resolve().parents[3] / "shared" / "mnist"
 
 SMALL = {"channels": [4, 6], "hidden_units": 12}
-"""Table 1 with fewer maps: the same stages, a hundredth of the arithmetic."""
+"""The network of Table 1 with fewer channels: the same stages, a hundredth of the arithmetic."""
 
 
 @pytest.fixture(scope="package", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Torch's threads cost these small tensors more than they bring, most of all beside others."""
-    before = torch.get_num_threads()
+    """Torch's threads only slow these small tensors down, especially when tests run in parallel."""
+    initial_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(initial_threads)
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +45,12 @@ def mnist() -> Dataset:
     try:
         return DATASETS["mnist"].load(folder, False)
     except DatasetUnavailable:
-        pytest.skip("MNIST is not here: CAMREEL_DATA_DIR names no folder that holds its files")
+        pytest.skip("MNIST is missing: CAMREEL_DATA_DIR does not contain its files")
 
 
 @pytest.fixture(scope="session")
 def few_digits(digits: Dataset) -> Dataset:
-    """240 digits to learn from, 60 to test on: an epoch of a small network takes milliseconds."""
+    """240 training and 60 test digits: an epoch of a small network takes milliseconds."""
     return replace(
         digits,
         train=Split(digits.train.images[:240], digits.train.labels[:240]),
@@ -60,13 +60,13 @@ def few_digits(digits: Dataset) -> Dataset:
 
 @pytest.fixture(scope="session")
 def images(digits: Dataset) -> torch.Tensor:
-    """Three test digits as a network takes them, float32 (3, 1, 28, 28)."""
+    """Three test digits as network input, float32 (3, 1, 28, 28)."""
     return to_network_input(digits.test.images[:3])
 
 
 @pytest.fixture(scope="session")
 def untrained() -> Callable[..., StagedNetwork]:
-    """Builds Table-1 networks, small unless told otherwise, whose weights come from a seed."""
+    """Builds Table 1 networks, small by default, with weights from a seed."""
 
     def build(seed: int = 0, **parameters: object) -> StagedNetwork:
         architecture = Architecture.model_validate(SMALL | parameters)
@@ -79,7 +79,7 @@ def untrained() -> Callable[..., StagedNetwork]:
 
 @pytest.fixture(scope="session")
 def learned(digits: Dataset) -> Callable[[str], StagedNetwork]:
-    """Networks that have learned digits for an epoch, by their output activation."""
+    """Builds networks trained on digits for one epoch, cached by their output activation."""
     networks: dict[str, StagedNetwork] = {}
 
     def trained(output_activation: str) -> StagedNetwork:

@@ -1,4 +1,4 @@
-"""Small networks of other shapes than Table 1's, and the same ones made of plain modules."""
+"""Small networks of other architectures than Table 1, and their copies made of plain modules."""
 
 import copy
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ CLASSES = 5
 
 
 class Residual(nn.Module):
-    """relu(norm(conv(relu(norm(conv(x))))) + x): one stage, its parts inside."""
+    """relu(norm(conv(relu(norm(conv(x))))) + x): a residual block as one stage."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Residual(nn.Module):
 
 
 def residual(seed: int = 0, *, inplace: bool = False) -> StagedNetwork:
-    """A ResNet's shape: stem, pooling, two residual blocks, global average pooling, linear."""
+    """A small ResNet: stem, pooling, two residual blocks, global average pooling, linear."""
     with _seeded(seed):
         network = StagedNetwork(
             {
@@ -46,7 +46,7 @@ def residual(seed: int = 0, *, inplace: bool = False) -> StagedNetwork:
         )
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                # As if learned: each channel has a shift and a scale of its own.
+                # As if trained: each channel has a different shift and scale.
                 for tensor in (module.running_mean, module.bias):
                     nn.init.normal_(tensor, std=0.3)
                 for tensor in (module.running_var, module.weight):
@@ -57,7 +57,7 @@ def residual(seed: int = 0, *, inplace: bool = False) -> StagedNetwork:
 
 
 def vgg(seed: int = 0) -> StagedNetwork:
-    """A VGG's shape: padded convolutions, two poolings, two hidden linear layers with dropout."""
+    """A small VGG: padded convolutions, two poolings, two hidden linear layers with dropout."""
     with _seeded(seed):
         network = StagedNetwork(
             {
@@ -78,13 +78,13 @@ def vgg(seed: int = 0) -> StagedNetwork:
         )
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                # Torch's default lets a signal fade from layer to layer, until float32 is coarse.
+                # With torch's default, activations shrink layer by layer, to the limits of float32.
                 nn.init.kaiming_normal_(module.weight)
     return network.eval()
 
 
 def plain(network: StagedNetwork) -> nn.Sequential:
-    """A copy in which each Convolution is a Conv2d and a ReLU, as other libraries look for them."""
+    """A copy in which each Convolution is a Conv2d and a ReLU, as other libraries expect."""
     modules: list[nn.Module] = []
     for stage in copy.deepcopy(network):
         if isinstance(stage, Convolution):
@@ -111,14 +111,14 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def unchanged(network: nn.Module) -> Iterator[None]:
-    """Asserts that what is done inside leaves the network as it was, with no hooks on it."""
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    asked = [parameter.requires_grad for parameter in network.parameters()]
+    """Asserts that the block leaves the network's state, flags, gradients and hooks unchanged."""
+    initial_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    initial_flags = [parameter.requires_grad for parameter in network.parameters()]
     yield
-    after = network.state_dict()
-    assert before.keys() == after.keys()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert asked == [parameter.requires_grad for parameter in network.parameters()]
+    final_state = network.state_dict()
+    assert initial_state.keys() == final_state.keys()
+    assert all(torch.equal(initial_state[name], final_state[name]) for name in initial_state)
+    assert initial_flags == [parameter.requires_grad for parameter in network.parameters()]
     assert all(parameter.grad is None for parameter in network.parameters())
     for module in network.modules():
         for hooks in (
@@ -131,9 +131,9 @@ def unchanged(network: nn.Module) -> Iterator[None]:
 
 
 def close(ours: Tensor, theirs: Tensor, share: float = 1e-4) -> bool:
-    """Whether maps (..., H, W) differ by no more than that share of each one's peak.
+    """Whether maps (..., H, W) differ by at most `share` of each map's peak.
 
-    A map that is 0 in both is no evidence, so at least one has to be something.
+    Maps that are all 0 would prove nothing, so at least one must not be.
     """
     peaks = theirs.abs().amax((-2, -1), keepdim=True)
     return bool(peaks.max() > 0 and ((ours - theirs).abs() <= share * peaks).all())

@@ -1,4 +1,4 @@
-"""Freed memory is kept: blocks are allocated again without page faults."""
+"""Freed memory stays with the process: blocks are allocated again without page faults."""
 
 import platform
 import subprocess
@@ -7,7 +7,7 @@ import sys
 import pytest
 
 # Blocks of 4 MiB, eight at a time: freed together they exceed glibc's own trim threshold, which
-# never grows beyond twice the largest block. So glibc returns them, wherever they lie.
+# never grows beyond twice the largest block. So glibc returns them to the kernel by default.
 PROGRAM = """
 import ctypes, resource, sys
 from service.core.allocator import keep_freed_memory
@@ -34,7 +34,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_kept_memory_is_allocated_again_without_page_faults() -> None:
+def test_freed_memory_is_allocated_again_without_page_faults() -> None:
     assert _page_faults("kept") * 10 < _page_faults("plain")
 
 

@@ -1,4 +1,4 @@
-"""A strip that moves: a frame an epoch, endless, resting on its last."""
+"""Animations: one frame per epoch, looping, with a longer last frame."""
 
 import io
 
@@ -18,44 +18,46 @@ from service.core.render.animation import (
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.sheet import CellStyle, render_frames
 
-LOOK = CellStyle(Style.HEATMAP, "jet", 48)
+STYLE = CellStyle(Style.HEATMAP, "jet", 48)
 
 
 def cells(epochs: int) -> list[Cell]:
-    """Maps whose bright spot wanders: none equals the one before it."""
+    """Cells whose bright spot moves, so that no frame equals the previous one."""
     result = []
     for epoch in range(epochs):
         signed = np.zeros((6, 6), np.float32)
         signed[epoch // 6 % 6, epoch % 6] = 1
-        seen = ClassMap(signed, activation_peak=1.0)
+        class_map = ClassMap(signed, activation_peak=1.0)
         image = torch.zeros(1, 8, 8, dtype=torch.uint8)
-        result.append(Cell(seen, Scale.from_map(seen), image, Placement(first_center=1, step=1)))
+        result.append(
+            Cell(class_map, Scale.from_map(class_map), image, Placement(first_center=1, step=1))
+        )
     return result
 
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
 @pytest.mark.parametrize("epochs", [2, 11])
-def test_an_animation_has_a_frame_an_epoch_in_their_order(kind, epochs):
-    drawn = cells(epochs)
+def test_animation_has_one_frame_per_epoch_in_order(kind, epochs):
+    epoch_cells = cells(epochs)
     captions = [f"epoch {epoch}" for epoch in range(epochs)]
-    pages = [np.asarray(page, float) for page in render_frames(drawn, captions, LOOK)]
-    with Image.open(io.BytesIO(render_animation(drawn, captions, LOOK, kind))) as film:
+    pages = [np.asarray(page, float) for page in render_frames(epoch_cells, captions, STYLE)]
+    with Image.open(io.BytesIO(render_animation(epoch_cells, captions, STYLE, kind))) as film:
         assert film.format == kind.upper()
         assert film.n_frames == epochs
         assert film.info["loop"] == 0
         for epoch in range(epochs):
             film.seek(epoch)
-            shown = np.asarray(film.convert("RGB"), float)
-            assert shown.shape == pages[epoch].shape
-            # Both formats change colors a little; the nearest frame is still the right one.
-            distances = [np.abs(shown - frame).mean() for frame in pages]
+            pixels = np.asarray(film.convert("RGB"), float)
+            assert pixels.shape == pages[epoch].shape
+            # Both formats change colors slightly; the nearest frame must still be the correct one.
+            distances = [np.abs(pixels - frame).mean() for frame in pages]
             assert int(np.argmin(distances)) == epoch
             assert distances[epoch] < 12
 
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
-def test_the_last_frame_stays_longest(kind):
-    with Image.open(io.BytesIO(render_animation(cells(4), list("0123"), LOOK, kind))) as film:
+def test_last_frame_is_shown_longest(kind):
+    with Image.open(io.BytesIO(render_animation(cells(4), list("0123"), STYLE, kind))) as film:
         durations = []
         for epoch in range(4):
             film.seek(epoch)
@@ -65,7 +67,7 @@ def test_the_last_frame_stays_longest(kind):
 
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
-def test_one_epoch_is_one_still_frame(kind):
-    with Image.open(io.BytesIO(render_animation(cells(1), ["epoch 0"], LOOK, kind))) as film:
+def test_animation_of_one_epoch_is_one_frame(kind):
+    with Image.open(io.BytesIO(render_animation(cells(1), ["epoch 0"], STYLE, kind))) as film:
         assert getattr(film, "n_frames", 1) == 1
         assert film.width == 48

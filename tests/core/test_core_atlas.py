@@ -1,4 +1,4 @@
-"""Maps in levels: what is read back is off by half a level at most, and 0 is kept exactly."""
+"""Maps quantized to 256 levels: the error is at most half a level, and 0 is exact."""
 
 import io
 
@@ -32,7 +32,7 @@ def levels_and_bounds(values: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 
 @given(MAPS)
-def test_levels_read_back_are_off_by_half_a_level_at_most(values: np.ndarray) -> None:
+def test_quantization_error_is_at_most_half_a_level(values: np.ndarray) -> None:
     levels, low, high = levels_and_bounds(values)
     exact = values.astype(np.float64)
     if low < 0 < high:
@@ -40,12 +40,12 @@ def test_levels_read_back_are_off_by_half_a_level_at_most(values: np.ndarray) ->
     else:
         step = np.full(values.shape, (high - low) / 255)
     error = np.abs(dequantize(levels, low, high).astype(np.float64) - exact)
-    # What float32 itself rounds by, at the largest and at the smallest values there are.
+    # The last terms are float32's own rounding at its largest and smallest values.
     assert (error <= 0.5 * step + 1e-6 * max(high, -low) + 1e-44).all()
 
 
 @given(MAPS)
-def test_levels_grow_with_the_values_and_tell_their_sign(values: np.ndarray) -> None:
+def test_levels_are_monotonic_and_preserve_the_sign(values: np.ndarray) -> None:
     levels, low, high = levels_and_bounds(values)
     order = values.ravel().argsort(kind="stable")
     assert (np.diff(levels.ravel()[order].astype(int)) >= 0).all()
@@ -59,9 +59,9 @@ def test_levels_grow_with_the_values_and_tell_their_sign(values: np.ndarray) -> 
 
 
 @given(MAPS)
-def test_levels_of_what_was_read_back_are_the_same(values: np.ndarray) -> None:
+def test_quantizing_dequantized_values_gives_the_same_levels(values: np.ndarray) -> None:
     levels, low, high = levels_and_bounds(values)
-    # Where all is far from 0, float32 has fewer steps than there are levels.
+    # If all values are far from 0, float32 distinguishes fewer values than there are levels.
     if high - low > 1e-3 * abs(low):
         again = quantize(dequantize(levels, low, high), low, high)
         np.testing.assert_array_equal(again, levels)
@@ -86,7 +86,7 @@ def test_levels_by_hand(values: list[float], levels: list[int]) -> None:
 
 
 @given(arrays(np.float32, st.tuples(st.integers(1, 140), st.integers(1, 140)), elements=st.just(3)))
-def test_no_side_is_longer_than_a_cells(values: np.ndarray) -> None:
+def test_no_side_is_longer_than_that_of_a_cell(values: np.ndarray) -> None:
     small = block_average(values)
     assert small.shape == atlas_cell_size(*values.shape)
     assert max(small.shape) <= MAX_SIDE
@@ -95,7 +95,7 @@ def test_no_side_is_longer_than_a_cells(values: np.ndarray) -> None:
         assert small.shape == values.shape
 
 
-def test_a_large_map_is_averaged_over_blocks_that_lie_at_their_middle() -> None:
+def test_large_map_is_averaged_over_blocks_placed_at_their_centers() -> None:
     values = np.arange(130 * 65, dtype=np.float32).reshape(130, 65)
     small = block_average(values)
     assert small.shape == (44, 22)
@@ -106,7 +106,7 @@ def test_a_large_map_is_averaged_over_blocks_that_lie_at_their_middle() -> None:
     assert atlas_cell_placement(Placement(2, 2), 24, 24) == Placement(2, 2)
 
 
-def test_the_page_has_a_row_a_map_and_a_column_an_epoch() -> None:
+def test_atlas_has_one_row_per_map_and_one_column_per_epoch() -> None:
     levels = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
     page = Image.open(io.BytesIO(atlas_png(levels)))
     assert (page.mode, page.size) == ("L", (15, 8))

@@ -14,7 +14,7 @@ peaks = st.floats(0, 10) | st.sampled_from([0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5])
 thresholds = st.floats(0, 1) | st.sampled_from([0.0, 1e-8, 1e-7, 1e-5])
 
 
-def test_the_words_are_those_of_the_contract():
+def test_cause_names_are_those_of_the_api():
     assert [blank.value for blank in Blank] == [
         "none", "saturated", "all-negative", "dead", "not-finite",
     ]  # fmt: skip
@@ -39,12 +39,12 @@ def test_the_words_are_those_of_the_contract():
         (1.0, 0.0, np.nan, Blank.NONE),  # a map that does not depend on activations
     ],
 )
-def test_a_cause_by_peak_minimum_and_activation(peak, minimum, activation_peak, cause):
+def test_cause_depends_on_peak_minimum_and_activation_peak(peak, minimum, activation_peak, cause):
     assert blank_cause(peak, minimum, activation_peak) is cause
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_one_value_that_is_not_finite_makes_the_map_so(value):
+def test_one_non_finite_value_makes_the_map_not_finite(value):
     signed = np.ones((3, 3), np.float32)
     signed[1, 1] = value
     result = ClassMap(signed, 1.0)
@@ -52,7 +52,7 @@ def test_one_value_that_is_not_finite_makes_the_map_so(value):
     assert np.isnan([result.peak, result.minimum]).all()
 
 
-def test_values_equal_to_the_threshold_count_as_nothing():
+def test_values_equal_to_the_threshold_count_as_zero():
     e = DEFAULT_EPSILON
     above = np.nextafter(e, 1)
     assert blank_cause(e, -1.0, 1.0) is Blank.ALL_NEGATIVE
@@ -63,7 +63,7 @@ def test_values_equal_to_the_threshold_count_as_nothing():
     assert blank_cause(0.0, -1.0, above) is Blank.ALL_NEGATIVE
 
 
-def test_at_threshold_zero_only_a_map_of_zeros_is_blank():
+def test_at_threshold_0_only_maps_without_positive_values_are_blank():
     assert blank_cause(5e-324, 0.0, 1.0, 0.0) is Blank.NONE
     assert blank_cause(0.0, -5e-324, 1.0, 0.0) is Blank.ALL_NEGATIVE
     assert blank_cause(0.0, 0.0, 1.0, 0.0) is Blank.SATURATED
@@ -71,21 +71,21 @@ def test_at_threshold_zero_only_a_map_of_zeros_is_blank():
 
 
 @given(peaks, peaks, peaks, thresholds, thresholds)
-def test_raising_the_threshold_never_makes_a_blank_map_show(peak, depth, activation, one, other):
-    low, high = sorted((one, other))
+def test_blank_map_stays_blank_at_a_higher_threshold(peak, depth, activation, epsilon_a, epsilon_b):
+    low, high = sorted((epsilon_a, epsilon_b))
     if blank_cause(peak, -depth, activation, low) is not Blank.NONE:
         assert blank_cause(peak, -depth, activation, high) in CAUSES
 
 
 @given(peaks, peaks, peaks, thresholds)
-def test_a_map_is_blank_exactly_when_its_peak_does_not_exceed_the_threshold(
+def test_map_is_blank_if_and_only_if_its_peak_does_not_exceed_the_threshold(
     peak, depth, activation, epsilon
 ):
     blank = blank_cause(peak, -depth, activation, epsilon) is not Blank.NONE
     assert blank == (peak <= epsilon)
 
 
-def test_a_map_knows_its_own_cause():
+def test_map_computes_its_own_cause():
     negative = ClassMap(np.array([[-2.0, -1.0]], np.float32), activation_peak=1.0)
     assert negative.blank_cause() is Blank.ALL_NEGATIVE
     assert negative.peak == 0.0

@@ -1,4 +1,4 @@
-"""Attributions to pixels: captum's numbers, from random numbers that are the request's own."""
+"""Attributions to pixels: equal to captum's, with random numbers from the request's seed."""
 
 import copy
 import runpy
@@ -53,7 +53,7 @@ ALL = [
 
 @pytest.fixture(params=["table1", "residual", "vgg"])
 def network(request, learned):
-    """In float64."""
+    """A network in float64."""
     shapes = {"table1": lambda: learned("identity"), "residual": residual, "vgg": vgg}
     return copy.deepcopy(shapes[request.param]()).double()
 
@@ -62,10 +62,10 @@ def score_of(network: StagedNetwork, target: str):
     return network if target == "unit" else lambda images: network(images).softmax(1)
 
 
-# --- captum, asked class by class
+# --- compared with captum, class by class
 
 
-def test_guided_backpropagation_is_captums_on_plain_modules(network, images):
+def test_guided_backpropagation_equals_captum(network, images):
     layer_pass = run_to_layer(network, images.double(), INPUT)
     maps = guided_backpropagation(layer_pass, UNIT, NoParameters(), [0, 3])
     with warnings.catch_warnings(action="ignore"):
@@ -73,14 +73,14 @@ def test_guided_backpropagation_is_captums_on_plain_modules(network, images):
         for i, label in enumerate([0, 3]):
             theirs = extractor.attribute(images.double(), target=label).sum(1)
             assert close(maps[:, i], theirs)
-    # Had no ReLU guided, it would be the gradient.
+    # Without guided ReLUs the map would be the gradient.
     pixels = images.double().requires_grad_()
     gradient = torch.autograd.grad(network(pixels)[:, 0].sum(), pixels)[0].sum(1)
     assert not close(maps[:, 0], gradient, 0.1)
 
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
-def test_integrated_gradients_are_captums(network, images, target):
+def test_integrated_gradients_equal_captum(network, images, target):
     layer_pass = run_to_layer(network, images.double(), INPUT)
     maps = integrated_gradients(layer_pass, TARGETS[target], Path(steps=6), [0, 3])
     theirs = IntegratedGradients(score_of(network, target))
@@ -90,7 +90,7 @@ def test_integrated_gradients_are_captums(network, images, target):
 
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
-def test_occlusion_is_captums(network, images, target):
+def test_occlusion_equals_captum(network, images, target):
     layer_pass = run_to_layer(network, images.double(), INPUT)
     maps = occlusion(layer_pass, TARGETS[target], Window(window=6, stride=3), [0, 3])
     theirs = Occlusion(score_of(network, target))
@@ -103,7 +103,7 @@ def test_occlusion_is_captums(network, images, target):
 
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
-def test_smooth_grad_is_captums_noise_tunnel_of_the_same_seed(network, images, target):
+def test_smooth_grad_equals_captum_noise_tunnel_with_the_same_seed(network, images, target):
     layer_pass = run_to_layer(network, images.double(), INPUT)
     maps = smooth_grad(
         layer_pass, TARGETS[target], NoisyPixels(samples=4, noise=0.2, seed=5), [0, 3]
@@ -124,26 +124,26 @@ def test_smooth_grad_is_captums_noise_tunnel_of_the_same_seed(network, images, t
 
 
 @pytest.mark.parametrize("target", ["unit", "softmax"])
-def test_lime_is_captums_with_scikit_learns_ridge_of_the_same_seed(network, images, target):
-    some = images[:1].double()
+def test_lime_equals_captum_with_ridge_regression_and_the_same_seed(network, images, target):
+    image = images[:1].double()
     maps = lime(
-        run_to_layer(network, some, INPUT), TARGETS[target], Patches(samples=70, seed=5), [0, 3]
+        run_to_layer(network, image, INPUT), TARGETS[target], Patches(samples=70, seed=5), [0, 3]
     )
     for i, label in enumerate([0, 3]):
         ridge = SkLearnRidge(alpha=1.0, solver="cholesky")
         with torch.random.fork_rng([]), torch.no_grad():
-            torch.manual_seed(image_generator(5, some[0]).initial_seed())
+            torch.manual_seed(image_generator(5, image[0]).initial_seed())
             theirs = Lime(score_of(network, target), ridge).attribute(
-                some,
+                image,
                 target=label,
                 n_samples=70,
-                feature_mask=square_patches(some, 4),
+                feature_mask=square_patches(image, 4),
                 perturbations_per_eval=70,
             )
         assert close(maps[:, i], theirs[:, 0].double())
 
 
-# --- by hand
+# --- computed by hand
 
 
 def linear(depth: int = 1) -> StagedNetwork:
@@ -158,7 +158,7 @@ def small():
     return torch.rand((2, 1, 8, 8), generator=torch.Generator().manual_seed(1))
 
 
-def test_of_a_linear_network_each_pixels_share_is_known(small):
+def test_attributions_of_a_linear_network_are_weights_times_pixels(small):
     network = linear()
     layer_pass = run_to_layer(network, small, INPUT)
     weights = network.output.weight.detach().view(1, 2, 8, 8)
@@ -172,12 +172,12 @@ def test_of_a_linear_network_each_pixels_share_is_known(small):
     )
     assert close(integrated_gradients(layer_pass, UNIT, Path(), [0, 1]), shares)
     assert close(occlusion(layer_pass, UNIT, Window(window=1, stride=1), [0, 1]), shares)
-    # A tenth, since the ridge draws the coefficients towards 0.
+    # A tolerance of a tenth, because ridge regression shrinks the coefficients towards 0.
     patches = nn.functional.avg_pool2d(shares, 4, divisor_override=1).repeat_interleave(4, 2)
     assert close(lime(layer_pass, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
 
 
-def test_colors_are_summed_and_hidden_together():
+def test_color_channels_are_summed_and_occluded_together():
     network = linear(depth=3)
     images = torch.rand((2, 3, 8, 8), generator=torch.Generator().manual_seed(1))
     layer_pass = run_to_layer(network, images, INPUT)
@@ -188,7 +188,7 @@ def test_colors_are_summed_and_hidden_together():
     assert close(lime(layer_pass, UNIT, Patches(), [0, 1]), patches.repeat_interleave(4, 3), 0.1)
 
 
-def test_guided_relus_pass_what_is_open_and_positive():
+def test_guided_relus_pass_positive_gradients_at_positive_inputs():
     network = StagedNetwork(
         {"conv": Convolution(1, 1, 1), "flatten": nn.Flatten(), "output": nn.Linear(4, 1)}
     ).eval()
@@ -198,24 +198,24 @@ def test_guided_relus_pass_what_is_open_and_positive():
         network.output.weight.copy_(torch.tensor([[1.0, -1.0, 3.0, 5.0]]))
     images = torch.tensor([[[[0.0, 1.0], [1.5, 2.0]]]])
     maps = guided_backpropagation(run_to_layer(network, images, INPUT), UNIT, NoParameters(), [0])
-    # The first ReLU is shut, the second one's gradient is negative.
+    # At the first position the ReLU is inactive, at the second the gradient is negative.
     assert maps.flatten().tolist() == [0, 0, 6, 10]
 
 
-def test_integrated_gradients_sum_to_what_the_image_adds_to_black(images):
+def test_integrated_gradients_sum_to_the_score_difference_from_a_black_image(images):
     network = residual().double()
     layer_pass = run_to_layer(network, images.double(), INPUT)
     maps = integrated_gradients(layer_pass, SOFTMAX, Path(steps=128), range(5))
-    added = passes.scores(network, SOFTMAX, layer_pass.images)
-    added = added - passes.scores(network, SOFTMAX, torch.zeros_like(layer_pass.images))
-    assert torch.allclose(maps.sum((2, 3)), added, rtol=0.02, atol=1e-5)
+    score_gain = passes.scores(network, SOFTMAX, layer_pass.images)
+    score_gain = score_gain - passes.scores(network, SOFTMAX, torch.zeros_like(layer_pass.images))
+    assert torch.allclose(maps.sum((2, 3)), score_gain, rtol=0.02, atol=1e-5)
 
 
-# --- what every request relies on
+# --- properties of all methods
 
 
 @pytest.mark.parametrize(("method", "parameters"), SEEDED)
-def test_random_numbers_are_the_seeds(images, method, parameters):
+def test_random_numbers_depend_on_the_seed(images, method, parameters):
     layer_pass = run_to_layer(residual(), images, INPUT)
     maps = [
         method(layer_pass, UNIT, parameters(samples=20, seed=seed), [0, 1]) for seed in (0, 0, 1)
@@ -225,35 +225,37 @@ def test_random_numbers_are_the_seeds(images, method, parameters):
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_a_batch_is_its_images_one_by_one(images, method, parameters):
+def test_batch_equals_single_images(images, method, parameters):
     network = vgg()
     batch = method(run_to_layer(network, images, INPUT), UNIT, parameters, range(5))
     for i in range(len(images)):
-        one = method(run_to_layer(network, images[i : i + 1], INPUT), UNIT, parameters, range(5))
-        assert close(one[0], batch[i], 1e-4)
+        single_map = method(
+            run_to_layer(network, images[i : i + 1], INPUT), UNIT, parameters, range(5)
+        )
+        assert close(single_map[0], batch[i], 1e-4)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_maps_of_some_classes_are_those_among_all(images, method, parameters):
+def test_maps_of_selected_classes_equal_those_of_all_classes(images, method, parameters):
     layer_pass = run_to_layer(residual(), images, INPUT)
-    every = method(layer_pass, UNIT, parameters, range(5))
-    assert every.shape == (3, 5, 28, 28)
-    assert close(method(layer_pass, UNIT, parameters, [3, 0]), every[:, [3, 0]], 1e-5)
+    all_maps = method(layer_pass, UNIT, parameters, range(5))
+    assert all_maps.shape == (3, 5, 28, 28)
+    assert close(method(layer_pass, UNIT, parameters, [3, 0]), all_maps[:, [3, 0]], 1e-5)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_chunks_of_passes_leave_the_maps_as_they_are(images, monkeypatch, method, parameters):
+def test_chunked_passes_give_the_same_maps(images, monkeypatch, method, parameters):
     layer_pass = run_to_layer(residual().double(), images.double(), INPUT)
-    whole = method(layer_pass, UNIT, parameters, range(5))
+    expected = method(layer_pass, UNIT, parameters, range(5))
     for rows in (1, 4, 7):
         monkeypatch.setattr(passes, "rows_per_pass", lambda *_, rows=rows: rows)
-        assert close(method(layer_pass, UNIT, parameters, range(5)), whole, 1e-6)
+        assert close(method(layer_pass, UNIT, parameters, range(5)), expected, 1e-6)
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_nothing_else_in_the_process_notices(images, monkeypatch, method, parameters):
+def test_methods_have_no_side_effects(images, monkeypatch, method, parameters):
     network, pixels, state = residual(), images.clone(), torch.get_rng_state()
-    monkeypatch.setitem(sys.modules, "sklearn", None)  # as where it is not installed
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as if it were not installed
     with unchanged(network), warnings.catch_warnings(action="error"), torch.no_grad():
         method(run_to_layer(network, pixels, INPUT), UNIT, parameters, [0, 1])
     assert torch.equal(pixels, images)
@@ -261,27 +263,27 @@ def test_nothing_else_in_the_process_notices(images, monkeypatch, method, parame
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_a_black_image_has_maps(images):
+def test_maps_of_a_black_image_are_finite(images):
     layer_pass = run_to_layer(residual(), torch.zeros_like(images), INPUT)
     for method, parameters in ALL:
         assert method(layer_pass, UNIT, parameters, [0]).isfinite().all()
 
 
-def test_a_window_may_be_larger_than_the_image(small):
+def test_occlusion_window_may_be_larger_than_the_image(small):
     maps = occlusion(
         run_to_layer(linear(), small, INPUT), UNIT, Window(window=100, stride=100), [0]
     )
     assert (maps == maps[:, :, :1, :1]).all()
 
 
-@pytest.mark.parametrize("asked", [{"window": 1}, {"window": 3, "stride": 4}])
-def test_a_stride_that_skips_pixels_is_refused_by_name(asked):
-    with pytest.raises(ValidationError) as refused:
-        Window.model_validate(asked)
-    assert refused.value.errors()[0]["loc"] == ("stride",)
+@pytest.mark.parametrize("parameters", [{"window": 1}, {"window": 3, "stride": 4}])
+def test_stride_that_skips_pixels_is_refused(parameters):
+    with pytest.raises(ValidationError) as refusal:
+        Window.model_validate(parameters)
+    assert refusal.value.errors()[0]["loc"] == ("stride",)
 
 
-def test_captum_is_imported_only_where_a_map_needs_it(monkeypatch):
+def test_captum_is_not_imported_with_the_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "captum", None)
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     runpy.run_path(attribution.__file__)

@@ -1,4 +1,4 @@
-"""Maps worked out with pencil and paper, for both methods."""
+"""Maps of both of the paper's methods, computed by hand."""
 
 import math
 
@@ -19,7 +19,7 @@ IMAGE = torch.tensor([[[[1.0, 2.0], [-5.0, 3.0]]]])
 A = np.array([[1.0, 2.0], [0.0, 3.0]])
 
 # Max pooling gives 3; hidden units z = (1, -1) * 3, after ReLU (3, 0), so only the first has a
-# slope. The units' weights on it are 2 and -1; biases bring x from (6, -3) to (ln 3, 0).
+# gradient. The units' weights for it are 2 and -1; biases move x from (6, -3) to (ln 3, 0).
 #
 #     alpha_0 = 1/4 * 2 * 1 =  1/2     map of x_0 =  A / 2
 #     alpha_1 = 1/4 * -1 * 1 = -1/4    map of x_1 = -A / 4
@@ -51,21 +51,21 @@ def network(output_activation: str) -> StagedNetwork:
 
 
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
-def test_alpha_of_the_units(output_activation):
+def test_channel_weights_of_the_units(output_activation):
     result = run_to_layer(network(output_activation), IMAGE, "conv")
     assert torch.allclose(result.pre_activations, torch.tensor([[math.log(3), 0.0]]), atol=1e-6)
     assert torch.allclose(result.channel_weights, torch.tensor([[[0.5], [-0.25]]]))
 
 
 @pytest.mark.parametrize("output_activation", ["identity", "sigmoid"])
-def test_the_proposed_map(output_activation):
+def test_proposed_map(output_activation):
     ours = class_maps(network(output_activation), IMAGE, "conv", ["proposed"])
     assert np.allclose(ours.signed["proposed"][0], UNIT_MAPS)
     assert np.allclose(ours.class_map("proposed", 0, 0).values, A / 2)
     assert np.array_equal(ours.class_map("proposed", 0, 1).values, np.zeros((2, 2)))
 
 
-def test_the_conventional_map_behind_softmax():
+def test_conventional_map_with_softmax():
     # p = softmax(ln 3, 0) = (3/4, 1/4); d p_0 / d x = (3/16, -3/16) = -d p_1 / d x.
     ours = class_maps(network("identity"), IMAGE, "conv", ["conventional"])
     expected = 3 / 16 * (A / 2) - 3 / 16 * (-A / 4)  # 9/64 A
@@ -73,8 +73,8 @@ def test_the_conventional_map_behind_softmax():
     assert np.allclose(ours.signed["conventional"][0], [expected, -expected], rtol=1e-5)
 
 
-def test_the_conventional_map_behind_sigmoid_and_softmax():
-    # s(ln 3) = 3/4 and s(0) = 1/2, with slopes 3/16 and 1/4; p_0 = 1 / (1 + e^(1/2 - 3/4)).
+def test_conventional_map_with_sigmoid_and_softmax():
+    # s(ln 3) = 3/4 and s(0) = 1/2, with derivatives 3/16 and 1/4; p_0 = 1 / (1 + e^(1/2 - 3/4)).
     p = 1 / (1 + math.exp(-1 / 4))
     ours = class_maps(network("sigmoid"), IMAGE, "conv", ["conventional"])
     expected = p * (1 - p) * (3 / 16 * (A / 2) - 1 / 4 * (-A / 4))
@@ -82,14 +82,22 @@ def test_the_conventional_map_behind_sigmoid_and_softmax():
     assert np.allclose(ours.signed["conventional"][0], [expected, -expected], rtol=1e-5)
 
 
-def test_what_is_measured_of_a_map():
+def test_peak_minimum_and_activation_peak_of_a_map():
     ours = class_maps(network("identity"), IMAGE, "conv", ["proposed"])
-    for_it, against_it = (ours.class_map("proposed", 0, c) for c in (0, 1))
-    assert (for_it.peak, for_it.minimum, for_it.activation_peak) == (1.5, 0.0, 3.0)
-    assert (against_it.peak, against_it.minimum, against_it.activation_peak) == (0.0, -0.75, 3.0)
+    positive_map, negative_map = (ours.class_map("proposed", 0, c) for c in (0, 1))
+    assert (positive_map.peak, positive_map.minimum, positive_map.activation_peak) == (
+        1.5,
+        0.0,
+        3.0,
+    )
+    assert (negative_map.peak, negative_map.minimum, negative_map.activation_peak) == (
+        0.0,
+        -0.75,
+        3.0,
+    )
 
 
-def test_a_head_without_closed_form():
+def test_head_without_closed_form():
     # Flatten and one linear layer: x_0 sums the diagonal of A, x_1 twice its upper row.
     staged = StagedNetwork(
         {"conv": Convolution(1, 1, 1), "flatten": nn.Flatten(), "output": nn.Linear(4, 2)}

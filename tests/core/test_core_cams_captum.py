@@ -21,10 +21,10 @@ LAYERS = ["conv1", "conv2", "pool"]
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("output", ["identity", "sigmoid"])
 @pytest.mark.parametrize("hidden", ["sigmoid", "relu", "tanh"])
-def test_maps_of_an_untrained_network_are_captums(
+def test_maps_of_an_untrained_network_equal_captum(
     untrained, captum_maps, images, hidden, output, layer, method
 ):
-    # A seed by which no class's map happens to be a small difference of large terms.
+    # With this seed no class's map is a small difference of large terms.
     network = untrained(seed=4, hidden_activation=hidden, output_activation=output)
     ours = class_maps(network, images, layer, [method]).signed[method]
     theirs = captum_maps(network, images, layer, method)
@@ -34,7 +34,9 @@ def test_maps_of_an_untrained_network_are_captums(
 @pytest.mark.parametrize("method", PAPER_METHODS)
 @pytest.mark.parametrize("layer", LAYERS)
 @pytest.mark.parametrize("output", ["identity", "sigmoid"])
-def test_maps_of_a_trained_network_are_captums(learned, captum_maps, images, output, layer, method):
+def test_maps_of_a_trained_network_equal_captum(
+    learned, captum_maps, images, output, layer, method
+):
     network = learned(output)
     ours = class_maps(network, images, layer, [method]).signed[method]
     theirs = captum_maps(network, images, layer, method)
@@ -42,10 +44,10 @@ def test_maps_of_a_trained_network_are_captums(learned, captum_maps, images, out
     assert_within_errors(ours, theirs, allowed_errors(theirs, single))
 
 
-def test_maps_of_the_papers_network_on_mnist_are_captums(mnist, captum_maps):
-    tested_on_few = replace(mnist, test=Split(mnist.test.images[:50], mnist.test.labels[:50]))
+def test_maps_of_the_papers_network_on_mnist_equal_captum(mnist, captum_maps):
+    small_test_split = replace(mnist, test=Split(mnist.test.images[:50], mnist.test.labels[:50]))
     spec = RunSpec.model_validate({"epochs": 1, "samples_per_epoch": 2000})
-    *_, last = train(spec, tested_on_few)
+    *_, last = train(spec, small_test_split)
     network = last.network.eval()
     pixels = to_network_input(mnist.test.images[:1])
     ours = class_maps(network, pixels, "conv2", list(PAPER_METHODS)).signed

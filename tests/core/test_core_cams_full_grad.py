@@ -1,4 +1,4 @@
-"""FullGrad: complete in its parts, and as pytorch-grad-cam has it."""
+"""FullGrad: its parts sum to the unit, and its maps equal those of pytorch-grad-cam."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -31,11 +31,11 @@ def network(request, learned):
 
 
 def scaled(maps: torch.Tensor) -> torch.Tensor:
-    lifted = maps - maps.amin((-2, -1), keepdim=True)
-    return lifted / lifted.amax((-2, -1), keepdim=True)
+    shifted = maps - maps.amin((-2, -1), keepdim=True)
+    return shifted / shifted.amax((-2, -1), keepdim=True)
 
 
-def test_maps_are_pytorch_grad_cams(network, images):
+def test_full_grad_equals_pytorch_grad_cam(network, images):
     classes = range(network.output.out_features)
     maps = full_grad(run_to_layer(network, images.double(), INPUT), UNIT, NoParameters(), classes)
     assert (maps >= 0).all()
@@ -45,13 +45,13 @@ def test_maps_are_pytorch_grad_cams(network, images):
             module.inplace = False
     for label in classes:
         with FullGrad(model=theirs, target_layers=[]) as extractor:
-            # They add 1e-7 to what they divide by; so large a score makes it nothing.
+            # They add 1e-7 to the divisor; a score this large makes it negligible.
             targets = [lambda units, label=label: 1e9 * units[label]] * len(images)
             expected = torch.from_numpy(extractor(images.double(), targets)).double()
         assert close(scaled(maps[:, label]), expected)
 
 
-def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, images):
+def test_parts_sum_to_the_unit_if_linear_layers_have_no_bias(network, images):
     for module in network.modules():
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.bias)
@@ -63,16 +63,16 @@ def test_the_parts_sum_to_the_unit_where_linear_layers_have_no_bias(network, ima
     ):
         total = torch.stack([part.sum((1, 2, 3)) for part in parts]).sum(0)
         assert torch.allclose(total, layer_pass.pre_activations[:, label], rtol=1e-9)
-        # Without the biases' parts something would be missing.
+        # Without the parts of the biases the sum would be too small.
         assert not torch.allclose(
             parts[0].sum((1, 2, 3)), layer_pass.pre_activations[:, label], rtol=1e-2
         )
 
 
-def test_every_bias_has_a_part(images):
+def test_input_and_every_bias_have_a_part(images):
     layer_pass = run_to_layer(residual(), images, INPUT)
     (parts,) = full_gradients(layer_pass, UNIT, layer_pass.images, [0])
-    # The input, the stem, and of each block two normalizations and the second convolution.
+    # The input, the stem, and in each block two normalizations and the second convolution.
     assert [tuple(part.shape[1:]) for part in parts] == [
         (1, 28, 28),
         (6, 14, 14),
@@ -81,7 +81,7 @@ def test_every_bias_has_a_part(images):
     ]
 
 
-def test_by_hand():
+def test_full_grad_computed_by_hand():
     network = StagedNetwork(
         {"conv": Convolution(1, 1, 1), "flatten": nn.Flatten(), "output": nn.Linear(4, 1)}
     ).eval()
@@ -89,16 +89,16 @@ def test_by_hand():
         network.conv.weight.fill_(2)
         network.conv.bias.fill_(-1)
         network.output.weight.copy_(torch.tensor([[1.0, -1.0, 3.0, 5.0]]))
-    # 2 x - 1 is -1, 1, 2, 3: the first ReLU is shut.
+    # 2 x - 1 is -1, 1, 2, 3: the first ReLU is inactive.
     images = torch.tensor([[[[0.0, 1.0], [1.5, 2.0]]]])
     maps = full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), [0])
-    # |G x| = 0, 2 1, 6 1.5, 10 2 and |G b| = 0, 1, 3, 5, each by its maximum.
+    # |G x| = 0, 2 1, 6 1.5, 10 2 and |G b| = 0, 1, 3, 5, each divided by its maximum.
     by_input, by_bias = torch.tensor([0, 2, 9, 20]) / 20, torch.tensor([0, 1, 3, 5]) / 5
     assert torch.allclose(maps.flatten(), by_input + by_bias)
 
 
 @pytest.mark.parametrize("name", ["softmax", "margin"])
-def test_the_targets_gradient_is_taken(images, name):
+def test_full_grad_uses_the_gradient_of_the_target(images, name):
     network = residual().double()
     layer_pass = run_to_layer(network, images.double(), INPUT)
     pixels = images.double().requires_grad_()
@@ -107,18 +107,20 @@ def test_the_targets_gradient_is_taken(images, name):
     assert torch.allclose(parts[0], (pixels * pixels.grad).detach(), rtol=1e-5, atol=1e-12)
 
 
-def test_chunks_and_a_batch_are_images_one_by_one(images, monkeypatch):
+def test_chunked_passes_and_single_images_give_the_same_maps(images, monkeypatch):
     network = residual()
-    whole = full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5))
+    expected = full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5))
     monkeypatch.setattr(passes, "PASS_BYTES", 1)
     assert close(
-        full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5)), whole
+        full_grad(run_to_layer(network, images, INPUT), UNIT, NoParameters(), range(5)), expected
     )
-    one = full_grad(run_to_layer(network, images[1:2], INPUT), UNIT, NoParameters(), range(5))
-    assert close(one[0], whole[1], 1e-5)
+    single_map = full_grad(
+        run_to_layer(network, images[1:2], INPUT), UNIT, NoParameters(), range(5)
+    )
+    assert close(single_map[0], expected[1], 1e-5)
 
 
-def test_the_network_is_left_as_it_was(images):
+def test_network_and_images_stay_unchanged(images):
     network = residual(inplace=True)
     pixels = images.clone()
     with unchanged(network), torch.no_grad():
@@ -127,7 +129,7 @@ def test_the_network_is_left_as_it_was(images):
     assert not pixels.requires_grad
 
 
-def test_threads_that_share_a_network_agree_with_one(images):
+def test_threads_sharing_a_network_agree_with_a_single_thread(images):
     network = residual(inplace=True)
 
     def plain_gradient(layer_pass, *_):

@@ -1,7 +1,7 @@
-"""The gradient methods are those of torch-cam and pytorch-grad-cam, on three kinds of networks.
+"""The gradient methods equal torch-cam and pytorch-grad-cam on three kinds of networks.
 
-Everything in float64, in which the guards that the libraries add to denominators do not show, and
-before any scaling. Each difference that is meant stands in its own test.
+All maps are float64, where the constants that the libraries add to denominators are negligible,
+and unscaled. Each intended difference has its own test.
 """
 
 import copy
@@ -46,12 +46,12 @@ def table1(untrained) -> StagedNetwork:
     return network
 
 
-PLACES = ["table1", "table1-conv1", "residual", "residual-block1", "vgg", "vgg-conv2"]
+NETWORKS_AND_LAYERS = ["table1", "table1-conv1", "residual", "residual-block1", "vgg", "vgg-conv2"]
 
 
-@pytest.fixture(params=PLACES)
-def place(request, untrained) -> tuple[StagedNetwork, str]:
-    """A network in float64 and a layer: heads of closed form, behind a convolution, and others."""
+@pytest.fixture(params=NETWORKS_AND_LAYERS)
+def network_and_layer(request, untrained) -> tuple[StagedNetwork, str]:
+    """A float64 network and a layer, whose head has a closed form, a convolution, or neither."""
     kind, _, layer = request.param.partition("-")
     torch.manual_seed(0)
     network = {"table1": lambda: table1(untrained), "residual": residual, "vgg": vgg}[kind]()
@@ -88,13 +88,13 @@ def grad_cams(network: StagedNetwork, layer: str, method: type) -> Tensor:
         for label in range(CLASSES):
             targets = [ClassifierOutputTarget(label)] * len(IMAGES)
             extractor(IMAGES, targets)
-            # What their get_cam_image takes, run once more for its unscaled result.
+            # Calls get_cam_image as their forward does; its map is unscaled.
             extractor.outputs = extractor.activations_and_grads(IMAGES.clone().requires_grad_())
             score = sum(t(o) for t, o in zip(targets, extractor.outputs, strict=True))
             if extractor.detach:
                 score.backward(retain_graph=True)
-                taken = [
-                    [one.data.numpy() for one in part]
+                activations_and_gradients = [
+                    [tensor.data.numpy() for tensor in part]
                     for part in (
                         extractor.activations_and_grads.activations,
                         extractor.activations_and_grads.gradients,
@@ -103,12 +103,17 @@ def grad_cams(network: StagedNetwork, layer: str, method: type) -> Tensor:
             else:
                 leaf = next(iter(copied.parameters()))
                 torch.autograd.grad(score, leaf, retain_graph=True, create_graph=True)
-                taken = [
+                activations_and_gradients = [
                     extractor.activations_and_grads.activations,
                     extractor.activations_and_grads.gradients,
                 ]
             cam = extractor.get_cam_image(
-                IMAGES, stage, targets, taken[0][0], taken[1][0], eigen_smooth=False
+                IMAGES,
+                stage,
+                targets,
+                activations_and_gradients[0][0],
+                activations_and_gradients[1][0],
+                eigen_smooth=False,
             )
             maps.append(torch.from_numpy(np.maximum(np.asarray(cam), 0)))
     return torch.stack(maps, dim=1).double()
@@ -123,8 +128,8 @@ def grad_cams(network: StagedNetwork, layer: str, method: type) -> Tensor:
         ("finer-cam", FinerCAM, {}),
     ],
 )
-def test_equals_torch_cam(place, text, method, options):
-    network, layer = place
+def test_equals_torch_cam(network_and_layer, text, method, options):
+    network, layer = network_and_layer
     with unchanged(network):
         result = ours(network, layer, text)
     assert close(result, torch_cams(network, layer, method, **options))
@@ -143,24 +148,24 @@ def test_equals_torch_cam(place, text, method, options):
         ("fem", FEM),
     ],
 )
-def test_equals_pytorch_grad_cam(place, text, method):
-    network, layer = place
+def test_equals_pytorch_grad_cam(network_and_layer, text, method):
+    network, layer = network_and_layer
     with unchanged(network):
         result = ours(network, layer, text)
     assert close(result, grad_cams(network, layer, method))
 
 
-def test_grad_cam_plus_plus_equals_pytorch_grad_cam_where_its_guard_is_small(place):
-    # It adds 1e-6 to a denominator of G^2 and G^3, so here the gradients are made large.
-    network, layer = place
+def test_grad_cam_plus_plus_equals_pytorch_grad_cam_at_large_gradients(network_and_layer):
+    # It adds 1e-6 to a denominator of G^2 and G^3; with large gradients this is negligible.
+    network, layer = network_and_layer
     with torch.no_grad():
         network.output.weight.mul_(1e6)
     assert close(ours(network, layer, "grad-cam++"), grad_cams(network, layer, GradCAMPlusPlus))
 
 
-def test_grad_cam_plus_plus_is_not_torch_cams_which_forgets_its_denominator(place):
+def test_grad_cam_plus_plus_differs_from_torch_cam_without_denominator(network_and_layer):
     # torch-cam 0.5 divides a copy, so that its weights are sum_ij G^2 ReLU(G).
-    network, layer = place
+    network, layer = network_and_layer
     theirs = torch_cams(network, layer, GradCAMpp)
     with torch.no_grad():
         layer_pass = run_to_layer(network, IMAGES, layer)
@@ -171,16 +176,16 @@ def test_grad_cam_plus_plus_is_not_torch_cams_which_forgets_its_denominator(plac
     assert not close(ours(network, layer, "grad-cam++"), theirs)
 
 
-def test_smooth_grad_cam_plus_plus_goes_to_grad_cam_plus_plus_with_its_noise(place):
-    network, layer = place
-    quiet = ours(network, layer, "smooth-grad-cam++?noise=1e-12&samples=2")
-    assert close(quiet, ours(network, layer, "grad-cam++"))
+def test_smooth_grad_cam_plus_plus_without_noise_is_grad_cam_plus_plus(network_and_layer):
+    network, layer = network_and_layer
+    noiseless = ours(network, layer, "smooth-grad-cam++?noise=1e-12&samples=2")
+    assert close(noiseless, ours(network, layer, "grad-cam++"))
 
 
-def test_smooth_grad_cam_plus_plus_is_not_torch_cams_which_sums_another_way(place):
-    # torch-cam 0.5 has sum_ab(A_ab G_ab^3) where equation 6 has sum_ab(A_ab) G_ij^3, and takes the
-    # last sample's gradient for the mean of all; without noise the first is what is left.
-    network, layer = place
+def test_smooth_grad_cam_plus_plus_differs_from_torch_cam_in_its_sums(network_and_layer):
+    # torch-cam 0.5 has sum_ab(A_ab G_ab^3) where equation 6 has sum_ab(A_ab) G_ij^3, and uses the
+    # last sample's gradient instead of the mean; without noise only the first difference remains.
+    network, layer = network_and_layer
     copied = copy.deepcopy(network).requires_grad_()
     with SmoothGradCAMpp(copied, layer, num_samples=1, std=1e-12) as extractor:
         maps = []
@@ -195,37 +200,41 @@ def test_smooth_grad_cam_plus_plus_is_not_torch_cams_which_sums_another_way(plac
         alpha = first.square() / (2 * first.square() + sums + 1e-30)
         weights = (alpha * first.clamp(min=0)).sum((-2, -1)).transpose(0, 1)
         assert close(weighted_sum(weights, layer_pass.activations).clamp(min=0), theirs)
-    if layer != "block2":  # below global average pooling G is the same everywhere, and so are both
+    if layer != "block2":  # below global average pooling G is constant, so both are equal
         assert not close(ours(network, layer, "smooth-grad-cam++?noise=1e-12&samples=1"), theirs)
 
 
-def test_smooth_grad_cam_plus_plus_is_the_same_again_and_another_by_another_seed(untrained):
+def test_smooth_grad_cam_plus_plus_depends_on_the_seed_alone(untrained):
     network, text = untrained(seed=4), "smooth-grad-cam++?samples=3"
-    first, again = (class_maps(network, IMAGES.float(), "conv2", [text]) for _ in range(2))
-    assert np.array_equal(first.signed[text], again.signed[text])
-    other = class_maps(network, IMAGES.float(), "conv2", [text + "&seed=1"])
-    assert not np.allclose(first.signed[text], other.signed[text + "&seed=1"])
+    first, repeated = (class_maps(network, IMAGES.float(), "conv2", [text]) for _ in range(2))
+    assert np.array_equal(first.signed[text], repeated.signed[text])
+    other_seed = class_maps(network, IMAGES.float(), "conv2", [text + "&seed=1"])
+    assert not np.allclose(first.signed[text], other_seed.signed[text + "&seed=1"])
 
 
 @pytest.mark.parametrize(
     ("text", "method"),
     [("eigen-cam", EigenCAM), ("eigen-grad-cam", EigenGradCAM), ("kpca-cam", KPCA_CAM)],
 )
-def test_principal_components_are_pytorch_grad_cams_but_for_their_sign(place, text, method):
-    # The sign of theirs is whatever LAPACK gives; ours agrees with the summed channels.
-    network, layer = place
+def test_principal_components_equal_pytorch_grad_cam_up_to_the_sign(
+    network_and_layer, text, method
+):
+    # LAPACK determines the sign of theirs; ours agrees with the summed channels.
+    network, layer = network_and_layer
     theirs = grad_cams(network, layer, method)
     with torch.no_grad():
         layer_pass = run_to_layer(network, IMAGES, layer)
         signed = MethodSpec.parse(text).compute(layer_pass, range(CLASSES))
     for image in range(len(IMAGES)):
         for label in range(CLASSES):
-            one, other = signed[image, label], theirs[image, label]
-            assert any(close(turned.clamp(min=0), other) for turned in (one, -one))
+            our_map, their_map = signed[image, label], theirs[image, label]
+            assert any(
+                close(candidate.clamp(min=0), their_map) for candidate in (our_map, -our_map)
+            )
 
 
-def test_the_sign_of_a_principal_component_is_that_of_the_summed_channels(place):
-    network, layer = place
+def test_sign_of_a_principal_component_agrees_with_the_summed_channels(network_and_layer):
+    network, layer = network_and_layer
     with torch.no_grad():
         layer_pass = run_to_layer(network, IMAGES, layer)
         for text in ("eigen-cam", "kpca-cam"):
@@ -240,12 +249,12 @@ def test_class_activation_mapping_equals_torch_cam():
     assert close(ours(network, "block2", "cam"), theirs.clamp(min=0))
 
 
-def test_class_activation_mapping_needs_its_head(untrained):
+def test_class_activation_mapping_requires_global_average_pooling(untrained):
     with pytest.raises(InvalidValue, match="global average pooling and one linear layer"):
         class_maps(untrained(), IMAGES.float(), "conv2", ["cam"])
 
 
-def test_on_a_head_of_global_average_pooling_grad_cam_is_class_activation_mapping():
+def test_grad_cam_below_global_average_pooling_is_class_activation_mapping():
     # Selvaraju 2017, section 3.1: alpha = w / Z.
     network = residual().double()
     positions = 7 * 7

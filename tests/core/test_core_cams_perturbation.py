@@ -1,4 +1,4 @@
-"""Score-CAM and its kin, and Ablation-CAM: as torch-cam and pytorch-grad-cam have them."""
+"""Score-CAM, its variants and Ablation-CAM equal torch-cam and pytorch-grad-cam."""
 
 import copy
 
@@ -34,7 +34,7 @@ ALL = [
     (is_cam, Brightening(samples=3)),
     (ablation_cam, NoParameters()),
 ]
-PLACES = [
+NETWORKS_AND_LAYERS = [
     "table1 conv1",
     "table1 conv2",
     "residual stem",
@@ -44,9 +44,9 @@ PLACES = [
 ]
 
 
-@pytest.fixture(params=PLACES)
-def place(request, learned):
-    """A network in float64, of which theirs may hang hooks on a copy, and a layer of it."""
+@pytest.fixture(params=NETWORKS_AND_LAYERS)
+def network_and_layer(request, learned):
+    """A float64 copy of a network and one of its layers."""
     shape, layer = request.param.split()
     network = {"table1": lambda: learned("identity"), "residual": residual, "vgg": vgg}[shape]()
     return copy.deepcopy(network).double(), layer
@@ -57,11 +57,11 @@ def classes_of(network: StagedNetwork) -> range:
 
 
 def torchcams(extractor_class, network, images, layer, **options):
-    """Their maps before scaling, for every class (N, C, H, W); they are >= 0."""
+    """torch-cam's maps before scaling, for every class (N, C, H, W), >= 0."""
     maps = []
     with extractor_class(copy.deepcopy(network), target_layer=layer, **options) as extractor:
         if extractor_class is SSCAM:
-            extractor._distrib = OurNoise(images, extractor.std)
+            extractor._distrib = SeededNoise(images, extractor.std)
         for label in classes_of(network):
             with torch.no_grad():
                 scores = extractor.model(images)
@@ -69,21 +69,24 @@ def torchcams(extractor_class, network, images, layer, **options):
     return torch.stack(maps, dim=1)
 
 
-class OurNoise:
-    """In place of torch-cam's normal distribution: the numbers that ours draws, from the seed."""
+class SeededNoise:
+    """Replaces torch-cam's normal distribution with our random numbers from the seed."""
 
     def __init__(self, images, std):
-        self.images, self.std, self.left = images, std, 0
+        self.images, self.std, self.samples_left = images, std, 0
 
     def sample(self, shape):
-        if self.left == 0:  # once a class, since ours serves all classes with the same numbers
-            self.generators, self.left = [image_generator(0, image) for image in self.images], 3
-        self.left -= 1
-        drawn = [
-            torch.stack([torch.randn((1, *shape[2:]), generator=one)[0] for _ in range(shape[1])])
-            for one in self.generators
+        if self.samples_left == 0:  # once per class: ours uses the same numbers for all classes
+            self.generators = [image_generator(0, image) for image in self.images]
+            self.samples_left = 3
+        self.samples_left -= 1
+        noise = [
+            torch.stack(
+                [torch.randn((1, *shape[2:]), generator=generator)[0] for _ in range(shape[1])]
+            )
+            for generator in self.generators
         ]
-        return self.std * torch.stack(drawn).double()
+        return self.std * torch.stack(noise).double()
 
 
 @pytest.mark.parametrize(
@@ -94,16 +97,18 @@ class OurNoise:
         (is_cam, Brightening(samples=3), ISCAM, {"num_samples": 3}),
     ],
 )
-def test_maps_are_torch_cams(place, images, ours, parameters, theirs, options):
-    network, layer = place
-    some = images[:2].double()
-    expected = torchcams(theirs, network, some, layer, **options)
-    maps = ours(run_to_layer(network, some, layer), UNIT, parameters, classes_of(network))
+def test_maps_equal_torch_cam(network_and_layer, images, ours, parameters, theirs, options):
+    network, layer = network_and_layer
+    first_images = images[:2].double()
+    expected = torchcams(theirs, network, first_images, layer, **options)
+    maps = ours(run_to_layer(network, first_images, layer), UNIT, parameters, classes_of(network))
     assert close(maps, expected)
 
 
-def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, images):
-    network, layer = place
+def test_ablation_weights_equal_pytorch_grad_cam_up_to_the_sign_of_the_score(
+    network_and_layer, images
+):
+    network, layer = network_and_layer
     theirs = copy.deepcopy(network)
     layer_pass = run_to_layer(network, images.double(), layer)
     maps = ablation_cam(layer_pass, UNIT, NoParameters(), classes_of(network))
@@ -117,7 +122,7 @@ def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, 
                 layer_pass.activations,
                 None,
             )
-        # Theirs divides by y, so that a negative score turns the map round.
+        # Theirs divides by y, so a negative score negates the map.
         signed = (
             torch.from_numpy(weights).double() * layer_pass.pre_activations[:, label, None].sign()
         )
@@ -125,18 +130,18 @@ def test_ablation_weighs_as_pytorch_grad_cam_where_the_score_is_positive(place, 
         assert close(maps[:, label], expected)
 
 
-def test_maps_of_some_classes_are_those_among_all(images):
+def test_maps_of_selected_classes_equal_those_of_all_classes(images):
     layer_pass = run_to_layer(residual(), images, "block1")
     for method, parameters in ALL:
-        every = method(layer_pass, TARGETS["softmax"], parameters, range(5))
-        some = method(layer_pass, TARGETS["softmax"], parameters, [3, 0])
-        assert close(some, every[:, [3, 0]], 1e-5)
+        all_maps = method(layer_pass, TARGETS["softmax"], parameters, range(5))
+        selected_maps = method(layer_pass, TARGETS["softmax"], parameters, [3, 0])
+        assert close(selected_maps, all_maps[:, [3, 0]], 1e-5)
 
 
-# --- by hand
+# --- computed by hand
 
 
-def two_masks() -> StagedNetwork:
+def two_mask_network() -> StagedNetwork:
     """A of x is x and 1 - x; the units are sum(x) and 2 sum(1 - x), for 2 x 2 pixels."""
     network = StagedNetwork(
         {
@@ -155,9 +160,11 @@ def two_masks() -> StagedNetwork:
 TINY_IMAGE = torch.tensor([[[[0.0, 1.0], [0.5, 0.25]]]])
 
 
-def test_score_cam_by_hand():
+def test_score_cam_computed_by_hand():
     x = TINY_IMAGE[0, 0]
-    maps = score_cam(run_to_layer(two_masks(), TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
+    maps = score_cam(
+        run_to_layer(two_mask_network(), TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1]
+    )
     under_x, under_rest = (x * x).sum(), (x * (1 - x)).sum()
     first = torch.stack([under_x, under_rest]).softmax(0)
     second = torch.stack([8 - 2 * under_x, 8 - 2 * under_rest]).softmax(0)
@@ -165,21 +172,23 @@ def test_score_cam_by_hand():
     assert torch.allclose(maps[0, 1], second[0] * x + second[1] * (1 - x))
 
 
-def test_ablation_by_hand_in_closed_form_and_by_passes():
-    network = two_masks()
+def test_ablation_computed_by_hand_in_closed_form_and_by_passes():
+    network = two_mask_network()
     x = TINY_IMAGE[0, 0]
-    # Without its channel a unit is 0, without the other one it is whole: w = 1 and 0.
+    # Without its channel a unit is 0, without the other channel it is unchanged: w = 1 and 0.
     maps = ablation_cam(run_to_layer(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
     assert torch.allclose(maps[0], torch.stack([x, 1 - x]))
     with torch.no_grad():
         network.output.weight.neg_()
-    turned = ablation_cam(run_to_layer(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1])
-    # Without its channel a negative score rises, so the channel speaks against the class.
-    assert torch.allclose(turned[0], -torch.stack([x, 1 - x]))
+    negative_maps = ablation_cam(
+        run_to_layer(network, TINY_IMAGE, "conv"), UNIT, NoParameters(), [0, 1]
+    )
+    # Without its channel a negative score rises, so the channel is evidence against the class.
+    assert torch.allclose(negative_maps[0], -torch.stack([x, 1 - x]))
 
 
-def test_a_constant_channel_masks_the_whole_image():
-    network = two_masks()
+def test_constant_channel_masks_the_whole_image():
+    network = two_mask_network()
     with torch.no_grad():
         network.conv.weight[1] = 0
     x = TINY_IMAGE[0, 0]
@@ -188,7 +197,7 @@ def test_a_constant_channel_masks_the_whole_image():
     assert torch.allclose(maps[0, 0], weights[0] * x + weights[1])
 
 
-def test_ablation_of_a_score_of_nothing_is_finite(images):
+def test_ablation_of_a_score_of_zero_is_finite(images):
     maps = ablation_cam(
         run_to_layer(residual(), images, "block2"),
         parse_target("contrast:2"),
@@ -203,7 +212,7 @@ def test_ablation_of_a_score_of_nothing_is_finite(images):
 @pytest.mark.parametrize(
     ("shape", "layer"), [("table1", "conv2"), ("table1", "pool"), ("residual", "block2")]
 )
-def test_the_closed_form_agrees_with_passes(learned, images, shape, layer):
+def test_closed_form_agrees_with_passes(learned, images, shape, layer):
     network = copy.deepcopy(learned("identity") if shape == "table1" else residual()).double()
     layer_pass = run_to_layer(network, images.double(), layer)
     by_passes = HeadPass(
@@ -217,32 +226,34 @@ def test_the_closed_form_agrees_with_passes(learned, images, shape, layer):
     )
 
 
-# --- what every request relies on
+# --- properties of all methods
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_chunks_of_passes_leave_the_maps_as_they_are(images, monkeypatch, method, parameters):
+def test_chunked_passes_give_the_same_maps(images, monkeypatch, method, parameters):
     network = vgg().double()
     layer_pass = run_to_layer(network, images.double(), "conv3")
-    whole = method(layer_pass, UNIT, parameters, range(5))
+    expected = method(layer_pass, UNIT, parameters, range(5))
     assert passes.rows_per_pass(network, layer_pass.images[:1]) > 100
     monkeypatch.setattr(passes, "PASS_BYTES", 3 * 8 * 8000)
     assert passes.rows_per_pass(network, layer_pass.images[:1]) < 8
     assert torch.allclose(
-        method(layer_pass, UNIT, parameters, range(5)), whole, rtol=1e-9, atol=1e-14
+        method(layer_pass, UNIT, parameters, range(5)), expected, rtol=1e-9, atol=1e-14
     )
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_a_batch_is_its_images_one_by_one(images, method, parameters):
+def test_batch_equals_single_images(images, method, parameters):
     network = residual()
     batch = method(run_to_layer(network, images, "block2"), UNIT, parameters, range(5))
     for i in range(len(images)):
-        one = method(run_to_layer(network, images[i : i + 1], "block2"), UNIT, parameters, range(5))
-        assert close(one[0], batch[i], 1e-5)
+        single_map = method(
+            run_to_layer(network, images[i : i + 1], "block2"), UNIT, parameters, range(5)
+        )
+        assert close(single_map[0], batch[i], 1e-5)
 
 
-def test_noise_is_the_seeds(images):
+def test_noise_depends_on_the_seed(images):
     layer_pass = run_to_layer(residual(), images, "block2")
     maps = [ss_cam(layer_pass, UNIT, NoisyMasks(seed=seed), range(5)) for seed in (0, 0, 1)]
     assert torch.equal(maps[0], maps[1])
@@ -250,7 +261,7 @@ def test_noise_is_the_seeds(images):
 
 
 @pytest.mark.parametrize(("method", "parameters"), ALL)
-def test_the_network_is_left_as_it_was(images, method, parameters):
+def test_network_stays_unchanged(images, method, parameters):
     network = vgg()
     state = torch.get_rng_state()
     with unchanged(network):

@@ -1,4 +1,4 @@
-"""What the mathematics promises of the methods, on networks and images drawn at random."""
+"""Mathematical properties of the methods, on random networks and images."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -30,7 +30,7 @@ seeds = st.integers(0, 2**31)
 
 
 def piecewise_linear(seed: int) -> StagedNetwork:
-    """Convolution, maximum pooling, ReLU units: linear between its kinks."""
+    """A network of convolutions, max pooling and ReLU units."""
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         network = StagedNetwork(
@@ -48,8 +48,8 @@ def piecewise_linear(seed: int) -> StagedNetwork:
 
 
 def images(seed: int, size: int = 12) -> Tensor:
-    drawn = torch.rand((2, 1, size, size), generator=torch.Generator().manual_seed(seed))
-    return drawn.double()
+    pixels = torch.rand((2, 1, size, size), generator=torch.Generator().manual_seed(seed))
+    return pixels.double()
 
 
 def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Tensor:
@@ -62,40 +62,42 @@ def maps_of(network: StagedNetwork, pixels: Tensor, layer: str, text: str) -> Te
 
 @settings(deadline=None, max_examples=25)
 @given(seed=seeds, layer=st.sampled_from(["conv1", "conv2", "pool"]))
-def test_hires_cam_sums_to_the_unit_but_for_the_biases(seed, layer):
-    # Between its kinks x(A) = G A + b, and b is what A = 0 would give with the same kinks.
+def test_hires_cam_sums_to_the_unit_without_biases(seed, layer):
+    # On a linear piece x(A) = G A + b, so the map sums to G A, the slope along A.
     network, pixels = piecewise_linear(seed), images(seed)
     layer_pass = run_to_layer(network, pixels, layer)
     with torch.no_grad():
         total = maps_of(network, pixels, layer, "hires-cam").sum((-2, -1))
         step = 1e-6
-        moved = layer_pass.with_activations(layer_pass.activations * (1 + step)).pre_activations
-        slope = (moved - layer_pass.pre_activations) / step
+        scaled_units = layer_pass.with_activations(
+            layer_pass.activations * (1 + step)
+        ).pre_activations
+        slope = (scaled_units - layer_pass.pre_activations) / step
     assert torch.allclose(total, slope, atol=1e-6, rtol=1e-4)
 
 
 @settings(deadline=None, max_examples=25)
 @given(seed=seeds, target=st.sampled_from(["unit", "centered", "margin", "softmax", "log-softmax"]))
-def test_integrated_gradients_sum_to_what_the_score_gains_over_a_layer_at_rest(seed, target):
+def test_integrated_gradients_sum_to_the_score_difference_from_zero_activations(seed, target):
     network, pixels = piecewise_linear(seed), images(seed)
     network.hidden = nn.Linear(64, 6).double()
     network.activation = nn.Tanh()  # smooth, so that the rule converges
     text = f"layer-integrated-gradients/{target}?steps=128"
-    explanation = MethodSpec.parse(text)
+    method_spec = MethodSpec.parse(text)
     layer_pass = run_to_layer(network, pixels, "conv2")
     with torch.no_grad():
         total = maps_of(network, pixels, "conv2", text).sum((-2, -1))
-        gain = explanation.target.scores(layer_pass.outputs) - explanation.target.scores(
+        gain = method_spec.target.scores(layer_pass.outputs) - method_spec.target.scores(
             layer_pass.with_activations(torch.zeros_like(layer_pass.activations)).outputs
         )
-    if target != "margin":  # whose strongest rival may change on the way
+    if target != "margin":  # whose strongest other class may change along the path
         assert torch.allclose(total, gain, atol=1e-3)
     else:
         assert torch.isfinite(total).all()
 
 
 @pytest.mark.parametrize("build", [residual, vgg])
-def test_integrated_gradients_are_captums_on_the_head(build):
+def test_integrated_gradients_of_the_head_equal_captum(build):
     network = build().double()
     layer = network.convolutions[-1] if build is vgg else "block1"
     pixels = images(3, 28)
@@ -114,30 +116,30 @@ def test_integrated_gradients_are_captums_on_the_head(build):
 @pytest.mark.parametrize(
     "text", ["grad-cam", "hires-cam", "layer-cam", "x-grad-cam", "element-wise-grad-cam"]
 )
-def test_a_score_that_is_scaled_scales_the_map(text, seed, factor):
+def test_scaling_the_score_scales_the_map(text, seed, factor):
     network, pixels = piecewise_linear(seed), images(seed)
-    before = maps_of(network, pixels, "conv2", text)
+    initial_maps = maps_of(network, pixels, "conv2", text)
     with torch.no_grad():
         network.output.weight.mul_(factor)
         network.output.bias.mul_(factor)
-    assert torch.allclose(maps_of(network, pixels, "conv2", text), before * factor)
+    assert torch.allclose(maps_of(network, pixels, "conv2", text), initial_maps * factor)
 
 
 @settings(deadline=None, max_examples=20)
 @given(seed=seeds, shift=st.floats(-20, 20))
 @pytest.mark.parametrize("target", ["softmax", "log-softmax", "centered", "margin", "contrast:0"])
-def test_what_raises_all_classes_alike_changes_no_relative_target(target, seed, shift):
+def test_evidence_for_all_classes_does_not_change_relative_targets(target, seed, shift):
     network, pixels = piecewise_linear(seed), images(seed)
-    before = maps_of(network, pixels, "conv2", f"hires-cam/{target}")
-    with torch.no_grad():  # the same evidence added to every class's unit
+    initial_maps = maps_of(network, pixels, "conv2", f"hires-cam/{target}")
+    with torch.no_grad():  # adds the same evidence to every class's unit
         network.output.weight.add_(shift * network.output.weight.new_ones(1, 6))
-    after = maps_of(network, pixels, "conv2", f"hires-cam/{target}")
-    assert torch.allclose(after, before, atol=1e-8 * (1 + abs(shift)))
+    final_maps = maps_of(network, pixels, "conv2", f"hires-cam/{target}")
+    assert torch.allclose(final_maps, initial_maps, atol=1e-8 * (1 + abs(shift)))
 
 
 @settings(deadline=None, max_examples=15)
 @given(seed=seeds)
-def test_maps_that_add_positive_parts_are_never_negative(seed):
+def test_methods_that_sum_positive_parts_have_no_negative_values(seed):
     network, pixels = piecewise_linear(seed), images(seed)
     for text in ("layer-cam", "element-wise-grad-cam", "grad-cam++", "fem"):
         assert (maps_of(network, pixels, "conv2", text) >= 0).all()
@@ -145,7 +147,7 @@ def test_maps_that_add_positive_parts_are_never_negative(seed):
 
 @pytest.mark.parametrize("name", LAYER_METHODS)
 @pytest.mark.parametrize("kind", ["table1", "residual", "vgg"])
-def test_a_batch_a_class_and_a_thread_give_what_all_give_together(untrained, name, kind):
+def test_maps_are_equal_for_any_batch_class_selection_and_thread(untrained, name, kind):
     network, layer = {
         "table1": lambda: (untrained(seed=4), "conv1"),
         "residual": lambda: (residual(), "block1"),
@@ -153,25 +155,25 @@ def test_a_batch_a_class_and_a_thread_give_what_all_give_together(untrained, nam
     }[kind]()
     pixels = images(5, 28).float()
     with unchanged(network):
-        together = class_maps(network, pixels, layer, [name]).signed[name]
-        peaks = np.abs(together).max((-2, -1), keepdims=True)
+        batch_maps = class_maps(network, pixels, layer, [name]).signed[name]
+        peaks = np.abs(batch_maps).max((-2, -1), keepdims=True)
         barrier = Barrier(8)
 
-        def one(job: int) -> np.ndarray:
+        def compute_one_map(job: int) -> np.ndarray:
             barrier.wait()
             image, label = job % 2, job % 4
             alone = class_maps(network, pixels[image : image + 1], layer, [name], [label])
             return alone.signed[name][0, 0]
 
         with ThreadPoolExecutor(8) as threads:
-            alone = list(threads.map(one, range(8)))
+            alone = list(threads.map(compute_one_map, range(8)))
     for job, result in enumerate(alone):
         image, label = job % 2, job % 4
-        # float32 sums in another order differ by some of its digits.
-        assert np.abs(result - together[image, label]).max() <= 2e-4 * peaks[image, label]
+        # Sums of float32 in another order differ in their last digits.
+        assert np.abs(result - batch_maps[image, label]).max() <= 2e-4 * peaks[image, label]
 
 
-def test_several_layers_are_averaged_each_with_the_same_say(untrained):
+def test_several_layers_are_averaged_with_equal_weights(untrained):
     network, pixels = untrained(seed=4), images(5, 28).float()
     fused = class_maps(network, pixels, "conv1,conv2", ["grad-cam"]).signed["grad-cam"]
     parts = [
@@ -183,7 +185,7 @@ def test_several_layers_are_averaged_each_with_the_same_say(untrained):
     assert np.allclose(fused[..., 1:-1, 1:-1], inner, atol=1e-6)
 
 
-def test_refine_cam_shows_where_all_layers_look(untrained):
+def test_refine_cam_is_the_product_of_all_layers(untrained):
     network, pixels = untrained(seed=4), images(5, 28).float()
     refined = class_maps(network, pixels, "conv1,conv2", ["refine-cam"]).signed["refine-cam"]
     parts = [
@@ -198,7 +200,7 @@ def test_refine_cam_shows_where_all_layers_look(untrained):
 
 
 @pytest.mark.parametrize("layer", ["conv2", "conv1,conv1", "input", "conv1,conv9"])
-def test_layers_that_a_method_cannot_take_are_refused(untrained, layer):
+def test_layers_that_a_method_does_not_support_are_refused(untrained, layer):
     method = "refine-cam" if layer != "input" else "grad-cam"
     with pytest.raises(InvalidValue) as refusal:
         class_maps(untrained(), images(5, 28).float(), layer, [method])

@@ -1,4 +1,4 @@
-"""What float32 autograd loses when softmax saturates, and the engine keeps."""
+"""Maps keep their precision when softmax saturates, where float32 autograd loses it."""
 
 import copy
 
@@ -9,13 +9,13 @@ import torch
 from service.core.cams.closed_form import DERIVATIVES
 from service.core.cams.maps import class_maps
 
-# exp(-19) is 6e-9: less than half a step of float32 below 1, ten million steps of float64.
+# exp(-19) is 6e-9: less than half of float32's spacing below 1, but representable in float64.
 GAP = 19.0
 
 
 @pytest.fixture
-def saturated(learned, images):
-    """A network so sure of the first image that its probability rounds to 1 in float32."""
+def saturated_network(learned, images):
+    """A network whose probability for the first image rounds to 1 in float32."""
     network = copy.deepcopy(learned("identity"))
     with torch.no_grad():
         first, second = network(images[:1])[0].topk(2).values
@@ -24,16 +24,18 @@ def saturated(learned, images):
     return network
 
 
-def test_the_conventional_map_keeps_its_digits_where_the_probability_rounds_to_1(
-    saturated, captum_maps, images
+def test_conventional_map_keeps_its_precision_if_the_probability_rounds_to_1(
+    saturated_network, captum_maps, images
 ):
-    result = class_maps(saturated, images[:1], "conv2", ["conventional"])
-    sure = int(result.probabilities[0].argmax())
-    assert result.probabilities[0, sure] == 1.0
+    result = class_maps(saturated_network, images[:1], "conv2", ["conventional"])
+    predicted_class = int(result.probabilities[0].argmax())
+    assert result.probabilities[0, predicted_class] == 1.0
 
-    ours = result.signed["conventional"][0, sure]
-    exact = captum_maps(saturated, images[:1], "conv2", "conventional")[0, sure]
-    lossy = captum_maps(saturated, images[:1], "conv2", "conventional", torch.float32)[0, sure]
+    ours = result.signed["conventional"][0, predicted_class]
+    exact = captum_maps(saturated_network, images[:1], "conv2", "conventional")[0, predicted_class]
+    lossy = captum_maps(saturated_network, images[:1], "conv2", "conventional", torch.float32)[
+        0, predicted_class
+    ]
     peak = np.abs(exact).max()
 
     assert 0 < peak < 1e-6
@@ -43,14 +45,14 @@ def test_the_conventional_map_keeps_its_digits_where_the_probability_rounds_to_1
 
 @pytest.mark.parametrize("activation", DERIVATIVES, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("z", [-30.0, -12.0, -3.0, 0.5, 3.0, 12.0, 30.0])
-def test_slopes_keep_their_digits_where_the_activation_is_flat(activation, z):
-    preactivation = torch.tensor(z, dtype=torch.float64, requires_grad=True)
-    # 1 - tanh(z)^2 in float64 has no digits left at 30; sech(z)^2 is the same function.
+def test_derivatives_keep_their_precision_where_the_activation_is_flat(activation, z):
+    pre_activation = torch.tensor(z, dtype=torch.float64, requires_grad=True)
+    # 1 - tanh(z)^2 in float64 is 0 at 30; sech(z)^2 is the same function.
     if activation is torch.nn.Tanh:
-        theirs = torch.cosh(preactivation) ** -2
+        theirs = torch.cosh(pre_activation) ** -2
     elif activation is torch.nn.Sigmoid:
-        theirs = 0.25 * torch.cosh(preactivation / 2) ** -2
+        theirs = 0.25 * torch.cosh(pre_activation / 2) ** -2
     else:
-        (theirs,) = torch.autograd.grad(activation()(preactivation), preactivation)
+        (theirs,) = torch.autograd.grad(activation()(pre_activation), pre_activation)
     ours = DERIVATIVES[activation](torch.tensor(z))
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5, abs=0)

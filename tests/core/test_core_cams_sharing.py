@@ -1,4 +1,4 @@
-"""However the work is cut up, by classes, images or threads, the maps are the same."""
+"""Maps do not depend on how the work is divided into classes, images and threads."""
 
 import copy
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +17,10 @@ from service.errors import UnknownName
 
 
 @pytest.fixture
-def with_and_without_closed_form(learned) -> list[StagedNetwork]:
+def networks(learned) -> list[StagedNetwork]:
     """Table 1, whose head has a closed form, and a network whose head has none."""
     torch.manual_seed(0)
-    other = StagedNetwork(
+    network_without_closed_form = StagedNetwork(
         {
             "conv": Convolution(1, 4, 5),
             "pool": nn.AvgPool2d(3, stride=2),
@@ -31,7 +31,7 @@ def with_and_without_closed_form(learned) -> list[StagedNetwork]:
         },
         output_activation="sigmoid",
     )
-    return [learned("identity"), other.eval()]
+    return [learned("identity"), network_without_closed_form.eval()]
 
 
 def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
@@ -42,29 +42,27 @@ def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> N
 
 
 @pytest.mark.parametrize("bytes_of_gradients", [1, 200_000])
-def test_chunks_of_classes_give_what_all_classes_at_once_give(
-    with_and_without_closed_form, images, monkeypatch, bytes_of_gradients
-):
-    _, network = with_and_without_closed_form
+def test_chunks_of_classes_give_the_same_maps(networks, images, monkeypatch, bytes_of_gradients):
+    _, network = networks
     at_once = class_maps(network, images, "conv", list(PAPER_METHODS)).signed
-    products = []
-    real = torch.autograd.grad
+    gradient_calls = []
+    autograd_grad = torch.autograd.grad
 
-    def counted(*args, **kwargs):
-        products.append(args)
-        return real(*args, **kwargs)
+    def record_call(*args, **kwargs):
+        gradient_calls.append(args)
+        return autograd_grad(*args, **kwargs)
 
-    monkeypatch.setattr(torch.autograd, "grad", counted)
-    few = class_maps(
+    monkeypatch.setattr(torch.autograd, "grad", record_call)
+    chunked = class_maps(
         network, images, "conv", list(PAPER_METHODS), memory_bytes=4 * bytes_of_gradients
     )
-    assert_same(few.signed, at_once)
+    assert_same(chunked.signed, at_once)
     # 3 images of 4 x 24 x 24 float32 are 27,648 bytes for one class: 1, or 7 of the 10, a chunk.
-    assert len(products) == {1: 10, 200_000: 2}[bytes_of_gradients]
+    assert len(gradient_calls) == {1: 10, 200_000: 2}[bytes_of_gradients]
 
 
-def test_a_batch_gives_what_its_images_give_one_by_one(with_and_without_closed_form, images):
-    for network in with_and_without_closed_form:
+def test_batch_equals_single_images(networks, images):
+    for network in networks:
         layer = network.last_convolution
         batch = class_maps(network, images, layer, list(PAPER_METHODS))
         for i in range(len(images)):
@@ -74,52 +72,56 @@ def test_a_batch_gives_what_its_images_give_one_by_one(with_and_without_closed_f
             assert batch.activation_peaks[i] == pytest.approx(alone.activation_peaks[0], rel=1e-6)
 
 
-def test_both_methods_in_one_pass_are_those_asked_for_alone(learned, images):
+def test_both_methods_in_one_pass_equal_separate_passes(learned, images):
     network = learned("sigmoid")
-    together = class_maps(network, images, "conv2", list(PAPER_METHODS)).signed
+    both_maps = class_maps(network, images, "conv2", list(PAPER_METHODS)).signed
     for method in PAPER_METHODS:
         alone = class_maps(network, images, "conv2", [method]).signed
         assert list(alone) == [method]
-        assert np.array_equal(alone[method], together[method])
+        assert np.array_equal(alone[method], both_maps[method])
 
 
-def test_eight_threads_share_a_network_as_one_would_use_it(with_and_without_closed_form, digits):
+def test_eight_threads_sharing_a_network_agree_with_one(networks, digits):
     jobs = [
         (network, layer, to_network_input(digits.test.images[i : i + 2]))
-        for network in with_and_without_closed_form
+        for network in networks
         for layer in network.layers
         for i in range(0, 16, 2)
     ]
-    alone = [class_maps(network, some, layer, list(PAPER_METHODS)) for network, layer, some in jobs]
-    together = Barrier(8)
+    expected = [
+        class_maps(network, pixels, layer, list(PAPER_METHODS)) for network, layer, pixels in jobs
+    ]
+    barrier = Barrier(8)
 
     def work(first: int) -> dict[int, dict[str, np.ndarray]]:
-        together.wait()
+        barrier.wait()
         return {
             i: class_maps(jobs[i][0], jobs[i][2], jobs[i][1], list(PAPER_METHODS)).signed
             for i in range(first, len(jobs), 8)
         }
 
     with ThreadPoolExecutor(8) as threads:
-        answers = {i: maps for part in threads.map(work, range(8)) for i, maps in part.items()}
-    assert sorted(answers) == list(range(len(jobs)))
-    for i, maps in answers.items():
-        assert_same(maps, alone[i].signed)
+        maps_by_job = {i: maps for part in threads.map(work, range(8)) for i, maps in part.items()}
+    assert sorted(maps_by_job) == list(range(len(jobs)))
+    for i, maps in maps_by_job.items():
+        assert_same(maps, expected[i].signed)
 
 
-def test_a_pass_leaves_no_trace_on_the_network(with_and_without_closed_form, images):
-    for network in map(copy.deepcopy, with_and_without_closed_form):
-        network.zero_grad()  # training left gradients of its own
-        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        needed = [parameter.requires_grad for parameter in network.parameters()]
+def test_pass_leaves_the_network_unchanged(networks, images):
+    for network in map(copy.deepcopy, networks):
+        network.zero_grad()  # removes gradients left by the training
+        initial_state = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        initial_flags = [parameter.requires_grad for parameter in network.parameters()]
         class_maps(network, images, network.layers[0], list(PAPER_METHODS))
-        assert all(torch.equal(network.state_dict()[name], before[name]) for name in before)
-        assert [parameter.requires_grad for parameter in network.parameters()] == needed
+        assert all(
+            torch.equal(network.state_dict()[name], initial_state[name]) for name in initial_state
+        )
+        assert [parameter.requires_grad for parameter in network.parameters()] == initial_flags
         assert all(parameter.grad is None for parameter in network.parameters())
         assert not any(stage._forward_hooks or stage._backward_hooks for stage in network.modules())
 
 
-def test_a_network_in_training_is_looked_at_in_evaluation_mode(untrained, digits):
+def test_network_in_training_mode_is_explained_in_evaluation_mode(untrained, digits):
     pixels = list(digits.test.images[:2])
     network = untrained(dropout=0.9)
     expected = explain_images(network, pixels, "conv2", ["proposed"])
@@ -133,14 +135,16 @@ def test_values_are_the_signed_map_after_relu(learned, images):
     result = class_maps(learned("identity"), images, "conv2", list(PAPER_METHODS))
     for method in PAPER_METHODS:
         for label in range(10):
-            one = result.class_map(method, 0, label)
-            assert one.values.dtype == one.signed.dtype == np.float32
-            assert np.array_equal(one.values, np.where(one.signed > 0, one.signed, 0))
-            assert one.peak == one.values.max() >= 0
-            assert one.minimum == one.signed.min()
+            class_map = result.class_map(method, 0, label)
+            assert class_map.values.dtype == class_map.signed.dtype == np.float32
+            assert np.array_equal(
+                class_map.values, np.where(class_map.signed > 0, class_map.signed, 0)
+            )
+            assert class_map.peak == class_map.values.max() >= 0
+            assert class_map.minimum == class_map.signed.min()
 
 
-def test_probabilities_are_softmaxs(learned, images):
+def test_probabilities_are_softmax_of_the_logits(learned, images):
     for output_activation in ("identity", "sigmoid"):
         network = learned(output_activation)
         with torch.no_grad():
@@ -151,7 +155,7 @@ def test_probabilities_are_softmaxs(learned, images):
 
 
 @pytest.mark.parametrize("layer", ["conv3", "flatten", "hidden", "output", "", "conv1.weight"])
-def test_an_unknown_layer_is_refused_with_those_there_are(untrained, images, layer):
+def test_unknown_layer_is_refused_with_the_available_ones(untrained, images, layer):
     with pytest.raises(UnknownName, match="no such layer; one of conv1, conv2, pool") as refusal:
         class_maps(untrained(), images, layer, ["proposed"])
     assert refusal.value.field == "layer"
@@ -159,14 +163,14 @@ def test_an_unknown_layer_is_refused_with_those_there_are(untrained, images, lay
     assert refusal.value.allowed == {"enum": ["conv1", "conv2", "pool"]}
 
 
-def test_an_unknown_method_is_refused_with_those_there_are(untrained, images):
+def test_unknown_method_is_refused_with_the_available_ones(untrained, images):
     with pytest.raises(UnknownName, match="no such method; one of conventional, proposed") as error:
         class_maps(untrained(), images, "conv2", ["proposed", "grad-camm"])
     assert error.value.allowed == {"enum": list(METHODS)}
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
-def test_many_images_in_blocks_give_what_they_give_in_one(learned, digits, layer):
+def test_blocks_of_images_give_the_same_maps(learned, digits, layer):
     network, pixels = learned("identity"), to_network_input(digits.test.images[:40])
     methods = ["proposed", "layer-cam/centered"]
     at_once = class_maps(network, pixels, layer, methods)

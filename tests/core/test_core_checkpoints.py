@@ -1,4 +1,4 @@
-"""A checkpoint is its network, and the words to rebuild it."""
+"""A checkpoint contains the weights and the header needed to rebuild the network."""
 
 import json
 
@@ -23,7 +23,7 @@ HEADER = CheckpointHeader(
 )
 
 
-def test_a_round_trip_gives_the_same_network(untrained, images):
+def test_round_trip_preserves_the_network(untrained, images):
     ours = untrained(seed=3, **PARAMETERS)
     theirs, header = checkpoints.decode(checkpoints.encode(ours, HEADER))
     assert header == HEADER
@@ -33,25 +33,25 @@ def test_a_round_trip_gives_the_same_network(untrained, images):
     assert torch.allclose(theirs(images), ours(images), atol=1e-6)
 
 
-def test_a_decoded_network_is_ready_to_be_looked_at(untrained):
+def test_decoded_network_is_in_evaluation_mode_without_gradients(untrained):
     network, _ = checkpoints.decode(checkpoints.encode(untrained(**PARAMETERS).train(), HEADER))
     assert not network.training
     assert not any(weight.requires_grad for weight in network.parameters())
 
 
-def test_the_header_is_read_without_the_tensors(untrained):
+def test_header_is_read_without_the_tensors(untrained):
     data = checkpoints.encode(untrained(**PARAMETERS), HEADER)
     size = 8 + int.from_bytes(data[:8], "little")
     assert checkpoints.read_header(data[:size]) == HEADER
 
 
-def test_any_safetensors_reader_finds_the_stages_and_the_words(untrained):
+def test_checkpoint_is_a_safetensors_file_with_metadata(untrained):
     network = untrained(**PARAMETERS)
     data = checkpoints.encode(network, HEADER)
     assert load(data).keys() == network.state_dict().keys()
     size = int.from_bytes(data[:8], "little")
-    words = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["camreel"])
-    assert words == {
+    metadata = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["camreel"])
+    assert metadata == {
         "format": 1,
         "architecture": {"name": "table1"} | PARAMETERS,
         "epoch": 17,
@@ -61,7 +61,7 @@ def test_any_safetensors_reader_finds_the_stages_and_the_words(untrained):
     }
 
 
-def test_equal_networks_are_equal_bytes(untrained):
+def test_equal_networks_are_encoded_to_equal_bytes(untrained):
     ours = checkpoints.encode(untrained(seed=1, **PARAMETERS), HEADER)
     for _ in range(5):
         assert checkpoints.encode(untrained(seed=1, **PARAMETERS), HEADER) == ours
@@ -69,12 +69,12 @@ def test_equal_networks_are_equal_bytes(untrained):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_memory_format_and_mode_are_no_part_of_the_bytes(untrained, training):
+def test_bytes_do_not_depend_on_memory_format_and_mode(untrained, training):
     ours = checkpoints.encode(untrained(**PARAMETERS), HEADER)
     network = untrained(**PARAMETERS).to(memory_format=torch.channels_last).train(training)
     assert checkpoints.encode(network, HEADER) == ours
 
 
-def test_the_digest_is_sha256():
+def test_digest_is_sha256():
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
     assert checkpoints.digest(b"abc") == abc

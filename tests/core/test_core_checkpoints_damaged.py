@@ -1,4 +1,4 @@
-"""Bytes that are no checkpoint of ours are refused in one way, and never executed."""
+"""Invalid checkpoints raise CheckpointCorrupt and are never executed."""
 
 import contextlib
 import json
@@ -19,33 +19,33 @@ from service.errors import CheckpointCorrupt
 
 ARCHITECTURE = Architecture(channels=[1, 1], hidden_units=1)
 HEADER = CheckpointHeader(ARCHITECTURE, 0, "digits", (1, 28, 28), ("a", "b"))
-WHOLE = checkpoints.encode(ARCHITECTURE.build((1, 28, 28), 2), HEADER)
-HEADER_BYTES = 8 + int.from_bytes(WHOLE[:8], "little")
+VALID = checkpoints.encode(ARCHITECTURE.build((1, 28, 28), 2), HEADER)
+HEADER_BYTES = 8 + int.from_bytes(VALID[:8], "little")
 
 
 def with_json(header: bytes) -> bytes:
-    """A file whose JSON is `header`, followed by the tensors of a whole one."""
-    return struct.pack("<Q", len(header)) + header + WHOLE[HEADER_BYTES:]
+    """A file whose JSON is `header`, followed by the tensors of a valid checkpoint."""
+    return struct.pack("<Q", len(header)) + header + VALID[HEADER_BYTES:]
 
 
-def with_words(words: str) -> bytes:
-    """A file whose tensors are whole and whose description of itself is `words`."""
-    header = json.loads(WHOLE[8:HEADER_BYTES])
-    header["__metadata__"]["camreel"] = words
+def with_metadata(metadata: str) -> bytes:
+    """A file with valid tensors whose Camreel metadata is `metadata`."""
+    header = json.loads(VALID[8:HEADER_BYTES])
+    header["__metadata__"]["camreel"] = metadata
     return with_json(json.dumps(header).encode())
 
 
 def with_value(key: str, value: object) -> bytes:
-    return with_words(json.dumps(json.loads(HEADER.to_json()) | {key: value}))
+    return with_metadata(json.dumps(json.loads(HEADER.to_json()) | {key: value}))
 
 
-def test_the_whole_one_is_read():
-    assert checkpoints.decode(WHOLE)[1] == HEADER
+def test_valid_checkpoint_is_decoded():
+    assert checkpoints.decode(VALID)[1] == HEADER
     assert checkpoints.decode(with_value("epoch", 3))[1].epoch == 3
 
 
 class Harmful:
-    """What a pickle could do to whoever reads it."""
+    """An object whose unpickling creates a file."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -55,48 +55,48 @@ class Harmful:
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_a_pickle_is_refused_and_never_executed(tmp_path, protocol):
-    touched = tmp_path / "touched"
-    data = pickle.dumps(Harmful(touched), protocol=protocol)
-    for bytes_of_it in (data, with_json(data), struct.pack("<Q", len(data)) + data):
+def test_pickle_is_refused_and_never_executed(tmp_path, protocol):
+    created_file = tmp_path / "created"
+    data = pickle.dumps(Harmful(created_file), protocol=protocol)
+    for file_content in (data, with_json(data), struct.pack("<Q", len(data)) + data):
         with pytest.raises(CheckpointCorrupt):
-            checkpoints.decode(bytes_of_it)
-    assert not touched.exists()
+            checkpoints.decode(file_content)
+    assert not created_file.exists()
     pickle.loads(data)
-    assert touched.exists()  # it would have
+    assert created_file.exists()  # unpickling would have created it
 
 
-def test_a_file_of_torch_save_is_refused(tmp_path):
+def test_torch_save_file_is_refused(tmp_path):
     file = tmp_path / "network.safetensors"
     torch.save(ARCHITECTURE.build((1, 28, 28), 2), file)
     with pytest.raises(CheckpointCorrupt):
         checkpoints.decode(file.read_bytes())
 
 
-def test_tensors_without_a_description_are_refused():
+def test_tensors_without_metadata_are_refused():
     with pytest.raises(CheckpointCorrupt):
         checkpoints.decode(save(ARCHITECTURE.build((1, 28, 28), 2).state_dict()))
 
 
 @pytest.mark.parametrize(
-    "length", [0, 1, 7, 8, 9, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 1, len(WHOLE) - 1]
+    "length", [0, 1, 7, 8, 9, HEADER_BYTES - 1, HEADER_BYTES, HEADER_BYTES + 1, len(VALID) - 1]
 )
-def test_a_truncated_file_is_refused(length):
+def test_truncated_file_is_refused(length):
     with pytest.raises(CheckpointCorrupt):
-        checkpoints.decode(WHOLE[:length])
+        checkpoints.decode(VALID[:length])
 
 
 def test_trailing_bytes_are_refused():
     with pytest.raises(CheckpointCorrupt):
-        checkpoints.decode(WHOLE + b"\0")
+        checkpoints.decode(VALID + b"\0")
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.integers(0, HEADER_BYTES * 8 - 1))
-def test_a_flipped_bit_of_the_header_is_refused_or_harmless(bit):
-    # Harmless: another epoch's number, another letter of a name. Anything but CheckpointCorrupt
-    # would be a crash.
-    data = bytearray(WHOLE)
+def test_flipped_bit_in_the_header_is_refused_or_harmless(bit):
+    # Harmless changes are another epoch or another letter in a name. Any other exception than
+    # CheckpointCorrupt would be a crash.
+    data = bytearray(VALID)
     data[bit // 8] ^= 1 << bit % 8
     with contextlib.suppress(CheckpointCorrupt):
         network, _ = checkpoints.decode(bytes(data))
@@ -105,7 +105,7 @@ def test_a_flipped_bit_of_the_header_is_refused_or_harmless(bit):
 
 @settings(deadline=None, max_examples=100)
 @given(st.binary(max_size=200))
-def test_bytes_at_random_are_refused(data):
+def test_random_bytes_are_refused(data):
     for file in (data, with_json(data)):
         with pytest.raises(CheckpointCorrupt):
             checkpoints.decode(file)
@@ -119,11 +119,11 @@ DEEP = "[" * 100_000
     [
         pytest.param(with_json(DEEP.encode()), id="file"),
         pytest.param(with_json(b'{"__metadata__": ' + DEEP.encode()), id="metadata"),
-        pytest.param(with_words(DEEP), id="words"),
-        pytest.param(with_words('{"a":' * 100_000), id="words' values"),
+        pytest.param(with_metadata(DEEP), id="camreel metadata"),
+        pytest.param(with_metadata('{"a":' * 100_000), id="camreel metadata values"),
     ],
 )
-def test_json_of_any_depth_is_refused(data):
+def test_deeply_nested_json_is_refused(data):
     with pytest.raises(CheckpointCorrupt):
         checkpoints.decode(data)
 
@@ -146,7 +146,7 @@ def test_json_of_any_depth_is_refused(data):
         b'{"__metadata__": {"camreel": ' + b"9" * 5000 + b"}}",
     ],
 )
-def test_a_header_of_another_kind_is_refused(header):
+def test_header_of_another_kind_is_refused(header):
     with pytest.raises(CheckpointCorrupt):
         checkpoints.read_header(with_json(header))
 
@@ -176,17 +176,17 @@ def test_a_header_of_another_kind_is_refused(header):
     ],
 )
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
-def test_a_description_that_makes_no_sense_is_refused(key, value):
+def test_invalid_metadata_value_is_refused(key, value):
     with pytest.raises(CheckpointCorrupt):
         checkpoints.decode(with_value(key, value))
 
 
 @pytest.mark.parametrize("key", ["architecture", "epoch", "dataset", "image_shape", "class_names"])
-def test_a_description_with_a_gap_is_refused(key):
-    words = json.loads(HEADER.to_json())
-    del words[key]
+def test_metadata_without_a_key_is_refused(key):
+    metadata = json.loads(HEADER.to_json())
+    del metadata[key]
     with pytest.raises(CheckpointCorrupt):
-        checkpoints.decode(with_words(json.dumps(words)))
+        checkpoints.decode(with_metadata(json.dumps(metadata)))
 
 
 @pytest.mark.parametrize(
@@ -197,21 +197,21 @@ def test_tensors_of_another_shape_are_refused(parameters):
         ARCHITECTURE.model_copy(update=parameters), 0, "digits", (1, 28, 28), ("a", "b")
     )
     with pytest.raises(CheckpointCorrupt):
-        checkpoints.decode(with_words(header.to_json()))
+        checkpoints.decode(with_metadata(header.to_json()))
 
 
-def test_a_missing_or_an_additional_tensor_is_refused():
+def test_missing_or_additional_tensor_is_refused():
     state = ARCHITECTURE.build((1, 28, 28), 2).state_dict()
     metadata = {"camreel": HEADER.to_json()}
     assert checkpoints.decode(save(state, metadata))[1] == HEADER
     with pytest.raises(CheckpointCorrupt):
-        checkpoints.decode(save(state | {"more": torch.zeros(1)}, metadata))
+        checkpoints.decode(save(state | {"additional": torch.zeros(1)}, metadata))
     del state["conv2.bias"]
     with pytest.raises(CheckpointCorrupt):
         checkpoints.decode(save(state, metadata))
 
 
-def test_the_refusal_shows_nothing_of_the_bytes():
+def test_refusal_does_not_contain_the_bytes():
     with pytest.raises(CheckpointCorrupt) as refusal:
         checkpoints.decode(b"/etc/passwd" * 10)
     assert "passwd" not in str(refusal.value)
@@ -229,6 +229,6 @@ def test_the_refusal_shows_nothing_of_the_bytes():
         ("class_names", [1, 2]),
     ],
 )
-def test_a_value_of_another_type_is_refused(key, value):
+def test_value_of_another_type_is_refused(key, value):
     with pytest.raises(CheckpointCorrupt):
         checkpoints.read_header(with_value(key, value))

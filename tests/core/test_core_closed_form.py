@@ -1,4 +1,4 @@
-"""The gradient of the paper's head without a backward pass equals the one with it."""
+"""The gradient of the paper's head in closed form equals autograd's."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def head(pooling: list[nn.Module], size: tuple[int, int], *, activation: nn.Modu
 
 
 def activations(size: tuple[int, int]) -> torch.Tensor:
-    # Half of the positions are 0, as behind ReLU: there pooling meets ties.
+    # Half of the positions are 0, as after ReLU, so that pooling windows have ties.
     return torch.randn(IMAGES, CHANNELS, *size, generator=torch.Generator().manual_seed(2)).relu()
 
 
@@ -34,8 +34,11 @@ def assert_forms_agree(stages: list, signal: torch.Tensor) -> None:
     head = ClosedHead.match(stages)
     assert head is not None, "the head has a closed form"
     with torch.no_grad():
-        passed = ClosedPass(head, signal)
-        units, weights = passed.pre_activations, passed.position_sums() / signal[0, 0].numel()
+        closed_pass = ClosedPass(head, signal)
+        units, weights = (
+            closed_pass.pre_activations,
+            closed_pass.position_sums() / signal[0, 0].numel(),
+        )
     by_autograd = AutogradBackend(stages).run(signal, GRADIENT_CHUNK_BYTES)
     their_units, their_weights = by_autograd.pre_activations, by_autograd.channel_weights
     assert weights.shape == (IMAGES, CLASSES, CHANNELS)
@@ -46,7 +49,7 @@ def assert_forms_agree(stages: list, signal: torch.Tensor) -> None:
 @pytest.mark.parametrize("activation", [nn.Sigmoid(), nn.ReLU(), nn.Tanh()], ids=str)
 @pytest.mark.parametrize("size", [(6, 6), (7, 7), (5, 8), (2, 3)], ids=str)
 @pytest.mark.parametrize("pooling", [[nn.MaxPool2d(2)], [nn.AvgPool2d(2)], []], ids=str)
-def test_closed_form_equals_the_vector_jacobian_form(pooling, size, activation):
+def test_closed_form_equals_autograd(pooling, size, activation):
     assert_forms_agree(head(pooling, size, activation=activation), activations(size))
 
 
@@ -61,7 +64,7 @@ def test_closed_form_equals_the_vector_jacobian_form(pooling, size, activation):
     ],
     ids=str,
 )
-def test_closed_form_holds_for_every_pooling_whose_windows_are_apart(pool):
+def test_closed_form_supports_poolings_without_overlapping_windows(pool):
     assert_forms_agree(head([pool], (7, 8), activation=nn.Sigmoid()), activations((7, 8)))
 
 
@@ -81,7 +84,7 @@ def test_closed_form_holds_for_every_pooling_whose_windows_are_apart(pool):
     ],
     ids=str,
 )
-def test_a_head_with_another_pooling_has_no_closed_form(pooling):
+def test_head_with_another_pooling_has_no_closed_form(pooling):
     stages = head(pooling, (8, 8), activation=nn.Sigmoid())
     assert ClosedHead.match(stages) is None
 
@@ -98,6 +101,6 @@ def test_a_head_with_another_pooling_has_no_closed_form(pooling):
     ],
     ids=lambda stages: "-".join(type(stage).__name__ for stage in stages),
 )
-def test_a_head_with_other_layers_has_no_closed_form(above):
+def test_head_with_other_layers_has_no_closed_form(above):
     stages = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(CHANNELS * 9, HIDDEN), *above]
     assert ClosedHead.match(stages) is None

@@ -1,4 +1,4 @@
-"""Color tables are matplotlib's."""
+"""Color tables equal matplotlib's."""
 
 import matplotlib as mpl
 import numpy as np
@@ -14,7 +14,7 @@ from service.errors import UnknownName
 
 
 @pytest.mark.parametrize("name", COLORMAPS)
-def test_a_color_table_is_matplotlibs_of_that_name(name):
+def test_color_table_equals_matplotlib(name):
     ours = color_table(name)
     theirs = mpl.colormaps[name](np.arange(256))[:, :3] * 255
     assert ours.shape == (256, 3)
@@ -22,12 +22,12 @@ def test_a_color_table_is_matplotlibs_of_that_name(name):
     assert np.abs(ours - theirs).max() <= 1
 
 
-def test_the_defaults_are_of_their_kinds():
+def test_defaults_have_the_matching_category():
     assert COLORMAPS[SEQUENTIAL_DEFAULT].category == "sequential"
     assert COLORMAPS[DIVERGING_DEFAULT].category == "diverging"
 
 
-def test_diverging_tables_are_palest_in_the_middle():
+def test_diverging_colormaps_are_lightest_in_the_middle():
     for name, colormap in COLORMAPS.items():
         if colormap.category == "diverging":
             table = color_table(name).astype(int)
@@ -35,7 +35,7 @@ def test_diverging_tables_are_palest_in_the_middle():
 
 
 @pytest.mark.parametrize("name", ["Jet", "rainbow", "", "jet_r", "matlab:jet"])
-def test_an_unknown_name_is_refused_with_those_there_are(name):
+def test_unknown_colormap_is_refused_with_the_available_ones(name):
     with pytest.raises(UnknownName, match="one of viridis, cividis, plasma") as refusal:
         color_table(name)
     assert refusal.value.field == "colormap"

@@ -1,4 +1,4 @@
-"""The embedded digits are UCI's, as scikit-learn has them, in MNIST's shape."""
+"""The embedded digits are those of scikit-learn (UCI), resized to the shape of MNIST."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from service.core.datasets import DATASETS
 SOURCE = DATASETS["digits"]
 
 
-def test_sizes_types_and_range_are_those_that_are_told(digits):
+def test_sizes_types_and_range_match_the_description(digits):
     for split, size in ((digits.train, SOURCE.train_size), (digits.test, SOURCE.test_size)):
         assert split.images.shape == (size, *SOURCE.image_shape)
         assert split.images.dtype == torch.uint8
@@ -27,7 +27,7 @@ def test_sizes_types_and_range_are_those_that_are_told(digits):
     assert digits.split("test") is digits.test
 
 
-def test_images_and_labels_are_scikit_learns(digits):
+def test_images_and_labels_equal_scikit_learn(digits):
     theirs = load_digits()
     ours = torch.cat([digits.train.images, digits.test.images])[:, 0].numpy()
     assert torch.cat([digits.train.labels, digits.test.labels]).tolist() == theirs.target.tolist()
@@ -37,7 +37,7 @@ def test_images_and_labels_are_scikit_learns(digits):
         assert np.abs(ours[i] - large).max() <= 1
 
 
-def test_they_need_neither_files_nor_a_network(tmp_path, monkeypatch):
+def test_digits_need_neither_files_nor_downloads(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = SOURCE.load(Path("nowhere"), True)
     assert len(data.train.labels) == 1500

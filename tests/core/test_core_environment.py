@@ -1,4 +1,4 @@
-"""What decides the bits of a training is known, and its number of threads can be had again."""
+"""The environment that determines the bits of a training, and its number of threads."""
 
 from collections.abc import Iterator
 
@@ -17,13 +17,13 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+def _restore_threads() -> Iterator[None]:
+    initial_threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(initial_threads)
 
 
-def test_it_names_the_libraries_the_processor_and_the_threads() -> None:
+def test_environment_contains_libraries_processor_and_threads() -> None:
     set_threads(3)
     document = current_environment(CPU).to_dict()
     assert document["torch"] == torch.__version__
@@ -34,38 +34,38 @@ def test_it_names_the_libraries_the_processor_and_the_threads() -> None:
 
 
 def test_equal_environments_have_no_differences() -> None:
-    before = current_environment(CPU).to_dict()
-    assert describe_differences(before, current_environment(CPU).to_dict()) == []
+    first = current_environment(CPU).to_dict()
+    assert describe_differences(first, current_environment(CPU).to_dict()) == []
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("torch", "1.0"), ("threads", 99), ("cpu_capability", "DEFAULT"), ("processor", "another")],
 )
-def test_a_difference_names_its_field_and_both_values(name: str, value: object) -> None:
-    before = current_environment(CPU).to_dict()
-    (difference,) = describe_differences(before, before | {name: value})
-    assert difference == f"{name} {value} instead of {before[name]}"
+def test_difference_names_its_field_and_both_values(name: str, value: object) -> None:
+    document = current_environment(CPU).to_dict()
+    (difference,) = describe_differences(document, document | {name: value})
+    assert difference == f"{name} {value} instead of {document[name]}"
 
 
-def test_a_field_of_another_version_is_no_difference() -> None:
-    before = current_environment(CPU).to_dict()
-    assert describe_differences(before | {"later": 1}, before) == []
-    assert describe_differences(before, before | {"later": 1}) == []
+def test_field_that_one_version_lacks_is_no_difference() -> None:
+    document = current_environment(CPU).to_dict()
+    assert describe_differences(document | {"later": 1}, document) == []
+    assert describe_differences(document, document | {"later": 1}) == []
 
 
-def test_variables_that_choose_other_arithmetic_are_differences(
+def test_math_variables_are_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in MATH_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    before = current_environment(CPU).to_dict()
+    document = current_environment(CPU).to_dict()
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    (difference,) = describe_differences(before, current_environment(CPU).to_dict())
+    (difference,) = describe_differences(document, current_environment(CPU).to_dict())
     assert difference == "math_variables MKL_CBWR=COMPATIBLE instead of none"
 
 
-def test_a_machine_that_does_not_name_its_processor_has_an_environment(
+def test_unreadable_processor_name_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def unreadable(_: object) -> str:

@@ -1,4 +1,4 @@
-"""Image references: test:7, train:12, and what is none."""
+"""Image references: test:7, train:12, and invalid ones."""
 
 import pytest
 from hypothesis import given
@@ -12,18 +12,18 @@ SPLITS = st.sampled_from(["train", "test"])
 
 
 @given(SPLITS, st.integers(0, 999_999_999))
-def test_a_reference_is_what_it_was_written_from(split, index):
+def test_reference_is_parsed_and_formatted(split, index):
     reference = ImageReference.parse(f"{split}:{index}")
     assert (reference.split, reference.index) == (split, index)
     assert str(reference) == f"{split}:{index}"
 
 
 @given(st.text(max_size=20) | st.from_regex(r"\w{3,6}:.{0,12}"))
-def test_any_text_is_a_reference_in_its_one_spelling_or_refused(text):
+def test_any_text_is_a_canonical_reference_or_refused(text):
     try:
         assert str(ImageReference.parse(text)) == text
     except InvalidValue as refusal:
-        assert refusal.field == "image"  # noqa: PT017  either ending is right, in its form
+        assert refusal.field == "image"  # noqa: PT017  both outcomes are valid
     except ImageNotFound:
         assert text.startswith("upload:")
 
@@ -37,7 +37,7 @@ def test_any_text_is_a_reference_in_its_one_spelling_or_refused(text):
         "upload:", "upload:../x", "upload:a/b", "upload:" + "a" * 65, "test:1\0",
     ],
 )  # fmt: skip
-def test_text_of_another_form_is_refused_with_the_form(text):
+def test_invalid_reference_is_refused_with_the_pattern(text):
     with pytest.raises(InvalidValue, match="test:7") as refusal:
         ImageReference.parse(text, "probe")
     assert refusal.value.field == "probe"
@@ -45,13 +45,13 @@ def test_text_of_another_form_is_refused_with_the_form(text):
 
 
 @pytest.mark.parametrize("name", ["x", "3f2a", "A-b_9", "a" * 64])
-def test_an_upload_that_nobody_made_is_not_found(name):
+def test_unknown_upload_is_not_found(name):
     with pytest.raises(ImageNotFound, match=f"upload:{name}"):
         ImageReference.parse(f"upload:{name}")
 
 
 @pytest.mark.parametrize("source", DATASETS.values(), ids=DATASETS)
-def test_a_reference_is_within_its_dataset_or_not_found(source):
+def test_reference_outside_its_dataset_is_not_found(source):
     for split, size in (("train", source.train_size), ("test", source.test_size)):
         first, last = ImageReference(split, 0), ImageReference(split, size - 1)
         assert first.require_in(source) is first

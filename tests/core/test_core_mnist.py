@@ -1,4 +1,4 @@
-"""MNIST in torchvision's layout: read whole, or refused with a sentence that helps."""
+"""MNIST in torchvision's layout: it is loaded completely or refused with a helpful message."""
 
 import gzip
 import hashlib
@@ -23,7 +23,7 @@ NAMES = [f"{part}-{kind}-ubyte" for part in ("train", "t10k")
 
 
 def idx_files() -> dict[str, bytes]:
-    """A small MNIST in the format of LeCun's page: magic number, sizes, bytes."""
+    """A small MNIST in the IDX format: magic number, sizes, bytes."""
     random = np.random.default_rng(0)
     files = {}
     for part, size in (("train", TRAIN), ("t10k", TEST)):
@@ -42,7 +42,7 @@ def small_source(monkeypatch) -> None:
     monkeypatch.setattr(source, "SOURCE", replace(source.SOURCE, train_size=TRAIN, test_size=TEST))
 
 
-def lay_out(data_dir: Path, files: dict[str, bytes]) -> Path:
+def write_files(data_dir: Path, files: dict[str, bytes]) -> Path:
     raw = data_dir / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for name, data in files.items():
@@ -50,11 +50,11 @@ def lay_out(data_dir: Path, files: dict[str, bytes]) -> Path:
     return raw
 
 
-def everything_in(folder: Path) -> dict[str, bytes]:
+def read_files(folder: Path) -> dict[str, bytes]:
     return {str(f.relative_to(folder)): f.read_bytes() for f in folder.rglob("*") if f.is_file()}
 
 
-def assert_whole(data: source.Dataset) -> None:
+def assert_complete(data: source.Dataset) -> None:
     assert data.name == "mnist"
     for split, part, size in ((data.train, "train", TRAIN), (data.test, "t10k", TEST)):
         pixels, labels = FILES[f"{part}-images-idx3-ubyte"], FILES[f"{part}-labels-idx1-ubyte"]
@@ -65,12 +65,12 @@ def assert_whole(data: source.Dataset) -> None:
         assert split.labels.tolist() == list(labels[8:])
 
 
-def test_files_that_are_there_are_read(tmp_path):
-    lay_out(tmp_path, FILES)
-    assert_whole(source.load(tmp_path, False))
+def test_existing_files_are_loaded(tmp_path):
+    write_files(tmp_path, FILES)
+    assert_complete(source.load(tmp_path, False))
 
 
-def test_a_missing_folder_is_refused_with_what_to_do_and_no_path(tmp_path):
+def test_missing_folder_is_refused_with_the_remedy_and_without_a_path(tmp_path):
     with pytest.raises(DatasetUnavailable) as refusal:
         source.load(tmp_path / "nowhere", False)
     assert "CAMREEL_DATA_DIR" in str(refusal.value)
@@ -80,8 +80,10 @@ def test_a_missing_folder_is_refused_with_what_to_do_and_no_path(tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_missing_file_is_missing_and_not_damage(tmp_path, name):
-    lay_out(tmp_path, {other: data for other, data in FILES.items() if other != name})
+def test_missing_file_is_not_reported_as_damaged(tmp_path, name):
+    write_files(
+        tmp_path, {file_name: data for file_name, data in FILES.items() if file_name != name}
+    )
     with pytest.raises(DatasetUnavailable, match="CAMREEL_DATA_DIR"):
         source.load(tmp_path, False)
 
@@ -93,24 +95,24 @@ def kaggle_name(name: str) -> str:
 @pytest.mark.parametrize("folder", ["MNIST/raw", "MNIST", "."])
 @pytest.mark.parametrize("compressed", [False, True], ids=["plain", "gz"])
 @pytest.mark.parametrize("spelling", [str, kaggle_name], ids=["lecun", "kaggle"])
-def test_files_as_commonly_distributed_are_read(tmp_path, folder, compressed, spelling):
+def test_commonly_distributed_layouts_are_loaded(tmp_path, folder, compressed, spelling):
     for name, data in FILES.items():
         file = tmp_path / folder / (spelling(name) + ".gz" * compressed)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(gzip.compress(data) if compressed else data)
-    assert_whole(source.load(tmp_path, False))
+    assert_complete(source.load(tmp_path, False))
 
 
-def test_files_in_folders_of_their_own_names_are_read(tmp_path):
+def test_files_in_folders_of_the_same_name_are_loaded(tmp_path):
     for name, data in FILES.items():
         folder = tmp_path / kaggle_name(name)
         folder.mkdir()
         (folder / kaggle_name(name)).write_bytes(data)
-    assert_whole(source.load(tmp_path, False))
+    assert_complete(source.load(tmp_path, False))
 
 
-def test_files_that_are_not_recognized_are_listed_with_those_missing(tmp_path):
-    raw = lay_out(tmp_path, {"t10k-labels-idx1-ubyte": FILES["t10k-labels-idx1-ubyte"]})
+def test_unrecognized_and_missing_files_are_listed(tmp_path):
+    raw = write_files(tmp_path, {"t10k-labels-idx1-ubyte": FILES["t10k-labels-idx1-ubyte"]})
     (raw / "train-images-idx3-ubyte.zip").write_bytes(b"PK")
     (tmp_path / "mnist.npz").write_bytes(b"PK")
     with pytest.raises(DatasetUnavailable) as refusal:
@@ -133,7 +135,9 @@ def test_files_that_are_not_recognized_are_listed_with_those_missing(tmp_path):
     ],
 )
 def test_damaged_compressed_files_are_refused(tmp_path, name, damage: Callable):
-    raw = lay_out(tmp_path, {other: data for other, data in FILES.items() if other != name})
+    raw = write_files(
+        tmp_path, {file_name: data for file_name, data in FILES.items() if file_name != name}
+    )
     (raw / f"{name}.gz").write_bytes(damage(FILES[name]))
     with pytest.raises(DatasetUnavailable, match=f"{name}.gz of MNIST is damaged"):
         source.load(tmp_path, False)
@@ -148,55 +152,55 @@ def test_damaged_compressed_files_are_refused(tmp_path, name, damage: Callable):
         pytest.param(lambda data: data[:-1], id="truncated"),
         pytest.param(lambda data: data + b"\0", id="trailing"),
         pytest.param(lambda data: b"<html>" + data[6:], id="a web page"),
-        pytest.param(gzip.compress, id="still packed"),
+        pytest.param(gzip.compress, id="compressed"),
     ],
 )
 def test_damaged_files_are_refused_without_a_path(tmp_path, name, damage: Callable):
-    lay_out(tmp_path, FILES | {name: damage(FILES[name])})
+    write_files(tmp_path, FILES | {name: damage(FILES[name])})
     with pytest.raises(DatasetUnavailable, match=f"{name} of MNIST is damaged") as refusal:
         source.load(tmp_path, True)
     assert str(tmp_path) not in str(refusal.value)
 
 
 def test_files_of_another_size_are_refused(tmp_path, monkeypatch):
-    lay_out(tmp_path, FILES)
+    write_files(tmp_path, FILES)
     monkeypatch.setattr(source, "SOURCE", replace(source.SOURCE, train_size=60_000))
     with pytest.raises(DatasetUnavailable, match="train-images-idx3-ubyte of MNIST is damaged"):
         source.load(tmp_path, False)
 
 
 @pytest.mark.parametrize("part", ["train", "t10k"])
-def test_a_label_that_is_no_class_is_damage(tmp_path, part):
+def test_invalid_label_is_reported_as_damage(tmp_path, part):
     name = f"{part}-labels-idx1-ubyte"
-    lay_out(tmp_path, FILES | {name: FILES[name][:-1] + b"\x0a"})
+    write_files(tmp_path, FILES | {name: FILES[name][:-1] + b"\x0a"})
     with pytest.raises(DatasetUnavailable, match="damaged"):
         source.load(tmp_path, False)
 
 
 @dataclass
 class Mirror:
-    """A server of packed files on loopback; `answer` may send something else than the file."""
+    """A server of compressed files on the loopback interface; `respond` replaces its response."""
 
     files: dict[str, bytes]
-    asked: list[str] = field(default_factory=list)
-    answer: Callable[[BaseHTTPRequestHandler, bytes], None] | None = None
+    requests: list[str] = field(default_factory=list)
+    respond: Callable[[BaseHTTPRequestHandler, bytes], None] | None = None
     url: str = ""
 
 
 @pytest.fixture
 def mirror(monkeypatch) -> Iterator[Mirror]:
-    """Torchvision's MNIST downloads the small files from here."""
-    packed = {f"{name}.gz": gzip.compress(data) for name, data in FILES.items()}
-    here = Mirror(packed)
+    """A server from which torchvision's MNIST downloads the small files."""
+    archives = {f"{name}.gz": gzip.compress(data) for name, data in FILES.items()}
+    mirror = Mirror(archives)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             name = self.path.rpartition("/")[2]
-            here.asked.append(name)
-            if here.answer is not None:
-                here.answer(self, here.files[name])
+            mirror.requests.append(name)
+            if mirror.respond is not None:
+                mirror.respond(self, mirror.files[name])
             else:
-                send(self, here.files[name])
+                send(self, mirror.files[name])
 
         def log_message(self, *_: object) -> None:
             pass
@@ -204,13 +208,13 @@ def mirror(monkeypatch) -> Iterator[Mirror]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    here.url = f"http://127.0.0.1:{server.server_port}/"
-    sums = [(name, hashlib.md5(data).hexdigest()) for name, data in packed.items()]
-    monkeypatch.setattr(MNIST, "mirrors", [here.url])
+    mirror.url = f"http://127.0.0.1:{server.server_port}/"
+    sums = [(name, hashlib.md5(data).hexdigest()) for name, data in archives.items()]
+    monkeypatch.setattr(MNIST, "mirrors", [mirror.url])
     monkeypatch.setattr(MNIST, "resources", sums)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     try:
-        yield here
+        yield mirror
     finally:
         server.shutdown()
         server.server_close()
@@ -224,94 +228,96 @@ def send(request: BaseHTTPRequestHandler, data: bytes, *, length: int | None = N
     request.wfile.write(data)
 
 
-def test_what_is_missing_is_downloaded_and_stays(mirror, tmp_path):
-    assert_whole(source.load(tmp_path / "new" / "folder", True))
-    result = everything_in(tmp_path / "new" / "folder")
+def test_missing_files_are_downloaded_once(mirror, tmp_path):
+    assert_complete(source.load(tmp_path / "new" / "folder", True))
+    result = read_files(tmp_path / "new" / "folder")
     assert result == {f"MNIST/raw/{name}": data for name, data in FILES.items()}
-    asked = len(mirror.asked)
-    assert_whole(source.load(tmp_path / "new" / "folder", True))
-    assert len(mirror.asked) == asked
+    request_count = len(mirror.requests)
+    assert_complete(source.load(tmp_path / "new" / "folder", True))
+    assert len(mirror.requests) == request_count
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_missing_file_is_downloaded(mirror, tmp_path, name):
-    lay_out(tmp_path, {other: data for other, data in FILES.items() if other != name})
-    assert_whole(source.load(tmp_path, True))
-    assert everything_in(tmp_path) == {f"MNIST/raw/{name}": data for name, data in FILES.items()}
+    write_files(
+        tmp_path, {file_name: data for file_name, data in FILES.items() if file_name != name}
+    )
+    assert_complete(source.load(tmp_path, True))
+    assert read_files(tmp_path) == {f"MNIST/raw/{name}": data for name, data in FILES.items()}
 
 
-def test_nothing_is_downloaded_unless_that_is_asked_for(mirror, tmp_path):
+def test_nothing_is_downloaded_without_permission(mirror, tmp_path):
     with pytest.raises(DatasetUnavailable):
         source.load(tmp_path, False)
-    assert mirror.asked == []
+    assert mirror.requests == []
 
 
-def test_a_mirror_that_answers_not_found_gives_way_to_the_next(mirror, tmp_path, monkeypatch):
-    def not_at_first(request: BaseHTTPRequestHandler, data: bytes) -> None:
+def test_next_mirror_is_used_after_404(mirror, tmp_path, monkeypatch):
+    def refuse_first_mirror(request: BaseHTTPRequestHandler, data: bytes) -> None:
         if request.path.startswith("/first/"):
             request.send_error(404)
         else:
             send(request, data)
 
-    mirror.answer = not_at_first
+    mirror.respond = refuse_first_mirror
     monkeypatch.setattr(MNIST, "mirrors", [mirror.url + "first/", mirror.url + "second/"])
-    assert_whole(source.load(tmp_path, True))
+    assert_complete(source.load(tmp_path, True))
 
 
-def breaks_off(request: BaseHTTPRequestHandler, data: bytes) -> None:
-    """Half of the last file, and the connection is gone."""
+def close_early(request: BaseHTTPRequestHandler, data: bytes) -> None:
+    """Sends half of the last file and closes the connection."""
     if request.path.endswith("t10k-labels-idx1-ubyte.gz"):
         send(request, data[: len(data) // 2], length=len(data))
     else:
         send(request, data)
 
 
-def breaks_off_between_chunks(request: BaseHTTPRequestHandler, data: bytes) -> None:
+def close_between_chunks(request: BaseHTTPRequestHandler, data: bytes) -> None:
     request.send_response(200)
     request.send_header("Transfer-Encoding", "chunked")
     request.end_headers()
     request.wfile.write(b"%x\r\n" % len(data) + data[: len(data) // 2])
 
 
-def sends_other_bytes(request: BaseHTTPRequestHandler, data: bytes) -> None:
+def send_other_bytes(request: BaseHTTPRequestHandler, data: bytes) -> None:
     send(request, bytes(len(data)))
 
 
-def is_not_there(request: BaseHTTPRequestHandler, _data: bytes) -> None:
+def send_not_found(request: BaseHTTPRequestHandler, _data: bytes) -> None:
     request.send_error(404)
 
 
-def says_nothing(request: BaseHTTPRequestHandler, _data: bytes) -> None:
+def send_nothing(request: BaseHTTPRequestHandler, _data: bytes) -> None:
     request.close_connection = True
 
 
-def speaks_no_http(request: BaseHTTPRequestHandler, _data: bytes) -> None:
+def send_no_http(request: BaseHTTPRequestHandler, _data: bytes) -> None:
     request.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "respond",
     [
-        breaks_off,
-        breaks_off_between_chunks,
-        sends_other_bytes,
-        is_not_there,
-        says_nothing,
-        speaks_no_http,
+        close_early,
+        close_between_chunks,
+        send_other_bytes,
+        send_not_found,
+        send_nothing,
+        send_no_http,
     ],
-    ids=lambda answer: answer.__name__,
+    ids=lambda respond: respond.__name__,
 )
-def test_a_download_that_fails_leaves_nothing_behind(mirror, tmp_path, answer):
-    mirror.answer = answer
+def test_failed_download_leaves_no_files(mirror, tmp_path, respond):
+    mirror.respond = respond
     with pytest.raises(DatasetUnavailable) as refusal:
         source.load(tmp_path, True)
-    assert mirror.asked
+    assert mirror.requests
     assert "CAMREEL_DATA_DIR" in str(refusal.value)
     assert str(tmp_path) not in str(refusal.value)
-    assert everything_in(tmp_path) == {}
+    assert read_files(tmp_path) == {}
 
 
-def test_no_mirror_at_all_is_refused_with_what_to_do(tmp_path, monkeypatch):
+def test_unreachable_mirror_is_refused_with_the_remedy(tmp_path, monkeypatch):
     with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as closed:
         url = f"http://127.0.0.1:{closed.server_port}/"
     monkeypatch.setattr(MNIST, "mirrors", [url])
@@ -320,7 +326,7 @@ def test_no_mirror_at_all_is_refused_with_what_to_do(tmp_path, monkeypatch):
         source.load(tmp_path, True)
 
 
-def test_a_data_directory_that_cannot_be_made_is_refused_with_what_to_do(tmp_path):
+def test_data_directory_that_cannot_be_created_is_refused_with_the_remedy(tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(DatasetUnavailable, match="CAMREEL_DATA_DIR"):
         source.load(tmp_path / "file", True)

@@ -1,4 +1,4 @@
-"""Work in parallel: in order, in the caller's context, and over when the caller is."""
+"""parallel_map: order, errors, cancellation and threads."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from service.core.parallel import parallel_map
 from service.errors import RequestCancelled
 
 
-def test_results_come_in_the_items_order():
+def test_results_are_in_the_order_of_the_items():
     def slow_first(item: int) -> int:
         time.sleep(0.02 if item == 0 else 0)
         return item * item
@@ -20,29 +20,29 @@ def test_results_come_in_the_items_order():
     assert list(parallel_map(slow_first, [])) == []
 
 
-def test_a_single_item_is_worked_on_by_the_caller():
+def test_single_item_runs_in_the_calling_thread():
     assert list(parallel_map(lambda _: threading.get_ident(), [1])) == [threading.get_ident()]
 
 
-def test_an_error_reaches_the_caller_and_nothing_further_is_begun():
-    begun: list[int] = []
+def test_error_is_raised_in_the_caller_and_no_further_item_starts():
+    started_items: list[int] = []
 
     def fail_at_3(item: int) -> int:
-        begun.append(item)
+        started_items.append(item)
         if item == 3:
             raise ValueError(item)
         return item
 
     with pytest.raises(ValueError, match="3"):
         list(parallel_map(fail_at_3, range(1000)))
-    result = list(begun)
-    assert len(result) < 100
+    items_at_error = list(started_items)
+    assert len(items_at_error) < 100
     time.sleep(0.05)
-    assert begun == result
+    assert started_items == items_at_error
 
 
-def test_work_that_nobody_waits_for_ends():
-    def checked(item: int) -> int:
+def test_cancelled_work_ends():
+    def check_cancellation(item: int) -> int:
         cancellation.raise_if_cancelled()
         return item
 
@@ -50,19 +50,19 @@ def test_work_that_nobody_waits_for_ends():
         cancellation.cancellable(lambda: False),
         pytest.raises(RequestCancelled),
     ):
-        list(parallel_map(checked, range(10)))
+        list(parallel_map(check_cancellation, range(10)))
 
 
-def test_no_caller_waits_for_what_works_for_another():
-    """Every helping thread is at work for a caller that stands still."""
+def test_caller_does_not_wait_for_threads_blocked_by_other_callers():
+    """All helper threads are blocked by other callers."""
     blocked, release = threading.Event(), threading.Event()
 
-    def stand_still(_: int) -> None:
+    def block(_: int) -> None:
         blocked.set()
         assert release.wait(30)
 
     callers = [
-        threading.Thread(target=lambda: list(parallel_map(stand_still, range(50))))
+        threading.Thread(target=lambda: list(parallel_map(block, range(50))))
         for _ in range(parallel.MAX_HELPER_THREADS + 1)
     ]
     try:
@@ -78,21 +78,21 @@ def test_no_caller_waits_for_what_works_for_another():
 
 @pytest.fixture
 def three_threads():
-    before = torch.get_num_threads()
+    initial_threads = torch.get_num_threads()
     torch.set_num_threads(3)
     yield
-    torch.set_num_threads(before)
+    torch.set_num_threads(initial_threads)
 
 
 @pytest.mark.usefixtures("three_threads")
-def test_torch_takes_one_thread_in_each_and_as_many_as_before_elsewhere(monkeypatch):
+def test_torch_uses_one_thread_per_helper_and_all_threads_elsewhere(monkeypatch):
     threads, count = parallel._threads.__wrapped__()
     monkeypatch.setattr(parallel, "_threads", lambda: (threads, count))
     assert set(parallel_map(lambda _: torch.get_num_threads(), range(20))) == {1}
     assert torch.get_num_threads() == 3
-    elsewhere: list[int] = []
-    thread = threading.Thread(target=lambda: elsewhere.append(torch.get_num_threads()))
+    counts_in_new_thread: list[int] = []
+    thread = threading.Thread(target=lambda: counts_in_new_thread.append(torch.get_num_threads()))
     thread.start()
     thread.join()
-    assert elsewhere == [3]
+    assert counts_in_new_thread == [3]
     threads.shutdown()

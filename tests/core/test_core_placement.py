@@ -1,4 +1,4 @@
-"""Where a layer's positions lie on the image: the middles of what each of them sees."""
+"""Where a layer's positions lie on the image: the centers of their receptive fields."""
 
 import numpy as np
 import pytest
@@ -14,15 +14,15 @@ def conv(kernel: int, **options: int) -> nn.Conv2d:
     return nn.Conv2d(1, 1, kernel, **options)
 
 
-def middles(stages: list[nn.Module], pixels: int) -> list[float]:
-    """The middle of the pixels that each position of the first row depends on, by its gradient."""
+def receptive_field_centers(stages: list[nn.Module], pixels: int) -> list[float]:
+    """The center of the pixels that each position of the first row depends on, from gradients."""
     image = torch.rand(1, 1, pixels, pixels, dtype=torch.float64, requires_grad=True)
     signal = image
     for stage in stages:
         if isinstance(stage, nn.Conv2d):
             stage = conv(stage.kernel_size[0], stride=stage.stride[0], dilation=stage.dilation[0])
             nn.init.ones_(stage.weight.data)
-        elif isinstance(stage, nn.MaxPool2d):  # an average sees what a maximum may choose from
+        elif isinstance(stage, nn.MaxPool2d):  # an average depends on all pixels of the window
             stage = nn.AvgPool2d(stage.kernel_size, stage.stride)
         signal = stage.double()(signal)
     result = []
@@ -45,8 +45,8 @@ def middles(stages: list[nn.Module], pixels: int) -> list[float]:
     ],
     ids=lambda stages: f"{len(stages)} stages",
 )
-def test_positions_are_centered_on_what_they_see(stages):
-    theirs = middles(stages, 30)
+def test_positions_are_the_centers_of_receptive_fields(stages):
+    theirs = receptive_field_centers(stages, 30)
     ours = compute_placement(stages)
     assert len(theirs) > 1
     assert [ours.first_center + ours.step * i for i in range(len(theirs))] == theirs
@@ -66,26 +66,30 @@ def test_positions_are_centered_on_what_they_see(stages):
     ids=str,
 )
 @pytest.mark.parametrize("size", [(28, 28), (27, 30)])
-def test_shapes_are_those_that_the_stage_gives(stage, size):
+def test_output_shape_is_that_of_the_stage(stage, size):
     assert output_shape(stage, (2, *size)) == tuple(stage(torch.rand(1, 2, *size)).shape[1:])
 
 
-def test_padding_moves_the_positions_outwards():
+def test_padding_shifts_the_positions_outwards():
     assert compute_placement([conv(3, padding=1)]) == Placement(0, 1)
     assert compute_placement(
         [conv(3, padding=1), nn.MaxPool2d(2), conv(3, padding=1)]
     ) == Placement(0.5, 2)
 
 
-def test_the_papers_layers():
-    told = describe_layers(Architecture(), (1, 28, 28), 10).placements
-    assert told == {"conv1": Placement(1, 1), "conv2": Placement(2, 1), "pool": Placement(2.5, 2)}
+def test_placements_of_the_papers_layers():
+    placements = describe_layers(Architecture(), (1, 28, 28), 10).placements
+    assert placements == {
+        "conv1": Placement(1, 1),
+        "conv2": Placement(2, 1),
+        "pool": Placement(2.5, 2),
+    }
 
 
-def test_samples_of_an_axis_fall_between_the_positions():
-    # 24 positions on 28 pixels, drawn at 28: sample i is pixel i, and position i - 2.
-    places = Placement(2, 1).positions(24, 28, 28)
-    assert places.tolist() == [-1, -1, *range(24), 24, 24]
+def test_samples_are_interpolated_between_positions():
+    # 24 positions on 28 pixels, rendered at 28: sample i is pixel i, and position i - 2.
+    positions = Placement(2, 1).positions(24, 28, 28)
+    assert positions.tolist() == [-1, -1, *range(24), 24, 24]
     # At twice the size samples lie a quarter of a pixel to either side of each center.
     assert np.allclose(Placement(2, 1).positions(24, 28, 56)[4:8], [-0.25, 0.25, 0.75, 1.25])
     # The pooled layer: position 0 at pixel 2.5, position 1 at 4.5.
@@ -93,7 +97,7 @@ def test_samples_of_an_axis_fall_between_the_positions():
 
 
 @pytest.mark.parametrize("stage", [nn.Flatten(), nn.Linear(2, 2), nn.AdaptiveAvgPool2d(1)], ids=str)
-def test_a_stage_without_a_known_geometry_is_refused(stage):
+def test_stage_without_known_geometry_is_refused(stage):
     with pytest.raises(TypeError, match=type(stage).__name__):
         compute_placement([conv(3), stage])
 
@@ -103,14 +107,14 @@ def test_a_stage_without_a_known_geometry_is_refused(stage):
     [nn.Conv2d(1, 1, (3, 5)), nn.MaxPool2d(2, stride=(2, 1)), nn.Conv2d(1, 1, 3, padding="same")],
     ids=str,
 )
-def test_a_stage_whose_axes_differ_is_refused(stage):
+def test_stage_whose_axes_differ_is_refused(stage):
     with pytest.raises(ValueError, match="not the same on both axes"):
         compute_placement([stage])
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
-def test_what_lights_up_one_pixel_lies_on_it(layer):
-    # Kernels of ones: what one bright pixel activates is centered on the pixel.
+def test_positions_activated_by_one_pixel_are_centered_on_it(layer):
+    # With kernels of ones, the positions that one bright pixel activates are centered on it.
     network = nn.ModuleDict(
         {"conv1": Convolution(1, 1, 3), "conv2": Convolution(1, 1, 3), "pool": nn.AvgPool2d(2)}
     )
@@ -125,8 +129,8 @@ def test_what_lights_up_one_pixel_lies_on_it(layer):
         signal = stage(signal)
         if name == layer:
             break
-    where = compute_placement(below)
+    placement = compute_placement(below)
     weights = signal[0, 0].detach().numpy()
-    at = where.first_center + where.step * np.arange(len(weights))
-    assert (weights.sum(1) * at).sum() / weights.sum() == pytest.approx(9, abs=0.5)
-    assert (weights.sum(0) * at).sum() / weights.sum() == pytest.approx(14, abs=0.5)
+    centers = placement.first_center + placement.step * np.arange(len(weights))
+    assert (weights.sum(1) * centers).sum() / weights.sum() == pytest.approx(9, abs=0.5)
+    assert (weights.sum(0) * centers).sum() / weights.sum() == pytest.approx(14, abs=0.5)

@@ -34,13 +34,13 @@ def test_table_shows_every_cell(row_and_column):
     original = decode(render_table("title", ["a", "b", "c"], rows))
     rows[row_and_column[0]][row_and_column[1]] = "7"
     edited = decode(render_table("title", ["a", "b", "c"], rows))
-    changed = np.argwhere((original != edited).any(axis=2))
-    assert len(changed)
+    changed_pixels = np.argwhere((original != edited).any(axis=2))
+    assert len(changed_pixels)
     # The change lies within one row and one column.
-    assert np.ptp(changed, axis=0).max() < 20
+    assert np.ptp(changed_pixels, axis=0).max() < 20
 
 
-def test_table_does_not_write_over_the_edge():
+def test_table_leaves_its_edges_empty():
     page = decode(render_table("a title longer than the table under it", ["a"], [["1"]]))
     for edge in (page[0], page[-1], page[:, 0], page[:, -1]):
         assert (edge == PAPER).all()

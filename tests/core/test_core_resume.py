@@ -1,4 +1,4 @@
-"""Training goes on from an epoch's state bit for bit as if it had never stopped."""
+"""Training that resumes from an epoch's state is bit-identical to uninterrupted training."""
 
 from collections.abc import Callable
 
@@ -26,9 +26,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return DATASETS["digits"].load(tmp_path_factory.mktemp("digits"), False)
 
 
-def spec_of(**more: object) -> RunSpec:
+def spec_of(**fields: object) -> RunSpec:
     return RunSpec.model_validate(
-        {"dataset": "digits", "samples_per_epoch": 150, "batch_size": 50, "seed": 3, **more}
+        {"dataset": "digits", "samples_per_epoch": 150, "batch_size": 50, "seed": 3, **fields}
     )
 
 
@@ -39,46 +39,49 @@ def network_of(spec: RunSpec, result: EpochResult) -> bytes:
     return encode(result.network, header)
 
 
-def states(spec: RunSpec, data: Dataset, **more: object) -> list[tuple[TrainingState, tuple]]:
-    """After each epoch: network and optimizer as bytes, and what was measured but for seconds."""
-    found = []
-    for result in train(spec, data, **more):
+def states(spec: RunSpec, data: Dataset, **options: object) -> list[tuple[TrainingState, tuple]]:
+    """Network and optimizer as bytes, and metrics except the duration, after each epoch."""
+    results = []
+    for result in train(spec, data, **options):
         state = TrainingState(
             result.epoch, network_of(spec, result), encode_optimizer(result.optimizer, result.epoch)
         )
-        measured = (
+        metrics = (
             result.train_loss, result.train_accuracy, result.test_loss, result.test_accuracy,
             tuple(result.per_class_accuracy), result.learning_rate,
         )  # fmt: skip
-        found.append((state, measured))
-    return found
+        results.append((state, metrics))
+    return results
 
 
 @pytest.mark.parametrize(
     "optimizer",
-    [OPTIMIZERS[0], *(pytest.param(one, marks=pytest.mark.torture) for one in OPTIMIZERS[1:])],
+    [
+        OPTIMIZERS[0],
+        *(pytest.param(optimizer, marks=pytest.mark.torture) for optimizer in OPTIMIZERS[1:]),
+    ],
     ids=str,
 )
-def test_a_run_resumed_after_any_epoch_equals_the_uninterrupted_one(digits, optimizer) -> None:
+def test_run_resumed_after_any_epoch_equals_the_uninterrupted_one(digits, optimizer) -> None:
     spec = spec_of(epochs=2, optimizer=optimizer)
-    whole = states(spec, digits)
-    assert len({digest(state.network) for state, _ in whole}) == 3
+    uninterrupted = states(spec, digits)
+    assert len({digest(state.network) for state, _ in uninterrupted}) == 3
     for stopped_after in range(2):
-        resumed = states(spec, digits, resume_from=whole[stopped_after][0])
-        assert resumed == whole[stopped_after + 1 :]
+        resumed = states(spec, digits, resume_from=uninterrupted[stopped_after][0])
+        assert resumed == uninterrupted[stopped_after + 1 :]
 
 
-def test_bfloat16_and_a_network_without_dropout_resume_as_exactly(digits) -> None:
+def test_bfloat16_run_without_dropout_resumes_exactly(digits) -> None:
     spec = spec_of(epochs=2, precision="bfloat16", architecture={"dropout": 0.0})
-    whole = states(spec, digits)
-    assert states(spec, digits, resume_from=whole[1][0]) == whole[2:]
+    uninterrupted = states(spec, digits)
+    assert states(spec, digits, resume_from=uninterrupted[1][0]) == uninterrupted[2:]
 
 
-def test_an_extended_run_equals_one_asked_for_so_many_epochs_from_the_start(digits) -> None:
-    short = states(spec_of(epochs=1), digits)
-    long = states(spec_of(epochs=3), digits)
-    assert short == long[:2]
-    assert states(spec_of(epochs=3), digits, resume_from=short[-1][0]) == long[2:]
+def test_extended_run_equals_a_run_with_all_epochs_from_the_start(digits) -> None:
+    short_run = states(spec_of(epochs=1), digits)
+    long_run = states(spec_of(epochs=3), digits)
+    assert short_run == long_run[:2]
+    assert states(spec_of(epochs=3), digits, resume_from=short_run[-1][0]) == long_run[2:]
 
 
 @pytest.mark.parametrize(
@@ -91,7 +94,7 @@ def test_an_extended_run_equals_one_asked_for_so_many_epochs_from_the_start(digi
     ],
     ids=["no optimizer", "truncated network", "pickle", "another epoch"],
 )
-def test_a_state_that_is_not_the_runs_is_refused(
+def test_damaged_training_state_is_refused(
     digits, damage: Callable[[TrainingState], TrainingState]
 ) -> None:
     spec = spec_of(epochs=2)

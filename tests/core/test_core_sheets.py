@@ -1,4 +1,4 @@
-"""Sheets and strips: every cell stands whole, in its row and its column."""
+"""Sheets and strips: every cell is complete, in its row and its column."""
 
 import io
 
@@ -14,12 +14,12 @@ from service.core.render.cells import Cell, Scale, Style, cell_rgb, hatch, image
 from service.core.render.sheet import CellStyle, render_contact_sheet, render_frames, render_strip
 
 SIZE = 24
-LOOK = CellStyle(Style.GRAY, "jet", SIZE)
+STYLE = CellStyle(Style.GRAY, "jet", SIZE)
 RANDOM = np.random.default_rng(0)
 
 
 def cell(blank: Blank = Blank.NONE) -> Cell:
-    """A cell unlike any other, blank for that cause."""
+    """A random cell, blank with that cause."""
     signed = RANDOM.normal(size=(6, 6)).astype(np.float32)
     result = {
         Blank.NONE: ClassMap(signed, activation_peak=1.0),
@@ -36,32 +36,34 @@ def page_of(png: bytes) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def places(page: np.ndarray, drawn: np.ndarray) -> list[tuple[int, int]]:
-    """Where (y, x) a picture stands on the page, pixel for pixel."""
-    height, width, _ = drawn.shape
-    corner = (page == drawn[0, 0]).all(axis=2)
+def find_positions(page: np.ndarray, image: np.ndarray) -> list[tuple[int, int]]:
+    """Positions (y, x) of an image on the page, pixel for pixel."""
+    height, width, _ = image.shape
+    corner = (page == image[0, 0]).all(axis=2)
     return [
         (int(y), int(x))
         for y, x in np.argwhere(corner)
-        if np.array_equal(page[y : y + height, x : x + width], drawn)
+        if np.array_equal(page[y : y + height, x : x + width], image)
     ]
 
 
-def place(page: np.ndarray, drawn: np.ndarray) -> tuple[int, int]:
-    (result,) = places(page, drawn)
+def find_position(page: np.ndarray, image: np.ndarray) -> tuple[int, int]:
+    (result,) = find_positions(page, image)
     return result
 
 
-def drawn(one: Cell) -> np.ndarray:
-    return cell_rgb(one, LOOK.style, LOOK.colormap, SIZE)
+def render_cell(cell: Cell) -> np.ndarray:
+    return cell_rgb(cell, STYLE.style, STYLE.colormap, SIZE)
 
 
 @pytest.mark.parametrize(("probes", "epochs"), [(1, 1), (3, 5), (10, 2)])
-def test_a_sheet_has_a_row_a_probe_and_a_column_an_epoch(probes, epochs):
+def test_sheet_has_one_row_per_probe_and_one_column_per_epoch(probes, epochs):
     rows = [[cell() for _ in range(epochs)] for _ in range(probes)]
     heads = [f"test:{i}" for i in range(probes)], [str(e) for e in range(epochs)]
-    page = page_of(render_contact_sheet(rows, *heads, LOOK, "Figure 6", "proposed"))
-    result = np.array([[place(page, drawn(one)) for one in row] for row in rows])
+    page = page_of(render_contact_sheet(rows, *heads, STYLE, "Figure 6", "proposed"))
+    result = np.array(
+        [[find_position(page, render_cell(epoch_cell)) for epoch_cell in row] for row in rows]
+    )
     ys, xs = result[:, :, 0], result[:, :, 1]
     assert (ys == ys[:, :1]).all()
     assert (xs == xs[:1]).all()
@@ -69,48 +71,48 @@ def test_a_sheet_has_a_row_a_probe_and_a_column_an_epoch(probes, epochs):
     assert (np.diff(xs[0]) > SIZE).all()
 
 
-def test_each_row_is_led_by_its_image():
+def test_each_row_starts_with_its_image():
     rows = [[cell(), cell()] for _ in range(3)]
-    page = page_of(render_contact_sheet(rows, ["0", "1", "2"], ["0", "1"], LOOK, "", ""))
+    page = page_of(render_contact_sheet(rows, ["0", "1", "2"], ["0", "1"], STYLE, "", ""))
     for row in rows:
-        y, x = place(page, image_rgb(row[0].image, SIZE))
-        first_y, first_x = place(page, drawn(row[0]))
+        y, x = find_position(page, image_rgb(row[0].image, SIZE))
+        first_y, first_x = find_position(page, render_cell(row[0]))
         assert y == first_y
         assert x + SIZE <= first_x
 
 
-def test_a_wide_sheet_holds_all_its_columns():
+def test_wide_sheet_contains_all_columns():
     rows = [[cell() for _ in range(60)]]
     page = page_of(
-        render_contact_sheet(rows, ["test:0"], [str(e) for e in range(60)], LOOK, "", "")
+        render_contact_sheet(rows, ["test:0"], [str(e) for e in range(60)], STYLE, "", "")
     )
-    assert place(page, drawn(rows[0][-1]))[1] + SIZE <= page.shape[1]
+    assert find_position(page, render_cell(rows[0][-1]))[1] + SIZE <= page.shape[1]
     assert page.shape[1] >= 60 * SIZE
 
 
 @pytest.mark.parametrize(
     "causes", [[], [Blank.DEAD], [Blank.ALL_NEGATIVE, Blank.SATURATED]], ids=str
 )
-def test_the_legend_names_the_causes_that_are_there(causes):
+def test_legend_contains_only_causes_on_the_sheet(causes):
     rows = [[cell(), *(cell(blank) for blank in causes), *(cell(blank) for blank in causes)]]
     heads = [str(e) for e in range(len(rows[0]))]
-    page = page_of(render_contact_sheet(rows, ["test:0"], heads, LOOK, "title", "footer"))
+    page = page_of(render_contact_sheet(rows, ["test:0"], heads, STYLE, "title", "footer"))
     for cause in (Blank.ALL_NEGATIVE, Blank.DEAD, Blank.SATURATED):
         mark = hatch(np.zeros((18, 18, 3), np.uint8), cause)
-        assert len(places(page, mark)) == (1 if cause in causes else 0)
+        assert len(find_positions(page, mark)) == (1 if cause in causes else 0)
 
 
 def test_blank_cells_of_an_overlay_sheet_are_hatched():
     rows = [[cell(), cell(Blank.SATURATED)]]
     overlay = CellStyle(Style.OVERLAY, "jet", SIZE)
     page = page_of(render_contact_sheet(rows, ["test:0"], ["0", "1"], overlay, "", ""))
-    place(page, hatch(image_rgb(rows[0][1].image, SIZE), Blank.SATURATED))
+    find_position(page, hatch(image_rgb(rows[0][1].image, SIZE), Blank.SATURATED))
 
 
-def test_words_are_drawn():
+def test_labels_title_and_footer_are_rendered():
     rows = [[cell()]]
     pages = [
-        page_of(render_contact_sheet(rows, [head], [column], LOOK, title, footer))
+        page_of(render_contact_sheet(rows, [head], [column], STYLE, title, footer))
         for head, column, title, footer in (
             ("a", "1", "x", "y"), ("b", "1", "x", "y"), ("a", "2", "x", "y"),
             ("a", "1", "z", "y"), ("a", "1", "x", "z"),
@@ -119,40 +121,43 @@ def test_words_are_drawn():
     assert len({page.tobytes() for page in pages}) == 5
 
 
-def test_a_strip_has_its_cells_in_a_row():
+def test_strip_has_its_cells_in_one_row():
     cells = [cell() for _ in range(6)]
-    page = page_of(render_strip(cells, [str(e) for e in range(6)], LOOK, "test:0"))
-    result = np.array([place(page, drawn(one)) for one in cells])
+    page = page_of(render_strip(cells, [str(e) for e in range(6)], STYLE, "test:0"))
+    result = np.array([find_position(page, render_cell(strip_cell)) for strip_cell in cells])
     assert len(set(result[:, 0])) == 1
     assert (np.diff(result[:, 1]) > SIZE).all()
 
 
-def test_a_strip_too_wide_breaks_into_rows(monkeypatch):
+def test_wide_strip_is_wrapped_into_rows(monkeypatch):
     monkeypatch.setattr(sheet, "STRIP_WIDTH_PIXELS", 450)
     cells = [cell() for _ in range(30)]
-    page = page_of(render_strip(cells, [str(e) for e in range(30)], LOOK, "test:0"))
+    page = page_of(render_strip(cells, [str(e) for e in range(30)], STYLE, "test:0"))
     assert page.shape[1] <= 450
-    result = [place(page, drawn(one)) for one in cells]
+    result = [find_position(page, render_cell(strip_cell)) for strip_cell in cells]
     assert result == sorted(result)
     columns = len({x for _, x in result})
     assert columns == (450 - 24) // (SIZE + 2)
     assert len({y for y, _ in result}) == -(-30 // columns)
 
 
-def test_a_frame_is_its_cell_over_its_caption():
-    one, look = cell(), CellStyle(Style.HEATMAP, "viridis", 64)
-    pages = [np.asarray(page) for page in render_frames([one, one], ["epoch 1", "epoch 2"], look)]
+def test_frame_is_a_cell_above_its_caption():
+    first_cell, style = cell(), CellStyle(Style.HEATMAP, "viridis", 64)
+    pages = [
+        np.asarray(page)
+        for page in render_frames([first_cell, first_cell], ["epoch 1", "epoch 2"], style)
+    ]
     for frame in pages:
         assert frame.shape[1] == 64
-        assert np.array_equal(frame[:64], cell_rgb(one, Style.HEATMAP, "viridis", 64))
+        assert np.array_equal(frame[:64], cell_rgb(first_cell, Style.HEATMAP, "viridis", 64))
     assert not np.array_equal(*pages)
 
 
-def test_frames_are_wide_enough_for_every_caption_and_all_of_one_size():
+def test_frames_have_equal_sizes_that_fit_every_caption():
     pages = render_frames(
         [cell(), cell()], ["epoch 1", "epoch 1000"], CellStyle(Style.GRAY, "jet", 16)
     )
     assert pages[0].size == pages[1].size
-    # The last letters are on the page: its right half has ink below the cell.
+    # The right half has dark pixels below the cell, so the last letters are visible.
     right = np.asarray(pages[1])[18:, pages[1].width // 2 :]
     assert right.min() < 128

@@ -1,4 +1,4 @@
-"""What a run can be asked to do: the contract's defaults, and strict bounds."""
+"""The spec of a run: defaults of the API, and strict bounds."""
 
 import copy
 import json
@@ -37,7 +37,7 @@ DEFAULTS = {
 
 
 def body(path: str, value: object) -> dict:
-    """A body with one field set: `optimizer.learning_rate` is a field of a field."""
+    """A body with one field, which may be nested: `optimizer.learning_rate`."""
     *outer, last = path.split(".")
     fields: dict = {last: value}
     for name in reversed(outer):
@@ -45,7 +45,7 @@ def body(path: str, value: object) -> dict:
     return fields
 
 
-def read(spec: RunSpec, path: str) -> object:
+def read_field(spec: RunSpec, path: str) -> object:
     value: object = spec
     for name in path.split("."):
         value = getattr(value, name)
@@ -53,36 +53,36 @@ def read(spec: RunSpec, path: str) -> object:
 
 
 def refusals(fields: dict) -> dict[str, str]:
-    """What is wrong with a body: field -> words. Fails the test if nothing is."""
+    """Error messages by field. Fails the test if the body is valid."""
     with pytest.raises(ValidationError) as refusal:
         RunSpec.model_validate(fields)
     return {
         ".".join(str(part) for part in error["loc"]): error["msg"]
         for error in refusal.value.errors()
-        # Beside any other error, as the default number of samples depends on the dataset.
+        # Accompanies other errors, because the default number of samples depends on the dataset.
         if error["type"] != "default_factory_not_called"
     }
 
 
-def test_an_empty_body_is_the_contracts_defaults():
+def test_empty_body_has_the_defaults_of_the_api():
     spec = RunSpec.model_validate({}).model_dump(mode="json")
-    # Adadelta's decay is its own: the contract names the learning rate, which all share.
+    # Adadelta's decay is not in DEFAULTS, which lists only parameters of all optimizers.
     assert spec["optimizer"].pop("rho") == 0.9
     assert spec == DEFAULTS
     assert list(spec) == list(DEFAULTS)
 
 
-def test_a_spec_is_its_own_body():
+def test_spec_round_trips_as_a_body():
     spec = RunSpec.model_validate({"dataset": "digits", "optimizer": {"name": "adam"}})
     dumped = json.loads(json.dumps(spec.model_dump(mode="json")))
     assert RunSpec.model_validate(dumped) == spec
 
 
-def test_digits_are_drawn_all_where_nothing_else_is_asked_for():
+def test_default_samples_per_epoch_of_digits_are_all_images():
     assert RunSpec.model_validate({"dataset": "digits"}).samples_per_epoch == 1500
 
 
-def test_an_output_sigmoid_is_the_papers_wording():
+def test_output_sigmoid_can_be_selected():
     spec = RunSpec.model_validate({"architecture": {"output_activation": "sigmoid"}})
     assert spec.architecture.build((1, 28, 28), 10).output_activation == "sigmoid"
 
@@ -104,20 +104,18 @@ BOUNDS = [
 
 
 @pytest.mark.parametrize(("path", "lowest", "highest", "below", "above"), BOUNDS)
-def test_numbers_are_taken_within_their_bounds_and_refused_beyond(
-    path, lowest, highest, below, above
-):
-    listed = {"images": ["test:0"]} if path == "probes.per_class" else {}
+def test_numbers_are_accepted_within_their_bounds_only(path, lowest, highest, below, above):
+    images = {"images": ["test:0"]} if path == "probes.per_class" else {}
     for value in (lowest, highest):
         fields = body(path, value)
-        fields.get("probes", {}).update(listed)
-        if listed and value == 100:
-            fields["probes"]["images"] = []  # 1,000 probes are the most
-        assert read(RunSpec.model_validate(fields), path) == value
+        fields.get("probes", {}).update(images)
+        if images and value == 100:
+            fields["probes"]["images"] = []  # at most 1,000 probes
+        assert read_field(RunSpec.model_validate(fields), path) == value
     for value in (below, above):
-        (where,) = refusals(body(path, value))
+        (location,) = refusals(body(path, value))
         name = path.rpartition(".")[2]
-        assert name in where.split(".")
+        assert name in location.split(".")
 
 
 @pytest.mark.parametrize(
@@ -140,15 +138,15 @@ def test_numbers_are_taken_within_their_bounds_and_refused_beyond(
     ],
     ids=str,
 )
-def test_a_refusal_names_the_field_and_its_bound(fields, name, bound):
-    ((where, words),) = refusals(fields).items()
-    assert name in where.split(".")
-    assert bound in words
+def test_refusal_names_the_field_and_its_bound(fields, name, bound):
+    ((location, message),) = refusals(fields).items()
+    assert name in location.split(".")
+    assert bound in message
 
 
 @pytest.mark.parametrize("path", [path for path, *_ in BOUNDS if path != "architecture.channels"])
 @pytest.mark.parametrize("value", [True, False, "5", None, [], {}, math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_refused_for_one(path, value):
+def test_non_numbers_are_refused(path, value):
     assert refusals(body(path, value))
 
 
@@ -156,7 +154,7 @@ def test_what_is_no_number_is_refused_for_one(path, value):
     "path", ["epochs", "samples_per_epoch", "batch_size", "seed", "architecture.kernel_size"]
 )
 @pytest.mark.parametrize("value", [5.0, 5.5, 10**400])
-def test_counts_are_whole_numbers(path, value):
+def test_counts_are_integers(path, value):
     assert refusals(body(path, value))
 
 
@@ -174,8 +172,8 @@ def test_counts_are_whole_numbers(path, value):
     ids=str,
 )
 def test_unknown_fields_are_refused(fields):
-    ((_, words),) = refusals(fields).items()
-    assert "not permitted" in words
+    ((_, message),) = refusals(fields).items()
+    assert "not permitted" in message
 
 
 @pytest.mark.parametrize(
@@ -190,23 +188,23 @@ def test_unknown_fields_are_refused(fields):
         ("device", ["auto", "cpu", "cuda"]),
     ],
 )
-def test_names_are_those_of_their_table_and_a_refusal_lists_them(path, names):
+def test_unknown_names_are_refused_with_the_available_ones(path, names):
     for name in names:
-        assert read(RunSpec.model_validate(body(path, name)), path) == name
+        assert read_field(RunSpec.model_validate(body(path, name)), path) == name
     for unknown in ("imagenet", names[0].upper(), "", names[0] + " "):
-        words = " ".join(refusals(body(path, unknown)).values())
-        assert all(name in words for name in names)
-    for no_text in (3, True, ["mnist"], {"name": "mnist"}):
-        assert refusals(body(path, no_text))
+        message = " ".join(refusals(body(path, unknown)).values())
+        assert all(name in message for name in names)
+    for value in (3, True, ["mnist"], {"name": "mnist"}):
+        assert refusals(body(path, value))
 
 
 @pytest.mark.parametrize("value", ["adam", 3, True, None, ["adam"], [], "", [{"name": "adam"}]])
 @pytest.mark.parametrize("name", ["optimizer", "architecture", "probes"])
-def test_what_is_no_object_is_refused_for_one(name, value):
+def test_non_objects_are_refused(name, value):
     assert refusals({name: value})
 
 
-def test_a_body_that_changes_only_the_rate_keeps_the_default_optimizer():
+def test_default_optimizer_is_kept_if_only_its_learning_rate_is_set():
     optimizer = RunSpec.model_validate({"optimizer": {"learning_rate": 0.5}}).optimizer
     assert (optimizer.name, optimizer.learning_rate) == ("adadelta", 0.5)
 
@@ -215,9 +213,9 @@ def test_a_body_that_changes_only_the_rate_keeps_the_default_optimizer():
 def test_every_optimizer_has_a_learning_rate_and_builds(name):
     optimizer = RunSpec.model_validate(body("optimizer.name", name)).optimizer
     network = RunSpec.model_validate({}).architecture.build((1, 28, 28), 10)
-    built = optimizer.build(network.parameters())
-    assert type(built).__name__.lower() == name
-    assert built.param_groups[0]["lr"] == optimizer.learning_rate
+    torch_optimizer = optimizer.build(network.parameters())
+    assert type(torch_optimizer).__name__.lower() == name
+    assert torch_optimizer.param_groups[0]["lr"] == optimizer.learning_rate
 
 
 @pytest.mark.parametrize("channels", [[], [32], [32, 64, 128], "32", [32.0, 64], [True, 2], 32])
@@ -226,25 +224,25 @@ def test_channels_are_two_counts(channels):
 
 
 @pytest.mark.parametrize("name", ["", "Lernrate 0,1 — β", "x" * 200, "'; DROP TABLE runs; --"])
-def test_a_name_is_any_line_of_text(name):
+def test_name_can_be_any_line_of_text(name):
     assert RunSpec.model_validate({"name": name}).name == name
 
 
 @pytest.mark.parametrize(
     "name", ["x" * 201, "a\0b", "a\nb", "a\tb", "\x7f", "\x1b[31m", "\ud800", 7, None, "end\n"]
 )
-def test_a_name_has_no_control_characters_and_an_end(name):
+def test_name_with_control_characters_or_over_200_characters_is_refused(name):
     assert list(refusals({"name": name})) == ["name"]
 
 
 @pytest.mark.parametrize(
     "tag", ["", "-a", ".a", "a b", "a/b", "é", "x" * 51, "a\n", "a,b", "a\0", 3, None, "<b>"]
 )
-def test_a_tag_is_one_plain_word(tag):
+def test_invalid_tag_is_refused(tag):
     assert refusals({"tags": [tag]})
 
 
-def test_tags_are_kept_once_in_their_order():
+def test_tags_keep_their_order_without_duplicates():
     tags = ["b", "a:1", "b", "A.b_c-d", "9", "a:1", "x" * 50]
     spec = RunSpec.model_validate({"tags": tags})
     assert spec.tags == ["b", "a:1", "A.b_c-d", "9", "x" * 50]
@@ -252,14 +250,14 @@ def test_tags_are_kept_once_in_their_order():
     assert refusals({"tags": "a"})
 
 
-def test_probes_may_list_images_of_the_dataset():
-    listed = ["test:296", "train:1499", "test:0"]
-    spec = RunSpec.model_validate({"dataset": "digits", "probes": {"images": listed}})
-    assert spec.probes.images == listed
+def test_probes_can_list_images_of_the_dataset():
+    images = ["test:296", "train:1499", "test:0"]
+    spec = RunSpec.model_validate({"dataset": "digits", "probes": {"images": images}})
+    assert spec.probes.images == images
 
 
 @pytest.mark.parametrize(
-    ("probes", "words"),
+    ("probes", "text"),
     [
         ({"images": ["test:297"]}, "test of digits has images 0 to 296"),
         ({"images": ["train:1500"]}, "train of digits has images 0 to 1499"),
@@ -272,23 +270,23 @@ def test_probes_may_list_images_of_the_dataset():
     ],
     ids=str,
 )
-def test_probes_that_cannot_be_watched_are_refused(probes, words):
-    ((where, said),) = refusals({"dataset": "digits", "probes": probes}).items()
-    assert where.startswith("probes")
-    assert words in said
+def test_invalid_probes_are_refused(probes, text):
+    ((location, message),) = refusals({"dataset": "digits", "probes": probes}).items()
+    assert location.startswith("probes")
+    assert text in message
 
 
-def test_a_dataset_that_is_refused_is_the_only_error():
+def test_unknown_dataset_is_the_only_error():
     fields = {"dataset": "cifar", "samples_per_epoch": 50_000, "probes": {"images": ["test:9000"]}}
     assert list(refusals(fields)) == ["dataset"]
 
 
-def test_all_errors_of_a_body_are_told_at_once():
+def test_all_errors_of_a_body_are_reported_at_once():
     fields = {"epochs": 0, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
     assert set(refusals(fields)) == {"epochs", "seed", "architecture.dropout", "nonsense"}
 
 
-def test_a_spec_cannot_be_changed():
+def test_spec_is_immutable():
     spec = RunSpec.model_validate({})
     with pytest.raises(ValidationError):
         spec.epochs = 3

@@ -1,4 +1,4 @@
-"""Networks as named stages: whole for other libraries' hooks, fused while they learn."""
+"""Networks as named stages: separate for hooks in evaluation, fused in training."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from service.core.models.stages import Convolution, StagedNetwork
 from service.errors import UnknownName
 
 
-def test_in_evaluation_every_stage_fires_its_hooks(untrained, images):
+def test_every_stage_calls_its_hooks_in_evaluation_mode(untrained, images):
     network = untrained()
     result = {}
     for name, stage in network.named_children():
@@ -25,7 +25,7 @@ def test_in_evaluation_every_stage_fires_its_hooks(untrained, images):
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last], ids=str)
-def test_training_takes_relu_after_pooling_bit_for_bit(
+def test_fused_relu_and_pooling_are_bit_identical_in_training(
     untrained, digits, kernel_size, memory_format
 ):
     pixels = digits.train.images[:20].float().div(255).contiguous(memory_format=memory_format)
@@ -43,7 +43,7 @@ def test_training_takes_relu_after_pooling_bit_for_bit(
         assert torch.equal(ours, theirs)
 
 
-def test_training_fuses_only_where_a_max_pooling_follows():
+def test_training_fuses_only_before_max_pooling():
     torch.manual_seed(0)
     stages = {
         "first": Convolution(1, 8, 3),
@@ -67,7 +67,7 @@ def test_layers_are_the_stages_with_positions(untrained):
     assert untrained().last_convolution == "conv2"
 
 
-def test_a_cut_leaves_the_layer_itself_below(untrained):
+def test_split_has_the_layer_in_its_lower_part(untrained):
     network = untrained()
     below, head = network.split_at("conv2")
     assert list(below) == [network.conv1, network.conv2]
@@ -75,13 +75,13 @@ def test_a_cut_leaves_the_layer_itself_below(untrained):
     assert [*below, *head] == list(network)
 
 
-def test_a_cut_at_an_unknown_layer_is_refused(untrained):
+def test_split_at_an_unknown_layer_is_refused(untrained):
     with pytest.raises(UnknownName, match="one of conv1, conv2, pool"):
         untrained().split_at("dropout")
 
 
 @pytest.mark.parametrize("activation", ["identity", "sigmoid"])
-def test_logits_stand_behind_the_output_activation(untrained, images, activation):
+def test_logits_are_the_output_activation_of_the_units(untrained, images, activation):
     network = untrained(output_activation=activation)
     units = network(images)
     expected = 1 / (1 + torch.exp(-units)) if activation == "sigmoid" else units

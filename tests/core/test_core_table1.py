@@ -7,7 +7,7 @@ from torch import nn
 from service.core.models import Architecture, describe_layers
 
 
-def test_the_table_of_the_paper():
+def test_network_has_the_shapes_of_table_1():
     network = Architecture().build((1, 28, 28), 10)
     signal, shapes = torch.zeros(1, 1, 28, 28), {}
     for name, stage in network.named_children():
@@ -30,23 +30,23 @@ def test_the_table_of_the_paper():
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 13])
-def test_layers_are_told_without_building_the_network(kernel_size):
+def test_layers_are_described_without_building_the_network(kernel_size):
     architecture = Architecture(kernel_size=kernel_size, channels=[3, 5])
-    told = describe_layers(architecture, (1, 28, 28), 10)
+    description = describe_layers(architecture, (1, 28, 28), 10)
     network = architecture.build((1, 28, 28), 10)
     signal, result = torch.zeros(1, 1, 28, 28), {}
     for name in network.layers:
         signal = network.get_submodule(name)(signal)
         result[name] = tuple(signal.shape[1:])
-    assert told.shapes == result
-    assert told.default_layer == "conv2"
+    assert description.shapes == result
+    assert description.default_layer == "conv2"
 
 
-def test_images_of_any_depth_and_side_are_taken():
+def test_images_of_any_depth_and_size_are_accepted():
     network = Architecture(channels=[2, 3], hidden_units=4).build((3, 17, 20), 7)
     assert network(torch.zeros(2, 3, 17, 20)).shape == (2, 7)
 
 
-def test_kernels_that_leave_no_map_are_refused():
+def test_kernels_larger_than_the_input_are_refused():
     with pytest.raises(ValueError, match="kernel_size"):
         Architecture(kernel_size=13).build((1, 25, 28), 10)

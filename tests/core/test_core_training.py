@@ -1,4 +1,4 @@
-"""What an epoch of training is: drawn images, batches, measures, and a network that learns."""
+"""An epoch of training: sampled images, batches, metrics, and a network that learns."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from service.core.spec import RunSpec
 from service.core.training import EpochResult, train
 
 
-class Stopped(Exception):
+class StopTraining(Exception):
     pass
 
 
@@ -30,7 +30,7 @@ def spec() -> Callable[..., RunSpec]:
     return short
 
 
-def test_epochs_are_the_untrained_network_and_then_as_many_as_asked_for(spec, few_digits):
+def test_results_are_epoch_0_and_the_requested_epochs(spec, few_digits):
     results = list(train(spec(epochs=3), few_digits))
     assert [result.epoch for result in results] == [0, 1, 2, 3]
     assert [result.train_loss is None for result in results] == [True, False, False, False]
@@ -39,7 +39,7 @@ def test_epochs_are_the_untrained_network_and_then_as_many_as_asked_for(spec, fe
     assert all(result.seconds > 0 for result in results)
 
 
-def test_epoch_0_is_the_network_as_it_was_built(spec, few_digits):
+def test_epoch_0_is_the_untrained_network(spec, few_digits):
     run = spec(seed=7)
     with training.seeded_rng(7, 0, torch.device("cpu")):
         fresh = run.architecture.build((1, 28, 28), 10)
@@ -48,7 +48,7 @@ def test_epoch_0_is_the_network_as_it_was_built(spec, few_digits):
         assert torch.equal(ours, theirs)
 
 
-def test_the_network_learns_only_when_the_next_epoch_is_asked_for(spec, few_digits):
+def test_next_epoch_is_trained_only_on_demand(spec, few_digits):
     batches = []
     results = train(spec(), few_digits, after_batch=lambda *counts: batches.append(counts))
     next(results)
@@ -58,30 +58,30 @@ def test_the_network_learns_only_when_the_next_epoch_is_asked_for(spec, few_digi
 
 
 def test_samples_of_an_epoch_are_drawn_without_replacement(spec, few_digits, monkeypatch):
-    # Each training image carries its own number in its first pixels; test images none.
+    # The first pixel of each training image is its index, the second marks training images.
     numbered = few_digits.train.images.clone()
     numbered[:, 0, 0, 0] = torch.arange(240)
     numbered[:, 0, 0, 1] = 200
     data = replace(few_digits, train=Split(numbered, few_digits.train.labels))
-    drawn: list[int] = []
-    real = training.to_network_input
+    indices: list[int] = []
+    to_network_input = training.to_network_input
 
-    def watched(images: torch.Tensor) -> torch.Tensor:
+    def record_indices(images: torch.Tensor) -> torch.Tensor:
         if (images[:, 0, 0, 1] == 200).all():
-            drawn.extend(images[:, 0, 0, 0].tolist())
-        return real(images)
+            indices.extend(images[:, 0, 0, 0].tolist())
+        return to_network_input(images)
 
-    monkeypatch.setattr(training, "to_network_input", watched)
+    monkeypatch.setattr(training, "to_network_input", record_indices)
     results = train(spec(epochs=2, samples_per_epoch=100), data)
     next(results)
-    assert drawn == []
+    assert indices == []
     next(results)
-    first, drawn[:] = list(drawn), []
+    first_epoch, indices[:] = list(indices), []
     next(results)
-    assert len(set(first)) == len(first) == 100
-    assert len(set(drawn)) == len(drawn) == 100
-    assert first != drawn
-    assert set(first) != set(drawn)
+    assert len(set(first_epoch)) == len(first_epoch) == 100
+    assert len(set(indices)) == len(indices) == 100
+    assert first_epoch != indices
+    assert set(first_epoch) != set(indices)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -94,7 +94,7 @@ def test_every_optimizer_learns(spec, few_digits, name):
         optimizer={"name": name},
     )
     untrained, *_, last = train(run, few_digits)
-    assert untrained.test_loss == pytest.approx(math.log(10), abs=0.2)  # it knows nothing yet
+    assert untrained.test_loss == pytest.approx(math.log(10), abs=0.2)  # random guessing
     assert last.test_loss < untrained.test_loss - 0.5
     assert last.train_loss < untrained.test_loss - 0.4
     assert last.test_accuracy > untrained.test_accuracy + 0.1
@@ -114,7 +114,7 @@ def test_bfloat16_learns_and_keeps_its_weights_in_float32(spec, few_digits):
     assert not torch.equal(weights["float32"], weights["bfloat16"])
 
 
-def test_accuracy_is_the_classes_accuracy_weighted_by_their_images(spec, few_digits):
+def test_accuracy_is_the_weighted_mean_of_the_classes_accuracy(spec, few_digits):
     sizes = few_digits.test.labels.bincount(minlength=10)
     for result in train(spec(samples_per_epoch=240), few_digits):
         hits = [share * size for share, size in zip(result.per_class_accuracy, sizes, strict=True)]
@@ -122,23 +122,23 @@ def test_accuracy_is_the_classes_accuracy_weighted_by_their_images(spec, few_dig
 
 
 @pytest.mark.parametrize("batch", [1, 2, 3])
-def test_what_is_raised_after_a_batch_ends_the_training(spec, few_digits, batch):
+def test_exception_after_a_batch_ends_the_training(spec, few_digits, batch):
     calls: list[tuple[int, int]] = []
 
     def stop(*counts: int) -> None:
         calls.append(counts)
         if len(calls) == batch:
-            raise Stopped
+            raise StopTraining
 
     results = train(spec(), few_digits, after_batch=stop)
     next(results)
-    with pytest.raises(Stopped):
+    with pytest.raises(StopTraining):
         next(results)
     assert calls == [(25, 60), (50, 60), (60, 60)][:batch]
     assert next(results, None) is None
 
 
-def test_a_gpu_that_is_not_there_is_refused(spec, few_digits, monkeypatch):
+def test_missing_gpu_is_refused(spec, few_digits, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="no CUDA device"):
         next(train(spec(device="cuda"), few_digits))

@@ -1,4 +1,4 @@
-"""A run whose numbers are no numbers any more ends, and says so."""
+"""A run whose loss or weights become NaN or infinite ends with RunDiverged."""
 
 import math
 
@@ -13,7 +13,7 @@ from service.errors import RunDiverged
 
 
 class Exploding(torch.optim.SGD):
-    """Leaves weights that are no numbers, as a step too large does."""
+    """Sets all weights to NaN, as too large a step does."""
 
     def step(self, closure: None = None) -> None:
         with torch.no_grad():
@@ -41,9 +41,9 @@ def exploding(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("exploding")
-@pytest.mark.parametrize("batch_size", [10, 20], ids=["in mid-epoch", "at its last step"])
-def test_weights_that_are_no_numbers_end_the_run_in_their_epoch(few_digits, batch_size):
-    # After an epoch's last step only the test tells: its loss must not pass for a measure.
+@pytest.mark.parametrize("batch_size", [10, 20], ids=["in mid-epoch", "at the last step"])
+def test_nan_weights_end_the_run_in_the_same_epoch(few_digits, batch_size):
+    # After an epoch's last step only the evaluation detects it; its loss must not be recorded.
     results = train(spec(batch_size), few_digits)
     assert next(results).epoch == 0
     with pytest.raises(RunDiverged, match=r"epoch 1; a smaller learning rate may help"):
@@ -51,12 +51,12 @@ def test_weights_that_are_no_numbers_end_the_run_in_their_epoch(few_digits, batc
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_the_run(few_digits, monkeypatch, loss):
+def test_non_finite_loss_ends_the_run(few_digits, monkeypatch, loss):
     results = train(spec(20), few_digits)
     next(results)
-    real = training.F.cross_entropy
+    cross_entropy = training.F.cross_entropy
     monkeypatch.setattr(
-        training.F, "cross_entropy", lambda *args, **kwargs: real(*args, **kwargs) * loss
+        training.F, "cross_entropy", lambda *args, **kwargs: cross_entropy(*args, **kwargs) * loss
     )
     with pytest.raises(RunDiverged, match=f"The loss became {loss} in epoch 1"):
         next(results)

@@ -1,4 +1,4 @@
-"""The same spec gives the same bits, whatever else draws random numbers."""
+"""The same spec gives the same bits, even if other code draws random numbers."""
 
 import random
 from collections.abc import Iterable
@@ -59,11 +59,11 @@ def test_another_seed_gives_another_network_from_epoch_0_on(few_digits):
     assert not set(ours) & set(theirs)
 
 
-def test_measures_are_part_of_what_is_the_same(few_digits):
-    measures = attrgetter(
+def test_the_same_spec_twice_gives_equal_metrics(few_digits):
+    metrics = attrgetter(
         "train_loss", "train_accuracy", "test_loss", "test_accuracy", "per_class_accuracy"
     )
-    ours, theirs = ([measures(result) for result in train(spec(), few_digits)] for _ in range(2))
+    ours, theirs = ([metrics(result) for result in train(spec(), few_digits)] for _ in range(2))
     assert ours == theirs
 
 
@@ -83,15 +83,15 @@ def test_random_numbers_drawn_before_and_between_epochs_change_nothing(few_digit
     assert digests(spec(), disturbed()) == expected
 
 
-def test_training_leaves_the_random_numbers_of_others_as_they_were(few_digits):
+def test_training_does_not_change_the_global_generator(few_digits):
     torch.manual_seed(4)
     expected = torch.rand(6)
     torch.manual_seed(4)
-    drawn = [torch.rand(2) for _ in train(spec(), few_digits)]
-    assert torch.equal(torch.cat(drawn), expected)
+    numbers = [torch.rand(2) for _ in train(spec(), few_digits)]
+    assert torch.equal(torch.cat(numbers), expected)
 
 
-def test_an_epochs_numbers_come_from_seed_and_epoch_alone():
+def test_random_numbers_depend_on_seed_and_epoch_alone():
     def draw(seed: int, epoch: int) -> list[float]:
         with seeded_rng(seed, epoch, CPU):
             return torch.rand(4).tolist()
@@ -101,6 +101,9 @@ def test_an_epochs_numbers_come_from_seed_and_epoch_alone():
     assert len({tuple(draw(*pair)) for pair in pairs}) == len(pairs)
 
 
-def test_more_epochs_leave_the_first_ones_as_they_were(few_digits):
-    short, long = spec(epochs=1), spec(epochs=2)
-    assert digests(short, train(short, few_digits)) == digests(long, train(long, few_digits))[:2]
+def test_first_epochs_do_not_depend_on_the_number_of_epochs(few_digits):
+    short_spec, long_spec = spec(epochs=1), spec(epochs=2)
+    assert (
+        digests(short_spec, train(short_spec, few_digits))
+        == digests(long_spec, train(long_spec, few_digits))[:2]
+    )
