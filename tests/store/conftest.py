@@ -1,4 +1,4 @@
-"""Stores on SQLite and, where a server is named, on PostgreSQL, made by the real migrations."""
+"""Stores on SQLite and, if a server is configured, on PostgreSQL, created by the migrations."""
 
 import os
 import shutil
@@ -23,10 +23,10 @@ DATABASES = [
 
 @pytest.fixture(scope="session")
 def postgres_database() -> Iterator[URL]:
-    """A database of this session's own on the server that is named, dropped at the end."""
+    """A new database on the server at CAMREEL_TEST_POSTGRES_URL, dropped at the end."""
     url = os.environ.get("CAMREEL_TEST_POSTGRES_URL")
     if not url:
-        pytest.skip("CAMREEL_TEST_POSTGRES_URL names no PostgreSQL server")
+        pytest.skip("CAMREEL_TEST_POSTGRES_URL is not set")
     server = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     name = f"camreel_test_{uuid.uuid4().hex}"
     with server.connect() as connection:
@@ -38,15 +38,15 @@ def postgres_database() -> Iterator[URL]:
 
 @pytest.fixture(scope="session")
 def empty_postgres(postgres_database: URL) -> Callable[[], str]:
-    """Makes schemas in it with nothing in them, and gives URLs that see no other."""
+    """Creates empty schemas in the database; returns URLs whose search path is only that schema."""
 
     def make() -> str:
         name = f"empty_{uuid.uuid4().hex}"
         engine = create_engine(postgres_database, poolclass=NullPool)
         with engine.begin() as connection:
             connection.execute(text(f'CREATE SCHEMA "{name}"'))
-        # What a power cut would take is not looked at here, so no test waits for the server's disk.
-        # And the server's zone is not ours: moments are to come back in UTC all the same.
+        # Durability is not tested here, so no test waits for the server's disk. The time zone
+        # verifies that timestamps are returned in UTC whatever the server's zone is.
         options = f"-csearch_path={name} -csynchronous_commit=off -ctimezone=Asia/Kolkata"
         return postgres_database.update_query_dict({"options": options}).render_as_string(
             hide_password=False
@@ -57,7 +57,7 @@ def empty_postgres(postgres_database: URL) -> Callable[[], str]:
 
 @pytest.fixture(scope="session")
 def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the schema and nothing else, to be copied."""
+    """A SQLite file with the schema and no rows, to be copied."""
     file = tmp_path_factory.mktemp("sqlite") / "migrated.db"
     with open_store(f"sqlite:///{file}") as store:
         schema.ensure(store)
@@ -66,7 +66,7 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def migrated_postgres(empty_postgres: Callable[[], str]) -> str:
-    """A schema with the program's tables, to be emptied before each test."""
+    """A PostgreSQL schema with all tables, emptied before each test."""
     url = empty_postgres()
     with open_store(url) as store:
         schema.ensure(store)
@@ -75,7 +75,7 @@ def migrated_postgres(empty_postgres: Callable[[], str]) -> str:
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that has the schema and no rows."""
+    """A database with the schema and no rows."""
     if request.param == "sqlite":
         file = tmp_path / "camreel.db"
         shutil.copyfile(request.getfixturevalue("migrated_sqlite"), file)
@@ -89,7 +89,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(params=DATABASES)
 def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database with nothing in it."""
+    """An empty database."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'empty.db'}"
     make = request.getfixturevalue("empty_postgres")
@@ -104,7 +104,7 @@ def store(database_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def new_run(store: Store) -> Callable[..., Run]:
-    """Creates a run, queued, and commits it."""
+    """Creates a queued run and commits it."""
 
     def create(name: str = "", tags: tuple[str, ...] = (), epochs: int = 3) -> Run:
         with store.write_session() as session:
@@ -113,7 +113,7 @@ def new_run(store: Store) -> Callable[..., Run]:
     return create
 
 
-MEASURES = EpochMetrics(
+METRICS = EpochMetrics(
     train_loss=0.5,
     train_accuracy=0.8,
     test_loss=0.4,
@@ -126,14 +126,14 @@ MEASURES = EpochMetrics(
 
 @pytest.fixture
 def add_epoch(store: Store) -> Callable[..., Checkpoint]:
-    """Adds an epoch with the bytes of its checkpoint, and commits them."""
+    """Adds an epoch with the bytes of its checkpoint and commits them."""
 
-    def add(run: Run, epoch: int, measures: EpochMetrics = MEASURES) -> Checkpoint:
+    def add(run: Run, epoch: int, metrics: EpochMetrics = METRICS) -> Checkpoint:
         key = f"runs/{run.id}/epochs/{epoch}.safetensors"
         checkpoint = Checkpoint(f"{epoch:064x}", 5, key)
         with store.write_session() as session:
             store.blobs.put(session, key, b"bytes")
-            epochs.add(session, run.id, epoch, measures, checkpoint)
+            epochs.add(session, run.id, epoch, metrics, checkpoint)
         return checkpoint
 
     return add

@@ -1,4 +1,4 @@
-"""A deleted run is gone for every query at once; what it takes is freed batch by batch."""
+"""A deleted run disappears from every query at once; its space is freed in batches."""
 
 from collections.abc import Callable
 
@@ -28,17 +28,17 @@ from service.store.runs import Run
 from service.store.store import Store
 from service.store.training_states import StoredTrainingState
 
-KEPT_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads", "jobs"}
-ONE_BLOB_A_BATCH = 1
-"""Pages; each blob here has five bytes, and is still the least that a batch frees."""
+UNRELATED_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads", "jobs"}
+ONE_BLOB_PER_BATCH = 1
+"""A batch of one page: a batch frees at least one blob, here of five bytes."""
 
 
 @pytest.fixture
 def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
-    """Makes runs with a row in every table that runs have rows in."""
+    """Creates runs with rows in every table that refers to runs."""
 
     def create() -> Run:
-        run = new_run(name="whole", tags=("x", "y"))
+        run = new_run(name="complete", tags=("x", "y"))
         for epoch in (0, 1):
             add_epoch(run, epoch)
         with store.write_session() as session:
@@ -63,7 +63,7 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
     return create
 
 
-def mark(store: Store, run: Run) -> None:
+def mark_deleted(store: Store, run: Run) -> None:
     with store.write_session() as session:
         run_lifecycle.mark_deleted(session, run.id)
 
@@ -73,12 +73,12 @@ def row_counts(store: Store) -> dict[str, int]:
         return {
             table.name: session.scalar(select(func.count()).select_from(table)) or 0
             for table in Base.metadata.sorted_tables
-            if table.name not in KEPT_TABLES
+            if table.name not in UNRELATED_TABLES
         }
 
 
 def free_batches(store: Store, run: Run, pages: int) -> int:
-    """Frees all but the run's own row; how many batches that takes."""
+    """Frees everything but the run's own row; returns the number of batches."""
     count = 0
     while True:
         with store.write_session() as session:
@@ -87,12 +87,10 @@ def free_batches(store: Store, run: Run, pages: int) -> int:
         count += 1
 
 
-def test_every_query_treats_a_deleted_run_as_gone_though_its_rows_are_there(
-    store: Store, run_with_rows
-) -> None:
+def test_no_query_returns_a_deleted_run_whose_rows_still_exist(store: Store, run_with_rows) -> None:
     run = run_with_rows()
     rows = row_counts(store)
-    mark(store, run)
+    mark_deleted(store, run)
     assert row_counts(store) == rows
     with store.read_session() as session:
         for query in (runs.get, runs.get_for_update, epochs.list_epochs):
@@ -104,7 +102,7 @@ def test_every_query_treats_a_deleted_run_as_gone_though_its_rows_are_there(
         assert not runs.lock_shared(session, run.id)
         assert run_lifecycle.is_cancel_requested(session, run.id)
         assert runs.list_newest(session, limit=10) == []
-        assert runs.list_newest(session, limit=10, tag="x", search="whole") == []
+        assert runs.list_newest(session, limit=10, tag="x", search="complete") == []
         assert not any(runs.count_by_status(session).values())
         assert not any(runs.list_by_status(session, status) for status in RunStatus)
         assert epochs.count_totals(session) == (0, 0, 0)
@@ -123,10 +121,10 @@ def test_every_query_treats_a_deleted_run_as_gone_though_its_rows_are_there(
         assert summaries.count_blank_maps(session, [run.id], ["proposed"]) == {}
 
 
-def test_nothing_changes_a_deleted_run(store: Store, new_run, add_epoch) -> None:
+def test_deleted_run_cannot_be_changed(store: Store, new_run, add_epoch) -> None:
     run = new_run()
     add_epoch(run, 0)
-    mark(store, run)
+    mark_deleted(store, run)
     lease = run_lifecycle.Lease(run.id, run.attempt, run_lifecycle.NO_OWNER)
     with store.write_session() as session:
         assert run_lifecycle.claim(session, run.id) is None
@@ -137,37 +135,35 @@ def test_nothing_changes_a_deleted_run(store: Store, new_run, add_epoch) -> None
         assert not run_lifecycle.resume(session, run.id, {}, 9)
         assert not run_lifecycle.request_cancel(session, run.id)
         assert not epochs.quarantine(session, run.id, 0, "missing")
-        runs.check_queue_limit(session, 1)  # it does not wait any more
+        runs.check_queue_limit(session, 1)  # a deleted run does not count as queued
     with store.read_session() as session:
         assert session.scalar(select(RunRow.status)) == HiddenStatus.DELETING
 
 
-@pytest.mark.parametrize("pages", [ONE_BLOB_A_BATCH, 3, 1000])
-def test_a_freed_run_leaves_what_was_there_before_it(
-    store: Store, run_with_rows, pages: int
-) -> None:
-    kept = run_with_rows()
+@pytest.mark.parametrize("pages", [ONE_BLOB_PER_BATCH, 3, 1000])
+def test_freeing_a_run_leaves_all_other_rows(store: Store, run_with_rows, pages: int) -> None:
+    other_run = run_with_rows()
     with store.read_session() as session:
-        kept = runs.get(session, kept.id)
-    before = row_counts(store)
-    assert all(before.values())
+        other_run = runs.get(session, other_run.id)
+    initial_counts = row_counts(store)
+    assert all(initial_counts.values())
     deleted = run_with_rows()
-    mark(store, deleted)
+    mark_deleted(store, deleted)
     assert free_batches(store, deleted, pages) > 1
     with store.write_session() as session:
         deleted_runs.delete_run(session, store.blobs, deleted.id)
-    assert row_counts(store) == before
+    assert row_counts(store) == initial_counts
     with store.read_session() as session:
         assert deleted_runs.list_ids(session) == []
-        assert runs.get(session, kept.id) == kept
-        assert len(epochs.list_epochs(session, kept.id)) == 2
-        assert store.blobs.get(session, training_states.state_key(kept.id, 1)) == b"state"
+        assert runs.get(session, other_run.id) == other_run
+        assert len(epochs.list_epochs(session, other_run.id)) == 2
+        assert store.blobs.get(session, training_states.state_key(other_run.id, 1)) == b"state"
 
 
-def test_a_batch_frees_no_more_than_it_may(store: Store, run_with_rows) -> None:
+def test_batch_does_not_exceed_its_size(store: Store, run_with_rows) -> None:
     run = run_with_rows()
-    mark(store, run)
-    left = sum(row_counts(store).values())
+    mark_deleted(store, run)
+    rows_left = sum(row_counts(store).values())
     with store.read_session() as session:
         blobs_left = len(list(run_blobs.list_run_blobs(session)))
     while True:
@@ -175,16 +171,20 @@ def test_a_batch_frees_no_more_than_it_may(store: Store, run_with_rows) -> None:
             if not deleted_runs.free_batch(session, store.blobs, run.id, 2):
                 break
         with store.read_session() as session:
-            blob_rows = len(list(run_blobs.list_run_blobs(session)))
-        now = sum(row_counts(store).values())
-        # A blob is two rows: its bytes and what names them.
-        assert 1 <= left - now <= (2 if blob_rows == blobs_left else 2 * (blobs_left - blob_rows))
-        left, blobs_left = now, blob_rows
+            blob_count = len(list(run_blobs.list_run_blobs(session)))
+        row_count = sum(row_counts(store).values())
+        # A blob has two rows: its bytes and the row that refers to them.
+        assert (
+            1
+            <= rows_left - row_count
+            <= (2 if blob_count == blobs_left else 2 * (blobs_left - blob_count))
+        )
+        rows_left, blobs_left = row_count, blob_count
 
 
-def test_a_run_with_rows_left_keeps_its_own_row(store: Store, run_with_rows) -> None:
+def test_run_with_remaining_rows_keeps_its_own_row(store: Store, run_with_rows) -> None:
     run = run_with_rows()
-    mark(store, run)
+    mark_deleted(store, run)
     with store.write_session() as session:
         deleted_runs.delete_run(session, store.blobs, run.id)
     with store.read_session() as session:
@@ -192,14 +192,14 @@ def test_a_run_with_rows_left_keeps_its_own_row(store: Store, run_with_rows) -> 
         assert len(list(run_blobs.list_run_blobs(session, run.id))) == 3
 
 
-def test_a_run_that_is_not_deleted_is_never_freed(store: Store, run_with_rows) -> None:
+def test_run_that_is_not_deleted_is_never_freed(store: Store, run_with_rows) -> None:
     run = run_with_rows()
-    before = row_counts(store)
+    initial_counts = row_counts(store)
     with store.write_session() as session:
         assert not deleted_runs.free_batch(session, store.blobs, run.id, 1000)
         deleted_runs.delete_run(session, store.blobs, run.id)
         deleted_runs.delete_run(session, store.blobs, run.id + 1)
-    assert row_counts(store) == before
+    assert row_counts(store) == initial_counts
 
 
 def test_blob_bytes_of_deleted_runs_do_not_count_against_the_quota(
@@ -207,9 +207,9 @@ def test_blob_bytes_of_deleted_runs_do_not_count_against_the_quota(
 ) -> None:
     run = run_with_rows()
     with store.read_session() as session:
-        used = store.quota.used_bytes(session)
+        used_bytes = store.quota.used_bytes(session)
         size = sum(blob.bytes for blob in run_blobs.list_run_blobs(session, run.id))
-    mark(store, run)
+    mark_deleted(store, run)
     with store.read_session() as session:
         assert deleted_runs.blob_bytes(session) == size > 0
-        assert store.quota.used_bytes(session) <= used - size
+        assert store.quota.used_bytes(session) <= used_bytes - size

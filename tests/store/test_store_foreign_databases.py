@@ -1,4 +1,4 @@
-"""A database that is not Camreel's, or not whole, is refused in one line and keeps every byte."""
+"""A database that is not Camreel's or incomplete is refused in one line and not changed."""
 
 import hashlib
 import sqlite3
@@ -47,7 +47,7 @@ def only_a_view(file: Path) -> None:
     execute(file, "CREATE VIEW answers AS SELECT 42 AS answer")
 
 
-def newer(file: Path) -> None:
+def newer_version(file: Path) -> None:
     execute(file, "UPDATE alembic_version SET version_num = '9999'")
 
 
@@ -63,7 +63,7 @@ def truncated(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:20_000])
 
 
-def cut_in_its_header(file: Path) -> None:
+def truncated_header(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:60])
 
 
@@ -75,16 +75,16 @@ def one_byte(file: Path) -> None:
     file.write_bytes(b"x")
 
 
-REFUSED = {
+MESSAGES = {
     another_program: "another program's",
     another_program_in_wal: "another program's",
     another_program_of_alembic: "another program's",
     only_a_view: "another program's",
-    newer: "newer schema",
+    newer_version: "newer schema",
     two_versions: "not the version",
     unversioned: "not the version",
     truncated: "damaged",
-    cut_in_its_header: "damaged",
+    truncated_header: "damaged",
     text_file: "no SQLite database",
     one_byte: "no SQLite database",
 }
@@ -98,20 +98,20 @@ def sqlite_file(migrated_sqlite: Path, tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("change", REFUSED)
+@pytest.mark.parametrize("change", MESSAGES)
 @pytest.mark.parametrize("use", [schema.upgrade, schema.ensure], ids=["upgrade", "ensure"])
-def test_a_database_that_is_not_ours_or_not_whole_is_refused_and_keeps_every_byte(
+def test_foreign_or_damaged_database_is_refused_and_not_changed(
     sqlite_file: Path, change: Callable[[Path], None], use: Callable[[Store], None]
 ) -> None:
     change(sqlite_file)
-    before = hashlib.sha256(sqlite_file.read_bytes()).hexdigest()
+    initial_digest = hashlib.sha256(sqlite_file.read_bytes()).hexdigest()
     with (
         open_store(sqlite_file) as store,
-        pytest.raises(CamreelError, match=REFUSED[change]) as error,
+        pytest.raises(CamreelError, match=MESSAGES[change]) as error,
     ):
         use(store)
     assert "\n" not in str(error.value)
-    assert hashlib.sha256(sqlite_file.read_bytes()).hexdigest() == before
+    assert hashlib.sha256(sqlite_file.read_bytes()).hexdigest() == initial_digest
 
 
 DIFFERENCES = {
@@ -130,8 +130,8 @@ ON_POSTGRESQL = {
 
 
 @pytest.fixture
-def lacking(empty_url: str) -> Iterator[Callable[[str], Store]]:
-    """Makes the schema, and does a statement to it."""
+def changed_schema(empty_url: str) -> Iterator[Callable[[str], Store]]:
+    """Creates the schema and executes a statement that changes it."""
     with open_store(empty_url) as store:
         schema.ensure(store)
 
@@ -146,26 +146,26 @@ def lacking(empty_url: str) -> Iterator[Callable[[str], Store]]:
 
 
 @pytest.mark.parametrize(("statement", "line"), [*DIFFERENCES.items(), *ON_POSTGRESQL.items()])
-def test_a_schema_that_lacks_something_is_named_at_the_start_and_by_the_doctor(
-    lacking: Callable[[str], Store], statement: str, line: str
+def test_schema_difference_is_reported_at_startup_and_by_the_doctor(
+    changed_schema: Callable[[str], Store], statement: str, line: str
 ) -> None:
-    store = lacking(statement)
+    store = changed_schema(statement)
     with pytest.raises(SchemaMismatch, match=line) as error:
         schema.ensure(store)
     assert "\n" not in str(error.value)
     with pytest.raises(SchemaMismatch, match=line):
         schema.upgrade(store)
-    (one,) = examine(store).findings
-    assert (one.check, one.finding.severity) == ("schema", "damage")
+    (check,) = examine(store).findings
+    assert (check.check, check.finding.severity) == ("schema", "damage")
 
 
-def test_a_lost_index_is_a_warning_and_the_other_checks_go_on(
-    lacking: Callable[[str], Store],
+def test_missing_index_is_a_warning(
+    changed_schema: Callable[[str], Store],
 ) -> None:
-    store = lacking("DROP INDEX ix_runs_status")
+    store = changed_schema("DROP INDEX ix_runs_status")
     schema.ensure(store)
-    (one,) = examine(store).findings
-    assert (one.finding.severity, one.finding.message) == (
+    (check,) = examine(store).findings
+    assert (check.finding.severity, check.finding.message) == (
         "warning",
         "the index ix_runs_status is missing: queries are slow",
     )
@@ -181,7 +181,7 @@ def test_a_lost_index_is_a_warning_and_the_other_checks_go_on(
         "CREATE TABLE notes (title TEXT) PARTITION BY LIST (title)",
     ],
 )
-def test_a_postgresql_schema_that_another_program_uses_is_refused(
+def test_postgresql_schema_of_another_program_is_refused(
     empty_postgres: Callable[[], str], statement: str
 ) -> None:
     with open_store(empty_postgres()) as store:
@@ -192,10 +192,10 @@ def test_a_postgresql_schema_that_another_program_uses_is_refused(
                 use(store)
 
 
-def test_an_older_schema_that_lacks_a_table_is_not_migrated_and_stays_as_it_was(
-    lacking: Callable[[str], Store],
+def test_older_schema_without_a_table_is_not_migrated(
+    changed_schema: Callable[[str], Store],
 ) -> None:
-    store = lacking("DROP TABLE predictions")
+    store = changed_schema("DROP TABLE predictions")
     with store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
     with pytest.raises(SchemaMismatch, match="is as it was") as error:

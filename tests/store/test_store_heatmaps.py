@@ -1,4 +1,4 @@
-"""Maps' metadata: kept once, and read along epochs or for all probes."""
+"""Metadata of maps: stored once, listed by image or for all probes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,8 +26,8 @@ def run(new_run, add_epoch):
 
 @pytest.fixture
 def heatmap(run) -> Callable[..., Heatmap]:
-    """A map of the run, with any of its fields told."""
-    one = Heatmap(
+    """Builds maps of the run with the given fields."""
+    default_map = Heatmap(
         run_id=run.id,
         epoch=0,
         image="test:7",
@@ -40,12 +40,12 @@ def heatmap(run) -> Callable[..., Heatmap]:
         blank="none",
         etag="e" * 64,
     )
-    return lambda **fields: replace(one, **fields)
+    return lambda **fields: replace(default_map, **fields)
 
 
-def keep(store, *found: Heatmap) -> None:
+def add_maps(store, *rows: Heatmap) -> None:
     with store.write_session() as session:
-        heatmaps.add_missing(session, found)
+        heatmaps.add_missing(session, rows)
 
 
 def count(store) -> int:
@@ -53,44 +53,44 @@ def count(store) -> int:
         return session.scalar(select(func.count()).select_from(HeatmapRow)) or 0
 
 
-def test_a_map_is_found_as_it_was_kept(store, run, heatmap):
-    keep(store, heatmap())
+def test_map_is_returned_as_added(store, run, heatmap):
+    add_maps(store, heatmap())
     with store.read_session() as session:
-        found = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
-    assert found == [heatmap()]
+        rows = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
+    assert rows == [heatmap()]
 
 
-def test_a_map_kept_twice_is_kept_once_and_does_not_change(store, run, heatmap):
-    keep(store, heatmap())
-    keep(store, heatmap(peak=9.0, etag="other"), heatmap(epoch=1))
-    keep(store, heatmap(), heatmap())
+def test_adding_a_map_again_changes_nothing(store, run, heatmap):
+    add_maps(store, heatmap())
+    add_maps(store, heatmap(peak=9.0, etag="other"), heatmap(epoch=1))
+    add_maps(store, heatmap(), heatmap())
     with store.read_session() as session:
-        found = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
-    assert found == [heatmap(), heatmap(epoch=1)]
+        rows = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
+    assert rows == [heatmap(), heatmap(epoch=1)]
     assert count(store) == 2
 
 
-def test_no_maps_are_no_work(store, run):
-    keep(store)
+def test_adding_no_maps_is_no_error(store, run):
+    add_maps(store)
     assert count(store) == 0
 
 
-def test_maps_of_an_image_come_by_epoch_and_are_no_others(store, run, heatmap):
-    others = [
+def test_maps_of_an_image_are_listed_by_epoch(store, run, heatmap):
+    other_maps = [
         heatmap(image="test:0"),
         heatmap(class_index=3),
         heatmap(method="conventional"),
         heatmap(layer="conv1"),
     ]
-    keep(store, heatmap(epoch=2), *others, heatmap(epoch=0), heatmap(epoch=1))
+    add_maps(store, heatmap(epoch=2), *other_maps, heatmap(epoch=0), heatmap(epoch=1))
     with store.read_session() as session:
-        found = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
+        rows = heatmaps.list_for_image(session, run.id, "test:7", 7, "proposed", "conv2")
         assert heatmaps.list_for_image(session, run.id + 1, "test:7", 7, "proposed", "conv2") == []
-    assert [one.epoch for one in found] == [0, 1, 2]
+    assert [row.epoch for row in rows] == [0, 1, 2]
     assert count(store) == 7
 
 
-def test_probes_maps_come_by_epoch_method_and_the_probes_order(store, run, heatmap):
+def test_maps_of_probes_are_listed_by_epoch_method_and_probe(store, run, heatmap):
     with store.write_session() as session:
         images.set_probes(session, run.id, [SEVEN, ZERO])
     expected = [
@@ -99,39 +99,39 @@ def test_probes_maps_come_by_epoch_method_and_the_probes_order(store, run, heatm
         for method in ("conventional", "proposed")
         for image, label in (("test:7", 7), ("test:0", 0))
     ]
-    keep(
+    add_maps(
         store,
         *reversed(expected),
-        heatmap(class_index=3),  # of a probe, for a class that is not its own
-        heatmap(image="test:9", class_index=9),  # of an image that is no probe
+        heatmap(class_index=3),  # a probe's map for another class than its label
+        heatmap(image="test:9", class_index=9),  # not a probe
         heatmap(layer="conv1"),
     )
     with store.read_session() as session:
         assert heatmaps.list_for_probes(session, run.id, "conv2") == expected
 
 
-def test_probes_maps_are_the_runs_own(store, run, heatmap, new_run, add_epoch):
-    other = new_run()
-    add_epoch(other, 0)
+def test_maps_of_other_runs_are_not_listed(store, run, heatmap, new_run, add_epoch):
+    other_run = new_run()
+    add_epoch(other_run, 0)
     with store.write_session() as session:
         images.set_probes(session, run.id, [SEVEN])
-        images.set_probes(session, other.id, [ZERO, SEVEN])
-    ours, theirs = heatmap(), heatmap(run_id=other.id, peak=0.5)
-    keep(store, ours, theirs, heatmap(run_id=other.id, image="test:0", class_index=0))
+        images.set_probes(session, other_run.id, [ZERO, SEVEN])
+    ours, theirs = heatmap(), heatmap(run_id=other_run.id, peak=0.5)
+    add_maps(store, ours, theirs, heatmap(run_id=other_run.id, image="test:0", class_index=0))
     with store.read_session() as session:
         assert heatmaps.list_for_probes(session, run.id, "conv2") == [ours]
-        assert [one.image for one in heatmaps.list_for_probes(session, other.id, "conv2")] == [
+        assert [row.image for row in heatmaps.list_for_probes(session, other_run.id, "conv2")] == [
             "test:0",
             "test:7",
         ]
 
 
-def test_a_map_needs_its_epoch(store, run, heatmap):
+def test_map_requires_its_epoch(store, run, heatmap):
     with pytest.raises(StatementRefused):
-        keep(store, heatmap(epoch=9))
+        add_maps(store, heatmap(epoch=9))
     assert count(store) == 0
 
 
-def test_a_thousand_maps_are_kept_at_once(store, run, heatmap):
-    keep(store, *(heatmap(image=f"test:{i}") for i in range(1000)))
+def test_a_thousand_maps_are_added_at_once(store, run, heatmap):
+    add_maps(store, *(heatmap(image=f"test:{i}") for i in range(1000)))
     assert count(store) == 1000

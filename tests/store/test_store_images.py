@@ -1,4 +1,4 @@
-"""Images that runs watch are kept once, however many runs watch them."""
+"""Probe images: stored once, also if several runs share them."""
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -12,7 +12,7 @@ from service.store.rows import ImageRow, ProbeRow
 PNG = bytes(range(256))
 SEVEN = StoredImage("digits", "test:7", 7, PNG)
 ZERO = StoredImage("digits", "test:0", 0, b"zero")
-UNLABELLED = StoredImage("digits", "upload:a", None, b"upload")
+UNLABELED = StoredImage("digits", "upload:a", None, b"upload")
 
 
 def count(store, table: type) -> int:
@@ -20,17 +20,17 @@ def count(store, table: type) -> int:
         return session.scalar(select(func.count()).select_from(table)) or 0
 
 
-def test_a_run_watches_its_images_in_its_order(store, new_run):
+def test_probes_keep_their_order(store, new_run):
     run = new_run()
     with store.write_session() as session:
-        images.set_probes(session, run.id, [SEVEN, UNLABELLED, ZERO])
+        images.set_probes(session, run.id, [SEVEN, UNLABELED, ZERO])
     with store.read_session() as session:
-        assert images.list_probes(session, run.id) == [SEVEN, UNLABELLED, ZERO]
+        assert images.list_probes(session, run.id) == [SEVEN, UNLABELED, ZERO]
         assert images.get(session, "digits", "test:7") == SEVEN
-        assert images.get(session, "digits", "upload:a") == UNLABELLED
+        assert images.get(session, "digits", "upload:a") == UNLABELED
 
 
-def test_an_image_that_is_not_kept_is_none(store, new_run):
+def test_missing_image_is_none(store, new_run):
     run = new_run()
     with store.write_session() as session:
         images.set_probes(session, run.id, [SEVEN])
@@ -40,11 +40,11 @@ def test_an_image_that_is_not_kept_is_none(store, new_run):
         assert images.list_probes(session, run.id + 1) == []
 
 
-def test_a_second_watch_changes_nothing(store, new_run):
+def test_setting_probes_again_changes_nothing(store, new_run):
     run = new_run()
-    for again in ([SEVEN, ZERO], [SEVEN, ZERO], [ZERO, UNLABELLED]):
+    for probes in ([SEVEN, ZERO], [SEVEN, ZERO], [ZERO, UNLABELED]):
         with store.write_session() as session:
-            images.set_probes(session, run.id, again)
+            images.set_probes(session, run.id, probes)
     with store.read_session() as session:
         assert images.list_probes(session, run.id) == [SEVEN, ZERO]
     assert (count(store, ImageRow), count(store, ProbeRow)) == (2, 2)
@@ -55,32 +55,32 @@ def test_two_runs_share_their_images(store, new_run):
     with store.write_session() as session:
         images.set_probes(session, first.id, [SEVEN, ZERO])
     with store.write_session() as session:
-        images.set_probes(session, second.id, [UNLABELLED, SEVEN])
+        images.set_probes(session, second.id, [UNLABELED, SEVEN])
     with store.read_session() as session:
         assert images.list_probes(session, first.id) == [SEVEN, ZERO]
-        assert images.list_probes(session, second.id) == [UNLABELLED, SEVEN]
+        assert images.list_probes(session, second.id) == [UNLABELED, SEVEN]
     assert (count(store, ImageRow), count(store, ProbeRow)) == (3, 4)
 
 
-def test_references_of_two_datasets_are_two_images(store, new_run):
+def test_same_reference_in_two_datasets_is_two_images(store, new_run):
     run = new_run()
-    other = StoredImage("mnist", "test:7", 9, b"another")
+    mnist_image = StoredImage("mnist", "test:7", 9, b"another")
     with store.write_session() as session:
-        images.set_probes(session, run.id, [SEVEN, other])
+        images.set_probes(session, run.id, [SEVEN, mnist_image])
     with store.read_session() as session:
-        assert images.get(session, "mnist", "test:7") == other
+        assert images.get(session, "mnist", "test:7") == mnist_image
         assert images.get(session, "digits", "test:7") == SEVEN
 
 
-def test_eight_runs_that_watch_the_same_images_at_once_share_them(store, new_run):
+def test_eight_runs_adding_the_same_images_at_once_share_them(store, new_run):
     created = [new_run() for _ in range(8)]
-    together = Barrier(8)
+    barrier = Barrier(8)
 
-    def watch(i: int) -> None:
-        together.wait()
+    def set_probes(i: int) -> None:
+        barrier.wait()
         with store.write_session() as session:
             images.set_probes(session, created[i].id, [SEVEN, ZERO])
 
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(watch, range(8)))
+        list(threads.map(set_probes, range(8)))
     assert (count(store, ImageRow), count(store, ProbeRow)) == (2, 16)

@@ -1,4 +1,4 @@
-"""A database that cannot be used: an error of ours that says why, and all is well afterwards."""
+"""A database that is unavailable raises a specific error, and the store recovers afterwards."""
 
 import shutil
 import sqlite3
@@ -42,7 +42,7 @@ def names(store: Store) -> list[str]:
 
 @pytest.fixture
 def administer(postgres_url: str) -> Iterator[Callable[[str], None]]:
-    """Executes statements on the PostgreSQL server, beside the store."""
+    """Executes statements on the PostgreSQL server, outside the store."""
     url = make_url(postgres_url).set(drivername="postgresql+psycopg", database="postgres")
     server = create_engine(url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     name = make_url(postgres_url).database
@@ -120,27 +120,25 @@ SQLSTATES = [
 
 
 @pytest.mark.parametrize(("name", "expected"), SQLITE_ERRORS)
-def test_each_result_code_of_sqlite_has_an_error_of_ours(name: str, expected, capsys) -> None:
+def test_sqlite_result_codes_are_translated(name: str, expected, capsys) -> None:
     original = sqlite3.OperationalError("disk I/O error at /var/lib/secret")
     original.sqlite_errorcode = getattr(sqlite3, name)
     for error in (original, OperationalError("INSERT secret", {}, original)):
-        ours = to_camreel_error(error)
-        assert type(ours) is expected
-        assert "secret" not in str(ours)
+        translated = to_camreel_error(error)
+        assert type(translated) is expected
+        assert "secret" not in str(translated)
 
 
 @pytest.mark.parametrize(("state", "expected"), SQLSTATES)
-def test_each_sqlstate_of_postgresql_has_an_error_of_ours(state: str, expected, capsys) -> None:
+def test_postgresql_sqlstates_are_translated(state: str, expected, capsys) -> None:
     original = psycopg.errors.lookup(state)("secret")
-    ours = to_camreel_error(DatabaseError("INSERT secret", {}, original))
-    assert type(ours) is expected
-    assert "secret" not in str(ours)
+    translated = to_camreel_error(DatabaseError("INSERT secret", {}, original))
+    assert type(translated) is expected
+    assert "secret" not in str(translated)
 
 
 @pytest.mark.postgres
-def test_a_server_that_is_read_only_for_a_while_accepts_writes_afterwards(
-    postgres_store: Store, administer
-) -> None:
+def test_writes_succeed_after_a_server_was_read_only(postgres_store: Store, administer) -> None:
     write(postgres_store, "before")
     terminate = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
@@ -150,7 +148,7 @@ def test_a_server_that_is_read_only_for_a_while_accepts_writes_afterwards(
     with pytest.raises(StoreReadOnly):
         write(postgres_store)
     assert names(postgres_store) == ["before"]
-    # This session began read-only, and would be so for as long as it is in the pool.
+    # This pooled session started read-only and would stay so; the error removes it from the pool.
     administer("ALTER DATABASE {database} RESET default_transaction_read_only")
     with pytest.raises(StoreReadOnly):
         write(postgres_store)
@@ -159,7 +157,7 @@ def test_a_server_that_is_read_only_for_a_while_accepts_writes_afterwards(
 
 
 @pytest.mark.postgres
-def test_a_connection_that_is_lost_before_the_commit_is_told_as_a_busy_database(
+def test_connection_lost_before_the_commit_raises_store_busy(
     postgres_store: Store, administer
 ) -> None:
     def write_and_lose_the_connection() -> None:
@@ -187,7 +185,7 @@ def test_a_connection_that_is_lost_before_the_commit_is_told_as_a_busy_database(
     ],
     ids=["table", "column"],
 )
-def test_a_table_or_column_that_is_missing_is_a_schema_mismatch(store: Store, change, back) -> None:
+def test_missing_table_or_column_is_a_schema_mismatch(store: Store, change, back) -> None:
     write(store, "before")
     with store.write_session() as session:
         session.execute(text(change))
@@ -200,22 +198,22 @@ def test_a_table_or_column_that_is_missing_is_a_schema_mismatch(store: Store, ch
     assert names(store) == ["after", "before"]
 
 
-def test_a_sqlite_file_that_is_moved_away_is_missing_and_not_created_anew(
+def test_moved_sqlite_file_is_missing_and_not_created_again(
     sqlite_store: Store, tmp_path: Path
 ) -> None:
     file = tmp_path / "camreel.db"
     file.rename(tmp_path / "moved.db")
     for call in (names, write):
-        with pytest.raises(StoreMissing) as missing:
+        with pytest.raises(StoreMissing) as error:
             call(sqlite_store)
-        assert str(tmp_path) not in str(missing.value)
+        assert str(tmp_path) not in str(error.value)
     assert not file.exists()
     (tmp_path / "moved.db").rename(file)
     write(sqlite_store, "after")
     assert names(sqlite_store) == ["after", "before"]
 
 
-def test_a_sqlite_file_that_is_replaced_is_read_and_written_at_once(
+def test_replaced_sqlite_file_is_used_at_once(
     sqlite_store: Store, migrated_sqlite: Path, tmp_path: Path
 ) -> None:
     restored = tmp_path / "restored.db"
@@ -226,16 +224,18 @@ def test_a_sqlite_file_that_is_replaced_is_read_and_written_at_once(
     restored.rename(tmp_path / "camreel.db")
     assert names(sqlite_store) == ["restored"]
     write(sqlite_store, "after")
-    with closing(sqlite3.connect(tmp_path / "camreel.db")) as other:
-        assert other.execute("SELECT count(*) FROM runs").fetchone() == (2,)
+    with closing(sqlite3.connect(tmp_path / "camreel.db")) as connection:
+        assert connection.execute("SELECT count(*) FROM runs").fetchone() == (2,)
 
 
-@pytest.mark.parametrize("what", ["file", "folder", "both"])
-def test_a_read_only_sqlite_file_or_folder_is_read_and_says_that_it_is_read_only(
-    sqlite_store: Store, tmp_path: Path, what: str
+@pytest.mark.parametrize("read_only_part", ["file", "folder", "both"])
+def test_read_only_sqlite_file_or_folder_can_be_read(
+    sqlite_store: Store, tmp_path: Path, read_only_part: str
 ) -> None:
     file = tmp_path / "camreel.db"
-    with read_only(*{"file": [file], "folder": [tmp_path], "both": [file, tmp_path]}[what]):
+    with read_only(
+        *{"file": [file], "folder": [tmp_path], "both": [file, tmp_path]}[read_only_part]
+    ):
         sqlite_store.engine.dispose()
         assert names(sqlite_store) == ["before"]
         with pytest.raises(StoreReadOnly):
@@ -244,7 +244,7 @@ def test_a_read_only_sqlite_file_or_folder_is_read_and_says_that_it_is_read_only
     assert names(sqlite_store) == ["after", "before"]
 
 
-def test_a_copy_of_what_cannot_be_copied_raises_an_error_of_ours(tmp_path: Path) -> None:
+def test_copying_an_invalid_or_missing_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "none.db").write_bytes(b"no database" * 1000)
     with pytest.raises(SchemaMismatch):
         copy_sqlite(tmp_path / "none.db", tmp_path / "copy.db")
@@ -254,7 +254,7 @@ def test_a_copy_of_what_cannot_be_copied_raises_an_error_of_ours(tmp_path: Path)
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
-def test_a_server_that_stores_another_encoding_than_utf8_is_refused(
+def test_server_with_another_encoding_than_utf8_is_refused(
     postgres_url: str, administer, encoding: str
 ) -> None:
     administer("DROP DATABASE {database}")
@@ -270,7 +270,7 @@ def test_a_server_that_stores_another_encoding_than_utf8_is_refused(
 
 
 @pytest.mark.postgres
-def test_text_is_sent_to_a_server_as_utf8_whatever_its_users_default(postgres_url: str) -> None:
+def test_client_encoding_is_always_utf8(postgres_url: str) -> None:
     url = make_url(postgres_url).update_query_dict({"client_encoding": "latin1"})
     with open_store(url.render_as_string(hide_password=False)) as store:
         schema.ensure(store)
@@ -278,7 +278,7 @@ def test_text_is_sent_to_a_server_as_utf8_whatever_its_users_default(postgres_ur
         assert names(store) == ["学習"]
 
 
-def test_a_sqlite_file_in_utf16_keeps_every_name(tmp_path: Path) -> None:
+def test_sqlite_file_in_utf16_preserves_names(tmp_path: Path) -> None:
     file = tmp_path / "camreel.db"
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA encoding = 'UTF-16le'")

@@ -1,4 +1,4 @@
-"""Predictions are kept once, as they were computed, and read along the epochs."""
+"""Predictions: stored once, listed by epoch."""
 
 import numpy as np
 import pytest
@@ -16,23 +16,27 @@ def run(new_run, add_epoch):
     return created
 
 
-def keep(store, *found: Prediction) -> None:
+def add_predictions(store, *rows: Prediction) -> None:
     with store.write_session() as session:
-        predictions.add_missing(session, found)
+        predictions.add_missing(session, rows)
 
 
-def test_predictions_come_by_epoch_and_are_kept_once(store, run):
-    sure = np.array([0.1, 0.9], np.float32).tolist()
-    keep(store, Prediction(run.id, 2, "test:7", sure), Prediction(run.id, 0, "test:7", [1.0, 0.0]))
-    keep(store, Prediction(run.id, 2, "test:7", [0.5, 0.5]), Prediction(run.id, 0, "test:1", sure))
+def test_predictions_are_listed_by_epoch_and_stored_once(store, run):
+    scores = np.array([0.1, 0.9], np.float32).tolist()
+    add_predictions(
+        store, Prediction(run.id, 2, "test:7", scores), Prediction(run.id, 0, "test:7", [1.0, 0.0])
+    )
+    add_predictions(
+        store, Prediction(run.id, 2, "test:7", [0.5, 0.5]), Prediction(run.id, 0, "test:1", scores)
+    )
     with store.read_session() as session:
         assert predictions.list_for_image(session, run.id, "test:7") == [
             Prediction(run.id, 0, "test:7", [1.0, 0.0]),
-            Prediction(run.id, 2, "test:7", sure),
+            Prediction(run.id, 2, "test:7", scores),
         ]
         assert predictions.list_for_image(session, run.id, "test:2") == []
 
 
-def test_a_prediction_needs_its_epoch(store, run):
+def test_prediction_requires_its_epoch(store, run):
     with pytest.raises(StatementRefused):
-        keep(store, Prediction(run.id, 9, "test:7", [1.0]))
+        add_predictions(store, Prediction(run.id, 9, "test:7", [1.0]))

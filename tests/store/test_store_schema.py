@@ -1,4 +1,4 @@
-"""The migrations make the schema that the program's tables describe, and no other is met."""
+"""Migrations create the schema that the models describe; every other schema is refused."""
 
 import shutil
 import sqlite3
@@ -67,8 +67,8 @@ def store(empty_url):
 
 
 @pytest.fixture
-def made(store) -> Store:
-    """A database with this program's schema, and a run in it."""
+def migrated_store(store) -> Store:
+    """A store with the current schema and one run."""
     schema.ensure(store)
     with store.write_session() as session:
         runs.create(session, "kept", ["tag"], {"epochs": 1}, 1)
@@ -76,32 +76,32 @@ def made(store) -> Store:
 
 
 @pytest.fixture
-def next_step(made, tmp_path, monkeypatch) -> Callable[[str], None]:
-    """From its call on, the program is one whose migrations go a step further."""
+def add_migration(migrated_store, tmp_path, monkeypatch) -> Callable[[str], None]:
+    """Adds a later migration to those of the program."""
 
-    def add(more: str = "") -> None:
+    def add(statements: str = "") -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(Path(__file__).parents[2] / "migrations", folder)
-        step = NEXT_REVISION.format(head=revision(made)) + more
+        step = NEXT_REVISION.format(head=revision(migrated_store)) + statements
         (folder / "versions" / "9999_later.py").write_text(step)
         monkeypatch.setattr(schema, "_PACKAGED", folder)
 
     return add
 
 
-def name_of_the_run(store: Store) -> str:
+def get_run_name(store: Store) -> str:
     with store.read_session() as session:
         name: str = session.scalar(text("SELECT name FROM runs"))
     return name
 
 
-def test_an_empty_database_gets_the_schema(store):
+def test_empty_database_gets_the_schema(store):
     assert tables(store) == set()
     schema.ensure(store)
     assert tables(store) == set(Base.metadata.tables) | {"alembic_version"}
 
 
-def test_migrations_make_the_tables_that_the_program_describes(store):
+def test_migrations_create_the_tables_of_the_models(store):
     schema.ensure(store)
     with store.engine.connect() as connection:
         context = MigrationContext.configure(
@@ -110,7 +110,7 @@ def test_migrations_make_the_tables_that_the_program_describes(store):
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_comparison_sees_a_difference(store):
+def test_comparison_detects_differences(store):
     schema.ensure(store)
     with store.engine.begin() as connection:
         connection.execute(text("ALTER TABLE runs ADD COLUMN mood VARCHAR(16)"))
@@ -120,53 +120,51 @@ def test_the_comparison_sees_a_difference(store):
     assert kinds == {"remove_column", "add_index"}
 
 
-def test_a_database_of_this_program_is_left_as_it_is(made):
-    before = revision(made)
-    schema.ensure(made)
-    schema.upgrade(made)
-    assert revision(made) == before
-    assert name_of_the_run(made) == "kept"
+def test_current_database_stays_unchanged(migrated_store):
+    initial_revision = revision(migrated_store)
+    schema.ensure(migrated_store)
+    schema.upgrade(migrated_store)
+    assert revision(migrated_store) == initial_revision
+    assert get_run_name(migrated_store) == "kept"
 
 
-def test_an_older_database_is_refused_with_the_command_that_migrates(made, next_step):
-    next_step()
+def test_older_database_is_refused_with_the_upgrade_command(migrated_store, add_migration):
+    add_migration()
     with pytest.raises(SchemaMismatch, match=r"older schema .* camreel db upgrade"):
-        schema.ensure(made)
-    assert revision(made) != "9999"
+        schema.ensure(migrated_store)
+    assert revision(migrated_store) != "9999"
 
 
-def test_an_upgrade_brings_an_older_database_to_the_program(made, next_step):
-    next_step()
-    schema.upgrade(made)
-    assert revision(made) == "9999"
-    assert name_of_the_run(made) == "kept"
-    schema.ensure(made)
+def test_upgrade_migrates_an_older_database(migrated_store, add_migration):
+    add_migration()
+    schema.upgrade(migrated_store)
+    assert revision(migrated_store) == "9999"
+    assert get_run_name(migrated_store) == "kept"
+    schema.ensure(migrated_store)
 
 
-def test_a_newer_database_is_refused(made):
-    with made.engine.begin() as connection:
+def test_newer_database_is_refused(migrated_store):
+    with migrated_store.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(SchemaMismatch, match="newer schema"):
-        schema.ensure(made)
-    assert name_of_the_run(made) == "kept"
+        schema.ensure(migrated_store)
+    assert get_run_name(migrated_store) == "kept"
 
 
-def test_a_database_that_another_writes_to_is_looked_at_without_waiting(
-    migrated_sqlite, tmp_path, monkeypatch
-):
+def test_schema_check_does_not_wait_for_writers(migrated_sqlite, tmp_path, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     file = shutil.copyfile(migrated_sqlite, tmp_path / "written.db")
     with (
-        closing(sqlite3.connect(file, isolation_level=None)) as other,
+        closing(sqlite3.connect(file, isolation_level=None)) as connection,
         open_store(f"sqlite:///{file}") as store,
     ):
-        other.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
         schema.ensure(store)
-        other.execute("ROLLBACK")
+        connection.execute("ROLLBACK")
 
 
-def test_programs_that_start_at_once_on_an_empty_database_all_find_the_schema(empty_url):
-    programs = [
+def test_simultaneous_starts_on_an_empty_database_succeed(empty_url):
+    processes = [
         subprocess.Popen(
             [sys.executable, "-c", START, empty_url],
             stdin=subprocess.PIPE,
@@ -176,62 +174,64 @@ def test_programs_that_start_at_once_on_an_empty_database_all_find_the_schema(em
         )
         for _ in range(3)
     ]
-    assert [program.stdout.readline() for program in programs] == ["ready\n"] * 3
-    for program in programs:
-        program.stdin.write("go\n")
-        program.stdin.flush()
-    answers = [program.communicate(timeout=30)[0] for program in programs]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    revisions = [process.communicate(timeout=30)[0] for process in processes]
     head = ScriptDirectory.from_config(schema._config()).get_current_head()
-    assert answers == [f"{head}\n"] * 3
+    assert revisions == [f"{head}\n"] * 3
 
 
 @pytest.mark.parametrize("statement", ["CREATE TABLE runs (id INTEGER)", "CREATE TABLE x (y TEXT)"])
-def test_a_database_of_another_program_is_refused_and_left_alone(store, statement):
+def test_database_of_another_program_is_refused_and_not_changed(store, statement):
     with store.engine.begin() as connection:
         connection.execute(text(statement))
-    before = tables(store)
+    initial_tables = tables(store)
     with pytest.raises(SchemaMismatch, match="none of Camreel's"):
         schema.ensure(store)
-    assert tables(store) == before
+    assert tables(store) == initial_tables
 
 
-def test_a_database_of_the_first_schema_keeps_its_runs_and_takes_longer_names(made):
+def test_upgrade_from_the_first_schema_keeps_runs_and_widens_columns(migrated_store):
     config = schema._config()
-    with made.engine.begin() as connection:
+    with migrated_store.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
-    schema.upgrade(made)
-    assert name_of_the_run(made) == "kept"
-    with made.engine.connect() as connection:
-        columns = {one["name"]: one["type"] for one in inspect(connection).get_columns("heatmaps")}
+    schema.upgrade(migrated_store)
+    assert get_run_name(migrated_store) == "kept"
+    with migrated_store.engine.connect() as connection:
+        columns = {
+            column["name"]: column["type"] for column in inspect(connection).get_columns("heatmaps")
+        }
         assert (columns["method"].length, columns["layer"].length) == (200, 200)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_the_way_back_leaves_an_empty_database(made):
+def test_full_downgrade_leaves_an_empty_database(migrated_store):
     config = schema._config()
-    with made.engine.begin() as connection:
+    with migrated_store.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "base")
-    assert tables(made) == {"alembic_version"}
-    with made.engine.connect() as connection:
+    assert tables(migrated_store) == {"alembic_version"}
+    with migrated_store.engine.connect() as connection:
         assert MigrationContext.configure(connection).get_current_revision() is None
 
 
-def test_a_migration_that_fails_leaves_the_database_as_it_was(made, next_step):
-    before = revision(made)
-    next_step('    op.execute("no such statement")\n')
+def test_failed_migration_changes_nothing(migrated_store, add_migration):
+    initial_revision = revision(migrated_store)
+    add_migration('    op.execute("no such statement")\n')
     with pytest.raises(SchemaMismatch, match=r"is as it was: .*no"):
-        schema.upgrade(made)
-    assert revision(made) == before
-    with made.engine.connect() as connection:
+        schema.upgrade(migrated_store)
+    assert revision(migrated_store) == initial_revision
+    with migrated_store.engine.connect() as connection:
         columns = {column["name"] for column in inspect(connection).get_columns("runs")}
     assert "mood" not in columns
 
 
 @pytest.mark.parametrize("name", ["100%", "%(here)s", "a:b c", "what?x"])
-def test_migrations_are_found_in_a_folder_of_any_name(store, tmp_path, monkeypatch, name):
+def test_migrations_are_loaded_from_a_folder_of_any_name(store, tmp_path, monkeypatch, name):
     folder = tmp_path / name / "migrations"
     shutil.copytree(Path(__file__).parents[2] / "migrations", folder)
     monkeypatch.setattr(schema, "_PACKAGED", folder)

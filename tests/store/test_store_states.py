@@ -1,4 +1,4 @@
-"""A run's states change once, from the state that the change names, however many ask for it."""
+"""Status changes of runs: only from the expected status, and only once if concurrent."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,30 +14,30 @@ from service.store.runs import RunError
 
 @pytest.fixture
 def run_in(store, new_run) -> Callable[[str], runs.Run]:
-    """A run in a status, reached as a worker would."""
+    """Creates runs in a status, reached as by a worker."""
 
-    def bring(status: str) -> runs.Run:
+    def create(status: str) -> runs.Run:
         run = new_run()
         with store.write_session() as session:
             if status != RunStatus.QUEUED:
                 assert run_lifecycle.claim(session, run.id)
             if status in TERMINAL_STATUSES:
                 assert run_lifecycle.finish(session, run.id, status)
-        return stored(store, run)
+        return get_run(store, run)
 
-    return bring
+    return create
 
 
-def stored(store, run: runs.Run) -> runs.Run:
+def get_run(store, run: runs.Run) -> runs.Run:
     with store.read_session() as session:
         return runs.get(session, run.id)
 
 
-def test_a_claimed_run_runs(store, new_run):
+def test_claimed_run_is_running(store, new_run):
     run = new_run()
     with store.write_session() as session:
         assert run_lifecycle.claim(session, run.id)
-    run = stored(store, run)
+    run = get_run(store, run)
     assert run.status == RunStatus.RUNNING
     assert run.started_at is not None
     assert run.heartbeat_at == run.started_at
@@ -48,65 +48,67 @@ def test_only_a_queued_run_can_be_claimed(store, run_in, status):
     run = run_in(status)
     with store.write_session() as session:
         assert not run_lifecycle.claim(session, run.id)
-    assert stored(store, run) == run
+    assert get_run(store, run) == run
 
 
-def test_a_run_that_is_not_there_changes_to_nothing(store):
+def test_changes_of_a_missing_run_have_no_effect(store):
     with store.write_session() as session:
         assert not run_lifecycle.claim(session, 0)
         assert not run_lifecycle.advance(session, 0, 0)
         assert not run_lifecycle.finish(session, 0, RunStatus.FAILED)
         assert not run_lifecycle.request_cancel(session, 0)
         run_lifecycle.update_heartbeat(session, 0, 1)
-        assert run_lifecycle.is_cancel_requested(session, 0)  # deleted: its worker shall stop
+        assert run_lifecycle.is_cancel_requested(session, 0)  # deleted, so its worker must stop
 
 
-def test_a_running_run_advances_by_epochs(store, run_in):
+def test_running_run_advances_by_epochs(store, run_in):
     run = run_in(RunStatus.RUNNING)
     with store.write_session() as session:
         run_lifecycle.update_heartbeat(session, run.id, 500)
-    seen = stored(store, run)
-    assert (seen.images_seen, seen.epochs_done) == (500, -1)
-    assert seen.heartbeat_at >= run.heartbeat_at
+    with_heartbeat = get_run(store, run)
+    assert (with_heartbeat.images_seen, with_heartbeat.epochs_done) == (500, -1)
+    assert with_heartbeat.heartbeat_at >= run.heartbeat_at
     with store.write_session() as session:
         assert run_lifecycle.advance(session, run.id, 0)
-    advanced = stored(store, run)
+    advanced = get_run(store, run)
     assert (advanced.images_seen, advanced.epochs_done) == (0, 0)
-    assert advanced.heartbeat_at >= seen.heartbeat_at
+    assert advanced.heartbeat_at >= with_heartbeat.heartbeat_at
 
 
 @pytest.mark.parametrize("status", [RunStatus.QUEUED, *TERMINAL_STATUSES])
-def test_a_run_that_does_not_run_neither_advances_nor_beats(store, run_in, status):
+def test_run_that_is_not_running_ignores_epochs_and_heartbeats(store, run_in, status):
     run = run_in(status)
     with store.write_session() as session:
         assert not run_lifecycle.advance(session, run.id, 5)
         run_lifecycle.update_heartbeat(session, run.id, 500)
-    assert stored(store, run) == run
+    assert get_run(store, run) == run
 
 
 @pytest.mark.parametrize("status", TERMINAL_STATUSES)
-def test_a_run_ends_once(store, run_in, status):
+def test_run_ends_only_once(store, run_in, status):
     run = run_in(RunStatus.RUNNING)
     with store.write_session() as session:
         assert run_lifecycle.finish(session, run.id, status, RunError("oom", "Out of memory."))
-    ended = stored(store, run)
-    assert (ended.status, ended.error) == (status, RunError("oom", "Out of memory."))
-    assert ended.finished_at is not None
-    for again in TERMINAL_STATUSES:
+    ended_run = get_run(store, run)
+    assert (ended_run.status, ended_run.error) == (status, RunError("oom", "Out of memory."))
+    assert ended_run.finished_at is not None
+    for other_status in TERMINAL_STATUSES:
         with store.write_session() as session:
-            assert not run_lifecycle.finish(session, run.id, again, RunError("late", "Too late."))
-    assert stored(store, run) == ended
+            assert not run_lifecycle.finish(
+                session, run.id, other_status, RunError("late", "Too late.")
+            )
+    assert get_run(store, run) == ended_run
 
 
-def test_a_run_ends_only_from_the_states_that_are_named(store, run_in):
-    waiting, running = run_in(RunStatus.QUEUED), run_in(RunStatus.RUNNING)
+def test_run_ends_only_from_the_given_statuses(store, run_in):
+    queued, running = run_in(RunStatus.QUEUED), run_in(RunStatus.RUNNING)
     with store.write_session() as session:
-        assert not run_lifecycle.finish(session, waiting.id, RunStatus.FAILED)
+        assert not run_lifecycle.finish(session, queued.id, RunStatus.FAILED)
         assert not run_lifecycle.finish(
             session, running.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
         )
         assert run_lifecycle.finish(
-            session, waiting.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+            session, queued.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
         )
         assert run_lifecycle.finish(
             session,
@@ -114,37 +116,37 @@ def test_a_run_ends_only_from_the_states_that_are_named(store, run_in):
             RunStatus.FAILED,
             from_statuses=(RunStatus.QUEUED, RunStatus.RUNNING),
         )
-    assert stored(store, waiting).status == RunStatus.CANCELLED
-    assert stored(store, running).status == RunStatus.FAILED
+    assert get_run(store, queued).status == RunStatus.CANCELLED
+    assert get_run(store, running).status == RunStatus.FAILED
 
 
-def test_a_running_run_can_be_asked_to_end(store, run_in):
-    run, other = run_in(RunStatus.RUNNING), run_in(RunStatus.RUNNING)
+def test_cancellation_of_a_running_run_is_requested(store, run_in):
+    run, other_run = run_in(RunStatus.RUNNING), run_in(RunStatus.RUNNING)
     with store.write_session() as session:
         assert not run_lifecycle.is_cancel_requested(session, run.id)
         assert run_lifecycle.request_cancel(session, run.id)
     with store.write_session() as session:
         assert run_lifecycle.is_cancel_requested(session, run.id)
-        assert run_lifecycle.request_cancel(session, run.id)  # asked twice, asked once
-        assert not run_lifecycle.is_cancel_requested(session, other.id)
-    assert stored(store, run).status == RunStatus.RUNNING
-    assert stored(store, run).cancel_requested
+        assert run_lifecycle.request_cancel(session, run.id)  # idempotent
+        assert not run_lifecycle.is_cancel_requested(session, other_run.id)
+    assert get_run(store, run).status == RunStatus.RUNNING
+    assert get_run(store, run).cancel_requested
 
 
 @pytest.mark.parametrize("status", [RunStatus.QUEUED, *TERMINAL_STATUSES])
-def test_a_run_that_does_not_run_is_not_asked_to_end(store, run_in, status):
+def test_cancellation_is_not_requested_unless_the_run_is_running(store, run_in, status):
     run = run_in(status)
     with store.write_session() as session:
         assert not run_lifecycle.request_cancel(session, run.id)
-    assert stored(store, run) == run
+    assert get_run(store, run) == run
 
 
-def test_one_of_eight_workers_gets_a_run(store, new_run):
+def test_one_of_eight_workers_claims_a_run(store, new_run):
     run = new_run()
-    together = Barrier(8)
+    barrier = Barrier(8)
 
     def claim(_: int) -> bool:
-        together.wait()
+        barrier.wait()
         with store.write_session() as session:
             return run_lifecycle.claim(session, run.id) is not None
 
@@ -152,56 +154,60 @@ def test_one_of_eight_workers_gets_a_run(store, new_run):
         assert sorted(threads.map(claim, range(8))) == [False] * 7 + [True]
 
 
-def test_one_of_eight_endings_at_once_is_the_runs(store, run_in):
+def test_one_of_eight_simultaneous_ends_is_recorded(store, run_in):
     run = run_in(RunStatus.RUNNING)
-    together = Barrier(8)
+    barrier = Barrier(8)
 
     def finish(i: int) -> bool:
-        together.wait()
+        barrier.wait()
         with store.write_session() as session:
             return run_lifecycle.finish(
                 session, run.id, TERMINAL_STATUSES[i % 3], RunError(str(i), "")
             )
 
     with ThreadPoolExecutor(8) as threads:
-        ended = list(threads.map(finish, range(8)))
-    assert sum(ended) == 1
-    winner = ended.index(True)
-    final = stored(store, run)
+        results = list(threads.map(finish, range(8)))
+    assert sum(results) == 1
+    winner = results.index(True)
+    final = get_run(store, run)
     assert (final.status, final.error) == (TERMINAL_STATUSES[winner % 3], RunError(str(winner), ""))
 
 
-def test_what_a_worker_writes_under_a_lost_lease_changes_nothing(store, new_run):
+def test_writes_under_a_lost_lease_have_no_effect(store, new_run):
     run = new_run()
     with store.write_session() as session:
-        late = run_lifecycle.claim(session, run.id, "late")
-        assert run_lifecycle.requeue(session, late, lost_workers=1)
+        lost_lease = run_lifecycle.claim(session, run.id, "late")
+        assert run_lifecycle.requeue(session, lost_lease, lost_workers=1)
         lease = run_lifecycle.claim(session, run.id, "next")
-    before = stored(store, run)
-    assert (before.attempt, before.lost_workers, before.lease_owner) == (2, 1, "next")
+    run_of_next_worker = get_run(store, run)
+    assert (
+        run_of_next_worker.attempt,
+        run_of_next_worker.lost_workers,
+        run_of_next_worker.lease_owner,
+    ) == (2, 1, "next")
     with store.write_session() as session:
-        assert not run_lifecycle.update_heartbeat(session, run.id, 7, lease=late)
-        assert not run_lifecycle.advance(session, run.id, 0, lease=late)
-        assert not run_lifecycle.finish(session, run.id, RunStatus.FAILED, lease=late)
-        assert not run_lifecycle.requeue(session, late, lost_workers=1)
-    assert stored(store, run) == before
+        assert not run_lifecycle.update_heartbeat(session, run.id, 7, lease=lost_lease)
+        assert not run_lifecycle.advance(session, run.id, 0, lease=lost_lease)
+        assert not run_lifecycle.finish(session, run.id, RunStatus.FAILED, lease=lost_lease)
+        assert not run_lifecycle.requeue(session, lost_lease, lost_workers=1)
+    assert get_run(store, run) == run_of_next_worker
     with store.write_session() as session:
         assert run_lifecycle.update_heartbeat(session, run.id, lease=lease)
         assert run_lifecycle.advance(session, run.id, 0, lease=lease)
         assert run_lifecycle.finish(session, run.id, RunStatus.FAILED, lease=lease)
 
 
-def test_a_run_does_not_end_before_it_began_whatever_the_clock_does(store, new_run, monkeypatch):
+def test_run_does_not_end_before_its_start_if_the_clock_jumps_back(store, new_run, monkeypatch):
     run = new_run()
 
-    class AnHourAgo(datetime):
+    class DatetimeAnHourAgo(datetime):
         @classmethod
         def now(cls, tz=None):
             return datetime.now(tz) - timedelta(hours=1)
 
-    monkeypatch.setattr(run_lifecycle, "datetime", AnHourAgo)
+    monkeypatch.setattr(run_lifecycle, "datetime", DatetimeAnHourAgo)
     with store.write_session() as session:
         lease = run_lifecycle.claim(session, run.id)
         assert run_lifecycle.finish(session, run.id, RunStatus.FAILED, lease=lease)
-    ended = stored(store, run)
-    assert ended.created_at <= ended.started_at <= ended.finished_at
+    ended_run = get_run(store, run)
+    assert ended_run.created_at <= ended_run.started_at <= ended_run.finished_at

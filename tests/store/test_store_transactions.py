@@ -1,4 +1,4 @@
-"""Transactions: all of a block or none of it, waiting for their turn, and errors of our own."""
+"""Transactions: atomicity, waiting for locks, and translated errors."""
 
 import sqlite3
 import threading
@@ -19,7 +19,7 @@ from service.store.heatmaps import Heatmap
 from service.store.rows import UtcDateTime
 from service.store.store import Store, open_store
 
-MEASURES = EpochMetrics(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)
+METRICS = EpochMetrics(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)
 
 
 class Interrupted(Exception):
@@ -33,16 +33,16 @@ def sqlite_file(migrated_sqlite: Path, tmp_path: Path) -> Path:
     return file
 
 
-def write_all_of_an_epoch(store: Store, session, run_id: int) -> None:
+def write_epoch(store: Store, session, run_id: int) -> None:
     key = f"runs/{run_id}/epochs/0.safetensors"
     run_lifecycle.advance(session, run_id, 0)
     store.blobs.put(session, key, b"bytes")
-    epochs.add(session, run_id, 0, MEASURES, Checkpoint("0" * 64, 5, key))
-    one = Heatmap(run_id, 0, "test:0", 0, "proposed", "conv2", 1.0, 0.0, 1.0, "none", "e")
-    heatmaps.add_missing(session, [one])
+    epochs.add(session, run_id, 0, METRICS, Checkpoint("0" * 64, 5, key))
+    heatmap = Heatmap(run_id, 0, "test:0", 0, "proposed", "conv2", 1.0, 0.0, 1.0, "none", "e")
+    heatmaps.add_missing(session, [heatmap])
 
 
-def what_is_seen(store: Store, run_id: int) -> tuple:
+def visible_state(store: Store, run_id: int) -> tuple:
     with store.read_session() as session:
         return (
             runs.get(session, run_id).epochs_done,
@@ -52,66 +52,66 @@ def what_is_seen(store: Store, run_id: int) -> tuple:
         )
 
 
-def test_an_error_inside_leaves_nothing_of_the_block(store, new_run):
+def test_exception_rolls_back_the_whole_block(store, new_run):
     run = new_run()
     with store.write_session() as session:
         run_lifecycle.claim(session, run.id)
 
-    def write_and_be_interrupted() -> None:
+    def write_and_interrupt() -> None:
         with store.write_session() as session:
-            write_all_of_an_epoch(store, session, run.id)
+            write_epoch(store, session, run.id)
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        write_and_be_interrupted()
-    assert what_is_seen(store, run.id) == (-1, [], 0, 0)
+        write_and_interrupt()
+    assert visible_state(store, run.id) == (-1, [], 0, 0)
     with store.write_session() as session:
-        write_all_of_an_epoch(store, session, run.id)
-    assert what_is_seen(store, run.id) == (0, [0], 1, 1)
+        write_epoch(store, session, run.id)
+    assert visible_state(store, run.id) == (0, [0], 1, 1)
 
 
-def test_others_see_all_of_an_epoch_or_none(store, new_run, database_url):
+def test_epoch_becomes_visible_atomically(store, new_run, database_url):
     run = new_run()
     with store.write_session() as session:
         run_lifecycle.claim(session, run.id)
-    with open_store(database_url) as other:
+    with open_store(database_url) as other_store:
         with store.write_session() as session:
-            write_all_of_an_epoch(store, session, run.id)
-            assert what_is_seen(other, run.id) == (-1, [], 0, 0)
-        assert what_is_seen(other, run.id) == (0, [0], 1, 1)
+            write_epoch(store, session, run.id)
+            assert visible_state(other_store, run.id) == (-1, [], 0, 0)
+        assert visible_state(other_store, run.id) == (0, [0], 1, 1)
 
 
-def test_what_is_committed_is_there_for_who_opens_the_database_next(store, new_run, database_url):
+def test_committed_rows_exist_after_reopening_the_database(store, new_run, database_url):
     run = new_run(name="kept")
     store.close()
-    with open_store(database_url) as other, other.read_session() as session:
+    with open_store(database_url) as reopened_store, reopened_store.read_session() as session:
         assert runs.get(session, run.id).name == "kept"
 
 
-def test_eight_threads_that_write_at_once_lose_nothing(store):
+def test_eight_concurrent_writers_lose_nothing(store):
     def write(i: int) -> list[int]:
         created = []
         for turn in range(4):
             with store.write_session() as session:
                 run = runs.create(session, f"{i}/{turn}", ["all"], {}, 1)
                 run_lifecycle.claim(session, run.id)
-                write_all_of_an_epoch(store, session, run.id)
+                write_epoch(store, session, run.id)
             created.append(run.id)
         return created
 
     with ThreadPoolExecutor(8) as threads:
-        created = [run_id for found in threads.map(write, range(8)) for run_id in found]
+        created = [run_id for ids in threads.map(write, range(8)) for run_id in ids]
     assert len(set(created)) == 32
     with store.read_session() as session:
-        found = runs.list_newest(session, limit=100, tag="all")
-    assert [run.id for run in found] == sorted(created, reverse=True)
-    assert {run.name for run in found} == {f"{i}/{turn}" for i in range(8) for turn in range(4)}
-    for run in found[::7]:
-        assert what_is_seen(store, run.id)[:3] == (0, [0], 1)
+        rows = runs.list_newest(session, limit=100, tag="all")
+    assert [run.id for run in rows] == sorted(created, reverse=True)
+    assert {run.name for run in rows} == {f"{i}/{turn}" for i in range(8) for turn in range(4)}
+    for run in rows[::7]:
+        assert visible_state(store, run.id)[:3] == (0, [0], 1)
 
 
-def test_a_reader_that_turns_writer_would_fail_so_writers_say_so_first(store, new_run):
-    # Two transactions that read, then write the same row: both get their turn.
+def test_transactions_that_read_before_writing_are_serialized(store, new_run):
+    # Two transactions read and then write the same row: both commit, one after the other.
     run = new_run()
     first_has_read = threading.Event()
 
@@ -129,50 +129,50 @@ def test_a_reader_that_turns_writer_would_fail_so_writers_say_so_first(store, ne
         assert sorted([first.result(), second.result()]) == [False, True]
 
 
-def test_a_moment_without_a_zone_is_refused(store):
+def test_timestamp_without_time_zone_is_refused(store):
     with pytest.raises(ValueError, match="without a time zone"):
         UtcDateTime().process_bind_param(datetime(2019, 6, 4), store.engine.dialect)
 
 
-def test_a_locked_sqlite_is_busy_to_writers_until_it_is_free(sqlite_file, monkeypatch):
+def test_locked_sqlite_file_is_busy_for_writers_only(sqlite_file, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     with (
         open_store(f"sqlite:///{sqlite_file}") as store,
-        closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other,
+        closing(sqlite3.connect(sqlite_file, isolation_level=None)) as connection,
     ):
-        other.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusy) as busy, store.write_session() as session:
             runs.create(session, "", [], {}, 1)
         assert str(sqlite_file) not in str(busy.value)
         assert "INSERT" not in str(busy.value)
         with store.read_session() as session:
             assert runs.list_newest(session, limit=1) == []
-        other.execute("ROLLBACK")
+        connection.execute("ROLLBACK")
         with store.write_session() as session:
             runs.create(session, "", [], {}, 1)
 
 
-def test_a_writer_waits_for_the_one_before_it(sqlite_file):
+def test_writer_waits_for_another_writer(sqlite_file):
     with (
         open_store(f"sqlite:///{sqlite_file}") as store,
-        closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other,
+        closing(sqlite3.connect(sqlite_file, isolation_level=None)) as connection,
         ThreadPoolExecutor(1) as thread,
     ):
-        other.execute("BEGIN IMMEDIATE")
+        connection.execute("BEGIN IMMEDIATE")
 
         def write() -> float:
             with store.write_session() as session:
                 runs.create(session, "", [], {}, 1)
             return time.monotonic()
 
-        written = thread.submit(write)
+        write_time = thread.submit(write)
         time.sleep(0.2)
-        released = time.monotonic()
-        other.execute("COMMIT")
-        assert written.result(timeout=10) >= released
+        release_time = time.monotonic()
+        connection.execute("COMMIT")
+        assert write_time.result(timeout=10) >= release_time
 
 
-def test_a_full_disk_is_told_as_such_and_leaves_nothing(sqlite_file):
+def test_full_disk_raises_store_full_and_rolls_back(sqlite_file):
     def write_much(store: Store) -> None:
         with store.write_session() as session:
             pages = session.scalar(text("PRAGMA page_count"))
@@ -188,8 +188,8 @@ def test_a_full_disk_is_told_as_such_and_leaves_nothing(sqlite_file):
             assert runs.list_newest(session, limit=1) == []
 
 
-def test_sqlite_settles_what_it_writes(sqlite_file):
-    # Before 3.51.3 two connections could lose a commit in the write-ahead log.
+def test_sqlite_journal_is_durable(sqlite_file):
+    # Before SQLite 3.51.3 two connections could lose a commit in the write-ahead log.
     with open_store(f"sqlite:///{sqlite_file}") as store, store.read_session() as session:
         journal = session.scalar(text("PRAGMA journal_mode"))
         synchronous = session.scalar(text("PRAGMA synchronous"))
@@ -198,14 +198,14 @@ def test_sqlite_settles_what_it_writes(sqlite_file):
     assert (journal, synchronous) == (("wal", 2) if safe else ("delete", 3))  # FULL, EXTRA
 
 
-def test_the_folder_of_a_sqlite_file_is_made(tmp_path):
+def test_folder_of_a_sqlite_file_is_created(tmp_path):
     with open_store(tmp_path / "new" / "folder" / "camreel.db") as store:
         schema.ensure(store)
     assert (tmp_path / "new" / "folder" / "camreel.db").is_file()
 
 
 @pytest.mark.parametrize("driver", ["postgresql", "postgresql+psycopg"])
-def test_a_server_that_does_not_answer_is_busy(driver):
+def test_unreachable_server_is_busy(driver):
     with create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
     with open_store(f"{driver}://camreel:secret@127.0.0.1:{port}/camreel") as store:
@@ -215,7 +215,7 @@ def test_a_server_that_does_not_answer_is_busy(driver):
 
 
 @pytest.mark.postgres
-def test_a_server_that_ends_the_connection_is_busy_and_then_back(migrated_postgres):
+def test_store_recovers_after_the_server_ends_the_connection(migrated_postgres):
     def lose_the_connection(store: Store) -> None:
         with store.write_session() as session:
             session.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
