@@ -1,4 +1,4 @@
-"""Background tasks: an exception delays them and never ends them, and they say how they are."""
+"""Background tasks: exceptions delay but never end them, and problems are reported."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -9,10 +9,10 @@ from service import background
 from service.background import BackgroundTask, BackgroundTasks
 from service.errors import StoreBusy
 
-SECONDS = 30.0  # what a slow machine may take
+SECONDS = 30.0  # enough for a slow machine
 
 
-class Passes:
+class FailingFunction:
     """Raises each of `errors` in turn, then succeeds; counts calls."""
 
     def __init__(self, *errors: BaseException) -> None:
@@ -28,7 +28,7 @@ class Passes:
 
 
 @pytest.fixture
-def started() -> Iterator[Callable[..., BackgroundTask]]:
+def start_task() -> Iterator[Callable[..., BackgroundTask]]:
     tasks = BackgroundTasks()
     tasks.start()
 
@@ -46,38 +46,38 @@ def started() -> Iterator[Callable[..., BackgroundTask]]:
     [StoreBusy("locked"), RuntimeError("a bug"), MemoryError(), SystemExit(3), KeyboardInterrupt()],
     ids=lambda error: type(error).__name__,
 )
-def test_a_task_goes_on_after_any_exception(started, error, capsys) -> None:
-    passes = Passes(error, error)
-    task = started(passes)
-    assert passes.succeeded.wait(SECONDS)
-    assert passes.calls >= 3
+def test_task_continues_after_any_exception(start_task, error, capsys) -> None:
+    function = FailingFunction(error, error)
+    task = start_task(function)
+    assert function.succeeded.wait(SECONDS)
+    assert function.calls >= 3
     assert task.problem() is None
 
 
-def test_a_task_goes_on_where_its_log_cannot_be_written(started, monkeypatch) -> None:
-    def closed(*_: object, **__: object) -> None:
+def test_task_continues_if_its_log_cannot_be_written(start_task, monkeypatch) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise ValueError("I/O operation on closed file")
 
-    monkeypatch.setattr(background.log, "warning", closed, raising=False)
-    passes = Passes(RuntimeError("a bug"))
-    started(passes)
-    assert passes.succeeded.wait(SECONDS)
+    monkeypatch.setattr(background.log, "warning", fail, raising=False)
+    function = FailingFunction(RuntimeError("a bug"))
+    start_task(function)
+    assert function.succeeded.wait(SECONDS)
 
 
-def test_the_delay_doubles_up_to_its_limit_and_is_the_interval_after_a_success() -> None:
-    passes = Passes(*[StoreBusy("locked")] * 5)
-    task = BackgroundTask("test", passes, interval_seconds=1, max_backoff_seconds=10)
+def test_delay_doubles_up_to_its_limit_and_resets_after_a_success() -> None:
+    function = FailingFunction(*[StoreBusy("locked")] * 5)
+    task = BackgroundTask("test", function, interval_seconds=1, max_backoff_seconds=10)
     assert [task._call() for _ in range(6)] == [2, 4, 8, 10, 10, 1]
 
 
-def test_a_delay_is_never_shorter_than_the_interval() -> None:
+def test_delay_is_never_shorter_than_the_interval() -> None:
     task = BackgroundTask(
-        "test", Passes(StoreBusy("locked")), interval_seconds=20, max_backoff_seconds=10
+        "test", FailingFunction(StoreBusy("locked")), interval_seconds=20, max_backoff_seconds=10
     )
     assert task._call() == 20
 
 
-def test_a_task_that_keeps_failing_is_a_problem_until_it_succeeds(started) -> None:
+def test_failing_task_is_a_problem_until_it_succeeds(start_task) -> None:
     failing = threading.Event()
     failing.set()
     succeeded = threading.Event()
@@ -87,7 +87,7 @@ def test_a_task_that_keeps_failing_is_a_problem_until_it_succeeds(started) -> No
             raise StoreBusy("locked")
         succeeded.set()
 
-    task = started(fail_for_a_while, stale_seconds=0.0)
+    task = start_task(fail_for_a_while, stale_seconds=0.0)
     while task.seconds_since_success() < 0.1:
         threading.Event().wait(0.01)
     assert "test has not succeeded" in (task.problem() or "")
@@ -95,26 +95,26 @@ def test_a_task_that_keeps_failing_is_a_problem_until_it_succeeds(started) -> No
     assert succeeded.wait(SECONDS)
 
 
-def test_a_task_whose_thread_does_not_run_is_a_problem() -> None:
+def test_task_whose_thread_does_not_run_is_a_problem() -> None:
     tasks = BackgroundTasks()
-    tasks.add(BackgroundTask("test", Passes(), interval_seconds=60))
+    tasks.add(BackgroundTask("test", FailingFunction(), interval_seconds=60))
     assert tasks.problems() == ["The background task test does not run."]
 
 
-def test_a_task_that_is_woken_does_not_wait_for_its_interval(started) -> None:
-    passes = Passes()
-    started(passes, interval_seconds=3600).wake()
-    assert passes.succeeded.wait(SECONDS)
+def test_woken_task_does_not_wait_for_its_interval(start_task) -> None:
+    function = FailingFunction()
+    start_task(function, interval_seconds=3600).wake()
+    assert function.succeeded.wait(SECONDS)
 
 
-def test_a_task_may_stop_itself(started) -> None:
-    passes = Passes()
+def test_task_can_stop_itself(start_task) -> None:
+    function = FailingFunction()
 
-    def once() -> None:
-        passes()
+    def call_and_stop() -> None:
+        function()
         task.request_stop()
 
-    task = started(once, interval_seconds=0.05)
-    assert passes.succeeded.wait(SECONDS)
+    task = start_task(call_and_stop, interval_seconds=0.05)
+    assert function.succeeded.wait(SECONDS)
     assert task.join(SECONDS)
-    assert (passes.calls, task.problem()) == (1, None)
+    assert (function.calls, task.problem()) == (1, None)

@@ -1,4 +1,4 @@
-"""Who logs never waits for who reads the log."""
+"""Writing to the log never waits for its reader."""
 
 import fcntl
 import json
@@ -21,7 +21,7 @@ PIPE_BYTES = 4096
 
 
 class Pipe:
-    """A pipe of 4 KiB, and streams that write to it."""
+    """A pipe of 4 KiB and the streams that write to it."""
 
     def __init__(self) -> None:
         self.read, self.write = os.pipe()
@@ -39,15 +39,15 @@ class Pipe:
 
 @pytest.fixture
 def pipe() -> Iterator[Pipe]:
-    made = Pipe()
-    yield made
-    # Nobody reads: what a stream's thread has still to write ends, and no later file gets it.
-    made.close_reader()
-    assert all(stream.drain(10) for stream in made.streams)
-    os.close(made.write)
+    pipe = Pipe()
+    yield pipe
+    # Without a reader the threads of the streams end, so none writes to a later file descriptor.
+    pipe.close_reader()
+    assert all(stream.drain(10) for stream in pipe.streams)
+    os.close(pipe.write)
 
 
-def test_lines_come_in_order_and_whole(pipe: Pipe) -> None:
+def test_lines_are_complete_and_in_order(pipe: Pipe) -> None:
     stream = pipe.stream()
     for number in range(20):
         print(f"line {number}", file=stream)
@@ -56,60 +56,60 @@ def test_lines_come_in_order_and_whole(pipe: Pipe) -> None:
     assert stream.dropped == 0
 
 
-def test_a_pipe_that_nobody_reads_keeps_nobody_waiting_and_what_is_dropped_is_told(
+def test_unread_pipe_drops_and_counts_lines_without_blocking(
     pipe: Pipe,
 ) -> None:
     stream = pipe.stream(max_pending_bytes=10_000)
-    started = time.monotonic()
+    start = time.monotonic()
     for number in range(1000):
         stream.write(f"{number:099}\n")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - start < 2
     assert not stream.drain(0.01)
     with os.fdopen(os.dup(pipe.read)) as reader:
         numbers = []
         while (line := reader.readline())[0] != "{":
             numbers.append(int(line))
-        told = json.loads(line)
+        report = json.loads(line)
         stream.write("after\n")
         assert reader.readline() == "after\n"
     assert numbers == list(range(len(numbers)))
     assert 100 <= len(numbers) < 300
-    assert told["dropped"] == stream.dropped == 1000 - len(numbers)
+    assert report["dropped"] == stream.dropped == 1000 - len(numbers)
 
 
-def test_a_pipe_whose_reader_has_gone_raises_nothing(pipe: Pipe) -> None:
+def test_closed_reader_raises_nothing(pipe: Pipe) -> None:
     pipe.close_reader()
     stream = pipe.stream()
     for _ in range(10):
-        stream.write("nobody\n")
+        stream.write("unread\n")
     assert stream.drain(5)
     assert stream.dropped == 10
 
 
 @pytest.mark.parametrize("descriptor", [None, "/dev/full"])
-def test_no_stream_and_a_full_disk_raise_nothing(descriptor: str | None) -> None:
-    opened = None if descriptor is None else os.open(descriptor, os.O_WRONLY)
-    stream = DetachedStream(opened)
+def test_missing_stream_and_full_disk_raise_nothing(descriptor: str | None) -> None:
+    file_descriptor = None if descriptor is None else os.open(descriptor, os.O_WRONLY)
+    stream = DetachedStream(file_descriptor)
     stream.write("text\n")
     assert stream.drain(5)
     assert stream.dropped == 1
 
 
-def test_loggers_of_every_kind_never_wait(pipe: Pipe) -> None:
+def test_no_kind_of_logger_blocks(pipe: Pipe) -> None:
     stream = pipe.stream(max_pending_bytes=5000)
     handler = logging.StreamHandler(stream)
-    ours = structlog.PrintLogger(stream)
-    done = threading.Event()
+    logger = structlog.PrintLogger(stream)
+    finished = threading.Event()
 
     def log() -> None:
         for _ in range(200):
-            handler.emit(logging.LogRecord("x", 30, "x", 1, "a line of uvicorn's", None, None))
-            ours.warning("a line of ours, which is flushed")
-            print("a line of anybody's", file=stream, flush=True)
-        done.set()
+            handler.emit(logging.LogRecord("x", 30, "x", 1, "a line of uvicorn", None, None))
+            logger.warning("a line of the service, which is flushed")
+            print("a printed line", file=stream, flush=True)
+        finished.set()
 
     threading.Thread(target=log, daemon=True).start()
-    assert done.wait(10)
+    assert finished.wait(10)
 
 
 def test_text_that_is_not_utf_8_is_escaped(pipe: Pipe) -> None:
@@ -119,7 +119,7 @@ def test_text_that_is_not_utf_8_is_escaped(pipe: Pipe) -> None:
     assert os.read(pipe.read, 100) == b"a\\udcffb\n"
 
 
-ENDS = """
+SCRIPT = """
 import sys
 from service.detached_stream import detach_stderr
 
@@ -130,27 +130,27 @@ print("before", file=sys.stderr)
 
 
 @pytest.mark.parametrize(
-    ("end", "last"),
+    ("end", "last_line"),
     [("sys.exit('camreel: the end')", "camreel: the end"), ("1 / 0", "ZeroDivisionError"),
      ("pass", "before")],
 )  # fmt: skip
-def test_last_lines_of_a_process_are_written(end: str, last: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", ENDS.format(end=end)],
+def test_last_lines_of_a_process_are_written(end: str, last_line: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(end=end)],
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
         timeout=30,
         check=False,
     )
-    assert done.stderr.startswith("before\n")
-    assert done.stderr.splitlines()[-1].startswith(last)
+    assert process.stderr.startswith("before\n")
+    assert process.stderr.splitlines()[-1].startswith(last_line)
 
 
-def test_a_process_ends_although_nobody_reads_its_last_lines(pipe: Pipe) -> None:
+def test_process_ends_although_its_last_lines_are_not_read(pipe: Pipe) -> None:
     end = "sys.stderr.write('x' * 100_000); sys.exit(3)"
     with subprocess.Popen(
-        [sys.executable, "-c", ENDS.format(end=end)],
+        [sys.executable, "-c", SCRIPT.format(end=end)],
         stderr=pipe.write,
         cwd=Path(__file__).parents[2],
     ) as process:

@@ -1,4 +1,4 @@
-"""Jobs in processes of their own: so many at once, in their order, and none left behind."""
+"""Jobs in separate processes: limited in number, in order, with no process left behind."""
 
 import contextlib
 import multiprocessing.forkserver
@@ -19,31 +19,31 @@ from service.jobs import EXECUTORS, Executor, ProcessExit, Task, processes
 from tests.processes import wait_until
 from tests.script_environment import script_environment
 
-SECONDS = 30.0  # what a slow machine may take; a fast one waits for nothing
+SECONDS = 30.0  # enough for a slow machine
 
 
 @pytest.fixture
-def executor() -> Iterator[Callable[[int], Executor]]:
-    """Makes executors and closes them."""
-    made = []
+def new_executor() -> Iterator[Callable[[int], Executor]]:
+    """Creates executors; closes them at the end."""
+    executors = []
 
     def make(parallel: int) -> Executor:
-        made.append(EXECUTORS["processes"](parallel, ()))
-        return made[-1]
+        executors.append(EXECUTORS["processes"](parallel, ()))
+        return executors[-1]
 
     yield make
-    for one in made:
-        one.close()
+    for executor in executors:
+        executor.close()
 
 
 @pytest.fixture
-def endings() -> queue.Queue[ProcessExit]:
+def exits() -> queue.Queue[ProcessExit]:
     return queue.Queue()
 
 
 @pytest.fixture
-def lives() -> Iterator[socket.socket]:
-    """Where `stay_connected` connects to: a process that ends, however it does, hangs up."""
+def server() -> Iterator[socket.socket]:
+    """The server that jobs connect to: when a process ends in any way, its connection closes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(SECONDS)
         yield server
@@ -54,26 +54,26 @@ def port_of(server: socket.socket) -> int:
     return port
 
 
-def has_ended(life: socket.socket) -> bool:
-    life.settimeout(SECONDS)
-    with life:
+def has_ended(connection: socket.socket) -> bool:
+    connection.settimeout(SECONDS)
+    with connection:
         try:
-            return life.recv(1) == b""
+            return connection.recv(1) == b""
         except ConnectionResetError:
             return True
 
 
-# What the workers do. They import this module to find it.
+# Functions of the workers, which import this module.
 
 
 def stay_connected(port: int) -> None:
-    # Longer than `has_ended` waits: an end of its own accord is none that was asked for.
-    with socket.create_connection(("127.0.0.1", port), timeout=2 * SECONDS) as life:
-        life.recv(1)
+    # Longer than `has_ended` waits, so that the process does not end by itself.
+    with socket.create_connection(("127.0.0.1", port), timeout=2 * SECONDS) as connection:
+        connection.recv(1)
 
 
-class SlowToUnpack:
-    """As a function is whose module imports much."""
+class SlowToUnpickle:
+    """Connects while it is unpickled, like a function whose module is slow to import."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -82,13 +82,13 @@ class SlowToUnpack:
         return stay_connected, (self.port,)
 
 
-def tell_and_stay(port: int) -> None:
-    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as life:
-        life.sendall(str(os.getpid()).encode())
-        life.recv(1)
+def send_pid_and_stay(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as connection:
+        connection.sendall(str(os.getpid()).encode())
+        connection.recv(1)
 
 
-def stay_connected_whatever_is_asked(port: int) -> None:
+def ignore_sigterm(port: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     stay_connected(port)
 
@@ -98,18 +98,18 @@ def write_line(file: Path, line: str) -> None:
         lines.write(f"{line}\n")
 
 
-def meet(folder: Path, name: str, others: int) -> None:
-    """Stay until so many were seen at once, and write down how many were."""
-    mark = folder / f"{name}.here"
+def count_concurrent_jobs(folder: Path, name: str, expected: int) -> None:
+    """Wait until the expected number of jobs run at once, and write the observed number."""
+    mark = folder / f"{name}.running"
     mark.touch()
     deadline = time.monotonic() + SECONDS
     while True:
-        here = len(list(folder.glob("*.here")))
-        seen = [int(file.read_text() or 0) for file in folder.glob("*.seen")]
-        if max([here, *seen]) >= others or time.monotonic() > deadline:
+        concurrent = len(list(folder.glob("*.running")))
+        counts = [int(file.read_text() or 0) for file in folder.glob("*.count")]
+        if max([concurrent, *counts]) >= expected or time.monotonic() > deadline:
             break
         time.sleep(0.01)
-    (folder / f"{name}.seen").write_text(str(here))
+    (folder / f"{name}.count").write_text(str(concurrent))
     time.sleep(0.1)
     mark.unlink()
 
@@ -128,31 +128,31 @@ def survive_ctrl_c(file: Path) -> None:
     file.write_text("alive")
 
 
-def test_a_job_runs_in_another_process_and_its_end_is_told(executor, endings, tmp_path):
-    executor(1).submit(Task(write_line, (tmp_path / "lines", "done"), endings.put))
-    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
+def test_job_runs_in_another_process_and_reports_its_exit(new_executor, exits, tmp_path):
+    new_executor(1).submit(Task(write_line, (tmp_path / "lines", "done"), exits.put))
+    assert exits.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
     assert (tmp_path / "lines").read_text() == "done\n"
 
 
-def test_as_many_run_at_once_as_were_asked_for_and_no_more(executor, endings, tmp_path):
-    two = executor(2)
+def test_number_of_parallel_jobs_is_exact(new_executor, exits, tmp_path):
+    executor = new_executor(2)
     for i in range(4):
-        two.submit(Task(meet, (tmp_path, str(i), 2), endings.put))
+        executor.submit(Task(count_concurrent_jobs, (tmp_path, str(i), 2), exits.put))
     for _ in range(4):
-        assert endings.get(timeout=SECONDS).exit_code == 0
-    assert max(int(file.read_text()) for file in tmp_path.glob("*.seen")) == 2
+        assert exits.get(timeout=SECONDS).exit_code == 0
+    assert max(int(file.read_text()) for file in tmp_path.glob("*.count")) == 2
 
 
-def test_jobs_start_in_their_order(executor, endings, tmp_path):
-    one = executor(1)
+def test_jobs_start_in_order(new_executor, exits, tmp_path):
+    executor = new_executor(1)
     for i in range(3):
-        one.submit(Task(write_line, (tmp_path / "lines", str(i)), endings.put))
+        executor.submit(Task(write_line, (tmp_path / "lines", str(i)), exits.put))
     for _ in range(3):
-        endings.get(timeout=SECONDS)
+        exits.get(timeout=SECONDS)
     assert (tmp_path / "lines").read_text().split() == ["0", "1", "2"]
 
 
-def test_how_a_process_ended_is_told_and_its_slot_is_free_again(executor, endings):
+def test_exit_codes_are_reported_and_slots_are_reused(new_executor, exits):
     jobs: list[tuple[Callable[..., None], tuple, int]] = [
         (sys.exit, (3,), 3),
         (os._exit, (4,), 4),
@@ -162,222 +162,218 @@ def test_how_a_process_ended_is_told_and_its_slot_is_free_again(executor, ending
         (kill_itself, (signal.SIGSEGV,), -signal.SIGSEGV),
         (print, (), 0),
     ]
-    one = executor(1)
+    executor = new_executor(1)
     for function, arguments, _ in jobs:
-        one.submit(Task(function, arguments, endings.put))
+        executor.submit(Task(function, arguments, exits.put))
     for *_, exit_code in jobs:
-        assert endings.get(timeout=SECONDS) == ProcessExit(exit_code, during_shutdown=False)
+        assert exits.get(timeout=SECONDS) == ProcessExit(exit_code, during_shutdown=False)
 
 
-def test_killed_jobs_leave_no_descriptor(executor, endings):
-    one = executor(1)
+def test_killed_jobs_leave_no_file_descriptors(new_executor, exits):
+    executor = new_executor(1)
 
     def descriptors_after_kills(count: int) -> int:
         for _ in range(count):
-            one.submit(Task(kill_itself, (signal.SIGKILL,), endings.put))
+            executor.submit(Task(kill_itself, (signal.SIGKILL,), exits.put))
         for _ in range(count):
-            endings.get(timeout=SECONDS)
+            exits.get(timeout=SECONDS)
         return len(list(Path("/proc/self/fd").iterdir()))
 
     after_one = descriptors_after_kills(1)
     assert descriptors_after_kills(8) <= after_one
 
 
-def test_a_job_that_cannot_be_started_is_told_as_one_that_failed(executor, endings):
-    one = executor(1)
-    one.submit(Task(write_line, (threading.Lock(), "no lock can be sent"), endings.put))
-    ending = endings.get(timeout=5)
-    assert ending.exit_code != 0
-    assert not ending.during_shutdown
+def test_job_that_cannot_be_started_is_reported_as_failed(new_executor, exits):
+    executor = new_executor(1)
+    executor.submit(Task(write_line, (threading.Lock(), "no lock can be sent"), exits.put))
+    process_exit = exits.get(timeout=5)
+    assert process_exit.exit_code != 0
+    assert not process_exit.during_shutdown
 
 
-def test_ctrl_c_is_the_parents_to_answer(executor, endings, tmp_path):
-    executor(1).submit(Task(survive_ctrl_c, (tmp_path / "file",), endings.put))
-    assert endings.get(timeout=SECONDS).exit_code == 0
+def test_workers_ignore_ctrl_c(new_executor, exits, tmp_path):
+    new_executor(1).submit(Task(survive_ctrl_c, (tmp_path / "file",), exits.put))
+    assert exits.get(timeout=SECONDS).exit_code == 0
     assert (tmp_path / "file").read_text() == "alive"
 
 
-def test_closing_ends_what_runs_and_drops_what_waits(executor, endings, lives, tmp_path):
-    two = executor(2)
+def test_close_ends_running_jobs_and_drops_waiting_ones(new_executor, exits, server, tmp_path):
+    executor = new_executor(2)
     for _ in range(2):
-        two.submit(Task(stay_connected, (port_of(lives),), endings.put))
+        executor.submit(Task(stay_connected, (port_of(server),), exits.put))
     for _ in range(3):
-        two.submit(Task(write_line, (tmp_path / "lines", "too late"), endings.put))
-    connections = [lives.accept()[0] for _ in range(2)]
-    two.close()
-    assert [endings.get(timeout=0) for _ in range(2)] == [ProcessExit(-signal.SIGTERM, True)] * 2
+        executor.submit(Task(write_line, (tmp_path / "lines", "too late"), exits.put))
+    connections = [server.accept()[0] for _ in range(2)]
+    executor.close()
+    assert [exits.get(timeout=0) for _ in range(2)] == [ProcessExit(-signal.SIGTERM, True)] * 2
     assert all(map(has_ended, connections))
-    assert endings.empty()
+    assert exits.empty()
     assert not (tmp_path / "lines").exists()
 
 
 @pytest.mark.parametrize("delay_seconds", [0.0, 0.05, 0.3])
-def test_closing_while_processes_start_leaves_none(executor, endings, lives, delay_seconds):
-    one = executor(2)
+def test_close_while_processes_start_leaves_none(new_executor, exits, server, delay_seconds):
+    executor = new_executor(2)
     for _ in range(4):
-        one.submit(Task(stay_connected, (port_of(lives),), endings.put))
+        executor.submit(Task(stay_connected, (port_of(server),), exits.put))
     time.sleep(delay_seconds)
-    one.close()
-    lives.setblocking(False)
+    executor.close()
+    server.setblocking(False)
     with contextlib.suppress(BlockingIOError):
         while True:
-            assert has_ended(lives.accept()[0])
-    while not endings.empty():
-        assert endings.get().during_shutdown
+            assert has_ended(server.accept()[0])
+    while not exits.empty():
+        assert exits.get().during_shutdown
 
 
-def test_a_process_that_does_not_listen_is_killed_after_a_grace(
-    executor, endings, lives, monkeypatch
+def test_process_that_ignores_sigterm_is_killed_after_a_grace_period(
+    new_executor, exits, server, monkeypatch
 ):
     monkeypatch.setattr(processes, "TERMINATION_GRACE_SECONDS", 0.2)
-    one = executor(1)
-    one.submit(Task(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
-    life, _ = lives.accept()
-    one.close()
-    assert endings.get(timeout=0) == ProcessExit(-signal.SIGKILL, during_shutdown=True)
-    assert has_ended(life)
+    executor = new_executor(1)
+    executor.submit(Task(ignore_sigterm, (port_of(server),), exits.put))
+    connection, _ = server.accept()
+    executor.close()
+    assert exits.get(timeout=0) == ProcessExit(-signal.SIGKILL, during_shutdown=True)
+    assert has_ended(connection)
 
 
 @pytest.fixture
-def stopped_fork_server(executor, endings, monkeypatch) -> Iterator[int]:
-    """The process id of what workers are forked from, stopped: it forks none and reports none."""
+def fork_server_pid(new_executor, exits, monkeypatch) -> Iterator[int]:
+    """The process id of the fork server, to be stopped: then it neither forks nor reports exits."""
     monkeypatch.setattr(processes, "TERMINATION_GRACE_SECONDS", 0.2)
-    first = executor(1)
-    first.submit(Task(print, (), endings.put))
-    assert endings.get(timeout=SECONDS).exit_code == 0
+    first = new_executor(1)
+    first.submit(Task(print, (), exits.put))
+    assert exits.get(timeout=SECONDS).exit_code == 0
     process_id = multiprocessing.forkserver._forkserver._forkserver_pid
     yield process_id
     with contextlib.suppress(ProcessLookupError):
         os.kill(process_id, signal.SIGCONT)
 
 
-def test_closing_is_bounded_while_what_workers_are_forked_from_is_stopped(
-    executor, endings, lives, stopped_fork_server
+def test_close_is_bounded_while_the_fork_server_is_stopped(
+    new_executor, exits, server, fork_server_pid
 ):
-    one = executor(2)
-    one.submit(Task(stay_connected, (port_of(lives),), endings.put))
-    life, _ = lives.accept()
-    os.kill(stopped_fork_server, signal.SIGSTOP)
-    one.submit(Task(stay_connected, (port_of(lives),), endings.put))  # it never starts
-    wait_until(lambda: one._starting)
-    began = time.monotonic()
-    one.close()
-    assert time.monotonic() - began < SECONDS
-    assert has_ended(life)
-    ends = [endings.get(timeout=SECONDS) for _ in range(2)]
-    assert all(ending.during_shutdown for ending in ends)
-    # The next executor starts another.
-    two = executor(1)
-    two.submit(Task(print, (), endings.put))
-    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
+    executor = new_executor(2)
+    executor.submit(Task(stay_connected, (port_of(server),), exits.put))
+    connection, _ = server.accept()
+    os.kill(fork_server_pid, signal.SIGSTOP)
+    executor.submit(Task(stay_connected, (port_of(server),), exits.put))  # never starts
+    wait_until(lambda: executor._starting)
+    start = time.monotonic()
+    executor.close()
+    assert time.monotonic() - start < SECONDS
+    assert has_ended(connection)
+    process_exits = [exits.get(timeout=SECONDS) for _ in range(2)]
+    assert all(process_exit.during_shutdown for process_exit in process_exits)
+    # The next executor starts another fork server.
+    executor = new_executor(1)
+    executor.submit(Task(print, (), exits.put))
+    assert exits.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
 
 
-def test_an_abort_waits_for_nothing(executor, endings, lives, stopped_fork_server):
-    one = executor(1)
-    one.submit(Task(stay_connected_whatever_is_asked, (port_of(lives),), endings.put))
-    life, _ = lives.accept()
-    os.kill(stopped_fork_server, signal.SIGSTOP)
-    one.abort()
-    assert has_ended(life)
+def test_abort_does_not_wait(new_executor, exits, server, fork_server_pid):
+    executor = new_executor(1)
+    executor.submit(Task(ignore_sigterm, (port_of(server),), exits.put))
+    connection, _ = server.accept()
+    os.kill(fork_server_pid, signal.SIGSTOP)
+    executor.abort()
+    assert has_ended(connection)
 
 
-def test_a_slot_goes_on_after_a_job_whose_end_cannot_be_handled(executor, endings, caplog):
+def test_slot_continues_after_an_exception_in_the_exit_handler(new_executor, exits, caplog):
     def fail_to_handle(_: ProcessExit) -> None:
         raise RuntimeError("a bug")
 
-    one = executor(1)
-    one.submit(Task(print, (), fail_to_handle, should_start=lambda: 1 / 0))
-    one.submit(Task(print, (), fail_to_handle))
-    one.submit(Task(print, (), endings.put))
-    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
+    executor = new_executor(1)
+    executor.submit(Task(print, (), fail_to_handle, should_start=lambda: 1 / 0))
+    executor.submit(Task(print, (), fail_to_handle))
+    executor.submit(Task(print, (), exits.put))
+    assert exits.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
     assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
 
 
-def test_a_job_is_known_by_its_name_and_killed_by_it_even_when_it_is_stopped(
-    executor, endings, lives
-):
-    one = executor(1)
-    port = port_of(lives)
-    one.submit(Task(tell_and_stay, (port,), endings.put, name="runs"))
-    one.submit(Task(print, (), endings.put, name="waits"))
-    life, _ = lives.accept()
-    os.kill(int(life.recv(16)), signal.SIGSTOP)
-    one.kill("waits")
-    assert [one.has_task(name) for name in ("runs", "waits", "nobody")] == [True, True, False]
-    one.kill("runs")
-    ends = [endings.get(timeout=SECONDS) for _ in range(2)]
-    assert ends == [
+def test_job_is_found_and_killed_by_its_name_even_if_stopped(new_executor, exits, server):
+    executor = new_executor(1)
+    port = port_of(server)
+    executor.submit(Task(send_pid_and_stay, (port,), exits.put, name="runs"))
+    executor.submit(Task(print, (), exits.put, name="waits"))
+    connection, _ = server.accept()
+    os.kill(int(connection.recv(16)), signal.SIGSTOP)
+    executor.kill("waits")
+    assert [executor.has_task(name) for name in ("runs", "waits", "missing")] == [True, True, False]
+    executor.kill("runs")
+    process_exits = [exits.get(timeout=SECONDS) for _ in range(2)]
+    assert process_exits == [
         ProcessExit(-signal.SIGKILL, during_shutdown=False),
         ProcessExit(0, during_shutdown=False),
     ]
-    assert has_ended(life)
-    one.close()
-    assert not one.has_task("runs")
-    assert not one.has_task("waits")
+    assert has_ended(connection)
+    executor.close()
+    assert not executor.has_task("runs")
+    assert not executor.has_task("waits")
 
 
-def test_a_job_that_is_not_wanted_when_its_turn_comes_is_dropped(executor, endings, tmp_path):
-    one = executor(1)
-    job = Task(
-        write_line, (tmp_path / "lines", "unwanted"), endings.put, should_start=lambda: False
-    )
-    one.submit(job)
-    one.submit(Task(write_line, (tmp_path / "lines", "wanted"), endings.put))
-    assert endings.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
-    one.close()
-    assert endings.empty()
+def test_job_is_dropped_if_should_start_is_false(new_executor, exits, tmp_path):
+    executor = new_executor(1)
+    job = Task(write_line, (tmp_path / "lines", "unwanted"), exits.put, should_start=lambda: False)
+    executor.submit(job)
+    executor.submit(Task(write_line, (tmp_path / "lines", "wanted"), exits.put))
+    assert exits.get(timeout=SECONDS) == ProcessExit(0, during_shutdown=False)
+    executor.close()
+    assert exits.empty()
     assert (tmp_path / "lines").read_text() == "wanted\n"
 
 
-def test_a_closed_executor_takes_nothing_and_can_be_closed_again(executor, endings):
-    one = executor(1)
-    one.close()
+def test_closed_executor_accepts_no_jobs_and_can_be_closed_again(new_executor, exits):
+    executor = new_executor(1)
+    executor.close()
     with pytest.raises(RuntimeError):
-        one.submit(Task(fail, (), endings.put))
-    one.close()
-    assert endings.empty()
+        executor.submit(Task(fail, (), exits.put))
+    executor.close()
+    assert exits.empty()
 
 
 @pytest.mark.parametrize(
     "job",
     [
         "Task(stay_connected, (int(sys.argv[1]),), print)",
-        "Task(print, (SlowToUnpack(int(sys.argv[1])),), print)",
+        "Task(print, (SlowToUnpickle(int(sys.argv[1])),), print)",
     ],
-    ids=["at work", "while it imports"],
+    ids=["running", "importing"],
 )
-def test_workers_end_with_a_parent_that_was_killed(lives, job):
+def test_workers_end_when_their_parent_is_killed(server, job):
     script = (
         "import sys, time\n"
         "from service.jobs import Task, ProcessExecutor\n"
-        "from test_jobs_processes import SlowToUnpack, stay_connected\n"
+        "from test_jobs_processes import SlowToUnpickle, stay_connected\n"
         "executor = ProcessExecutor(2)\n"
         "for _ in range(2):\n"
         f"    executor.submit({job})\n"
         "time.sleep(600)\n"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(port_of(lives))],
+        [sys.executable, "-c", script, str(port_of(server))],
         env=script_environment(__file__),
     )
     try:
-        connections = [lives.accept()[0] for _ in range(2)]
+        connections = [server.accept()[0] for _ in range(2)]
     finally:
         parent.kill()
         parent.wait()
     assert all(map(has_ended, connections))
 
 
-def test_an_inline_job_that_exits_has_ended_with_that_code(endings):
-    EXECUTORS["inline"](1, ()).submit(Task(sys.exit, (75,), endings.put))
-    assert endings.get(timeout=0) == ProcessExit(75, during_shutdown=False)
+def test_inline_job_that_exits_reports_its_exit_code(exits):
+    EXECUTORS["inline"](1, ()).submit(Task(sys.exit, (75,), exits.put))
+    assert exits.get(timeout=0) == ProcessExit(75, during_shutdown=False)
 
 
-def test_an_inline_job_is_done_before_submit_returns(endings, tmp_path):
+def test_inline_job_finishes_before_submit_returns(exits, tmp_path):
     inline = EXECUTORS["inline"](1, ())
-    inline.submit(Task(write_line, (tmp_path / "lines", "done"), endings.put))
+    inline.submit(Task(write_line, (tmp_path / "lines", "done"), exits.put))
     assert (tmp_path / "lines").read_text() == "done\n"
-    assert endings.get(timeout=0) == ProcessExit(0, during_shutdown=False)
+    assert exits.get(timeout=0) == ProcessExit(0, during_shutdown=False)
     with pytest.raises(ValueError, match="on purpose"):
-        inline.submit(Task(fail, (), endings.put))
+        inline.submit(Task(fail, (), exits.put))
     inline.close()

@@ -1,4 +1,4 @@
-"""The sandbox: a process for untrusted bytes, bounded in time and memory, and replaced."""
+"""The sandbox: a process for untrusted bytes with limits on time and memory."""
 
 import os
 import signal
@@ -18,11 +18,11 @@ from service.jobs.sandbox import (
     SandboxCrashed,
 )
 
-MODEST = Limits(cpu_seconds=20, wall_seconds=30, memory_bytes=2**28)
+DEFAULT_LIMITS = Limits(cpu_seconds=20, wall_seconds=30, memory_bytes=2**28)
 
 
 def act(request: dict, data: bytes) -> tuple[dict, bytes]:
-    """What a test asks of the process."""
+    """The function that the sandbox calls in its process."""
     match request["act"]:
         case "echo":
             return {"process": os.getpid(), "torch": "torch" in sys.modules}, data[::-1]
@@ -44,7 +44,7 @@ def act(request: dict, data: bytes) -> tuple[dict, bytes]:
 def new_sandbox() -> Iterator[Callable[..., Sandbox]]:
     sandboxes = []
 
-    def make(limits: Limits = MODEST, turn_seconds: float = 20) -> Sandbox:
+    def make(limits: Limits = DEFAULT_LIMITS, turn_seconds: float = 20) -> Sandbox:
         sandboxes.append(Sandbox(f"{__name__}:act", limits, turn_seconds))
         return sandboxes[-1]
 
@@ -53,16 +53,16 @@ def new_sandbox() -> Iterator[Callable[..., Sandbox]]:
         sandbox.close()
 
 
-def test_calls_are_answered_by_one_warm_process_without_torch(new_sandbox) -> None:
+def test_calls_run_in_one_persistent_process_without_torch(new_sandbox) -> None:
     sandbox = new_sandbox()
-    answers = [sandbox.call({"act": "echo"}, bytes([1, 2, number])) for number in range(3)]
-    assert [data for _, data in answers] == [bytes([number, 2, 1]) for number in range(3)]
-    assert {values["process"] for values, _ in answers} == {sandbox.process_id}
-    assert not answers[0][0]["torch"]
+    results = [sandbox.call({"act": "echo"}, bytes([1, 2, number])) for number in range(3)]
+    assert [data for _, data in results] == [bytes([number, 2, 1]) for number in range(3)]
+    assert {values["process"] for values, _ in results} == {sandbox.process_id}
+    assert not results[0][0]["torch"]
 
 
 @pytest.mark.parametrize(
-    ("limits", "request_", "words"),
+    ("limits", "request_", "message"),
     [
         (Limits(1, 60, 2**28), {"act": "burn"}, "1 seconds of a processor"),
         (Limits(60, 1.5, 2**28), {"act": "sleep", "seconds": 60}, "1.5 seconds"),
@@ -70,24 +70,24 @@ def test_calls_are_answered_by_one_warm_process_without_torch(new_sandbox) -> No
     ],
     ids=["processor", "wall clock", "memory"],
 )
-def test_a_call_that_exceeds_a_limit_is_ended_and_the_next_is_answered(
-    new_sandbox, limits: Limits, request_: dict, words: str
+def test_call_that_exceeds_a_limit_is_ended_and_the_next_succeeds(
+    new_sandbox, limits: Limits, request_: dict, message: str
 ) -> None:
     sandbox = new_sandbox(limits)
-    with pytest.raises(LimitExceeded, match=words):
+    with pytest.raises(LimitExceeded, match=message):
         sandbox.call(request_, b"")
     assert sandbox.call({"act": "echo"}, b"ab")[1] == b"ba"
 
 
 @pytest.mark.parametrize("action", ["raise", "die"])
-def test_a_call_that_fails_is_reported_and_the_next_is_answered(new_sandbox, action) -> None:
+def test_failed_call_is_reported_and_the_next_succeeds(new_sandbox, action) -> None:
     sandbox = new_sandbox()
     with pytest.raises(SandboxCrashed):
         sandbox.call({"act": action}, b"")
     assert sandbox.call({"act": "echo"}, b"ab")[1] == b"ba"
 
 
-def test_a_process_that_was_killed_between_calls_is_replaced(new_sandbox) -> None:
+def test_process_killed_between_calls_is_replaced(new_sandbox) -> None:
     sandbox = new_sandbox()
     first, _ = sandbox.call({"act": "echo"}, b"")
     os.kill(first["process"], signal.SIGKILL)
@@ -95,7 +95,7 @@ def test_a_process_that_was_killed_between_calls_is_replaced(new_sandbox) -> Non
     assert second["process"] != first["process"]
 
 
-def test_a_call_whose_turn_does_not_come_is_refused(new_sandbox) -> None:
+def test_call_that_waits_too_long_for_its_turn_is_refused(new_sandbox) -> None:
     sandbox = new_sandbox(turn_seconds=0.2)
     sandbox.call({"act": "echo"}, b"")
     busy = threading.Thread(target=sandbox.call, args=({"act": "sleep", "seconds": 3}, b""))
@@ -107,7 +107,7 @@ def test_a_call_whose_turn_does_not_come_is_refused(new_sandbox) -> None:
     assert sandbox.call({"act": "echo"}, b"ab")[1] == b"ba"
 
 
-def test_closing_ends_a_call_and_the_process(new_sandbox) -> None:
+def test_close_ends_the_process(new_sandbox) -> None:
     sandbox = new_sandbox()
     sandbox.call({"act": "echo"}, b"")
     process = sandbox.process_id
@@ -119,7 +119,7 @@ def test_closing_ends_a_call_and_the_process(new_sandbox) -> None:
         sandbox.call({"act": "echo"}, b"")
 
 
-def test_the_process_ends_with_a_parent_that_was_killed() -> None:
+def test_process_ends_when_its_parent_is_killed() -> None:
     program = (
         "import os, signal, threading, time\n"
         "from service.jobs.sandbox import Limits, Sandbox\n"
@@ -130,7 +130,7 @@ def test_the_process_ends_with_a_parent_that_was_killed() -> None:
         "time.sleep(0.5)\n"
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    ended = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
@@ -138,10 +138,10 @@ def test_the_process_ends_with_a_parent_that_was_killed() -> None:
         check=False,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
-    process = int(ended.stdout)
+    process_id = int(completed.stdout)
     for _ in range(100):
         try:
-            os.kill(process, 0)
+            os.kill(process_id, 0)
         except ProcessLookupError:
             return
         time.sleep(0.1)
