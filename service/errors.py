@@ -9,13 +9,27 @@ class CamreelError(Exception):
 
 
 class InvalidValue(CamreelError):
-    """An invalid value of `field`. The text states which values are valid."""
+    """An invalid value of `field`. The text states which values are valid.
 
-    def __init__(self, field: str, message: str, allowed: dict[str, object] | None = None) -> None:
+    `code` identifies the reason, `allowed` holds constraints as keywords of JSON Schema, and
+    `context` other values of the text, so that a client can state the reason in its own words.
+    """
+
+    def __init__(
+        self,
+        field: str,
+        message: str,
+        allowed: dict[str, object] | None = None,
+        *,
+        code: str = "invalid_value",
+        context: dict[str, object] | None = None,
+    ) -> None:
         super().__init__(f"{field}: {message}")
         self.field = field
         self.message = message
         self.allowed = allowed or {}
+        self.code = code
+        self.context = context or {}
 
 
 class UnknownName(InvalidValue):
@@ -24,7 +38,10 @@ class UnknownName(InvalidValue):
     def __init__(self, field: str, name: str, valid_names: Iterable[str]) -> None:
         names = list(valid_names)
         super().__init__(
-            field, f"no such {field}; one of {', '.join(names)}", allowed={"enum": names}
+            field,
+            f"no such {field}; one of {', '.join(names)}",
+            allowed={"enum": names},
+            code="unknown_name",
         )
         self.name = name
 

@@ -9,6 +9,8 @@ need them.
 import re
 import unicodedata
 
+from pydantic_core import PydanticCustomError
+
 _REFUSED = (
     "\x00-\x1f\x7f-\x9f"  # C0, DEL, C1
     "\u2028\u2029"  # line and paragraph separator
@@ -49,7 +51,7 @@ def check_name(text: str) -> str:
     """The text, a single line that is empty or has a visible character. Raises ValueError."""
     check_line(text)
     if text and not _VISIBLE.search(text):
-        raise ValueError("has only characters that cannot be seen")
+        raise PydanticCustomError("invisible_text", "has only characters that cannot be seen")
     return text
 
 
@@ -69,8 +71,14 @@ def _check(text: str, refused_characters: re.Pattern[str]) -> str:
     if match is not None:
         character = match[0]
         name = unicodedata.name(character, "a control" if character < "\xa0" else "no character")
-        raise ValueError(
-            f"has U+{ord(character):04X} ({name.lower()}) at position {match.start()}; controls, "
-            "line separators and controls of direction are refused"
+        raise PydanticCustomError(
+            "refused_character",
+            "has {character} ({name}) at position {position}; controls, line separators and "
+            "controls of direction are refused",
+            {
+                "character": f"U+{ord(character):04X}",
+                "name": name.lower(),
+                "position": match.start(),
+            },
         )
     return text

@@ -47,9 +47,12 @@ def _origins(texts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _proxies(texts: tuple[str, ...]) -> tuple[str, ...]:
-    for text in texts:
-        if text != "*":
-            ipaddress.ip_network(text)
+    try:
+        for text in texts:
+            if text != "*":
+                ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError("addresses or networks, as in 10.0.0.1 or 10.0.0.0/8, or *") from error
     return texts
 
 

@@ -1,6 +1,5 @@
 """Errors as problem+json (RFC 9457): a table maps each error class to its status."""
 
-import re
 from functools import cache
 from typing import Any
 
@@ -8,12 +7,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_problem.error import Problem, StatusProblem
 from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new_exception_handler
+from pydantic_core import ErrorDetails
 from starlette.types import Scope
 
 from service import errors
 from service.api import errors as http_errors
-from service.api.field_constraints import field_constraints
 from service.errors import CamreelError, InvalidValue, error_type
+from service.field_errors import SECONDARY_ERRORS, FieldError, field_error
 
 STATUSES: dict[type[CamreelError], int] = {
     errors.InvalidValue: 422,
@@ -88,9 +88,6 @@ HINTS: dict[type[CamreelError], str] = {
 FIELD_NAMES = {"idempotency_key": "Idempotency-Key"}
 """Request fields whose name in HTTP differs from the one in the domain."""
 
-# Reported by pydantic in addition to the actual error: a default that depends on an invalid field.
-_SECONDARY_ERRORS = {"default_factory_not_called"}
-
 
 def install(app: FastAPI) -> None:
     """Respond to every error of the application with problem+json."""
@@ -159,7 +156,13 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
         field = FIELD_NAMES.get(error.field, error.field)
         detail = f"{field}: {error.message}"
         extensions["errors"] = [
-            {"field": field, "message": error.message, "allowed": error.allowed}
+            {
+                "field": field,
+                "message": error.message,
+                "type": error.code,
+                "allowed": error.allowed,
+                "context": error.context,
+            }
         ]
     return Problem(
         error_type(type(error), " ").capitalize(),
@@ -174,39 +177,39 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
 def _validation_problem(
     _: ExceptionHandler, request: Request, error: RequestValidationError
 ) -> Problem:
-    all_errors = [_field_error(request, details) for details in error.errors()]
-    primary = [e for e in all_errors if e["type"] not in _SECONDARY_ERRORS] or all_errors
-    detail = "; ".join(f"{e['field']}: {e['message']}" for e in primary)
+    primary = [e for e in error.errors() if e["type"] not in SECONDARY_ERRORS] or error.errors()
+    errors_by_part = [(str(e["loc"][0]), _request_error(request, e)) for e in primary]
     return Problem(
         "Invalid request",
         type_="invalid-request",
-        detail=detail[:2000],
+        detail="; ".join(str(field) for _, field in errors_by_part)[:2000],
         status=422,
         headers={"cache-control": "no-store"},
-        errors=primary,
+        errors=[
+            {
+                "field": field.field,
+                "in": part,
+                "message": field.message,
+                "type": field.code,
+                "allowed": field.allowed,
+                "context": field.context,
+            }
+            for part, field in errors_by_part
+        ],
     )
 
 
-def _field_error(request: Request, details: dict[str, Any]) -> dict[str, Any]:
-    """A field's name, error message and constraints. The client's value is not echoed."""
-    location = details["loc"]
-    constraints = field_constraints(request, location)
-    message = re.sub(r"^Value error, ", "", details["msg"])
-    if constraints and details["type"] != "value_error":
-        message += f" ({_format_constraints(constraints)})"
-    return {
-        "field": ".".join(str(part) for part in location[1:] if part not in _union_tags(details)),
-        "in": str(location[0]),
-        "message": message[:500],
-        "type": details["type"],
-        "allowed": constraints,
-    }
-
-
-def _union_tags(details: dict[str, Any]) -> set[str]:
-    # Pydantic's location includes the tag of a union, which is not a field of the request.
-    return {"adadelta", "sgd", "adam", "adamw"} if details["loc"][1:2] == ("optimizer",) else set()
-
-
-def _format_constraints(constraints: dict[str, object]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in constraints.items())
+def _request_error(request: Request, details: ErrorDetails) -> FieldError:
+    """The error of a field, with its constraints from the OpenAPI schema."""
+    openapi: dict[str, Any] = request.app.openapi()
+    route = request.scope.get("route")
+    operation = openapi["paths"].get(getattr(route, "path", ""), {}).get(request.method.lower(), {})
+    part, *location = details["loc"]
+    if part == "body":
+        content = operation.get("requestBody", {}).get("content", {})
+        schema = content.get("application/json", {}).get("schema")
+    else:
+        parameters = operation.get("parameters", [])
+        schema = {"properties": {p["name"]: p["schema"] for p in parameters if p["in"] == part}}
+    located: ErrorDetails = {**details, "loc": tuple(location)}
+    return field_error(located, schema, openapi["components"]["schemas"])

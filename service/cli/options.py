@@ -41,15 +41,16 @@ def load_settings(**options: Any) -> Any:
     """
     from pydantic import ValidationError
 
+    from service.field_errors import field_errors
     from service.names import sanitize_line
     from service.settings import Settings
 
     try:
         return Settings(**{key: value for key, value in options.items() if value is not None})
     except ValidationError as error:
-        details = error.errors()[0]
-        name = "_".join(map(str, details["loc"])).upper()
-        sys.exit(f"camreel: CAMREEL_{name}: {sanitize_line(details['msg'])}")
+        first_error = field_errors(error.errors(), Settings.model_json_schema())[0]
+        name = first_error.field.replace(".", "_").upper()
+        sys.exit(f"camreel: CAMREEL_{name}: {sanitize_line(first_error.message)}")
     except UnicodeDecodeError:
         sys.exit("camreel: .env: is not UTF-8 text")
     except OSError as error:

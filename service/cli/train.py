@@ -13,6 +13,7 @@ from service.cli.terminal import new_console, print_line
 from service.core.cams import DEFAULT_EPSILON
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
+from service.field_errors import field_errors
 from service.files import read_file
 from service.flows import runs as run_flows
 from service.flows.dispatch import dispatch_run
@@ -90,7 +91,7 @@ def read_snapshot(pipeline: MapPipeline, run_id: int) -> Snapshot:
 def _read_spec(path: Path | None, overrides: list[str]) -> RunSpec:
     """Raises CamreelError for a file that is not JSON and for invalid settings."""
     try:
-        values: dict[str, Any] = json.loads(read_file(path, MAX_SPEC_BYTES)) if path else {}
+        values: Any = json.loads(read_file(path, MAX_SPEC_BYTES)) if path else {}
     except ValueError as error:
         raise CamreelError(f"{path} cannot be read as JSON: {error}") from error
     for override in overrides:
@@ -98,16 +99,24 @@ def _read_spec(path: Path | None, overrides: list[str]) -> RunSpec:
     try:
         return RunSpec.model_validate(values)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise CamreelError("; ".join(lines)) from error
+        errors = field_errors(error.errors(), RunSpec.model_json_schema())
+        raise CamreelError("; ".join(map(str, errors))) from error
 
 
-def _apply(override: str, values: dict[str, Any]) -> None:
-    """Set a value such as `optimizer.name=sgd`; JSON if it is valid JSON, otherwise a string."""
-    name, _, text = override.partition("=")
+def _apply(override: str, values: Any) -> None:
+    """Set a value such as `optimizer.name=sgd`; JSON if it is valid JSON, otherwise a string.
+
+    Raises CamreelError for a name below a value that has no fields, as in `epochs.x=1`.
+    """
+    name, separator, text = override.partition("=")
+    if not separator:
+        raise CamreelError(f"--set {override}: must be of the form name=value")
     *parents, key = name.split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
+    for parent in [*parents, None]:
+        if not isinstance(values, dict):
+            raise CamreelError(f"--set {override}: {name} is below a value that is not an object")
+        if parent is not None:
+            values = values.setdefault(parent, {})
     try:
         values[key] = json.loads(text)
     except ValueError:

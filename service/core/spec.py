@@ -1,15 +1,17 @@
 """The settings of a run. The defaults are the paper's experiment (section 4)."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import DatasetSource, ImageReference, is_upload
 from service.core.models import Architecture
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
-from service.errors import ImageNotFound, InvalidValue
+from service.errors import InvalidValue
 from service.names import NAME_PATTERN, check_line, check_name
 
 PartOfName = Annotated[
@@ -18,9 +20,21 @@ PartOfName = Annotated[
     AfterValidator(check_line),
 ]
 Name = Annotated[PartOfName, AfterValidator(check_name)]
-Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,49}$")]
+TAG_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,49}$"
 MAX_PROBES = 1000
 MAX_EPOCHS = 10_000
+
+
+def _check_tag(text: str) -> str:
+    if not re.fullmatch(TAG_PATTERN.strip("^$"), text, flags=re.ASCII):
+        raise PydanticCustomError(
+            "tag_format",
+            "must be 1 to 50 letters, digits and _ . : -, of which the first is a letter or digit",
+        )
+    return text
+
+
+Tag = Annotated[str, Field(json_schema_extra={"pattern": TAG_PATTERN}), AfterValidator(_check_tag)]
 
 
 class Probes(Parameters):
@@ -40,6 +54,24 @@ def _source(data: dict[str, object]) -> DatasetSource | None:
 def _default_samples(data: dict[str, object]) -> int:
     source = _source(data)
     return min(10_000, source.train_size) if source else 10_000
+
+
+def _image_error(text: str, source: DatasetSource) -> PydanticCustomError | None:
+    """What is wrong with the reference of a probe; None if it may exist."""
+    if is_upload(text):
+        return None  # the store checks whether it exists
+    try:
+        reference = ImageReference.parse(text)
+    except InvalidValue as error:
+        return PydanticCustomError("image_reference", error.message)
+    size = source.size(reference.split)
+    if reference.index < size:
+        return None
+    return PydanticCustomError(
+        "image_index",
+        "{split} of {dataset} has images 0 to {maximum}",
+        {"split": reference.split, "dataset": source.name, "maximum": size - 1},
+    )
 
 
 class RunSpec(Parameters):
@@ -86,9 +118,10 @@ class RunSpec(Parameters):
     def _samples_in_dataset(cls, samples: int, info: ValidationInfo) -> int:
         source = _source(info.data)
         if source and samples > source.train_size:
-            raise ValueError(
-                f"{source.name} has {source.train_size} training images, "
-                f"so the value is 1 to {source.train_size}"
+            raise PydanticCustomError(
+                "more_than_dataset",
+                "{dataset} has {maximum} training images, so the value is 1 to {maximum}",
+                {"dataset": source.name, "maximum": source.train_size},
             )
         return samples
 
@@ -98,20 +131,22 @@ class RunSpec(Parameters):
         source = _source(info.data)
         if source is None:
             return probes
-        for text in probes.images:
-            if is_upload(text):
-                continue  # the store checks whether it exists
-            try:
-                ImageReference.parse(text).require_in(source)
-            except InvalidValue as error:
-                raise ValueError(f"images: {text!r}: {error.message}") from error
-            except ImageNotFound as error:
-                raise ValueError(f"images: {error}") from error
+        errors: list[InitErrorDetails] = [
+            {"type": error, "loc": ("images", index), "input": text}
+            for index, text in enumerate(probes.images)
+            if (error := _image_error(text, source)) is not None
+        ]
         total = probes.per_class * len(source.class_names) + len(probes.images)
         if not 1 <= total <= MAX_PROBES:
-            raise ValueError(
-                f"per_class and images ask for {total} probes; a run has 1 to {MAX_PROBES}"
+            count_error = PydanticCustomError(
+                "probe_count",
+                "per_class and images ask for {total} probes; a run has 1 to {maximum}",
+                {"total": total, "maximum": MAX_PROBES},
             )
+            errors.append({"type": count_error, "loc": ("per_class",), "input": probes.per_class})
+        if errors:
+            # Pydantic adds the location of `probes` to those of the errors.
+            raise ValidationError.from_exception_data("Probes", errors)
         return probes
 
     @property

@@ -28,7 +28,7 @@ def check_device(spec: RunSpec, executor: Executor) -> None:
     names = _alternatives(spec.device, executor)
     if names is not None:
         message = f"{spec.device} is not available here; one of {', '.join(names)}"
-        raise InvalidValue("device", message, allowed={"enum": names})
+        raise InvalidValue("device", message, allowed={"enum": names}, code="device_unavailable")
 
 
 def check_resumable(run: Run, executor: Executor) -> None:

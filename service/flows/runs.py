@@ -59,7 +59,10 @@ def create_run(
         # Marked now, so that they are not removed as unused while the run is queued.
         if missing_uploads := uploaded_images.mark_used(session, spec.dataset, probe_uploads(spec)):
             raise InvalidValue(
-                "probes.images", f"{spec.dataset} has no upload {missing_uploads[0]}"
+                "probes.images",
+                f"{spec.dataset} has no upload {missing_uploads[0]}",
+                code="missing_upload",
+                context={"dataset": spec.dataset, "reference": missing_uploads[0]},
             )
         run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
         if request_key:
@@ -137,5 +140,7 @@ def _check_epochs_total(run: Run, total: int) -> None:
             "epochs",
             f"run {run.id} has reached epoch {run.epochs_done}, so the value is "
             f"{minimum} to {MAX_EPOCHS}",
-            allowed={"minimum": minimum, "maximum": MAX_EPOCHS},
+            allowed={"type": "integer", "minimum": minimum, "maximum": MAX_EPOCHS},
+            code="epochs_reached",
+            context={"epochs_done": run.epochs_done},
         )

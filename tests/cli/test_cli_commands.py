@@ -127,8 +127,13 @@ def test_train_cam_and_blanks_without_a_service(tmp_path: Path) -> None:
     [
         (["cam", "7", "0"], "There is no run 7"),
         (["blanks", "7"], "There is no run 7"),
-        (["train", "--set", "epochs=0"], "epochs: Input should be greater than or equal to 1"),
-        (["train", "--set", "optimizer.name=lion"], "adadelta"),
+        (["train", "--set", "epochs=0"], "epochs: must be a whole number from 1 to 10000"),
+        (
+            ["train", "--set", "optimizer.name=lion"],
+            "optimizer.name: must be adadelta, sgd, adam or adamw",
+        ),
+        (["train", "--set", "epochs"], "--set epochs: must be of the form name=value"),
+        (["train", "--set", "seed=1", "--set", "seed.x=2"], "seed.x is below a value"),
         (["train", "nothing.json"], "cannot be read"),
         (["paper", "--recipe", "soup"], "adadelta-sigmoid"),
         (["demo", "--dataset", "cats", "--exit"], "one of auto, mnist, digits"),
@@ -143,13 +148,21 @@ def test_error_is_one_line_without_traceback(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("CAMREEL_MAX_PARALLEL_RUNS", "0"), ("CAMREEL_BLOBS", "cloud:9")]
+    ("name", "value", "message"),
+    [
+        ("CAMREEL_MAX_PARALLEL_RUNS", "0", "must be a whole number from 1 to 64"),
+        ("CAMREEL_EXECUTOR", "cloud", "must be processes or inline"),
+        ("CAMREEL_TRUSTED_PROXIES", "nginx", "as in 10.0.0.1 or 10.0.0.0/8"),
+        ("CAMREEL_BLOBS", "cloud:9", "sql"),
+    ],
 )
-def test_invalid_setting_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+def test_invalid_setting_is_named_with_valid_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    assert name in error_line(tmp_path, "serve")
+    line = error_line(tmp_path, "serve")
+    assert name in line
+    assert message in line
 
 
 def test_newer_schema_is_rejected(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 from torch import Tensor
 
 from service.core.cams.activation import ACTIVATION_METHODS
@@ -21,6 +20,7 @@ from service.core.cams.perturbation import PERTURBATION_METHODS
 from service.core.cams.targets import TARGETS, Target, parse_target
 from service.core.parameters import Parameters
 from service.errors import InvalidValue, UnknownName
+from service.field_errors import field_errors
 
 METHODS: dict[str, Method] = {
     method.name: method
@@ -153,10 +153,11 @@ def _check_parameters(method: Method, values: Mapping[str, object]) -> Parameter
         # From text, as in a query, so numbers are parsed; their bounds are checked all the same.
         return method.parameters.model_validate(dict(values), strict=False)
     except ValidationError as error:
-        first_error = error.errors()[0]
-        raise InvalidValue(str(first_error["loc"][0]), _message(first_error)) from error
-
-
-def _message(error: ErrorDetails) -> str:
-    """The message; of our own validators without pydantic's prefix."""
-    return str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
+        first_error = field_errors(error.errors(), method.parameters.model_json_schema())[0]
+        raise InvalidValue(
+            first_error.field,
+            first_error.message,
+            first_error.allowed,
+            code=first_error.code,
+            context=first_error.context,
+        ) from error

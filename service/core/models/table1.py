@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 from torch import nn
 
 from service.core.models.stages import (
@@ -21,7 +22,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 def _odd(size: int) -> int:
     if size % 2 == 0:
-        raise ValueError("kernel sizes are odd: 1, 3, 5, ... 13")
+        raise PydanticCustomError("even_number", "must be odd: 1, 3, 5, ... 13")
     return size
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from service.core.parameters import Parameters
 from service.errors import ImportRefused
+from service.field_errors import field_errors
 from service.files import open_regular
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import FORMAT, MANIFEST, Manifest, Member, to_json
@@ -93,8 +94,8 @@ def parse_model(data: bytes, name: str, model_class: type[Model]) -> Model:
     except (ValidationError, RecursionError) as error:
         location = ""
         if isinstance(error, ValidationError):
-            first_error = error.errors(include_input=False, include_url=False)[0]
-            location = f": {'.'.join(map(str, first_error['loc']))}: {first_error['msg']}"
+            details = error.errors(include_input=False, include_url=False)
+            location = f": {field_errors(details, model_class.model_json_schema())[0]}"
         raise ImportRefused(f"{name} has unexpected content{location}"[:500]) from error
     # The model accepts duplicate keys, spaces and 1.0 for 1; an export never contains them.
     if to_json(json.loads(data)) != data:

@@ -26,6 +26,7 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
+from service.field_errors import field_errors
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, open_archive
@@ -213,9 +214,9 @@ def _spec(manifest: Manifest) -> RunSpec:
     try:
         return RunSpec.model_validate(manifest.run.spec)
     except ValidationError as error:
-        first_error = error.errors(include_input=False, include_url=False)[0]
-        location = ".".join(map(str, first_error["loc"]))
-        raise ImportRefused(f"the run's spec: {location}: {first_error['msg']}"[:500]) from error
+        details = error.errors(include_input=False, include_url=False)
+        first_error = field_errors(details, RunSpec.model_json_schema())[0]
+        raise ImportRefused(f"the run's spec: {first_error}"[:500]) from error
 
 
 def _check_run(manifest: Manifest, spec: RunSpec) -> None:
