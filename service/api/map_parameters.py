@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import METHODS, method_parameters
 from service.core.cams.targets import TARGETS
+from service.core.render import DEFAULT_OPACITY
 from service.core.render.cells import Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
 from service.flows.maps.pictures import Rendering
@@ -101,7 +102,7 @@ class MapSelection(MethodSelection):
 
 
 class Appearance(BaseModel):
-    """Style, scale and colormap."""
+    """Style, scale, colormap and opacity."""
 
     style: Style = Field(Style.OVERLAY, description="How the map is drawn.")
     scale: ScaleName = Field(
@@ -116,9 +117,19 @@ class Appearance(BaseModel):
         json_schema_extra=_names(COLORMAPS),
     )
 
+    opacity: float = Field(
+        DEFAULT_OPACITY,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Of the colors of an overlay where the map is at the top of its scale. They "
+        "fade with the map: a pixel is `a * color(u) + (1 - a) * image`, with `a = opacity * u` "
+        "and u the scaled map, 0..1.",
+    )
+
     def rendering(self, size: int) -> Rendering:
         """The rendering of these parameters; `size` is in pixels."""
-        return Rendering(self.style, self.scale, self.colormap, size)
+        return Rendering(self.style, self.scale, self.colormap, size, self.opacity)
 
 
 class CamParameters(MapSelection, Appearance):

@@ -23,6 +23,7 @@ from service.cli.options import (
 )
 from service.cli.terminal import escape_unencodable_characters
 from service.core.cams import DEFAULT_EPSILON
+from service.core.render import DEFAULT_OPACITY
 from service.errors import CamreelError
 from service.names import sanitize_line
 
@@ -224,6 +225,9 @@ def cam(
         str | None, typer.Option(help="Name of a colormap. Default: viridis; RdBu_r for signed.")
     ] = None,
     size: Annotated[int, typer.Option(min=16, max=1024, help="Width and height in pixels.")] = 224,
+    opacity: Annotated[
+        float, typer.Option(min=0, max=1, help="Opacity of an overlay's colors at the map's peak.")
+    ] = DEFAULT_OPACITY,
     output: Annotated[Path, typer.Option("--out", help="PNG file to write.")] = Path("cam.png"),
     state_dir: StateDir = None,
     data_dir: DataDir = None,
@@ -245,7 +249,13 @@ def cam(
             "layer": layer,
         },
         parameters=parameter or [],
-        rendering={"style": style, "scale": scale, "colormap": colormap, "size": size},
+        rendering={
+            "style": style,
+            "scale": scale,
+            "colormap": colormap,
+            "size": size,
+            "opacity": opacity,
+        },
     )
 
 

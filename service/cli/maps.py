@@ -78,10 +78,12 @@ def blanks(
     print_table(table)
 
 
-def _rendering(*, style: str, scale: str, colormap: str | None, size: int) -> Rendering:
+def _rendering(
+    *, style: str, scale: str, colormap: str | None, size: int, opacity: float
+) -> Rendering:
     """Raises UnknownName."""
     if style not in set(Style):
         raise UnknownName("style", style, Style)
     if scale not in set(ScaleName):
         raise UnknownName("scale", scale, ScaleName)
-    return Rendering(Style(style), ScaleName(scale), colormap, size)
+    return Rendering(Style(style), ScaleName(scale), colormap, size, opacity)

@@ -153,13 +153,6 @@ def test_gray_and_heatmap_color_the_levels():
     assert np.array_equal(heat, color_table("viridis")[levels])
 
 
-def test_overlay_is_the_mean_of_heatmap_and_image():
-    heat = cell_rgb(cell(ramp()), Style.HEATMAP, "jet", SIDE).astype(float)
-    image = image_rgb(IMAGE, SIDE).astype(float)
-    overlay = cell_rgb(cell(ramp()), Style.OVERLAY, "jet", SIDE)
-    assert np.abs(overlay - (heat + image) / 2).max() <= 1
-
-
 @pytest.mark.parametrize("cause", CAUSES)
 def test_blank_overlay_is_a_dimmed_image_with_stripes(cause):
     pixels = cell_rgb(blank_cell(cause), Style.OVERLAY, "jet", 64)

@@ -112,6 +112,7 @@ def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
         params={
             "method": "proposed", "image": body["image"], "class": 0, "layer": "conv2",
             "style": "overlay", "scale": "map", "colormap": "viridis", "size": "224",
+            "opacity": "0.85",
         },
     )  # fmt: skip
     assert plain.headers["etag"] == spelled.headers["etag"]
@@ -151,9 +152,18 @@ def test_a_map_is_revalidated_and_costs_nothing_again(http: httpx.Client, run: s
     other = {
         http.get(f"{run}/epochs/{epoch}/cam", params=params).headers["etag"]
         for epoch in (2, 3)
-        for params in ({}, {"class": 1}, {"style": "gray"}, {"size": 64}, {"layer": "pool"})
+        for params in (
+            {},
+            {"class": 1},
+            {"style": "gray"},
+            {"size": 64},
+            {"layer": "pool"},
+            {"opacity": 0.5},
+        )
     }
-    assert len(other) == 10
+    assert len(other) == 12
+    faint = http.get(f"{run}/epochs/3/cam", params={"style": "gray", "opacity": 0.5})
+    assert faint.headers["etag"] in other  # of overlays alone
 
 
 def test_a_shared_scale_is_never_brighter_than_the_maps_own(http: httpx.Client, run: str) -> None:

@@ -174,6 +174,8 @@ def test_identifiers_of_nothing_are_404(http: httpx.Client, finished_run: dict[s
         ("colormap=rainbow", "colormap", ["viridis", "jet", "RdBu_r"]),
         ("style=3d", "style", ["overlay", "signed"]),
         ("scale=world", "scale", ["map", "strip", "run"]),
+        ("opacity=1.1", "opacity", ["0", "1"]),
+        ("opacity=nan", "opacity", ["0", "1"]),
         ("size=15", "size", ["16", "1024"]),
         ("size=1025", "size", ["16", "1024"]),
         ("size=big", "size", ["16", "1024"]),

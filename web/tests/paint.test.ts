@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { BlankCause } from "../src/api/types";
 import type { MapCell } from "../src/maps/levels";
 import { type CellStyle, type Geometry, paintCell } from "../src/maps/paint";
-import { dimPixel, meanPixel, packPixel, parseColorTable } from "../src/maps/pixels";
+import { blendTable, dimPixel, overlayPixel, packPixel, parseColorTable } from "../src/maps/pixels";
 
 const SIZE = 8;
 const BLUE = packPixel(0, 0, 200);
@@ -29,7 +29,7 @@ function painted(cell: MapCell, style: Partial<CellStyle> = {}, geometry = GEOME
   const pixels = new Uint32Array(SIZE * SIZE);
   const image = new Uint32Array(SIZE * SIZE).fill(BLUE);
   const region = { pixels, stride: SIZE, x: 0, y: 0, size: SIZE };
-  paintCell(region, cell, geometry, image, { style: "heatmap", table: GRAYS, scale: null, ...style });
+  paintCell(region, cell, geometry, image, { style: "heatmap", table: GRAYS, scale: null, opacity: 0.85, ...style });
   return pixels;
 }
 
@@ -40,9 +40,11 @@ describe("paintCell", () => {
     expect([...painted(map(ramp))]).toEqual(ramp.map(gray));
   });
 
-  test("blends an overlay half and half with the image", () => {
-    const blended = Uint32Array.from(ramp, (level) => meanPixel(gray(level), BLUE));
-    expect(painted(map(ramp), { style: "overlay" })).toEqual(blended);
+  test("draws an overlay with an opacity that follows the value", () => {
+    // a = 0.5 * 252 / 255, as 126/256: 252 * 126 / 256 = 124.0, and 200 * 130 / 256 more of blue.
+    const pixels = painted(map(ramp), { style: "overlay", opacity: 0.5 });
+    expect(pixels[0]).toBe(BLUE);
+    expect(pixels[63]).toBe(packPixel(124, 124, 226));
   });
 
   test("draws values below 0 as 0, except in the signed style", () => {
@@ -68,10 +70,36 @@ describe("paintCell", () => {
   test("leaves pixels outside of its region alone", () => {
     const pixels = new Uint32Array(SIZE * SIZE);
     const region = { pixels, stride: SIZE, x: 2, y: 3, size: 2 };
-    const style: CellStyle = { style: "heatmap", table: GRAYS, scale: null };
+    const style: CellStyle = { style: "heatmap", table: GRAYS, scale: null, opacity: 1 };
     paintCell(region, map(Array(64).fill(255)), GEOMETRY, new Uint32Array(4), style);
     const touched = [...pixels.keys()].filter((index) => pixels[index] !== 0);
     expect(touched).toEqual([26, 27, 34, 35]);
+  });
+});
+
+describe("overlayPixel", () => {
+  const YELLOW = 0xfde725; // viridis's level 255; its level 128 is 0x21918c
+  const hexTable = (level: number, color: number) =>
+    parseColorTable(
+      Array.from({ length: 256 }, (_, i) => (i === level ? color : 0).toString(16).padStart(6, "0")).join(""),
+    );
+
+  type Rgb = [number, number, number];
+
+  // The same cases as of the service's overlays, in tests/core/test_core_overlay.py.
+  test.each<[number, number, Rgb, number, Rgb]>([
+    [0, 0x440154, [255, 255, 255], 1, [255, 255, 255]],
+    [0, 0x440154, [10, 20, 30], 0.85, [10, 20, 30]],
+    [255, YELLOW, [0, 0, 0], 1, [253, 231, 37]],
+    [255, YELLOW, [255, 255, 255], 1, [253, 231, 37]],
+    [255, YELLOW, [0, 0, 0], 0.5, [127, 116, 19]],
+    [255, YELLOW, [255, 255, 255], 0.5, [254, 243, 146]],
+    [128, 0x21918c, [255, 255, 255], 0.5, [200, 228, 226]],
+    [255, YELLOW, [0, 0, 0], 0.85, [215, 197, 32]],
+    [255, YELLOW, [255, 255, 255], 0, [255, 255, 255]],
+  ])("of level %i, color %i, image %j and opacity %d", (level, color, image, opacity, pixel) => {
+    const blend = blendTable(hexTable(level, color), opacity);
+    expect(overlayPixel(blend, level, packPixel(...image))).toBe(packPixel(...pixel));
   });
 });
 

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from service.core.cams.maps import Blank, ClassMap, Floats
 from service.core.models import Placement
+from service.core.render import DEFAULT_OPACITY
 from service.core.render.colormaps import color_table
 
 Bytes = npt.NDArray[np.uint8]
+Words = npt.NDArray[np.uint16]
 Indices = npt.NDArray[np.intp]
 
-HEAT_SHARE = 0.5  # of the colors in an overlay; the image has the rest
 HATCH = (150, 150, 150)
 
 RISING, FALLING, LEVEL = (1, 1), (1, -1), (0, 1)
@@ -111,10 +112,13 @@ def cell_levels(cell: Cell, style: Style, size: int) -> Bytes:
     return indices
 
 
-def cell_rgb(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
-    """The cell in RGB (size, size, 3). A blank map's overlay is its image, hatched by cause.
+def cell_rgb(
+    cell: Cell, style: Style, colormap: str, size: int, *, opacity: float = DEFAULT_OPACITY
+) -> Bytes:
+    """The cell in RGB (size, size, 3); `opacity` is that of `overlay_rgb`.
 
-    So is a map that is not finite, in every style.
+    A blank map's overlay is its image, hatched by cause. So is a map that is not finite, in every
+    style.
     """
     if cell.blank_cause is Blank.NOT_FINITE:
         return hatch(image_rgb(cell.image, size), cell.blank_cause)
@@ -122,12 +126,32 @@ def cell_rgb(cell: Cell, style: Style, colormap: str, size: int) -> Bytes:
         image = image_rgb(cell.image, size)
         if cell.blank_cause is not Blank.NONE:
             return hatch(image, cell.blank_cause)
-        heat = color_table(colormap)[cell_levels(cell, style, size)]
-        blended = heat * np.float32(HEAT_SHARE) + image * np.float32(1 - HEAT_SHARE)
-        return np.rint(blended).astype(np.uint8)
+        return overlay_rgb(cell_levels(cell, style, size), image, colormap, opacity)
     if style is Style.GRAY:
         return np.repeat(cell_levels(cell, style, size)[:, :, None], 3, axis=2)
     return color_table(colormap)[cell_levels(cell, style, size)]
+
+
+def overlay_rgb(levels: Bytes, image: Bytes, colormap: str, opacity: float) -> Bytes:
+    """The colors of levels (H, W) over an image (H, W, 3), as RGB (H, W, 3).
+
+    A pixel is `a color(u) + (1 - a) image` with `u = level / 255`, the value of equation 3, and
+    `a = opacity u`, `opacity` in 0..1: where the map is at the bottom of its scale, the image stays
+    as it is. `a` is rounded to 256ths, the pixel to integers, halves up, as in `paint.ts`.
+    """
+    heat, image_weights = _overlay_tables(colormap, opacity)
+    pixels = image * image_weights.take(levels)[:, :, np.newaxis]
+    pixels += heat.take(levels, axis=0)
+    pixels >>= 8
+    return pixels.astype(np.uint8)
+
+
+@lru_cache(maxsize=64)
+def _overlay_tables(colormap: str, opacity: float) -> tuple[Words, Words]:
+    """By level, in 256ths: the weighted color with 1/2 added (256, 3), and the image's weight."""
+    weights = np.floor(opacity * np.arange(256) * (256 / 255) + 0.5).astype(np.uint16)
+    heat = color_table(colormap) * weights[:, np.newaxis] + np.uint16(128)
+    return heat, np.uint16(256) - weights
 
 
 @lru_cache(maxsize=32)  # up to 3 MB each

@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from service.core.cams.maps import Blank
 from service.core.cancellation import raise_if_cancelled
 from service.core.png import encode_png
+from service.core.render import DEFAULT_OPACITY
 from service.core.render.cells import Cell, Style, cell_rgb, hatch, image_rgb
 from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
 
@@ -27,6 +28,11 @@ class CellStyle:
     style: Style
     colormap: str
     cell_pixels: int
+    opacity: float = DEFAULT_OPACITY  # at the top of the scale; of overlays alone
+
+    def cell_rgb(self, cell: Cell) -> Bytes:
+        """The cell in RGB (cell_pixels, cell_pixels, 3)."""
+        return cell_rgb(cell, self.style, self.colormap, self.cell_pixels, opacity=self.opacity)
 
 
 def render_contact_sheet(
@@ -60,7 +66,7 @@ def render_contact_sheet(
         _paste(page, image_rgb(cells[0].image, size), MARGIN + head_pixels, y)
         for c, cell in enumerate(cells):
             raise_if_cancelled()
-            _paste(page, cell_rgb(cell, look.style, look.colormap, size), x_cells + c * step, y)
+            _paste(page, look.cell_rgb(cell), x_cells + c * step, y)
     _footer(page, draw, footer, causes, height - MARGIN - 18)
     return encode_png(np.asarray(page))
 
@@ -82,7 +88,7 @@ def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, t
         x, y = MARGIN + i % columns * step, MARGIN + 28 + i // columns * line
         if i % columns % _label_interval(text, heads, step) == 0:
             draw.text((x + size / 2, y), head, FAINT, text, anchor="ma")
-        _paste(page, cell_rgb(cell, look.style, look.colormap, size), x, y + text_height(text) + 2)
+        _paste(page, look.cell_rgb(cell), x, y + text_height(text) + 2)
     return encode_png(np.asarray(page))
 
 
@@ -97,7 +103,7 @@ def render_frames(
     for cell, caption in zip(cells, captions, strict=True):
         raise_if_cancelled()
         page = Image.new("RGB", (width, size + text_height(text) + 8), PAPER)
-        _paste(page, cell_rgb(cell, look.style, look.colormap, size), (width - size) // 2, 0)
+        _paste(page, look.cell_rgb(cell), (width - size) // 2, 0)
         ImageDraw.Draw(page).text((width / 2, size + 3), caption, INK, text, anchor="ma")
         pages.append(page)
     return pages

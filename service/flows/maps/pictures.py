@@ -11,6 +11,7 @@ from service.core.cams.layers import map_placement
 from service.core.cams.maps import Blank, ClassMap
 from service.core.models import Placement
 from service.core.progress import progress_slice
+from service.core.render import DEFAULT_OPACITY
 from service.core.render.animation import render_animation
 from service.core.render.captions import blank_legend, sheet_title, strip_title
 from service.core.render.cells import Cell, Scale, Style
@@ -27,7 +28,7 @@ from service.flows.maps.request import MapQuery, MapRequest, MapSeries, layers_o
 from service.flows.maps.scales import ScaleName, shared_scale
 from service.flows.maps.selection import EpochSelection, check_cells
 
-RENDER_VERSION = 1
+RENDER_VERSION = 2
 """Part of every picture's identity: raised when the same request would draw other pixels."""
 
 MAX_CELLS = 5_000
@@ -39,21 +40,28 @@ PICTURE_CACHE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a picture is drawn; `colormap` None takes the style's default, `size` is in pixels."""
+    """How a picture is drawn; `colormap` None takes the style's default, `size` is in pixels.
+
+    `opacity`, 0..1, is that of an overlay's colors at the top of the scale.
+    """
 
     style: Style = Style.OVERLAY
     scale: ScaleName = ScaleName.MAP
     colormap: str | None = None
     size: int = 224
+    opacity: float = DEFAULT_OPACITY
 
     @property
     def cell_style(self) -> CellStyle:
-        """With the style's default colormap filled in. Raises UnknownName."""
+        """With defaults filled in, and for what the style ignores. Raises UnknownName."""
         default = DIVERGING_DEFAULT if self.style is Style.SIGNED else SEQUENTIAL_DEFAULT
         name = self.colormap or default
         if name not in COLORMAPS:
             raise UnknownName("colormap", name, COLORMAPS)
-        return CellStyle(self.style, name, self.size)
+        is_overlay = self.style is Style.OVERLAY
+        return CellStyle(
+            self.style, name, self.size, self.opacity if is_overlay else DEFAULT_OPACITY
+        )
 
 
 @dataclass(frozen=True)
@@ -99,7 +107,9 @@ class MapPictures:
                 request.series.pixels,
                 _placement(request.series),
             )
-            content = render_map(cell, style.style, style.colormap, style.cell_pixels)
+            content = render_map(
+                cell, style.style, style.colormap, style.cell_pixels, opacity=style.opacity
+            )
             picture = Picture(content, class_map.peak, class_map.blank_cause())
             return Result(identity, picture)
 

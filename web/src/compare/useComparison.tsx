@@ -56,7 +56,15 @@ export function useComparison(ids: number[]): Comparison {
   const reels = useComparedReels(ids, feeds, view, selection, alignment, cursor, reelLayout);
   const versions = useComputed(() => reels.value.map((reel) => reel.version.value).join());
   const version = useComputed(() => {
-    const signals = [selection.image, view.style, view.colormap, view.scale, alignment.kind, alignment.last];
+    const signals = [
+      selection.image,
+      view.style,
+      view.colormap,
+      view.opacity,
+      view.scale,
+      alignment.kind,
+      alignment.last,
+    ];
     const { step } = reelLayout.layout.value;
     return [versions.value, colormaps.value.length, ...signals.map((part) => part.value), step].join(" ");
   });
@@ -147,7 +155,12 @@ function useComparedLines(
     void versions.value;
     const { epochs } = columns.value;
     const style = view.style.value;
-    const cellStyle = { style, table: styleTable(style, view.colormap.value), scale: scale.value };
+    const cellStyle = {
+      style,
+      table: styleTable(style, view.colormap.value),
+      scale: scale.value,
+      opacity: view.opacity.value,
+    };
     return reels.value.flatMap((reel, index) => {
       const feed = feeds[index]!;
       const run = feed.run.value;

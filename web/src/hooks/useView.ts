@@ -14,6 +14,7 @@ export const SCALES: readonly ScaleName[] = ["map", "strip", "run"];
 const VISIBLE_METHODS: readonly VisibleMethods[] = ["both", "a", "b"];
 const ROWS: readonly RowKind[] = ["probes", "classes"];
 const DEFAULT_COLORMAP = "viridis";
+const DEFAULT_OPACITY = 0.85; // as of the API
 const URL_DELAY_MS = 150; // browsers refuse a URL that changes with every frame
 
 export interface View {
@@ -26,6 +27,7 @@ export interface View {
   scale: Signal<ScaleName>;
   style: Signal<DrawStyle>;
   colormap: Signal<string>; // of maps that are not signed
+  opacity: Signal<number>; // of an overlay's colors at the top of the scale, 0 to 1
   cell: Signal<number | null>; // CSS pixels; null: fitted
   step: Signal<number | null>; // epochs from column to column; null: fitted
 }
@@ -65,6 +67,7 @@ function parseView(params: URLSearchParams, methodA: string, methodB: string): V
     scale: signal(oneOf(params.get("scale"), SCALES, "map")),
     style: signal(oneOf(params.get("style"), DRAW_STYLES, "overlay")),
     colormap: signal(params.get("colors") ?? DEFAULT_COLORMAP),
+    opacity: signal(parseShare(params.get("opacity")) ?? DEFAULT_OPACITY),
     cell: signal(parseCount(params.get("cell"))),
     step: signal(parseCount(params.get("step")) || null),
   };
@@ -83,6 +86,7 @@ function formatView(view: View, methodA: string, methodB: string): Record<string
     scale: text(view.scale.value, "map"),
     style: text(view.style.value, "overlay"),
     colors: text(view.colormap.value, DEFAULT_COLORMAP),
+    opacity: text(view.opacity.value, DEFAULT_OPACITY),
     cell: text(view.cell.value, null),
     step: text(view.step.value, null),
   };
@@ -93,6 +97,9 @@ const oneOf = <T extends string>(value: string | null, allowed: readonly T[], by
 
 const parseCount = (value: string | null): number | null =>
   value !== null && /^\d{1,6}$/.test(value) ? Number(value) : null;
+
+const parseShare = (value: string | null): number | null =>
+  value !== null && /^(0(\.\d{1,4})?|1(\.0{1,4})?)$/.test(value) ? Number(value) : null;
 
 /** Indices of the selection's two methods that are visible. */
 export function visibleMethodIndices(methods: VisibleMethods): number[] {

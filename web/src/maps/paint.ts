@@ -1,9 +1,9 @@
 // Draws a map as the service does: bilinear interpolation between the centers of its positions' receptive fields,
-// fading out beyond the outermost ones, blended half and half with the image. Blank maps are hatched.
+// fading out beyond the outermost ones, over the image with an opacity that follows the map. Blank maps are hatched.
 
 import type { BlankCause } from "../api/types";
 import { levelValues, type MapCell } from "./levels";
-import { type ColorTable, dimPixel, meanPixel, packPixel } from "./pixels";
+import { blendTable, type ColorTable, dimPixel, overlayPixel, packPixel } from "./pixels";
 import type { DrawStyle, Scale } from "./scale";
 
 /** Where the positions of a map lie on the image. */
@@ -20,6 +20,7 @@ export interface CellStyle {
   style: DrawStyle;
   table: ColorTable;
   scale: Scale | null; // null: the map's own
+  opacity: number; // of an overlay's colors at the top of the scale, 0 to 1
 }
 
 /** A square region of a pixel buffer. */
@@ -110,6 +111,7 @@ function fillPadded(cell: MapCell, { width, height }: Geometry, zeroLevel: numbe
 function paintPadded(region: PixelRegion, geometry: Geometry, image: Uint32Array, style: CellStyle): void {
   const { pixels, stride, x, y, size } = region;
   const { table } = style;
+  const blend = blendTable(table, style.opacity);
   const columns = interpolate(geometry, geometry.width, geometry.imageWidth, size);
   const rows = interpolate(geometry, geometry.height, geometry.imageHeight, size);
   const paddedWidth = geometry.width + 2;
@@ -124,8 +126,8 @@ function paintPadded(region: PixelRegion, geometry: Geometry, image: Uint32Array
       const left = columns.before[j]!;
       const across = columns.weight[j]!;
       const level = rowLevels[left]! * (1 - across) + rowLevels[Math.min(left + 1, paddedWidth - 1)]! * across;
-      const color = table[level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0]!;
-      pixels[start + j] = isOverlay ? meanPixel(color, image[i * size + j]!) : color;
+      const entry = level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0;
+      pixels[start + j] = isOverlay ? overlayPixel(blend, entry, image[i * size + j]!) : table[entry]!;
     }
   }
 }

@@ -49,6 +49,7 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
     style: view.style.value,
     scale: view.scale.value,
     colormap: view.style.value === "signed" ? undefined : view.colormap.value,
+    opacity: view.style.value === "overlay" ? view.opacity.value : undefined,
   };
   const strip = { ...parameters, ...cell, ...drawing };
   return (

@@ -10,13 +10,14 @@ const GRADIENT_STOPS = 9;
 /** What the colors and the hatchings mean. */
 export function Legend({ view }: { view: View }) {
   const isSigned = view.style.value === "signed";
+  const isOverlay = view.style.value === "overlay";
   const table = styleTable(view.style.value, view.colormap.value);
   void loadedImages.value;
   const causes = CAUSES.filter((cause) => !isSigned || cause === "not-finite");
   return (
     <div class="legend">
       <span>{isSigned ? t("legend.against") : "0"}</span>
-      <span class="ramp" style={{ background: cssGradient(table) }} />
+      <span class="ramp" style={{ background: cssBackground(table, isOverlay ? view.opacity.value : null) }} />
       <span>{isSigned ? t("legend.for") : t("legend.peak")}</span>
       {causes.map((cause) => (
         <span key={cause} class="cause" title={t(`blank.${cause}.help`)}>
@@ -28,10 +29,14 @@ export function Legend({ view }: { view: View }) {
   );
 }
 
-function cssGradient(table: ColorTable): string {
+/** The colors from left to right; those of an overlay fade, and lie over white above black. */
+function cssBackground(table: ColorTable, opacity: number | null): string {
   const stops = Array.from({ length: GRADIENT_STOPS }, (_, i) => {
-    const pixel = table[Math.min(255, (i * 256) / (GRADIENT_STOPS - 1))]!;
-    return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255})`;
+    const share = i / (GRADIENT_STOPS - 1);
+    const pixel = table[Math.min(255, share * 256)]!;
+    const alpha = opacity === null ? 1 : opacity * share;
+    return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255} / ${alpha})`;
   });
-  return `linear-gradient(90deg, ${stops.join(", ")})`;
+  const colors = `linear-gradient(90deg, ${stops.join(", ")})`;
+  return opacity === null ? colors : `${colors}, linear-gradient(#fff 50%, #000 50%)`;
 }

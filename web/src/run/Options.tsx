@@ -7,7 +7,7 @@ import { DRAW_STYLES, SCALES, type View, type VisibleMethods } from "../hooks/us
 import { colormaps } from "../maps/colors";
 import type { ZoomDirection } from "../maps/layout";
 import { formatMethodSpec, parseMethodSpec } from "../maps/methodSpec";
-import { t, tIfKnown } from "../text";
+import { percent, t, tIfKnown } from "../text";
 
 interface Props {
   view: View;
@@ -32,6 +32,7 @@ export function Options({ view, onZoom, isPair }: Props) {
         choices={SCALES.map((scale) => [scale, t(`scale.${scale}`)])}
       />
       <ColormapChoice view={view} />
+      <OpacityChoice opacity={view.opacity} />
       <div class="zoom" role="group" aria-label={t("options.zoom")}>
         <button type="button" onClick={() => onZoom(-1)} aria-label={t("options.zoom.out")}>
           −
@@ -115,6 +116,27 @@ function ColormapChoice({ view }: { view: View }) {
         <optgroup label={t("options.colormap.safe")}>{options(true)}</optgroup>
         <optgroup label={t("options.colormap.other")}>{options(false)}</optgroup>
       </select>
+    </label>
+  );
+}
+
+function OpacityChoice({ opacity }: { opacity: Signal<number> }) {
+  return (
+    <label title={t("options.opacity.help")}>
+      <span>
+        {t("options.opacity")} {percent(opacity.value, 0)}
+      </span>
+      <input
+        type="range"
+        class="opacity"
+        min={0}
+        max={1}
+        step={0.05}
+        value={opacity.value}
+        aria-label={t("options.opacity")}
+        aria-valuetext={percent(opacity.value, 0)}
+        onInput={(event) => (opacity.value = event.currentTarget.valueAsNumber)}
+      />
     </label>
   );
 }

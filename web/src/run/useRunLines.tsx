@@ -26,6 +26,7 @@ function cellStyle(
     style,
     table: styleTable(style, view.colormap.value),
     scale: scale === "map" ? null : reel.scale(method, scale === "strip" ? row : null),
+    opacity: view.opacity.value,
   };
 }
 
@@ -105,7 +106,7 @@ export function useReelVersion(
   layout: ReadonlySignal<Layout>,
 ): ReadonlySignal<string> {
   return useComputed(() => {
-    const signals = [view.style, view.colormap, view.scale, view.rows, view.visibleMethods, image];
+    const signals = [view.style, view.colormap, view.opacity, view.scale, view.rows, view.visibleMethods, image];
     const { value: current } = reel;
     return [
       ...signals.map((part) => part.value),

@@ -148,6 +148,8 @@ export const english = {
   "options.colormap": "Colormap",
   "options.colormap.safe": "Colorblind-safe",
   "options.colormap.other": "Other",
+  "options.opacity": "Opacity",
+  "options.opacity.help": "Of an overlay's colors at the map's peak. They fade with the map.",
   "options.zoom": "Zoom",
   "options.zoom.in": "Zoom in",
   "options.zoom.out": "Zoom out",

@@ -147,6 +147,8 @@ export const japanese: Texts = {
   "options.colormap": "カラーマップ",
   "options.colormap.safe": "色覚多様性に配慮",
   "options.colormap.other": "その他",
+  "options.opacity": "不透明度",
+  "options.opacity.help": "マップの最大値での、重ねる色の不透明度。値が小さいほど色は薄くなります。",
   "options.zoom": "ズーム",
   "options.zoom.in": "拡大",
   "options.zoom.out": "縮小",
