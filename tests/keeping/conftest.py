@@ -1,4 +1,4 @@
-"""A small run, trained once for each type of blob store, and copies of it to damage."""
+"""A small run, trained once for each type of blob store, and copies of it for each test."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from sqlalchemy import text
 from service.app import create_app
 from service.core.spec import RunSpec
 from service.flows.runs import start_run
+from service.flows.transfer.exporting import export_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.settings import Settings
@@ -33,7 +34,7 @@ BLOB_TYPES = ("sql", "file")
 
 @dataclass(frozen=True)
 class StateFolder:
-    """A state folder: its database, and its blobs in it or beside it."""
+    """A state folder: a database, with blobs in it or in files."""
 
     folder: Path
     blob_type: str
@@ -73,7 +74,7 @@ class StateFolder:
         with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
             yield client
 
-    def bytes_of(self, epoch: int, run: int = 1) -> bytes:
+    def checkpoint_bytes(self, epoch: int, run: int = 1) -> bytes:
         with self.open_store() as store, store.read_session() as session:
             return store.blobs.get(session, epochs.get(session, run, epoch).checkpoint.blob_key)
 
@@ -100,7 +101,7 @@ def train(state_folder: StateFolder, spec: RunSpec = SPEC) -> int:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> dict[str, StateFolder]:
-    """The run, by the type of its blob store; to be copied, never changed."""
+    """State folders of the run by type of blob store; copied, never changed."""
     folders = {}
     for blob_type in BLOB_TYPES:
         state_folder = folders[blob_type] = StateFolder(
@@ -117,7 +118,7 @@ def blob_type(request) -> str:
 
 @pytest.fixture
 def state_folder(trained, blob_type, tmp_path) -> StateFolder:
-    """A copy of the run that a test may change."""
+    """A copy of the state folder that a test may change."""
     shutil.copytree(trained[blob_type].folder, tmp_path / "state")
     return StateFolder(tmp_path / "state", blob_type)
 
@@ -126,3 +127,22 @@ def state_folder(trained, blob_type, tmp_path) -> StateFolder:
 def store(state_folder) -> Iterator[Store]:
     with state_folder.open_store() as opened_store:
         yield opened_store
+
+
+@pytest.fixture(scope="session")
+def exported_run(trained, tmp_path_factory) -> Path:
+    """The trained run, exported from a store with blobs in files."""
+    file = tmp_path_factory.mktemp("exported") / "run.camreel"
+    with trained["file"].open_store() as store:
+        size = export_run(store, 1, file)
+    assert size == file.stat().st_size
+    return file
+
+
+@pytest.fixture
+def empty_state_folder(blob_type, tmp_path) -> StateFolder:
+    """The state folder of another service, with the schema and no rows."""
+    state_folder = StateFolder(tmp_path / "empty", blob_type)
+    with state_folder.open_store() as store:
+        schema.ensure(store)
+    return state_folder

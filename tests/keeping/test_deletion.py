@@ -1,4 +1,4 @@
-"""Deleting a run hides it at once; freeing its space keeps nobody waiting and survives anything."""
+"""Deleting a run hides it at once; its space is freed in the background and after any failure."""
 
 import time
 
@@ -23,36 +23,36 @@ def blob_files(state_folder: StateFolder, run_id: int) -> list:
     return list((state_folder.folder / "blobs").rglob(f"runs/{run_id}/**/*.safetensors"))
 
 
-def pending(store: Store) -> list[int]:
+def pending_run_ids(store: Store) -> list[int]:
     with store.read_session() as session:
         return deleted_runs.list_ids(session)
 
 
-class Killed(BaseException):
-    """In place of SIGKILL."""
+class SimulatedKill(BaseException):
+    """Simulates SIGKILL."""
 
 
-def free_and_die_after(store: Store, batches: int) -> bool:
-    """Whether the deletion was not done by then."""
+def free_until_killed(store: Store, batches: int) -> bool:
+    """Frees space until killed after some batches; False if it finished first."""
     count = 0
 
-    def die_in_time(_: object) -> None:
+    def count_commit(_: object) -> None:
         nonlocal count
         count += 1
         if count > batches:
-            raise Killed
+            raise SimulatedKill
 
-    event.listen(store.engine, "commit", die_in_time)
+    event.listen(store.engine, "commit", count_commit)
     try:
         DeletedRunCleaner(store).free_space()
-    except Killed:
+    except SimulatedKill:
         return True
     finally:
-        event.remove(store.engine, "commit", die_in_time)
+        event.remove(store.engine, "commit", count_commit)
     return False
 
 
-def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(state_folder):
+def test_delete_hides_a_run_without_removing_rows_or_blobs(state_folder):
     with state_folder.open_store() as store:
         with store.read_session() as session:
             blobs = len(list(run_blobs.list_run_blobs(session)))
@@ -66,62 +66,65 @@ def test_a_delete_removes_no_row_and_no_blob_while_the_client_waits(state_folder
 
 
 @pytest.mark.parametrize("blob_type", [pytest.param("file", marks=pytest.mark.torture), "sql"])
-def test_a_deletion_that_dies_after_any_batch_goes_on(state_folder, monkeypatch):
+def test_deletion_continues_after_a_kill_at_any_batch(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
     monkeypatch.setattr(DeletedRunCleaner, "_pages_per_batch", 1)
-    other = train(state_folder, SPEC.model_copy(update={"seed": 1}))
+    other_run_id = train(state_folder, SPEC.model_copy(update={"seed": 1}))
     with state_folder.open_store() as store:
         with store.read_session() as session:
-            expected = [epoch.checkpoint for epoch in epochs.list_epochs(session, other)]
+            expected = [epoch.checkpoint for epoch in epochs.list_epochs(session, other_run_id)]
         delete_run(store, 1)
-    deaths = 0
+    kills = 0
     while True:
         with state_folder.open_store() as store:
-            if not free_and_die_after(store, 4):
+            if not free_until_killed(store, 4):
                 break
-            deaths += 1
-            # Whatever is left of the run is hidden, and the store is whole without it.
+            kills += 1
+            # The remains of the run are hidden, and the store is consistent without them.
             with pytest.raises(RunNotFound), store.read_session() as session:
                 runs.get(session, 1)
-            assert {one.check for one in examine(store).findings} == {"deletions"}
-    assert deaths > 3
+            assert {item.check for item in examine(store).findings} == {"deletions"}
+    assert kills > 3
     with state_folder.open_store() as store:
-        assert pending(store) == []
+        assert pending_run_ids(store) == []
         assert examine(store).findings == []
         assert blob_files(state_folder, 1) == []
         with store.read_session() as session:
-            assert [epoch.checkpoint for epoch in epochs.list_epochs(session, other)] == expected
-            for one in expected:
-                assert len(store.blobs.get(session, one.blob_key)) == one.bytes
+            assert [
+                epoch.checkpoint for epoch in epochs.list_epochs(session, other_run_id)
+            ] == expected
+            for checkpoint in expected:
+                data = store.blobs.get(session, checkpoint.blob_key)
+                assert len(data) == checkpoint.bytes
 
 
 @pytest.mark.parametrize("blob_type", [pytest.param("file", marks=pytest.mark.torture), "sql"])
-def test_two_processes_may_free_the_same_run(state_folder, monkeypatch):
+def test_two_processes_can_free_the_same_run(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
     monkeypatch.setattr(DeletedRunCleaner, "_pages_per_batch", 1)
-    with state_folder.open_store() as one, state_folder.open_store() as other:
-        delete_run(one, 1)
-        both = [DeletedRunCleaner(one), DeletedRunCleaner(other)]
-        done = [False, False]
-        while not all(done):
-            # No time at all: a batch each.
-            done = [freeing.free_space(0) for freeing in both]
-        assert pending(one) == []
-        assert examine(other).findings == []
+    with state_folder.open_store() as store, state_folder.open_store() as other_store:
+        delete_run(store, 1)
+        cleaners = [DeletedRunCleaner(store), DeletedRunCleaner(other_store)]
+        finished = [False, False]
+        while not all(finished):
+            # With no time left, each call frees one batch.
+            finished = [cleaner.free_space(0) for cleaner in cleaners]
+        assert pending_run_ids(store) == []
+        assert examine(other_store).findings == []
 
 
-def test_no_transaction_of_a_deletion_frees_more_than_its_bound(state_folder, monkeypatch):
+def test_no_transaction_of_a_deletion_exceeds_its_bound(state_folder, monkeypatch):
     sizes = []
-    sweep = Blobs.delete_now
+    delete_now = Blobs.delete_now
 
-    def measured(self, session, names):
+    def record_size(self, session, names):
         sizes.append(
             sum(blob.bytes for blob in run_blobs.list_run_blobs(session) if blob.key in names)
         )
-        sweep(self, session, names)
+        delete_now(self, session, names)
 
-    monkeypatch.setattr(Blobs, "delete_now", measured)
-    monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)  # the bound alone
+    monkeypatch.setattr(Blobs, "delete_now", record_size)
+    monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)  # only the size limits a batch
     with state_folder.open_store() as store:
         with store.read_session() as session:
             blob_sizes = [blob.bytes for blob in run_blobs.list_run_blobs(session)]
@@ -134,27 +137,27 @@ def test_no_transaction_of_a_deletion_frees_more_than_its_bound(state_folder, mo
     assert max(sizes) <= bound_bytes
 
 
-def test_a_full_disk_delays_a_deletion_and_does_not_end_it(state_folder, monkeypatch):
+def test_full_disk_only_delays_a_deletion(state_folder, monkeypatch):
     pages = []
     free_batch = deleted_runs.free_batch
 
-    def full_disk(session, blobs, run_id, count):
+    def fail_on_full_disk(session, blobs, run_id, count):
         pages.append(count)
         if len(pages) < 8 and count > deletion.MIN_PAGES:
             raise StoreFull("The disk that holds the database is full.")
         return free_batch(session, blobs, run_id, count)
 
-    monkeypatch.setattr(deleted_runs, "free_batch", full_disk)
+    monkeypatch.setattr(deleted_runs, "free_batch", fail_on_full_disk)
     monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)
     with state_folder.open_store() as store:
         delete_run(store, 1)
         DeletedRunCleaner(store, 512).free_space()
         # Smaller transactions need smaller journals.
         assert pages[:2] == [512, deletion.MIN_PAGES]
-        assert pending(store) == []
+        assert pending_run_ids(store) == []
 
 
-def test_a_service_frees_in_the_background_what_was_deleted(state_folder):
+def test_service_frees_deleted_runs_in_the_background(state_folder):
     with state_folder.client() as client:
         assert client.delete("/runs/1").status_code == 204
         assert client.get("/runs/1").status_code == 404
@@ -162,22 +165,22 @@ def test_a_service_frees_in_the_background_what_was_deleted(state_folder):
         assert client.delete("/runs/1").status_code == 404
         deadline = time.monotonic() + 30
         with state_folder.open_store() as store:
-            while pending(store):
+            while pending_run_ids(store):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
     assert state_folder.execute("SELECT count(*) FROM epochs") == [(0,)]
     assert blob_files(state_folder, 1) == []
 
 
-def test_a_quota_has_room_as_soon_as_a_run_is_deleted(state_folder):
+def test_deleted_run_does_not_count_against_the_quota(state_folder):
     large = SPEC.model_copy(
         update={"architecture": type(SPEC.architecture)(channels=[4, 12]), "epochs": 2}
     )
     run_id = train(state_folder, large)
     with state_folder.open_store() as store, store.read_session() as session:
-        used = store.quota.used_bytes(session)
+        used_bytes = store.quota.used_bytes(session)
     with open_store(
-        state_folder.database, state_folder.blobs, StorageLimits(quota_bytes=used - 1)
+        state_folder.database, state_folder.blobs, StorageLimits(quota_bytes=used_bytes - 1)
     ) as store:
         with pytest.raises(StoreFull):
             start_run(store, InlineExecutor(), state_folder.workspace, SPEC)
@@ -185,12 +188,14 @@ def test_a_quota_has_room_as_soon_as_a_run_is_deleted(state_folder):
         start_run(store, InlineExecutor(), state_folder.workspace, SPEC)
 
 
-def test_the_doctor_names_a_run_that_is_not_freed_yet(state_folder):
+def test_doctor_reports_a_run_that_is_not_freed_yet(state_folder):
     with state_folder.open_store() as store:
         delete_run(store, 1)
-        examined = examine(store, repair=True)
-        assert [(one.check, one.finding.run_id) for one in examined.findings] == [("deletions", 1)]
-        assert examined.status == 1
+        examination = examine(store, repair=True)
+        assert [(item.check, item.finding.run_id) for item in examination.findings] == [
+            ("deletions", 1)
+        ]
+        assert examination.status == 1
 
 
 def test_compact_frees_deleted_runs_first(state_folder):
@@ -203,16 +208,18 @@ def test_compact_frees_deleted_runs_first(state_folder):
         Settings(_env_file=None, state_dir=state_folder.folder, blobs=state_folder.blobs)
     )
     with state_folder.open_store() as store:
-        assert pending(store) == []
+        assert pending_run_ids(store) == []
         with store.read_session() as session:
             assert disk_space.database_bytes(session) < 400_000
 
 
-def test_a_backup_leaves_out_the_blob_files_of_deleted_runs(trained, state_folder, tmp_path):
-    other = train(state_folder, SPEC.model_copy(update={"seed": 1}))
+def test_backup_omits_blob_files_of_deleted_runs(trained, state_folder, tmp_path):
+    other_run_id = train(state_folder, SPEC.model_copy(update={"seed": 1}))
     with state_folder.open_store() as store:
         delete_run(store, 1)
         back_up(store, tmp_path / "copy")
     if state_folder.blob_type == "file":
-        copied = {file.parts[-3] for file in (tmp_path / "copy" / "blobs").rglob("*.safetensors")}
-        assert copied == {str(other)}
+        run_folders = {
+            file.parts[-3] for file in (tmp_path / "copy" / "blobs").rglob("*.safetensors")
+        }
+        assert run_folders == {str(other_run_id)}

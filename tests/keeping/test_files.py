@@ -1,4 +1,4 @@
-"""Files that people name: read with a bound, written whole or not at all, and nothing left over."""
+"""Files of users: read up to a limit, written completely or not at all, without leftovers."""
 
 import os
 import signal
@@ -31,7 +31,7 @@ from service import files
 
 with getattr(files, sys.argv[1])(Path(sys.argv[2])) as unfinished:
     if isinstance(unfinished, Path):
-        (unfinished / "within").write_bytes(b"half")
+        (unfinished / "file").write_bytes(b"half")
     else:
         unfinished.write(b"half")
         unfinished.flush()
@@ -43,7 +43,7 @@ WRITERS = {"new_file": "out", "output_file": "out", "unfinished_folder": "."}
 
 @contextmanager
 def writer(folder: Path, function: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that is in the midst of writing."""
+    """A process that has written a part of its output."""
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, function, str(folder / WRITERS[function])],
         stdout=subprocess.PIPE,
@@ -63,22 +63,20 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("function", WRITERS)
-def test_what_a_killed_writer_left_is_removed_at_the_next_use_and_a_live_ones_is_not(
-    tmp_path: Path, function: str
-) -> None:
+def test_next_write_removes_leftovers_of_killed_writers_only(tmp_path: Path, function: str) -> None:
     with writer(tmp_path, function) as process:
         (unfinished,) = names(tmp_path)
-        write_file(tmp_path / "other", b"whole")
+        write_file(tmp_path / "other", b"complete")
         assert names(tmp_path) == sorted([unfinished, "other"])
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert names(tmp_path) == sorted([unfinished, "other"])
     with new_file(tmp_path / "next") as file:
-        file.write(b"whole")
+        file.write(b"complete")
     assert names(tmp_path) == ["next", "other"]
 
 
-def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(
+def test_doctor_removes_leftovers_of_a_killed_backup(
     state_folder: StateFolder,
 ) -> None:
     with (
@@ -88,23 +86,27 @@ def test_the_doctor_finds_what_a_killed_backup_left_beside_the_database(
         assert examine(store, checks=["unfinished"]).findings == []
         process.kill()
         process.wait()
-        (one,) = examine(store, checks=["unfinished"]).findings
-        assert (one.check, one.finding.severity, one.repaired) == ("unfinished", "warning", False)
+        (item,) = examine(store, checks=["unfinished"]).findings
+        assert (item.check, item.finding.severity, item.repaired) == (
+            "unfinished",
+            "warning",
+            False,
+        )
         examine(store, repair=True, checks=["unfinished"])
     assert list_leftovers(state_folder.folder) == []
     assert "camreel.db" in names(state_folder.folder)
 
 
-def test_files_of_others_with_a_like_name_are_left_alone(tmp_path: Path) -> None:
+def test_files_with_similar_names_are_not_removed(tmp_path: Path) -> None:
     for name in (".camreel-notes", "camreel-1.unfinished", ".camreel-1.unfinished.txt"):
         (tmp_path / name).write_text("mine")
-    before = names(tmp_path)
+    initial_names = names(tmp_path)
     write_file(tmp_path / "out", b"")
-    assert names(tmp_path) == sorted([*before, "out"])
+    assert names(tmp_path) == sorted([*initial_names, "out"])
 
 
 @pytest.mark.parametrize("function", [new_file, output_file])
-def test_a_writer_that_raises_leaves_nothing(tmp_path: Path, function) -> None:
+def test_exception_while_writing_leaves_no_file(tmp_path: Path, function) -> None:
     def fail() -> None:
         with function(tmp_path / "out") as file:
             file.write(b"half")
@@ -115,7 +117,7 @@ def test_a_writer_that_raises_leaves_nothing(tmp_path: Path, function) -> None:
     assert names(tmp_path) == []
 
 
-def test_an_output_takes_the_place_of_the_file_and_keeps_its_mode_and_its_link(
+def test_output_replaces_a_file_and_keeps_its_mode_and_symlink(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "real").write_bytes(b"a long old text")
@@ -127,29 +129,29 @@ def test_an_output_takes_the_place_of_the_file_and_keeps_its_mode_and_its_link(
     assert (tmp_path / "link").is_symlink()
 
 
-def test_an_output_follows_the_umask_and_what_holds_a_run_is_its_owners_alone(
+def test_output_follows_the_umask_and_new_files_are_private(
     tmp_path: Path,
 ) -> None:
-    before = os.umask(0o027)
+    initial_umask = os.umask(0o027)
     try:
         write_file(tmp_path / "report", b"")
         with new_file(tmp_path / "export"):
             pass
     finally:
-        os.umask(before)
+        os.umask(initial_umask)
     assert stat.S_IMODE((tmp_path / "report").stat().st_mode) == 0o640
     assert stat.S_IMODE((tmp_path / "export").stat().st_mode) == 0o600
 
 
-def test_a_device_is_written_to_and_stays_a_device(tmp_path: Path) -> None:
+def test_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "null").symlink_to("/dev/null")
     check_output(tmp_path / "null")
-    write_file(tmp_path / "null", b"gone")
+    write_file(tmp_path / "null", b"text")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     assert names(tmp_path) == ["null"]
 
 
-def test_a_pipe_is_written_to_where_it_is_read_and_never_waits_for_a_reader(
+def test_pipe_is_written_to_only_if_it_has_a_reader(
     tmp_path: Path,
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -163,27 +165,25 @@ def test_a_pipe_is_written_to_where_it_is_read_and_never_waits_for_a_reader(
         os.close(reader)
 
 
-IMPOSSIBLE = {
+INVALID_PATHS = {
     "a folder": lambda folder: folder,
     "below a file": lambda folder: Path("/dev/null/out"),
     "in a missing folder": lambda folder: folder / "missing" / "out",
-    "where nothing is made": lambda folder: Path("/proc/out"),
+    "in a folder that cannot be written": lambda folder: Path("/proc/out"),
     "a name over 255 bytes": lambda folder: folder / ("x" * 256),
     "a path of 4,200": lambda folder: folder.joinpath(*["z" * 209] * 20),
-    "a symlink loop": lambda folder: looped(folder),
+    "a symlink loop": lambda folder: symlink_loop(folder),
 }
 
 
-def looped(folder: Path) -> Path:
+def symlink_loop(folder: Path) -> Path:
     (folder / "loop").symlink_to(folder / "loop")
     return folder / "loop"
 
 
-@pytest.mark.parametrize("kind", IMPOSSIBLE)
-def test_a_place_where_no_file_can_be_is_refused_before_and_after_the_work(
-    tmp_path: Path, kind: str
-) -> None:
-    path = IMPOSSIBLE[kind](tmp_path)
+@pytest.mark.parametrize("kind", INVALID_PATHS)
+def test_invalid_output_is_refused_by_check_and_write(tmp_path: Path, kind: str) -> None:
+    path = INVALID_PATHS[kind](tmp_path)
     for use in (check_output, lambda path: write_file(path, b"text")):
         with pytest.raises(FileRefused) as refusal:
             use(path)
@@ -191,7 +191,7 @@ def test_a_place_where_no_file_can_be_is_refused_before_and_after_the_work(
     assert not [name for name in names(tmp_path) if name != "loop"]
 
 
-def test_a_full_disk_is_one_line() -> None:
+def test_full_disk_is_reported_in_one_line() -> None:
     with pytest.raises(FileRefused, match="No space left"):
         write_file(Path("/dev/full"), b"text")
 
@@ -204,14 +204,14 @@ def test_only_a_regular_file_is_read(kind: str) -> None:
         read_file(Path(kind), 100)
 
 
-def test_a_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+def test_file_is_read_up_to_its_limit(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"12345")
     assert read_file(tmp_path / "file", 5) == b"12345"
     with pytest.raises(FileRefused, match="more than 4 bytes"):
         read_file(tmp_path / "file", 4)
 
 
-def test_a_folder_of_its_own_is_gone_at_the_end(tmp_path: Path) -> None:
+def test_unfinished_folder_is_removed_at_the_end(tmp_path: Path) -> None:
     with unfinished_folder(tmp_path) as folder:
         (folder / "deep").mkdir()
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

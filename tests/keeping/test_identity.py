@@ -1,4 +1,4 @@
-"""An ETag stands for every byte of an answer, and no address without a hash is immutable."""
+"""ETags depend on every byte of a response; only URLs with a hash are immutable."""
 
 import json
 import re
@@ -14,21 +14,26 @@ from service.core.spec import RunSpec
 from tests.keeping.conftest import SPEC, StateFolder, train
 
 SCHEMA = Path(__file__).parents[2] / "openapi" / "openapi.json"
-SLOTS = {"{run_id}": "1", "{epoch}": "2", "{job_id}": "1", "{reference}": "test:3?dataset=digits"}
+PATH_PARAMETERS = {
+    "{run_id}": "1",
+    "{epoch}": "2",
+    "{job_id}": "1",
+    "{reference}": "test:3?dataset=digits",
+}
 UNTAGGED = {"/metrics", "/session"}  # never stored
 
-MANY = ["strip", "strip.webp", "strip.gif", "strip.npz", "sheet", "atlas", "atlas.json",
+RUN_PAGES = ["strip", "strip.webp", "strip.gif", "strip.npz", "sheet", "atlas", "atlas.json",
         "atlas.bin", "report.html", "report.html?language=ja", "blanks", "probes.png"]  # fmt: skip
-OF_AN_EPOCH = ["cam", "cam?style=signed&scale=run", "cam.json", "cam.npy", "checkpoint",
+EPOCH_PAGES = ["cam", "cam?style=signed&scale=run", "cam.json", "cam.npy", "checkpoint",
                "evaluation"]  # fmt: skip
 TABLES = ["", "/epochs", "/epochs/2", "/probes", "/scores", "/epochs.csv", "/blanks.csv"]
 
 
 def paths(run: int = 1) -> list[str]:
-    """Of everything that is read of a run."""
+    """URLs of all representations of a run."""
     return [
-        *(f"/runs/{run}/{page}" for page in MANY),
-        *(f"/runs/{run}/epochs/2/{page}" for page in OF_AN_EPOCH),
+        *(f"/runs/{run}/{page}" for page in RUN_PAGES),
+        *(f"/runs/{run}/epochs/2/{page}" for page in EPOCH_PAGES),
         *(f"/runs/{run}{table}" for table in TABLES),
         "/images/test:9?dataset=digits",
     ]
@@ -40,15 +45,15 @@ def get_paths() -> list[str]:
 
 
 def fill(template: str) -> str:
-    for slot, value in SLOTS.items():
-        template = template.replace(slot, value)
+    for parameter, value in PATH_PARAMETERS.items():
+        template = template.replace(parameter, value)
     return template
 
 
-def read_all(client, addresses: list[str]) -> dict[str, httpx.Response]:
-    answers = {address: client.get(address) for address in addresses}
-    assert {address: a.status_code for address, a in answers.items() if a.status_code != 200} == {}
-    return answers
+def read_all(client, urls: list[str]) -> dict[str, httpx.Response]:
+    responses = {url: client.get(url) for url in urls}
+    assert {url: a.status_code for url, a in responses.items() if a.status_code != 200} == {}
+    return responses
 
 
 def copy(trained: dict[str, StateFolder], folder: Path) -> StateFolder:
@@ -58,7 +63,7 @@ def copy(trained: dict[str, StateFolder], folder: Path) -> StateFolder:
 
 @pytest.fixture(scope="module")
 def client(trained, tmp_path_factory):
-    # Copies, for a service writes jobs and maps to what other files take for a new run's state.
+    # A copy, because the service adds jobs and maps, and other tests copy the original.
     with copy(trained, tmp_path_factory.mktemp("identity") / "state").client() as client:
         client.get("/runs/1/sheet", headers={"prefer": "respond-async"})
         while not client.get("/jobs/1").json()["finished_at"]:
@@ -67,23 +72,23 @@ def client(trained, tmp_path_factory):
 
 
 @pytest.mark.parametrize("template", get_paths())
-def test_every_answer_to_get_is_revalidated_by_its_etag(client, template: str) -> None:
+def test_every_get_response_is_revalidated_by_its_etag(client, template: str) -> None:
     if template.endswith("/events"):
         pytest.skip("a stream")
-    answer = client.get(fill(template))
-    assert answer.status_code == 200, answer.text
-    assert "immutable" not in answer.headers.get("cache-control", "")
+    response = client.get(fill(template))
+    assert response.status_code == 200, response.text
+    assert "immutable" not in response.headers.get("cache-control", "")
     if template in UNTAGGED:
         return
-    assert answer.headers["cache-control"] == "private, no-cache"
-    etag = answer.headers["etag"]
+    assert response.headers["cache-control"] == "private, no-cache"
+    etag = response.headers["etag"]
     assert not etag.startswith("W/")
-    again = client.get(fill(template), headers={"If-None-Match": etag})
-    assert (again.status_code, again.content) == (304, b"")
-    assert again.headers["etag"] == etag
+    revalidated = client.get(fill(template), headers={"If-None-Match": etag})
+    assert (revalidated.status_code, revalidated.content) == (304, b"")
+    assert revalidated.headers["etag"] == etag
 
 
-def test_only_addresses_with_a_hash_are_immutable(client) -> None:
+def test_only_urls_with_a_hash_are_immutable(client) -> None:
     page = client.get("/app")
     if page.status_code == 404:
         pytest.skip("the page is not built")
@@ -94,23 +99,23 @@ def test_only_addresses_with_a_hash_are_immutable(client) -> None:
         assert immutable == bool(re.search(r"/app/assets/\w+-[\w-]{8}\.\w+$", link)), link
 
 
-def test_another_database_at_the_same_address_answers_with_its_own_bytes(trained, tmp_path) -> None:
+def test_another_database_at_the_same_url_does_not_match_old_etags(trained, tmp_path) -> None:
     state_folder = StateFolder(tmp_path / "other", "sql")
     state_folder.folder.mkdir()
     train(state_folder, spec_with(seed=1))
     with copy(trained, tmp_path / "first").client() as client:
         first = read_all(client, paths())
     with state_folder.client() as client:
-        for address, answer in read_all(client, paths()).items():
-            etag = first[address].headers["etag"]
-            again = client.get(address, headers={"If-None-Match": etag})
-            if answer.content == first[address].content:
-                continue  # equal bytes may have equal tags
-            assert again.status_code == 200, address
-            assert again.content == answer.content, address
+        for url, response in read_all(client, paths()).items():
+            etag = first[url].headers["etag"]
+            revalidated = client.get(url, headers={"If-None-Match": etag})
+            if response.content == first[url].content:
+                continue  # equal bytes may have equal ETags
+            assert revalidated.status_code == 200, url
+            assert revalidated.content == response.content, url
 
 
-def test_other_pixels_under_the_same_reference_have_other_etags(trained, tmp_path) -> None:
+def test_changed_pixels_of_an_image_change_the_etags(trained, tmp_path) -> None:
     state_folder = copy(trained, tmp_path / "state")
     with state_folder.client() as client:
         first = read_all(client, paths())
@@ -118,49 +123,51 @@ def test_other_pixels_under_the_same_reference_have_other_etags(trained, tmp_pat
         state_folder.execute("UPDATE images SET png = :png WHERE id = :row",
                       png=to_png(255 - from_png(png)), row=row)  # fmt: skip
     with state_folder.client() as client:
-        for address, answer in read_all(client, paths()).items():
-            if answer.content != first[address].content:
-                assert answer.headers["etag"] != first[address].headers["etag"], address
+        for url, response in read_all(client, paths()).items():
+            if response.content != first[url].content:
+                assert response.headers["etag"] != first[url].headers["etag"], url
         etag = first["/runs/1/epochs/2/cam.npy"].headers["etag"]
-        again = client.get("/runs/1/epochs/2/cam.npy", headers={"If-None-Match": etag})
-        assert again.status_code == 200
+        revalidated = client.get("/runs/1/epochs/2/cam.npy", headers={"If-None-Match": etag})
+        assert revalidated.status_code == 200
 
 
-def test_a_run_with_the_checkpoints_of_a_deleted_one_is_shown_as_itself(trained, tmp_path) -> None:
+def test_run_with_equal_checkpoints_does_not_get_pictures_of_a_deleted_one(
+    trained, tmp_path
+) -> None:
     state_folder = copy(trained, tmp_path / "state")
     with state_folder.client() as client:
         first = read_all(client, paths(1))
         assert train(state_folder) == 2
-        second = read_all(client, paths(2))  # with all pictures of run 1 in memory
+        second = read_all(client, paths(2))  # while all pictures of run 1 are cached
         assert client.delete("/runs/1").status_code in (202, 204)
-        for before, after in zip(first, second, strict=True):
-            etag = first[before].headers["etag"]
-            again = client.get(after, headers={"If-None-Match": etag})
-            assert again.content in (second[after].content, b""), after
-            if first[before].content != second[after].content:
-                assert again.status_code == 200, after
+        for first_url, second_url in zip(first, second, strict=True):
+            etag = first[first_url].headers["etag"]
+            revalidated = client.get(second_url, headers={"If-None-Match": etag})
+            assert revalidated.content in (second[second_url].content, b""), second_url
+            if first[first_url].content != second[second_url].content:
+                assert revalidated.status_code == 200, second_url
     sheet, strip = "/runs/{}/sheet", "/runs/{}/strip"
-    for page in (sheet, strip):  # whose titles have the run's number
+    for page in (sheet, strip):  # whose titles contain the run's id
         assert first[page.format(1)].content != second[page.format(2)].content
     assert checkpoint(first, 1) == checkpoint(second, 2)
     with state_folder.client() as client:
-        for address, answer in read_all(client, paths(2)).items():
-            assert answer.headers["etag"] == second[address].headers["etag"], address
-            assert answer.content == second[address].content, address
+        for url, response in read_all(client, paths(2)).items():
+            assert response.headers["etag"] == second[url].headers["etag"], url
+            assert response.content == second[url].content, url
 
 
 def spec_with(**fields: object) -> RunSpec:
     return RunSpec.model_validate(SPEC.model_dump() | fields)
 
 
-def checkpoint(answers: dict[str, httpx.Response], run: int) -> bytes:
-    return answers[f"/runs/{run}/epochs/2/checkpoint"].content
+def checkpoint(responses: dict[str, httpx.Response], run: int) -> bytes:
+    return responses[f"/runs/{run}/epochs/2/checkpoint"].content
 
 
-def test_a_scale_that_is_named_in_the_legend_is_part_of_the_etag(tmp_path) -> None:
+def test_etag_depends_on_the_scale_named_in_the_legend(tmp_path) -> None:
     state_folder = StateFolder(tmp_path, "sql")
     train(state_folder, spec_with(probes={"per_class": 0, "images": ["test:1"]}))
-    with state_folder.client() as client:  # of one probe, both scales are of the same maps
+    with state_folder.client() as client:  # with one probe, both scales use the same maps
         strip, run = (client.get(f"/runs/1/sheet?scale={scale}") for scale in ("strip", "run"))
     assert strip.content != run.content
     assert strip.headers["etag"] != run.headers["etag"]

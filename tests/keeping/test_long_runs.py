@@ -1,4 +1,4 @@
-"""Pages of a long run are read from rows: what they compute does not grow with its epochs."""
+"""Pages of a long run are read from rows: the computation does not grow with the epochs."""
 
 import io
 import time
@@ -16,9 +16,9 @@ from service.report.document import COLUMNS
 from tests.keeping.conftest import EPOCHS, StateFolder, train
 
 LAST = 500
-SECONDS = 60  # each page takes one or two; a machine that is busy, many more
+SECONDS = 60  # enough for a busy machine; a page usually takes one or two
 
-COPIED = {
+COPIED_COLUMNS = {
     "epochs": "train_loss, train_accuracy, test_loss, test_accuracy, per_class_accuracy, "
     "learning_rate, seconds, created_at",
     "heatmaps": "image, class_index, method, layer, peak, minimum, activation_peak, blank, etag, "
@@ -27,15 +27,15 @@ COPIED = {
 }
 
 
-def lengthen(state_folder: StateFolder) -> None:
-    """The last epoch's rows and network again, as those of all epochs up to LAST."""
-    for table, columns in COPIED.items():
+def extend_run(state_folder: StateFolder) -> None:
+    """Copies the last epoch's rows and network to all epochs up to LAST."""
+    for table, columns in COPIED_COLUMNS.items():
         state_folder.execute(
             f"WITH RECURSIVE numbers(n) AS (SELECT {EPOCHS + 1} UNION ALL SELECT n + 1 FROM numbers"
             f" WHERE n < {LAST}) INSERT INTO {table} (run_id, epoch, {columns})"
             f" SELECT 1, n, {columns} FROM numbers, {table} WHERE epoch = {EPOCHS}"
         )
-    data = state_folder.bytes_of(EPOCHS)
+    data = state_folder.checkpoint_bytes(EPOCHS)
     tensors, header = load(data), checkpoints.read_header(data)
     with state_folder.open_store() as store, store.write_session() as session:
         connection = session.connection()
@@ -55,12 +55,12 @@ def lengthen(state_folder: StateFolder) -> None:
 def long_run(tmp_path_factory) -> StateFolder:
     state_folder = StateFolder(tmp_path_factory.mktemp("long"), "sql")
     train(state_folder)
-    lengthen(state_folder)
+    extend_run(state_folder)
     return state_folder
 
 
 @pytest.fixture
-def loaded(monkeypatch) -> list[int]:
+def loaded_epochs(monkeypatch) -> list[int]:
     """Epochs whose networks were loaded."""
     epochs: list[int] = []
     load_network = compute.load_network
@@ -74,7 +74,7 @@ def loaded(monkeypatch) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    ("page", "most"),
+    ("page", "network_count"),
     [
         ("blanks?epochs=0:", 0),
         ("blanks.csv?epochs=0:", 0),
@@ -86,16 +86,18 @@ def loaded(monkeypatch) -> list[int]:
         ("strip?epochs=1:200", 200),
     ],
 )
-def test_a_page_loads_no_more_networks_than_it_shows(long_run, loaded, page, most) -> None:
+def test_page_loads_only_the_networks_it_shows(
+    long_run, loaded_epochs, page, network_count
+) -> None:
     with long_run.client() as client:
-        started = time.monotonic()
-        answer = client.get(f"/runs/1/{page}")
-        assert answer.status_code == 200, answer.text
-        assert time.monotonic() - started < SECONDS
-    assert len(loaded) == most
+        start = time.monotonic()
+        response = client.get(f"/runs/1/{page}")
+        assert response.status_code == 200, response.text
+        assert time.monotonic() - start < SECONDS
+    assert len(loaded_epochs) == network_count
 
 
-def test_all_epochs_are_counted_by_cause(long_run) -> None:
+def test_blank_maps_of_all_epochs_are_counted_by_cause(long_run) -> None:
     with long_run.client() as client:
         table = client.get("/runs/1/blanks?epochs=0:").json()
     assert [row["epoch"] for row in table["per_epoch"]] == list(range(LAST + 1))
@@ -108,23 +110,23 @@ def test_all_epochs_are_counted_by_cause(long_run) -> None:
         assert counts[-1] == counts[EPOCHS]
 
 
-def test_maps_of_many_epochs_are_those_of_each(long_run) -> None:
+def test_maps_of_many_epochs_equal_those_of_single_epochs(long_run) -> None:
     with long_run.client() as client:
         strip = np.load(io.BytesIO(client.get("/runs/1/strip.npz?epochs=0:200").content))
     with long_run.client() as client:
         for epoch in (0, 1, 100, 200):
-            answer = client.get(f"/runs/1/epochs/{epoch}/cam.npy?style=signed")
+            response = client.get(f"/runs/1/epochs/{epoch}/cam.npy?style=signed")
             np.testing.assert_array_equal(
-                np.load(io.BytesIO(answer.content)), strip["signed"][epoch]
+                np.load(io.BytesIO(response.content)), strip["signed"][epoch]
             )
 
 
-def test_rows_that_are_missing_are_computed_and_counted(long_run, loaded) -> None:
+def test_missing_rows_are_computed_and_counted(long_run, loaded_epochs) -> None:
     with long_run.client() as client:
-        before = client.get("/runs/1/blanks?epochs=1:50").json()
+        expected = client.get("/runs/1/blanks?epochs=1:50").json()
         long_run.execute("DELETE FROM heatmaps WHERE epoch = 7 AND image = 'test:0'")
         long_run.execute("DELETE FROM heatmaps WHERE epoch = 9")
     with long_run.client() as client:
-        assert client.get("/runs/1/blanks?epochs=1:50").json() == before
-    assert set(loaded) <= {7, 9}
-    assert loaded
+        assert client.get("/runs/1/blanks?epochs=1:50").json() == expected
+    assert set(loaded_epochs) <= {7, 9}
+    assert loaded_epochs

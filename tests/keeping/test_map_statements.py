@@ -1,4 +1,4 @@
-"""SQL that a heatmap costs: one read transaction, and one write for a map not recorded before."""
+"""SQL statements per heatmap: one read transaction, and one write if it was not recorded."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +20,8 @@ class Statements:
     transactions: list[list[str]] = field(default_factory=list)
 
     @property
-    def of_maps(self) -> list[list[str]]:
-        """Without the look-ups of credentials, which are cached for a second."""
+    def map_transactions(self) -> list[list[str]]:
+        """Without queries of credentials, which are cached for a second."""
         return [
             transaction
             for transaction in self.transactions
@@ -30,76 +30,78 @@ class Statements:
 
     @property
     def reads(self) -> int:
-        return sum(transaction[0] == "BEGIN" for transaction in self.of_maps)
+        return sum(transaction[0] == "BEGIN" for transaction in self.map_transactions)
 
     @property
     def writes(self) -> int:
-        return sum(transaction[0] == "BEGIN IMMEDIATE" for transaction in self.of_maps)
+        return sum(transaction[0] == "BEGIN IMMEDIATE" for transaction in self.map_transactions)
 
     @property
     def selects(self) -> int:
-        statements = [statement for transaction in self.of_maps for statement in transaction]
+        statements = [
+            statement for transaction in self.map_transactions for statement in transaction
+        ]
         return sum(statement.startswith("SELECT") for statement in statements)
 
 
 @contextmanager
-def recorded(store: Store) -> Iterator[Statements]:
-    """The statements of all threads, while the block runs."""
+def record_statements(store: Store) -> Iterator[Statements]:
+    """Records the statements of all threads within the block."""
     statements = Statements()
 
-    def note(connection, cursor, statement, parameters, context, executemany):
+    def record(connection, cursor, statement, parameters, context, executemany):
         if statement.startswith("BEGIN"):
             statements.transactions.append([])
         statements.transactions[-1].append(statement)
 
-    event.listen(store.engine, "before_cursor_execute", note)
+    event.listen(store.engine, "before_cursor_execute", record)
     try:
         yield statements
     finally:
-        event.remove(store.engine, "before_cursor_execute", note)
+        event.remove(store.engine, "before_cursor_execute", record)
 
 
 @pytest.fixture
-def served(state_folder):
-    # Without credentials to look up and without background tasks that query: only the map's SQL.
+def client(state_folder):
+    # Without background tasks, only the requests execute SQL.
     with state_folder.client() as client:
         services = client.app.state.services
         services.background.request_stop()
         services.background.join()
-        client.get("/runs/1/epochs/1/cam?image=test:39")  # the dataset is loaded
+        client.get("/runs/1/epochs/1/cam?image=test:39")  # loads the dataset
         services.pipeline.recorder.flush()
         yield client
 
 
 @pytest.mark.parametrize("url", [PROBE, NEW_MAP])
-def test_a_cold_map_takes_one_read_and_one_write_transaction(served, blob_type, url) -> None:
-    services = served.app.state.services
-    with recorded(services.store) as statements:
-        assert served.get(url).status_code == 200
+def test_uncached_map_needs_one_read_and_one_write_transaction(client, blob_type, url) -> None:
+    services = client.app.state.services
+    with record_statements(services.store) as statements:
+        assert client.get(url).status_code == 200
         services.pipeline.recorder.flush()
-    # A checkpoint in the database is another read, once for each network.
+    # Loading a checkpoint from the database is another read, once per network.
     assert statements.reads == (2 if blob_type == "sql" else 1)
     assert statements.writes == 1
 
 
 @pytest.mark.parametrize("url", [PROBE, NEW_MAP])
-def test_a_cold_map_of_a_cached_network_takes_one_read(served, url) -> None:
-    services = served.app.state.services
-    assert served.get("/runs/1/epochs/2/cam?image=test:41").status_code == 200
+def test_uncached_map_of_a_cached_network_needs_one_read(client, url) -> None:
+    services = client.app.state.services
+    assert client.get("/runs/1/epochs/2/cam?image=test:41").status_code == 200
     services.pipeline.recorder.flush()
-    with recorded(services.store) as statements:
-        assert served.get(url).status_code == 200
+    with record_statements(services.store) as statements:
+        assert client.get(url).status_code == 200
         services.pipeline.recorder.flush()
     assert (statements.reads, statements.writes) == (1, 1)
 
 
 @pytest.mark.parametrize("url", [PROBE, NEW_MAP])
-def test_a_cached_map_and_a_304_take_one_read_of_two_statements(served, url) -> None:
-    services = served.app.state.services
-    etag = served.get(url).headers["etag"]
+def test_cached_map_and_304_need_one_read_of_two_statements(client, url) -> None:
+    services = client.app.state.services
+    etag = client.get(url).headers["etag"]
     services.pipeline.recorder.flush()
     for headers, status in (({}, 200), ({"If-None-Match": etag}, 304)):
-        with recorded(services.store) as statements:
-            assert served.get(url, headers=headers).status_code == status
+        with record_statements(services.store) as statements:
+            assert client.get(url, headers=headers).status_code == status
             services.pipeline.recorder.flush()
         assert (statements.reads, statements.writes, statements.selects) == (1, 0, 2), status

@@ -1,4 +1,4 @@
-"""The target `centred` is `centered`: stored maps and exported runs of older versions follow."""
+"""The target `centred` was renamed `centered`: in stored maps, jobs and older exports too."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def migrate(state_folder: StateFolder, revision: str) -> None:
 
 
 def methods(state_folder: StateFolder) -> set[str]:
-    """The methods of all recorded maps, whose identities are checked."""
+    """The methods of all recorded maps; verifies their identities."""
     rows = state_folder.execute(MAPS)
     assert rows
     for _, checkpoint, image, layer, method, class_index, etag in rows:
@@ -36,8 +36,8 @@ def methods(state_folder: StateFolder) -> set[str]:
 
 
 @pytest.fixture
-def older(state_folder: StateFolder) -> StateFolder:
-    """A database whose maps have the target's old name."""
+def older_state_folder(state_folder: StateFolder) -> StateFolder:
+    """A state folder whose maps have the old name of the target."""
     for row_id, checkpoint, image, layer, method, class_index, _ in state_folder.execute(MAPS):
         if method == "proposed":
             state_folder.execute(
@@ -49,16 +49,18 @@ def older(state_folder: StateFolder) -> StateFolder:
     return state_folder
 
 
-def test_the_migration_renames_the_target_of_recorded_maps_and_back(older: StateFolder) -> None:
-    migrate(older, "0010")
-    assert methods(older) == {"conventional", OLD}
-    migrate(older, "head")
-    assert methods(older) == {"conventional", NEW}
-    migrate(older, "0010")
-    assert methods(older) == {"conventional", OLD}
+def test_migration_renames_the_target_of_recorded_maps_and_back(
+    older_state_folder: StateFolder,
+) -> None:
+    migrate(older_state_folder, "0010")
+    assert methods(older_state_folder) == {"conventional", OLD}
+    migrate(older_state_folder, "head")
+    assert methods(older_state_folder) == {"conventional", NEW}
+    migrate(older_state_folder, "0010")
+    assert methods(older_state_folder) == {"conventional", OLD}
 
 
-def test_the_migration_renames_in_the_links_of_jobs(state_folder: StateFolder) -> None:
+def test_migration_renames_the_target_in_links_of_jobs(state_folder: StateFolder) -> None:
     link = "/runs/1/evaluation?method=layer-cam%2Fcentred&measure=randomised-ssim&target=centred"
     state_folder.execute(
         "INSERT INTO jobs (kind, owner, request, status, server, heartbeats, created_at)"
@@ -72,24 +74,24 @@ def test_the_migration_renames_in_the_links_of_jobs(state_folder: StateFolder) -
     assert renamed == link.replace("centred", "centered").replace("randomised", "randomized")
 
 
-def test_an_export_of_an_older_version_is_imported_with_the_new_name(
-    older: StateFolder, blob_type: str, tmp_path: Path
+def test_older_export_is_imported_with_the_new_name(
+    older_state_folder: StateFolder, blob_type: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "run.camreel"
-    with older.open_store() as store:
+    with older_state_folder.open_store() as store:
         export_run(store, 1, file)
-    other = StateFolder(tmp_path / "other", blob_type)
-    with other.open_store() as store:
+    imported = StateFolder(tmp_path / "other", blob_type)
+    with imported.open_store() as store:
         schema.ensure(store)
         import_run(store, file)
-    assert methods(other) == {"conventional", NEW}
+    assert methods(imported) == {"conventional", NEW}
 
 
-def test_the_old_name_is_refused_with_the_names_there_are(state_folder: StateFolder) -> None:
+def test_old_name_is_refused_with_the_available_names(state_folder: StateFolder) -> None:
     with state_folder.client() as client:
-        answer = client.get(
+        response = client.get(
             "/runs/1/epochs/1/cam",
             params={"method": OLD.replace("/centred", "")} | {"target": "centred"},
         )
-    assert answer.status_code == 422
-    assert "centered" in answer.json()["detail"]
+    assert response.status_code == 422
+    assert "centered" in response.json()["detail"]

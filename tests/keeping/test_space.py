@@ -1,4 +1,4 @@
-"""A deleted run's space is free again, and the store stays within its bounds."""
+"""Space of deleted runs is freed, and the store stays within its limits."""
 
 import sqlite3
 from contextlib import closing
@@ -19,7 +19,7 @@ LARGE = SPEC.model_copy(
 
 
 def size(state_folder: StateFolder) -> int:
-    """Of the database and the blobs, on disk."""
+    """Bytes of the database and the blobs on disk."""
     return sum(path.stat().st_size for path in state_folder.folder.rglob("*") if path.is_file())
 
 
@@ -28,31 +28,31 @@ def pragma(state_folder: StateFolder, name: str) -> int:
         return database.execute(f"PRAGMA {name}").fetchone()[0]
 
 
-def test_a_deleted_run_shrinks_what_is_on_disk(state_folder):
+def test_deleting_a_run_returns_space_to_the_disk(state_folder):
     with state_folder.open_store() as store:
         disk_space.incremental_vacuum(store.engine, 10_000)
-    before = size(state_folder)
+    initial_size = size(state_folder)
     run_id = train(state_folder, LARGE)
-    grown = size(state_folder)
+    size_with_run = size(state_folder)
     with state_folder.open_store() as store:
         with store.read_session() as session:
-            large = sum(e.checkpoint.bytes for e in epochs.list_epochs(session, run_id))
-        assert grown > before + large > before
+            run_bytes = sum(e.checkpoint.bytes for e in epochs.list_epochs(session, run_id))
+        assert size_with_run > initial_size + run_bytes > initial_size
         delete_run(store, run_id)
         DeletedRunCleaner(store).free_space()
-        # What is left of it: an index page here and there, and no checkpoint.
-        assert size(state_folder) < before + large // 20
+        # A few index pages remain, but no checkpoint.
+        assert size(state_folder) < initial_size + run_bytes // 20
         assert pragma(state_folder, "freelist_count") == 0
         assert not list((state_folder.folder / "blobs").rglob(f"runs/{run_id}/*"))
     assert pragma(state_folder, "integrity_check") == "ok"
-    assert state_folder.bytes_of(3)
+    assert state_folder.checkpoint_bytes(3)
 
 
-def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(trained, tmp_path):
+def test_older_database_returns_space_after_it_was_compacted(trained, tmp_path):
     state_folder = StateFolder(tmp_path, "sql")
-    with closing(sqlite3.connect(trained["sql"].file)) as old:
-        old.execute("PRAGMA auto_vacuum=NONE")
-        old.execute(f"VACUUM INTO '{state_folder.file}'")
+    with closing(sqlite3.connect(trained["sql"].file)) as connection:
+        connection.execute("PRAGMA auto_vacuum=NONE")
+        connection.execute(f"VACUUM INTO '{state_folder.file}'")
     assert pragma(state_folder, "auto_vacuum") == 0
     run_id = train(state_folder, LARGE)
     with state_folder.open_store() as store:
@@ -61,14 +61,14 @@ def test_a_database_of_an_older_version_gives_back_after_it_was_compacted(traine
         assert pragma(state_folder, "freelist_count") > 100
         disk_space.compact(store.engine)
     assert (pragma(state_folder, "auto_vacuum"), pragma(state_folder, "freelist_count")) == (2, 0)
-    assert state_folder.bytes_of(3)
+    assert state_folder.checkpoint_bytes(3)
 
 
-def bounded(state_folder: StateFolder, **bounds: int):
+def open_limited_store(state_folder: StateFolder, **bounds: int):
     return open_store(state_folder.database, state_folder.blobs, StorageLimits(**bounds))
 
 
-def used(state_folder: StateFolder) -> int:
+def used_bytes(state_folder: StateFolder) -> int:
     with state_folder.open_store() as store, store.read_session() as session:
         return store.quota.used_bytes(session)
 
@@ -81,24 +81,24 @@ def test_the_quota_counts_the_database_and_the_checkpoints(state_folder):
     assert state is not None
     pages = pragma(state_folder, "page_count") - pragma(state_folder, "freelist_count")
     blobs = checkpoints + state.bytes if state_folder.blob_type == "file" else 0
-    assert used(state_folder) == pages * pragma(state_folder, "page_size") + blobs
+    assert used_bytes(state_folder) == pages * pragma(state_folder, "page_size") + blobs
 
 
 @pytest.mark.parametrize("bound", [{"quota_bytes": 1000}, {"min_free_bytes": 2**60}])
-def test_beyond_a_bound_nothing_new_is_stored_and_reads_go_on(state_folder, bound):
+def test_beyond_a_limit_writes_are_507_and_reads_succeed(state_folder, bound):
     with state_folder.client(**bound) as client:
-        refused = client.post("/runs", json={"dataset": "digits", "epochs": 1})
-        assert refused.status_code == 507, refused.text
-        assert refused.json()["type"] == "store-full"
-        assert str(state_folder.folder) not in refused.text
+        response = client.post("/runs", json={"dataset": "digits", "epochs": 1})
+        assert response.status_code == 507, response.text
+        assert response.json()["type"] == "store-full"
+        assert str(state_folder.folder) not in response.text
         assert len(client.get("/runs").json()["items"]) == 1
         assert client.get("/runs/1/epochs/2/cam", params={"method": "layer-cam"}).is_success
         assert client.delete("/runs/1").status_code == 204
 
 
-def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(state_folder):
+def test_run_that_reaches_the_quota_fails_with_disk_full_and_keeps_its_epochs(state_folder):
     spec = LARGE.model_copy(update={"epochs": 50})
-    bounds = StorageLimits(quota_bytes=used(state_folder) + 2_500_000)
+    bounds = StorageLimits(quota_bytes=used_bytes(state_folder) + 2_500_000)
     workspace = type(state_folder.workspace)(
         state_folder.database, state_folder.blobs, state_folder.folder, bounds=bounds
     )
@@ -106,10 +106,10 @@ def test_a_run_that_reaches_the_quota_ends_with_disk_full_and_keeps_its_epochs(s
         run = start_run(store, InlineExecutor(), workspace, spec)
         with store.read_session() as session:
             run = runs.get(session, run.id)
-            reached = epochs.list_epochs(session, run.id)
+            run_epochs = epochs.list_epochs(session, run.id)
         assert (run.status, run.error.type) == ("failed", "disk_full")
         assert "CAMREEL_QUOTA_BYTES" in run.error.detail
-        assert 0 < len(reached) < 20
-        assert run.epochs_done == len(reached) - 1
-    assert used(state_folder) <= bounds.quota_bytes
-    assert state_folder.bytes_of(run.epochs_done, run.id)
+        assert 0 < len(run_epochs) < 20
+        assert run.epochs_done == len(run_epochs) - 1
+    assert used_bytes(state_folder) <= bounds.quota_bytes
+    assert state_folder.checkpoint_bytes(run.epochs_done, run.id)

@@ -1,4 +1,4 @@
-"""Pages of runs in which something is missing: labels, probes, all epochs but one."""
+"""Pages of runs without labels, without probes, or with one epoch only."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def run_with(folder, probes: dict[str, object], **fields: object) -> StateFolder
 
 
 @pytest.fixture(scope="module")
-def unlabelled(tmp_path_factory):
+def unlabeled_client(tmp_path_factory):
     """A client of a run whose only probe has no label."""
     state_folder = run_with(tmp_path_factory.mktemp("upload"), {"per_class": 0, "images": [UPLOAD]})
     with state_folder.client() as client:
@@ -52,39 +52,43 @@ def unlabelled(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_of_a_run_without_labels_is_answered(unlabelled, page: str) -> None:
-    answer = unlabelled.get(f"/runs/1/{page}")
-    if page == "epochs/1/evaluation":  # judges maps for the images' own labels
-        assert (answer.status_code, "labeled" in answer.json()["detail"]) == (404, True)
+def test_every_page_of_a_run_without_labels_is_200(unlabeled_client, page: str) -> None:
+    response = unlabeled_client.get(f"/runs/1/{page}")
+    if page == "epochs/1/evaluation":  # measures maps of the images' labels
+        assert (response.status_code, "labeled" in response.json()["detail"]) == (404, True)
     else:
-        assert answer.status_code == 200, answer.text
+        assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_scale_and_style_of_a_run_without_labels(unlabelled, scale, style) -> None:
+def test_every_scale_and_style_of_a_run_without_labels_is_200(
+    unlabeled_client, scale, style
+) -> None:
     query = {"scale": scale, "style": style}
     for page in ("sheet", "strip", "epochs/1/cam"):
-        answer = unlabelled.get(f"/runs/1/{page}", params=query)
-        assert answer.status_code == 200, answer.text
+        response = unlabeled_client.get(f"/runs/1/{page}", params=query)
+        assert response.status_code == 200, response.text
 
 
-def test_the_runs_scale_is_that_of_the_predicted_classes_maps(unlabelled) -> None:
+def test_run_scale_of_unlabeled_images_uses_predicted_classes(unlabeled_client) -> None:
     strip, run = (
-        unlabelled.get("/runs/1/epochs/1/cam", params={"style": "signed", "scale": scale}).content
+        unlabeled_client.get(
+            "/runs/1/epochs/1/cam", params={"style": "signed", "scale": scale}
+        ).content
         for scale in ("strip", "run")
     )
     assert strip == run
 
 
-def test_no_map_without_a_label_is_counted(unlabelled) -> None:
-    counts = unlabelled.get("/runs/1/blanks").json()["methods"]
+def test_maps_without_labels_are_not_counted(unlabeled_client) -> None:
+    counts = unlabeled_client.get("/runs/1/blanks").json()["methods"]
     assert {count["total"] for count in counts.values()} == {0}
-    report = unlabelled.get("/runs/1/report.html").text
+    report = unlabeled_client.get("/runs/1/report.html").text
     assert "<td>0 / 0</td>" in report
 
 
-def test_the_share_of_blank_maps_is_of_those_counted(tmp_path) -> None:
+def test_share_of_blank_maps_refers_to_labeled_images(tmp_path) -> None:
     state_folder = run_with(tmp_path, {"per_class": 1, "images": [UPLOAD]})
     with state_folder.client() as client:
         report = client.get("/runs/1/report.html").text
@@ -93,7 +97,7 @@ def test_the_share_of_blank_maps_is_of_those_counted(tmp_path) -> None:
 
 
 @pytest.fixture(scope="module")
-def no_probes(tmp_path_factory):
+def client_without_probes(tmp_path_factory):
     state_folder = run_with(tmp_path_factory.mktemp("none"), {"per_class": 1, "images": []})
     state_folder.execute("DELETE FROM probes")
     with state_folder.client() as client:
@@ -101,36 +105,38 @@ def no_probes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_of_a_run_without_probes_are_404_where_they_need_one(no_probes, page) -> None:
-    answer = no_probes.get(f"/runs/1/{page}")
+def test_pages_that_need_probes_are_404_without_probes(client_without_probes, page) -> None:
+    response = client_without_probes.get(f"/runs/1/{page}")
     if page in NEED_PROBES:
-        assert answer.status_code == 404, answer.text
+        assert response.status_code == 404, response.text
     elif page.startswith("atlas"):
-        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "rows")
+        assert (response.status_code, response.json()["errors"][0]["field"]) == (422, "rows")
     else:
-        assert answer.status_code == 200, answer.text
+        assert response.status_code == 200, response.text
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_an_image_of_a_run_without_probes_has_every_scale(no_probes, scale: str) -> None:
+def test_images_of_a_run_without_probes_have_every_scale(client_without_probes, scale: str) -> None:
     query = {"image": "test:3", "scale": scale}
     for page in ("strip", "epochs/1/cam"):
-        assert no_probes.get(f"/runs/1/{page}", params=query).status_code == 200
+        assert client_without_probes.get(f"/runs/1/{page}", params=query).status_code == 200
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_page_of_a_run_that_only_has_epoch_0(one_epoch, page: str) -> None:
-    answer = one_epoch.get(f"/runs/1/{page.replace('epochs/1', 'epochs/0')}", params=zeroth(page))
-    assert answer.status_code == 200, answer.text
+def test_every_page_of_a_run_with_only_epoch_0_is_200(one_epoch_client, page: str) -> None:
+    response = one_epoch_client.get(
+        f"/runs/1/{page.replace('epochs/1', 'epochs/0')}", params=epoch_parameters(page)
+    )
+    assert response.status_code == 200, response.text
 
 
-def zeroth(page: str) -> dict[str, str]:
-    ranged = not page.startswith(("epochs", "probes"))
-    return {"epochs": "0:"} if ranged else {}
+def epoch_parameters(page: str) -> dict[str, str]:
+    has_range = not page.startswith(("epochs", "probes"))
+    return {"epochs": "0:"} if has_range else {}
 
 
 @pytest.fixture(scope="module")
-def one_epoch(tmp_path_factory):
+def one_epoch_client(tmp_path_factory):
     state_folder = run_with(
         tmp_path_factory.mktemp("one"), {"per_class": 1, "images": []}, epochs=1
     )
@@ -142,7 +148,7 @@ def one_epoch(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def none_sound(tmp_path_factory):
+def quarantined_client(tmp_path_factory):
     state_folder = run_with(tmp_path_factory.mktemp("bad"), {"per_class": 1, "images": []})
     state_folder.execute("UPDATE checkpoints SET quarantined = 'missing'")
     with state_folder.client() as client:
@@ -150,13 +156,16 @@ def none_sound(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_pages_of_a_run_whose_epochs_are_all_quarantined_are_410(none_sound, page: str) -> None:
-    answer = none_sound.get(f"/runs/1/{page}")
+def test_pages_of_a_run_with_all_epochs_quarantined_are_410(quarantined_client, page: str) -> None:
+    response = quarantined_client.get(f"/runs/1/{page}")
     expected = 200 if page in ("epochs.csv", "probes.png") else 410
-    assert answer.status_code == expected, answer.text
+    assert response.status_code == expected, response.text
 
 
-def test_a_class_is_predicted_for_each_epoch_of_an_upload(unlabelled) -> None:
-    scores = np.array(unlabelled.get("/runs/1/scores").json()["probabilities"])
-    told = [unlabelled.get(f"/runs/1/epochs/{e}/cam.json").json()["class_index"] for e in (0, 1, 2)]
-    assert told == scores.argmax(1).tolist()
+def test_upload_is_explained_for_the_predicted_class_of_each_epoch(unlabeled_client) -> None:
+    scores = np.array(unlabeled_client.get("/runs/1/scores").json()["probabilities"])
+    class_indices = [
+        unlabeled_client.get(f"/runs/1/epochs/{e}/cam.json").json()["class_index"]
+        for e in (0, 1, 2)
+    ]
+    assert class_indices == scores.argmax(1).tolist()
