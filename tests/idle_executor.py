@@ -18,6 +18,9 @@ class IdleExecutor:
     def has_task(self, name: str) -> bool:
         return any(job.name == name for job in self.jobs)
 
+    def has_started(self, name: str) -> bool:
+        return False
+
     def kill(self, name: str) -> None:
         pass
 

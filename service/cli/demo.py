@@ -21,8 +21,10 @@ from service.core.datasets import DATASETS
 from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
 from service.files import write_file
 from service.flows import access
+from service.flows.run_activity import RunActivity
 from service.folders import check_folder, make_folder
 from service.settings import Settings
+from service.store.run_status import RunPhase
 from service.store.store import open_store
 
 PREFERRED_PORT = 8000
@@ -167,6 +169,12 @@ def _snapshot(api: httpx.Client, run_id: int) -> Snapshot:
         train_loss=epoch.get("train_loss"),
         test_accuracy=epoch.get("test_accuracy"),
         blanks={name: (count["blank"], count["total"]) for name, count in blanks.items()},
+        activity=RunActivity(
+            RunPhase(progress["phase"]) if progress["phase"] else None,
+            progress["queue_position"],
+            progress["seconds_per_epoch"],
+        ),
+        test_images_total=progress["test_images_total"],
     )
 
 

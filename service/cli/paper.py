@@ -76,7 +76,7 @@ def paper(
 def _wait(console: Console, services: ServiceSet, ids: list[int]) -> None:
     follow_all(
         console,
-        {f"run {run_id}": partial(read_snapshot, services.pipeline, run_id) for run_id in ids},
+        {f"run {run_id}": partial(read_snapshot, services, run_id) for run_id in ids},
     )
     for run_id in ids:
         with services.store.read_session() as session:

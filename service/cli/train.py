@@ -11,6 +11,7 @@ from rich.console import Console
 from service.cli.progress import Snapshot, follow
 from service.cli.terminal import new_console, print_line
 from service.core.cams import DEFAULT_EPSILON
+from service.core.datasets import DATASETS
 from service.core.spec import RunSpec
 from service.errors import CamreelError, RunConflict
 from service.field_errors import field_errors
@@ -18,11 +19,10 @@ from service.files import read_file
 from service.flows import runs as run_flows
 from service.flows.dispatch import dispatch_run
 from service.flows.maps.blanks import blanks
-from service.flows.maps.pipeline import MapPipeline
 from service.flows.services import ServiceSet, open_services
 from service.settings import Settings
 from service.store import epochs, runs
-from service.store.runs import Run
+from service.store.runs import Run, RunProgress
 
 MAX_SPEC_BYTES = 2**20
 
@@ -46,7 +46,7 @@ def _train(services: ServiceSet, console: Console, run: Run) -> None:
     )
     worker.start()
     try:
-        follow(console, lambda: read_snapshot(services.pipeline, run_id))
+        follow(console, lambda: read_snapshot(services, run_id))
     except KeyboardInterrupt:
         print_line("Cancelling. The completed epochs are kept.", console=console)
         try:
@@ -68,15 +68,15 @@ def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     _train(services, new_console(), run)
 
 
-def read_snapshot(pipeline: MapPipeline, run_id: int) -> Snapshot:
+def read_snapshot(services: ServiceSet, run_id: int) -> Snapshot:
     """The current progress of a run."""
-    with pipeline.store.read_session() as session:
+    with services.store.read_session() as session:
         run = runs.get(session, run_id)
         epochs_done = run.epochs_done
         metrics = epochs.get(session, run_id, epochs_done).metrics if epochs_done >= 0 else None
     counts = {}
     if epochs_done >= 1:
-        counts = blanks(pipeline, run_id, "1:", DEFAULT_EPSILON).compute().value.methods
+        counts = blanks(services.pipeline, run_id, "1:", DEFAULT_EPSILON).compute().value.methods
     return Snapshot(
         status=run.status,
         epochs_done=epochs_done,
@@ -85,6 +85,8 @@ def read_snapshot(pipeline: MapPipeline, run_id: int) -> Snapshot:
         train_loss=metrics.train_loss if metrics else None,
         test_accuracy=metrics.test_accuracy if metrics else None,
         blanks={name: (count.blank, count.total) for name, count in counts.items()},
+        activity=services.activities.get({run_id: RunProgress.from_run(run)})[run_id],
+        test_images_total=DATASETS[run.spec["dataset"]].test_size,
     )
 
 

@@ -54,6 +54,7 @@ def _at_status(run: Run, status: str, epochs_done: int) -> Run:
         status=RunStatus(status),
         epochs_done=epochs_done,
         images_seen=0,
+        phase=None,
         error=None,
         started_at=None if status == RunStatus.QUEUED else run.started_at,
         finished_at=None,

@@ -16,6 +16,7 @@ from service.flows.maps.atlas import Atlases
 from service.flows.maps.pictures import MapPictures
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.readiness import ReadinessProbe
+from service.flows.run_activity import RunActivities
 from service.flows.summaries import RunSummaries
 from service.flows.thread_pools import PoolName, ThreadPools
 from service.flows.upload_service import UploadService, upload_decoder
@@ -46,6 +47,7 @@ class ServiceSet:
     pictures: MapPictures
     atlases: Atlases
     summaries: RunSummaries
+    activities: RunActivities
     credentials: CredentialCache
     uploads: UploadService
     thread_pools: ThreadPools
@@ -100,6 +102,7 @@ def open_services(settings: Settings) -> ServiceSet:
         pictures=MapPictures(pipeline),
         atlases=Atlases(pipeline),
         summaries=RunSummaries(store),
+        activities=RunActivities(store, executor),
         credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
         thread_pools=thread_pools,

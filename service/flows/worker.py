@@ -31,12 +31,13 @@ from service.flows.run_errors import exit_code_of, run_error_of
 from service.flows.workspace import Workspace
 from service.store import epochs, images, run_lifecycle, runs, training_states
 from service.store.images import StoredImage
-from service.store.run_lifecycle import Lease
-from service.store.run_status import RunStatus
+from service.store.run_lifecycle import EpochProgress, Lease
+from service.store.run_status import RunPhase, RunStatus
 from service.store.store import Store, open_store
 
 CANCEL_POLL_SECONDS = 0.5
 MAX_HEARTBEAT_SECONDS = 2.0
+MIN_HEARTBEAT_SECONDS = 1.0  # between one and a new phase that causes the next
 HEARTBEATS_PER_LEASE = 3
 HEARTBEAT_JOIN_SECONDS = 30.0  # longer than any wait for the database
 BUSY_PAUSE_SECONDS = 5.0
@@ -77,7 +78,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
         try:
             with Heartbeat(store, lease, workspace.lease_seconds) as heartbeat:
                 prepare_environment(store, lease, run, spec)
-                _train(store, workspace, spec, heartbeat)
+                _train(store, workspace, spec, heartbeat, run.epochs_done + 1)
         except RunCancelled:
             status = RunStatus.CANCELLED
         except StoreUnavailable:
@@ -103,7 +104,7 @@ def probe_uploads(spec: RunSpec) -> list[str]:
 
 
 class Heartbeat:
-    """A thread that renews the lease and records the current epoch's progress.
+    """A thread that renews the lease and records the progress that the worker reports.
 
     It is also active while data is loaded and an epoch is tested. It stops when the lease is lost.
     """
@@ -111,7 +112,8 @@ class Heartbeat:
     def __init__(self, store: Store, lease: Lease, lease_seconds: float) -> None:
         self.lease = lease
         self.lease_lost = False
-        self.images_seen: int | None = None  # of the current epoch; None: nothing to record
+        self._progress: EpochProgress | None = None
+        self._recorded_at = float("-inf")
         self._store = store
         interval_seconds = min(MAX_HEARTBEAT_SECONDS, lease_seconds / HEARTBEATS_PER_LEASE)
         self._task = BackgroundTask(
@@ -129,50 +131,80 @@ class Heartbeat:
         self._task.request_stop()
         self._task.join(HEARTBEAT_JOIN_SECONDS)
 
+    def report(self, progress: EpochProgress) -> None:
+        """Set the progress for the next heartbeat. A new phase does not wait for it."""
+        is_new_phase = self._progress is None or progress.phase != self._progress.phase
+        self._progress = progress
+        if is_new_phase and time.monotonic() - self._recorded_at >= MIN_HEARTBEAT_SECONDS:
+            self._task.wake()
+
     def _beat(self) -> None:
+        self._recorded_at = time.monotonic()
         # What the database does not accept now is recorded by the next heartbeat.
         with suppress(StoreUnavailable, StoreFull), self._store.write_session() as session:
-            # Read inside the transaction: after an epoch's commit, its progress is outdated.
             renewed = run_lifecycle.update_heartbeat(
-                session, self.lease.run_id, self.images_seen, lease=self.lease
+                session, self.lease.run_id, self._progress, lease=self.lease
             )
             if not renewed:
                 self.lease_lost = True
                 self._task.request_stop()
 
 
-class _AfterBatch:
-    """Called after each batch: reports progress, and raises RunCancelled to end the training."""
+class _EpochReporter:
+    """Reports the progress of epochs. Called after each batch, it raises RunCancelled to end the
+    training.
+    """
 
-    def __init__(self, store: Store, heartbeat: Heartbeat) -> None:
+    def __init__(self, store: Store, heartbeat: Heartbeat, images_total: int, epoch: int) -> None:
         self._store, self._heartbeat = store, heartbeat
+        self._images_total = images_total  # of an epoch
+        self._epoch = epoch
         self._polled_at = time.monotonic()
+
+    def begin(self, epoch: int) -> None:
+        """Report the start of an epoch. Epoch 0, the untrained network, is only evaluated."""
+        self._epoch = epoch
+        self._report(RunPhase.TRAINING if epoch else RunPhase.EVALUATING, 0)
+
+    def begin_recording(self) -> None:
+        """Report that the epoch is evaluated, and is being recorded."""
+        self._report(RunPhase.RECORDING, self._images_total if self._epoch else 0)
 
     def __call__(self, images_seen: int, images_of_epoch: int) -> None:
         run_id = self._heartbeat.lease.run_id
         if self._heartbeat.lease_lost:
             raise RunCancelled(f"Run {run_id} has been assigned to another worker.")
-        if images_seen < images_of_epoch:  # the last batch: recorded together with its epoch
-            self._heartbeat.images_seen = images_seen
+        is_last = images_seen == images_of_epoch
+        self._report(RunPhase.EVALUATING if is_last else RunPhase.TRAINING, images_seen)
         if time.monotonic() - self._polled_at >= CANCEL_POLL_SECONDS:
             self._polled_at = time.monotonic()
             with suppress(StoreUnavailable, StoreFull), self._store.read_session() as session:
                 if run_lifecycle.is_cancel_requested(session, run_id):
                     raise RunCancelled(f"Run {run_id} was cancelled.")
 
+    def _report(self, phase: RunPhase, images_seen: int) -> None:
+        self._heartbeat.report(EpochProgress(self._epoch, phase, images_seen))
 
-def _train(store: Store, workspace: Workspace, spec: RunSpec, heartbeat: Heartbeat) -> None:
+
+def _train(
+    store: Store, workspace: Workspace, spec: RunSpec, heartbeat: Heartbeat, epoch: int
+) -> None:
+    """Train the epochs from `epoch` on, and record each."""
     keep_freed_memory()
     lease = heartbeat.lease
+    heartbeat.report(EpochProgress(epoch, RunPhase.LOADING))
     data = spec.source.load(workspace.data_dir, True)
     probes = probe_images(data, spec.probes, _load_uploads(store, spec))
     with store.write_session() as session:
         images.set_probes(session, lease.run_id, [_stored_image(data, probe) for probe in probes])
     state = _load_training_state(store, lease.run_id)
-    after_batch = _AfterBatch(store, heartbeat)
-    for result in train(spec, data, resume_from=state, after_batch=after_batch):
-        heartbeat.images_seen = None
+    reporter = _EpochReporter(store, heartbeat, spec.samples_per_epoch, epoch)
+    reporter.begin(epoch)
+    for result in train(spec, data, resume_from=state, after_batch=reporter):
+        reporter.begin_recording()
         record_epoch(store, lease.run_id, spec, result, probes, lease)
+        if result.epoch < spec.epochs:
+            reporter.begin(result.epoch + 1)
 
 
 def _load_training_state(store: Store, run_id: int) -> TrainingState | None:

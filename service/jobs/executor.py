@@ -49,6 +49,9 @@ class Executor(Protocol):
     def has_task(self, name: str) -> bool:
         """Whether a task of that name is queued or running here."""
 
+    def has_started(self, name: str) -> bool:
+        """Whether a task of that name has left the queue here, and has not ended."""
+
     def kill(self, name: str) -> None:
         """Kill running tasks of that name, even if stopped by a signal. `on_exit` is called."""
 

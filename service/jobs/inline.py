@@ -32,6 +32,10 @@ class InlineExecutor:
         """False: the caller of `submit` waits for the end of the task."""
         return False
 
+    def has_started(self, name: str) -> bool:  # noqa: ARG002
+        """False, as `has_task`."""
+        return False
+
     def kill(self, name: str) -> None:
         """Nothing runs."""
 

@@ -59,7 +59,8 @@ class ProcessExecutor:
         self._children_lock = threading.Lock()
         self._starting = 0
         self._live: dict[BaseProcess, str] = {}
-        self._names: Counter[str] = Counter()  # of all queued and running tasks
+        self._names: Counter[str] = Counter()  # of all queued and started tasks
+        self._started_names: Counter[str] = Counter()
         self._is_closed = False
 
     def submit(self, task: Task) -> None:
@@ -87,6 +88,10 @@ class ProcessExecutor:
     def has_task(self, name: str) -> bool:
         """Whether a task of that name is queued or running."""
         return self._names[name] > 0
+
+    def has_started(self, name: str) -> bool:
+        """Whether a task of that name has left the queue and has not ended."""
+        return self._started_names[name] > 0
 
     def kill(self, name: str) -> None:
         """Send SIGKILL to the processes of that name. It also ends a stopped process."""
@@ -150,6 +155,7 @@ class ProcessExecutor:
             finally:
                 with self._condition:
                     self._busy -= 1
+                    self._started_names -= Counter([task.name])
                     self._forget(task)
                     self._condition.notify_all()
 
@@ -160,7 +166,9 @@ class ProcessExecutor:
             if self._is_closed:
                 return None
             self._busy += 1
-            return self._queue.popleft()
+            task = self._queue.popleft()
+            self._started_names[task.name] += 1
+            return task
 
     def _forget(self, task: Task) -> None:
         self._names -= Counter([task.name])  # also removes counts of zero

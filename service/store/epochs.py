@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Select, func, select, update
@@ -83,6 +84,21 @@ def list_epochs(
     if not rows:
         runs.get(session, run_id)
     return rows
+
+
+def recording_intervals(session: Session, run_id: int, last_epoch: int, count: int) -> list[float]:
+    """Seconds between the recordings of consecutive epochs: the last `count` up to `last_epoch`.
+
+    Without those that the clock makes negative.
+    """
+    query = (
+        select(EpochRow.created_at)
+        .where(EpochRow.run_id == run_id, EpochRow.epoch <= last_epoch, is_visible(run_id))
+        .order_by(EpochRow.epoch.desc())
+        .limit(count + 1)
+    )
+    intervals = [later - earlier for later, earlier in pairwise(session.scalars(query))]
+    return [seconds for one in intervals if (seconds := one.total_seconds()) > 0]
 
 
 def restore(session: Session, epoch: Epoch) -> None:

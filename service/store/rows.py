@@ -91,6 +91,7 @@ class RunRow(Base):
     epochs_done: Mapped[int]  # the last recorded epoch; -1 before epoch 0
     epochs_total: Mapped[int]
     images_seen: Mapped[int]  # in the current epoch
+    phase: Mapped[str | None] = mapped_column(String(16))  # null unless the run is running
     cancel_requested: Mapped[bool]
     attempt: Mapped[int]  # how often a worker claimed it
     lease_owner: Mapped[str | None] = mapped_column(String(64))  # the worker that may write

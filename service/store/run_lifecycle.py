@@ -16,6 +16,7 @@ from service.store.run_status import (
     HIDDEN_STATUSES,
     TERMINAL_STATUSES,
     HiddenStatus,
+    RunPhase,
     RunStatus,
 )
 from service.store.runs import RunError
@@ -36,6 +37,15 @@ class Lease:
     owner: str
 
 
+@dataclass(frozen=True)
+class EpochProgress:
+    """What a worker does for an epoch, and how many of its training images it has processed."""
+
+    epoch: int
+    phase: RunPhase
+    images_seen: int = 0
+
+
 def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
     """Change a queued run to running, under a new lease; None if it is no longer queued."""
     claimed_at = datetime.now(UTC)
@@ -47,6 +57,7 @@ def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
         attempt=RunRow.attempt + 1,
         lease_owner=owner,
         images_seen=0,
+        phase=RunPhase.STARTING,
         started_at=func.coalesce(RunRow.started_at, _later_of(RunRow.created_at, claimed_at)),
         heartbeats=RunRow.heartbeats + 1,
         heartbeat_at=claimed_at,
@@ -58,19 +69,22 @@ def claim(session: Session, run_id: int, owner: str = NO_OWNER) -> Lease | None:
 
 
 def update_heartbeat(
-    session: Session, run_id: int, images_seen: int | None = None, *, lease: Lease | None = None
+    session: Session,
+    run_id: int,
+    progress: EpochProgress | None = None,
+    *,
+    lease: Lease | None = None,
 ) -> bool:
-    """Record that the worker is alive, and how many images of the current epoch it has processed.
+    """Record that the worker is alive, and its progress unless that epoch is already recorded.
 
     False, and no change, if the run is not running under that lease.
     """
-    progress = {} if images_seen is None else {"images_seen": images_seen}
     return _change(
         session,
         _running(run_id, lease),
         heartbeats=RunRow.heartbeats + 1,
         heartbeat_at=datetime.now(UTC),
-        **progress,
+        **(_progress_values(progress) if progress else {}),
     )
 
 
@@ -102,6 +116,7 @@ def advance(session: Session, run_id: int, epoch: int, *, lease: Lease | None = 
         epochs_done=epoch,
         heartbeats=RunRow.heartbeats + 1,
         images_seen=0,
+        phase=case((RunRow.epochs_total > epoch, RunPhase.TRAINING), else_=None),
         heartbeat_at=datetime.now(UTC),
     )
 
@@ -128,6 +143,7 @@ def finish(
         error_detail=error.detail if error else None,
         lease=lease,
         lease_owner=None,
+        phase=None,
         # The clock may have been set back: a run never ends before it started.
         finished_at=_later_of(
             func.coalesce(RunRow.started_at, RunRow.created_at), datetime.now(UTC)
@@ -145,6 +161,7 @@ def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
         lease=lease,
         lease_owner=None,
         images_seen=0,
+        phase=None,
         lost_workers=RunRow.lost_workers + lost_workers,
     )
 
@@ -208,6 +225,15 @@ def _under(lease: Lease | None) -> list[ColumnElement[bool]]:
         RunRow.attempt == lease.attempt,
         func.coalesce(RunRow.lease_owner, NO_OWNER) == lease.owner,
     ]
+
+
+def _progress_values(progress: EpochProgress) -> dict[str, Any]:
+    # The progress may have been read before the epoch was recorded, and be written after.
+    is_current = RunRow.epochs_done == progress.epoch - 1
+    return {
+        "phase": case((is_current, progress.phase), else_=RunRow.phase),
+        "images_seen": case((is_current, progress.images_seen), else_=RunRow.images_seen),
+    }
 
 
 def _later_of(earliest: Any, timestamp: datetime) -> ColumnElement[datetime]:

@@ -18,6 +18,16 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class RunPhase(StrEnum):
+    """What the worker of a run does now."""
+
+    STARTING = "starting"  # also before it has claimed the run
+    LOADING = "loading"  # the dataset
+    TRAINING = "training"
+    EVALUATING = "evaluating"  # on the test images
+    RECORDING = "recording"  # the checkpoint and the maps of the epoch
+
+
 TERMINAL_STATUSES = (RunStatus.SUCCEEDED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from service.errors import QueueFull, RunNotFound
 from service.names import sanitize_name
 from service.store import events
-from service.store.rows import RunRow, TagRow
-from service.store.run_status import HIDDEN_STATUSES, HiddenStatus, RunStatus
+from service.store.rows import EventRow, RunRow, TagRow
+from service.store.run_status import HIDDEN_STATUSES, HiddenStatus, RunPhase, RunStatus
 
 MAX_IDS_PER_QUERY = 500
 QUEUE_LOCK = 0x43414D51  # arbitrary, for pg_advisory_xact_lock
@@ -41,6 +41,7 @@ class Run:
     epochs_done: int  # -1 before epoch 0
     epochs_total: int
     images_seen: int
+    phase: RunPhase | None  # None unless it is running
     spec: dict[str, Any]
     error: RunError | None
     cancel_requested: bool
@@ -148,11 +149,12 @@ class RunProgress(NamedTuple):
     epochs_done: int
     images_seen: int
     last_event: int
+    phase: RunPhase | None
 
     @classmethod
     def from_run(cls, run: Run) -> "RunProgress":
         """The progress of a run that was read before."""
-        return cls(run.status, run.epochs_done, run.images_seen, run.last_event)
+        return cls(run.status, run.epochs_done, run.images_seen, run.last_event, run.phase)
 
 
 def get_progress(session: Session, run_id: int) -> RunProgress | None:
@@ -162,9 +164,14 @@ def get_progress(session: Session, run_id: int) -> RunProgress | None:
 
 def get_progress_of_many(session: Session, run_ids: Sequence[int]) -> dict[int, RunProgress]:
     """Progress of those runs that exist, by id. One query per MAX_IDS_PER_QUERY runs."""
-    columns = (RunRow.id, RunRow.status, RunRow.epochs_done, RunRow.images_seen, RunRow.last_event)
+    columns = (
+        *(RunRow.id, RunRow.status, RunRow.epochs_done),
+        *(RunRow.images_seen, RunRow.last_event, RunRow.phase),
+    )
     return {
-        row.id: RunProgress(RunStatus(row.status), *row[2:])
+        row.id: RunProgress(
+            RunStatus(row.status), *row[2:5], RunPhase(row.phase) if row.phase else None
+        )
         for start in range(0, len(run_ids), MAX_IDS_PER_QUERY)
         for row in session.execute(
             select(*columns).where(
@@ -210,6 +217,17 @@ def list_newest(
     return [_value(row, tags.get(row.id, [])) for row in rows]
 
 
+def list_queue(session: Session) -> list[int]:
+    """Ids of the queued runs in the order in which they were queued."""
+    queued_at = (
+        select(EventRow.created_at)
+        .where(EventRow.run_id == RunRow.id, EventRow.number == RunRow.last_event)
+        .scalar_subquery()
+    )
+    query = select(RunRow.id).where(RunRow.status == RunStatus.QUEUED)
+    return list(session.scalars(query.order_by(queued_at, RunRow.id)))
+
+
 def list_by_status(session: Session, status: RunStatus) -> list[Run]:
     """All runs of a status, oldest first, without their tags."""
     rows = session.scalars(select(RunRow).where(RunRow.status == status).order_by(RunRow.id))
@@ -242,6 +260,7 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         epochs_done=row.epochs_done,
         epochs_total=row.epochs_total,
         images_seen=row.images_seen,
+        phase=RunPhase(row.phase) if row.phase else None,
         spec=row.spec if name == row.name else row.spec | {"name": name},
         error=RunError(row.error_type, row.error_detail or "") if row.error_type else None,
         cancel_requested=row.cancel_requested,

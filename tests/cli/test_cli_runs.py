@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from service import __version__
 from service.cli import main
 from service.cli.progress import Snapshot, follow, follow_all
 from service.core.spec import RunSpec
+from service.flows.run_activity import RunActivity
 from service.settings import Settings
 from service.store import run_lifecycle, runs, schema
-from service.store.run_status import RunStatus
+from service.store.run_status import RunPhase, RunStatus
 from service.store.store import Store, open_store
 
 
@@ -120,14 +122,33 @@ def test_delete_asks_on_a_terminal(
 
 def snapshot_at(epoch: int, status: str = "running") -> Snapshot:
     loss = 0.5 / epoch if epoch > 0 else None
-    return Snapshot(status, epoch, 2, 0.5, loss, 0.9, {"proposed": (epoch, 10)})
+    activity = RunActivity(RunPhase.TRAINING, seconds_per_epoch=80.0)
+    blanks = {"proposed": (epoch, 10)}
+    return Snapshot(
+        status,
+        epoch,
+        2,
+        0.5,
+        loss,
+        0.9,
+        blanks,
+        activity if status == "running" else RunActivity(),
+        test_images_total=10_000,
+    )
+
+
+def waiting_snapshot(status: str, activity: RunActivity) -> Snapshot:
+    return Snapshot(status, -1, 2, 0.0, None, None, {}, activity, test_images_total=10_000)
 
 
 def test_piped_progress_is_one_line_per_epoch(monkeypatch) -> None:
     monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
     states = iter(
         [
-            Snapshot("queued", -1, 2, 0.0, None, None, {}),
+            waiting_snapshot("queued", RunActivity(queue_position=2)),
+            *[waiting_snapshot("queued", RunActivity(queue_position=1))] * 2,
+            waiting_snapshot("running", RunActivity(RunPhase.LOADING)),
+            waiting_snapshot("running", RunActivity(RunPhase.EVALUATING)),
             *[snapshot_at(1)] * 3,
             snapshot_at(2, "succeeded"),
         ]
@@ -136,7 +157,10 @@ def test_piped_progress_is_one_line_per_epoch(monkeypatch) -> None:
     snapshot = follow(Console(file=output, width=40), lambda: next(states))
     assert snapshot.has_ended
     assert output.getvalue().splitlines() == [
-        "epoch 0/2  queued",
+        "epoch 0/2  queued  number 2 in the queue",
+        "epoch 0/2  queued  number 1 in the queue",
+        "epoch 0/2  running  loading the dataset",
+        "epoch 0/2  running  evaluating epoch 0 on 10,000 test images",
         "epoch 1/2  running  loss 0.5000  accuracy 90.00%  blank: proposed 1/10",
         "epoch 2/2  succeeded  loss 0.2500  accuracy 90.00%  blank: proposed 2/10",
     ]
@@ -161,8 +185,20 @@ def test_progress_of_several_runs_ends_with_the_last(monkeypatch) -> None:
 
 def test_terminal_progress_shows_bar_and_metrics(monkeypatch) -> None:
     monkeypatch.setattr("service.cli.progress.POLL_SECONDS", 0)
-    states = iter([snapshot_at(1), snapshot_at(2, "succeeded")])
+    recording = RunActivity(RunPhase.RECORDING)
+    states = iter([snapshot_at(1), replace(snapshot_at(2, "succeeded"), activity=recording)])
     output = io.StringIO()
     follow(Console(file=output, force_terminal=True, width=80), lambda: next(states))
     assert "2/2" in output.getvalue()
+    assert "recording the maps of epoch 3" in output.getvalue()
     assert "accuracy 90.00%" in output.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.84, "0.8 s"), (9.99, "10.0 s"), (59.4, "59 s"), (60, "1 min 0 s"), (7500, "2 h 5 min")],
+)
+def test_time_left_is_in_two_units(seconds: float, text: str) -> None:
+    activity = RunActivity(RunPhase.TRAINING, seconds_per_epoch=seconds)
+    snapshot = Snapshot("running", 1, 2, 0.0, 0.5, 0.9, {}, activity, test_images_total=10_000)
+    assert snapshot.activity_text == f"training epoch 2  {text} per epoch, about {text} left"

@@ -42,6 +42,9 @@ class RecordingExecutor:
     def has_task(self, name: str) -> bool:
         return any(submitted.job.name == name for submitted in (*self.waiting, *self.running))
 
+    def has_started(self, name: str) -> bool:
+        return any(submitted.job.name == name for submitted in self.running)
+
     def kill(self, name: str) -> None:
         killed = [submitted for submitted in self.running if submitted.job.name == name]
         self.killed += killed

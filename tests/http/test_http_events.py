@@ -116,7 +116,10 @@ def test_progress_cancel_and_deletion_reach_whoever_follows(service: Service) ->
     waiting = service.post_run(dataset="digits", epochs=1)
     with stream(service.http, f"/runs/{waiting}") as answer:
         received_events = events(answer)
-        assert next(received_events)["data"]["status"] == "queued"
+        queued = next(received_events)["data"]
+        assert (queued["status"], queued["progress"]["queue_position"]) == ("queued", None)
+        assert next(received_events)["data"]["queue_position"] == 1
+        assert service.run(waiting)["progress"]["queue_position"] == 1
         assert service.http.delete(f"/runs/{waiting}").status_code == 204
         assert list(received_events) == []
     with (
@@ -128,8 +131,13 @@ def test_progress_cancel_and_deletion_reach_whoever_follows(service: Service) ->
             e for e in received_events if e["event"] == "progress" and e["data"]["images_seen"]
         )
         assert "id" not in progress
-        assert progress["data"].keys() == {"epoch", "images_seen", "images_total"}
-        assert progress["data"]["epoch"] >= 1
+        assert progress["data"] == progress["data"] | {
+            "phase": "training",
+            "queue_position": None,
+            "seconds_per_epoch": None,
+            "epoch": 1,
+        }
+        assert service.run(training)["progress"]["phase"] == "training"
         assert 0 < progress["data"]["images_seen"] < progress["data"]["images_total"] == 1500
         service.http.post(f"/runs/{training}/cancel")
         last = list(received_events)[-1]

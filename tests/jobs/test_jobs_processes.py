@@ -301,7 +301,9 @@ def test_job_is_found_and_killed_by_its_name_even_if_stopped(new_executor, exits
     connection, _ = server.accept()
     os.kill(int(connection.recv(16)), signal.SIGSTOP)
     executor.kill("waits")
-    assert [executor.has_task(name) for name in ("runs", "waits", "missing")] == [True, True, False]
+    names = ("runs", "waits", "missing")
+    assert [executor.has_task(name) for name in names] == [True, True, False]
+    assert [executor.has_started(name) for name in names] == [True, False, False]
     executor.kill("runs")
     process_exits = [exits.get(timeout=SECONDS) for _ in range(2)]
     assert process_exits == [
@@ -312,6 +314,7 @@ def test_job_is_found_and_killed_by_its_name_even_if_stopped(new_executor, exits
     executor.close()
     assert not executor.has_task("runs")
     assert not executor.has_task("waits")
+    assert not executor.has_started("runs")
 
 
 def test_job_is_dropped_if_should_start_is_false(new_executor, exits, tmp_path):

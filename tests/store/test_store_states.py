@@ -8,7 +8,8 @@ from threading import Barrier
 import pytest
 
 from service.store import run_lifecycle, runs
-from service.store.run_status import TERMINAL_STATUSES, RunStatus
+from service.store.run_lifecycle import EpochProgress
+from service.store.run_status import TERMINAL_STATUSES, RunPhase, RunStatus
 from service.store.runs import RunError
 
 
@@ -31,6 +32,10 @@ def run_in(store, new_run) -> Callable[[str], runs.Run]:
 def get_run(store, run: runs.Run) -> runs.Run:
     with store.read_session() as session:
         return runs.get(session, run.id)
+
+
+def training_progress(epoch: int, images_seen: int) -> EpochProgress:
+    return EpochProgress(epoch, RunPhase.TRAINING, images_seen)
 
 
 def test_claimed_run_is_running(store, new_run):
@@ -57,14 +62,14 @@ def test_changes_of_a_missing_run_have_no_effect(store):
         assert not run_lifecycle.advance(session, 0, 0)
         assert not run_lifecycle.finish(session, 0, RunStatus.FAILED)
         assert not run_lifecycle.request_cancel(session, 0)
-        run_lifecycle.update_heartbeat(session, 0, 1)
+        run_lifecycle.update_heartbeat(session, 0, training_progress(0, 1))
         assert run_lifecycle.is_cancel_requested(session, 0)  # deleted, so its worker must stop
 
 
 def test_running_run_advances_by_epochs(store, run_in):
     run = run_in(RunStatus.RUNNING)
     with store.write_session() as session:
-        run_lifecycle.update_heartbeat(session, run.id, 500)
+        run_lifecycle.update_heartbeat(session, run.id, training_progress(0, 500))
     with_heartbeat = get_run(store, run)
     assert (with_heartbeat.images_seen, with_heartbeat.epochs_done) == (500, -1)
     assert with_heartbeat.heartbeat_at >= run.heartbeat_at
@@ -75,12 +80,46 @@ def test_running_run_advances_by_epochs(store, run_in):
     assert advanced.heartbeat_at >= with_heartbeat.heartbeat_at
 
 
+def test_phase_is_that_of_the_worker_and_ends_with_it(store, new_run):
+    run = new_run(epochs=1)
+
+    def phase_after(change, *args, **more) -> RunPhase | None:
+        with store.write_session() as session:
+            assert change(session, *args, **more)
+        return get_run(store, run).phase
+
+    assert run.phase is None
+    assert phase_after(run_lifecycle.claim, run.id) == RunPhase.STARTING
+    loading = EpochProgress(0, RunPhase.LOADING)
+    assert phase_after(run_lifecycle.update_heartbeat, run.id, loading) == RunPhase.LOADING
+    assert phase_after(run_lifecycle.update_heartbeat, run.id) == RunPhase.LOADING
+    assert phase_after(run_lifecycle.advance, run.id, 0) == RunPhase.TRAINING
+    lease = run_lifecycle.Lease(run.id, 1, run_lifecycle.NO_OWNER)
+    assert phase_after(run_lifecycle.requeue, lease, lost_workers=1) is None
+    assert phase_after(run_lifecycle.claim, run.id) == RunPhase.STARTING
+    assert phase_after(run_lifecycle.advance, run.id, 1) is None  # the last epoch
+    recording = EpochProgress(2, RunPhase.RECORDING)
+    assert phase_after(run_lifecycle.update_heartbeat, run.id, recording) == RunPhase.RECORDING
+    assert phase_after(run_lifecycle.finish, run.id, RunStatus.FAILED) is None
+
+
+def test_progress_of_a_recorded_epoch_is_not_written(store, run_in):
+    run = run_in(RunStatus.RUNNING)
+    with store.write_session() as session:
+        run_lifecycle.advance(session, run.id, 0)
+        assert run_lifecycle.update_heartbeat(
+            session, run.id, EpochProgress(0, RunPhase.RECORDING, 500)
+        )
+    progress = get_run(store, run)
+    assert (progress.phase, progress.images_seen) == (RunPhase.TRAINING, 0)
+
+
 @pytest.mark.parametrize("status", [RunStatus.QUEUED, *TERMINAL_STATUSES])
 def test_run_that_is_not_running_ignores_epochs_and_heartbeats(store, run_in, status):
     run = run_in(status)
     with store.write_session() as session:
         assert not run_lifecycle.advance(session, run.id, 5)
-        run_lifecycle.update_heartbeat(session, run.id, 500)
+        run_lifecycle.update_heartbeat(session, run.id, training_progress(0, 500))
     assert get_run(store, run) == run
 
 
@@ -186,7 +225,9 @@ def test_writes_under_a_lost_lease_have_no_effect(store, new_run):
         run_of_next_worker.lease_owner,
     ) == (2, 1, "next")
     with store.write_session() as session:
-        assert not run_lifecycle.update_heartbeat(session, run.id, 7, lease=lost_lease)
+        assert not run_lifecycle.update_heartbeat(
+            session, run.id, training_progress(0, 7), lease=lost_lease
+        )
         assert not run_lifecycle.advance(session, run.id, 0, lease=lost_lease)
         assert not run_lifecycle.finish(session, run.id, RunStatus.FAILED, lease=lost_lease)
         assert not run_lifecycle.requeue(session, lost_lease, lost_workers=1)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 from cachetools import TTLCache
 from pydantic import BaseModel
@@ -13,9 +14,10 @@ from service.api.resources import epochs as epochs_api
 from service.api.resources import runs as runs_api
 from service.api.services import ApiServices
 from service.flows.event_states import EventWithState, events_with_state
+from service.flows.run_activity import RunActivity
 from service.store import events, runs
 from service.store.epochs import Epoch
-from service.store.run_status import TERMINAL_STATUSES, RunStatus
+from service.store.run_status import TERMINAL_STATUSES, RunPhase
 from service.store.runs import Run, RunProgress
 
 PROGRESS_SECONDS = 0.25
@@ -27,11 +29,21 @@ ID_FIELD = "run_id"
 
 
 class ProgressData(BaseModel):
-    """Progress of the epoch that is being trained."""
+    """Progress of the epoch that is being trained, and what the run does now."""
 
     epoch: int
     images_seen: int
     images_total: int
+    phase: RunPhase | None
+    queue_position: int | None
+    seconds_per_epoch: float | None
+
+
+class PolledRun(NamedTuple):
+    """A run as one poll read it."""
+
+    progress: RunProgress
+    activity: RunActivity
 
 
 class RunPoller:
@@ -43,10 +55,12 @@ class RunPoller:
             MAX_SHARED_PAGES, SHARED_SECONDS
         )
 
-    def poll(self, ids: Sequence[int]) -> Mapping[int, RunProgress]:
-        """Progress by id of the runs that exist, in one query."""
+    def poll(self, ids: Sequence[int]) -> Mapping[int, PolledRun]:
+        """The runs that exist by id, in one query, and one more while any of them is queued."""
         with self._services.store.read_session() as session:
-            return runs.get_progress_of_many(session, ids)
+            progress = runs.get_progress_of_many(session, ids)
+        activities = self._services.activities.get(progress)
+        return {run_id: PolledRun(run, activities[run_id]) for run_id, run in progress.items()}
 
     async def events_after(self, run_id: int, number: int, last_event: int) -> list[EncodedEvent]:
         """Events of a run after `number`; empty if it was deleted.
@@ -74,7 +88,7 @@ class RunPoller:
         event_type, response = (
             (events.EPOCH, epochs_api.epoch_response(event.state))
             if isinstance(event.state, Epoch)
-            else (events.STATUS, runs_api.run_response(self._services, event.state))
+            else (events.STATUS, runs_api.past_run_response(self._services, event.state))
         )
         return EncodedEvent.encode(
             event_type, response.model_dump_json(), event.number, ID_FIELD, run_id
@@ -87,32 +101,45 @@ class WatchedRun(WatchedResource):
     def __init__(self, run_id: int, run: Run | None) -> None:
         super().__init__()
         self.state = RunProgress.from_run(run) if run else None
-        self.progress: EncodedEvent | None = None  # of the epoch that is being trained
+        self.progress: EncodedEvent | None = None  # of the last poll, unless the run has ended
         self._run_id = run_id
         self._images_total: int = run.spec["samples_per_epoch"] if run else 0
         self._progress_data: ProgressData | None = None
         self._progress_at = float("-inf")
-        self._update_progress()
 
-    def update(self, state: RunProgress | None) -> None:
+    def update(self, polled: PolledRun | None) -> None:
         """Notify of events at once, and of progress at most four times per second."""
+        state = polled.progress if polled else None
         # A poll started before the stream may return a state older than the stream's first.
-        if state and self.state and state.last_event < self.state.last_event:
+        if self._is_outdated(state):
             return
-        has_new_events = _last_event(state) != _last_event(self.state)
-        self.state = state
-        if self._update_progress() or has_new_events:
+        has_new_events = self.update_state(state)
+        if self._update_progress(polled) or has_new_events:
             self.notify()
 
-    def _update_progress(self) -> bool:
+    def update_state(self, state: RunProgress | None) -> bool:
+        """Set a state that is not outdated; return whether it has new events."""
+        if self._is_outdated(state):
+            return False
+        has_new_events = _last_event(state) != _last_event(self.state)
+        self.state = state
+        if has_new_events:
+            self.progress = self._progress_data = None  # that of the next poll follows the events
+        return has_new_events
+
+    def _is_outdated(self, state: RunProgress | None) -> bool:
+        return bool(state and self.state and state.last_event < self.state.last_event)
+
+    def _update_progress(self, polled: PolledRun | None) -> bool:
         """Update the progress event; return whether there is a new one to send."""
-        if self.state is None or self.state.status != RunStatus.RUNNING:
+        if polled is None or polled.progress.status in TERMINAL_STATUSES:
             self.progress = self._progress_data = None
             return False
         data = ProgressData(
-            epoch=self.state.epochs_done + 1,
-            images_seen=self.state.images_seen,
+            epoch=polled.progress.epochs_done + 1,
+            images_seen=polled.progress.images_seen,
             images_total=self._images_total,
+            **vars(polled.activity),
         )
         now = time.monotonic()
         if data == self._progress_data or now - self._progress_at < PROGRESS_SECONDS:
@@ -150,8 +177,8 @@ class RunSubscription:
     def attach(self, resource: WatchedRun) -> None:
         """Read from this resource, updated to the state in which the stream began."""
         self._resource = resource
-        if self._run:
-            resource.update(RunProgress.from_run(self._run))
+        if self._run and resource.update_state(RunProgress.from_run(self._run)):
+            resource.notify()
 
     async def next_events(self) -> Sequence[EncodedEvent]:
         """Events in order; once they are sent, the progress of a running run."""

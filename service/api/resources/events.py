@@ -42,8 +42,9 @@ Events of the stream:
 
 - `status`: the run, as in `GET /runs/{{run_id}}`. A past status comes with the run as it was then.
 - `epoch`: the epoch, as in `GET /runs/{{run_id}}/epochs/{{epoch}}`.
-- `progress`: `{{"epoch", "images_seen", "images_total"}}` of the epoch in training, at most four
-  times per second.
+- `progress`: `{{"epoch", "images_seen", "images_total"}}` of the epoch in training, and `phase`,
+  `queue_position` and `seconds_per_epoch` as in `GET /runs/{{run_id}}`, which `status` events leave
+  null; after a change, at most four times per second.
 
 The `id` of `status` and `epoch` events is their number in the run: 1, 2, 3 ... `progress` events
 have none. The stream begins with the run's first event, or after the one given by `Last-Event-ID`

@@ -17,10 +17,11 @@ from service.core.spec import Tag as TagText
 from service.flows import deletion
 from service.flows import runs as run_flows
 from service.flows.environment import reasons_not_reproducible
+from service.flows.run_activity import RunActivity
 from service.flows.summaries import RunSummary
 from service.store import runs
-from service.store.run_status import RunStatus
-from service.store.runs import Run
+from service.store.run_status import RunPhase, RunStatus
+from service.store.runs import Run, RunProgress
 from service.store.tokens import ADMIN, READ, RUN
 
 router = APIRouter(tags=["runs"], route_class=StrictJsonRoute)
@@ -40,10 +41,23 @@ class RunErrorResponse(BaseModel):
 
 
 class ProgressResponse(BaseModel):
-    """Progress of the epoch that is being trained."""
+    """Progress of the epoch that is being trained, and what the run does now."""
 
     images_seen: int
     images_total: int
+    test_images_total: int = Field(description="Images that each epoch is evaluated on.")
+    phase: RunPhase | None = Field(
+        description="What the worker does now, as of its last heartbeat; null without a worker. "
+        "A queued run is `starting` while its worker process starts."
+    )
+    queue_position: int | None = Field(
+        description="Number of runs that wait for a worker and were queued no later than this "
+        "one: 1 for the next to start; null if it does not wait."
+    )
+    seconds_per_epoch: float | None = Field(
+        description="While running: the median of the last 5 epochs, recording included; null "
+        "before epoch 1 is recorded."
+    )
 
 
 class BlankTotalResponse(BaseModel):
@@ -134,19 +148,42 @@ class RunResponse(BaseModel):
 
 def run_response(services: ApiServices, run: Run) -> RunResponse:
     """The run as a response."""
+    (response,) = _run_responses(services, [run])
+    return response
+
+
+def past_run_response(services: ApiServices, run: Run) -> RunResponse:
+    """The run as it was at an event, without an activity: that is of now."""
     (summary,) = services.summaries.get([run])
-    return _run_response(run, summary)
+    return _run_response(run, summary, RunActivity())
 
 
-def _run_response(run: Run, summary: RunSummary) -> RunResponse:
+def _run_responses(services: ApiServices, run_rows: list[Run]) -> list[RunResponse]:
+    activities = services.activities.get({run.id: RunProgress.from_run(run) for run in run_rows})
+    summaries = services.summaries.get(run_rows)
+    return [
+        _run_response(run, summary, activities[run.id])
+        for run, summary in zip(run_rows, summaries, strict=True)
+    ]
+
+
+def _run_response(run: Run, summary: RunSummary, activity: RunActivity) -> RunResponse:
     values: dict[str, Any] = vars(run)
+    spec = RunSpec.model_validate(run.spec)
     progress = ProgressResponse(
-        images_seen=run.images_seen, images_total=run.spec["samples_per_epoch"]
+        images_seen=run.images_seen,
+        images_total=spec.samples_per_epoch,
+        test_images_total=spec.source.test_size,
+        **vars(activity),
     )
     error = RunErrorResponse.model_validate(run.error) if run.error else None
     reasons = reasons_not_reproducible(run)
-    derived_values: dict[str, Any] = {"progress": progress, "error": error, "summary": summary}
-    derived_values |= {"reproducible": not reasons, "irreproducible_reasons": reasons}
+    derived_values: dict[str, Any] = {"spec": spec, "progress": progress, "error": error}
+    derived_values |= {
+        "summary": summary,
+        "reproducible": not reasons,
+        "irreproducible_reasons": reasons,
+    }
     return RunResponse.model_validate(values | derived_values)
 
 
@@ -211,13 +248,8 @@ def list_runs(
         rows = runs.list_newest(
             session, limit=limit + 1, before_id=before_id, status=status, tag=tag, search=search
         )
-    rows_with_summaries = list(zip(rows, services.summaries.get(rows), strict=True))
-    return paginate(
-        rows_with_summaries,
-        limit,
-        to_item=lambda pair: _run_response(*pair),
-        key=lambda pair: pair[0].id,
-    )
+    responses = _run_responses(services, rows)
+    return paginate(responses, limit, to_item=lambda response: response, key=lambda run: run.id)
 
 
 @router.get("/runs/{run_id}", summary="Get a run")

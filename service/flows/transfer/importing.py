@@ -355,6 +355,7 @@ def _run(manifest: Manifest, spec: RunSpec) -> Run:
         epochs_done=run.epochs_done,
         epochs_total=run.epochs_total,
         images_seen=0,
+        phase=None,
         spec=spec.model_dump(mode="json"),
         error=RunError(run.error.type, run.error.detail) if run.error else None,
         cancel_requested=False,

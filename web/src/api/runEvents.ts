@@ -1,8 +1,8 @@
 import { subscribe } from "../events/subscriptions";
-import type { Epoch, Run } from "./types";
+import type { Epoch, Run, RunActivity } from "./types";
 
-export interface Progress {
-  epoch: number;
+export interface Progress extends RunActivity {
+  epoch: number; // the epoch that is trained, after the last complete one
   images_seen: number;
   images_total: number;
 }
@@ -17,6 +17,11 @@ interface Listeners {
 
 /** Whether the run has a terminal status. It can leave that status only by being resumed. */
 export const hasEnded = (run: Run): boolean => ["succeeded", "failed", "cancelled"].includes(run.status);
+
+/** The run at the time of a progress event, which is newer. */
+export function withProgress(run: Run, { epoch, ...progress }: Progress): Run {
+  return { ...run, epochs_done: epoch - 1, progress: { ...run.progress, ...progress } };
+}
 
 /**
  * Subscribes to the events of a run that come after those that its fetched state includes, until the run ends or is

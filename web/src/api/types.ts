@@ -7,6 +7,21 @@ export interface BlankTotals {
   blank: number;
 }
 
+export type Phase = "starting" | "loading" | "training" | "evaluating" | "recording";
+
+/** What a run does now; null where it is not known or does not apply. */
+export interface RunActivity {
+  phase: Phase | null;
+  queue_position: number | null; // 1 for the next run to start
+  seconds_per_epoch: number | null;
+}
+
+export interface RunProgress extends RunActivity {
+  images_seen: number; // of the epoch after the last complete one
+  images_total: number;
+  test_images_total: number;
+}
+
 export interface Run {
   id: number;
   name: string;
@@ -14,7 +29,7 @@ export interface Run {
   status: Status;
   epochs_done: number; // -1 before epoch 0 is stored
   epochs_total: number;
-  progress: { images_seen: number; images_total: number };
+  progress: RunProgress;
   spec: Spec;
   error: { type: string; detail: string } | null;
   summary: { test_accuracy: number[]; blank: Record<string, BlankTotals> };

@@ -7,11 +7,15 @@ export function StatusBadge({ run }: { run: Run }) {
 
 export const runName = (run: Run): string => run.name || t("run.unnamed", { id: run.id });
 
-/** A progress bar over the run's epochs; `imagesSeen` is newer than the run if given. */
-export function RunProgress({ run, imagesSeen }: { run: Run; imagesSeen?: number | undefined }) {
-  const done = Math.max(0, run.epochs_done);
-  const total = run.epochs_total;
-  const share = (imagesSeen ?? run.progress.images_seen) / Math.max(1, run.progress.images_total);
-  const epochFraction = run.status === "running" && done < total ? Math.min(1, share) : 0;
-  return <progress max={total} value={done + epochFraction} aria-label={t("run.progress", { done, total })} />;
+/** The complete epochs of a run and the trained fraction of the current one, without epoch 0. */
+export function epochsTrained({ status, epochs_done, epochs_total, progress }: Run): number {
+  const done = Math.max(0, epochs_done);
+  if (status !== "running" || done >= epochs_total) return done;
+  return done + Math.min(1, progress.images_seen / Math.max(1, progress.images_total));
+}
+
+/** A progress bar over the run's epochs. */
+export function RunProgress({ run }: { run: Run }) {
+  const slots = { done: Math.max(0, run.epochs_done), total: run.epochs_total };
+  return <progress max={run.epochs_total} value={epochsTrained(run)} aria-label={t("run.progress", slots)} />;
 }

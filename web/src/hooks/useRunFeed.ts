@@ -99,8 +99,10 @@ class LiveRunFeed implements RunFeed {
   private follow(run: Run): void {
     this.unfollow = followRun(run, {
       status: (next) => {
-        this.run.value = next;
-        if (next.status !== "running") this.progress.value = null;
+        batch(() => {
+          this.progress.value = null; // that of the status before
+          this.run.value = next;
+        });
       },
       epoch: (epoch) => this.addEpoch(epoch),
       progress: (progress) => (this.progress.value = progress),

@@ -1,5 +1,5 @@
 import { deleteResource, postJson } from "../api/client";
-import { hasEnded } from "../api/runEvents";
+import { hasEnded, withProgress } from "../api/runEvents";
 import type { Run } from "../api/types";
 import { Failure } from "../components/Failure";
 import { Link } from "../components/Link";
@@ -9,6 +9,7 @@ import type { RunFeed } from "../hooks/useRunFeed";
 import { navigate } from "../navigation";
 import { percent, t } from "../text";
 import { ResumeForm } from "./ResumeForm";
+import { RunActivity } from "./RunActivity";
 
 export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
   const action = useAction();
@@ -38,7 +39,9 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
   );
 }
 
-function RunSummary({ run, feed }: { run: Run; feed: RunFeed }) {
+function RunSummary({ run: fetched, feed }: { run: Run; feed: RunFeed }) {
+  const progress = feed.progress.value;
+  const run = progress ? withProgress(fetched, progress) : fetched;
   const latest = feed.epochs.value.at(-1);
   return (
     <div>
@@ -53,7 +56,8 @@ function RunSummary({ run, feed }: { run: Run; feed: RunFeed }) {
         {t("run.epochs", { done: Math.max(0, run.epochs_done), total: run.epochs_total })}
         {latest && ` · ${t("run.accuracy", { accuracy: percent(latest.test_accuracy, 2) })}`}
       </span>
-      {!hasEnded(run) && <RunProgress run={run} imagesSeen={feed.progress.value?.images_seen} />}
+      {!hasEnded(run) && <RunProgress run={run} />}
+      {!hasEnded(run) && <RunActivity run={run} />}
     </div>
   );
 }

@@ -55,9 +55,8 @@ export function RunPage({ id }: { id: number }) {
   );
 }
 
-/** What a run without epochs waits for. */
+/** Shown in place of the maps of a run without epochs. */
 function waitingMessage(run: Run): string {
-  if (run.status === "queued") return t("run.queued");
   return hasEnded(run) ? t("run.nothing") : t("run.first");
 }
 

@@ -3,6 +3,7 @@ import type { Run } from "../api/types";
 import { Link } from "../components/Link";
 import { RunProgress, runName, StatusBadge } from "../components/StatusBadge";
 import { replaceSearchParams } from "../navigation";
+import { activityText } from "../run/RunActivity";
 import { formatTime, percent, t } from "../text";
 import { Sparkline } from "./Sparkline";
 
@@ -74,6 +75,7 @@ function RunRow({ run, isSelected, onToggle }: { run: Run; isSelected: boolean; 
         <StatusBadge run={run} />
         <div class="muted">{t("run.epochs", { done: Math.max(0, run.epochs_done), total: run.epochs_total })}</div>
         {!hasEnded(run) && <RunProgress run={run} />}
+        {!hasEnded(run) && <div class="note">{activityText(run)}</div>}
       </td>
       <td class="figure">
         <Sparkline values={accuracies} />

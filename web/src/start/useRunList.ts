@@ -2,7 +2,7 @@ import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { address, type Params } from "../api/address";
 import { getJson } from "../api/client";
-import { followRun, hasEnded, type Progress } from "../api/runEvents";
+import { followRun, hasEnded, withProgress } from "../api/runEvents";
 import type { Run } from "../api/types";
 
 const PAGE_SIZE = 50;
@@ -100,8 +100,3 @@ function useFollowedRuns(runs: Run[], update: (id: number, change: (run: Run) =>
     };
   }, [followed.map((run) => run.id).join(), renewals.value]);
 }
-
-const withProgress = (run: Run, { images_seen }: Progress): Run => ({
-  ...run,
-  progress: { ...run.progress, images_seen },
-});

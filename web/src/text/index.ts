@@ -57,6 +57,18 @@ export function significant(value: number): string {
   return isPlain ? String(Number(value.toPrecision(3))) : value.toExponential(2);
 }
 
+/** A duration in one or two units: 2.4 s, 45 s, 3 min 20 s, 2 h 5 min. */
+export function formatDuration(seconds: number): string {
+  if (seconds < 59.5) {
+    const digits = seconds < 9.95 && !Number.isInteger(seconds) ? 1 : 0;
+    return t("duration.seconds", { seconds: number(seconds, digits) });
+  }
+  const whole = Math.round(seconds);
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return t("duration.minutes", { minutes, seconds: whole % 60 });
+  return t("duration.hours", { hours: Math.floor(minutes / 60), minutes: minutes % 60 });
+}
+
 export function formatTime(text: string): string {
   return new Date(text).toLocaleString(language.value, { dateStyle: "medium", timeStyle: "short" });
 }
