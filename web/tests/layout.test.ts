@@ -7,6 +7,7 @@ import {
   HEADER_HEIGHT,
   type Layout,
   lineTops,
+  maxStep,
   niceStep,
   reelHeight,
   sampleEpochs,
@@ -38,9 +39,33 @@ describe("sampleEpochs", () => {
   });
 });
 
-test("columnOf finds the last column that is not after the epoch", () => {
-  expect([0, 4, 5, 11, 12, 99].map((epoch) => columnOf([0, 5, 10, 12], epoch))).toEqual([0, 0, 1, 2, 3, 3]);
-  expect(columnOf([], 3)).toBe(0);
+describe("columnOf", () => {
+  test("is the epoch's own column", () => {
+    expect([0, 5, 10, 12].map((epoch) => columnOf([0, 5, 10, 12], epoch))).toEqual([0, 1, 2, 3]);
+    expect(columnOf([0, 1], 1)).toBe(1);
+    expect(columnOf([0], 0)).toBe(0);
+    expect(columnOf([], 3)).toBe(-1);
+  });
+
+  test("is else the nearest column between the first and the last", () => {
+    expect([1, 4, 7, 8, 11].map((epoch) => columnOf([0, 5, 10, 12], epoch))).toEqual([1, 1, 1, 2, 2]);
+    expect([1, 8].map((epoch) => columnOf([0, 6, 12], epoch))).toEqual([1, 1]);
+  });
+
+  test("keeps the order of the epochs, whatever the step", () => {
+    for (const [last, step] of [
+      [3, 2],
+      [12, 1000],
+      [100, 20],
+    ] as const) {
+      const epochs = sampleEpochs(last, Math.min(step, maxStep(last)));
+      for (let epoch = 0; epoch <= last; epoch++) {
+        const shown = epochs.with(columnOf(epochs, epoch), epoch);
+        expect(shown).toEqual(shown.toSorted((a, b) => a - b));
+        expect([shown[0], shown.at(-1)]).toEqual([0, last]);
+      }
+    }
+  });
 });
 
 describe("lines", () => {
@@ -61,22 +86,34 @@ describe("lines", () => {
 });
 
 describe("fitLayout", () => {
+  const TEN_PAIRS = { lines: 20, groups: 10 };
+
   test("has a column for every epoch if they fit", () => {
-    expect(fitLayout({ width: 480, height: UNLIMITED }, 10, 20, 10)).toEqual({ cell: 48, step: 1 });
+    const extent = { epochs: 10, plannedEpochs: 10, ...TEN_PAIRS };
+    expect(fitLayout({ width: 480, height: UNLIMITED }, extent)).toEqual({ cell: 48, step: 1 });
   });
 
   test("leaves epochs out if they do not fit, and never exceeds the width", () => {
-    for (const columns of [21, 101, 451, 10_001]) {
-      const { cell, step } = fitLayout({ width: 480, height: UNLIMITED }, columns, 20, 10);
+    for (const epochs of [21, 101, 451, 10_001]) {
+      const { cell, step } = fitLayout({ width: 480, height: UNLIMITED }, { epochs, plannedEpochs: 20, ...TEN_PAIRS });
       expect(step).toBeGreaterThan(1);
-      expect(cell * sampleEpochs(columns - 1, step).length).toBeLessThanOrEqual(480);
+      expect(cell * sampleEpochs(epochs - 1, step).length).toBeLessThanOrEqual(480);
     }
   });
 
+  test("leaves no epoch out for one that is only planned, but space", () => {
+    const phone = { width: 270, height: UNLIMITED };
+    const fitted = (epochs: number) => fitLayout(phone, { epochs, plannedEpochs: 20, ...TEN_PAIRS });
+    expect([1, 6, 11].map(fitted)).toEqual(Array(3).fill({ cell: 24, step: 1 }));
+    expect(fitted(12)).toEqual({ cell: 24, step: 2 });
+    expect(fitLayout({ width: 800, height: UNLIMITED }, { epochs: 3, plannedEpochs: 20, ...TEN_PAIRS }).cell).toBe(40);
+  });
+
   test("lets all lines fit the height unless cells would become too small", () => {
-    const fitted = fitLayout({ width: 1200, height: 700 }, 13, 20, 10);
+    const extent = { epochs: 13, plannedEpochs: 13, ...TEN_PAIRS };
+    const fitted = fitLayout({ width: 1200, height: 700 }, extent);
     expect(reelHeight(fitted.cell, 20, 10)).toBeLessThanOrEqual(700);
-    expect(fitLayout({ width: 1200, height: 100 }, 13, 20, 10).cell).toBe(64);
+    expect(fitLayout({ width: 1200, height: 100 }, extent).cell).toBe(64);
   });
 });
 

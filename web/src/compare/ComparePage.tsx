@@ -63,11 +63,12 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
         lines={comparison.lines}
         columns={columns}
         cellSize={cellSize}
-        cursor={reelLayout.cursorColumn}
+        epoch={cursor.epoch}
+        cursorColumn={reelLayout.cursorColumn}
         selectedKey={selectedKey}
         version={comparison.version}
         label={t("compare.title")}
-        onSelect={(column) => cursor.seek(columns.peek().epochs[column] ?? 0)}
+        onSelect={cursor.seek}
         onResize={(viewport) => (reelLayout.viewport.value = viewport)}
       />
       <div class="dock">

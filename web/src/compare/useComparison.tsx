@@ -46,13 +46,12 @@ export function useComparison(ids: number[]): Comparison {
   const cursor = useEpochCursor(view.epoch, alignment.last);
   const commonProbes = useCommonProbes(feeds);
   const selection = useSelection(view.image, commonProbes);
-  const reelLayout = useReelLayout(view, cursor, () => {
-    return { columns: alignment.last.value + 1, lines: ids.length, groups: ids.length, minimumCell: MIN_CELL };
-  });
-  const columns = useComputed<Columns>(() => {
-    const { value: epochs } = reelLayout.epochs;
-    return { epochs, labels: epochs.map(alignment.shortLabel) };
-  });
+  const extent = () => {
+    const epochs = alignment.last.value + 1;
+    return { epochs, plannedEpochs: epochs, lines: ids.length, groups: ids.length };
+  };
+  const reelLayout = useReelLayout(view, cursor, extent, MIN_CELL);
+  const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: alignment.shortLabel }));
   const reels = useComparedReels(ids, feeds, view, selection, alignment, cursor, reelLayout);
   const versions = useComputed(() => reels.value.map((reel) => reel.version.value).join());
   const version = useComputed(() => {
@@ -78,7 +77,7 @@ export function useComparison(ids: number[]): Comparison {
     cursor,
     reelLayout,
     columns,
-    lines: useComparedLines(feeds, view, selection, alignment, columns, reels, versions),
+    lines: useComparedLines(feeds, view, selection, alignment, reels, versions),
     version,
     isBusy: useComputed(() => reels.value.some((reel) => reel.isBusy.value)),
     charts: useComparedCharts(feeds, ids, alignment, x),
@@ -140,7 +139,6 @@ function useComparedLines(
   view: View,
   selection: Selection,
   alignment: Alignment,
-  columns: ReadonlySignal<Columns>,
   reels: ReadonlySignal<Reel[]>,
   versions: ReadonlySignal<string>,
 ): ReadonlySignal<Line[]> {
@@ -153,7 +151,6 @@ function useComparedLines(
   });
   return useComputed<Line[]>(() => {
     void versions.value;
-    const { epochs } = columns.value;
     const style = view.style.value;
     const cellStyle = {
       style,
@@ -176,7 +173,7 @@ function useComparedLines(
         geometry: reel.geometry,
         style: cellStyle,
         cell: (column: number) => {
-          const epoch = alignment.epochAt(index, epochs[column]!);
+          const epoch = alignment.epochAt(index, column);
           return row < 0 || epoch > last ? null : reel.cell(0, row, epoch);
         },
         startsGroup: true,

@@ -3,6 +3,8 @@ import {
   columnOf,
   fitLayout,
   type Layout,
+  maxStep,
+  type ReelExtent,
   sampleEpochs,
   type Viewport,
   type ZoomDirection,
@@ -15,34 +17,30 @@ const MIN_CELL = 16;
 const MAX_CELL = 128;
 const UNMEASURED: Viewport = { width: 1000, height: Infinity };
 
-/** What has to fit into the viewport. */
-export interface ReelExtent {
-  columns: number;
-  lines: number;
-  groups: number;
-  minimumCell?: number; // CSS pixels
-}
-
 export interface ReelLayout {
   viewport: Signal<Viewport>;
   layout: ReadonlySignal<Layout>;
   epochs: ReadonlySignal<number[]>; // by column
-  cursorColumn: ReadonlySignal<number>;
+  cursorColumn: ReadonlySignal<number>; // which shows the selected epoch, even if that is not one of `epochs`
   zoom: (direction: ZoomDirection) => void;
 }
 
-/** Columns and cell size of the reel: those of the view, or fitted to the viewport. */
-export function useReelLayout(view: View, cursor: EpochCursor, extent: () => ReelExtent): ReelLayout {
+/** Columns and cell size of the reel: those of the view, or fitted to the viewport with cells of at least `minimumCell`. */
+export function useReelLayout(
+  view: View,
+  cursor: EpochCursor,
+  extent: () => ReelExtent,
+  minimumCell = MIN_CELL,
+): ReelLayout {
   const viewport = useSignal(UNMEASURED);
   const fitted = useComputed<Layout>(() => {
-    const { columns, lines, groups, minimumCell = 0 } = extent();
-    const { cell, step } = fitLayout(viewport.value, columns, lines, groups);
+    const { cell, step } = fitLayout(viewport.value, extent());
     return { cell: Math.max(cell, minimumCell), step };
   });
   const layout = useComputed<Layout>(() => {
     const cell = view.cell.value ?? fitted.value.cell;
     const step = view.step.value ?? (view.cell.value ? 1 : fitted.value.step);
-    return { cell: Math.min(Math.max(cell, MIN_CELL), MAX_CELL), step };
+    return { cell: Math.min(Math.max(cell, MIN_CELL), MAX_CELL), step: Math.min(step, maxStep(cursor.last.value)) };
   });
   const epochs = useComputed(() => sampleEpochs(cursor.last.value, layout.value.step));
   const cursorColumn = useComputed(() => columnOf(epochs.value, cursor.epoch.value));

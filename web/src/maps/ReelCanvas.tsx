@@ -1,14 +1,15 @@
 // The reel: lines of maps over columns of epochs, on a canvas as large as its visible part. What moves with the
-// scrubber are elements above it, since a browser copies a whole canvas for every change of it.
+// scrubber are elements above it, since a browser copies a whole canvas for every change of it: a frame around the
+// selected epoch's column and, if the columns are sampled, a canvas with its maps.
 
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
-import { HEADER_HEIGHT, LABEL_WIDTH, lineTops, reelHeight, type Viewport } from "./layout";
+import { HEADER_HEIGHT, LABEL_WIDTH, lineTops, RIGHT_MARGIN, reelHeight, type Viewport } from "./layout";
 import { ReelTooltip, useReelPointer } from "./ReelPointer";
 import type { LineMaps } from "./tiles";
-import { useReelPainter } from "./useReelPainter";
-import { useReelScroll } from "./useReelScroll";
+import { useColumnPainter, useReelPainter } from "./useReelPainter";
+import { type ReelScroll, useReelScroll } from "./useReelScroll";
 
 /** One line of cells. */
 export interface Line extends LineMaps {
@@ -19,24 +20,29 @@ export interface Line extends LineMaps {
 }
 
 export interface Columns {
-  labels: string[];
   epochs: number[];
+  label: (epoch: number) => string;
 }
 
 export interface ReelCanvasProps {
   lines: ReadonlySignal<Line[]>;
   columns: ReadonlySignal<Columns>;
   cellSize: ReadonlySignal<number>; // CSS pixels
-  cursor: ReadonlySignal<number>; // column
+  epoch: ReadonlySignal<number>; // selected
+  cursorColumn: ReadonlySignal<number>; // which shows the selected epoch in place of its own
   selectedKey: ReadonlySignal<string>; // of the selected line
   /** Changes with everything that the pictures depend on besides the lines; all cells are then painted again. */
   version: ReadonlySignal<string>;
-  onSelect: (column: number, line: Line) => void;
+  onSelect: (epoch: number, line: Line) => void;
   onResize: (viewport: Viewport) => void;
   label: string;
 }
 
 const px = (length: number): string => `${length}px`;
+
+/** The epoch that a column shows. */
+export const epochOf = ({ columns, cursorColumn, epoch }: ReelCanvasProps, column: number): number =>
+  column === cursorColumn.peek() ? epoch.peek() : columns.peek().epochs[column]!;
 
 export function ReelCanvas(props: ReelCanvasProps) {
   const box = useRef<HTMLDivElement>(null);
@@ -50,7 +56,7 @@ export function ReelCanvas(props: ReelCanvasProps) {
   const extent = useComputed(() => {
     const groups = props.lines.value.filter((line, index) => line.startsGroup && index > 0).length + 1;
     return {
-      width: LABEL_WIDTH + props.columns.value.labels.length * props.cellSize.value,
+      width: LABEL_WIDTH + props.columns.value.epochs.length * props.cellSize.value + RIGHT_MARGIN,
       height: reelHeight(props.cellSize.value, props.lines.value.length, groups),
     };
   });
@@ -77,7 +83,7 @@ export function ReelCanvas(props: ReelCanvasProps) {
             style={{ width: px(scroll.visible.value.width), height: px(scroll.visible.value.height) }}
             {...pointer.handlers}
           />
-          <Cursor {...props} tops={tops} />
+          <Cursor {...props} tops={tops} scroll={scroll} />
           <LineLabels {...props} tops={tops} height={extent.value.height} />
         </div>
       </div>
@@ -91,7 +97,7 @@ interface WithTops extends ReelCanvasProps {
 }
 
 /** The buttons before the lines. */
-function LineLabels({ lines, tops, cellSize, selectedKey, cursor, onSelect, height }: WithTops & { height: number }) {
+function LineLabels({ lines, tops, cellSize, selectedKey, epoch, onSelect, height }: WithTops & { height: number }) {
   return (
     <ul class="reel-labels" style={{ width: px(LABEL_WIDTH), height: px(height) }}>
       {lines.value.map((line, index) => (
@@ -101,7 +107,7 @@ function LineLabels({ lines, tops, cellSize, selectedKey, cursor, onSelect, heig
             class="reel-label"
             aria-pressed={line.key === selectedKey.value}
             title={line.description}
-            onClick={() => onSelect(cursor.peek(), line)}
+            onClick={() => onSelect(epoch.peek(), line)}
           >
             {line.label}
           </button>
@@ -112,22 +118,42 @@ function LineLabels({ lines, tops, cellSize, selectedKey, cursor, onSelect, heig
 }
 
 /** The frame around the selected epoch's column, with its number, and around the selected cell in it. */
-function Cursor({ lines, columns, cellSize, cursor, selectedKey, tops }: WithTops) {
-  const label = columns.value.labels[cursor.value];
-  if (label === undefined) return null;
+function Cursor(props: WithTops & { scroll: ReelScroll }) {
+  const { lines, columns, cellSize, epoch, cursorColumn, selectedKey, tops } = props;
+  const { epochs, label } = columns.value;
+  const column = cursorColumn.value;
+  if (column < 0) return null;
   const row = lines.value.findIndex((line) => line.key === selectedKey.value);
-  const isLast = cursor.value === columns.value.labels.length - 1;
-  const offset = px(cursor.value * cellSize.value);
+  // As wide as the label that it covers.
+  const labelLength = Math.max(...[epochs[column]!, epochs.at(-1)!].map((shown) => label(shown).length));
   return (
     <div
       class="reel-cursor"
       aria-hidden="true"
-      style={{ left: px(LABEL_WIDTH), width: px(cellSize.value), transform: `translateX(${offset})` }}
+      style={{
+        left: px(LABEL_WIDTH),
+        width: px(cellSize.value),
+        transform: `translateX(${px(column * cellSize.value)})`,
+      }}
     >
-      <div class={isLast ? "reel-epoch last" : "reel-epoch"} style={{ height: px(HEADER_HEIGHT) }}>
-        <span>{label}</span>
+      {epochs[column] !== epoch.value && <CursorColumn {...props} />}
+      <div class="reel-epoch" style={{ height: px(HEADER_HEIGHT) }}>
+        <span style={{ minWidth: `calc(${labelLength}ch + 4px)` }}>{label(epoch.value)}</span>
       </div>
       {row >= 0 && <div class="reel-cell" style={{ top: px(tops.value[row]!), height: px(cellSize.value) }} />}
     </div>
+  );
+}
+
+/** The maps of a selected epoch that has no column of its own, over those of the column that it replaces. */
+function CursorColumn({ scroll, tops, ...props }: WithTops & { scroll: ReelScroll }) {
+  const canvas = useRef<HTMLCanvasElement>(null);
+  useColumnPainter(canvas, props, tops, scroll);
+  return (
+    <canvas
+      ref={canvas}
+      class="reel-column"
+      style={{ width: px(props.cellSize.value), height: px(scroll.visible.value.height) }}
+    />
   );
 }

@@ -4,7 +4,7 @@ import { useRef } from "preact/hooks";
 import { significant, t } from "../text";
 import { LABEL_WIDTH } from "./layout";
 import type { MapCell } from "./levels";
-import type { Line, ReelCanvasProps } from "./ReelCanvas";
+import { epochOf, type Line, type ReelCanvasProps } from "./ReelCanvas";
 import type { ScrollOffset } from "./useReelScroll";
 
 const TOOLTIP_OFFSET = 14; // CSS pixels from the pointer
@@ -16,7 +16,7 @@ interface Tooltip {
 }
 
 interface CellPosition {
-  column: number;
+  epoch: number;
   line: Line;
 }
 
@@ -41,13 +41,13 @@ export function useReelPointer(
     const cellSize = props.cellSize.peek();
     const column = Math.floor((x - LABEL_WIDTH) / cellSize);
     const line = props.lines.peek()[tops.peek().findIndex((top) => y >= top && y < top + cellSize)];
-    if (!line || !isRightOfLabels || column < 0 || column >= props.columns.peek().labels.length) return null;
-    return { column, line };
+    if (!line || !isRightOfLabels || column < 0 || column >= props.columns.peek().epochs.length) return null;
+    return { epoch: epochOf(props, column), line };
   };
-  const describe = ({ column, line }: CellPosition): string[] | null => {
-    const map = line.cell(column);
+  const describe = ({ epoch, line }: CellPosition): string[] | null => {
+    const map = line.cell(epoch);
     if (!map) return null;
-    return [t("reel.cell", { line: line.description, epoch: props.columns.peek().labels[column]! }), summarize(map)];
+    return [t("reel.cell", { line: line.description, epoch: props.columns.peek().label(epoch) }), summarize(map)];
   };
   const handlers = {
     onPointerDown: (event: PointerEvent) => {
@@ -55,13 +55,13 @@ export function useReelPointer(
       if (!cell) return;
       isDragging.current = event.pointerType === "mouse";
       if (isDragging.current) canvas.current!.setPointerCapture(event.pointerId);
-      props.onSelect(cell.column, cell.line);
+      props.onSelect(cell.epoch, cell.line);
     },
     onPointerMove: (event: PointerEvent) => {
       const { cell, x, y } = locate(event);
       const lines = cell && describe(cell);
       tooltip.value = lines && { x, y, lines };
-      if (cell && isDragging.current) props.onSelect(cell.column, cell.line);
+      if (cell && isDragging.current) props.onSelect(cell.epoch, cell.line);
     },
     onPointerUp: () => {
       isDragging.current = false;

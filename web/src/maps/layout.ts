@@ -14,6 +14,7 @@ export interface Layout {
 export const HEADER_HEIGHT = 22;
 export const LABEL_WIDTH = 116;
 export const GROUP_GAP = 6;
+export const RIGHT_MARGIN = 4; // for the last column's number, where it is wider than the column
 const BOTTOM_MARGIN = 2; // for the cursor's frame
 
 export const CELL_SIZES = [24, 28, 32, 36, 40, 48, 56, 64, 80, 96] as const;
@@ -58,19 +59,39 @@ export function sampleEpochs(last: number, step: number): number[] {
   return epochs;
 }
 
-/** Index of the last column whose epoch is not after `epoch`; 0 if there is none. */
-export const columnOf = (epochs: number[], epoch: number): number =>
-  Math.max(
-    0,
-    epochs.findLastIndex((column) => column <= epoch),
-  );
+/**
+ * Index of the column that shows an epoch: its own, else the nearest one between the first and the last, whose epoch it
+ * replaces. -1 without columns.
+ */
+export function columnOf(epochs: readonly number[], epoch: number): number {
+  const own = epochs.indexOf(epoch);
+  if (own >= 0 || epochs.length < 3) return Math.max(own, Math.min(0, epochs.length - 1));
+  let nearest = 1;
+  for (let column = 2; column < epochs.length - 1; column++) {
+    if (Math.abs(epochs[column]! - epoch) < Math.abs(epochs[nearest]! - epoch)) nearest = column;
+  }
+  return nearest;
+}
+
+/** The largest step that leaves a column between the first epoch and the last, if there is an epoch between them. */
+export const maxStep = (last: number): number => Math.max(1, Math.floor(last / 2));
+
+/** What has to fit into the viewport. */
+export interface ReelExtent {
+  epochs: number;
+  plannedEpochs: number; // at most as many columns are left free for those that are not recorded yet
+  lines: number;
+  groups: number;
+}
 
 /** The layout in which all columns fit the viewport, and all lines too unless cells would become too small. */
-export function fitLayout(viewport: Viewport, columns: number, lines: number, groups: number): Layout {
+export function fitLayout(viewport: Viewport, { epochs, plannedEpochs, lines, groups }: ReelExtent): Layout {
   const smallest = CELL_SIZES[0];
-  const maxColumns = Math.max(2, Math.floor(viewport.width / smallest) - 1); // one is reserved for the last epoch
-  const step = columns * smallest <= viewport.width ? 1 : niceStep(columns / maxColumns);
-  const visibleColumns = Math.ceil((columns - 1) / step) + 1;
+  const columnsThatFit = Math.floor(viewport.width / smallest);
+  // One column is reserved for the last epoch.
+  const step = epochs <= columnsThatFit ? 1 : niceStep(epochs / Math.max(2, columnsThatFit - 1));
+  const columnsOf = (count: number) => Math.ceil((count - 1) / step) + 1;
+  const visibleColumns = Math.max(columnsOf(epochs), Math.min(columnsOf(plannedEpochs), columnsThatFit));
   const fits = (size: number) => size <= MAX_FITTED_CELL && size * visibleColumns <= viewport.width;
   const byWidth = CELL_SIZES.findLast(fits) ?? smallest;
   // Not limited to CELL_SIZES: the number of lines does not change while a run trains.

@@ -8,12 +8,12 @@ export interface LineMaps {
   dataset: string;
   geometry: Geometry | null;
   style: CellStyle;
-  cell: (column: number) => MapCell | null;
+  cell: (epoch: number) => MapCell | null;
 }
 
 const MAX_PIXELS = 8_000_000; // 32 MB
 
-/** Painted cells, cached by column and block of lines until their version changes. */
+/** Painted cells, cached by epoch and block of lines until their version changes. */
 export class TileCache {
   private tiles = new Map<string, ImageData>();
   private pixels = 0;
@@ -31,11 +31,11 @@ export class TileCache {
    * The tile of a block of lines: each line's cell at its offset, `size` pixels square, with nothing between them. Null
    * if none of its cells is loaded, or an input image is still loading.
    */
-  get(column: number, block: number, lines: LineMaps[], offsets: number[], size: number): ImageData | null {
-    const key = `${column} ${block}`;
+  get(epoch: number, block: number, lines: LineMaps[], offsets: number[], size: number): ImageData | null {
+    const key = `${epoch} ${block}`;
     const cached = this.tiles.get(key);
     if (cached) return cached;
-    const cells = lines.map((line) => line.cell(column));
+    const cells = lines.map((line) => line.cell(epoch));
     const lacksImage = lines.some((line, index) => cells[index] && isLoading(line.dataset, line.image));
     if (lacksImage || !cells.some(Boolean)) return null;
     const tile = paintTile(lines, cells, offsets, size);

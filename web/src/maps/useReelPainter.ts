@@ -15,28 +15,30 @@ const MAX_PIXEL_RATIO = 2;
 const MIN_LABEL_WIDTH = 8;
 const LABEL_GAP = 10;
 
+type Canvas = RefObject<HTMLCanvasElement | null>;
+
 /** Paints the visible cells and the columns' labels onto the canvas in the frame after a change. */
 export function useReelPainter(
-  canvas: RefObject<HTMLCanvasElement | null>,
+  canvas: Canvas,
   props: ReelCanvasProps,
   tops: ReadonlySignal<number[]>,
-  { visible, offset, measure }: ReelScroll,
+  scroll: ReelScroll,
 ): void {
-  const tiles = useRef(new TileCache());
+  const { visible, offset, measure } = scroll;
+  const paintColumn = useTilePainter(props, tops, scroll);
 
   const paint = useAnimationFrame(() => {
     measure(); // new lines may have changed the height of the box
-    const element = canvas.current!;
     const { width, height } = visible.peek();
-    if (!width || !height) return;
-    const ratio = Math.min(devicePixelRatio || 1, MAX_PIXEL_RATIO);
-    resizeCanvas(element, Math.round(width * ratio), Math.round(height * ratio));
-    const context = element.getContext("2d")!;
-    context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.clearRect(0, 0, width, height);
-    const columns = visibleColumns(width);
-    paintTiles(context, columns, ratio);
-    paintLabels(context, columns);
+    const context = clearedContext(canvas, width, height);
+    if (!context) return;
+    const [first, last] = visibleColumns(width);
+    const { epochs } = props.columns.peek();
+    for (let column = first; column <= last; column++) {
+      const x = LABEL_WIDTH + column * props.cellSize.peek() - offset.peek().left;
+      paintColumn(context, epochs[column]!, x, LABEL_WIDTH);
+    }
+    paintLabels(context, first, last);
   });
 
   useSignalLayoutEffect(() => {
@@ -49,53 +51,90 @@ export function useReelPainter(
     const { left } = offset.peek();
     const cellSize = props.cellSize.peek();
     const last = Math.floor((left + width - LABEL_WIDTH) / cellSize);
-    return [Math.max(0, Math.floor(left / cellSize)), Math.min(props.columns.peek().labels.length - 1, last)];
+    return [Math.max(0, Math.floor(left / cellSize)), Math.min(props.columns.peek().epochs.length - 1, last)];
   }
 
-  function paintTiles(context: CanvasRenderingContext2D, [first, last]: [number, number], ratio: number): void {
+  function paintLabels(context: CanvasRenderingContext2D, first: number, last: number): void {
+    const { epochs, label } = props.columns.peek();
+    const cellSize = props.cellSize.peek();
+    const style = getComputedStyle(context.canvas);
+    context.clearRect(0, 0, visible.peek().width, HEADER_HEIGHT - 1);
+    context.font = `${style.fontSize} ${style.fontFamily}`;
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    context.fillStyle = style.getPropertyValue("--muted");
+    const widths = epochs.slice(-3).map((epoch) => context.measureText(label(epoch)).width);
+    const widest = Math.max(...widths, MIN_LABEL_WIDTH);
+    const step = Math.max(1, Math.ceil((widest + LABEL_GAP) / cellSize));
+    for (let column = first; column <= last; column++) {
+      const x = LABEL_WIDTH + (column + 0.5) * cellSize - offset.peek().left;
+      if (column % step === 0 && x >= LABEL_WIDTH) context.fillText(label(epochs[column]!), x, HEADER_HEIGHT / 2);
+    }
+  }
+}
+
+/** Paints the visible cells of the selected epoch onto a canvas as wide as a column. */
+export function useColumnPainter(
+  canvas: Canvas,
+  props: ReelCanvasProps,
+  tops: ReadonlySignal<number[]>,
+  scroll: ReelScroll,
+): void {
+  const paintColumn = useTilePainter(props, tops, scroll);
+  const paint = useAnimationFrame(() => {
+    const context = clearedContext(canvas, props.cellSize.peek(), scroll.visible.peek().height);
+    if (context) paintColumn(context, props.epoch.peek(), 0, 0);
+  });
+  useSignalLayoutEffect(() => {
+    void [props.lines.value, props.epoch.value, props.cellSize.value, props.version.value];
+    void [scroll.visible.value, scroll.offset.value.top, loadedImages.value, tops.value, isDark.value];
+    paint();
+  });
+}
+
+/**
+ * A function that paints the visible cells of an epoch at `x` of a canvas, apart from what would lie left of `minimumX`
+ * or in the header. Lengths are CSS pixels.
+ */
+function useTilePainter(props: ReelCanvasProps, tops: ReadonlySignal<number[]>, { visible, offset }: ReelScroll) {
+  const tiles = useRef(new TileCache());
+  return (context: CanvasRenderingContext2D, epoch: number, x: number, minimumX: number): void => {
+    const ratio = pixelRatio();
     const toDevice = (length: number) => Math.round(length * ratio);
-    const { left, top } = offset.peek();
+    const { top } = offset.peek();
     const cellSize = props.cellSize.peek();
     // One pixel less than the cell, so that cells have a gap and are drawn without scaling.
     const size = Math.max(1, Math.round((cellSize - 1) * ratio));
+    const hiddenColumns = Math.max(0, toDevice(minimumX) - toDevice(x));
+    if (hiddenColumns >= size) return;
     tiles.current.setVersion(`${props.version.peek()} ${size} ${cellSize} ${loadedImages.peek()}`);
     for (let block = 0; block < props.lines.peek().length; block += LINES_PER_TILE) {
       const lines = props.lines.peek().slice(block, block + LINES_PER_TILE);
       const blockTops = tops.peek().slice(block, block + LINES_PER_TILE);
       const offsets = blockTops.map((lineTop) => toDevice(lineTop - blockTops[0]!));
       const y = toDevice(blockTops[0]! - top);
-      const hiddenRows = Math.max(0, toDevice(HEADER_HEIGHT) - y); // below the header
+      const hiddenRows = Math.max(0, toDevice(HEADER_HEIGHT) - y);
       const height = offsets.at(-1)! + size;
       if (hiddenRows >= height || y > visible.peek().height * ratio) continue;
-      for (let column = first; column <= last; column++) {
-        const tile = tiles.current.get(column, block, lines, offsets, size);
-        if (!tile) continue;
-        const x = toDevice(LABEL_WIDTH + column * cellSize - left);
-        const hidden = Math.max(0, toDevice(LABEL_WIDTH) - x); // below the lines' labels
-        if (hidden < size) context.putImageData(tile, x, y, hidden, hiddenRows, size - hidden, height - hiddenRows);
-      }
+      const tile = tiles.current.get(epoch, block, lines, offsets, size);
+      if (!tile) continue;
+      const [width, rows] = [size - hiddenColumns, height - hiddenRows];
+      context.putImageData(tile, toDevice(x), y, hiddenColumns, hiddenRows, width, rows);
     }
-  }
+  };
+}
 
-  function paintLabels(context: CanvasRenderingContext2D, [first, last]: [number, number]): void {
-    const { labels } = props.columns.peek();
-    const { width } = visible.peek();
-    const cellSize = props.cellSize.peek();
-    const style = getComputedStyle(context.canvas);
-    context.clearRect(0, 0, width, HEADER_HEIGHT - 1);
-    context.font = `${style.fontSize} ${style.fontFamily}`;
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    context.fillStyle = style.getPropertyValue("--muted");
-    const widths = labels.slice(-3).map((label) => context.measureText(label).width);
-    const widest = Math.max(...widths, MIN_LABEL_WIDTH);
-    const step = Math.max(1, Math.ceil((widest + LABEL_GAP) / cellSize));
-    for (let column = first; column <= last; column++) {
-      const x = LABEL_WIDTH + (column + 0.5) * cellSize - offset.peek().left;
-      if (column % step || x < LABEL_WIDTH) continue;
-      context.fillText(labels[column]!, Math.min(x, width - widest / 2), HEADER_HEIGHT / 2);
-    }
-  }
+const pixelRatio = (): number => Math.min(devicePixelRatio || 1, MAX_PIXEL_RATIO);
+
+/** The canvas's cleared context in CSS pixels, of the given size; null if there is nothing to paint on. */
+function clearedContext({ current }: Canvas, width: number, height: number): CanvasRenderingContext2D | null {
+  if (!current || !width || !height) return null;
+  const ratio = pixelRatio();
+  resizeCanvas(current, Math.round(width * ratio), Math.round(height * ratio));
+  const context = current.getContext("2d")!;
+  context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  context.clearRect(0, 0, width, height);
+  return context;
 }
 
 /** Sets the size only if it changes, since setting it clears the canvas. */

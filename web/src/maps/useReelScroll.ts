@@ -3,7 +3,7 @@ import type { RefObject } from "preact";
 import { useLayoutEffect } from "preact/hooks";
 import { useAnimationFrame } from "../hooks/useAnimationFrame";
 import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
-import { GROUP_GAP, HEADER_HEIGHT, LABEL_WIDTH } from "./layout";
+import { GROUP_GAP, HEADER_HEIGHT, LABEL_WIDTH, RIGHT_MARGIN } from "./layout";
 import type { ReelCanvasProps } from "./ReelCanvas";
 
 const MIN_VIEWPORT_WIDTH = 200;
@@ -43,7 +43,8 @@ export function useReelScroll(
     if (next.width === width && next.height === height && next.maxHeight === maxHeight) return;
     batch(() => {
       visible.value = next;
-      props.onResize({ width: Math.max(MIN_VIEWPORT_WIDTH, next.width - LABEL_WIDTH), height: next.maxHeight });
+      const cellsWidth = Math.max(MIN_VIEWPORT_WIDTH, next.width - LABEL_WIDTH - RIGHT_MARGIN);
+      props.onResize({ width: cellsWidth, height: next.maxHeight });
     });
   };
   useLayoutEffect(() => {
@@ -64,7 +65,7 @@ export function useReelScroll(
     return width <= 0 || isVisible ? null : Math.max(0, left - width / 2);
   };
   const showColumn = useAnimationFrame(() => {
-    const left = columnScroll(props.cursor.peek() * props.cellSize.peek(), props.cellSize.peek());
+    const left = columnScroll(props.cursorColumn.peek() * props.cellSize.peek(), props.cellSize.peek());
     if (left !== null) scrollTo({ left });
   });
   const showLine = useAnimationFrame(() => {
@@ -77,7 +78,7 @@ export function useReelScroll(
     else if (bottom > offset.peek().top + height) scrollTo({ top: bottom + GROUP_GAP - height });
   });
   useSignalLayoutEffect(() => {
-    void [props.cursor.value, props.cellSize.value, visible.value.width];
+    void [props.cursorColumn.value, props.cellSize.value, visible.value.width];
     showColumn();
   });
   useSignalLayoutEffect(() => {

@@ -27,7 +27,8 @@ export function ReelSection({ model }: { model: RunModel }) {
         lines={model.lines}
         columns={model.columns}
         cellSize={cellSize}
-        cursor={reelLayout.cursorColumn}
+        epoch={model.cursor.epoch}
+        cursorColumn={reelLayout.cursorColumn}
         selectedKey={model.rowSelection.key}
         version={model.reelVersion}
         onSelect={model.select}

@@ -31,18 +31,12 @@ function cellStyle(
 }
 
 /** The reel's lines: one per row and shown method. */
-export function useRunLines(
-  feed: RunFeed,
-  view: View,
-  reel: ReadonlySignal<Reel | null>,
-  columnEpochs: ReadonlySignal<number[]>,
-): ReadonlySignal<Line[]> {
+export function useRunLines(feed: RunFeed, view: View, reel: ReadonlySignal<Reel | null>): ReadonlySignal<Line[]> {
   return useComputed<Line[]>(() => {
     const current = reel.value;
     if (!current) return [];
     void current.version.value;
     const methods = visibleMethodIndices(view.visibleMethods.value);
-    const epochs = columnEpochs.value;
     const { dataset } = feed.run.value!.spec;
     const isPair = methods.length > 1;
     const isByClass = view.rows.value === "classes";
@@ -58,7 +52,7 @@ export function useRunLines(
           dataset,
           geometry: current.geometry,
           style: cellStyle(view, current, method, rowIndex),
-          cell: (column) => current.cell(method, rowIndex, epochs[column]!),
+          cell: (epoch) => current.cell(method, rowIndex, epoch),
           startsGroup: isPair && position === 0,
         }),
       ),

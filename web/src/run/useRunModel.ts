@@ -35,7 +35,7 @@ export interface RunModel {
   previews: ReadonlySignal<Preview[]>;
   charts: readonly ReadonlySignal<Chart>[];
   epochs: ReadonlySignal<number[]>;
-  select: (column: number, line: Line) => void;
+  select: (epoch: number, line: Line) => void;
 }
 
 export function useRunModel(id: number): RunModel {
@@ -51,12 +51,14 @@ export function useRunModel(id: number): RunModel {
     const planned = Math.min(MAX_PLANNED_COLUMNS, feed.run.value?.epochs_total ?? MAX_PLANNED_COLUMNS);
     const rows = view.rows.value === "probes" ? feed.probes.value.length : scores.classNames.value.length;
     const methods = visibleMethodIndices(view.visibleMethods.value).length;
-    return { columns: Math.max(1, last.value + 1, planned), lines: rows * methods, groups: methods > 1 ? rows : 1 };
+    return {
+      epochs: Math.max(1, last.value + 1),
+      plannedEpochs: planned,
+      lines: rows * methods,
+      groups: methods > 1 ? rows : 1,
+    };
   });
-  const columns = useComputed<Columns>(() => {
-    const { value } = reelLayout.epochs;
-    return { epochs: value, labels: value.map(String) };
-  });
+  const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: String }));
   const reel = useRunReel(id, feed, view, selection, cursor, reelLayout.epochs);
   const rowSelection = useRowSelection(view, selection, reel, scores, last);
   const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
@@ -71,14 +73,14 @@ export function useRunModel(id: number): RunModel {
     reel,
     reelLayout,
     reelVersion: useReelVersion(view, selection.image, reel, reelLayout.layout),
-    lines: useRunLines(feed, view, reel, reelLayout.epochs),
+    lines: useRunLines(feed, view, reel),
     columns,
     previews: usePreviews(view, reel, rowSelection, cursor.epoch),
     charts: useRunCharts(feed.epochs, scores.classNames, blankShares),
     epochs,
-    select: (column, line) =>
+    select: (epoch, line) =>
       batch(() => {
-        cursor.seek(columns.peek().epochs[column] ?? 0);
+        cursor.seek(epoch);
         rowSelection.select(line);
       }),
   };
