@@ -1,11 +1,11 @@
-"""Every route that the application has, read from the application itself."""
+"""All routes of the application, read from the application itself."""
 
 from dataclasses import dataclass
 
 from fastapi import FastAPI
 from starlette.routing import Mount
 
-VALUES = {
+PARAMETER_VALUES = {
     "{run_id}": "1",
     "{epoch}": "0",
     "{job_id}": "1",
@@ -16,18 +16,18 @@ VALUES = {
 
 @dataclass(frozen=True)
 class Route:
-    """A method and a path with its slots."""
+    """A method and a path with parameters."""
 
     method: str
     template: str
 
     @property
     def path(self) -> str:
-        """A path that leads to it."""
+        """A path that matches the route."""
         path = self.template
-        for slot, value in VALUES.items():
-            path = path.replace(slot, value)
-        assert "{" not in path, f"VALUES lacks a value for a slot of {path}"
+        for parameter, value in PARAMETER_VALUES.items():
+            path = path.replace(parameter, value)
+        assert "{" not in path, f"PARAMETER_VALUES lacks a parameter of {path}"
         return path
 
     def __str__(self) -> str:
@@ -35,16 +35,16 @@ class Route:
 
 
 def routes_of(app: FastAPI) -> list[Route]:
-    """All of them: those of the schema, those left out of it, and mounted files."""
-    matches: list[Route] = []
-    waiting = list(app.router.routes)
-    while waiting:
-        route = waiting.pop(0)
+    """All routes: those in the schema, those excluded from it, and mounted files."""
+    routes: list[Route] = []
+    pending = list(app.router.routes)
+    while pending:
+        route = pending.pop(0)
         if isinstance(route, Mount):
-            matches.append(Route("GET", f"{route.path}/{{path:path}}"))
+            routes.append(Route("GET", f"{route.path}/{{path:path}}"))
         elif included := getattr(route, "original_router", None):
-            waiting.extend(included.routes)
+            pending.extend(included.routes)
         else:
             methods = set(route.methods) - {"HEAD"}
-            matches.extend(Route(method, route.path) for method in sorted(methods))
-    return matches
+            routes.extend(Route(method, route.path) for method in sorted(methods))
+    return routes

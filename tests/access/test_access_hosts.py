@@ -1,4 +1,4 @@
-"""Hosts and origins are read by their grammar, and other sites' pages load nothing."""
+"""Hosts and origins are parsed by their grammar; pages of other sites cannot load anything."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from pydantic import ValidationError
 from service.app import create_app
 from service.authority import Authority, parse_authority, parse_origin
 from service.settings import Settings
-from tests.access.conftest import Guarded
+from tests.access.conftest import GuardedService
 from tests.access.routes import Route, routes_of
 
 ROUTES = routes_of(create_app(Settings()))
 HEALTH = {"/healthz", "/readyz"}
 
-BAD_HOSTS = [
+INVALID_HOSTS = [
     "localhost#evil", "localhost#", "loc\talhost", " localhost", "localhost ", "localhost\r\n",
     "localhost\n", "localhost/", "localhost/x", "localhost\\", "localhost?x", "a@localhost",
     "a:b@localhost", "@localhost", "localhost:80:80", "localhost:x", "localhost:-1",
@@ -26,29 +26,33 @@ BAD_HOSTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("host", BAD_HOSTS, ids=ascii)
-def test_a_host_that_is_not_exactly_ours_is_400(shared: Guarded, host: str) -> None:
+@pytest.mark.parametrize("host", INVALID_HOSTS, ids=ascii)
+def test_host_that_is_not_exactly_allowed_is_400(
+    guarded_service: GuardedService, host: str
+) -> None:
     headers = {"host": host.encode("utf-8")}
     for path in ("/runs", "/app", "/docs"):
-        answer = shared.ask("GET", path, "admin", headers=headers)
-        assert (answer.status_code, answer.json()["type"]) == (400, "host-refused")
+        response = guarded_service.request("GET", path, "admin", headers=headers)
+        assert (response.status_code, response.json()["type"]) == (400, "host-refused")
 
 
 @pytest.mark.parametrize(
     "host", ["localhost", "LOCALHOST", "localhost:8000", "localhost:", "127.0.0.1:1", "[::1]",
              "[::1]:8000", "[0:0:0:0:0:0:0:1]"],
 )  # fmt: skip
-def test_our_hosts_are_answered(shared: Guarded, host: str) -> None:
-    assert shared.ask("GET", "/runs", "read", headers={"host": host}).status_code == 200
+def test_allowed_hosts_are_200(guarded_service: GuardedService, host: str) -> None:
+    assert (
+        guarded_service.request("GET", "/runs", "read", headers={"host": host}).status_code == 200
+    )
 
 
-def test_no_host_or_two_of_them_is_400(shared: Guarded) -> None:
+def test_missing_or_duplicate_host_is_400(guarded_service: GuardedService) -> None:
     for hosts in ([], [b"localhost", b"localhost"]):
-        status, _ = shared.get_raw("/runs", [(b"host", host) for host in hosts])
+        status, _ = guarded_service.get_raw("/runs", [(b"host", host) for host in hosts])
         assert status == 400
 
 
-def test_authorities_are_read() -> None:
+def test_authorities_are_parsed() -> None:
     assert parse_authority("A.Example:08000") == Authority("a.example", 8000)
     assert parse_authority("[2001:DB8:0::1]") == Authority("2001:db8::1")
     assert str(parse_origin("HTTPS://[::1]:443")) == "https://[::1]"
@@ -62,14 +66,14 @@ def test_authorities_are_read() -> None:
      "//127.0.0.1:8000", "http://127.0.0.1:8000\\x", "http://", "", "http://127.0.0.1:8000, http://127.0.0.1:8000"],
     ids=ascii,
 )  # fmt: skip
-def test_an_origin_that_is_not_exactly_ours_is_403_on_a_change(
-    shared: Guarded, origin: str
+def test_change_from_an_origin_that_is_not_exactly_allowed_is_403(
+    guarded_service: GuardedService, origin: str
 ) -> None:
-    answer = shared.ask("POST", "/runs/9/cancel", "run", headers={"origin": origin})
-    assert (answer.status_code, answer.json()["type"]) == (403, "origin-refused")
+    response = guarded_service.request("POST", "/runs/9/cancel", "run", headers={"origin": origin})
+    assert (response.status_code, response.json()["type"]) == (403, "origin-refused")
 
 
-BAD_SETTINGS = {
+INVALID_SETTINGS = {
     "allowed_hosts": ["http://x.example", "x.example:80", "x/y", "a b", "*", "*.*.x", "x..y", "-x",
                       "x#y", "x\ty", "a@b", "[x]", "::g"],
     "cors_origins": ["*", "null", "x.example", "https://x.example/", "https://", "https://a@x",
@@ -79,26 +83,27 @@ BAD_SETTINGS = {
 
 
 @pytest.mark.parametrize(
-    ("setting", "text"), [(name, text) for name, texts in BAD_SETTINGS.items() for text in texts]
+    ("setting", "text"),
+    [(name, text) for name, texts in INVALID_SETTINGS.items() for text in texts],
 )
-def test_settings_that_could_never_match_are_refused(setting: str, text: str) -> None:
+def test_settings_that_can_never_match_are_refused(setting: str, text: str) -> None:
     with pytest.raises(ValidationError, match=setting):
         Settings(**{setting: text})
 
 
-def test_settings_are_read_as_browsers_write_them() -> None:
+def test_settings_are_normalized_like_browsers_do() -> None:
     settings = Settings(allowed_hosts="X.Example, [2001:DB8::0:1]", cors_origins="HTTPS://X:443")
     assert settings.allowed_hosts == ("x.example", "2001:db8::1")
     assert settings.cors_origins == ("https://x",)
 
 
-def test_what_a_proxy_forwards_as_a_client_is_repeated_only_if_it_is_an_address(
-    guarded: Any,
+def test_forwarded_client_is_recorded_only_if_it_is_an_address(
+    new_guarded_service: Any,
 ) -> None:
-    service = guarded()
+    service = new_guarded_service()
     for client, name in [("x\x1b[31m", "unknown"), ("fe80::1%<b>", "fe80::1")]:
-        service.ask("POST", "/session", json={"token": "no"}, client=(client, 1))
-        entries = service.ask("GET", "/audit", "admin").json()["items"]
+        service.request("POST", "/session", json={"token": "no"}, client=(client, 1))
+        entries = service.request("GET", "/audit", "admin").json()["items"]
         assert entries[0]["actor"] == f"unknown at {name}"
 
 
@@ -111,7 +116,7 @@ LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch
     "headers",
     [
         IMAGE,
-        IMAGE | {"sec-fetch-site": "same-site"},  # any other port of localhost
+        IMAGE | {"sec-fetch-site": "same-site"},  # for example another port of localhost
         IMAGE | {"sec-fetch-dest": "script"},
         IMAGE | {"sec-fetch-mode": "cors", "sec-fetch-dest": "empty", "origin": "http://x.example"},
         IMAGE | {"sec-fetch-mode": "websocket", "sec-fetch-dest": "websocket"},
@@ -125,25 +130,25 @@ LINK = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch
     ],
     ids=lambda headers: " ".join(headers.values()),
 )
-def test_other_sites_pages_load_nothing_but_health(
-    shared: Guarded, route: Route, headers: dict[str, str]
+def test_pages_of_other_sites_can_load_only_health(
+    guarded_service: GuardedService, route: Route, headers: dict[str, str]
 ) -> None:
     for method in ("GET", "HEAD"):
-        answer = shared.ask(method, route.path, "admin", headers=headers)
+        response = guarded_service.request(method, route.path, "admin", headers=headers)
         if route.template in HEALTH:
-            assert answer.status_code == 200
+            assert response.status_code == 200
         else:
-            assert answer.status_code == 403
+            assert response.status_code == 403
     if route.template not in HEALTH:
-        answer = shared.ask("GET", route.path, "admin", headers=headers)
-        assert answer.json()["type"] == "cross-site-refused"
+        response = guarded_service.request("GET", route.path, "admin", headers=headers)
+        assert response.json()["type"] == "cross-site-refused"
 
 
-def test_an_open_service_is_closed_to_other_sites_pages(guarded: Any) -> None:
-    service = guarded(claimed=False)
-    costly = "/runs/1/epochs/1/evaluation?images=1000&method=smooth-grad"
-    assert service.ask("GET", costly, headers=IMAGE).status_code == 403
-    assert service.ask("GET", costly).status_code == 404
+def test_open_service_refuses_pages_of_other_sites(new_guarded_service: Any) -> None:
+    service = new_guarded_service(has_tokens=False)
+    expensive_path = "/runs/1/epochs/1/evaluation?images=1000&method=smooth-grad"
+    assert service.request("GET", expensive_path, headers=IMAGE).status_code == 403
+    assert service.request("GET", expensive_path).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -157,22 +162,22 @@ def test_an_open_service_is_closed_to_other_sites_pages(guarded: Any) -> None:
     ],
     ids=lambda headers: " ".join(headers.values()) or "none",
 )
-def test_links_our_own_page_and_programs_are_answered(
-    shared: Guarded, headers: dict[str, str]
+def test_links_same_origin_pages_and_programs_are_200(
+    guarded_service: GuardedService, headers: dict[str, str]
 ) -> None:
     for path in ("/app", "/runs", "/docs"):
-        assert shared.ask("GET", path, "read", headers=headers).status_code == 200
+        assert guarded_service.request("GET", path, "read", headers=headers).status_code == 200
 
 
-def test_a_link_changes_nothing(shared: Guarded) -> None:
-    answer = shared.ask("POST", "/runs/9/cancel", "run", headers=LINK)
-    assert (answer.status_code, answer.json()["type"]) == (403, "origin-refused")
+def test_cross_site_navigation_cannot_change_anything(guarded_service: GuardedService) -> None:
+    response = guarded_service.request("POST", "/runs/9/cancel", "run", headers=LINK)
+    assert (response.status_code, response.json()["type"]) == (403, "origin-refused")
 
 
-def test_origins_that_are_set_may_load(guarded: Any) -> None:
-    service = guarded(cors_origins="https://notebook.example")
+def test_configured_origins_can_load(new_guarded_service: Any) -> None:
+    service = new_guarded_service(cors_origins="https://notebook.example")
     cors = IMAGE | {"sec-fetch-mode": "cors", "origin": "https://notebook.example"}
-    assert service.ask("GET", "/runs", "read", headers=cors).status_code == 200
-    assert service.ask("GET", "/runs", "read", headers=IMAGE).status_code == 403
-    other = cors | {"origin": "https://other.example"}
-    assert service.ask("GET", "/runs", "read", headers=other).status_code == 403
+    assert service.request("GET", "/runs", "read", headers=cors).status_code == 200
+    assert service.request("GET", "/runs", "read", headers=IMAGE).status_code == 403
+    other_origin = cors | {"origin": "https://other.example"}
+    assert service.request("GET", "/runs", "read", headers=other_origin).status_code == 403

@@ -1,8 +1,8 @@
-"""A key of a request is its client's own."""
+"""Idempotency keys are separate for each token."""
 
 from collections.abc import Callable
 
-from tests.access.conftest import Guarded
+from tests.access.conftest import GuardedService
 
 RUN = {
     "dataset": "digits",
@@ -12,15 +12,17 @@ RUN = {
 }
 
 
-def test_two_tokens_may_name_their_requests_alike(guarded: Callable[..., Guarded]) -> None:
-    one = guarded()
+def test_two_tokens_can_use_the_same_idempotency_key(
+    new_guarded_service: Callable[..., GuardedService],
+) -> None:
+    service = new_guarded_service()
     headers = {"Idempotency-Key": "the first"}
-    runs, admins = (
+    run_token_ids, admin_token_ids = (
         [
-            one.ask("POST", "/runs", item_type, json=RUN, headers=headers).json()["id"]
+            service.request("POST", "/runs", scope, json=RUN, headers=headers).json()["id"]
             for _ in range(2)
         ]
-        for item_type in ("run", "admin")
+        for scope in ("run", "admin")
     )
-    assert runs == [1, 1]
-    assert admins == [2, 2]
+    assert run_token_ids == [1, 1]
+    assert admin_token_ids == [2, 2]

@@ -1,4 +1,4 @@
-"""The log goes to standard error as it is now, not as it was when logging was set up."""
+"""The log is written to the current standard error, also if it was replaced after setup."""
 
 import io
 import json
@@ -10,14 +10,17 @@ import structlog
 from service import logs
 
 
-def test_a_stream_that_was_replaced_is_written_to_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, now = io.StringIO(), io.StringIO()
-    monkeypatch.setattr(sys, "stderr", before)
+def test_replaced_stderr_is_not_written_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    old_stderr, new_stderr = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", old_stderr)
     logs.configure()
     log = structlog.get_logger()
     log.info("first")
-    monkeypatch.setattr(sys, "stderr", now)
-    told = before.getvalue()
-    before.close()
+    monkeypatch.setattr(sys, "stderr", new_stderr)
+    old_output = old_stderr.getvalue()
+    old_stderr.close()
     log.info("second")
-    assert [json.loads(text)["event"] for text in (told, now.getvalue())] == ["first", "second"]
+    assert [json.loads(text)["event"] for text in (old_output, new_stderr.getvalue())] == [
+        "first",
+        "second",
+    ]

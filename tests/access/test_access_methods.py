@@ -1,4 +1,4 @@
-"""HEAD wherever GET is, and `Allow` complete on every path: table-driven over all routes."""
+"""HEAD and `Allow` on all routes of the application."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from service.app import create_app
 from service.settings import Settings
-from tests.access.conftest import Guarded
+from tests.access.conftest import GuardedService
 from tests.access.routes import Route, routes_of
 from tests.lanes.conftest import wait_until
 
@@ -14,56 +14,60 @@ APP = create_app(Settings())
 ROUTES = routes_of(APP)
 PATHS = sorted({route.template for route in ROUTES})
 GETS = [route for route in ROUTES if route.method == "GET"]
-QUERIES = {"/images/{reference}": "?dataset=digits", "/events": "?runs=1"}  # what they require
-CHANGING = {"x-request-id", "ratelimit", "date"}  # from one request to the next
+QUERIES = {"/images/{reference}": "?dataset=digits", "/events": "?runs=1"}  # required parameters
+VARYING_HEADERS = {"x-request-id", "ratelimit", "date"}  # different in every response
 
 
 def methods_of(template: str) -> set[str]:
-    own = {route.method for route in ROUTES if route.template == template}
-    return own | {"OPTIONS"} | ({"HEAD"} if "GET" in own else set())
+    methods = {route.method for route in ROUTES if route.template == template}
+    return methods | {"OPTIONS"} | ({"HEAD"} if "GET" in methods else set())
 
 
-def allow(answer: Any) -> set[str]:
-    return set(answer.headers["allow"].split(", "))
+def allow(response: Any) -> set[str]:
+    return set(response.headers["allow"].split(", "))
 
 
-def test_the_table_of_scopes_has_the_applications_routes_and_no_others() -> None:
+def test_scope_table_has_exactly_the_routes_of_the_application() -> None:
     assert {(route.method, route.template) for route in ROUTES} == set(APP.state.routes.scopes)
 
 
 @pytest.fixture(scope="module")
-def with_job(trained: Guarded) -> Guarded:
-    """With an ended job, whose id is 1."""
+def service_with_job(trained_service: GuardedService) -> GuardedService:
+    """The trained service with a finished job with id 1."""
     prefer = {"prefer": "respond-async"}
-    assert trained.ask("GET", "/runs/1/sheet", "read", headers=prefer).json()["id"] == 1
-    wait_until(lambda: trained.ask("GET", "/jobs/1", "read").json()["finished_at"])
-    return trained
+    assert trained_service.request("GET", "/runs/1/sheet", "read", headers=prefer).json()["id"] == 1
+    wait_until(lambda: trained_service.request("GET", "/jobs/1", "read").json()["finished_at"])
+    return trained_service
 
 
 @pytest.mark.parametrize("route", GETS, ids=str)
-def test_head_has_the_head_of_get_and_no_body(with_job: Guarded, route: Route) -> None:
-    trained = with_job
+def test_head_has_the_headers_of_get_and_no_body(
+    service_with_job: GuardedService, route: Route
+) -> None:
+    trained_service = service_with_job
     query = QUERIES.get(route.template, "")
     token = "admin" if route.template == "/audit" else "read"
-    get = trained.ask("GET", route.path + query, token)
-    head = trained.ask("HEAD", route.path + query, token)
+    get = trained_service.request("GET", route.path + query, token)
+    head = trained_service.request("HEAD", route.path + query, token)
     assert get.status_code in (200, 307), get.text
     assert head.status_code == get.status_code
     assert head.content == b""
-    told = [{k: v for k, v in a.headers.items() if k not in CHANGING} for a in (head, get)]
-    if route.template in ("/metrics", "/readyz"):  # their content changes
-        told = [set(headers) for headers in told]
-    assert told[0] == told[1]
+    headers_of_both = [
+        {k: v for k, v in a.headers.items() if k not in VARYING_HEADERS} for a in (head, get)
+    ]
+    if route.template in ("/metrics", "/readyz"):  # their content varies
+        headers_of_both = [set(headers) for headers in headers_of_both]
+    assert headers_of_both[0] == headers_of_both[1]
 
 
-def test_head_of_the_events_ends_at_once_though_the_run_goes_on(guarded: Any) -> None:
-    service = guarded()
-    # Never dispatched: a run that waits, whose stream has no end.
+def test_head_of_an_event_stream_ends_at_once(new_guarded_service: Any) -> None:
+    service = new_guarded_service()
+    # The run stays queued, so its event stream does not end.
     service.app.state.services.executor.submit = lambda *_: None
     body = {"dataset": "digits", "epochs": 1}
-    run = service.ask("POST", "/runs", "run", json=body).json()
+    run = service.request("POST", "/runs", "run", json=body).json()
     assert run["status"] == "queued"
-    head = service.ask("HEAD", f"/runs/{run['id']}/events", "read")
+    head = service.request("HEAD", f"/runs/{run['id']}/events", "read")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-type"].startswith("text/event-stream")
 
@@ -72,47 +76,53 @@ def test_head_of_the_events_ends_at_once_though_the_run_goes_on(guarded: Any) ->
     "path", ["/runs/999", "/runs/x", "/nowhere", "/runs/1/epochs/7/checkpoint"]
 )
 @pytest.mark.parametrize("token", ["admin", None])
-def test_head_of_an_error_is_its_head(trained: Guarded, path: str, token: str | None) -> None:
-    get, head = (trained.ask(method, path, token) for method in ("GET", "HEAD"))
+def test_head_of_an_error_has_the_headers_of_get(
+    trained_service: GuardedService, path: str, token: str | None
+) -> None:
+    get, head = (trained_service.request(method, path, token) for method in ("GET", "HEAD"))
     assert (head.status_code, head.content) == (get.status_code, b"")
     assert head.headers["content-length"] == get.headers["content-length"]
 
 
-def test_head_needs_what_get_needs(trained: Guarded) -> None:
+def test_head_requires_the_scope_of_get(trained_service: GuardedService) -> None:
     for route in GETS:
-        without = [trained.ask(method, route.path).status_code for method in ("GET", "HEAD")]
-        assert without[0] == without[1]
-    assert trained.ask("HEAD", "/audit", "run").status_code == 403
+        statuses = [
+            trained_service.request(method, route.path).status_code for method in ("GET", "HEAD")
+        ]
+        assert statuses[0] == statuses[1]
+    assert trained_service.request("HEAD", "/audit", "run").status_code == 403
 
 
 @pytest.mark.parametrize("template", PATHS)
-def test_options_names_all_methods_of_the_path(trained: Guarded, template: str) -> None:
-    answer = trained.ask("OPTIONS", Route("GET", template).path, "read")
-    assert (answer.status_code, answer.content) == (204, b"")
-    assert allow(answer) == methods_of(template)
+def test_options_lists_all_methods_of_a_path(
+    trained_service: GuardedService, template: str
+) -> None:
+    response = trained_service.request("OPTIONS", Route("GET", template).path, "read")
+    assert (response.status_code, response.content) == (204, b"")
+    assert allow(response) == methods_of(template)
 
 
 @pytest.mark.parametrize("template", PATHS)
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "BREW"])
-def test_a_method_that_a_path_lacks_is_405_with_all_it_has(
-    trained: Guarded, template: str, method: str
+def test_unsupported_method_is_405_with_the_supported_ones(
+    trained_service: GuardedService, template: str, method: str
 ) -> None:
     if method in methods_of(template):
         return
-    answer = trained.ask(method, Route("GET", template).path, "admin")
-    assert answer.status_code == 405
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert allow(answer) == methods_of(template)
+    response = trained_service.request(method, Route("GET", template).path, "admin")
+    assert response.status_code == 405
+    assert response.headers["content-type"] == "application/problem+json"
+    assert allow(response) == methods_of(template)
 
 
-def test_options_tells_nothing_to_those_who_may_ask_nothing(trained: Guarded) -> None:
-    assert trained.ask("OPTIONS", "/runs").status_code == 401
-    assert trained.ask("OPTIONS", "/runs", "nonsense").status_code == 401
-    assert trained.ask("OPTIONS", "/nowhere", "admin").status_code == 404
-    assert trained.ask("OPTIONS", "/healthz").status_code == 204
+def test_options_requires_a_token(trained_service: GuardedService) -> None:
+    assert trained_service.request("OPTIONS", "/runs").status_code == 401
+    assert trained_service.request("OPTIONS", "/runs", "nonsense").status_code == 401
+    assert trained_service.request("OPTIONS", "/nowhere", "admin").status_code == 404
+    assert trained_service.request("OPTIONS", "/healthz").status_code == 204
 
 
-def test_the_schema_has_no_head() -> None:
+def test_schema_has_no_head() -> None:
     for path, operations in APP.openapi()["paths"].items():
         assert set(operations) <= {"get", "post", "delete"}, path
         assert {operation.upper() for operation in operations} <= methods_of(path)

@@ -1,8 +1,8 @@
-"""No path of a request becomes a path of the file system: whatever it is, it is found or 404."""
+"""Path traversal: paths of requests never reach other files; each is found or 404."""
 
 import pytest
 
-from tests.access.conftest import Guarded
+from tests.access.conftest import GuardedService
 
 SEGMENTS = {
     "256 characters": "a" * 256,
@@ -39,10 +39,12 @@ FOLDERS = ["/app/", "/app/assets/", "/static-offline-docs/", "/images/", "/"]
 
 @pytest.mark.parametrize("folder", FOLDERS)
 @pytest.mark.parametrize("segment", SEGMENTS.values(), ids=SEGMENTS)
-def test_a_strange_path_is_found_or_404(shared: Guarded, folder: str, segment: str) -> None:
-    token = f"Bearer {shared.tokens['admin']}".encode()
+def test_unusual_path_is_found_or_404(
+    guarded_service: GuardedService, folder: str, segment: str
+) -> None:
+    token = f"Bearer {guarded_service.tokens['admin']}".encode()
     headers = [(b"host", b"localhost"), (b"authorization", token)]
-    status, body = shared.get_raw(folder + segment, headers)
+    status, body = guarded_service.get_raw(folder + segment, headers)
     assert status in (200, 307, 404, 422), body
     if folder in ("/app/assets/", "/static-offline-docs/"):
         assert status == 404
@@ -52,9 +54,11 @@ def test_a_strange_path_is_found_or_404(shared: Guarded, folder: str, segment: s
         assert part not in body
 
 
-def test_a_file_of_the_page_is_found(shared: Guarded) -> None:
-    page = shared.ask("GET", "/app")
+def test_page_is_returned_for_its_client_routes(guarded_service: GuardedService) -> None:
+    page = guarded_service.request("GET", "/app")
     if page.status_code == 404:
         pytest.skip("the page is not built")
     for path in ("/app/index.html", "/app/nowhere"):
-        assert shared.ask("GET", path).text.count("<script") == page.text.count("<script")
+        assert guarded_service.request("GET", path).text.count("<script") == page.text.count(
+            "<script"
+        )

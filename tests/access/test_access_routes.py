@@ -1,5 +1,8 @@
-"""Every route asks for a token of its scope: missing, wrong, expired or revoked ones are 401, one
-of too small a scope 403. A foreign Host is 400 on every route but health."""
+"""Every route requires a token with its scope.
+
+A missing or invalid token is 401, an insufficient scope 403. A foreign Host is 400 on every route
+except health.
+"""
 
 from types import SimpleNamespace
 from typing import Any
@@ -11,33 +14,33 @@ from service.api.route_table import RouteTable
 from service.api.scopes import ScopeNotDeclared, requires
 from service.app import RESOURCES, create_app
 from service.settings import Settings
-from tests.access.conftest import BAD, Guarded
+from tests.access.conftest import INVALID_TOKENS, GuardedService
 from tests.access.routes import Route, routes_of
 
 APP = create_app(Settings())
 TABLE: RouteTable = APP.state.routes
 ROUTES = routes_of(APP)
-GUARDED = [route for route in ROUTES if TABLE.scope_of(route.method, route.template) is not None]
+PROTECTED = [route for route in ROUTES if TABLE.scope_of(route.method, route.template) is not None]
 HEALTH = {"/healthz", "/readyz"}
 PUBLIC = {"/", "/app", "/app/{path:path}", *HEALTH}
 
-every_guarded = pytest.mark.parametrize("route", GUARDED, ids=str)
+every_protected_route = pytest.mark.parametrize("route", PROTECTED, ids=str)
 
 
-def problem(answer: Any, status: int, kind: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["type"] == kind
+def expect_problem(response: Any, status: int, kind: str) -> None:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["type"] == kind
 
 
-def test_every_route_of_the_application_stands_in_the_table() -> None:
+def test_every_route_has_a_scope_or_is_public() -> None:
     assert len(ROUTES) > 40
     assert {(route.method, route.template) for route in ROUTES} <= set(TABLE.scopes)
     for route in ROUTES:
         assert TABLE.template_of(route.path) == route.template
 
 
-def test_an_endpoint_without_a_declared_scope_is_refused() -> None:
+def test_endpoint_without_a_declared_scope_is_refused() -> None:
     router = APIRouter()
 
     @router.get("/declared")
@@ -53,7 +56,7 @@ def test_an_endpoint_without_a_declared_scope_is_refused() -> None:
         RouteTable.of([router], {})
 
 
-def test_a_resource_without_a_declared_scope_keeps_the_service_from_starting(
+def test_service_with_an_undeclared_scope_does_not_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     router = APIRouter()
@@ -64,65 +67,73 @@ def test_a_resource_without_a_declared_scope_keeps_the_service_from_starting(
         create_app(Settings())
 
 
-def test_only_health_and_the_pages_files_need_no_token() -> None:
-    public = {(r.method, r.template) for r in ROUTES} - {(r.method, r.template) for r in GUARDED}
+def test_only_health_and_the_page_are_public() -> None:
+    public = {(r.method, r.template) for r in ROUTES} - {(r.method, r.template) for r in PROTECTED}
     assert public == {("GET", template) for template in PUBLIC} | {("POST", "/session")}
 
 
-def test_what_changes_something_needs_more_than_reading() -> None:
-    for route in GUARDED:
+def test_changes_require_scope_run_or_admin() -> None:
+    for route in PROTECTED:
         if route.method != "GET" and route.template not in ("/session", "/jobs/{job_id}"):
             assert TABLE.scope_of(route.method, route.template) in ("run", "admin")
     assert TABLE.scope_of("DELETE", "/runs/{run_id}") == "admin"
 
 
-def test_a_route_that_is_in_no_table_needs_an_administrator(shared: Guarded) -> None:
+def test_unknown_route_requires_scope_admin(guarded_service: GuardedService) -> None:
     assert TABLE.scope_of("PUT", "/runs/{run_id}") == TABLE.scope_of("GET", None) == "admin"
-    problem(shared.ask("GET", "/nowhere"), 401, "unauthenticated")
-    problem(shared.ask("GET", "/nowhere", "run"), 403, "scope-missing")
-    assert shared.ask("GET", "/nowhere", "admin").status_code == 404
-    assert shared.ask("PUT", "/runs", "admin").status_code == 405
+    expect_problem(guarded_service.request("GET", "/nowhere"), 401, "unauthenticated")
+    expect_problem(guarded_service.request("GET", "/nowhere", "run"), 403, "scope-missing")
+    assert guarded_service.request("GET", "/nowhere", "admin").status_code == 404
+    assert guarded_service.request("PUT", "/runs", "admin").status_code == 405
 
 
-@every_guarded
-def test_without_a_token_is_401(shared: Guarded, route: Route) -> None:
-    answer = shared.ask(route.method, route.path)
-    problem(answer, 401, "unauthenticated")
-    assert answer.headers["www-authenticate"].startswith("Bearer")
-    assert answer.headers["cache-control"] == "no-store"
+@every_protected_route
+def test_missing_token_is_401(guarded_service: GuardedService, route: Route) -> None:
+    response = guarded_service.request(route.method, route.path)
+    expect_problem(response, 401, "unauthenticated")
+    assert response.headers["www-authenticate"].startswith("Bearer")
+    assert response.headers["cache-control"] == "no-store"
 
 
-@every_guarded
-@pytest.mark.parametrize("token", BAD)
-def test_a_bad_token_is_401_and_no_kind_of_bad_is_told(
-    shared: Guarded, route: Route, token: str
+@every_protected_route
+@pytest.mark.parametrize("token", INVALID_TOKENS)
+def test_invalid_tokens_are_401_with_equal_bodies(
+    guarded_service: GuardedService, route: Route, token: str
 ) -> None:
-    answer = shared.ask(route.method, route.path, token)
-    problem(answer, 401, "unauthenticated")
-    assert answer.content == shared.ask(route.method, route.path).content
+    response = guarded_service.request(route.method, route.path, token)
+    expect_problem(response, 401, "unauthenticated")
+    assert response.content == guarded_service.request(route.method, route.path).content
 
 
-@every_guarded
-def test_a_smaller_scope_is_403_and_the_right_one_is_let_by(shared: Guarded, route: Route) -> None:
-    needed = TABLE.scope_of(route.method, route.template)
+@every_protected_route
+def test_insufficient_scope_is_403_and_the_required_scope_is_accepted(
+    guarded_service: GuardedService, route: Route
+) -> None:
+    required_scope = TABLE.scope_of(route.method, route.template)
     scopes = ["read", "run", "admin"]
-    for scope in scopes[: scopes.index(str(needed))]:
-        problem(shared.ask(route.method, route.path, scope), 403, "scope-missing")
+    for scope in scopes[: scopes.index(str(required_scope))]:
+        expect_problem(
+            guarded_service.request(route.method, route.path, scope), 403, "scope-missing"
+        )
     if route.template == "/runs" and route.method == "POST":
-        answer = shared.ask("POST", "/runs", needed, json={"epochs": 0})
+        response = guarded_service.request("POST", "/runs", required_scope, json={"epochs": 0})
     else:
-        answer = shared.ask(route.method, route.path, needed)
-    assert answer.status_code not in (401, 403, 500), answer.text
+        response = guarded_service.request(route.method, route.path, required_scope)
+    assert response.status_code not in (401, 403, 500), response.text
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-def test_a_foreign_host_is_400_but_for_health(shared: Guarded, route: Route) -> None:
+def test_foreign_host_is_400_except_for_health(
+    guarded_service: GuardedService, route: Route
+) -> None:
     for host in ("evil.example", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0", ""):
-        answer = shared.ask(route.method, route.path, "admin", headers={"host": host})
+        response = guarded_service.request(
+            route.method, route.path, "admin", headers={"host": host}
+        )
         if route.template in HEALTH:
-            assert answer.status_code == 200
+            assert response.status_code == 200
         else:
-            problem(answer, 400, "host-refused")
+            expect_problem(response, 400, "host-refused")
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.method != "GET"], ids=str)
@@ -137,67 +148,90 @@ def test_a_foreign_host_is_400_but_for_health(shared: Guarded, route: Route) -> 
     ],
     ids=lambda headers: str(next(iter(headers.values()))),
 )
-def test_a_foreign_origin_on_a_change_is_403(
-    shared: Guarded, route: Route, headers: dict[str, str]
+def test_change_from_a_foreign_origin_is_403(
+    guarded_service: GuardedService, route: Route, headers: dict[str, str]
 ) -> None:
-    problem(shared.ask(route.method, route.path, "admin", headers=headers), 403, "origin-refused")
+    expect_problem(
+        guarded_service.request(route.method, route.path, "admin", headers=headers),
+        403,
+        "origin-refused",
+    )
 
 
-def test_our_own_origin_may_change_things(shared: Guarded) -> None:
+def test_same_origin_can_make_changes(guarded_service: GuardedService) -> None:
     for origin in ("http://127.0.0.1:8000", "https://127.0.0.1:8000"):
         headers = {"origin": origin, "sec-fetch-site": "same-origin"}
-        assert shared.ask("POST", "/runs/9/cancel", "run", headers=headers).status_code == 404
+        assert (
+            guarded_service.request("POST", "/runs/9/cancel", "run", headers=headers).status_code
+            == 404
+        )
 
 
-def test_a_foreign_origin_may_read_what_its_browser_will_not_show_it(shared: Guarded) -> None:
-    answer = shared.ask("GET", "/runs", "read", headers={"origin": "http://evil.example"})
-    assert answer.status_code == 200
-    assert "access-control-allow-origin" not in answer.headers
-    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+def test_foreign_origin_gets_no_cors_headers(guarded_service: GuardedService) -> None:
+    response = guarded_service.request(
+        "GET", "/runs", "read", headers={"origin": "http://evil.example"}
+    )
+    assert response.status_code == 200
+    assert "access-control-allow-origin" not in response.headers
+    assert response.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "authorization",
     ["", "Bearer", "Bearer ", "Basic YTpi", "Bearer  ", "bearer x y", "Bearer \xff", "Token abc"],
 )
-def test_other_authorizations_are_401(shared: Guarded, shown: str) -> None:
-    headers = {"authorization": shown.encode("latin-1")}
-    problem(shared.ask("GET", "/runs", headers=headers), 401, "unauthenticated")
+def test_invalid_authorization_headers_are_401(
+    guarded_service: GuardedService, authorization: str
+) -> None:
+    headers = {"authorization": authorization.encode("latin-1")}
+    expect_problem(guarded_service.request("GET", "/runs", headers=headers), 401, "unauthenticated")
 
 
-def test_a_token_is_taken_from_the_header_alone(shared: Guarded) -> None:
-    token = shared.tokens["admin"]
+def test_token_is_accepted_in_the_header_only(guarded_service: GuardedService) -> None:
+    token = guarded_service.tokens["admin"]
     for query in (f"token={token}", f"access_token={token}", f"search={token}", "a=1&api_key=x"):
         for path in ("/runs", "/app", "/healthz"):
-            problem(shared.ask("GET", f"{path}?{query}"), 400, "secret-in-address")
-    problem(shared.ask("GET", "/runs", headers={"x-api-key": token}), 401, "unauthenticated")
+            expect_problem(
+                guarded_service.request("GET", f"{path}?{query}"), 400, "secret-in-address"
+            )
+    expect_problem(
+        guarded_service.request("GET", "/runs", headers={"x-api-key": token}),
+        401,
+        "unauthenticated",
+    )
     cookies = {"cookie": f"camreel_session={token}"}
-    problem(shared.ask("GET", "/runs", headers=cookies), 401, "unauthenticated")
+    expect_problem(guarded_service.request("GET", "/runs", headers=cookies), 401, "unauthenticated")
 
 
-def test_names_that_are_allowed_are_answered(guarded: Any) -> None:
-    service = guarded(allowed_hosts="cams.example.org, *.lab.example")
+def test_configured_hosts_are_200(new_guarded_service: Any) -> None:
+    service = new_guarded_service(allowed_hosts="cams.example.org, *.lab.example")
     for host in ("cams.example.org", "CAMS.example.org:443", "a.lab.example", "b.a.lab.example"):
-        assert service.ask("GET", "/runs", "read", headers={"host": host}).status_code == 200
+        assert service.request("GET", "/runs", "read", headers={"host": host}).status_code == 200
     for host in ("lab.example", "example.org", "xlab.example"):
-        problem(service.ask("GET", "/runs", "read", headers={"host": host}), 400, "host-refused")
+        expect_problem(
+            service.request("GET", "/runs", "read", headers={"host": host}), 400, "host-refused"
+        )
 
 
-def test_origins_that_are_set_may_use_the_api_with_a_token(guarded: Any) -> None:
+def test_configured_origins_can_use_the_api_with_a_token(new_guarded_service: Any) -> None:
     origin = "https://notebook.example"
-    service = guarded(cors_origins=origin)
-    asks = {"origin": origin, "access-control-request-method": "POST"}
-    asks["access-control-request-headers"] = "authorization, content-type"
-    granted = service.ask("OPTIONS", "/runs", headers=asks)
-    assert granted.status_code == 200
-    assert granted.headers["access-control-allow-origin"] == origin
-    assert "access-control-allow-credentials" not in granted.headers
+    service = new_guarded_service(cors_origins=origin)
+    preflight = {"origin": origin, "access-control-request-method": "POST"}
+    preflight["access-control-request-headers"] = "authorization, content-type"
+    preflight_response = service.request("OPTIONS", "/runs", headers=preflight)
+    assert preflight_response.status_code == 200
+    assert preflight_response.headers["access-control-allow-origin"] == origin
+    assert "access-control-allow-credentials" not in preflight_response.headers
     change = {"origin": origin, "sec-fetch-site": "cross-site"}
-    answer = service.ask("POST", "/runs/9/cancel", "run", headers=change)
-    assert answer.status_code == 404
-    assert answer.headers["access-control-allow-origin"] == origin
-    refused = service.ask("POST", "/runs/9/cancel", headers=change)
-    assert refused.status_code == 401
-    assert refused.headers["access-control-allow-origin"] == origin
-    other = {"origin": "https://evil.example"}
-    problem(service.ask("POST", "/runs/9/cancel", "run", headers=other), 403, "origin-refused")
+    response = service.request("POST", "/runs/9/cancel", "run", headers=change)
+    assert response.status_code == 404
+    assert response.headers["access-control-allow-origin"] == origin
+    unauthenticated_response = service.request("POST", "/runs/9/cancel", headers=change)
+    assert unauthenticated_response.status_code == 401
+    assert unauthenticated_response.headers["access-control-allow-origin"] == origin
+    other_origin = {"origin": "https://evil.example"}
+    expect_problem(
+        service.request("POST", "/runs/9/cancel", "run", headers=other_origin),
+        403,
+        "origin-refused",
+    )

@@ -1,4 +1,4 @@
-"""What is left behind: the audit log, the log of requests, and the headers of every answer."""
+"""The audit log, the request log, and the security headers of every response."""
 
 import json
 import re
@@ -9,143 +9,151 @@ import pytest
 from service.api.middleware.security_headers import HEADERS
 from service.store import audit
 from service.web import page
-from tests.access.conftest import Guarded
+from tests.access.conftest import GuardedService
 
 
-def entries(service: Guarded, **params: Any) -> list[dict[str, Any]]:
-    answer = service.ask("GET", "/audit", "admin", params=params)
-    assert answer.status_code == 200
-    return list(answer.json()["items"])
+def entries(service: GuardedService, **params: Any) -> list[dict[str, Any]]:
+    response = service.request("GET", "/audit", "admin", params=params)
+    assert response.status_code == 200
+    return list(response.json()["items"])
 
 
-def test_a_change_is_written_down_with_who_what_when_and_how_it_ended(
-    guarded: Any, monkeypatch: pytest.MonkeyPatch
+def test_change_is_recorded_in_the_audit_log(
+    new_guarded_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.flows.runs.dispatch_run", lambda *_: None)  # nothing trains here
-    service = guarded()
+    monkeypatch.setattr("service.flows.runs.dispatch_run", lambda *_: None)  # no run is trained
+    service = new_guarded_service()
     spec = {"dataset": "digits", "epochs": 1}
-    given = {"x-request-id": "my-request.1"}
-    made = service.ask("POST", "/runs", "run", json=spec, headers=given)
-    assert made.status_code == 201
-    service.ask("DELETE", "/runs/1", "run")
-    service.ask("DELETE", "/runs/1", "admin")
-    service.ask("POST", "/session", json={"token": service.tokens["read"]})
-    service.ask("POST", "/session", json={"token": "guess"})
-    service.ask("DELETE", "/runs/1")  # nobody known
-    service.ask("GET", "/runs", "read")  # no change
-    matches = [(e["actor"], e["action"], e["target"], e["outcome"]) for e in entries(service)]
-    assert matches[:5] == [
+    headers = {"x-request-id": "my-request.1"}
+    created = service.request("POST", "/runs", "run", json=spec, headers=headers)
+    assert created.status_code == 201
+    service.request("DELETE", "/runs/1", "run")
+    service.request("DELETE", "/runs/1", "admin")
+    service.request("POST", "/session", json={"token": service.tokens["read"]})
+    service.request("POST", "/session", json={"token": "guess"})
+    service.request("DELETE", "/runs/1")  # no token
+    service.request("GET", "/runs", "read")  # not a change
+    records = [(e["actor"], e["action"], e["target"], e["outcome"]) for e in entries(service)]
+    assert records[:5] == [
         ("unknown at 127.0.0.1", "POST /session", "/session", "401"),
         ("reader", "POST /session", "/session", "200"),
         ("adminer", "DELETE /runs/{run_id}", "/runs/1", "204"),
         ("runer", "DELETE /runs/{run_id}", "/runs/1", "403"),
         ("runer", "POST /runs", "/runs/1", "201"),
     ]
-    assert matches[5][:2] == ("test", "token revoke")
+    assert records[5][:2] == ("test", "token revoke")
     newest = entries(service, limit=5)
-    assert newest[-1]["request_id"] == made.headers["x-request-id"] == "my-request.1"
+    assert newest[-1]["request_id"] == created.headers["x-request-id"] == "my-request.1"
     assert newest[-1]["created_at"].endswith("Z")
 
 
-def test_the_audit_log_comes_in_pages(guarded: Any) -> None:
-    service = guarded()
-    complete_table = [entry["id"] for entry in entries(service)]
-    first_response = service.ask("GET", "/audit?limit=2", "admin").json()
-    second_response = service.ask(
+def test_audit_log_is_paginated(new_guarded_service: Any) -> None:
+    service = new_guarded_service()
+    all_ids = [entry["id"] for entry in entries(service)]
+    first_response = service.request("GET", "/audit?limit=2", "admin").json()
+    second_response = service.request(
         "GET", f"/audit?limit=200&cursor={first_response['next']}", "admin"
     ).json()
-    assert [e["id"] for e in first_response["items"] + second_response["items"]] == complete_table
+    assert [e["id"] for e in first_response["items"] + second_response["items"]] == all_ids
     assert second_response["next"] is None
 
 
-def test_an_open_services_changes_are_written_down_too(guarded: Any) -> None:
-    service = guarded(claimed=False)
-    service.ask("DELETE", "/runs/7")
+def test_changes_of_an_open_service_are_recorded(new_guarded_service: Any) -> None:
+    service = new_guarded_service(has_tokens=False)
+    service.request("DELETE", "/runs/7")
     (entry,) = entries(service)
     assert (entry["actor"], entry["target"], entry["outcome"]) == ("anyone", "/runs/7", "404")
 
 
-def test_a_change_is_answered_though_its_entry_cannot_be_written(
-    guarded: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_change_succeeds_although_its_audit_entry_cannot_be_written(
+    new_guarded_service: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from service.errors import StoreBusy
 
-    service = guarded()
+    service = new_guarded_service()
 
     def busy(*_: object, **__: object) -> None:
         raise StoreBusy("busy")
 
     monkeypatch.setattr(audit, "record", busy)
-    assert service.ask("DELETE", "/runs/7", "admin").status_code == 404
+    assert service.request("DELETE", "/runs/7", "admin").status_code == 404
     assert "audit log not written" in capfd.readouterr().err
 
 
-# The log of requests
+# The request log
 
 
 def lines(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    matches = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
-    return [line for line in matches if line["event"] == "request"]
+    entries = [json.loads(line) for line in capfd.readouterr().err.splitlines() if line[:1] == "{"]
+    return [line for line in entries if line["event"] == "request"]
 
 
-def test_a_request_is_one_line(guarded: Any, capfd: pytest.CaptureFixture[str]) -> None:
-    service = guarded(log_requests=True)
-    answer = service.ask("GET", "/runs/12?x=y", "read")
-    service.ask("GET", "/nowhere/else")
+def test_request_is_logged_in_one_line(
+    new_guarded_service: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    service = new_guarded_service(log_requests=True)
+    response = service.request("GET", "/runs/12?x=y", "read")
+    service.request("GET", "/nowhere/else")
     first, second = lines(capfd)
-    assert first["request_id"] == answer.headers["x-request-id"]
+    assert first["request_id"] == response.headers["x-request-id"]
     assert (first["method"], first["route"]) == ("GET", "/runs/{run_id}")
     assert (first["status"], first["principal"]) == (404, "reader")
     assert first["duration_ms"] > 0
     assert (second["route"], second["status"], second["principal"]) == (None, 401, None)
 
 
-@pytest.mark.parametrize("given", ["", "a b", "x" * 41, "\xe9", "a;b", "a\tb"])
-def test_a_request_id_that_is_not_short_and_plain_is_not_taken(shared: Guarded, given: str) -> None:
-    answer = shared.ask("GET", "/healthz", headers={"x-request-id": given.encode("latin-1")})
-    assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"])
+@pytest.mark.parametrize("request_id", ["", "a b", "x" * 41, "\xe9", "a;b", "a\tb"])
+def test_invalid_request_id_is_replaced(guarded_service: GuardedService, request_id: str) -> None:
+    response = guarded_service.request(
+        "GET", "/healthz", headers={"x-request-id": request_id.encode("latin-1")}
+    )
+    assert re.fullmatch("[0-9a-f]{32}", response.headers["x-request-id"])
 
 
-def test_no_secret_is_in_a_log_a_body_or_the_audit_log(
-    guarded: Any, capfd: pytest.CaptureFixture[str]
+def test_secrets_are_in_no_log_and_no_body(
+    new_guarded_service: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    service = guarded(log_requests=True)
+    service = new_guarded_service(log_requests=True)
     token = service.tokens["admin"]
-    signed = service.ask("POST", "/session", json={"token": token})
-    cookie, csrf = signed.cookies["camreel_session"], signed.json()["csrf_token"]
+    sign_in = service.request("POST", "/session", json={"token": token})
+    cookie, csrf = sign_in.cookies["camreel_session"], sign_in.json()["csrf_token"]
     by_cookie = {"cookie": f"camreel_session={cookie}", "x-csrf-token": csrf}
-    answers = [
-        service.ask("GET", f"/runs/{token}", "admin"),
-        service.ask("GET", f"/{token}", "admin"),
-        service.ask("DELETE", f"/runs/{token}", "admin"),
-        service.ask("GET", f"/runs?token={token}"),
-        service.ask("GET", f"/runs?search={token}", "admin"),
-        service.ask("GET", f"/runs?cursor={csrf}", "admin"),
-        service.ask("POST", "/runs", "admin", json={"name": 5, token: token}),
-        service.ask("POST", "/runs", "admin", content=token.encode()),
-        service.ask("POST", "/session", json={"token": token, "x": token}),
-        service.ask("POST", "/session", content=f'{{"token": "{token}'),
-        service.ask("GET", "/runs", "admin", headers={"x-request-id": token}),
-        service.ask("GET", "/runs", headers={"x-request-id": cookie, **by_cookie}),
-        service.ask("GET", "/runs", headers={"host": token}),
-        service.ask("GET", "/runs", headers={"user-agent": token, "referer": f"http://x/{token}"}),
-        service.ask("POST", "/runs/1/cancel", headers={"origin": f"http://{token}", **by_cookie}),
-        service.ask("POST", "/runs/1/cancel", headers=by_cookie),
-        service.ask(token, "/runs", "admin"),
-        service.ask("DELETE", "/session", headers=by_cookie),
+    responses = [
+        service.request("GET", f"/runs/{token}", "admin"),
+        service.request("GET", f"/{token}", "admin"),
+        service.request("DELETE", f"/runs/{token}", "admin"),
+        service.request("GET", f"/runs?token={token}"),
+        service.request("GET", f"/runs?search={token}", "admin"),
+        service.request("GET", f"/runs?cursor={csrf}", "admin"),
+        service.request("POST", "/runs", "admin", json={"name": 5, token: token}),
+        service.request("POST", "/runs", "admin", content=token.encode()),
+        service.request("POST", "/session", json={"token": token, "x": token}),
+        service.request("POST", "/session", content=f'{{"token": "{token}'),
+        service.request("GET", "/runs", "admin", headers={"x-request-id": token}),
+        service.request("GET", "/runs", headers={"x-request-id": cookie, **by_cookie}),
+        service.request("GET", "/runs", headers={"host": token}),
+        service.request(
+            "GET", "/runs", headers={"user-agent": token, "referer": f"http://x/{token}"}
+        ),
+        service.request(
+            "POST", "/runs/1/cancel", headers={"origin": f"http://{token}", **by_cookie}
+        ),
+        service.request("POST", "/runs/1/cancel", headers=by_cookie),
+        service.request(token, "/runs", "admin"),
+        service.request("DELETE", "/session", headers=by_cookie),
     ]
-    told = service.ask("GET", "/audit", "admin").text
-    out, err = capfd.readouterr()
-    assert err.count('"event": "request"') == len(answers) + 2
+    audit_log = service.request("GET", "/audit", "admin").text
+    stdout, stderr = capfd.readouterr()
+    assert stderr.count('"event": "request"') == len(responses) + 2
     for secret in (token, cookie, csrf):
-        assert secret not in out + err + told
-    for answer in answers:
-        assert answer.status_code < 500
-        # A problem names what was wrong; an unknown key of the client's is such a name.
-        if answer.request.url.path != "/runs" or answer.request.method != "POST":
-            assert token not in answer.text
-        assert cookie not in answer.text
-        assert cookie not in str(answer.headers)
+        assert secret not in stdout + stderr + audit_log
+    for response in responses:
+        assert response.status_code < 500
+        # A problem names unknown keys of the client's body.
+        if response.request.url.path != "/runs" or response.request.method != "POST":
+            assert token not in response.text
+        assert cookie not in response.text
+        assert cookie not in str(response.headers)
 
 
 # Headers
@@ -159,36 +167,36 @@ def test_no_secret_is_in_a_log_a_body_or_the_audit_log(
         ("/metrics", "read"), ("/openapi.json", "read"), ("/runs?token=x", None), ("/app", None),
     ],
 )  # fmt: skip
-def test_every_answer_has_the_security_headers(
-    shared: Guarded, path: str, token: str | None
+def test_every_response_has_the_security_headers(
+    guarded_service: GuardedService, path: str, token: str | None
 ) -> None:
-    answer = shared.ask("GET", path, token)
+    response = guarded_service.request("GET", path, token)
     for name, value in HEADERS.items():
-        assert answer.headers[name] == value
-    policy = answer.headers["content-security-policy"]
+        assert response.headers[name] == value
+    policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
-    assert answer.headers["x-request-id"]
+    assert response.headers["x-request-id"]
 
 
-def test_an_unforeseen_error_has_them_too_and_tells_nothing(
-    guarded: Any, monkeypatch: pytest.MonkeyPatch
+def test_unexpected_error_has_security_headers_and_no_details(
+    new_guarded_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = guarded()
+    service = new_guarded_service()
 
-    def broken(*_: object, **__: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr("service.store.runs.get", broken)
-    answer = service.ask("GET", "/runs/1", "read")
-    assert answer.status_code == 500
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert "/secret/path" not in answer.text
-    assert answer.headers["x-content-type-options"] == "nosniff"
+    monkeypatch.setattr("service.store.runs.get", fail)
+    response = service.request("GET", "/runs/1", "read")
+    assert response.status_code == 500
+    assert response.headers["content-type"] == "application/problem+json"
+    assert "/secret/path" not in response.text
+    assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_page_keeps_its_own_policy(shared: Guarded) -> None:
-    answer = shared.ask("GET", "/app")
-    if answer.status_code == 404:
+def test_page_has_its_own_content_security_policy(guarded_service: GuardedService) -> None:
+    response = guarded_service.request("GET", "/app")
+    if response.status_code == 404:
         pytest.skip("this installation has no page")
-    assert answer.headers["content-security-policy"] == page.CONTENT_SECURITY_POLICY
+    assert response.headers["content-security-policy"] == page.CONTENT_SECURITY_POLICY
