@@ -2,20 +2,31 @@
 
 import asyncio
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from service.cli.listener import TOO_MANY_CONNECTIONS, Listener
+from service.cli.listener import Listener
 from service.settings import Settings
+
+MAX_HEAD_BYTES = 64 * 2**10
+"""Limit of a request line with its headers; httptools itself has none."""
+
+
+class Part(StrEnum):
+    """A part of a request that has not been received."""
+
+    FIRST_BYTE = "first byte"
+    HEAD = "head"
+    BODY = "body"
 
 
 @dataclass(frozen=True)
 class ConnectionTimeouts:
     """Timeouts of a connection, in seconds."""
 
-    header_seconds: float  # for the headers of a request, from the first byte to the last
+    header_seconds: float  # for the head of a request, from the first byte to the last
     idle_seconds: float  # for the body; for the first byte; for a response that is not read
 
     @classmethod
@@ -23,15 +34,19 @@ class ConnectionTimeouts:
         """The timeouts of the service's settings."""
         return cls(settings.header_seconds, settings.idle_seconds)
 
-    def of_part(self, part: str) -> float:
-        """The timeout for `first byte`, `headers` or `body` of a request."""
-        return self.header_seconds if part == "headers" else self.idle_seconds
+    def of_part(self, part: Part) -> float:
+        """The timeout for a part of a request."""
+        return self.header_seconds if part is Part.HEAD else self.idle_seconds
 
 
-class TimeoutProtocol(H11Protocol):
-    """uvicorn's protocol, which also closes connections that exceed the timeouts or the limit.
+class HeadTooLarge(Exception):
+    """Raised in a callback of the parser, which uvicorn answers with 400."""
 
-    uvicorn itself has no timeout for incomplete headers and bodies. Between a response and the next
+
+class TimeoutProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which also closes connections that exceed the timeouts or the limits.
+
+    uvicorn itself has no timeout for incomplete heads and bodies. Between a response and the next
     request its `timeout_keep_alive` applies.
     """
 
@@ -41,7 +56,9 @@ class TimeoutProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self._timeouts = timeouts
         self._listener = listener
-        self._expected: str | None = None  # the part that the read timer runs for
+        self._head_bytes = 0
+        self._incomplete_part: Part | None = None  # of the request that is being received
+        self._timed_part: Part | None = None  # the part that the read timer runs for
         self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
 
@@ -50,27 +67,56 @@ class TimeoutProtocol(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) > self._listener.max_connections:
             transport.abort()
-            self._listener.log_refused(TOO_MANY_CONNECTIONS)
+            self._listener.log_refused()
         else:
-            self._expect("first byte")
+            self._expect(Part.FIRST_BYTE)
 
     def data_received(self, data: bytes) -> None:
         """Start a timer for the missing part; more bytes of it do not restart the timer."""
         super().data_received(data)
+        if self._incomplete_part is Part.HEAD:
+            # A header that does not end reaches no callback.
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("The head of the request is too large.")
         # Received data stops uvicorn's own timer, but a blank line does not begin a request.
-        self._expect(self._missing_part() or ("first byte" if self._is_idle() else None))
+        self._expect(self._incomplete_part or (Part.FIRST_BYTE if self._is_idle else None))
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of the head."""
+        self._incomplete_part, self._head_bytes = Part.HEAD, 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Count the bytes. Raises HeadTooLarge."""
+        self._count_head(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count the bytes. Raises HeadTooLarge."""
+        self._count_head(name, value)
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Expect the body."""
+        self._incomplete_part = Part.BODY
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect nothing more of this request."""
+        self._incomplete_part = None
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Leave the timeout to uvicorn unless part of the next request has been received."""
+        """Leave the timeout to uvicorn unless part of a request is still to be received."""
         super().on_response_complete()
-        self._expect(self._missing_part())
+        self._expect(self._incomplete_part)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
         self._expect(None)
         self._cancel_write_timer()
         super().connection_lost(exc)
-        self._listener.connection_lost()
 
     def pause_writing(self) -> None:
         """Start a timer for a client that does not read its response."""
@@ -83,22 +129,23 @@ class TimeoutProtocol(H11Protocol):
         self._cancel_write_timer()
         super().resume_writing()
 
+    @property
     def _is_idle(self) -> bool:
-        return self.conn.their_state is h11.IDLE
+        """Whether no request has begun since the last response."""
+        return self.cycle is None or (self.cycle.response_complete and not self.pipeline)
 
-    def _missing_part(self) -> str | None:
-        """The part of the current request that has not been received; None if complete."""
-        if self._is_idle() and self.conn.trailing_data[0]:
-            return "headers"
-        return "body" if self.conn.their_state is h11.SEND_BODY else None
+    def _count_head(self, *fields: bytes) -> None:
+        self._head_bytes += sum(map(len, fields))
+        if self._head_bytes > MAX_HEAD_BYTES:
+            raise HeadTooLarge
 
-    def _expect(self, part: str | None) -> None:
+    def _expect(self, part: Part | None) -> None:
         """Run the read timer for a part of a request, or stop it."""
-        if part == self._expected:
+        if part is self._timed_part:
             return
         if self._read_timer is not None:
             self._read_timer.cancel()
-        self._expected = part
+        self._timed_part = part
         # abort, because close would wait until the client has read the response.
         self._read_timer = None
         if part is not None:

@@ -1,6 +1,5 @@
 """The listening socket, and the limit on connections from the available file descriptors."""
 
-import errno
 import os
 import resource
 import socket
@@ -16,82 +15,27 @@ MIN_CONNECTIONS = 8
 RESERVED_DESCRIPTORS = 64
 """For everything except connections: database and journal per thread, libraries, files, pipes."""
 DESCRIPTORS_PER_WORKER = 4
-ACCEPT_MARGIN = 16  # above the limit: closed connections are counted with a delay
-TOO_MANY_CONNECTIONS = "too many connections"
 LOG_EVERY_SECONDS = 10.0
 
 log = structlog.get_logger()
 
 
 class Listener(socket.socket):
-    """Closes connections far above `max_connections`, and those without a file descriptor.
+    """A listening socket with a limit on its connections, which the protocol enforces.
 
-    Connections just above `max_connections` are closed by the protocol. Without a descriptor,
-    asyncio would log a traceback per connection in the backlog and stop accepting for a second.
+    Without a file descriptor for another connection, libuv closes it.
     """
 
     max_connections = 0
-    _connections = 0
     _refused_count = 0
     _logged_at = -LOG_EVERY_SECONDS
-    _spare: int | None = None
 
-    def accept(self) -> tuple[socket.socket, object]:
-        """A connection and its address. Raises BlockingIOError if none is pending."""
-        while True:
-            try:
-                connection, address = super().accept()
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE):
-                    raise
-                self._refuse_without_descriptor()
-                continue
-            if self._connections < self.max_connections + ACCEPT_MARGIN:
-                self._connections += 1
-                return connection, address
-            connection.close()
-            self.log_refused(TOO_MANY_CONNECTIONS)
-
-    def connection_lost(self) -> None:
-        """Count an accepted connection as closed."""
-        self._connections -= 1
-
-    def reserve(self) -> None:
-        """Reserve a descriptor for accepting and closing connections when none is left."""
-        if self._spare is None:
-            with suppress(OSError):
-                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-
-    def close(self) -> None:
-        """Close the socket and the reserved descriptor."""
-        self._release_spare()
-        super().close()
-
-    def _refuse_without_descriptor(self) -> None:
-        """Accept and close a connection with the reserved descriptor. Raises BlockingIOError."""
-        self._release_spare()
-        try:
-            super().accept()[0].close()
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
-                # Another thread took the descriptor. The event loop retries immediately.
-                time.sleep(0.01)
-            raise BlockingIOError from error
-        finally:
-            self.reserve()
-        self.log_refused("no descriptor is left")
-
-    def _release_spare(self) -> None:
-        if self._spare is not None:
-            os.close(self._spare)
-            self._spare = None
-
-    def log_refused(self, reason: str) -> None:
-        """Count a refused connection; log the count at most every ten seconds."""
+    def log_refused(self) -> None:
+        """Count a connection beyond the limit; log the count at most every ten seconds."""
         self._refused_count += 1
         time_now = time.monotonic()
         if time_now - self._logged_at >= LOG_EVERY_SECONDS:
-            log.warning("connections refused", refused=self._refused_count, reason=reason)
+            log.warning("connections refused", refused=self._refused_count)
             self._refused_count, self._logged_at = 0, time_now
 
 
@@ -102,11 +46,8 @@ def listen(host: str, port: int, max_connections: int) -> Listener:
         sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise InvalidValue("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    # asyncio sets it only on sockets with a protocol; without it, bodies are delayed by 40 ms.
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener = Listener(family, sock.type, fileno=sock.detach())
     listener.max_connections = max_connections
-    listener.reserve()
     return listener
 
 

@@ -160,7 +160,7 @@ def _new_server(settings: Settings, listener: Listener, on_ready: Callable[[], N
         forwarded_allow_ips=list(settings.trusted_proxies),
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=settings.idle_seconds,
-        loop="asyncio",  # uvloop would not call Listener.accept
+        loop="uvloop",
         backlog=BACKLOG,
         http=new_protocol_class(ConnectionTimeouts.from_settings(settings), listener),
     )

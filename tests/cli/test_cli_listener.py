@@ -7,13 +7,13 @@ import resource
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from service.cli.listener import ACCEPT_MARGIN, Listener, connection_limit, listen
+from service.cli.listener import connection_limit
 from service.errors import CamreelError
 from tests.conftest import CAMREEL, Service
 
@@ -94,64 +94,6 @@ def test_service_with_few_descriptors_recovers_and_logs_little(tmp_path: Path) -
         len([line for line in lines if line["event"] not in ("request", "connections refused")])
         == 1
     )
-
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    listening = listen("127.0.0.1", 0, 1000)
-    listening.setblocking(False)
-    yield listening
-    listening.close()
-
-
-def soft_limit_above_open_descriptors() -> int:
-    return max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 5
-
-
-def use_all_descriptors(descriptors: list[int]) -> None:
-    """Open descriptors until none is left."""
-    with suppress(OSError):
-        while True:
-            descriptors.append(os.dup(0))
-
-
-def test_without_descriptors_pending_connections_are_refused_and_later_ones_accepted(
-    listener: Listener,
-) -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with ExitStack() as stack:
-        clients = [
-            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
-            for _ in range(20)
-        ]
-        descriptors: list[int] = []
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft_limit_above_open_descriptors(), hard))
-        try:
-            use_all_descriptors(descriptors)
-            with pytest.raises(BlockingIOError):
-                listener.accept()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-            for descriptor in descriptors:
-                os.close(descriptor)
-        assert all(client.recv(1) == b"" for client in clients)
-        stack.enter_context(socket.create_connection(listener.getsockname(), 5))
-        connection, _ = listener.accept()
-        connection.close()
-
-
-def test_connection_is_accepted_after_another_is_closed(listener: Listener) -> None:
-    listener.max_connections = 1 - ACCEPT_MARGIN
-    with ExitStack() as stack:
-        for _ in range(2):
-            stack.enter_context(socket.create_connection(listener.getsockname(), 5))
-        connection = stack.enter_context(listener.accept()[0])
-        with pytest.raises(BlockingIOError):
-            listener.accept()
-        connection.close()
-        listener.connection_lost()
-        stack.enter_context(socket.create_connection(listener.getsockname(), 5))
-        stack.enter_context(listener.accept()[0])
 
 
 @pytest.mark.parametrize(
