@@ -40,6 +40,7 @@ from service.store.tokens import READ
 from service.web.page import page_router
 
 RESOURCES = (
+    health,  # first, because the router tries them in turn
     runs_api,
     events,
     epochs,
@@ -56,7 +57,6 @@ RESOURCES = (
     catalogue,
     session,
     audit,
-    health,
     docs,
 )
 FRAMEWORK_ROUTES: dict[tuple[str, str], str | None] = {

@@ -75,7 +75,8 @@ class DetachedStream(io.TextIOBase):
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._queue)
-                data = self._queue.popleft()
+                data = b"".join(self._queue)  # one system call, however many lines
+                self._queue.clear()
             is_written = self._write_all(data)
             with self._condition:
                 if not is_written:

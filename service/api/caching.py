@@ -83,7 +83,7 @@ async def _send_tagged(request: Headers, start: Message, content: bytes, send: S
     headers = MutableHeaders(scope=start)
     headers["ETag"] = f'"{etag}"'
     headers.setdefault("Cache-Control", REVALIDATE)
-    if _matches(request.get("if-none-match", ""), etag):
+    if etag_matches(request.get("if-none-match", ""), etag):
         start["status"], content = 304, b""
         for name in ("content-length", "content-type"):
             del headers[name]
@@ -103,9 +103,10 @@ def _is_untagged(start: Message) -> bool:
 
 def has_etag(request: Request, etag: str) -> bool:
     """Whether `If-None-Match` contains the ETag, given without quotes."""
-    return _matches(request.headers.get("if-none-match", ""), etag)
+    return etag_matches(request.headers.get("if-none-match", ""), etag)
 
 
-def _matches(header: str, etag: str) -> bool:
+def etag_matches(header: str, etag: str) -> bool:
+    """Whether an `If-None-Match` header contains the ETag, given without quotes."""
     tags = [tag.strip().removeprefix("W/") for tag in header.split(",")]
     return "*" in tags or f'"{etag}"' in tags

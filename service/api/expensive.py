@@ -59,8 +59,11 @@ class Responder:
         An answer that is cached or recorded waits for no computation. Raises PoolFull,
         RequestCancelled, and the errors of resolving and computing it.
         """
+        prepared = self.services.prepared_answers
+        version = prepared.read_version()  # before anything is read that the answer depends on
         attempt = await self.read(lambda: self._answer_without_computing(work))
         if isinstance(attempt, Content):
+            prepared.put(self.request.scope, version, attempt)
             return attempt.response(self.request)
         if self.respond_async:
             return await self._start_job(work)

@@ -7,12 +7,14 @@ from anyio import CapacityLimiter
 from fastapi import Depends, Request
 
 from service.api.event_streams.broker import EventBroker, StreamSlots
-from service.api.metrics import Metrics
+from service.api.metrics import CountingCache, Metrics
+from service.api.prepared_answers import PreparedAnswers
 from service.api.work import Content
 from service.flows import services as flow_services
 from service.flows.cache import Cache
 from service.flows.service_stats import read_service_stats
 from service.settings import Settings
+from service.store.data_version import DataVersion
 
 MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
 HEALTH_THREADS = 2
@@ -27,8 +29,14 @@ class ApiServices(flow_services.ServiceSet):
     stream_slots: StreamSlots
     metrics: Metrics
     answers: Cache[Content]
+    prepared_answers: PreparedAnswers
     upload_slots: CapacityLimiter  # for uploads of images
     health_threads: CapacityLimiter  # for /readyz and /metrics
+
+    def close(self) -> None:
+        """End all work and close the store. In the event loop's thread."""
+        self.prepared_answers.close()
+        super().close()
 
 
 def open_services(settings: Settings) -> ApiServices:
@@ -39,14 +47,19 @@ def open_services(settings: Settings) -> ApiServices:
     flows = flow_services.open_services(settings)
     slots = StreamSlots(settings.max_streams, settings.max_client_streams)
     answers: Cache[Content] = Cache(ANSWER_CACHE_BYTES, lambda content: len(content.body))
-    caches = flows.pipeline.computer.caches | {
+    file = flows.store.file
+    prepared_answers = PreparedAnswers(DataVersion(file) if file else None)
+    caches: dict[str, CountingCache] = {
+        **flows.pipeline.computer.caches,
         "pictures": flows.pictures.cache,
         "answers": answers,
+        "prepared_answers": prepared_answers,
     }
     return ApiServices(
         **{field.name: getattr(flows, field.name) for field in fields(flows)},
         event_broker=EventBroker(),
         answers=answers,
+        prepared_answers=prepared_answers,
         stream_slots=slots,
         metrics=Metrics(
             lambda: read_service_stats(flows.store),

@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 
-from service.api.caching import REVALIDATE, has_etag, make_etag
+from service.api.caching import REVALIDATE, content_etag, has_etag, make_etag
 from service.api.quarantine import quarantine_header
 from service.flows.cache import Cache
 from service.flows.maps.deferred import Deferred, Result
@@ -27,10 +27,21 @@ class Content:
     media_type: str
     headers: Mapping[str, str]
 
+    @classmethod
+    def of(cls, body: bytes, media_type: str) -> "Content":
+        """An answer that is identified by its bytes."""
+        etag = f'"{content_etag(body)}"'
+        return cls(body, media_type, {"ETag": etag, "Cache-Control": REVALIDATE})
+
+    @property
+    def etag(self) -> str:
+        """Its ETag, without quotes."""
+        return self.headers["ETag"].strip('"')
+
     def response(self, request: Request) -> Response:
         """The response to a request; 304 where it has the ETag already."""
         headers = dict(self.headers)
-        if has_etag(request, headers["ETag"].strip('"')):
+        if has_etag(request, self.etag):
             return Response(status_code=304, headers=headers)
         return Response(self.body, media_type=self.media_type, headers=headers)
 
@@ -72,7 +83,7 @@ class Representation(Generic[T]):
         if self.cache is None:
             return self._content(self.deferred.compute())
         content = self.cache.get_or_make(self.etag, lambda: self._content(self.deferred.compute()))
-        if content.headers["ETag"] != f'"{self.etag}"':
+        if content.etag != self.etag:
             self.cache.discard(self.etag)
         return content
 

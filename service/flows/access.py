@@ -5,6 +5,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from service.errors import InvalidValue, StoreFull, StoreUnavailable, Unauthenticated, UnknownName
 from service.flows.credentials import (
@@ -24,6 +25,7 @@ IDLE_TIMEOUT = timedelta(hours=12)
 MAX_SIGN_IN_AGE = timedelta(days=7)
 LAST_USE_RESOLUTION = timedelta(minutes=10)
 MAX_DAYS = 3650
+LOOPBACK_CACHE_SIZE = 64
 
 COMMAND_FOR_TOKEN = "camreel token create NAME --scope admin"  # noqa: S105  a command
 
@@ -120,6 +122,7 @@ def require_token_beyond_loopback(store: Store, host: str) -> None:
     )
 
 
+@lru_cache(LOOPBACK_CACHE_SIZE)
 def is_loopback(address: str) -> bool:
     """Whether only this machine can reach the address. False for names other than localhost."""
     try:

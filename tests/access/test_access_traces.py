@@ -172,7 +172,7 @@ def test_every_response_has_the_security_headers(
 ) -> None:
     response = guarded_service.request("GET", path, token)
     for name, value in HEADERS.items():
-        assert response.headers[name] == value
+        assert response.headers[name.decode()] == value.decode()
     policy = response.headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
+from service.cli.connections import MAX_HEAD_BYTES
 from service.cli.listener import connection_limit
 from tests.conftest import Service
 
@@ -154,3 +155,15 @@ def test_connection_above_the_limit_is_closed(new_service: Callable[..., Service
     with open_sockets(service, 5), open_sockets(service, 1) as (sock,):
         assert seconds_until_closed(sock) < 2
     assert service.http.get("/healthz").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "ending", [b"\r\n\r\n", b"\r\nX-Next: ", b""], ids=["complete", "next header", "same header"]
+)
+def test_large_head_is_refused(timeout_service: Service, ending: bytes) -> None:
+    head = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Large: "
+    with open_sockets(timeout_service, 1, head) as (sock,):
+        sock.sendall(b"a" * (MAX_HEAD_BYTES + 1) + ending)
+        assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
+    with open_sockets(timeout_service, 1, head + b"a" * 30_000 + b"\r\n\r\n") as (sock,):
+        assert sock.recv(1000).startswith(b"HTTP/1.1 ")

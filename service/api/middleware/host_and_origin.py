@@ -8,18 +8,19 @@ example by `<img>`, sends `Sec-Fetch-Site: cross-site`.
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from service.api.errors import CrossSiteRefused, HostRefused, OriginRefused
-from service.api.problems import problem_response
 from service.api.scopes import SAFE_METHODS
 from service.authority import Origin, host_pattern, parse_authority, parse_origin
 from service.errors import CamreelError
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 WILDCARD_ADDRESSES = frozenset({"0.0.0.0", "::"})  # noqa: S104  no client sends them as Host
+HOST_CACHE_SIZE = 64
 HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
 """Orchestrators request these by a container's address."""
 
@@ -39,40 +40,23 @@ def allowed_host_names(bind: str, extra_names: Iterable[str]) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class HostAndOriginMiddleware:
+class HostAndOriginCheck:
     """Rejects foreign hosts and cross-site requests, except health checks and navigation."""
 
-    app: ASGIApp
     host_names: frozenset[str]
     origins: frozenset[str]  # other origins that may use the API (CORS)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application, or respond with the error."""
-        error = self._find_error(scope) if scope["type"] == "http" else None
-        if error is not None:
-            await problem_response(scope, error)(scope, receive, send)
-            return
-        await self.app(scope, receive, send)
-
-    def _find_error(self, scope: Scope) -> CamreelError | None:
-        headers = Headers(scope=scope)
+    def find_error(self, scope: Scope, headers: Headers) -> CamreelError | None:
+        """The error of a request that is not admitted; None for one that is."""
         if scope["path"] not in HEALTH_PATHS:
-            if not self._is_own_host(headers.getlist("host")):
+            hosts = headers.getlist("host")
+            if len(hosts) != 1 or not _is_own_host(hosts[0], self.host_names):
                 return HostRefused()
             if self._is_cross_site(scope["method"], headers):
                 return CrossSiteRefused() if scope["method"] in SAFE_METHODS else OriginRefused()
         if scope["method"] not in SAFE_METHODS and self._has_foreign_origin(headers):
             return OriginRefused()
         return None
-
-    def _is_own_host(self, fields: list[str]) -> bool:
-        try:
-            (field,) = fields
-            name = parse_authority(field).host
-        except ValueError:
-            return False
-        parents = (name.split(".", depth)[-1] for depth in range(1, name.count(".") + 1))
-        return name in self.host_names or any(f"*.{p}" in self.host_names for p in parents)
 
     def _is_cross_site(self, method: str, headers: Headers) -> bool:
         """Whether a page of another origin caused this request, other than by navigation."""
@@ -98,6 +82,16 @@ class HostAndOriginMiddleware:
         except ValueError:
             return True
         return (origin.host, origin.port) != (target.host, target.port)
+
+
+@lru_cache(HOST_CACHE_SIZE)
+def _is_own_host(field: str, host_names: frozenset[str]) -> bool:
+    try:
+        name = parse_authority(field).host
+    except ValueError:
+        return False
+    parents = (name.split(".", depth)[-1] for depth in range(1, name.count(".") + 1))
+    return name in host_names or any(f"*.{parent}" in host_names for parent in parents)
 
 
 def _is_navigation(method: str, headers: Headers) -> bool:

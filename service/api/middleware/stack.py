@@ -8,13 +8,13 @@ from service.api.middleware.access_control import AccessControlMiddleware
 from service.api.middleware.audit_trail import AuditTrailMiddleware
 from service.api.middleware.body_limits import BodyLimitMiddleware
 from service.api.middleware.client_disconnect import ClientDisconnectMiddleware
-from service.api.middleware.host_and_origin import HostAndOriginMiddleware, allowed_host_names
+from service.api.middleware.host_and_origin import HostAndOriginCheck, allowed_host_names
 from service.api.middleware.http_methods import HttpMethodsMiddleware
 from service.api.middleware.range_requests import RangeMiddleware
 from service.api.middleware.rate_limits import RateLimit
-from service.api.middleware.request_log import RequestLogMiddleware
+from service.api.middleware.requests import RequestMiddleware
 from service.api.middleware.root_path import RootPathMiddleware, check_prefix
-from service.api.middleware.security_headers import SecurityHeadersMiddleware
+from service.api.prepared_answers import PreparedAnswersMiddleware
 from service.api.route_table import RouteTable
 from service.settings import Settings
 
@@ -51,6 +51,7 @@ MAX_BODY_BYTES = 1 * 2**20
 def install(app: FastAPI, routes: RouteTable, settings: Settings) -> None:
     """Add all middleware, innermost first."""
     _install_response_middleware(app, routes, settings)
+    app.add_middleware(PreparedAnswersMiddleware)
     app.add_middleware(
         AccessControlMiddleware,
         request_limit=RateLimit.parse("requests", settings.rate_limit),
@@ -68,12 +69,14 @@ def install(app: FastAPI, routes: RouteTable, settings: Settings) -> None:
             expose_headers=CORS_RESPONSE_HEADERS,
         )
     app.add_middleware(
-        HostAndOriginMiddleware,
-        host_names=allowed_host_names(settings.host, settings.allowed_hosts),
-        origins=frozenset(settings.cors_origins),
+        RequestMiddleware,
+        routes=routes,
+        origin_check=HostAndOriginCheck(
+            allowed_host_names(settings.host, settings.allowed_hosts),
+            frozenset(settings.cors_origins),
+        ),
+        is_logging=settings.log_requests,
     )
-    app.add_middleware(RequestLogMiddleware, routes=routes, is_logging=settings.log_requests)
-    app.add_middleware(SecurityHeadersMiddleware)
     if settings.root_path:
         check_prefix(settings.root_path, routes)
         app.add_middleware(RootPathMiddleware, prefix=settings.root_path)
