@@ -76,6 +76,7 @@ def violations(schema: dict[str, Any], definitions: dict[str, Any]) -> Iterator[
             "pattern": lambda _: "\n",
             "enum": lambda _: "none of these",
             "const": lambda _: "not this",
+            "not": lambda schema: schema["multipleOf"],
         }
         for keyword, violate in bounds.items():
             if keyword in option:

@@ -71,8 +71,8 @@ def test_form_marks_invalid_fields(page: Page) -> None:
     page.get_by_role("button", name="Start run").click()
     for label in ("Epochs", "Kernel size", "Batch size"):
         expect(page.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
-    expect(page.locator("#epochs-note")).to_contain_text("must be a whole number from 1 to 10000")
-    expect(page.get_by_role("alert")).to_contain_text("422")
+    expect(page.locator("#epochs-error")).to_contain_text("whole number from 1 to 10,000")
+    expect(page.get_by_role("alert")).to_contain_text("Correct these 3 fields")
     page.get_by_label("Epochs", exact=True).fill("5")
     expect(page.get_by_label("Epochs", exact=True)).not_to_have_attribute("aria-invalid", "true")
 

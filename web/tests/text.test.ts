@@ -7,7 +7,7 @@ test("both languages have every text, with the same slots", () => {
     Object.fromEntries(
       Object.entries(texts).map(([name, text]) => [
         name,
-        new Set([...text.matchAll(/\{(\w+)\}/g)].map((slot) => slot[1])),
+        new Set([...text.matchAll(/\{(\w+)(?::[^}]*)?\}/g)].map((slot) => slot[1])),
       ]),
     );
   expect(slots(japanese)).toEqual(slots(english));

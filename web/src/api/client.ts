@@ -1,6 +1,6 @@
 import { address, type Params } from "./address";
 import { trackRequest } from "./pending";
-import type { Problem } from "./types";
+import type { FieldError, Problem } from "./types";
 
 /** A response other than 2xx with its problem+json; status 0 if the service did not respond. */
 export class ApiError extends Error {
@@ -8,6 +8,10 @@ export class ApiError extends Error {
     super(problem.detail ?? problem.title);
   }
 }
+
+/** The invalid values that a failure reports; none for other failures. */
+export const fieldErrorsOf = (failure: Error | null): FieldError[] =>
+  failure instanceof ApiError ? (failure.problem.errors ?? []) : [];
 
 export async function getJson<T>(path: string, params?: Params, signal?: AbortSignal): Promise<T> {
   return trackRequest(send(address(path, params), { signal }).then((response) => response.json() as Promise<T>));

@@ -170,12 +170,28 @@ export interface Schema {
   $ref?: string;
 }
 
+/** One invalid value of a request. `type`, `allowed` and `context` state the reason without a language. */
 export interface FieldError {
-  field: string;
-  message: string;
+  field: string; // dotted
+  message: string; // in English
+  type?: string;
+  allowed?: Pick<
+    Schema,
+    | "type"
+    | "enum"
+    | "minimum"
+    | "maximum"
+    | "exclusiveMinimum"
+    | "exclusiveMaximum"
+    | "maxLength"
+    | "minItems"
+    | "maxItems"
+  >;
+  context?: Record<string, Json>;
 }
 
 export interface Problem {
+  type?: string;
   title: string;
   status: number;
   detail?: string;

@@ -1,13 +1,12 @@
 import { ApiError } from "../api/client";
 import { t } from "../text";
+import { problemText } from "../text/problems";
 
 /** The service's error message, with a button to try again if `retry` is given. */
 export function Failure({ error, retry }: { error: Error; retry?: () => void }) {
-  const status = error instanceof ApiError ? error.problem.status : null;
-  const message = status ? `${status} · ${error.message}` : error.message;
   return (
     <div class="failure" role="alert">
-      <p>{status === 0 ? t("failure.unreachable") : message}</p>
+      <p>{failureText(error)}</p>
       {retry && (
         <button type="button" onClick={retry}>
           {t("failure.retry")}
@@ -15,6 +14,12 @@ export function Failure({ error, retry }: { error: Error; retry?: () => void }) 
       )}
     </div>
   );
+}
+
+function failureText(error: Error): string {
+  if (!(error instanceof ApiError)) return error.message;
+  const { status } = error.problem;
+  return status ? `${status} · ${problemText(error.problem)}` : problemText(error.problem);
 }
 
 export function Loading({ message }: { message?: string }) {

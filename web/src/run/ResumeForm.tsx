@@ -1,8 +1,9 @@
 import { useSignal } from "@preact/signals";
-import { postJson } from "../api/client";
+import { fieldErrorsOf, postJson } from "../api/client";
 import type { Run } from "../api/types";
 import type { Action } from "../hooks/useAction";
 import { t } from "../text";
+import { errorText } from "../text/fieldErrors";
 
 const MORE_EPOCHS = 10; // proposed for a run that has reached its last epoch
 
@@ -23,6 +24,7 @@ export function ResumeForm({ run, action, onResumed }: Props) {
       await onResumed();
     });
   };
+  const errors = fieldErrorsOf(action.failure.value).filter(({ field }) => field === "epochs");
   return (
     <form class="resume-form" onSubmit={submit}>
       <button type="submit">{t("run.resume")}</button>
@@ -34,9 +36,16 @@ export function ResumeForm({ run, action, onResumed }: Props) {
           step={1}
           required
           value={until.value}
+          aria-invalid={errors.length > 0}
+          aria-describedby={errors.length ? "resume-error" : undefined}
           onInput={(event) => (until.value = event.currentTarget.value)}
         />
       </label>
+      {errors.length > 0 && (
+        <p class="error" id="resume-error" role="alert">
+          {errors.map(errorText).join(" ")}
+        </p>
+      )}
     </form>
   );
 }

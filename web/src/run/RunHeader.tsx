@@ -1,4 +1,4 @@
-import { deleteResource, postJson } from "../api/client";
+import { deleteResource, fieldErrorsOf, postJson } from "../api/client";
 import { hasEnded, withProgress } from "../api/runEvents";
 import type { Run } from "../api/types";
 import { Failure } from "../components/Failure";
@@ -13,6 +13,7 @@ import { RunActivity } from "./RunActivity";
 
 export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
   const action = useAction();
+  const failure = action.failure.value;
   return (
     <header class="run-head">
       <RunSummary run={run} feed={feed} />
@@ -34,7 +35,7 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
           </button>
         )}
       </div>
-      {action.failure.value && <Failure error={action.failure.value} />}
+      {failure && !fieldErrorsOf(failure).length && <Failure error={failure} />}
     </header>
   );
 }

@@ -1,17 +1,28 @@
 // A new run, as a form generated from the catalogue's schemas: every parameter with its bounds and default.
 
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema } from "../api/catalogue";
-import { ApiError, getJson, postJson } from "../api/client";
+import { fieldErrorsOf, getJson, postJson } from "../api/client";
 import type { FieldError, Run, Spec } from "../api/types";
 import { Failure, Loading } from "../components/Failure";
 import { useAction } from "../hooks/useAction";
 import { navigate, searchParams } from "../navigation";
 import { t } from "../text";
+import { isErrorOf } from "../text/fieldErrors";
+import { ErrorSummary } from "./ErrorSummary";
 import type { Draft } from "./fieldValues";
-import { draftOf, type FormCatalogue, optimizerFields, runFields, selectOptimizer, specOf } from "./runForm";
-import { Field, Fields } from "./SchemaForm";
+import {
+  draftOf,
+  type FormCatalogue,
+  fieldLabels,
+  OPTIMIZER_NAME,
+  optimizerFields,
+  runFields,
+  selectOptimizer,
+  specOf,
+} from "./runForm";
+import { describedBy, Field, Fields, LabeledField } from "./SchemaForm";
 
 export function NewRunPage() {
   const catalogue = useSignal<FormCatalogue | null>(null);
@@ -57,26 +68,32 @@ async function fetchTemplate(): Promise<Spec | null> {
 function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initialDraft: Draft }) {
   const draft = useSignal(initialDraft);
   const errors = useSignal<FieldError[]>([]);
+  const form = useRef<HTMLFormElement>(null);
   const action = useAction();
   const onChange = (name: string, value: string) => {
     draft.value = { ...draft.value, [name]: value };
-    errors.value = errors.value.filter((error) => !error.field.startsWith(name));
+    errors.value = errors.value.filter((error) => !isErrorOf(name, error));
+  };
+  const onSelectOptimizer = (name: string) => {
+    draft.value = selectOptimizer(catalogue, draft.value, name);
+    errors.value = errors.value.filter((error) => !isErrorOf("optimizer", error));
   };
   const submit = async (event: Event) => {
     event.preventDefault();
+    errors.value = [];
     await action.run(async () => {
       const run = await postJson<Run>("/runs", specOf(catalogue, draft.value));
       navigate(`/runs/${run.id}`);
     });
-    const failure = action.failure.value;
-    errors.value = failure instanceof ApiError ? (failure.problem.errors ?? []) : [];
-    if (failure) requestAnimationFrame(() => document.querySelector<HTMLElement>("[aria-invalid=true]")?.focus());
+    errors.value = fieldErrorsOf(action.failure.value);
+    if (action.failure.value) requestAnimationFrame(() => focusError(form.current));
   };
+  const isRefused = fieldErrorsOf(action.failure.value).length > 0; // with errors of fields
   const fields = { draft: draft.value, errors: errors.value, onChange };
   const { general, dataset, architecture, training, probes } = runFields(catalogue);
   const selectedDataset = catalogue.datasets.find(({ name }) => name === draft.value.dataset);
   return (
-    <form onSubmit={submit} noValidate>
+    <form ref={form} onSubmit={submit} noValidate>
       <fieldset>
         <legend>{t("new.general")}</legend>
         <Fields schemas={general} prefix="" {...fields} />
@@ -95,18 +112,15 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
       <fieldset>
         <legend>{t("new.training")}</legend>
         <Fields schemas={training} prefix="" {...fields} />
-        <OptimizerChoice
-          catalogue={catalogue}
-          draft={draft.value}
-          onSelect={(name) => (draft.value = selectOptimizer(catalogue, draft.value, name))}
-        />
+        <OptimizerChoice catalogue={catalogue} draft={draft.value} errors={errors.value} onSelect={onSelectOptimizer} />
         <Fields schemas={optimizerFields(catalogue, draft.value)} prefix="optimizer." {...fields} />
       </fieldset>
       <fieldset>
         <legend>{t("new.probes")}</legend>
         <Fields schemas={probes} prefix="probes." {...fields} />
       </fieldset>
-      {action.failure.value && <Failure error={action.failure.value} />}
+      {action.failure.value && !isRefused && <Failure error={action.failure.value} />}
+      <ErrorSummary errors={errors.value} labels={fieldLabels(catalogue, draft.value)} />
       <button type="submit" class="primary" aria-disabled={action.isRunning.value}>
         {t("new.submit")}
       </button>
@@ -114,25 +128,34 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
   );
 }
 
+/** Moves the focus to the first invalid input, or to the message of an error without one. */
+function focusError(form: HTMLFormElement | null): void {
+  form?.querySelector<HTMLElement>("[aria-invalid=true], .failure")?.focus();
+}
+
 interface OptimizerProps {
   catalogue: FormCatalogue;
   draft: Draft;
+  errors: FieldError[];
   onSelect: (name: string) => void;
 }
 
-function OptimizerChoice({ catalogue: { optimizers }, draft, onSelect }: OptimizerProps) {
-  const selected = draft["optimizer.name"];
+function OptimizerChoice({ catalogue: { optimizers }, draft, errors, onSelect }: OptimizerProps) {
+  const selected = draft[OPTIMIZER_NAME];
+  const note = optimizers.find(({ name }) => name === selected)?.description ?? "";
   return (
-    <div class="field">
-      <label for="optimizer">{t("new.optimizer")}</label>
-      <select id="optimizer" value={selected} onChange={(event) => onSelect(event.currentTarget.value)}>
+    <LabeledField name={OPTIMIZER_NAME} label={t("new.optimizer")} errors={errors} note={note}>
+      <select
+        {...describedBy(OPTIMIZER_NAME, errors)}
+        value={selected}
+        onChange={(event) => onSelect(event.currentTarget.value)}
+      >
         {optimizers.map(({ name }) => (
           <option key={name} value={name}>
             {name}
           </option>
         ))}
       </select>
-      <p class="note">{optimizers.find(({ name }) => name === selected)?.description}</p>
-    </div>
+    </LabeledField>
   );
 }

@@ -1,5 +1,7 @@
+import type { ComponentChildren } from "preact";
 import type { FieldError, Schema } from "../api/types";
-import { t } from "../text";
+import { number, t } from "../text";
+import { fieldErrorText, isErrorOf } from "../text/fieldErrors";
 import { fieldDescription, fieldLabel } from "../text/fields";
 import { type Draft, formatValue } from "./fieldValues";
 
@@ -28,16 +30,12 @@ interface FieldProps extends FormProps {
 }
 
 export function Field({ name, schema, draft, errors, onChange }: FieldProps) {
-  const error = errors.find(({ field }) => field === name || field.startsWith(`${name}.`));
   const attributes = {
-    id: name,
+    ...describedBy(name, errors),
     value: draft[name],
-    "aria-describedby": `${name}-note`,
-    "aria-invalid": error ? ("true" as const) : undefined,
   };
   return (
-    <div class="field">
-      <label for={name}>{fieldLabel(name, schema)}</label>
+    <LabeledField name={name} label={fieldLabel(name, schema)} errors={errors} note={fieldNote(name, schema)}>
       {schema.enum ? (
         <select {...attributes} onChange={(event) => onChange(name, event.currentTarget.value)}>
           {schema.enum.map((value) => (
@@ -54,13 +52,49 @@ export function Field({ name, schema, draft, errors, onChange }: FieldProps) {
           placeholder={placeholder(schema)}
         />
       )}
+    </LabeledField>
+  );
+}
+
+/** The attributes of a field's input that refer to its error messages and its note. */
+export function describedBy(name: string, errors: FieldError[]) {
+  const isInvalid = errors.some((error) => isErrorOf(name, error));
+  return {
+    id: name,
+    "aria-describedby": isInvalid ? `${name}-error ${name}-note` : `${name}-note`,
+    "aria-invalid": isInvalid ? ("true" as const) : undefined,
+  };
+}
+
+interface LabeledFieldProps {
+  name: string; // id of the input
+  label: string;
+  errors: FieldError[];
+  note: string;
+  children: ComponentChildren; // the input
+}
+
+/** An input with its label, what is wrong with its value, and a note. */
+export function LabeledField({ name, label, errors, note, children }: LabeledFieldProps) {
+  const messages = errors.filter((error) => isErrorOf(name, error)).map((error) => fieldErrorText(name, error));
+  return (
+    <div class="field">
+      <label for={name}>{label}</label>
+      {children}
+      {messages.length > 0 && (
+        <p class="error" id={`${name}-error`}>
+          {messages.join(" ")}
+        </p>
+      )}
       <p class="note" id={`${name}-note`}>
-        {[fieldDescription(name, schema), ...constraints(schema)].filter(Boolean).join(" ")}
-        {error && <strong class="error"> {error.message}</strong>}
+        {note}
       </p>
     </div>
   );
 }
+
+const fieldNote = (name: string, schema: Schema): string =>
+  [fieldDescription(name, schema), ...constraints(schema)].filter(Boolean).join(" ");
 
 function inputMode({ type }: Schema): "numeric" | "decimal" | "text" {
   if (type === "integer") return "numeric";
@@ -77,7 +111,7 @@ function constraints(schema: Schema): string[] {
   const sentences = [range(schema), itemCount(schema)];
   const { minimum, maximum } = schema.items ?? {};
   if (minimum !== undefined && maximum !== undefined) {
-    sentences.push(t("form.each", { from: minimum, to: maximum }));
+    sentences.push(t("form.each", { from: number(minimum), to: number(maximum) }));
   }
   if (schema.default !== undefined && schema.default !== "") {
     sentences.push(t("form.default", { value: formatValue(schema.default) }));
@@ -85,9 +119,9 @@ function constraints(schema: Schema): string[] {
   return sentences;
 }
 
-function range({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Schema): string {
-  const from = minimum ?? exclusiveMinimum;
-  const to = maximum ?? exclusiveMaximum;
+function range({ type, minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Schema): string {
+  const bounds = [minimum ?? exclusiveMinimum, maximum ?? exclusiveMaximum];
+  const [from, to] = bounds.map((bound) => (type === "integer" && bound !== undefined ? number(bound) : bound));
   if (from === undefined || to === undefined) return "";
   if (minimum !== undefined)
     return maximum !== undefined ? t("form.range", { from, to }) : t("form.below", { from, to });

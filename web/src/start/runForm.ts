@@ -1,6 +1,8 @@
 // The fields of the form for a new run, and the settings that its draft stands for.
 
 import type { Architecture, Dataset, Json, Parametrized, Schema } from "../api/types";
+import { t } from "../text";
+import { fieldLabel } from "../text/fields";
 import { type Draft, defaultDraft, parseDraft } from "./fieldValues";
 
 /** The parts of the catalogue that the form is generated from. */
@@ -15,7 +17,7 @@ type Schemas = Record<string, Schema>;
 
 const GENERAL = ["name", "tags"];
 const TRAINING = ["epochs", "samples_per_epoch", "batch_size", "seed", "precision", "device"];
-const OPTIMIZER_NAME = "optimizer.name";
+export const OPTIMIZER_NAME = "optimizer.name";
 
 /** The form's fields by group, apart from the optimizer's. */
 export function runFields({ schema, architectures }: FormCatalogue) {
@@ -34,6 +36,23 @@ export function optimizerFields({ optimizers }: FormCatalogue, draft: Draft): Sc
   const optimizer = optimizers.find(({ name }) => name === draft[OPTIMIZER_NAME]) ?? optimizers[0]!;
   const entries = Object.entries(optimizer.parameters.properties!);
   return Object.fromEntries(entries.filter(([name]) => name !== "name"));
+}
+
+/** The labels of the form's fields by dotted name, in the order of the form. */
+export function fieldLabels(catalogue: FormCatalogue, draft: Draft): Record<string, string> {
+  const { general, dataset, architecture, training, probes } = runFields(catalogue);
+  const labels = (schemas: Schemas, prefix: string) =>
+    Object.entries(schemas)
+      .filter(([, schema]) => schema.const === undefined)
+      .map(([name, schema]) => [prefix + name, fieldLabel(prefix + name, schema)]);
+  return Object.fromEntries([
+    ...labels({ ...general, dataset }, ""),
+    ...labels(architecture.parameters.properties!, "architecture."),
+    ...labels(training, ""),
+    [OPTIMIZER_NAME, t("new.optimizer")],
+    ...labels(optimizerFields(catalogue, draft), "optimizer."),
+    ...labels(probes, "probes."),
+  ]);
 }
 
 /** The draft with another optimizer, whose parameters have their defaults. */

@@ -5,6 +5,7 @@ import { japanese } from "./japanese";
 export type Language = "en" | "ja";
 
 const TEXTS: Record<Language, Texts> = { en: english, ja: japanese };
+const SLOT = /\{(\w+)(?::([^|}]*)\|([^|}]*))?\}/g;
 const STORAGE_KEY = "camreel.language";
 
 /** The language that was selected earlier, else the first of the browser's that the page has, else English. */
@@ -25,9 +26,17 @@ export function setLanguage(next: Language): void {
   language.value = next;
 }
 
-/** The text of that name in the page's language, its `{slots}` filled in. */
+/**
+ * The text of that name in the page's language, its `{slots}` filled in. Of a slot with two forms, as in
+ * `{count:# map|# maps}`, the first stands for one and the second for all other numbers; `#` is the number.
+ */
 export function t(name: keyof Texts, slots: Record<string, string | number> = {}): string {
-  return TEXTS[language.value][name].replace(/\{(\w+)\}/g, (whole, slot: string) => String(slots[slot] ?? whole));
+  return TEXTS[language.value][name].replace(SLOT, (whole, slot: string, one?: string, other?: string) => {
+    const value = slots[slot];
+    if (value === undefined) return whole;
+    const form = String(value) === "1" ? one : other;
+    return form === undefined ? String(value) : form.replaceAll("#", String(value));
+  });
 }
 
 /** The text of that name if there is one, else undefined: for names that come from the service. */
