@@ -1,4 +1,4 @@
-"""A client that goes before its answer: the work for it ends, unless another waits for the same."""
+"""Client disconnects: the computation ends, unless another client waits for the same result."""
 
 import socket
 import sqlite3
@@ -11,27 +11,27 @@ import httpx
 
 from tests.conftest import Service
 
-# Ten probes of four epochs, each by thousands of passes: minutes, if it were not ended.
+# Ten probes of four epochs with thousands of passes each: this would take minutes.
 LONG = "ss-cam?samples=256"
 SHORT = "ss-cam?samples=2"
 
 
-def half_asked(service: Service, path: str) -> socket.socket:
-    """A connection on which a request was sent and no answer was read."""
+def send_request(service: Service, path: str) -> socket.socket:
+    """Sends a request and returns its connection without reading the response."""
     url = service.http.base_url
-    one = socket.create_connection((url.host, url.port or 80), 20)
-    one.sendall(f"GET {path} HTTP/1.1\r\nHost: {url.host}\r\n\r\n".encode())
-    return one
+    connection = socket.create_connection((url.host, url.port or 80), 20)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {url.host}\r\n\r\n".encode())
+    return connection
 
 
-def ended(http: httpx.Client, method: str) -> bool:
-    """Whether an atlas by that method was being made and is not any more."""
-    told = http.get("/metrics").text
+def has_ended(http: httpx.Client, method: str) -> bool:
+    """Whether the computation of an atlas by this method has ended."""
+    metrics = http.get("/metrics").text
     name = f'camreel_response_duration_seconds_count{{kind="atlas",method="{method}"}} 1.0'
-    return name in told
+    return name in metrics
 
 
-def kept(service: Service, method: str) -> int:
+def count_recorded_maps(service: Service, method: str) -> int:
     with sqlite3.connect(service.state_dir / "camreel.db") as connection:
         query = "SELECT count(*) FROM heatmaps WHERE method = ?"
         return int(connection.execute(query, [method]).fetchone()[0])
@@ -44,26 +44,28 @@ def wait_for(condition: Any) -> None:
         time.sleep(0.05)
 
 
-def test_work_ends_when_its_only_client_has_gone(
+def test_computation_ends_when_its_only_client_disconnects(
     service: Service, http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     path = f"/runs/{finished_run['id']}/atlas?{urlencode({'method': LONG})}"
-    before = kept(service, LONG)
-    with half_asked(service, path):
-        time.sleep(0.3)  # the work has begun, or begins for nobody: both must end
-    wait_for(lambda: ended(http, LONG))
-    assert kept(service, LONG) - before < 10
+    initial_count = count_recorded_maps(service, LONG)
+    with send_request(service, path):
+        time.sleep(
+            0.3
+        )  # the computation has started, or starts after the disconnect: both must end
+    wait_for(lambda: has_ended(http, LONG))
+    assert count_recorded_maps(service, LONG) - initial_count < 10
 
 
-def test_work_goes_on_for_another_client_that_waits_for_the_same(
+def test_computation_continues_for_another_client_with_the_same_request(
     service: Service, http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     params = {"method": SHORT, "epochs": "1"}
     path = f"/runs/{finished_run['id']}/atlas"
     with ThreadPoolExecutor(1) as threads:
-        with half_asked(service, f"{path}?{urlencode(params)}"):
+        with send_request(service, f"{path}?{urlencode(params)}"):
             time.sleep(0.1)
             other_response = threads.submit(http.get, path, params=params)
             time.sleep(0.1)
         assert other_response.result().status_code == 200
-    assert kept(service, SHORT) == 10
+    assert count_recorded_maps(service, SHORT) == 10

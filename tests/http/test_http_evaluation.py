@@ -1,4 +1,4 @@
-"""Judging maps over HTTP: the catalogue of measures, a run's table, and what is refused."""
+"""Evaluation of maps over HTTP: the catalog of measures, a run's scores, and invalid requests."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def run(finished_run: dict[str, Any]) -> str:
     return f"/runs/{finished_run['id']}"
 
 
-def test_measures_are_listed_with_source_range_and_which_way_is_better(http: httpx.Client) -> None:
+def test_measures_are_listed_with_source_range_and_direction(http: httpx.Client) -> None:
     items = http.get("/measures").raise_for_status().json()["items"]
     assert [item["name"] for item in items] == list(MEASURES)
     for item in items:
@@ -27,16 +27,18 @@ def test_measures_are_listed_with_source_range_and_which_way_is_better(http: htt
         assert high is None or low < high
 
 
-def test_probes_are_what_is_judged_by_default(http: httpx.Client, run: str) -> None:
+def test_probes_are_evaluated_by_default(http: httpx.Client, run: str) -> None:
     table = http.get(f"{run}/epochs/3/evaluation", params={"measure": "complexity"}).json()
     assert table["images"] == [p["image"] for p in http.get(f"{run}/probes").json()["items"]]
     assert [score["count"] for score in table["scores"]] == [len(table["images"])] * 2
 
 
-def test_the_papers_methods_are_judged_by_removal_and_masking(http: httpx.Client, run: str) -> None:
-    answer = http.get(f"{run}/epochs/3/evaluation", params={"images": 2})
-    assert answer.status_code == 200, answer.text
-    table = answer.json()
+def test_paper_methods_and_default_measures_are_evaluated_by_default(
+    http: httpx.Client, run: str
+) -> None:
+    response = http.get(f"{run}/epochs/3/evaluation", params={"images": 2})
+    assert response.status_code == 200, response.text
+    table = response.json()
     assert (table["images"], table["epoch"], table["seed"]) == (["test:0", "test:1"], 3, 0)
     assert [(score["method"], score["measure"]) for score in table["scores"]] == [
         (method, measure) for method in ("conventional", "proposed") for measure in DEFAULT_MEASURES
@@ -53,7 +55,7 @@ def test_the_papers_methods_are_judged_by_removal_and_masking(http: httpx.Client
         assert score["difference"]["mean"] == pytest.approx(difference, abs=1e-9)
 
 
-def test_the_numbers_are_the_cores(http: httpx.Client, run: str) -> None:
+def test_scores_equal_those_of_the_core(http: httpx.Client, run: str) -> None:
     params = {
         "method": ["layer-cam/centered", "random?seed=5"],
         "measure": ["pointing-game", "untrained-spearman", "road"],
@@ -89,32 +91,32 @@ def test_one_image_has_no_standard_error(http: httpx.Client, run: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "field", "words"),
+    ("query", "field", "text"),
     [
-        ("images=0", "images", "minimum 1"),
-        ("images=1001", "images", "maximum 1000"),
-        ("images=few", "images", "maximum 1000"),
-        ("seed=-1", "seed", "minimum 0"),
-        ("&".join(f"method=random?seed={i}" for i in range(11)), "method", "maxItems 10"),
+        ("images=0", "images", "1 to 1000"),
+        ("images=1001", "images", "1 to 1000"),
+        ("images=few", "images", "1 to 1000"),
+        ("seed=-1", "seed", "from 0 to"),
+        ("&".join(f"method=random?seed={i}" for i in range(11)), "method", "1 to 10 values"),
         ("measure=beauty", "measure", "one of deletion"),
         ("method=no-cam", "method", "one of conventional"),
         ("method=layer-cam?samples=3", "samples", "no such parameter"),
         ("method=grad-cam/contrast:77", "contrast_class", "0 to 9"),
         ("layer=conv9", "layer", "conv1"),
-        ("epsilon=1", "epsilon", "not permitted"),
+        ("epsilon=1", "epsilon", "not a known field"),
     ],
 )
-def test_what_is_out_of_bounds_is_refused_by_its_name(
-    http: httpx.Client, run: str, query: str, field: str, words: str
+def test_invalid_parameters_are_refused_by_name(
+    http: httpx.Client, run: str, query: str, field: str, text: str
 ) -> None:
-    answer = http.get(f"{run}/epochs/1/evaluation?{query}")
-    assert answer.status_code == 422, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = answer.json()
+    response = http.get(f"{run}/epochs/1/evaluation?{query}")
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    problem = response.json()
     assert problem["errors"][0]["field"] == field
-    assert words in problem["detail"]
+    assert text in problem["detail"]
 
 
-def test_what_is_not_there_is_not_found(http: httpx.Client, run: str) -> None:
+def test_evaluation_of_a_missing_run_or_epoch_is_404(http: httpx.Client, run: str) -> None:
     assert http.get("/runs/999999/epochs/1/evaluation").status_code == 404
     assert http.get(f"{run}/epochs/99/evaluation").status_code == 404

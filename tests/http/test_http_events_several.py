@@ -1,4 +1,4 @@
-"""One stream for several runs, and how many streams there may be."""
+"""Event streams of several runs, and the limits on streams."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -21,9 +21,9 @@ from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.conftest import Service
 from tests.http.test_http_events import events
-from tests.http.test_http_refusals import problem
+from tests.http.test_http_refusals import expect_problem
 
-MEASURES = EpochMetrics(0.5, 0.8, 0.4, 0.9, [0.25, 1.0], 1.0, 1.5)
+METRICS = EpochMetrics(0.5, 0.8, 0.4, 0.9, [0.25, 1.0], 1.0, 1.5)
 LONG_SPEC = {"dataset": "digits", "epochs": 50, "batch_size": 1}
 
 
@@ -33,69 +33,73 @@ def stream(http: httpx.Client, **request: Any) -> Any:
 
 def all_events(http: httpx.Client, run_ids: str, **request: Any) -> list[dict[str, Any]]:
     params = {"runs": run_ids, **request.pop("params", {})}
-    with stream(http, params=params, **request) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        assert answer.headers["cache-control"] == "no-cache"
-        return list(events(answer))
+    with stream(http, params=params, **request) as response:
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["cache-control"] == "no-cache"
+        return list(events(response))
 
 
-def events_of(run_id: int, sent: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [one for one in sent if one["data"]["run_id"] == run_id]
+def events_of(run_id: int, sent_events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for item in sent_events if item["data"]["run_id"] == run_id]
 
 
 @pytest.fixture(scope="module")
-def brief(service: Service) -> int:
-    """A finished run beside the shared one."""
-    run_id = service.post_run(dataset="digits", epochs=1, samples_per_epoch=200, name="brief")
+def short_run_id(service: Service) -> int:
+    """A finished run in addition to the shared one."""
+    run_id = service.post_run(dataset="digits", epochs=1, samples_per_epoch=200, name="short")
     service.wait(run_id)
     return run_id
 
 
-def test_several_runs_are_sent_in_one_stream_that_ends_with_the_last(
-    http: httpx.Client, finished_run: dict[str, Any], brief: int
+def test_stream_of_several_runs_ends_with_the_last(
+    http: httpx.Client, finished_run: dict[str, Any], short_run_id: int
 ) -> None:
-    sent_events = all_events(http, f"{brief},{finished_run['id']},{brief}")
-    for run_id in (brief, finished_run["id"]):
-        with http.stream("GET", f"/runs/{run_id}/events") as answer:
-            alone = list(events(answer))
-        ours = events_of(run_id, sent_events)
-        assert [one["event"] for one in ours] == [one["event"] for one in alone]
-        assert [one["data"] for one in ours] == [{"run_id": run_id, **one["data"]} for one in alone]
-    last = {finished_run["id"]: finished_run["last_event"], brief: 5}
+    sent_events = all_events(http, f"{short_run_id},{finished_run['id']},{short_run_id}")
+    for run_id in (short_run_id, finished_run["id"]):
+        with http.stream("GET", f"/runs/{run_id}/events") as response:
+            single_run_events = list(events(response))
+        events_in_stream = events_of(run_id, sent_events)
+        assert [item["event"] for item in events_in_stream] == [
+            item["event"] for item in single_run_events
+        ]
+        assert [item["data"] for item in events_in_stream] == [
+            {"run_id": run_id, **item["data"]} for item in single_run_events
+        ]
+    last = {finished_run["id"]: finished_run["last_event"], short_run_id: 5}
     assert sent_events[-1]["id"] == ",".join(f"{run_id}:{last[run_id]}" for run_id in sorted(last))
 
 
-def test_a_stream_of_several_resumes_at_every_cursor_without_gap_or_repeat(
-    http: httpx.Client, finished_run: dict[str, Any], brief: int
+def test_stream_of_several_runs_resumes_at_every_cursor(
+    http: httpx.Client, finished_run: dict[str, Any], short_run_id: int
 ) -> None:
-    run_ids = f"{finished_run['id']},{brief}"
+    run_ids = f"{finished_run['id']},{short_run_id}"
     all_sent_events = all_events(http, run_ids)
-    for number, one in enumerate(all_sent_events):
-        remaining_events = all_events(http, run_ids, headers={"Last-Event-ID": one["id"]})
+    for number, item in enumerate(all_sent_events):
+        remaining_events = all_events(http, run_ids, headers={"Last-Event-ID": item["id"]})
         assert remaining_events == all_sent_events[number + 1 :]
-        assert remaining_events == all_events(http, run_ids, params={"after": one["id"]})
+        assert remaining_events == all_events(http, run_ids, params={"after": item["id"]})
     options = {"headers": {"Last-Event-ID": all_sent_events[4]["id"]}, "params": {"after": "1:0"}}
     assert all_events(http, run_ids, **options) == all_sent_events[5:]
 
 
-def test_a_run_that_is_gone_is_told_and_the_others_go_on(
+def test_missing_and_deleted_runs_are_reported_as_gone(
     service: Service, finished_run: dict[str, Any]
 ) -> None:
     training = service.post_run(**LONG_SPEC)
-    waiting = service.post_run(dataset="digits", epochs=1)
-    runs_followed = f"{waiting},999999,{training},{finished_run['id']}"
+    queued = service.post_run(dataset="digits", epochs=1)
+    runs_followed = f"{queued},999999,{training},{finished_run['id']}"
     try:
-        with stream(service.http, params={"runs": runs_followed}) as answer:
-            sent_events = events(answer)
-            first = next(one for one in sent_events if one["event"] == "gone")
+        with stream(service.http, params={"runs": runs_followed}) as response:
+            sent_events = events(response)
+            first = next(item for item in sent_events if item["event"] == "gone")
             assert first["data"] == {"run_id": 999999}
-            assert service.http.delete(f"/runs/{waiting}").status_code == 204
-            second = next(one for one in sent_events if one["event"] == "gone")
-            assert second["data"] == {"run_id": waiting}
+            assert service.http.delete(f"/runs/{queued}").status_code == 204
+            second = next(item for item in sent_events if item["event"] == "gone")
+            assert second["data"] == {"run_id": queued}
             assert "id" not in first
             assert "id" not in second
-            progress = next(one for one in sent_events if one["event"] == "progress")
+            progress = next(item for item in sent_events if item["event"] == "progress")
             assert progress["data"]["run_id"] == training
             service.http.post(f"/runs/{training}/cancel")
             assert list(sent_events)[-1]["data"]["status"] == "cancelled"
@@ -108,17 +112,15 @@ def test_a_run_that_is_gone_is_told_and_the_others_go_on(
     ["", ",", "0", "x", "1,", "1,,2", "-1", "1_0", "1.5", "1 ", "99999999999999999999",
      str(2**63), ",".join(map(str, range(1, 202)))],
 )  # fmt: skip
-def test_runs_that_are_no_list_of_ids_are_refused_with_the_bound(
-    http: httpx.Client, run_ids: str
-) -> None:
-    body = problem(http.get("/events", params={"runs": run_ids}), 422)
+def test_invalid_list_of_runs_is_refused_with_its_limit(http: httpx.Client, run_ids: str) -> None:
+    body = expect_problem(http.get("/events", params={"runs": run_ids}), 422)
     (error,) = body["errors"]
     assert error["field"] == "runs"
     assert error["allowed"]["maxItems"] == 200
 
 
-def test_without_runs_a_stream_is_refused(http: httpx.Client) -> None:
-    body = problem(http.get("/events"), 422)
+def test_stream_without_runs_is_refused(http: httpx.Client) -> None:
+    body = expect_problem(http.get("/events"), 422)
     assert [error["field"] for error in body["errors"]] == ["runs"]
 
 
@@ -126,20 +128,20 @@ def test_without_runs_a_stream_is_refused(http: httpx.Client) -> None:
     "cursor", ["", "x", "{0}", "{0}:", "{0}:-1", "{0}:1,", "{0}:1,{0}:2", "999:1", "{0}:8",
                "{0}:99999999999", "{0}:1_0", "{0}: 1"],
 )  # fmt: skip
-def test_a_cursor_that_no_event_had_is_refused(
+def test_invalid_cursor_is_refused(
     http: httpx.Client, finished_run: dict[str, Any], cursor: str
 ) -> None:
     cursor = cursor.format(finished_run["id"])
     params = {"runs": finished_run["id"], "after": cursor}
-    body = problem(http.get("/events", params=params), 422)
+    body = expect_problem(http.get("/events", params=params), 422)
     assert [error["field"] for error in body["errors"]] == ["after"]
     headers = {"Last-Event-ID": cursor}
-    body = problem(http.get("/events", params=params, headers=headers), 422)
+    body = expect_problem(http.get("/events", params=params, headers=headers), 422)
     assert [error["field"] for error in body["errors"]] == ["Last-Event-ID"]
 
 
 class App:
-    """The application in this process, without a socket; its runs are rows that nobody trains."""
+    """The application in this process, without a socket; its runs are rows without workers."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.app = create_app(
@@ -157,18 +159,18 @@ class App:
         await self._lifespan.__aexit__(None, None, None)
 
     def new_run(self) -> int:
-        """A run that trains, as far as the database knows."""
+        """Creates a run with status running in the database."""
         spec = RunSpec(dataset="digits").model_dump(mode="json")
         with self.store.write_session() as session:
             run_id = runs.create(session, "", [], spec, 3).id
-            run_lifecycle.claim(session, run_id, "somebody")
+            run_lifecycle.claim(session, run_id, "worker")
         return run_id
 
     def add_epoch(self, run_id: int, epoch: int) -> None:
         key = f"runs/{run_id}/epochs/{epoch}.safetensors"
         with self.store.write_session() as session:
             self.store.blobs.put(session, key, b"bytes")
-            epochs.add(session, run_id, epoch, MEASURES, Checkpoint(f"{epoch:064x}", 5, key))
+            epochs.add(session, run_id, epoch, METRICS, Checkpoint(f"{epoch:064x}", 5, key))
 
     def end(self, run_id: int) -> None:
         with self.store.write_session() as session:
@@ -176,14 +178,14 @@ class App:
 
 
 class Client:
-    """A request of the application as a server makes it; its response is read or left unread."""
+    """An ASGI request to the application; its response is read or left unread."""
 
     def __init__(self, app: App, path: str, *, reads: bool = True) -> None:
         self.status = 0
         self.body = b""
         self.unread = asyncio.Event()
         self._reads = reads
-        self._gone = asyncio.Event()
+        self._disconnected = asyncio.Event()
         path, _, query = path.partition("?")
         scope = {
             "type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "method": "GET",
@@ -193,12 +195,12 @@ class Client:
         }  # fmt: skip
         self.task = asyncio.create_task(app.app(scope, self._receive, self._send))
 
-    async def leave(self) -> None:
-        self._gone.set()
+    async def disconnect(self) -> None:
+        self._disconnected.set()
         await asyncio.wait_for(self.task, 20)
 
     async def _receive(self) -> dict[str, Any]:
-        await self._gone.wait()
+        await self._disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def _send(self, message: Any) -> None:
@@ -208,57 +210,63 @@ class Client:
         self.body += message["body"]
         if not self._reads:
             self.unread.set()
-            await self._gone.wait()
+            await self._disconnected.wait()
 
 
-def run(scenario: Coroutine[Any, Any, None]) -> None:
-    """In a thread of its own: this one's event loop may be a browser's."""
+def run_in_thread(scenario: Coroutine[Any, Any, None]) -> None:
+    """Runs a coroutine in a new thread, because a browser may own this thread's event loop."""
     with ThreadPoolExecutor(1) as threads:
         threads.submit(asyncio.run, scenario).result()
 
 
-async def until(holds: Any) -> None:
+async def wait_until(condition: Any) -> None:
     async with asyncio.timeout(30):
-        while not holds():
+        while not condition():
             await asyncio.sleep(0.02)
 
 
-def test_all_streams_share_one_poll_and_each_event_is_rendered_once(
+def test_streams_share_one_poll_and_render_each_event_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered: list[tuple[int, int]] = []
     original = run_events.events_with_state
 
-    def counted(store: Store, run_id: int, number: int) -> Any:
+    def record_rendering(store: Store, run_id: int, number: int) -> Any:
         rendered.append((run_id, number))
         return original(store, run_id, number)
 
-    monkeypatch.setattr(run_events, "events_with_state", counted)
+    monkeypatch.setattr(run_events, "events_with_state", record_rendering)
 
     async def scenario() -> None:
         async with App(tmp_path) as app:
             run_ids = [app.new_run() for _ in range(3)]
             path = f"/events?runs={','.join(map(str, run_ids))}"
             clients = [Client(app, path) for _ in range(40)]
-            await until(lambda: all(one.body.count(b"event: status") == 6 for one in clients))
+            await wait_until(
+                lambda: all(client.body.count(b"event: status") == 6 for client in clients)
+            )
             assert sorted(rendered) == [(run_id, 0) for run_id in run_ids]
             queries: list[str] = []
             event.listen(
-                app.store.engine, "before_cursor_execute", lambda *told: queries.append(told[2])
+                app.store.engine,
+                "before_cursor_execute",
+                lambda *arguments: queries.append(arguments[2]),
             )
             await asyncio.sleep(1)
-            # One a poll, of which there are ten a second; far from one for each run or stream.
-            assert 1 <= len([one for one in queries if "FROM runs" in one]) <= 12
+            # One query per poll, ten polls per second; far fewer than one per run or stream.
+            assert 1 <= len([query for query in queries if "FROM runs" in query]) <= 12
             app.add_epoch(run_ids[0], 0)
-            await until(lambda: all(one.body.count(b"event: epoch") == 1 for one in clients))
+            await wait_until(
+                lambda: all(client.body.count(b"event: epoch") == 1 for client in clients)
+            )
             assert rendered[3:] == [(run_ids[0], 2)]
             for run_id in run_ids:
                 app.end(run_id)
-            await asyncio.gather(*(one.task for one in clients))
+            await asyncio.gather(*(client.task for client in clients))
             assert len(rendered) == 7
             assert app.services.stream_slots.count == 0
 
-    run(scenario())
+    run_in_thread(scenario())
 
 
 def test_nothing_is_rendered_for_a_client_that_does_not_read(tmp_path: Path) -> None:
@@ -276,10 +284,10 @@ def test_nothing_is_rendered_for_a_client_that_does_not_read(tmp_path: Path) -> 
             assert len(complete_client.body) > 100_000
             for client in clients:
                 assert len(client.body) < 20_000
-                await client.leave()
+                await client.disconnect()
             assert app.services.stream_slots.count == 0
 
-    run(scenario())
+    run_in_thread(scenario())
 
 
 @pytest.mark.parametrize("setting", ["max_streams", "max_client_streams"])
@@ -288,47 +296,47 @@ def test_one_stream_too_many_is_429_until_another_ends(tmp_path: Path, setting: 
         async with App(tmp_path, **{setting: 2}) as app:
             run_id = app.new_run()
             clients = [Client(app, f"/runs/{run_id}/events"), Client(app, f"/events?runs={run_id}")]
-            await until(lambda: all(one.body for one in clients))
+            await wait_until(lambda: all(client.body for client in clients))
             refused_client = Client(app, f"/events?runs={run_id}")
             await asyncio.wait_for(refused_client.task, 20)
             assert refused_client.status == 429
             assert f"CAMREEL_{setting.upper()}".encode() in refused_client.body
-            await clients[0].leave()
+            await clients[0].disconnect()
             admitted = Client(app, f"/events?runs={run_id}")
-            await until(lambda: admitted.body)
+            await wait_until(lambda: admitted.body)
             assert admitted.status == 200
-            for one in (clients[1], admitted):
-                await one.leave()
+            for client in (clients[1], admitted):
+                await client.disconnect()
 
-    run(scenario())
+    run_in_thread(scenario())
 
 
-def test_streams_go_on_after_the_database_could_not_be_read(
+def test_streams_continue_after_a_failed_query(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def scenario() -> None:
         async with App(tmp_path) as app:
             run_id = app.new_run()
             client = Client(app, f"/events?runs={run_id}")
-            await until(lambda: client.body)
+            await wait_until(lambda: client.body)
             failures: list[int] = []
 
             def fail(*_: object) -> None:
                 failures.append(1)
-                raise RuntimeError("the driver's own")
+                raise RuntimeError("an error of the driver")
 
             with monkeypatch.context() as broken_store:
                 broken_store.setattr(run_events.runs, "get_progress_of_many", fail)
-                await until(lambda: failures)
+                await wait_until(lambda: failures)
             app.add_epoch(run_id, 0)
-            await until(lambda: b"event: epoch" in client.body)
-            await client.leave()
+            await wait_until(lambda: b"event: epoch" in client.body)
+            await client.disconnect()
 
-    run(scenario())
+    run_in_thread(scenario())
 
 
 @pytest.mark.parametrize("path", ["/events?runs=1", "/runs/1/events"])
-def test_a_stream_that_cannot_begin_without_the_database_is_503(
+def test_stream_is_503_while_the_database_is_locked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     async def scenario() -> None:
@@ -345,4 +353,4 @@ def test_a_stream_that_cannot_begin_without_the_database_is_503(
             assert refused_client.status == 503
             assert app.services.stream_slots.count == 0
 
-    run(scenario())
+    run_in_thread(scenario())

@@ -1,4 +1,4 @@
-"""Looking over HTTP: pictures, numbers and counts of a finished run."""
+"""Maps of a finished run over HTTP: pictures, values and blank counts."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -27,9 +27,9 @@ def run(finished_run: dict[str, Any]) -> str:
     return f"/runs/{finished_run['id']}"
 
 
-def picture(answer: httpx.Response, kind: str = "PNG") -> Image.Image:
-    assert answer.status_code == 200, answer.text
-    image = Image.open(io.BytesIO(answer.content))
+def picture(response: httpx.Response, kind: str = "PNG") -> Image.Image:
+    assert response.status_code == 200, response.text
+    image = Image.open(io.BytesIO(response.content))
     assert image.format == kind
     image.load()
     return image
@@ -39,38 +39,38 @@ def picture(answer: httpx.Response, kind: str = "PNG") -> Image.Image:
 def test_every_class_has_a_heatmap_by_both_methods(
     http: httpx.Client, run: str, method: str
 ) -> None:
-    seen = set()
+    pictures = set()
     for label in range(10):
-        answer = http.get(f"{run}/epochs/3/cam", params={"method": method, "class": label})
-        assert answer.headers["content-type"] == "image/png"
-        assert picture(answer).size == (224, 224)
-        assert float(answer.headers["x-cam-peak"]) >= 0
-        assert answer.headers["x-cam-blank"] in list(Blank)
-        seen.add(answer.content)
-    # A map changes with the class; blank ones may look alike.
-    assert len(seen) > 5
+        response = http.get(f"{run}/epochs/3/cam", params={"method": method, "class": label})
+        assert response.headers["content-type"] == "image/png"
+        assert picture(response).size == (224, 224)
+        assert float(response.headers["x-cam-peak"]) >= 0
+        assert response.headers["x-cam-blank"] in list(Blank)
+        pictures.add(response.content)
+    # Maps differ between classes, but blank ones may be equal.
+    assert len(pictures) > 5
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_numbers_are_captums(http: httpx.Client, run: str, method: str) -> None:
+def test_values_equal_captum(http: httpx.Client, run: str, method: str) -> None:
     network, _ = decode(http.get(f"{run}/epochs/2/checkpoint").content)
     image = http.get("/images/test:3", params={"dataset": _dataset(http, run)}).content
     inputs = to_network_input(from_png(image).unsqueeze(0))
-    answers = [
+    responses = [
         http.get(
             f"{run}/epochs/2/cam.json",
             params={"method": method, "class": label, "image": "test:3", "style": "signed"},
         ).json()
         for label in range(10)
     ]
-    ours = np.array([[answer["values"] for answer in answers]])
+    ours = np.array([[response["values"] for response in responses]])
     double = _captum_maps(network, inputs.double(), method)
     single = _captum_maps(network, inputs, method)
     assert_within_errors(ours, double, allowed_errors(double, single))
     scores = network(inputs).softmax(1)[0]
-    for answer in answers:
+    for response in responses:
         for label in range(10):
-            assert answer["scores"][str(label)] == pytest.approx(scores[label].item(), abs=1e-5)
+            assert response["scores"][str(label)] == pytest.approx(scores[label].item(), abs=1e-5)
 
 
 def _captum_maps(network: StagedNetwork, inputs: torch.Tensor, method: str) -> np.ndarray:
@@ -84,7 +84,7 @@ def _captum_maps(network: StagedNetwork, inputs: torch.Tensor, method: str) -> n
     return torch.cat(maps, dim=1).detach().double().numpy()
 
 
-def test_json_npy_and_headers_say_the_same(http: httpx.Client, run: str) -> None:
+def test_json_npy_and_headers_agree(http: httpx.Client, run: str) -> None:
     query = {"method": "proposed", "class": 4, "image": "test:5"}
     values = http.get(f"{run}/epochs/1/cam.json", params=query).json()
     array = np.load(io.BytesIO(http.get(f"{run}/epochs/1/cam.npy", params=query).content))
@@ -103,11 +103,11 @@ def test_json_npy_and_headers_say_the_same(http: httpx.Client, run: str) -> None
 def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
     http: httpx.Client, run: str
 ) -> None:
-    plain = http.get(f"{run}/epochs/3/cam")
+    default_response = http.get(f"{run}/epochs/3/cam")
     body = http.get(f"{run}/epochs/3/cam.json").json()
     assert (body["method"], body["layer"]) == ("proposed", "conv2")
     assert body["class_index"] == body["label"] == 0
-    spelled = http.get(
+    explicit_response = http.get(
         f"{run}/epochs/3/cam",
         params={
             "method": "proposed", "image": body["image"], "class": 0, "layer": "conv2",
@@ -115,8 +115,8 @@ def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
             "opacity": "0.85",
         },
     )  # fmt: skip
-    assert plain.headers["etag"] == spelled.headers["etag"]
-    assert plain.content == spelled.content
+    assert default_response.headers["etag"] == explicit_response.headers["etag"]
+    assert default_response.content == explicit_response.content
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_defaults_are_the_first_probe_its_label_and_the_last_convolution(
 )
 @pytest.mark.parametrize("size", [16, 100, 1024])
 def test_styles_and_sizes(http: httpx.Client, run: str, style: str, mode: str, size: int) -> None:
-    answer = http.get(f"{run}/epochs/3/cam", params={"style": style, "size": size})
-    image = picture(answer)
+    response = http.get(f"{run}/epochs/3/cam", params={"style": style, "size": size})
+    image = picture(response)
     assert (image.mode, image.size) == (mode, (size, size))
 
 
@@ -138,18 +138,18 @@ def test_each_layer_has_its_own_map(http: httpx.Client, run: str, layer: str, si
         picture(http.get(f"{run}/epochs/3/cam", params=params))
 
 
-def test_a_map_is_revalidated_and_costs_nothing_again(http: httpx.Client, run: str) -> None:
+def test_map_is_revalidated_by_its_etag(http: httpx.Client, run: str) -> None:
     first_response = http.get(f"{run}/epochs/3/cam")
     assert first_response.headers["cache-control"] == "private, no-cache"
     etag = first_response.headers["etag"]
     assert etag.startswith('"')
-    for sent in (etag, f'"other", {etag}', f"W/{etag}", "*"):
-        again = http.get(f"{run}/epochs/3/cam", headers={"if-none-match": sent})
-        assert again.status_code == 304
-        assert again.content == b""
-        assert again.headers["etag"] == etag
+    for validator in (etag, f'"other", {etag}', f"W/{etag}", "*"):
+        revalidated = http.get(f"{run}/epochs/3/cam", headers={"if-none-match": validator})
+        assert revalidated.status_code == 304
+        assert revalidated.content == b""
+        assert revalidated.headers["etag"] == etag
     assert http.get(f"{run}/epochs/3/cam", headers={"if-none-match": '"no"'}).status_code == 200
-    other = {
+    etags = {
         http.get(f"{run}/epochs/{epoch}/cam", params=params).headers["etag"]
         for epoch in (2, 3)
         for params in (
@@ -161,70 +161,76 @@ def test_a_map_is_revalidated_and_costs_nothing_again(http: httpx.Client, run: s
             {"opacity": 0.5},
         )
     }
-    assert len(other) == 12
+    assert len(etags) == 12
     faint = http.get(f"{run}/epochs/3/cam", params={"style": "gray", "opacity": 0.5})
-    assert faint.headers["etag"] in other  # of overlays alone
+    assert faint.headers["etag"] in etags  # opacity only affects overlays
 
 
-def test_a_shared_scale_is_never_brighter_than_the_maps_own(http: httpx.Client, run: str) -> None:
-    image = next(i for i in _probes(http, run) if _told(http, run, "proposed", i, 2) == "none")
+def test_shared_scale_is_never_brighter_than_the_scale_of_the_map(
+    http: httpx.Client, run: str
+) -> None:
+    image = next(
+        i for i in _probes(http, run) if _blank_cause(http, run, "proposed", i, 2) == "none"
+    )
     query = {"style": "gray", "image": image}
-    own = http.get(f"{run}/epochs/2/cam", params=query)
+    map_scale = http.get(f"{run}/epochs/2/cam", params=query)
     for scale in ("strip", "run"):
-        shared = http.get(f"{run}/epochs/2/cam", params=query | {"scale": scale})
-        levels = [np.asarray(picture(answer)).astype(int) for answer in (shared, own)]
-        # Pixels lie between the map's positions, so that none need be at the very peak.
+        shared_scale = http.get(f"{run}/epochs/2/cam", params=query | {"scale": scale})
+        levels = [
+            np.asarray(picture(response)).astype(int) for response in (shared_scale, map_scale)
+        ]
+        # Pixels lie between the map's positions, so none may have exactly the peak value.
         assert levels[1].max() > 240
         assert levels[0].max() <= levels[1].max()
 
 
-def test_a_hundred_identical_requests_at_once_give_identical_bytes(
+def test_simultaneous_identical_requests_return_identical_bytes(
     http: httpx.Client, run: str
 ) -> None:
-    def ask(_: int) -> bytes:
+    def request_map(_: int) -> bytes:
         return http.get(f"{run}/epochs/1/cam?image=test:11&class=3").content
 
     with ThreadPoolExecutor(20) as threads:
-        assert len(set(threads.map(ask, range(100)))) == 1
+        assert len(set(threads.map(request_map, range(100)))) == 1
 
 
-def test_strip_shows_one_cell_an_epoch(http: httpx.Client, run: str) -> None:
-    two = picture(http.get(f"{run}/strip", params={"epochs": "2:3", "size": 300}))
-    all_four = picture(http.get(f"{run}/strip", params={"size": 300}))
-    assert all_four.width - two.width == 2 * 302
-    for item_type in ("webp", "gif"):
+def test_strip_has_one_cell_per_epoch(http: httpx.Client, run: str) -> None:
+    two_epochs = picture(http.get(f"{run}/strip", params={"epochs": "2:3", "size": 300}))
+    four_epochs = picture(http.get(f"{run}/strip", params={"size": 300}))
+    assert four_epochs.width - two_epochs.width == 2 * 302
+    for kind in ("webp", "gif"):
         params = {"epochs": "0:3", "class": 2, "method": "proposed", "scale": "strip"}
-        animation = picture(http.get(f"{run}/strip.{item_type}", params=params), item_type.upper())
+        animation = picture(http.get(f"{run}/strip.{kind}", params=params), kind.upper())
         assert animation.n_frames == 4
 
 
-def test_strip_npz_holds_the_unscaled_maps(http: httpx.Client, run: str) -> None:
-    answer = http.get(f"{run}/strip.npz", params={"class": 2, "epochs": "1:3:2"})
-    arrays = np.load(io.BytesIO(answer.content), allow_pickle=False)
+def test_strip_npz_contains_unscaled_maps(http: httpx.Client, run: str) -> None:
+    response = http.get(f"{run}/strip.npz", params={"class": 2, "epochs": "1:3:2"})
+    arrays = np.load(io.BytesIO(response.content), allow_pickle=False)
     assert arrays["epochs"].tolist() == [1, 3]
     assert arrays["maps"].shape == (2, MAP_SIDE, MAP_SIDE)
-    one = http.get(f"{run}/epochs/3/cam.npy", params={"class": 2}).content
-    np.testing.assert_array_equal(arrays["maps"][1], np.load(io.BytesIO(one)))
+    single_map = http.get(f"{run}/epochs/3/cam.npy", params={"class": 2}).content
+    np.testing.assert_array_equal(arrays["maps"][1], np.load(io.BytesIO(single_map)))
     np.testing.assert_array_equal(np.maximum(arrays["signed"], 0), arrays["maps"])
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_sheet_has_a_row_a_probe_and_a_column_an_epoch(
+def test_sheet_has_one_row_per_probe_and_one_column_per_epoch(
     http: httpx.Client, run: str, method: str
 ) -> None:
-    answer = http.get(f"{run}/sheet", params={"method": method, "size": 200})
-    image = picture(answer)
+    response = http.get(f"{run}/sheet", params={"method": method, "size": 200})
+    image = picture(response)
     assert image.height > 10 * 202
     assert image.width > 4 * 202
     wider = picture(http.get(f"{run}/sheet", params={"epochs": "0:", "size": 256}))
     narrower = picture(http.get(f"{run}/sheet", params={"size": 256}))
     assert wider.width - narrower.width == 258
-    again = http.get(
+    revalidated = http.get(
         f"{run}/sheet",
         params={"method": method, "size": 200},
-        headers={"if-none-match": answer.headers["etag"]},
+        headers={"if-none-match": response.headers["etag"]},
     )
-    assert again.status_code == 304
+    assert revalidated.status_code == 304
 
 
 def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, run: str) -> None:
@@ -236,43 +242,43 @@ def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, ru
         assert count["total"] == 30
         assert sum(count["by_cause"].values()) == count["blank"]
         assert sum(row["methods"][method]["blank"] for row in table["per_epoch"]) == count["blank"]
-        # Against the maps themselves.
-        causes = [_told(http, run, method, image, 3) for image in _probes(http, run)]
+        # Compared with the single maps.
+        causes = [_blank_cause(http, run, method, image, 3) for image in _probes(http, run)]
         assert len(causes) == 10
         last = table["per_epoch"][-1]["methods"][method]
         assert last["blank"] == sum(cause != "none" for cause in causes)
     complete_table = http.get(f"{run}/blanks", params={"epsilon": 1, "epochs": "0:"}).json()
     assert complete_table["methods"]["conventional"]["blank"] == 40
-    growing = [
+    blank_counts = [
         http.get(f"{run}/blanks", params={"epsilon": e}).json()["methods"]["conventional"]["blank"]
         for e in (0, 1e-7, 1e-3, 1)
     ]
-    assert growing == sorted(growing)
+    assert blank_counts == sorted(blank_counts)
 
 
-def test_blanks_are_sent_once_to_who_keeps_them(http: httpx.Client, run: str) -> None:
-    def ask(etag: str | None = None, **params: Any) -> httpx.Response:
+def test_blanks_are_revalidated_by_their_etag(http: httpx.Client, run: str) -> None:
+    def request_blanks(etag: str | None = None, **params: Any) -> httpx.Response:
         headers = {"if-none-match": etag} if etag else {}
         return http.get(f"{run}/blanks", params=params, headers=headers)
 
-    first_response = ask()
-    assert ask(first_response.headers["etag"]).status_code == 304
-    assert ask().content == first_response.content
-    others: list[dict[str, Any]] = [{"epsilon": 1}, {"epochs": "0:"}, {"method": "proposed"}]
-    for params in others:
-        other_response = ask(first_response.headers["etag"], **params)
+    first_response = request_blanks()
+    assert request_blanks(first_response.headers["etag"]).status_code == 304
+    assert request_blanks().content == first_response.content
+    other_queries: list[dict[str, Any]] = [{"epsilon": 1}, {"epochs": "0:"}, {"method": "proposed"}]
+    for params in other_queries:
+        other_response = request_blanks(first_response.headers["etag"], **params)
         assert other_response.status_code == 200
         assert other_response.headers["etag"] != first_response.headers["etag"]
         assert other_response.json() != first_response.json()
 
 
-def test_an_input_image_is_its_pixels(http: httpx.Client, run: str) -> None:
-    answer = http.get("/images/test:3", params={"dataset": "digits"})
-    image = picture(answer)
+def test_input_image_is_a_png_of_its_pixels(http: httpx.Client, run: str) -> None:
+    response = http.get("/images/test:3", params={"dataset": "digits"})
+    image = picture(response)
     assert (image.mode, image.size) == ("L", (28, 28))
-    etag = {"if-none-match": answer.headers["etag"]}
-    again = http.get("/images/test:3", params={"dataset": "digits"}, headers=etag)
-    assert again.status_code == 304
+    etag = {"if-none-match": response.headers["etag"]}
+    revalidated = http.get("/images/test:3", params={"dataset": "digits"}, headers=etag)
+    assert revalidated.status_code == 304
 
 
 def test_probes_are_the_first_test_image_of_each_class(http: httpx.Client, run: str) -> None:
@@ -282,27 +288,29 @@ def test_probes_are_the_first_test_image_of_each_class(http: httpx.Client, run: 
         assert [p["image"] for p in probes[:3]] == ["test:3", "test:2", "test:1"]
 
 
-def test_all_probes_are_in_one_picture(http: httpx.Client, service, run: str) -> None:
-    many = service.post_run(
+def test_probes_png_contains_all_probes(http: httpx.Client, service, run: str) -> None:
+    run_id = service.post_run(
         dataset="digits", epochs=1, samples_per_epoch=50, probes={"per_class": 4}, tags=["grid"]
     )
-    service.wait(many)
-    for path in (run, f"/runs/{many}"):
-        answer = http.get(f"{path}/probes.png")
-        grid = np.asarray(picture(answer))
+    service.wait(run_id)
+    for path in (run, f"/runs/{run_id}"):
+        response = http.get(f"{path}/probes.png")
+        grid = np.asarray(picture(response))
         dataset, references = _dataset(http, path), _probes(http, path)
         for i, reference in enumerate(references):
-            one = np.asarray(picture(http.get(f"/images/{reference}", params={"dataset": dataset})))
+            pixels = np.asarray(
+                picture(http.get(f"/images/{reference}", params={"dataset": dataset}))
+            )
             y, x = 28 * (i // 32), 28 * (i % 32)
-            assert np.array_equal(grid[y : y + 28, x : x + 28], one)
+            assert np.array_equal(grid[y : y + 28, x : x + 28], pixels)
         assert grid.shape == (28 * -(-len(references) // 32), 28 * min(32, len(references)))
-        etag = {"if-none-match": answer.headers["etag"]}
+        etag = {"if-none-match": response.headers["etag"]}
         assert http.get(f"{path}/probes.png", headers=etag).status_code == 304
-    assert http.delete(f"/runs/{many}").status_code == 204
-    assert http.get(f"/runs/{many}/probes.png").status_code == 404
+    assert http.delete(f"/runs/{run_id}").status_code == 204
+    assert http.get(f"/runs/{run_id}/probes.png").status_code == 404
 
 
-def _told(http: httpx.Client, run: str, method: str, image: str, epoch: int) -> str:
+def _blank_cause(http: httpx.Client, run: str, method: str, image: str, epoch: int) -> str:
     params = {"method": method, "image": image}
     return str(http.get(f"{run}/epochs/{epoch}/cam", params=params).headers["x-cam-blank"])
 

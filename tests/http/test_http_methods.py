@@ -1,4 +1,4 @@
-"""Every method, target, layer and parameter over HTTP, and what is refused."""
+"""Methods, targets, layers and parameters over HTTP, and invalid combinations."""
 
 import io
 from typing import Any
@@ -16,8 +16,10 @@ from service.core.checkpoints import decode
 from service.core.images import from_png
 from service.core.preprocessing import to_network_input
 
-QUICK = {"samples": "3", "steps": "2"}
-OFFERED = [name for name in METHODS if name != "cam"]  # which needs another head than Table 1's
+FAST_PARAMETERS = {"samples": "3", "steps": "2"}
+AVAILABLE = [
+    name for name in METHODS if name != "cam"
+]  # requires another head than that of Table 1
 
 
 @pytest.fixture
@@ -25,22 +27,22 @@ def cam(finished_run: dict[str, Any]) -> str:
     return f"/runs/{finished_run['id']}/epochs/3/cam"
 
 
-def quick(name: str) -> dict[str, str]:
+def fast_parameters(name: str) -> dict[str, str]:
     fields = METHODS[name].parameters.model_fields
-    return {key: value for key, value in QUICK.items() if key in fields}
+    return {key: value for key, value in FAST_PARAMETERS.items() if key in fields}
 
 
 def values(http: httpx.Client, cam: str, **params: Any) -> np.ndarray:
-    answer = http.get(f"{cam}.npy", params={**params, "style": "signed"})
-    assert answer.status_code == 200, answer.text
-    return np.load(io.BytesIO(answer.content))
+    response = http.get(f"{cam}.npy", params={**params, "style": "signed"})
+    assert response.status_code == 200, response.text
+    return np.load(io.BytesIO(response.content))
 
 
-@pytest.mark.parametrize("name", OFFERED)
-def test_every_method_draws_and_draws_the_same_again(
+@pytest.mark.parametrize("name", AVAILABLE)
+def test_every_method_is_rendered_with_a_stable_etag(
     http: httpx.Client, cam: str, name: str
 ) -> None:
-    params = {"method": name, **quick(name), "class": "3", "style": "signed"}
+    params = {"method": name, **fast_parameters(name), "class": "3", "style": "signed"}
     first_response = http.get(cam, params=params)
     assert first_response.status_code == 200, first_response.text
     with Image.open(io.BytesIO(first_response.content)) as picture:
@@ -53,62 +55,64 @@ def test_every_method_draws_and_draws_the_same_again(
         if name == "refine-cam"
         else 24
     )
-    assert values(http, cam, method=name, **quick(name)).shape == (side, side)
+    assert values(http, cam, method=name, **fast_parameters(name)).shape == (side, side)
 
 
 @pytest.mark.parametrize("target", [name for name in TARGETS if name != "contrast"])
-def test_a_target_gives_the_engines_map_of_it(http: httpx.Client, cam: str, target: str) -> None:
+def test_map_of_every_target_equals_the_core(http: httpx.Client, cam: str, target: str) -> None:
     network, _ = decode(http.get(cam.replace("/cam", "/checkpoint")).content)
     dataset = http.get(cam.split("/epochs")[0]).json()["spec"]["dataset"]
     png = http.get("/images/test:3", params={"dataset": dataset}).content
     pixels = to_network_input(from_png(png).unsqueeze(0))
     expected = class_maps(network, pixels, "conv1", [f"hires-cam/{target}"], [5])
-    matches = values(
+    signed = values(
         http, cam, method="hires-cam", target=target, layer="conv1", image="test:3", **{"class": 5}
     )
-    peak = np.abs(matches).max()
+    peak = np.abs(signed).max()
     assert np.allclose(
-        matches, expected.class_map(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak
+        signed, expected.class_map(f"hires-cam/{target}", 0, 5).signed, atol=1e-4 * peak
     )
 
 
-def test_a_contrast_is_the_difference_of_the_units_maps(http: httpx.Client, cam: str) -> None:
+def test_contrast_is_the_difference_of_the_units_maps(http: httpx.Client, cam: str) -> None:
     params = {"method": "hires-cam", "class": 5}
     difference = values(http, cam, **params, target="contrast", contrast_class=3)
     parts = [values(http, cam, method="hires-cam", **{"class": c}) for c in (5, 3)]
     assert np.allclose(difference, parts[0] - parts[1], atol=1e-4 * np.abs(difference).max())
 
 
-def test_a_layer_may_be_several(http: httpx.Client, cam: str) -> None:
+def test_several_layers_can_be_combined(http: httpx.Client, cam: str) -> None:
     assert values(http, cam, method="layer-cam", layer="conv1,conv2").shape == (26, 26)
 
 
-def test_equal_requests_have_one_address_and_others_another(http: httpx.Client, cam: str) -> None:
+def test_equal_requests_have_equal_etags_and_others_differ(http: httpx.Client, cam: str) -> None:
     def etag(**params: Any) -> str:
         return http.get(cam, params=params).headers["etag"]
 
-    same = etag(method="smooth-grad-cam++", samples=8)  # 8 is the default
+    default_etag = etag(method="smooth-grad-cam++", samples=8)  # 8 is the default
     assert (
-        same == etag(method="smooth-grad-cam++", target="unit") == etag(method="smooth-grad-cam++")
+        default_etag
+        == etag(method="smooth-grad-cam++", target="unit")
+        == etag(method="smooth-grad-cam++")
     )
-    others = [
-        etag(method="smooth-grad-cam++", **item)
-        for item in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centered"})
+    other_etags = [
+        etag(method="smooth-grad-cam++", **parameters)
+        for parameters in ({"samples": 4}, {"seed": 1}, {"noise": 0.2}, {"target": "centered"})
     ]
-    assert len({same, *others}) == 5
+    assert len({default_etag, *other_etags}) == 5
 
 
 @pytest.mark.parametrize("page", ["strip", "strip.webp", "sheet"])
-def test_pages_of_many_maps_take_any_method(
+def test_pages_of_many_maps_accept_any_method(
     http: httpx.Client, finished_run: dict[str, Any], page: str
 ) -> None:
     for method in ("layer-cam", "smooth-grad", "refine-cam"):
-        query = {"method": method, "scale": "run", "epochs": "1:", **quick(method)}
-        answer = http.get(f"/runs/{finished_run['id']}/{page}", params=query)
-        assert answer.status_code == 200, answer.text
+        query = {"method": method, "scale": "run", "epochs": "1:", **fast_parameters(method)}
+        response = http.get(f"/runs/{finished_run['id']}/{page}", params=query)
+        assert response.status_code == 200, response.text
 
 
-def test_blanks_are_counted_by_any_method_and_kept(
+def test_blanks_are_counted_for_any_method_and_recorded(
     http: httpx.Client, finished_run: dict[str, Any]
 ) -> None:
     path = f"/runs/{finished_run['id']}/blanks"
@@ -123,7 +127,7 @@ def test_blanks_are_counted_by_any_method_and_kept(
 
 
 @pytest.mark.parametrize(
-    ("query", "field", "words"),
+    ("query", "field", "text"),
     [
         ("method=cam", "method", "global average pooling"),
         ("method=eigen-cam&target=unit", "target", "class-agnostic"),
@@ -149,19 +153,19 @@ def test_blanks_are_counted_by_any_method_and_kept(
         ("method=refine-cam&layer=conv1", "layer", "at least two"),
     ],
 )
-def test_what_does_not_go_together_is_refused_and_says_why(
-    http: httpx.Client, cam: str, query: str, field: str, words: str
+def test_invalid_combinations_are_refused_with_the_reason(
+    http: httpx.Client, cam: str, query: str, field: str, text: str
 ) -> None:
-    answer = http.get(f"{cam}?{query}")
-    assert answer.status_code == 422, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    (error,) = answer.json()["errors"]
+    response = http.get(f"{cam}?{query}")
+    assert response.status_code == 422, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    (error,) = response.json()["errors"]
     assert error["field"] == field
-    assert words in error["message"]
+    assert text in error["message"]
     assert "Value error" not in error["message"]  # pydantic's, not ours
 
 
-def test_the_catalogue_tells_all_of_a_method(http: httpx.Client) -> None:
+def test_catalog_describes_every_method(http: httpx.Client) -> None:
     items = {item["name"]: item for item in http.get("/methods").json()["items"]}
     assert list(items) == list(METHODS)
     smooth = items["smooth-grad-cam++"]

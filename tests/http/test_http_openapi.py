@@ -1,4 +1,4 @@
-"""The contract: the committed schema is the application's, and the catalogue is its tables."""
+"""The committed OpenAPI schema matches the application, and the catalogs match their tables."""
 
 import json
 import re
@@ -24,13 +24,13 @@ from service.settings import Settings
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
 
 
-def test_the_committed_schema_is_the_applications() -> None:
+def test_committed_schema_is_current() -> None:
     ours = create_app(Settings()).openapi()
     assert json.loads(COMMITTED.read_text()) == json.loads(json.dumps(ours)), "make openapi"
 
 
-def test_bounds_are_keywords_of_json_schema() -> None:
-    # `ge` and `le` are pydantic's names: a client generator would ignore them.
+def test_bounds_are_json_schema_keywords() -> None:
+    # `ge` and `le` are pydantic's keywords, which client generators ignore.
     def schemas(node: object) -> Iterator[dict[str, Any]]:
         if isinstance(node, dict):
             if "type" in node and not isinstance(node["type"], dict):
@@ -48,7 +48,7 @@ def test_bounds_are_keywords_of_json_schema() -> None:
     ]
 
 
-def test_the_paths_are_those_of_the_contract() -> None:
+def test_paths_of_the_schema() -> None:
     paths = json.loads(COMMITTED.read_text())["paths"]
     assert set(paths) == {
         "/runs", "/runs/{run_id}", "/runs/{run_id}/cancel", "/runs/{run_id}/resume",
@@ -76,13 +76,13 @@ def test_every_operation_has_a_summary_and_every_error_a_problem() -> None:
             assert "application/problem+json" in problems, (verb, path)
 
 
-def test_every_error_of_ours_has_a_status() -> None:
-    ours = {
-        item_type
-        for item_type in (*vars(errors).values(), *vars(http_errors).values())
-        if isinstance(item_type, type) and issubclass(item_type, errors.CamreelError)
+def test_every_camreel_error_has_a_status() -> None:
+    camreel_errors = {
+        error
+        for error in (*vars(errors).values(), *vars(http_errors).values())
+        if isinstance(error, type) and issubclass(error, errors.CamreelError)
     }
-    assert set(STATUSES) == ours - {errors.CamreelError}
+    assert set(STATUSES) == camreel_errors - {errors.CamreelError}
 
 
 @pytest.mark.parametrize(
@@ -95,16 +95,16 @@ def test_every_error_of_ours_has_a_status() -> None:
         ("/colormaps", COLORMAPS),
     ],
 )
-def test_the_catalogue_is_the_tables(
+def test_catalogs_equal_their_tables(
     http: httpx.Client, path: str, table: dict[str, object]
 ) -> None:
-    answer = http.get(path).json()
-    assert [item["name"] for item in answer["items"]] == list(table)
-    assert all(item["description"] for item in answer["items"])
-    assert answer["next"] is None
+    response = http.get(path).json()
+    assert [item["name"] for item in response["items"]] == list(table)
+    assert all(item["description"] for item in response["items"])
+    assert response["next"] is None
 
 
-def test_parameters_are_told_with_bounds_defaults_and_a_sentence(http: httpx.Client) -> None:
+def test_parameters_have_bounds_defaults_and_descriptions(http: httpx.Client) -> None:
     (table1,) = http.get("/architectures").json()["items"]
     assert (table1["layers"], table1["default_layer"]) == (["conv1", "conv2", "pool"], "conv2")
     kernel = table1["parameters"]["properties"]["kernel_size"]
@@ -112,14 +112,14 @@ def test_parameters_are_told_with_bounds_defaults_and_a_sentence(http: httpx.Cli
     assert kernel["description"]
 
 
-def test_the_documentation_page_needs_nothing_from_elsewhere(http: httpx.Client) -> None:
+def test_documentation_page_loads_only_local_files(http: httpx.Client) -> None:
     page = http.get("/docs")
     assert page.status_code == 200
     links = re.findall(r"""(?:src|href)=["']([^"']+)""", page.text)
     assert len(links) >= 2
     for link in links:
         assert not urlsplit(link).netloc, link
-        # Relative to the page: below a proxy's path it is found as well.
+        # Relative URLs also work under the path prefix of a proxy.
         assert not link.startswith("/"), link
         assert http.get(urljoin(str(page.url), link)).status_code == 200
     assert "https://" not in page.text
@@ -131,11 +131,11 @@ def test_health_readiness_and_metrics(http: httpx.Client, finished_run: dict[str
     assert http.get("/readyz").json() == {"status": "ready"}
     http.get(f"/runs/{finished_run['id']}/epochs/1/cam?size=99")
     text = http.get("/metrics").text
-    done = re.search(r'camreel_runs\{status="succeeded"\} (\S+)', text)
-    assert done is not None
-    assert float(done[1]) >= 1
-    drawn = re.search(
+    run_count = re.search(r'camreel_runs\{status="succeeded"\} (\S+)', text)
+    assert run_count is not None
+    assert float(run_count[1]) >= 1
+    cam_count = re.search(
         r'camreel_response_duration_seconds_count\{kind="cam",method="proposed"\} (\S+)', text
     )
-    assert drawn is not None
-    assert float(drawn[1]) >= 1
+    assert cam_count is not None
+    assert float(cam_count[1]) >= 1

@@ -1,4 +1,4 @@
-"""The service on PostgreSQL: the same learning process, in a database of its own."""
+"""The service on PostgreSQL."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from tests.conftest import Service
 pytestmark = pytest.mark.postgres
 
 
-def test_a_run_is_trained_looked_at_and_deleted(
+def test_run_is_trained_explained_and_deleted(
     new_service: Callable[..., Service], postgres_url: str
 ) -> None:
     service = new_service(CAMREEL_DATABASE_URL=postgres_url)
@@ -21,13 +21,13 @@ def test_a_run_is_trained_looked_at_and_deleted(
     path = f"/runs/{run_id}"
     for page in ("/epochs/2/cam", "/epochs/2/checkpoint", "/sheet", "/strip.webp", "/blanks"):
         assert service.http.get(path + page).status_code == 200
-    # A map that is not the probes' own: its metadata is written, once.
+    # A map of another image than the probes: its metadata is recorded once.
     for _ in range(2):
         assert service.http.get(f"{path}/epochs/2/cam?image=test:7&class=3").status_code == 200
     assert service.http.get("/runs?tag=pg").json()["items"][0]["id"] == run_id
     assert service.http.get("/runs?tag=%00").status_code == 422
     service.stop()
-    again = new_service(CAMREEL_DATABASE_URL=postgres_url)
-    assert again.run(run_id)["epochs_done"] == 2
-    assert again.http.delete(path).status_code == 204
-    assert again.http.get(path).status_code == 404
+    restarted = new_service(CAMREEL_DATABASE_URL=postgres_url)
+    assert restarted.run(run_id)["epochs_done"] == 2
+    assert restarted.http.delete(path).status_code == 204
+    assert restarted.http.get(path).status_code == 404

@@ -1,4 +1,4 @@
-"""The report over HTTP: one file that stands alone, and is not made again for who has it."""
+"""The report over HTTP: one self-contained file with an ETag."""
 
 import base64
 import io
@@ -14,7 +14,7 @@ class Reader(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
         self.close()
 
@@ -22,40 +22,36 @@ class Reader(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        self.texts.append(data)
 
     @property
     def pictures(self) -> list[Image.Image]:
-        matches = [item["src"] or "" for item_type, item in self.elements if item_type == "img"]
-        data = [base64.b64decode(src.removeprefix("data:image/png;base64,")) for src in matches]
-        return [Image.open(io.BytesIO(item)) for item in data]
+        sources = [attributes["src"] or "" for tag, attributes in self.elements if tag == "img"]
+        data = [base64.b64decode(src.removeprefix("data:image/png;base64,")) for src in sources]
+        return [Image.open(io.BytesIO(png)) for png in data]
 
 
 @pytest.fixture
-def address(finished_run: dict[str, Any]) -> str:
+def url(finished_run: dict[str, Any]) -> str:
     return f"/runs/{finished_run['id']}/report.html"
 
 
-def test_the_report_is_one_file_with_both_sheets(
-    http: httpx.Client, finished_run: dict[str, Any], address: str
+def test_report_is_one_file_with_both_sheets(
+    http: httpx.Client, finished_run: dict[str, Any], url: str
 ) -> None:
-    answer = http.get(address)
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    response = http.get(url)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
     name = f'attachment; filename="run-{finished_run["id"]}-report.html"'
-    assert answer.headers["content-disposition"] == name
-    assert answer.headers["cache-control"] == "private, no-cache"
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    page = Reader(answer.text)
+    assert response.headers["content-disposition"] == name
+    assert response.headers["cache-control"] == "private, no-cache"
+    assert response.headers["x-content-type-options"] == "nosniff"
+    page = Reader(response.text)
     for _, attributes in page.elements:
         for link in ("src", "href"):
             value = attributes.get(link)
             assert value is None or value.startswith(("data:", "#"))
-    assert not [
-        item_type
-        for item_type, _ in page.elements
-        if item_type in ("script", "link", "iframe", "object")
-    ]
+    assert not [tag for tag, _ in page.elements if tag in ("script", "link", "iframe", "object")]
     sheets = page.pictures
     assert len(sheets) == 2
     for sheet in sheets:
@@ -65,10 +61,10 @@ def test_the_report_is_one_file_with_both_sheets(
     assert sheets[0].tobytes() != sheets[1].tobytes()
 
 
-def test_its_numbers_are_those_of_the_other_endpoints(
-    http: httpx.Client, finished_run: dict[str, Any], address: str
+def test_numbers_in_the_report_equal_those_of_other_endpoints(
+    http: httpx.Client, finished_run: dict[str, Any], url: str
 ) -> None:
-    page_text = " ".join(" ".join(Reader(http.get(address).text).words).split())
+    page_text = " ".join(" ".join(Reader(http.get(url).text).texts).split())
     run = f"/runs/{finished_run['id']}"
     epochs = http.get(f"{run}/epochs").json()["items"]
     assert len(epochs) == 4
@@ -83,26 +79,26 @@ def test_its_numbers_are_those_of_the_other_endpoints(
     assert "shared" in page_text
 
 
-def test_a_client_that_has_it_is_told_so(http: httpx.Client, address: str) -> None:
-    first_response = http.get(address)
-    again = http.get(address, headers={"if-none-match": first_response.headers["etag"]})
-    assert (again.status_code, again.content) == (304, b"")
-    assert http.get(address).content == first_response.content
-    spelled = "?method=conventional&method=proposed&method=proposed&epochs=0:&language=en"
-    assert http.get(address + spelled).headers["etag"] == first_response.headers["etag"]
-    other = {
-        http.get(address + query).headers["etag"]
+def test_report_is_revalidated_by_its_etag(http: httpx.Client, url: str) -> None:
+    first_response = http.get(url)
+    revalidated = http.get(url, headers={"if-none-match": first_response.headers["etag"]})
+    assert (revalidated.status_code, revalidated.content) == (304, b"")
+    assert http.get(url).content == first_response.content
+    explicit_query = "?method=conventional&method=proposed&method=proposed&epochs=0:&language=en"
+    assert http.get(url + explicit_query).headers["etag"] == first_response.headers["etag"]
+    etags = {
+        http.get(url + query).headers["etag"]
         for query in ("", "?language=ja", "?epochs=1:", "?method=proposed", "?method=layer-cam")
     }
-    assert len(other) == 5
+    assert len(etags) == 5
 
 
-def test_methods_epochs_and_language_can_be_chosen(http: httpx.Client, address: str) -> None:
+def test_methods_epochs_and_language_can_be_selected(http: httpx.Client, url: str) -> None:
     params = {"method": ["layer-cam/centered"], "epochs": "1:3:2", "language": "ja"}
-    page = Reader(http.get(address, params=params).text)
+    page = Reader(http.get(url, params=params).text)
     assert len(page.pictures) == 1
     assert ("html", {"lang": "ja"}) in page.elements
-    page_text = "".join(page.words)
+    page_text = "".join(page.texts)
     assert "layer-cam/centered" in page_text
     assert "2 エポック" in page_text
 
@@ -119,15 +115,15 @@ def test_methods_epochs_and_language_can_be_chosen(http: httpx.Client, address: 
         ("?colormap=jet", "colormap"),
     ],
 )
-def test_what_cannot_be_told_is_refused(
-    http: httpx.Client, address: str, query: str, field: str
+def test_invalid_parameters_are_refused(
+    http: httpx.Client, url: str, query: str, field: str
 ) -> None:
-    answer = http.get(address + query)
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    response = http.get(url + query)
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in response.json()["errors"]] == [field]
 
 
-def test_there_is_none_of_a_run_or_an_epoch_that_is_not(http: httpx.Client, address: str) -> None:
+def test_report_of_a_missing_run_or_epoch_is_404(http: httpx.Client, url: str) -> None:
     assert http.get("/runs/99999/report.html").status_code == 404
-    assert http.get(address, params={"epochs": "9"}).status_code == 404
+    assert http.get(url, params={"epochs": "9"}).status_code == 404

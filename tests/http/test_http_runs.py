@@ -1,4 +1,4 @@
-"""Starting, following and ending runs over HTTP, with real worker processes."""
+"""Starting, observing and ending runs over HTTP, with real worker processes."""
 
 import hashlib
 import os
@@ -42,20 +42,18 @@ DEFAULT_SPEC = {
 }
 
 
-def test_an_empty_body_is_the_papers_experiment(service: Service) -> None:
-    answer = service.http.post("/runs", json={})
-    run = answer.json()
+def test_empty_body_is_the_experiment_of_the_paper(service: Service) -> None:
+    response = service.http.post("/runs", json={})
+    run = response.json()
     service.http.post(f"/runs/{run['id']}/cancel")
-    assert answer.status_code == 201
-    assert answer.headers["location"] == f"/runs/{run['id']}"
+    assert response.status_code == 201
+    assert response.headers["location"] == f"/runs/{run['id']}"
     assert run["spec"] == DEFAULT_SPEC | {"name": ""}
     assert (run["status"], run["epochs_total"], run["error"]) == ("queued", 100, None)
     service.wait(run["id"])
 
 
-def test_a_finished_run_tells_of_all_its_epochs(
-    service: Service, finished_run: dict[str, Any]
-) -> None:
+def test_finished_run_lists_all_epochs(service: Service, finished_run: dict[str, Any]) -> None:
     assert finished_run["status"] == "succeeded"
     assert (finished_run["epochs_done"], finished_run["epochs_total"]) == (3, 3)
     assert finished_run["created_at"] <= finished_run["started_at"] <= finished_run["finished_at"]
@@ -64,46 +62,46 @@ def test_a_finished_run_tells_of_all_its_epochs(
     assert [epoch["epoch"] for epoch in epochs] == [0, 1, 2, 3]
     assert epochs[0]["train_loss"] is None
     assert all(epoch["train_loss"] > 0 for epoch in epochs[1:])
-    # It learns: from a tenth of the digits to most of them.
+    # It learns: accuracy rises from about a tenth to most of the digits.
     assert epochs[0]["test_accuracy"] < 0.3
     assert epochs[3]["test_accuracy"] > 0.6
     assert len(epochs[3]["per_class_accuracy"]) == 10
 
 
-def test_a_checkpoint_is_the_network_that_was_measured(
+def test_checkpoint_has_the_evaluated_network(
     service: Service, finished_run: dict[str, Any]
 ) -> None:
     epoch = service.http.get(f"/runs/{finished_run['id']}/epochs/2").json()
-    answer = service.http.get(f"/runs/{finished_run['id']}/epochs/2/checkpoint")
-    assert hashlib.sha256(answer.content).hexdigest() == epoch["checkpoint"]["sha256"]
-    assert len(answer.content) == epoch["checkpoint"]["bytes"]
-    header = read_header(answer.content)
+    response = service.http.get(f"/runs/{finished_run['id']}/epochs/2/checkpoint")
+    assert hashlib.sha256(response.content).hexdigest() == epoch["checkpoint"]["sha256"]
+    assert len(response.content) == epoch["checkpoint"]["bytes"]
+    header = read_header(response.content)
     assert header.epoch == 2
     assert header.architecture.model_dump() == finished_run["spec"]["architecture"]
-    assert load(answer.content)["conv2.weight"].shape == (64, 32, 3, 3)
-    network, _ = decode(answer.content)
+    assert load(response.content)["conv2.weight"].shape == (64, 32, 3, 3)
+    network, _ = decode(response.content)
     data = DATASETS[finished_run["spec"]["dataset"]].load(mnist_dir() or Path(), False)
     score = evaluate_network(network, data.test, 10)
     assert score.accuracy == pytest.approx(epoch["test_accuracy"], abs=1e-3)
 
 
-def test_the_list_is_newest_first_in_pages_and_by_tag(service: Service) -> None:
-    made = [
+def test_runs_are_listed_newest_first_with_pages_and_filters(service: Service) -> None:
+    ids = [
         service.post_run(dataset="digits", epochs=1, samples_per_epoch=10, tags=["listed", str(i)])
         for i in range(3)
     ]
-    first_response = service.http.get("/runs", params={"tag": "listed", "limit": 2}).json()
-    assert [run["id"] for run in first_response["items"]] == made[:0:-1]
-    remaining_events = service.http.get(
-        "/runs", params={"tag": "listed", "limit": 2, "cursor": first_response["next"]}
+    first_page = service.http.get("/runs", params={"tag": "listed", "limit": 2}).json()
+    assert [run["id"] for run in first_page["items"]] == ids[:0:-1]
+    second_page = service.http.get(
+        "/runs", params={"tag": "listed", "limit": 2, "cursor": first_page["next"]}
     ).json()
-    assert [run["id"] for run in remaining_events["items"]] == made[:1]
-    assert remaining_events["next"] is None
-    assert remaining_events["items"][0]["tags"] == ["listed", "0"]
-    for run_id in made:
+    assert [run["id"] for run in second_page["items"]] == ids[:1]
+    assert second_page["next"] is None
+    assert second_page["items"][0]["tags"] == ["listed", "0"]
+    for run_id in ids:
         service.wait(run_id)
-    done = service.http.get("/runs", params={"tag": "listed", "status": "succeeded"}).json()
-    assert len(done["items"]) == 3
+    succeeded = service.http.get("/runs", params={"tag": "listed", "status": "succeeded"}).json()
+    assert len(succeeded["items"]) == 3
     assert (
         service.http.get("/runs", params={"tag": "listed", "status": "failed"}).json()["items"]
         == []
@@ -120,7 +118,7 @@ def test_the_same_spec_gives_the_same_bits(service: Service) -> None:
     assert digests[0] == digests[1]
 
 
-def test_cancel_ends_a_run_in_the_middle_of_an_epoch_and_keeps_its_epochs(service: Service) -> None:
+def test_cancel_ends_a_run_during_an_epoch_and_keeps_its_epochs(service: Service) -> None:
     # One epoch of 1,500 images in batches of one takes far longer than the test.
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
     service.wait(run_id, until=lambda run: run["epochs_done"] == 0 and run["status"] == "running")
@@ -132,12 +130,12 @@ def test_cancel_ends_a_run_in_the_middle_of_an_epoch_and_keeps_its_epochs(servic
     assert run["epochs_done"] == 0
     assert time.monotonic() - start_time < 20
     assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
-    again = service.http.post(f"/runs/{run_id}/cancel")
-    assert again.status_code == 409
-    assert again.json()["type"] == "run-conflict"
+    second_response = service.http.post(f"/runs/{run_id}/cancel")
+    assert second_response.status_code == 409
+    assert second_response.json()["type"] == "run-conflict"
 
 
-def test_a_running_run_is_not_deleted_and_a_finished_one_is_with_all_it_had(
+def test_only_a_finished_run_can_be_deleted(
     service: Service,
 ) -> None:
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
@@ -151,7 +149,7 @@ def test_a_running_run_is_not_deleted_and_a_finished_one_is_with_all_it_had(
     assert service.http.delete(f"/runs/{run_id}").status_code == 404
 
 
-def test_a_diverging_run_fails_and_says_so(service: Service) -> None:
+def test_diverging_run_fails_with_diverged(service: Service) -> None:
     run_id = service.post_run(
         dataset="digits",
         epochs=5,
@@ -166,25 +164,25 @@ def test_a_diverging_run_fails_and_says_so(service: Service) -> None:
 
 
 @pytest.mark.torture
-def test_a_run_that_lost_three_workers_has_failed_and_keeps_its_epochs_until_it_is_resumed(
+def test_run_that_lost_three_workers_fails_and_can_be_resumed(
     new_service: Callable[..., Service],
 ) -> None:
     service = new_service()
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
     service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
-    killed: set[int] = set()
-    while len(killed) < 3 or service.run(run_id)["status"] != "failed":
+    killed_pids: set[int] = set()
+    while len(killed_pids) < 3 or service.run(run_id)["status"] != "failed":
         service.wait(run_id, until=lambda run: run["status"] in ("running", "failed"))
-        for child in set(worker_pids(service.process.pid)) - killed:
+        for child in set(worker_pids(service.process.pid)) - killed_pids:
             if service.run(run_id)["status"] == "running":
                 os.kill(child, signal.SIGKILL)
-                killed.add(child)
+                killed_pids.add(child)
     run = service.wait(run_id)
-    assert len(killed) == 3
+    assert len(killed_pids) == 3
     assert run["error"]["type"] == "worker_killed"
     assert "SIGKILL" in run["error"]["detail"]
     assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
-    # What is asked for in vain is told with its bounds; then it goes on.
+    # Invalid numbers of epochs are refused; then the run is resumed.
     path = f"/runs/{run_id}/resume"
     for epochs in (0, run["epochs_done"], 10_001):
         assert service.http.post(path, json={"epochs": epochs}).status_code == 422
@@ -195,15 +193,15 @@ def test_a_run_that_lost_three_workers_has_failed_and_keeps_its_epochs_until_it_
     service.http.post(f"/runs/{run_id}/cancel")
     assert service.wait(run_id)["status"] == "cancelled"
     # The slot is free again.
-    other = service.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
-    assert service.wait(other)["status"] == "succeeded"
+    other_run_id = service.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
+    assert service.wait(other_run_id)["status"] == "succeeded"
 
 
-def test_a_dataset_that_is_nowhere_fails_the_run_with_how_to_provide_it(
+def test_missing_dataset_fails_the_run_with_the_remedy(
     new_service: Callable[..., Service], tmp_path: Path
 ) -> None:
     (tmp_path / "empty").mkdir()
-    # A proxy that refuses stands for a machine without a network.
+    # A proxy that refuses connections simulates a machine without a network.
     service = new_service(
         CAMREEL_DATA_DIR=str(tmp_path / "empty"),
         http_proxy="http://127.0.0.1:9",
@@ -216,16 +214,16 @@ def test_a_dataset_that_is_nowhere_fails_the_run_with_how_to_provide_it(
     assert str(tmp_path) not in run["error"]["detail"]
 
 
-def test_what_trained_and_what_waited_goes_on_after_a_restart(
+def test_running_and_queued_runs_continue_after_a_restart(
     new_service: Callable[..., Service],
 ) -> None:
     first = new_service()
     training = first.post_run(dataset="digits", epochs=50, batch_size=1)
-    waiting = first.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
+    queued = first.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
     first.wait(training, until=lambda run: run["epochs_done"] >= 0)
-    assert first.run(waiting)["status"] == "queued"
+    assert first.run(queued)["status"] == "queued"
     children = worker_pids(first.process.pid)
-    # uvicorn ends in order, then by the signal that asked it to.
+    # uvicorn shuts down and then raises the signal that it received.
     assert first.stop() in (0, -signal.SIGTERM)
     assert not [child for child in children if Path(f"/proc/{child}").exists()]
     second = new_service()
@@ -235,7 +233,7 @@ def test_what_trained_and_what_waited_goes_on_after_a_restart(
     second.wait(training, until=lambda run: run["status"] == "running")
     second.http.post(f"/runs/{training}/cancel")
     assert second.wait(training)["status"] == "cancelled"
-    assert second.wait(waiting)["status"] == "succeeded"
+    assert second.wait(queued)["status"] == "succeeded"
 
 
 def test_workers_end_with_a_killed_service(new_service: Callable[..., Service]) -> None:
@@ -252,7 +250,7 @@ def test_workers_end_with_a_killed_service(new_service: Callable[..., Service]) 
 
 
 @pytest.mark.torture
-def test_two_runs_train_at_once_where_the_setting_says_so(
+def test_two_runs_train_at_once_if_configured(
     new_service: Callable[..., Service],
 ) -> None:
     service = new_service(CAMREEL_MAX_PARALLEL_RUNS="2")
@@ -260,12 +258,12 @@ def test_two_runs_train_at_once_where_the_setting_says_so(
     for run_id in ids[:2]:
         service.wait(run_id, until=lambda run: run["status"] == "running")
     assert service.run(ids[2])["status"] == "queued"
-    # One that waits is cancelled at once.
+    # A queued run is cancelled at once.
     assert service.http.post(f"/runs/{ids[2]}/cancel").json()["status"] == "cancelled"
 
 
 @pytest.mark.torture
-def test_bfloat16_learns_too(service: Service) -> None:
+def test_bfloat16_run_learns(service: Service) -> None:
     run_id = service.post_run(dataset="digits", epochs=3, precision="bfloat16")
     assert service.wait(run_id)["status"] == "succeeded"
     epoch = service.http.get(f"/runs/{run_id}/epochs/3").json()
@@ -274,8 +272,8 @@ def test_bfloat16_learns_too(service: Service) -> None:
     assert {tensor.dtype for tensor in load(checkpoint).values()} == {torch.float32}
 
 
-def test_an_unknown_path_and_a_wrong_verb_are_problems_too(http: httpx.Client) -> None:
-    for answer, status in ((http.get("/nowhere"), 404), (http.put("/runs"), 405)):
-        assert answer.status_code == status
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert {"type", "title", "status"} <= answer.json().keys()
+def test_unknown_path_and_unsupported_method_are_problems(http: httpx.Client) -> None:
+    for response, status in ((http.get("/nowhere"), 404), (http.put("/runs"), 405)):
+        assert response.status_code == status
+        assert response.headers["content-type"] == "application/problem+json"
+        assert {"type", "title", "status"} <= response.json().keys()

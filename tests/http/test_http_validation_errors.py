@@ -1,4 +1,4 @@
-"""Every constraint of the requests is refused in words for people, never in pydantic's own."""
+"""Violations of any constraint have messages written for people, never pydantic's own."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from service.settings import Settings
 
 OPENAPI = json.loads((Path(__file__).parents[2] / "openapi" / "openapi.json").read_text())
 PYDANTIC_ERRORS = {*get_args(ErrorType), "path_type"} - {"value_error"}
-OUR_WORDS = re.compile(
+OUR_MESSAGES = re.compile(
     r"must be (a whole number|a number|text|a list|an object|true or false|a time|a path)"
     r"( (of|from|greater than|less than) .+)?"
     r"|must be [\w.+-]+(, [\w.+-]+)*( or [\w.+-]+)?"
@@ -43,11 +43,11 @@ WRONG_TYPES: tuple[Any, ...] = (
 )
 
 
-def expect_words_for_people(code: str, message: str) -> None:
-    """Messages about pydantic's errors are ours. Those of our own validators end as they like."""
+def expect_readable_message(code: str, message: str) -> None:
+    """Asserts that a message about an error of pydantic is one of ours."""
     assert "Input" not in message
     if code in PYDANTIC_ERRORS:
-        assert OUR_WORDS.fullmatch(message), (code, message)
+        assert OUR_MESSAGES.fullmatch(message), (code, message)
 
 
 def options(schema: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str, Any]]:
@@ -123,7 +123,7 @@ def errors_of(model: type[BaseModel], values: Any, schema: dict[str, Any]) -> li
     ],
     ids=lambda model: model.__name__,
 )
-def test_every_constraint_of_a_model_is_refused_in_words_for_people(model: type[BaseModel]) -> None:
+def test_every_constraint_of_a_model_has_a_readable_message(model: type[BaseModel]) -> None:
     schema = model.model_json_schema()
     errors = [
         error
@@ -132,7 +132,7 @@ def test_every_constraint_of_a_model_is_refused_in_words_for_people(model: type[
     ]
     assert errors
     for error in errors:
-        expect_words_for_people(error.code, error.message)
+        expect_readable_message(error.code, error.message)
 
 
 OPERATIONS = [
@@ -142,11 +142,11 @@ OPERATIONS = [
     if operation.get("parameters") and path != "/session"
 ]
 PATH_VALUES = {"run_id": "999999", "epoch": "1", "reference": "test:1", "job_id": "1"}
-"""Of a run that does not exist: a request whose values are valid is not computed."""
+"""The run does not exist, so requests with valid values compute nothing."""
 
 
 @pytest.mark.parametrize(("verb", "path"), OPERATIONS)
-def test_every_constraint_of_a_request_is_refused_in_words_for_people(
+def test_every_constraint_of_a_request_has_a_readable_message(
     http: httpx.Client, verb: str, path: str
 ) -> None:
     definitions = OPENAPI["components"]["schemas"]
@@ -164,9 +164,9 @@ def test_every_constraint_of_a_request_is_refused_in_words_for_people(
                 query = f"?{parameter['name']}={text}"
             elif text.isascii() and text.isprintable():
                 headers[parameter["name"]] = text
-            answer = http.request(verb, path.format(**values) + query, headers=headers)
-            if answer.status_code != 422:
+            response = http.request(verb, path.format(**values) + query, headers=headers)
+            if response.status_code != 422:
                 continue  # the text is a valid value of this parameter
-            for error in answer.json()["errors"]:
-                expect_words_for_people(error["type"], error["message"])
-                assert str(error["field"]) in answer.json()["detail"]
+            for error in response.json()["errors"]:
+                expect_readable_message(error["type"], error["message"])
+                assert str(error["field"]) in response.json()["detail"]
