@@ -16,6 +16,7 @@ from service.core.cams.targets import TARGETS
 from service.errors import InvalidValue
 from service.flows.maps.pictures import MapPictures, Rendering
 from service.flows.maps.request import MapQuery
+from service.flows.maps.scales import ScaleName
 from service.flows.services import open_services
 from service.settings import Settings
 from service.store import runs
@@ -109,7 +110,11 @@ def draw(pictures: MapPictures, run_id: int, name: str) -> bytes | None:
     """One image over the epochs; None where the network's head has no such map."""
     query = replace(MapQuery.of_method(run_id, MethodSpec.parse(name)), image=IMAGE)
     try:
-        return pictures.strip(query, EPOCHS, Rendering(size=CELL_PIXELS)).compute().value.content
+        return (
+            pictures.strip(query, EPOCHS, Rendering(scale=ScaleName.MAP, size=CELL_PIXELS))
+            .compute()
+            .value.content
+        )
     except InvalidValue:
         return None
 

@@ -105,10 +105,12 @@ class Appearance(BaseModel):
     """Style, scale, colormap and opacity."""
 
     style: Style = Field(Style.OVERLAY, description="How the map is drawn.")
-    scale: ScaleName = Field(
-        ScaleName.MAP,
+    scale: ScaleName | None = Field(
+        None,
         description="`map`: equation 3; `strip`: one scale over all epochs of this image, class "
-        "and method; `run`: over all epochs of all probes.",
+        "and method; `run`: over all epochs of all probes. Default: `map` for a single map; for "
+        "strips, sheets and animations `strip` for the two methods that every run records, whose "
+        "peaks fall by orders of magnitude, and `map` for others.",
     )
     colormap: Text | None = Field(
         None,
@@ -123,8 +125,8 @@ class Appearance(BaseModel):
         le=1,
         allow_inf_nan=False,
         description="Of the colors of an overlay where the map is at the top of its scale. They "
-        "fade with the map: a pixel is `a * color(u) + (1 - a) * image`, with `a = opacity * u` "
-        "and u the scaled map, 0..1.",
+        "fade with the map: a pixel is `a * color(u) + (1 - a) * image`, with "
+        "`a = opacity * sqrt(u)` and u the scaled map, 0..1.",
     )
 
     def rendering(self, size: int) -> Rendering:

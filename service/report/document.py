@@ -15,6 +15,7 @@ from service.flows.maps.blanks import BlankTable, blanks
 from service.flows.maps.deferred import Deferred, Result
 from service.flows.maps.pictures import MAX_CELLS, MapPictures, Picture, Rendering
 from service.flows.maps.request import MapQuery, MapSeries
+from service.flows.maps.scales import ScaleName
 from service.flows.maps.selection import EpochSelection, select_usable_epochs
 from service.report.content import EpochFacts, MethodFacts, MethodMaps, Report, RunFacts
 from service.report.languages import Language
@@ -23,7 +24,7 @@ from service.store import epochs, runs
 from service.store.epochs import Epoch
 from service.store.runs import Run
 
-REPORT_VERSION = 3
+REPORT_VERSION = 4
 """Part of every report's identity: raised when the same run gives a different report."""
 
 COLUMNS = 51  # the paper's 100 epochs and the untrained network, every second one
@@ -129,7 +130,9 @@ def _sheets(
     if not row_count or not sampled_epochs:
         return []
     selector = ",".join(map(str, sampled_epochs))
-    rendering = Rendering(size=_cell_pixels(row_count, len(sampled_epochs)))
+    cell_pixels = _cell_pixels(row_count, len(sampled_epochs))
+    # The maps of all epochs are counted in any case.
+    rendering = Rendering(scale=ScaleName.STRIP, size=cell_pixels)
     return [pictures.sheet(query, selector, rendering) for query in queries]
 
 

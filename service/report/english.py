@@ -38,8 +38,13 @@ ENGLISH = Texts(
     legend="How to read the maps",
     legend_map=(
         "Each small picture is a class activation map. It colors the regions of one image that "
-        "the network at one epoch used as evidence for the image's class. Dark violet means "
-        "little evidence, yellow means much. Each map is scaled to its own maximum."
+        "the network at one epoch used as evidence for the image's class. Yellow means much "
+        "evidence; where there is none, the image shows without color. All maps of a row share one "
+        "scale, so that maps that fade during training look faint."
+    ),
+    legend_strength=(
+        "The bar below a picture shows the maximum of its map before scaling, on a logarithmic "
+        "scale: empty at {weakest}, full at {strongest}."
     ),
     legend_blank=(
         "A map is blank if its maximum before scaling is at most {epsilon}. Its picture is then "
@@ -115,8 +120,8 @@ ENGLISH = Texts(
         "checkpoint is {checkpoint}."
     ),
     map_rendering_note=(
-        "Maps are drawn over their images with the colormap {colormap}, each on its own scale, "
-        "for the image's own class."
+        "Maps are drawn over their images with the colormap {colormap}, with one scale per "
+        "row, for the image's own class."
     ),
     command_note="As long as the run does not change, this command writes the same file:",
 )

@@ -9,6 +9,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from service.core.render.palette import CURVE_COLORS
+from service.core.render.strength import STRONGEST_PEAK, WEAKEST_PEAK
 from service.report import formats
 from service.report.charts import Chart, Curve
 from service.report.content import MethodMaps, Report
@@ -55,6 +56,7 @@ def render_report(report: Report, language: Language = "en") -> bytes:
             texts=texts,
             content_policy=CONTENT_POLICY,
             curve_colors=CURVE_COLORS,
+            strength_range=(WEAKEST_PEAK, STRONGEST_PEAK),
             run_title=texts.run.format(id=report.run.id),
             last_epoch=report.epochs[-1] if report.epochs else None,
             notices=list(_notices(report, texts)),

@@ -30,6 +30,7 @@ class Texts:
 
     legend: str
     legend_map: str
+    legend_strength: str
     legend_blank: str
     cause_names: Mapping[str, str]
     cause_descriptions: Mapping[str, str]

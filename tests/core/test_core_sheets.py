@@ -123,7 +123,7 @@ def test_labels_title_and_footer_are_rendered():
 
 def test_strip_has_its_cells_in_one_row():
     cells = [cell() for _ in range(6)]
-    page = page_of(render_strip(cells, [str(e) for e in range(6)], STYLE, "test:0"))
+    page = page_of(render_strip(cells, [str(e) for e in range(6)], STYLE, "test:0", ""))
     result = np.array([find_position(page, render_cell(strip_cell)) for strip_cell in cells])
     assert len(set(result[:, 0])) == 1
     assert (np.diff(result[:, 1]) > SIZE).all()
@@ -132,7 +132,7 @@ def test_strip_has_its_cells_in_one_row():
 def test_wide_strip_is_wrapped_into_rows(monkeypatch):
     monkeypatch.setattr(sheet, "STRIP_WIDTH_PIXELS", 450)
     cells = [cell() for _ in range(30)]
-    page = page_of(render_strip(cells, [str(e) for e in range(30)], STYLE, "test:0"))
+    page = page_of(render_strip(cells, [str(e) for e in range(30)], STYLE, "test:0", ""))
     assert page.shape[1] <= 450
     result = [find_position(page, render_cell(strip_cell)) for strip_cell in cells]
     assert result == sorted(result)

@@ -233,6 +233,20 @@ def test_sheet_has_one_row_per_probe_and_one_column_per_epoch(
     assert revalidated.status_code == 304
 
 
+@pytest.mark.parametrize(("method", "scale"), [("proposed", "strip"), ("layer-cam", "map")])
+@pytest.mark.parametrize("picture_kind", ["sheet", "strip", "strip.gif"])
+def test_pictures_over_epochs_of_the_papers_methods_have_one_scale_per_row_by_default(
+    http: httpx.Client, run: str, picture_kind: str, method: str, scale: str
+) -> None:
+    params = {"method": method, "style": "gray"}
+    plain = http.get(f"{run}/{picture_kind}", params=params)
+    scaled = http.get(f"{run}/{picture_kind}", params=params | {"scale": scale})
+    assert plain.headers["etag"] == scaled.headers["etag"]
+    other_scale = {"scale": "map" if scale == "strip" else "strip"}
+    other = http.get(f"{run}/{picture_kind}", params=params | other_scale)
+    assert other.content != plain.content
+
+
 def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, run: str) -> None:
     table = http.get(f"{run}/blanks").json()
     assert table["epsilon"] == 1e-7

@@ -41,10 +41,10 @@ describe("paintCell", () => {
   });
 
   test("draws an overlay with an opacity that follows the value", () => {
-    // a = 0.5 * 252 / 255, as 126/256: 252 * 126 / 256 = 124.0, and 200 * 130 / 256 more of blue.
+    // a = 0.5 * sqrt(252 / 255), as 127/256: 252 * 127 / 256 = 125.0, and 200 * 129 / 256 more of blue.
     const pixels = painted(map(ramp), { style: "overlay", opacity: 0.5 });
     expect(pixels[0]).toBe(BLUE);
-    expect(pixels[63]).toBe(packPixel(124, 124, 226));
+    expect(pixels[63]).toBe(packPixel(125, 125, 226));
   });
 
   test("draws values below 0 as 0, except in the signed style", () => {
@@ -78,7 +78,7 @@ describe("paintCell", () => {
 });
 
 describe("overlayPixel", () => {
-  const YELLOW = 0xfde725; // viridis's level 255; its level 128 is 0x21918c
+  const YELLOW = 0xfde725; // viridis's level 255; its level 64 is 0x3b528b
   const hexTable = (level: number, color: number) =>
     parseColorTable(
       Array.from({ length: 256 }, (_, i) => (i === level ? color : 0).toString(16).padStart(6, "0")).join(""),
@@ -94,7 +94,7 @@ describe("overlayPixel", () => {
     [255, YELLOW, [255, 255, 255], 1, [253, 231, 37]],
     [255, YELLOW, [0, 0, 0], 0.5, [127, 116, 19]],
     [255, YELLOW, [255, 255, 255], 0.5, [254, 243, 146]],
-    [128, 0x21918c, [255, 255, 255], 0.5, [200, 228, 226]],
+    [64, 0x3b528b, [255, 255, 255], 0.5, [206, 212, 226]],
     [255, YELLOW, [0, 0, 0], 0.85, [215, 197, 32]],
     [255, YELLOW, [255, 255, 255], 0, [255, 255, 255]],
   ])("of level %i, color %i, image %j and opacity %d", (level, color, image, opacity, pixel) => {

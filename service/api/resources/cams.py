@@ -78,7 +78,7 @@ async def read_cam(
             deferred, "image/png", lambda picture: picture.content, headers=_map_headers
         )
 
-    scale_maps = 1 if query.scale is ScaleName.MAP else ALL_EPOCHS
+    scale_maps = 1 if query.scale in (None, ScaleName.MAP) else ALL_EPOCHS
     return await respond(
         ExpensiveRequest("cam", represent, query.method, [query.method], scale_maps)
     )

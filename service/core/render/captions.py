@@ -1,4 +1,4 @@
-"""Titles, captions and legends of rendered pages."""
+"""Titles and legends of rendered pages."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,12 @@ from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.maps import Blank
 from service.core.cams.method import AttributionLevel
 from service.core.cams.methods import MethodSpec
+from service.core.render.strength import STRONGEST_PEAK, WEAKEST_PEAK
 
 
-def strip_title(
-    run_id: int, image: str, class_label: str, method: MethodSpec, quarantined_epochs: Sequence[int]
-) -> str:
+def strip_title(run_id: int, image: str, class_label: str, method: MethodSpec) -> str:
     """`Run 1: test:7 for class 7, proposed`."""
-    title = f"Run {run_id}: {image} for class {class_label}, {method}"
-    return title + quarantine_note(quarantined_epochs)
+    return f"Run {run_id}: {image} for class {class_label}, {method}"
 
 
 def sheet_title(run_id: int, dataset_title: str, method: MethodSpec, layer: str) -> str:
@@ -23,14 +21,16 @@ def sheet_title(run_id: int, dataset_title: str, method: MethodSpec, layer: str)
     return f"Run {run_id}, {dataset_title}: {method.method.title} ({method}{layer_note})"
 
 
-def blank_legend(
-    causes: Sequence[Blank], scale_name: str, quarantined_epochs: Sequence[int] = ()
-) -> str:
-    """`3 of 100 blank (peak <= 1e-07 before scaling); one scale per map`."""
+def legend(causes: Sequence[Blank], scale_note: str, quarantined_epochs: Sequence[int] = ()) -> str:
+    """What the cells of a page mean, `causes` those of their blankness.
+
+    `3 of 100 blank (peak <= 1e-07 before scaling); one scale per row; bars: peak, 1e-07 to 10,
+    logarithmic`.
+    """
     blank_count = sum(cause is not Blank.NONE for cause in causes)
     return (
         f"{blank_count} of {len(causes)} blank (peak <= {DEFAULT_EPSILON:g} before scaling); "
-        f"one scale per {scale_name}"
+        f"{scale_note}; bars: peak, {WEAKEST_PEAK:g} to {STRONGEST_PEAK:g}, logarithmic"
     ) + quarantine_note(quarantined_epochs)
 
 

@@ -136,8 +136,9 @@ def overlay_rgb(levels: Bytes, image: Bytes, colormap: str, opacity: float) -> B
     """The colors of levels (H, W) over an image (H, W, 3), as RGB (H, W, 3).
 
     A pixel is `a color(u) + (1 - a) image` with `u = level / 255`, the value of equation 3, and
-    `a = opacity u`, `opacity` in 0..1: where the map is at the bottom of its scale, the image stays
-    as it is. `a` is rounded to 256ths, the pixel to integers, halves up, as in `paint.ts`.
+    `a = opacity sqrt(u)`, `opacity` in 0..1: where the map is at the bottom of its scale, the image
+    stays as it is. The root keeps weak maps visible on bright pixels. `a` is rounded to 256ths, the
+    pixel to integers, halves up, as in `pixels.ts`.
     """
     heat, image_weights = _overlay_tables(colormap, opacity)
     pixels = image * image_weights.take(levels)[:, :, np.newaxis]
@@ -149,7 +150,7 @@ def overlay_rgb(levels: Bytes, image: Bytes, colormap: str, opacity: float) -> B
 @lru_cache(maxsize=64)
 def _overlay_tables(colormap: str, opacity: float) -> tuple[Words, Words]:
     """By level, in 256ths: the weighted color with 1/2 added (256, 3), and the image's weight."""
-    weights = np.floor(opacity * np.arange(256) * (256 / 255) + 0.5).astype(np.uint16)
+    weights = np.floor(opacity * np.sqrt(np.arange(256) / 255) * 256 + 0.5).astype(np.uint16)
     heat = color_table(colormap) * weights[:, np.newaxis] + np.uint16(128)
     return heat, np.uint16(256) - weights
 

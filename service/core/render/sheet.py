@@ -12,11 +12,22 @@ from service.core.cancellation import raise_if_cancelled
 from service.core.png import encode_png
 from service.core.render import DEFAULT_OPACITY
 from service.core.render.cells import Cell, Style, cell_rgb, hatch, image_rgb
-from service.core.render.text import FAINT, INK, MARGIN, PAPER, font, text_height, text_width
+from service.core.render.strength import bar_height, draw_bar
+from service.core.render.text import (
+    FAINT,
+    INK,
+    MARGIN,
+    PAPER,
+    font,
+    text_height,
+    text_width,
+    wrap_clauses,
+)
 
 Bytes = npt.NDArray[np.uint8]
 
 GAP = 2
+BAR_GAP = 1  # between a cell and its strength bar
 LEGEND_PIXELS = 44  # swatch and margins beside a cause's name
 STRIP_WIDTH_PIXELS = 2400  # strips wrap into rows beyond it
 
@@ -45,7 +56,7 @@ def render_contact_sheet(
 ) -> bytes:
     """PNG as the paper's figures 6 and 7: a row per probe, after its image; a column per epoch."""
     size = look.cell_pixels
-    step = size + GAP
+    step, row_step = size + GAP, row_pixels(look)
     text = font(max(10, min(20, size // 3)))
     head_pixels = max((text_width(text, head) for head in row_heads), default=0) + 8
     x_cells = MARGIN + head_pixels + step + 6
@@ -54,33 +65,40 @@ def render_contact_sheet(
     legend = sum(LEGEND_PIXELS + text_width(font(14), cause.value) for cause in causes)
     text_pixels = max(text_width(font(18), title), text_width(font(14), footer) + 24 + legend)
     width = max(x_cells + step * len(column_heads) + MARGIN, text_pixels + 2 * MARGIN)
-    height = y_cells + step * len(rows) + 34 + MARGIN
+    height = y_cells + row_step * len(rows) + 34 + MARGIN
     page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 2), title, INK, font(18))
     _column_heads(draw, column_heads, x_cells, y_cells, step, text)
     for r, (head, cells) in enumerate(zip(row_heads, rows, strict=True)):
         raise_if_cancelled()
-        y = y_cells + r * step
+        y = y_cells + r * row_step
         draw.text((MARGIN, y + size / 2), head, INK, text, anchor="lm")
         _paste(page, image_rgb(cells[0].image, size), MARGIN + head_pixels, y)
         for c, cell in enumerate(cells):
             raise_if_cancelled()
-            _paste(page, look.cell_rgb(cell), x_cells + c * step, y)
+            draw_cell(page, draw, cell, look, x_cells + c * step, y)
     _footer(page, draw, footer, causes, height - MARGIN - 18)
     return encode_png(np.asarray(page))
 
 
-def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, title: str) -> bytes:
+def render_strip(
+    cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, title: str, footer: str
+) -> bytes:
     """PNG of one image's cells, each below its epoch, wrapped into rows."""
     size = look.cell_pixels
     step = size + GAP
     text = font(max(10, min(16, size // 4)))
-    line = step + text_height(text) + 4
+    line = row_pixels(look) + text_height(text) + 4
     columns = max(1, min(len(cells), (STRIP_WIDTH_PIXELS - 2 * MARGIN) // step))
     lines = -(-len(cells) // columns)
-    width = 2 * MARGIN + max(columns * step, text_width(font(16), title))
-    page = Image.new("RGB", (width, 2 * MARGIN + 28 + lines * line), PAPER)
+    cells_width = max(columns * step, text_width(font(16), title))
+    small = font(12)
+    footer_lines = wrap_clauses(small, footer, cells_width)
+    width = 2 * MARGIN + max(cells_width, *(text_width(small, label) for label in footer_lines))
+    y_footer = MARGIN + 28 + lines * line + 6
+    height = y_footer + len(footer_lines) * text_height(small) + MARGIN
+    page = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(page)
     draw.text((MARGIN, MARGIN - 2), title, INK, font(16))
     for i, (cell, head) in enumerate(zip(cells, heads, strict=True)):
@@ -88,7 +106,9 @@ def render_strip(cells: Sequence[Cell], heads: Sequence[str], look: CellStyle, t
         x, y = MARGIN + i % columns * step, MARGIN + 28 + i // columns * line
         if i % columns % _label_interval(text, heads, step) == 0:
             draw.text((x + size / 2, y), head, FAINT, text, anchor="ma")
-        _paste(page, look.cell_rgb(cell), x, y + text_height(text) + 2)
+        draw_cell(page, draw, cell, look, x, y + text_height(text) + 2)
+    for i, footer_line in enumerate(footer_lines):
+        draw.text((MARGIN, y_footer + i * text_height(small)), footer_line, FAINT, small)
     return encode_png(np.asarray(page))
 
 
@@ -107,6 +127,20 @@ def render_frames(
         ImageDraw.Draw(page).text((width / 2, size + 3), caption, INK, text, anchor="ma")
         pages.append(page)
     return pages
+
+
+def row_pixels(look: CellStyle) -> int:
+    """Pixels from one row of cells with strength bars to the next."""
+    return look.cell_pixels + BAR_GAP + bar_height(look.cell_pixels) + GAP
+
+
+def draw_cell(
+    page: Image.Image, draw: ImageDraw.ImageDraw, cell: Cell, look: CellStyle, x: int, y: int
+) -> None:
+    """Draw the cell at (x, y), and its strength bar below."""
+    size = look.cell_pixels
+    _paste(page, look.cell_rgb(cell), x, y)
+    draw_bar(draw, cell.class_map, x, y + size + BAR_GAP, size, bar_height(size))
 
 
 def _column_heads(

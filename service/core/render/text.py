@@ -24,3 +24,15 @@ def text_width(text: ImageFont.FreeTypeFont, label: str) -> int:
 def text_height(text: ImageFont.FreeTypeFont) -> int:
     """Height of a line in pixels."""
     return round(text.size * 1.2)
+
+
+def wrap_clauses(text: ImageFont.FreeTypeFont, label: str, width: int) -> list[str]:
+    """The label in lines of at most `width` pixels, broken between its clauses (`; `) alone."""
+    lines: list[str] = []
+    for clause in label.split("; "):
+        joined = f"{lines[-1]}; {clause}" if lines else clause
+        if lines and text_width(text, joined) <= width:
+            lines[-1] = joined
+        else:
+            lines.append(clause)
+    return lines

@@ -13,7 +13,7 @@ from service.core.models import Placement
 from service.core.progress import progress_slice
 from service.core.render import DEFAULT_OPACITY
 from service.core.render.animation import render_animation
-from service.core.render.captions import blank_legend, sheet_title, strip_title
+from service.core.render.captions import legend, sheet_title, strip_title
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
 from service.core.render.sheet import CellStyle, render_contact_sheet, render_strip
@@ -25,28 +25,42 @@ from service.flows.maps.compute import Column, select_map
 from service.flows.maps.deferred import Deferred, Result
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.request import MapQuery, MapRequest, MapSeries, layers_of
-from service.flows.maps.scales import ScaleName, shared_scale
+from service.flows.maps.scales import (
+    ScaleName,
+    default_scale_name,
+    row_scales,
+    shared_scale,
+)
 from service.flows.maps.selection import EpochSelection, check_cells
 
-RENDER_VERSION = 2
+RENDER_VERSION = 3
 """Part of every picture's identity: raised when the same request would draw other pixels."""
 
 MAX_CELLS = 5_000
 COMPUTING_SHARE = 0.8
 """Of the time that a page takes; the rest is drawing."""
 
+SHEET_SCALE_NOTES = {
+    ScaleName.MAP: "one scale per map",
+    ScaleName.STRIP: "one scale per row",
+    ScaleName.RUN: "one scale for the run",
+}
+STRIP_SCALE_NOTES = SHEET_SCALE_NOTES | {ScaleName.STRIP: "one scale for all epochs"}
+
 PICTURE_CACHE_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """How a picture is drawn; `colormap` None takes the style's default, `size` is in pixels.
+    """How a picture is drawn; `size` is in pixels.
 
-    `opacity`, 0..1, is that of an overlay's colors at the top of the scale.
+    `scale` None takes the default of the kind of picture and method (see `default_scale_name`),
+    `colormap` None that of the style. `opacity`, 0..1, is that of an overlay's colors at the top of
+    the scale.
     """
 
     style: Style = Style.OVERLAY
-    scale: ScaleName = ScaleName.MAP
+    scale: ScaleName | None = None
     colormap: str | None = None
     size: int = 224
     opacity: float = DEFAULT_OPACITY
@@ -95,7 +109,7 @@ class MapPictures:
         """One map as PNG."""
         request = self.pipeline.resolver.resolve_map(query, epoch)
         style = rendering.cell_style
-        scale = shared_scale(self.pipeline, request.series, rendering.scale)
+        scale = shared_scale(self.pipeline, request.series, rendering.scale or ScaleName.MAP)
         identity = identity_of("cam", RENDER_VERSION, request.identity_parts, style, scale)
 
         def make() -> Result[Picture]:
@@ -136,14 +150,17 @@ class MapPictures:
         """One cell per epoch: a PNG page, or an animation (`webp`, `gif`)."""
         series, selection = self._resolve_strip(query, epochs)
         style = rendering.cell_style
-        scale = shared_scale(self.pipeline, series, rendering.scale)
+        scale_name = rendering.scale or default_scale_name(series)
+        scale = shared_scale(self.pipeline, series, scale_name)
+        title = strip_title(
+            series.run_id, series.image.reference, series.class_label, series.method
+        )
 
         def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
-            title = _strip_title(series, shown_epochs)
             parts = [request.identity_parts for (request,) in columns]
-            kind = f"strip.{file_format}"
             return identity_of(
-                kind, RENDER_VERSION, parts, style, scale, shown_epochs.numbers, title
+                *(f"strip.{file_format}", RENDER_VERSION, parts, style, scale, scale_name),
+                *(title, DEFAULT_EPSILON, shown_epochs.numbers, shown_epochs.quarantined),
             )
 
         def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
@@ -152,7 +169,9 @@ class MapPictures:
                 captions = [f"epoch {number}" for number in shown_epochs.numbers]
                 return render_animation(row, captions, style, file_format)
             heads = [str(number) for number in shown_epochs.numbers]
-            return render_strip(row, heads, style, _strip_title(series, shown_epochs))
+            causes = [cell.blank_cause for cell in row]
+            footer = legend(causes, STRIP_SCALE_NOTES[scale_name], shown_epochs.quarantined)
+            return render_strip(row, heads, style, title, footer)
 
         return self._defer([series], selection, [scale], identify, draw)
 
@@ -184,7 +203,8 @@ class MapPictures:
             raise ImageNotFound("by default", "the run has no probes yet")
         check_cells(len(rows), selection.numbers, MAX_CELLS)
         style = rendering.cell_style
-        scales = self._row_scales(rows, rendering.scale)
+        scale_name = rendering.scale or default_scale_name(rows[0])
+        scales = row_scales(self.pipeline, rows, scale_name)
         heads = [series.class_label for series in rows]
         first = rows[0]
         title = sheet_title(first.run_id, first.spec.source.title, first.method, first.layer)
@@ -193,21 +213,16 @@ class MapPictures:
             parts = [[request.identity_parts for request in column] for column in columns]
             return identity_of(
                 *("sheet", RENDER_VERSION, parts, style, scales, heads, shown_epochs.numbers),
-                *(title, rendering.scale, DEFAULT_EPSILON, shown_epochs.quarantined),
+                *(title, scale_name, DEFAULT_EPSILON, shown_epochs.quarantined),
             )
 
         def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
             causes = [cell.blank_cause for row in cells for cell in row]
-            legend = blank_legend(causes, rendering.scale, shown_epochs.quarantined)
+            footer = legend(causes, SHEET_SCALE_NOTES[scale_name], shown_epochs.quarantined)
             column_heads = [str(number) for number in shown_epochs.numbers]
-            return render_contact_sheet(cells, heads, column_heads, style, title, legend)
+            return render_contact_sheet(cells, heads, column_heads, style, title, footer)
 
         return self._defer(rows, selection, scales, identify, draw)
-
-    def _row_scales(self, rows: Sequence[MapSeries], name: ScaleName) -> list[Scale | None]:
-        if name is ScaleName.STRIP:
-            return [shared_scale(self.pipeline, series, name) for series in rows]
-        return [shared_scale(self.pipeline, rows[0], name)] * len(rows)  # one for all rows
 
     def _resolve_strip(self, query: MapQuery, epochs: str) -> tuple[MapSeries, EpochSelection]:
         series, selection = self.pipeline.resolver.resolve_series(query, epochs)
@@ -264,13 +279,3 @@ class MapPictures:
 
 def _placement(series: MapSeries) -> Placement:
     return map_placement(series.layer, layers_of(series.spec))
-
-
-def _strip_title(series: MapSeries, shown_epochs: EpochSelection) -> str:
-    return strip_title(
-        series.run_id,
-        series.image.reference,
-        series.class_label,
-        series.method,
-        shown_epochs.quarantined,
-    )

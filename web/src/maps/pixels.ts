@@ -19,12 +19,14 @@ export interface BlendTable {
 let lastBlend: { table: ColorTable; opacity: number; blend: BlendTable } | null = null;
 
 /**
- * The table of an overlay. A pixel is `a color(u) + (1 - a) image` with `u = level / 255` and `a = opacity u`; `a` is
- * rounded to 256ths and the pixel to integers, halves up, as by `overlay_rgb` of the service.
+ * The table of an overlay. A pixel is `a color(u) + (1 - a) image` with `u = level / 255` and `a = opacity sqrt(u)`;
+ * `a` is rounded to 256ths and the pixel to integers, halves up, as by `overlay_rgb` of the service.
  */
 export function blendTable(table: ColorTable, opacity: number): BlendTable {
   if (lastBlend?.table === table && lastBlend.opacity === opacity) return lastBlend.blend;
-  const weights = Uint32Array.from({ length: 256 }, (_, level) => Math.floor(opacity * level * (256 / 255) + 0.5));
+  const weights = Uint32Array.from({ length: 256 }, (_, level) =>
+    Math.floor(opacity * Math.sqrt(level / 255) * 256 + 0.5),
+  );
   const blend = {
     redBlue: weights.map((weight, level) => (table[level]! & 0x00ff00ff) * weight + 0x00800080),
     green: weights.map((weight, level) => ((table[level]! >>> 8) & 0xff) * weight + 0x80),

@@ -34,7 +34,7 @@ function cssBackground(table: ColorTable, opacity: number | null): string {
   const stops = Array.from({ length: GRADIENT_STOPS }, (_, i) => {
     const share = i / (GRADIENT_STOPS - 1);
     const pixel = table[Math.min(255, share * 256)]!;
-    const alpha = opacity === null ? 1 : opacity * share;
+    const alpha = opacity === null ? 1 : opacity * Math.sqrt(share);
     return `rgb(${pixel & 255} ${(pixel >> 8) & 255} ${(pixel >> 16) & 255} / ${alpha})`;
   });
   const colors = `linear-gradient(90deg, ${stops.join(", ")})`;
