@@ -5,7 +5,18 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import heads, load, maps, methods, page, recording, requests, training, workers
+from benchmarks import (
+    heads,
+    load,
+    maps,
+    methods,
+    page,
+    recording,
+    requests,
+    serving,
+    training,
+    workers,
+)
 from benchmarks.report import machine
 from benchmarks.timing import ROUNDS
 
@@ -17,6 +28,7 @@ BENCHMARKS = {
     "heads": heads.run,
     "methods": methods.run,
     "requests": requests.run,
+    "serving": serving.run,
     "load": load.run,
     "page": page.run,
 }

@@ -28,7 +28,7 @@ def settings(folder: Path, **overrides: str) -> dict[str, str]:
 @contextmanager
 def serve(folder: Path, **overrides: str) -> Iterator[str]:
     """`camreel serve` on a state folder; gives its address once it is ready."""
-    port = _free_port()
+    port = free_port()
     process = subprocess.Popen(
         [CAMREEL, "serve"],
         cwd=folder,
@@ -37,7 +37,7 @@ def serve(folder: Path, **overrides: str) -> Iterator[str]:
     )
     try:
         address = f"http://127.0.0.1:{port}"
-        _wait_until_ready(process, address)
+        wait_until_ready(process, f"{address}/readyz")
         yield address
     finally:
         process.terminate()
@@ -48,19 +48,21 @@ def serve(folder: Path, **overrides: str) -> Iterator[str]:
             process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of the loopback interface that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _wait_until_ready(process: subprocess.Popen[bytes], address: str) -> None:
+def wait_until_ready(process: subprocess.Popen[bytes], url: str) -> None:
+    """Wait until the URL is answered with success. Raises SystemExit."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            if httpx.get(f"{address}/readyz").is_success:
+            if httpx.get(url).is_success:
                 return
         except httpx.TransportError:
             pass
         time.sleep(POLL_SECONDS)
-    raise SystemExit("camreel serve did not become ready")
+    raise SystemExit(f"{url} did not become ready")
