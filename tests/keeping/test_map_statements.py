@@ -1,4 +1,6 @@
-"""SQL statements per heatmap: one read transaction, and one write if it was not recorded."""
+"""SQL statements per heatmap: none if it is cached and nothing was committed since; otherwise one
+read transaction, and one write if the heatmap was not recorded.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import event
 
+from service.store import audit
 from service.store.store import Store
 
 NEW_MAP = "/runs/1/epochs/2/cam?method=layer-cam&image=test:40"
@@ -96,12 +99,26 @@ def test_uncached_map_of_a_cached_network_needs_one_read(client, url) -> None:
 
 
 @pytest.mark.parametrize("url", [PROBE, NEW_MAP])
-def test_cached_map_and_304_need_one_read_of_two_statements(client, url) -> None:
+def test_cached_map_and_304_need_one_read_of_two_statements_after_a_commit(client, url) -> None:
     services = client.app.state.services
     etag = client.get(url).headers["etag"]
-    services.pipeline.recorder.flush()
     for headers, status in (({}, 200), ({"If-None-Match": etag}, 304)):
+        services.pipeline.recorder.flush()
+        with services.store.write_session() as session:
+            audit.record(session, "another process", "token create", "token 9", "done")
         with record_statements(services.store) as statements:
             assert client.get(url, headers=headers).status_code == status
             services.pipeline.recorder.flush()
         assert (statements.reads, statements.writes, statements.selects) == (1, 0, 2), status
+
+
+@pytest.mark.parametrize("url", [PROBE, NEW_MAP])
+def test_cached_map_and_304_need_no_statement_without_a_commit(client, url) -> None:
+    services = client.app.state.services
+    etag = client.get(url).headers["etag"]
+    services.pipeline.recorder.flush()
+    client.get(url)
+    with record_statements(services.store) as statements:
+        assert client.get(url).status_code == 200
+        assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
+    assert statements.map_transactions == []

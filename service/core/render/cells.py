@@ -17,6 +17,7 @@ from service.core.render.colormaps import color_table
 
 Bytes = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint16]
+Mask = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.intp]
 
 HATCH = (150, 150, 150)
@@ -161,27 +162,43 @@ def image_rgb(image: Tensor, size: int) -> Bytes:
 
     Cached and read-only: a row of a sheet draws many maps over one image.
     """
-    grown = size >= max(image.shape[-2:])
-    resized = F.interpolate(
-        image.unsqueeze(0).float(),
-        size=(size, size),
-        **({"mode": "nearest-exact"} if grown else {"mode": "bilinear", "antialias": True}),
-    )[0]
-    array = np.rint(resized.permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
+    _, height, width = image.shape
+    if size >= max(height, width):
+        rows, columns = _nearest(height, size), _nearest(width, size)
+        array = image.permute(1, 2, 0).numpy().take(rows, 0).take(columns, 1)
+    else:
+        resized = F.interpolate(
+            image.unsqueeze(0).float(), size=(size, size), mode="bilinear", antialias=True
+        )[0]
+        array = np.rint(resized.permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
     rgb = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
     rgb.setflags(write=False)
     return rgb
 
 
+@lru_cache(maxsize=64)
+def _nearest(count: int, size: int) -> Indices:
+    """For each of `size` samples, the index of the nearest of `count` pixels."""
+    indices: Indices = ((2 * np.arange(size) + 1) * count // (2 * size)).astype(np.intp)
+    return indices
+
+
 def hatch(image: Bytes, cause: Blank) -> Bytes:
     """The image, dimmed, under stripes in the cause's direction: see HATCHES."""
-    size = image.shape[0]
+    pixels = image // 2 + 24
+    pixels[_stripes(image.shape[0], cause)] = HATCH
+    return pixels
+
+
+@lru_cache(maxsize=64)
+def _stripes(size: int, cause: Blank) -> Mask:
+    """Where the cause's stripes are, bool (size, size)."""
     gap = max(4, size // 8)
     y, x = np.mgrid[:size, :size]
-    pixels = image // 2 + 24
+    stripes = np.zeros((size, size), dtype=np.bool_)
     for slope_x, slope_y in HATCHES[cause]:
-        pixels[(slope_x * x + slope_y * y) % gap < max(1, gap // 6)] = HATCH
-    return pixels
+        stripes |= (slope_x * x + slope_y * y) % gap < max(1, gap // 6)
+    return stripes
 
 
 def _resample(cell: Cell, values: Floats, size: int) -> Floats:

@@ -1,7 +1,7 @@
 """Storing the metadata of computed maps and predictions."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -21,12 +21,11 @@ log = structlog.get_logger()
 
 @dataclass
 class _Batch:
-    heatmaps: list[Heatmap] = field(default_factory=list)
-    predictions: list[Prediction] = field(default_factory=list)
+    heatmaps: list[Callable[[], Heatmap]] = field(default_factory=list)
     used_uploads: set[tuple[str, str]] = field(default_factory=set)  # dataset, reference
 
     def __len__(self) -> int:
-        return len(self.heatmaps) + len(self.predictions) + len(self.used_uploads)
+        return len(self.heatmaps) + len(self.used_uploads)
 
 
 class MapRecorder:
@@ -47,13 +46,13 @@ class MapRecorder:
         self, rows: Sequence[Heatmap] = (), computed_predictions: Sequence[Prediction] = ()
     ) -> None:
         """Store rows in one transaction, before this returns."""
-        self._write(_Batch(list(rows), list(computed_predictions)))
+        self._write(rows, computed_predictions)
 
-    def record_later(self, row: Heatmap) -> None:
-        """Store a row soon, in a batch with others, by a thread of its own."""
+    def record_later(self, make_row: Callable[[], Heatmap]) -> None:
+        """Make and store a row soon, in a batch with others, by a thread of its own."""
         with self._condition:
             if len(self._pending) < MAX_PENDING_ROWS:
-                self._pending.heatmaps.append(row)
+                self._pending.heatmaps.append(make_row)
             self._wake_writer()
 
     def note_upload_use(self, dataset: str, reference: str) -> None:
@@ -65,7 +64,9 @@ class MapRecorder:
     def flush(self) -> None:
         """Store everything pending, before this returns."""
         with self._writing:
-            self._write(self._take_pending())
+            batch = self._take_pending()
+            rows = [make_row() for make_row in batch.heatmaps]
+            self._write(rows, (), batch.used_uploads)
 
     def close(self) -> None:
         """Store everything pending and end the thread."""
@@ -100,25 +101,28 @@ class MapRecorder:
             batch, self._pending = self._pending, _Batch()
             return batch
 
-    def _write(self, batch: _Batch) -> None:
-        if not batch:
+    def _write(
+        self,
+        rows: Sequence[Heatmap],
+        computed_predictions: Sequence[Prediction],
+        used_uploads: Collection[tuple[str, str]] = (),
+    ) -> None:
+        if not (rows or computed_predictions or used_uploads):
             return
         try:
             with self._store.write_session() as session:
-                for dataset, reference in batch.used_uploads:
+                for dataset, reference in used_uploads:
                     uploaded_images.mark_used(session, dataset, [reference])
                 # A run may have been deleted in the meantime: its rows have no place then.
-                run_ids = {row.run_id for row in batch.heatmaps}
-                run_ids |= {row.run_id for row in batch.predictions}
+                run_ids = {row.run_id for row in rows}
+                run_ids |= {row.run_id for row in computed_predictions}
                 present = {run_id for run_id in run_ids if runs.lock_shared(session, run_id)}
                 if not present:
                     return
                 self._store.quota.check(session)
-                heatmaps.add_or_complete(
-                    session, [r for r in batch.heatmaps if r.run_id in present]
-                )
+                heatmaps.add_or_complete(session, [r for r in rows if r.run_id in present])
                 predictions.add_missing(
-                    session, [p for p in batch.predictions if p.run_id in present]
+                    session, [p for p in computed_predictions if p.run_id in present]
                 )
         except (StoreUnavailable, StoreFull) as error:
             log.warning("rows of computed maps were not stored", error=type(error).__name__)
