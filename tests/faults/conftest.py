@@ -1,4 +1,4 @@
-"""Stores on SQLite and PostgreSQL, as the store's own tests have them."""
+"""Fixtures of the tests of the store and of uploads."""
 
 from tests.store.conftest import (  # noqa: F401
     database_url,
@@ -8,4 +8,4 @@ from tests.store.conftest import (  # noqa: F401
     postgres_database,
     store,
 )
-from tests.uploads.conftest import application  # noqa: F401
+from tests.uploads.conftest import new_application  # noqa: F401

@@ -1,4 +1,4 @@
-"""What a run is expected to be: the model that is kept beside the store."""
+"""The expected state of a run: a model that tests compare with the store."""
 
 from dataclasses import dataclass, field
 
@@ -46,12 +46,12 @@ class Expected:
         else:
             self.cancel_requested = True
 
-    def lose_worker(self, strikes: int = 1) -> None:
-        """Its worker is gone."""
-        if self.lost_workers + strikes >= MAX_ATTEMPTS:
+    def lose_worker(self, count: int = 1) -> None:
+        """The worker of the run is lost."""
+        if self.lost_workers + count >= MAX_ATTEMPTS:
             self.finish(RunStatus.FAILED)
             return
-        self.lost_workers += strikes
+        self.lost_workers += count
         self.finish(RunStatus.QUEUED)
 
     def resume(self, total: int) -> None:

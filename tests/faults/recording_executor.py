@@ -1,4 +1,4 @@
-"""An executor that starts nothing: it notes what it was given, and a test plays the workers."""
+"""An executor that only records its tasks; tests simulate the workers."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from service.store.store import Store
 
 @dataclass(eq=False)
 class SubmittedTask:
-    """A job, and the attempt that its run had reached when it was submitted."""
+    """A task, and the attempt of its run when it was submitted."""
 
     job: Task
     attempt: int
@@ -54,7 +54,7 @@ class RecordingExecutor:
         pass
 
     def take(self, submitted: SubmittedTask) -> Lease | None:
-        """A worker starts, and takes the run if it can."""
+        """Simulates a worker that starts and tries to claim the run."""
         self.waiting.remove(submitted)
         with self.store.write_session() as session:
             lease = run_lifecycle.claim(session, submitted.run_id, submitted.owner)
@@ -65,7 +65,7 @@ class RecordingExecutor:
     def end(
         self, submitted: SubmittedTask, exit_code: int, *, during_shutdown: bool = False
     ) -> None:
-        """A worker has ended, as the executor's own thread would tell."""
+        """Simulates the exit of a worker, as reported by the executor's thread."""
         if submitted in self.running:
             self.running.remove(submitted)
         submitted.job.on_exit(ProcessExit(exit_code, during_shutdown))

@@ -1,4 +1,4 @@
-"""A database that is locked, restarted or full: told, waited for, and gone on with."""
+"""A database that is locked, restarted or full: requests are 503, and runs continue afterwards."""
 
 import sqlite3
 import threading
@@ -19,35 +19,35 @@ from service.store import database, events, run_lifecycle, runs
 from service.store.run_status import RunStatus
 from service.store.store import Store, open_store
 from tests.conftest import Service
-from tests.faults.tiny import TINY, undisturbed, weights
-from tests.uploads.conftest import Asked
+from tests.faults.tiny import TINY, train_undisturbed, weights
+from tests.uploads.conftest import Application
 
-SECONDS_WITHOUT = 4.0
+OUTAGE_SECONDS = 4.0
 SLOWER = TINY | {"samples_per_epoch": 400, "batch_size": 4}
 
 
-def test_a_locked_database_is_503_and_then_back(
-    application: Callable[..., Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_locked_database_is_503_until_it_is_unlocked(
+    new_application: Callable[..., Application], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
-    server = application()
+    server = new_application()
     body = {"json": TINY, "headers": {"Idempotency-Key": "k"}}
     with closing(sqlite3.connect(tmp_path / "camreel.db", isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        refusal = server.ask("POST", "/runs", **body)
+        refusal = server.request("POST", "/runs", **body)
         assert (refusal.status_code, refusal.json()["type"]) == (503, "store-busy")
         assert int(refusal.headers["retry-after"]) > 0
         assert str(tmp_path) not in refusal.text
-        assert server.ask("GET", "/runs").json()["items"] == []
+        assert server.request("GET", "/runs").json()["items"] == []
         connection.execute("ROLLBACK")
-    (run_id,) = {server.ask("POST", "/runs", **body).json()["id"] for _ in range(2)}
-    assert server.ask("GET", f"/runs/{run_id}").json()["status"] == "succeeded"
-    assert len(server.ask("GET", "/runs").json()["items"]) == 1
+    (run_id,) = {server.request("POST", "/runs", **body).json()["id"] for _ in range(2)}
+    assert server.request("GET", f"/runs/{run_id}").json()["status"] == "succeeded"
+    assert len(server.request("GET", "/runs").json()["items"]) == 1
 
 
 @pytest.fixture
-def restarts(postgres_database) -> Iterator[Callable[[], None]]:
-    """Ends all connections to the database but its own, as a server that restarts does."""
+def restart_database(postgres_database) -> Iterator[Callable[[], None]]:
+    """Ends all other connections to the database, like a restart of the server."""
     server = create_engine(postgres_database, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     end = text(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -63,10 +63,10 @@ def restarts(postgres_database) -> Iterator[Callable[[], None]]:
 
 
 @pytest.mark.postgres
-def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
+def test_runs_continue_after_the_server_ends_all_connections(
     new_service: Callable[..., Service],
     empty_postgres: Callable[[], str],
-    restarts: Callable[[], None],
+    restart_database: Callable[[], None],
 ) -> None:
     service = new_service(
         CAMREEL_DATABASE_URL=empty_postgres(),
@@ -76,41 +76,41 @@ def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
     )
     run_id = service.post_run(**SLOWER)
     service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
-    back = threading.Event()
+    restarted = threading.Event()
 
     def restart_for_a_while() -> None:
-        while not back.wait(0.05):
-            restarts()
+        while not restarted.wait(0.05):
+            restart_database()
 
     server = threading.Thread(target=restart_for_a_while)
-    timer = threading.Timer(SECONDS_WITHOUT, back.set)
+    timer = threading.Timer(OUTAGE_SECONDS, restarted.set)
     server.start()
     timer.start()
     created, refusal_count = set(), 0
     try:
         while server.is_alive():
-            answers = [
+            responses = [
                 service.http.get(f"/runs/{run_id}"),
                 service.http.post("/runs", json=TINY, headers={"Idempotency-Key": "k"}),
             ]
-            for answer in answers:
-                assert answer.status_code in (200, 201, 503), answer.text
-                if answer.status_code == 503:
+            for response in responses:
+                assert response.status_code in (200, 201, 503), response.text
+                if response.status_code == 503:
                     refusal_count += 1
-                    assert int(answer.headers["retry-after"]) > 0
-                if answer.status_code == 201:
-                    created.add(answer.json()["id"])
+                    assert int(response.headers["retry-after"]) > 0
+                if response.status_code == 201:
+                    created.add(response.json()["id"])
     finally:
-        back.set()
+        restarted.set()
         server.join()
     assert refusal_count
-    again = service.http.post("/runs", json=TINY, headers={"Idempotency-Key": "k"})
-    assert again.status_code == 201
-    assert created | {again.json()["id"]} == {again.json()["id"]}
+    repeated = service.http.post("/runs", json=TINY, headers={"Idempotency-Key": "k"})
+    assert repeated.status_code == 201
+    assert created | {repeated.json()["id"]} == {repeated.json()["id"]}
     assert len(service.http.get("/runs").json()["items"]) == 2
     for one_id, expected_weights in (
-        (run_id, undisturbed(**SLOWER)),
-        (again.json()["id"], undisturbed()),
+        (run_id, train_undisturbed(**SLOWER)),
+        (repeated.json()["id"], train_undisturbed()),
     ):
         final_run = service.wait(one_id)
         assert final_run["status"] == "succeeded", final_run
@@ -118,7 +118,7 @@ def test_a_server_that_ends_every_connection_is_503_then_back_and_runs_go_on(
 
 
 @pytest.mark.postgres
-def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
+def test_writer_stopped_in_a_transaction_does_not_block_others_forever(
     migrated_postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.2)
@@ -131,14 +131,14 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
             run_id = runs.create(session, "", [], {"epochs": 1}, 1).id
             lease = run_lifecycle.claim(session, run_id, "worker")
 
-        def hold_the_row_and_stop() -> None:
+        def lock_row_and_stop() -> None:
             with stopped_writer.write_session() as session:
                 assert run_lifecycle.advance(session, run_id, 0, lease=lease)
-                with pytest.raises(StoreBusy), other_store.write_session() as waits:
-                    run_lifecycle.update_heartbeat(waits, run_id, lease=lease)
-                assert gone_on_within_ten_seconds()
+                with pytest.raises(StoreBusy), other_store.write_session() as blocked_session:
+                    run_lifecycle.update_heartbeat(blocked_session, run_id, lease=lease)
+                assert requeue_within_ten_seconds()
 
-        def gone_on_within_ten_seconds() -> bool:
+        def requeue_within_ten_seconds() -> bool:
             for _ in range(50):
                 try:
                     with other_store.write_session() as session:
@@ -148,7 +148,7 @@ def test_who_was_stopped_in_its_transaction_keeps_nobody_from_writing_for_ever(
             return False
 
         with pytest.raises(StoreBusy):
-            hold_the_row_and_stop()
+            lock_row_and_stop()
         with other_store.read_session() as session:
             assert runs.get(session, run_id).status == RunStatus.QUEUED
 
@@ -170,7 +170,7 @@ def fail_at_epoch_one(monkeypatch: pytest.MonkeyPatch, error: Exception, times: 
 
 
 @pytest.mark.parametrize(
-    ("times", "told", "error"),
+    ("times", "expected_statuses", "error"),
     [
         pytest.param(
             *(2, ["queued", "running"] * 3 + ["succeeded"], None), marks=pytest.mark.torture
@@ -178,8 +178,13 @@ def fail_at_epoch_one(monkeypatch: pytest.MonkeyPatch, error: Exception, times: 
         (3, ["queued", "running"] * 3 + ["failed"], "store_busy"),
     ],
 )
-def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
-    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, times, told, error
+def test_epoch_that_could_not_be_recorded_is_trained_by_another_worker(
+    store: Store,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    times,
+    expected_statuses,
+    error,
 ) -> None:
     fail_at_epoch_one(monkeypatch, StoreBusy("no answer"), times)
     spec = RunSpec.model_validate(TINY)
@@ -187,26 +192,28 @@ def test_an_epoch_that_the_database_did_not_take_is_trained_by_another_worker(
     with store.read_session() as session:
         run = runs.get(session, run_id)
         event_rows = events.list_after(session, run_id, 0)
-    assert [event.data["status"] for event in event_rows if event.type == events.STATUS] == told
+    assert [
+        event.data["status"] for event in event_rows if event.type == events.STATUS
+    ] == expected_statuses
     assert (run.error and run.error.type, run.attempt) == (error, 3)
     assert run.epochs_done == (0 if error else 3)
 
 
-def test_last_words_that_did_not_fit_are_told_by_the_exit_code(
+def test_error_that_cannot_be_recorded_is_reported_by_the_exit_code(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fail_at_epoch_one(monkeypatch, StoreFull("no room"), 3)
+    fail_at_epoch_one(monkeypatch, StoreFull("disk full"), 3)
     finish = run_lifecycle.finish
 
-    def find_no_room(
+    def fail_to_finish(
         session, run_id, status, *arguments, from_statuses=(RunStatus.RUNNING,), lease=None
     ) -> bool:
-        # The worker's own words; who started it finds room again.
+        # The worker cannot record its end, but its service can.
         if from_statuses == (RunStatus.RUNNING,):
-            raise StoreFull("no room")
+            raise StoreFull("disk full")
         return finish(session, run_id, status, *arguments, from_statuses=from_statuses, lease=lease)
 
-    monkeypatch.setattr(run_lifecycle, "finish", find_no_room)
+    monkeypatch.setattr(run_lifecycle, "finish", fail_to_finish)
     spec = RunSpec.model_validate(TINY)
     run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
     with store.read_session() as session:

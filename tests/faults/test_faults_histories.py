@@ -1,4 +1,4 @@
-"""Whatever clients, workers and faults do in whatever order: the store is as the model says."""
+"""The store equals its model after any sequence of actions by clients, workers and faults."""
 
 import copy
 import os
@@ -43,36 +43,36 @@ from tests.faults.expected import MAX_ATTEMPTS, Expected
 from tests.faults.recording_executor import RecordingExecutor, SubmittedTask
 from tests.torture import invariants
 
-MOST_EPOCHS = 4
-MOST_RUNS = 3  # at once: of more, less happens to each
+MAX_EPOCHS = 4
+MAX_RUNS = 3  # simultaneous runs; with more, each would have fewer events
 LEASE_SECONDS = 30.0
 SPEC = RunSpec.model_validate(
     {
         "dataset": "digits",
         "architecture": {"channels": [2, 3], "hidden_units": 8},
         "samples_per_epoch": 20,
-        "epochs": MOST_EPOCHS,
+        "epochs": MAX_EPOCHS,
         "probes": {"per_class": 0, "images": ["test:0"]},
     }
 )
-# Histories, by the database: a step costs three times as much where a server is asked.
+# Histories by database: a step on PostgreSQL takes three times as long.
 EXAMPLES = {"sqlite": 40, "postgresql": 10}
 STEPS = 30
-LONGER = 30 if os.environ.get("CAMREEL_TORTURE") else 1
+EXAMPLES_FACTOR = 30 if os.environ.get("CAMREEL_TORTURE") else 1
 
 
 class Worker:
-    """A worker under its lease, and the server that started it, if that one is still there."""
+    """A worker with its lease; the server that started it may have ended."""
 
     def __init__(self, submitted: SubmittedTask, lease: Lease, model: Expected) -> None:
         self.submitted = submitted
         self.lease = lease
         self.epochs_done, self.epochs_total = model.epochs_done, model.epochs_total
-        self.beats = True
+        self.sends_heartbeats = True
 
 
 class Histories(RuleBasedStateMachine):
-    """One service and its clients; workers, living, stopped and orphaned; a model beside them."""
+    """A service with clients and running, stopped or orphaned workers, and a model of its runs."""
 
     ids = Bundle("ids")
     workers = Bundle("workers")
@@ -92,7 +92,7 @@ class Histories(RuleBasedStateMachine):
         self.all_workers: list[Worker] = []
         self.clock_seconds = 0.0
         self.executor = RecordingExecutor(store)
-        self.rescuer = LeaseMonitor(store, self.executor, self.workspace)
+        self.lease_monitor = LeaseMonitor(store, self.executor, self.workspace)
 
     def holds(self, worker: Worker) -> bool:
         expected = self.model.get(worker.lease.run_id)
@@ -104,10 +104,10 @@ class Histories(RuleBasedStateMachine):
     # Clients.
 
     @initialize(target=ids, total=st.integers(1, 3))
-    def create_the_first(self, total: int):
+    def create_first_run(self, total: int):
         return self.create(None, total)
 
-    @precondition(lambda self: len(self.model) < MOST_RUNS)
+    @precondition(lambda self: len(self.model) < MAX_RUNS)
     @rule(target=ids, key=st.sampled_from([None, "a", "b"]), total=st.integers(1, 3))
     def create(self, key: str | None, total: int):
         request_key = RequestKey(key, str(total)) if key else None
@@ -133,9 +133,9 @@ class Histories(RuleBasedStateMachine):
             self.keys[key] = (total, run.id)
         return run.id
 
-    @precondition(lambda self: len(self.model) < MOST_RUNS)
+    @precondition(lambda self: len(self.model) < MAX_RUNS)
     @rule(target=ids, total=st.integers(1, 3))
-    def create_on_a_server_that_is_gone_then(self, total: int) -> int:
+    def create_on_a_server_that_dies(self, total: int) -> int:
         spec = SPEC.model_copy(update={"epochs": total})
         run = run_flows.start_run(self.store, RecordingExecutor(self.store), self.workspace, spec)
         self.model[run.id] = Expected(total)
@@ -154,11 +154,13 @@ class Histories(RuleBasedStateMachine):
             expected.cancel()
             assert run_flows.cancel_run(self.store, run_id).status == expected.status
 
-    @rule(run_id=ids, more=st.sampled_from([None, 0, 1, 2]))
-    def resume(self, run_id: int, more: int | None) -> None:
+    @rule(run_id=ids, additional_epochs=st.sampled_from([None, 0, 1, 2]))
+    def resume(self, run_id: int, additional_epochs: int | None) -> None:
         expected = self.model.get(run_id)
         epochs_total = (
-            None if more is None or expected is None else max(1, expected.epochs_done + more)
+            None
+            if additional_epochs is None or expected is None
+            else max(1, expected.epochs_done + additional_epochs)
         )
         args = (self.store, self.executor, self.workspace, run_id, epochs_total)
         total = epochs_total or (expected.epochs_total if expected else 0)
@@ -173,7 +175,7 @@ class Histories(RuleBasedStateMachine):
         ) and total <= expected.epochs_done:
             with pytest.raises(InvalidValue):
                 run_flows.resume_run(*args)
-        elif total <= MOST_EPOCHS:
+        elif total <= MAX_EPOCHS:
             assert run_flows.resume_run(*args).status == RunStatus.QUEUED
             expected.resume(total)
 
@@ -192,7 +194,7 @@ class Histories(RuleBasedStateMachine):
             del self.model[run_id]
 
     @rule()
-    def free_some_deleted_space(self) -> None:
+    def free_deleted_space(self) -> None:
         with self.store.read_session() as session:
             run_ids = deleted_runs.list_ids(session)
         for run_id in run_ids:
@@ -204,12 +206,12 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.executor.waiting)
     @rule(target=workers, data=st.data(), epochs=st.integers(0, 3))
-    def take_and_train(self, data: st.DataObject, epochs: int):
+    def claim_and_train(self, data: st.DataObject, epochs: int):
         submitted = data.draw(st.sampled_from(self.executor.waiting))
         expected = self.model.get(submitted.run_id)
         waits = expected is not None and expected.status == RunStatus.QUEUED
         assert submitted.job.should_start() == waits
-        # A worker may have started just before the run was ended or taken elsewhere.
+        # A worker may start just before its run ends or is claimed by another.
         lease = self.executor.take(submitted)
         assert (lease is not None) == waits
         if lease is None or expected is None:
@@ -218,11 +220,11 @@ class Histories(RuleBasedStateMachine):
         worker = Worker(submitted, lease, expected)
         self.all_workers.append(worker)
         for _ in range(epochs):
-            self.commit_an_epoch(worker)
+            self.commit_epoch(worker)
         return worker
 
     @rule(worker=workers)
-    def commit_an_epoch(self, worker: Worker) -> None:
+    def commit_epoch(self, worker: Worker) -> None:
         if worker.epochs_done == worker.epochs_total or worker not in self.all_workers:
             return
         result = self.results[worker.epochs_done + 1]
@@ -264,7 +266,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.executor.waiting)
     @rule(data=st.data())
-    def crash_before_it_took_its_run(self, data: st.DataObject) -> None:
+    def crash_before_claim(self, data: st.DataObject) -> None:
         submitted = data.draw(st.sampled_from(self.executor.waiting))
         self.executor.waiting.remove(submitted)
         expected = self.model.get(submitted.run_id)
@@ -277,15 +279,15 @@ class Histories(RuleBasedStateMachine):
         self.executor.end(submitted, -signal.SIGKILL)
 
     @rule(worker=workers, with_its_server=st.booleans())
-    def stop_it(self, worker: Worker, with_its_server: bool) -> None:
-        worker.beats = False
+    def stop_worker(self, worker: Worker, with_its_server: bool) -> None:
+        worker.sends_heartbeats = False
         if with_its_server and worker.submitted in self.executor.running:
             self.executor.running.remove(worker.submitted)
 
     @rule(worker=workers, with_its_server=st.booleans())
-    def sleep_while_another_takes_its_run(self, worker: Worker, with_its_server: bool) -> None:
-        self.stop_it(worker, with_its_server)
-        self.a_lease_passes()
+    def sleep_until_another_worker_claims(self, worker: Worker, with_its_server: bool) -> None:
+        self.stop_worker(worker, with_its_server)
+        self.let_leases_expire()
         for submitted in [
             waiting_task
             for waiting_task in self.executor.waiting
@@ -295,7 +297,7 @@ class Histories(RuleBasedStateMachine):
             if lease is not None:
                 self.model[submitted.run_id].claim(lease)
                 self.all_workers.append(Worker(submitted, lease, self.model[submitted.run_id]))
-        self.commit_an_epoch(worker)
+        self.commit_epoch(worker)
 
     def lose_worker(self, worker: Worker) -> None:
         self.all_workers.remove(worker)
@@ -304,24 +306,24 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.all_workers or not self.executor.waiting)
     @rule()
-    def a_lease_passes(self) -> None:
-        assert self.rescuer.scan(self.clock_seconds) == []
+    def let_leases_expire(self) -> None:
+        assert self.lease_monitor.scan(self.clock_seconds) == []
         self.clock_seconds += LEASE_SECONDS + 1
         for worker in self.all_workers:
-            if worker.beats:
+            if worker.sends_heartbeats:
                 with self.store.write_session() as session:
                     beat = run_lifecycle.update_heartbeat(
                         session, worker.lease.run_id, lease=worker.lease
                     )
                 assert beat == self.holds(worker)
-        alive = {worker.lease for worker in self.all_workers if worker.beats}
+        alive = {worker.lease for worker in self.all_workers if worker.sends_heartbeats}
         lost_ids = [i for i, run in self.model.items() if run.holder and run.holder not in alive]
         unknown = [
             i
             for i, run in self.model.items()
             if run.status == RunStatus.QUEUED and not self.is_known(i)
         ]
-        assert sorted(self.rescuer.scan(self.clock_seconds)) == sorted(lost_ids + unknown)
+        assert sorted(self.lease_monitor.scan(self.clock_seconds)) == sorted(lost_ids + unknown)
         for run_id in lost_ids:
             self.model[run_id].lose_worker()
         assert all(
@@ -333,35 +335,35 @@ class Histories(RuleBasedStateMachine):
                 candidate for candidate in self.all_workers if candidate.submitted is submitted
             ]:
                 self.lose_worker(worker)
-            # Its end is told after its run was given to another.
+            # Its exit is reported after the run was assigned to another worker.
             self.executor.end(submitted, -signal.SIGKILL)
 
     @precondition(lambda self: self.all_workers)
     @rule(in_order=st.booleans())
     def restart(self, in_order: bool) -> None:
-        """By SIGTERM; or by SIGKILL, and its workers live a while longer."""
+        """Restarts the service after SIGTERM, or after SIGKILL with orphaned workers."""
         for worker in [
             candidate
             for candidate in self.all_workers
             if candidate.submitted in self.executor.running
         ]:
-            worker.beats = False
+            worker.sends_heartbeats = False
             if in_order:
                 if self.holds(worker):
-                    self.model[worker.lease.run_id].lose_worker(strikes=0)
+                    self.model[worker.lease.run_id].lose_worker(count=0)
                 self.lose_worker(worker)
                 self.executor.end(worker.submitted, -signal.SIGTERM, during_shutdown=True)
         self.executor = RecordingExecutor(self.store)
-        self.rescuer = LeaseMonitor(self.store, self.executor, self.workspace)
+        self.lease_monitor = LeaseMonitor(self.store, self.executor, self.workspace)
         dispatch_queued(self.store, self.executor, self.workspace)
         assert all(
             self.is_known(i) for i, run in self.model.items() if run.status == RunStatus.QUEUED
         )
 
-    # What always holds.
+    # Invariants.
 
     @invariant()
-    def the_store_is_as_the_model_says(self) -> None:
+    def store_equals_model(self) -> None:
         with self.store.read_session() as session:
             runs_by_id = {run.id: run for run in runs.list_newest(session, limit=1000)}
             assert runs_by_id.keys() == self.model.keys()
@@ -394,7 +396,7 @@ class Histories(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def results() -> list[EpochResult]:
-    """What each epoch gives, trained once."""
+    """Results of all epochs, trained once."""
     copied = []
     for result in train(SPEC, SPEC.source.load(Path(), False)):
         network, optimizer = copy.deepcopy((result.network, result.optimizer))
@@ -402,9 +404,9 @@ def results() -> list[EpochResult]:
     return copied
 
 
-def test_every_history_keeps_what_is_promised(store: Store, results: list[EpochResult]) -> None:
+def test_any_history_keeps_the_invariants(store: Store, results: list[EpochResult]) -> None:
     if store.file:
-        # What a power cut would take is not looked at here.
+        # Durability is not tested here.
         event.listen(store.engine, "connect", lambda c, _: c.execute("PRAGMA synchronous=OFF"))
         store.engine.dispose()
     digests = [
@@ -416,7 +418,7 @@ def test_every_history_keeps_what_is_promised(store: Store, results: list[EpochR
     run_state_machine_as_test(
         lambda: Histories(store, results, digests),
         settings=settings(
-            max_examples=EXAMPLES[store.engine.dialect.name] * LONGER,
+            max_examples=EXAMPLES[store.engine.dialect.name] * EXAMPLES_FACTOR,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,

@@ -1,4 +1,4 @@
-"""After runs that were cancelled or failed, and clients that hung up: nothing is left behind."""
+"""Cancelled and failed runs and disconnected clients leave no processes, descriptors or slots."""
 
 import socket
 
@@ -16,14 +16,14 @@ DIVERGING = {
 }
 
 
-def hang_up_in_mid_request(service: Service, path: str) -> None:
-    """Ask, and be gone before the answer."""
+def disconnect_during_request(service: Service, path: str) -> None:
+    """Sends a request and disconnects before the response."""
     host, port = service.http.base_url.host, service.http.base_url.port
     with socket.create_connection((host, port)) as client:
         client.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
 
 
-def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
+def test_no_process_descriptor_or_slot_leaks(service: Service) -> None:
     pid = service.process.pid
     run_id = service.post_run(**TINY)
     assert service.wait(run_id)["status"] == "succeeded"
@@ -33,18 +33,20 @@ def test_no_process_descriptor_or_slot_is_left(service: Service) -> None:
     initial = open_file_count(pid)
 
     training = service.post_run(**LONG)
-    waiting = [service.post_run(**LONG) for _ in range(CANCELLED)]
+    queued = [service.post_run(**LONG) for _ in range(CANCELLED)]
     failing = service.post_run(**DIVERGING)
     for number in range(ABORTED):
-        hang_up_in_mid_request(service, f"{path}{number}")
-        hang_up_in_mid_request(service, f"/runs/{training}/events")
+        disconnect_during_request(service, f"{path}{number}")
+        disconnect_during_request(service, f"/runs/{training}/events")
     service.wait(training, until=lambda run: run["status"] == "running")
-    for one_id in (*waiting, training):
-        assert service.http.post(f"/runs/{one_id}/cancel").status_code == 202
-    # None that was cancelled while it waited is in the way: the slot is free at once.
+    for cancelled_id in (*queued, training):
+        assert service.http.post(f"/runs/{cancelled_id}/cancel").status_code == 202
+    # Runs cancelled in the queue do not delay others: the slot is free at once.
     assert service.wait(failing)["status"] == "failed"
-    assert {service.run(one_id)["status"] for one_id in (*waiting, training)} == {"cancelled"}
+    assert {service.run(cancelled_id)["status"] for cancelled_id in (*queued, training)} == {
+        "cancelled"
+    }
     assert service.wait(service.post_run(**TINY | {"epochs": 1}))["status"] == "succeeded"
     wait_until(lambda: not worker_pids(pid))
-    # SQLite's connections are pooled, a few more or less of them.
+    # The number of pooled SQLite connections varies.
     wait_until(lambda: open_file_count(pid) <= initial + 10)

@@ -1,4 +1,4 @@
-"""The lease monitor goes on after whatever the database does: a lost run is given to a worker."""
+"""The lease monitor continues after any database fault, and assigns lost runs to workers."""
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -14,7 +14,7 @@ from service.flows import readiness
 from service.store import run_lifecycle, runs
 from tests.faults.tiny import TINY
 from tests.processes import wait_until
-from tests.uploads.conftest import Asked
+from tests.uploads.conftest import Application
 
 
 def execute(url: str, *statements: str) -> None:
@@ -26,7 +26,7 @@ def execute(url: str, *statements: str) -> None:
 
 
 @contextmanager
-def read_only_server(server: Asked, _: Path) -> Iterator[None]:
+def read_only_server(server: Application, _: Path) -> Iterator[None]:
     url = server.settings.database_url
     execute(
         url,
@@ -38,7 +38,7 @@ def read_only_server(server: Asked, _: Path) -> Iterator[None]:
 
 
 @contextmanager
-def renamed_table(server: Asked, _: Path) -> Iterator[None]:
+def renamed_table(server: Application, _: Path) -> Iterator[None]:
     with server.services.store.engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE runs RENAME TO runs_")
     yield
@@ -47,14 +47,14 @@ def renamed_table(server: Asked, _: Path) -> Iterator[None]:
 
 
 @contextmanager
-def moved_file(_: Asked, folder: Path) -> Iterator[None]:
+def moved_file(_: Application, folder: Path) -> Iterator[None]:
     (folder / "camreel.db").rename(folder / "moved")
     yield
     (folder / "moved").rename(folder / "camreel.db")
 
 
 @contextmanager
-def bug(server: Asked, _: Path) -> Iterator[None]:
+def bug(server: Application, _: Path) -> Iterator[None]:
     executor = server.services.executor
     submit, executor.submit = executor.submit, None  # a TypeError
     yield
@@ -70,18 +70,18 @@ FAULTS = [
 ]
 
 
-def lose_a_worker(server: Asked) -> int:
-    """A run that a worker took which is not heard of any more; its id."""
+def lose_a_worker(server: Application) -> int:
+    """Creates a run with a lost worker; returns its id."""
     spec = RunSpec.model_validate(TINY)
     with server.services.store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
-        assert run_lifecycle.claim(session, run.id, "a worker that is gone")
+        assert run_lifecycle.claim(session, run.id, "lost worker")
     return run.id
 
 
 @pytest.mark.parametrize(("database", "fault", "problem"), FAULTS)
-def test_a_lost_run_is_trained_after_any_fault_of_the_database(
-    application: Callable[..., Asked],
+def test_lost_run_is_trained_after_any_database_fault(
+    new_application: Callable[..., Application],
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -93,16 +93,16 @@ def test_a_lost_run_is_trained_after_any_fault_of_the_database(
     options: dict[str, Any] = {"lease_seconds": 1}
     if database == "postgresql":
         options["database_url"] = request.getfixturevalue("postgres_url")
-    server = application(**options)
+    server = new_application(**options)
     (monitor,) = (t for t in server.services.background._tasks if t.name == "lease-monitor")
     run_id = lose_a_worker(server)
     with fault(server, tmp_path):
         wait_until(lambda: monitor._failures >= 2)
         if problem is not None:
-            refusal = server.ask("POST", "/runs", json=TINY)
+            refusal = server.request("POST", "/runs", json=TINY)
             assert (refusal.status_code, refusal.json()["type"]) == (503, problem)
             assert int(refusal.headers["retry-after"]) > 0
-            assert server.ask("GET", "/readyz").status_code == 503
-    wait_until(lambda: server.ask("GET", f"/runs/{run_id}").json().get("status") == "succeeded")
-    wait_until(lambda: server.ask("GET", "/readyz").status_code == 200)
-    assert server.ask("POST", "/runs", json=TINY).status_code == 201
+            assert server.request("GET", "/readyz").status_code == 503
+    wait_until(lambda: server.request("GET", f"/runs/{run_id}").json().get("status") == "succeeded")
+    wait_until(lambda: server.request("GET", "/readyz").status_code == 200)
+    assert server.request("POST", "/runs", json=TINY).status_code == 201

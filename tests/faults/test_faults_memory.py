@@ -1,4 +1,4 @@
-"""Want of memory: the kernel's kill is told from others; a failed allocation ends a run."""
+"""Out of memory: kills by the kernel are recognized, and a failed allocation ends a run."""
 
 import multiprocessing
 import os
@@ -35,8 +35,8 @@ GROUPS = {
 
 
 @pytest.fixture(params=GROUPS)
-def kills(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Sets how often the kernel killed in this process's group, as far as it can see."""
+def set_oom_kills(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Sets the number of kills by the kernel that this process's cgroup reports."""
     name, text = GROUPS[request.param]
     monkeypatch.setattr(kernel_kills, "CGROUPS", tmp_path)
 
@@ -47,27 +47,27 @@ def kills(request, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
-def test_the_groups_count_is_read_and_none_is_none(kills, tmp_path: Path) -> None:
+def test_oom_kills_are_read_from_the_cgroup(set_oom_kills, tmp_path: Path) -> None:
     assert kernel_kills.oom_kills() is None
-    kills(3)
+    set_oom_kills(3)
     assert kernel_kills.oom_kills() == 3
 
 
 @pytest.mark.parametrize(
-    ("own", "counted"),
+    ("cgroup_line", "count_file"),
     [
         ("0::/system.slice/camreel.service", "{}/memory.events"),
         ("9:cpu:/\n4:rdma,memory:/system.slice/camreel.service", "memory/{}/memory.oom_control"),
     ],
 )
-def test_a_services_own_group_is_read_not_the_machines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own: str, counted: str
+def test_oom_kills_are_read_from_the_cgroup_of_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cgroup_line: str, count_file: str
 ) -> None:
     groups = tmp_path / "cgroup"
-    groups.write_text(f"12:pids:/other\n{own}\n")
+    groups.write_text(f"12:pids:/other\n{cgroup_line}\n")
     monkeypatch.setattr(kernel_kills, "CGROUPS", tmp_path)
     monkeypatch.setattr(kernel_kills, "OWN_GROUPS", groups)
-    file = tmp_path / counted.format("system.slice/camreel.service")
+    file = tmp_path / count_file.format("system.slice/camreel.service")
     for path, count in ((file, 2), (file.parents[2] / file.name, 9)):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"oom_kill {count}\n")
@@ -76,7 +76,7 @@ def test_a_services_own_group_is_read_not_the_machines(
 
 @pytest.fixture
 def small_group() -> Iterator[Path]:
-    """A cgroup of this machine's whose processes get little memory."""
+    """A cgroup with little memory."""
     group = kernel_kills.own_group(kernel_kills.V1) / f"camreel-test-{uuid.uuid4().hex[:8]}"
     try:
         group.mkdir()
@@ -85,13 +85,13 @@ def small_group() -> Iterator[Path]:
         pytest.skip(f"no cgroup of version 1 can be made here: {error}")
     yield group
     deadline = time.monotonic() + SECONDS
-    while (group / "cgroup.procs").read_text():  # its last ones are ending
+    while (group / "cgroup.procs").read_text():  # until its last processes have ended
         assert time.monotonic() < deadline
         time.sleep(0.05)
     group.rmdir()
 
 
-# In a group of its own: whoever runs the tests is not to be killed in it.
+# In a separate process, because the kernel kills processes of the cgroup.
 SCRIPT = """
 import os, queue, sys
 from pathlib import Path
@@ -99,15 +99,15 @@ Path(sys.argv[1], "cgroup.procs").write_text(str(os.getpid()))
 from service.jobs import EXECUTORS, Task
 from memory_hog import hoard
 
-endings = queue.Queue()
+exits = queue.Queue()
 executor = EXECUTORS["processes"](1, ())
-executor.submit(Task(hoard, (), endings.put))
-print(endings.get(timeout=60))
+executor.submit(Task(hoard, (), exits.put))
+print(exits.get(timeout=60))
 executor.close()
 """
 
 
-def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
+def test_worker_killed_by_the_kernel_in_a_full_cgroup_is_out_of_memory(
     small_group: Path,
 ) -> None:
     process = subprocess.run(
@@ -122,7 +122,7 @@ def test_a_worker_that_the_kernel_killed_in_a_full_group_ran_out_of_memory(
     assert cause_of(ProcessExit(-signal.SIGKILL, False, out_of_memory=True)).type == "oom"
 
 
-def tell_and_wait(file: Path) -> None:
+def write_pid_and_wait(file: Path) -> None:
     file.write_text(str(os.getpid()))
     time.sleep(SECONDS)
 
@@ -135,42 +135,42 @@ def executor() -> Iterator[ProcessExecutor]:
 
 
 @pytest.mark.parametrize("by_the_kernel", [True, False])
-def test_a_sigkill_is_the_kernels_where_its_count_went_up(
-    kills, executor: ProcessExecutor, tmp_path: Path, by_the_kernel: bool
+def test_sigkill_is_out_of_memory_if_the_kernel_counted_a_kill(
+    set_oom_kills, executor: ProcessExecutor, tmp_path: Path, by_the_kernel: bool
 ) -> None:
-    kills(3)
+    set_oom_kills(3)
     file = tmp_path / "pid"
-    endings: queue.Queue[ProcessExit] = queue.Queue()
-    executor.submit(Task(tell_and_wait, (file,), endings.put, name="one"))
+    exits: queue.Queue[ProcessExit] = queue.Queue()
+    executor.submit(Task(write_pid_and_wait, (file,), exits.put, name="one"))
     deadline = time.monotonic() + SECONDS
     while not (file.exists() and file.read_text()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    kills(4 if by_the_kernel else 3)
+    set_oom_kills(4 if by_the_kernel else 3)
     os.kill(int(file.read_text()), signal.SIGKILL)
-    ending = endings.get(timeout=SECONDS)
-    assert ending == ProcessExit(-signal.SIGKILL, False, out_of_memory=by_the_kernel)
-    assert cause_of(ending).type == ("oom" if by_the_kernel else "worker_killed")
+    process_exit = exits.get(timeout=SECONDS)
+    assert process_exit == ProcessExit(-signal.SIGKILL, False, out_of_memory=by_the_kernel)
+    assert cause_of(process_exit).type == ("oom" if by_the_kernel else "worker_killed")
 
 
 def train_with_little_memory(workspace: Workspace, run_id: int) -> None:
     record = worker.record_epoch
 
-    def record_then_bound(*args) -> None:
+    def record_and_limit_memory(*args) -> None:
         record(*args)
         used_bytes = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used_bytes + 2**26, used_bytes + 2**26))
 
-    worker.record_epoch = record_then_bound
+    worker.record_epoch = record_and_limit_memory
     worker.train_run(workspace, run_id)
 
 
-def test_a_run_that_gets_no_memory_ends_as_oom_and_keeps_its_epochs(
+def test_run_out_of_memory_fails_with_oom_and_keeps_its_epochs(
     migrated_sqlite: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "camreel.db").write_bytes(migrated_sqlite.read_bytes())
     workspace = Workspace(f"sqlite:///{tmp_path / 'camreel.db'}", "sql", tmp_path)
-    # A batch of all images: some hundred MiB more than testing takes.
+    # A batch of all images needs some hundred MiB more than the evaluation.
     spec = RunSpec(dataset="digits", epochs=2, batch_size=1500, probes={"per_class": 1})
     with open_store(workspace.database) as store:
         with store.write_session() as session:

@@ -1,4 +1,4 @@
-"""Changes of one run that meet: the later waits for the earlier, and decides by what that left."""
+"""Concurrent changes of one run are serialized; each decides on the state left by the previous."""
 
 import threading
 from collections.abc import Callable
@@ -30,64 +30,64 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def waiting(store: Store, workspace: Workspace) -> int:
+def queued_id(store: Store, workspace: Workspace) -> int:
     return run_flows.start_run(store, IdleExecutor(), workspace, SPEC).id
 
 
 @pytest.fixture
-def cancelled(store: Store, waiting: int) -> int:
-    return run_flows.cancel_run(store, waiting).id
+def cancelled_id(store: Store, queued_id: int) -> int:
+    return run_flows.cancel_run(store, queued_id).id
 
 
 def refusal_of(change: Change, store: Store, run_id: int, earlier: Change) -> Exception | None:
-    """What `change` raised that was asked for while the transaction of `earlier` was open."""
+    """The exception of `change`, called while the transaction of `earlier` is open, if any."""
     refusal: list[Exception] = []
 
-    def ask() -> None:
+    def call_change() -> None:
         try:
             change(store, run_id)
         except Exception as error:
             refusal.append(error)
 
-    asking = threading.Thread(target=ask)
+    thread = threading.Thread(target=call_change)
     with store.write_session() as session:
         assert earlier(session, run_id)
-        asking.start()
-        asking.join(0.5)
-        assert asking.is_alive(), "it did not wait"
-    asking.join()
+        thread.start()
+        thread.join(0.5)
+        assert thread.is_alive(), "the change did not wait"
+    thread.join()
     return refusal[0] if refusal else None
 
 
-def test_a_run_that_a_worker_is_taking_is_not_deleted(store: Store, waiting: int) -> None:
+def test_run_being_claimed_is_not_deleted(store: Store, queued_id: int) -> None:
     refusal = refusal_of(
         deletion.delete_run,
         store,
-        waiting,
+        queued_id,
         lambda session, run_id: run_lifecycle.claim(session, run_id, "worker"),
     )
     assert isinstance(refusal, RunConflict)
     with store.read_session() as session:
-        assert runs.get(session, waiting).status == RunStatus.RUNNING
+        assert runs.get(session, queued_id).status == RunStatus.RUNNING
 
 
-def test_a_run_that_is_being_resumed_is_not_resumed_again(store: Store, cancelled: int) -> None:
+def test_run_being_resumed_is_not_resumed_again(store: Store, cancelled_id: int) -> None:
     refusal = refusal_of(
         lambda store, run_id: run_flows.extend_run(store, run_id, 7),
         store,
-        cancelled,
+        cancelled_id,
         lambda session, run_id: run_lifecycle.resume(
             session, run_id, SPEC.model_dump(mode="json"), 5
         ),
     )
     assert isinstance(refusal, RunConflict)
     with store.read_session() as session:
-        run = runs.get(session, cancelled)
+        run = runs.get(session, cancelled_id)
     assert (run.status, run.epochs_total) == (RunStatus.QUEUED, 5)
 
 
-class Deleting(RecordingExecutor):
-    """While its worker is killed, a run is cancelled and deleted by somebody."""
+class DeletingExecutor(RecordingExecutor):
+    """Cancels and deletes a run while its worker is killed."""
 
     def kill(self, name: str) -> None:
         super().kill(name)
@@ -97,17 +97,17 @@ class Deleting(RecordingExecutor):
         deletion.delete_run(self.store, run_id)
 
 
-def test_a_run_deleted_while_it_is_rescued_is_in_no_other_runs_way(
+def test_run_deleted_during_its_recovery_does_not_delay_others(
     store: Store, workspace: Workspace
 ) -> None:
-    executor = Deleting(store)
+    executor = DeletingExecutor(store)
     first_id, second_id = (
         run_flows.start_run(store, executor, workspace, SPEC).id for _ in range(2)
     )
     executor.take(executor.waiting[0])
-    executor.waiting.clear()  # as after a restart: the second is in no queue
-    rescuer = LeaseMonitor(store, executor, workspace)
-    assert rescuer.scan(0.0) == []
-    assert rescuer.scan(LEASE_SECONDS + 1) == [first_id, second_id]
+    executor.waiting.clear()  # as after a restart: the second run is in no queue
+    lease_monitor = LeaseMonitor(store, executor, workspace)
+    assert lease_monitor.scan(0.0) == []
+    assert lease_monitor.scan(LEASE_SECONDS + 1) == [first_id, second_id]
     assert [submitted.run_id for submitted in executor.killed] == [first_id]
     assert [submitted.run_id for submitted in executor.waiting] == [second_id]

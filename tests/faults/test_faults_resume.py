@@ -1,4 +1,4 @@
-"""Runs that ended, however they did, go on: bit for bit as if they had been trained in one go."""
+"""Ended runs can be resumed, bit-identically to uninterrupted training."""
 
 import signal
 from collections.abc import Callable
@@ -16,14 +16,14 @@ from service.store import epochs, runs
 from service.store.store import Store
 from tests.cli.commands import camreel_process
 from tests.conftest import Service
-from tests.faults.tiny import TINY, undisturbed, weights
+from tests.faults.tiny import TINY, train_undisturbed, weights
 
-# So long that it is not over before it is cancelled.
+# Long enough to be cancelled before its end.
 SLOWER = TINY | {"samples_per_epoch": 400, "batch_size": 4, "epochs": 20}
 
 
 @pytest.mark.torture
-def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
+def test_ended_runs_are_resumed_over_http_and_on_the_command_line(
     new_service: Callable[..., Service], tmp_path: Path
 ) -> None:
     service = new_service(
@@ -31,7 +31,7 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
         CAMREEL_FAILPOINT_MARK=str(tmp_path / "failed"),
         OMP_NUM_THREADS="1",
     )
-    expected_weights = undisturbed(epochs=5)
+    expected_weights = train_undisturbed(epochs=5)
 
     failed = service.post_run(**TINY)
     assert service.wait(failed)["status"] == "failed"
@@ -40,7 +40,7 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
     assert service.wait(failed)["status"] == "succeeded"
     assert weights(service, failed) == expected_weights[:4]
 
-    # It succeeded: only more epochs make it go on.
+    # A succeeded run can only be resumed with more epochs.
     refusal = service.http.post(f"/runs/{failed}/resume")
     assert (refusal.status_code, refusal.json()["errors"][0]["field"]) == (422, "epochs")
     extended = service.http.post(f"/runs/{failed}/resume", json={"epochs": 4})
@@ -53,17 +53,17 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
     service.http.post(f"/runs/{cancelled}/cancel")
     run = service.wait(cancelled)
     assert run["status"] == "cancelled"
-    again = service.http.post(f"/runs/{cancelled}/resume")
-    assert again.status_code == 202
+    resumed = service.http.post(f"/runs/{cancelled}/resume")
+    assert resumed.status_code == 202
     assert service.wait(cancelled)["status"] == "succeeded"
-    assert weights(service, cancelled) == undisturbed(**SLOWER)
+    assert weights(service, cancelled) == train_undisturbed(**SLOWER)
 
     assert service.stop() in (0, -signal.SIGTERM)
     environment = {"CAMREEL_STATE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    in_vain = camreel_process(tmp_path, "resume", str(failed), **environment)
-    assert in_vain.returncode != 0
-    assert "epochs" in in_vain.stderr
-    assert "Traceback" not in in_vain.stderr
+    refused = camreel_process(tmp_path, "resume", str(failed), **environment)
+    assert refused.returncode != 0
+    assert "epochs" in refused.stderr
+    assert "Traceback" not in refused.stderr
     process = camreel_process(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
     assert process.returncode == 0, process.stderr
     assert f"Run {failed} succeeded with 5 epochs." in process.stdout
@@ -72,7 +72,7 @@ def test_runs_that_ended_go_on_over_http_and_on_the_command_line(
     assert [epoch.checkpoint.sha256 for epoch in epoch_rows] == expected_weights
 
 
-def test_a_run_whose_last_checkpoint_is_bad_does_not_go_on_and_sets_it_aside(
+def test_run_with_a_corrupt_last_checkpoint_fails_and_quarantines_it(
     store: Store, tmp_path: Path
 ) -> None:
     url = store.engine.url.render_as_string(hide_password=False)

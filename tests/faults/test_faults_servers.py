@@ -1,4 +1,4 @@
-"""Services that are killed, or what they fork workers from, and two of them on one SQLite file."""
+"""Killed services, killed fork servers, and two services on one SQLite file."""
 
 import os
 import signal
@@ -10,19 +10,19 @@ import pytest
 
 from service.store.store import open_store
 from tests.conftest import Service
-from tests.faults.tiny import TINY, statuses, undisturbed, weights
+from tests.faults.tiny import TINY, statuses, train_undisturbed, weights
 from tests.processes import fork_server_pids, is_alive, wait_until, worker_pids
 from tests.torture import invariants
 
 EPOCHS = 6
-GOES_ON_SECONDS = 60.0
-# Longer epochs, so that there is a middle to be killed in.
+TAKEOVER_SECONDS = 60.0
+# Longer epochs, so that the service can be killed during one.
 SLOWER = TINY | {"epochs": EPOCHS, "samples_per_epoch": 400, "batch_size": 4}
 
 
 @pytest.fixture(scope="module")
 def expected() -> list[str]:
-    return undisturbed(**SLOWER)
+    return train_undisturbed(**SLOWER)
 
 
 def check(folder: Path) -> None:
@@ -30,12 +30,12 @@ def check(folder: Path) -> None:
         invariants.check(store, folder)
 
 
-def test_a_service_killed_in_mid_training_goes_on_where_it_was(
+def test_service_killed_during_training_continues_after_a_restart(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:
     first_service = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
     training = first_service.post_run(**SLOWER)
-    waiting = first_service.post_run(**SLOWER | {"epochs": 1})
+    queued = first_service.post_run(**SLOWER | {"epochs": 1})
     first_service.wait(training, until=lambda run: run["epochs_done"] >= 1)
     workers = worker_pids(first_service.process.pid)
     weights_before = weights(first_service, training)
@@ -46,22 +46,22 @@ def test_a_service_killed_in_mid_training_goes_on_where_it_was(
     first_service.stop(signal.SIGKILL)
     second_service = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
     wait_until(lambda: not any(map(is_alive, workers)))
-    assert second_service.run(waiting)["id"] == waiting
+    assert second_service.run(queued)["id"] == queued
     run = second_service.wait(training)
     assert (run["status"], run["epochs_done"]) == ("succeeded", EPOCHS)
     assert weights(second_service, training) == expected
-    # None was trained again: it would have a later moment.
+    # No epoch was trained again: it would have a later timestamp.
     items = second_service.http.get(f"/runs/{training}/epochs").json()["items"]
     assert [item["created_at"] for item in items][: len(weights_before)] == times[
         : len(weights_before)
     ]
-    assert second_service.wait(waiting)["status"] == "succeeded"
-    assert weights(second_service, waiting) == expected[:2]
+    assert second_service.wait(queued)["status"] == "succeeded"
+    assert weights(second_service, queued) == expected[:2]
     check(tmp_path)
 
 
 @pytest.mark.torture
-def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
+def test_run_continues_after_the_fork_server_is_killed(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:
     service = new_service(OMP_NUM_THREADS="1")
@@ -70,7 +70,7 @@ def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
     [fork_server], workers = fork_server_pids(service.process.pid), worker_pids(service.process.pid)
     assert workers
     os.kill(fork_server, signal.SIGKILL)
-    # The worker may live on: its lease is lost, so it records nothing more.
+    # The worker may still run, but without a lease it records nothing.
     run = service.wait(run_id)
     assert (run["status"], run["epochs_done"]) == ("succeeded", EPOCHS)
     assert weights(service, run_id) == expected
@@ -79,32 +79,32 @@ def test_a_run_goes_on_when_what_its_worker_was_forked_from_is_killed(
 
 
 @pytest.mark.torture
-def test_two_servers_on_one_file_train_each_run_once_and_one_goes_on_for_the_other(
+def test_two_servers_on_one_file_train_each_run_once_and_take_over(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:
     settings = {"OMP_NUM_THREADS": "1", "CAMREEL_LEASE_SECONDS": "4"}
-    killed, left = new_service(**settings), new_service(**settings)
-    short = TINY | {"epochs": 1}
-    together = [server.post_run(**short) for server in (killed, left)]
-    assert len(set(together)) == 2
-    for run_id in together:
-        assert left.wait(run_id)["status"] == "succeeded"
-        assert killed.run(run_id)["epochs_done"] == 1
-        assert statuses(left, run_id) == ["queued", "running", "succeeded"]
-        assert weights(left, run_id) == undisturbed(epochs=1)
-    # Now one trains a run and has another in its queue.
-    running = killed.post_run(**SLOWER)
-    killed.wait(running, until=lambda run: run["status"] == "running")
-    queued = killed.post_run(**short)
-    killed.wait(running, until=lambda run: run["epochs_done"] >= 1)
-    assert killed.run(queued)["status"] == "queued"
-    killed.stop(signal.SIGKILL)
-    at = time.monotonic()
-    epochs_done = left.run(running)["epochs_done"]
-    left.wait(running, until=lambda run: run["epochs_done"] > epochs_done)
-    left.wait(queued, until=lambda run: run["status"] != "queued")
-    assert time.monotonic() - at < GOES_ON_SECONDS
-    assert left.wait(running)["status"] == "succeeded"
-    assert left.wait(queued)["status"] == "succeeded"
-    assert weights(left, running) == expected
+    killed_server, other_server = new_service(**settings), new_service(**settings)
+    short_spec = TINY | {"epochs": 1}
+    run_ids = [server.post_run(**short_spec) for server in (killed_server, other_server)]
+    assert len(set(run_ids)) == 2
+    for run_id in run_ids:
+        assert other_server.wait(run_id)["status"] == "succeeded"
+        assert killed_server.run(run_id)["epochs_done"] == 1
+        assert statuses(other_server, run_id) == ["queued", "running", "succeeded"]
+        assert weights(other_server, run_id) == train_undisturbed(epochs=1)
+    # One server trains a run and has another in its queue.
+    running = killed_server.post_run(**SLOWER)
+    killed_server.wait(running, until=lambda run: run["status"] == "running")
+    queued = killed_server.post_run(**short_spec)
+    killed_server.wait(running, until=lambda run: run["epochs_done"] >= 1)
+    assert killed_server.run(queued)["status"] == "queued"
+    killed_server.stop(signal.SIGKILL)
+    kill_time = time.monotonic()
+    epochs_done = other_server.run(running)["epochs_done"]
+    other_server.wait(running, until=lambda run: run["epochs_done"] > epochs_done)
+    other_server.wait(queued, until=lambda run: run["status"] != "queued")
+    assert time.monotonic() - kill_time < TAKEOVER_SECONDS
+    assert other_server.wait(running)["status"] == "succeeded"
+    assert other_server.wait(queued)["status"] == "succeeded"
+    assert weights(other_server, running) == expected
     check(tmp_path)

@@ -1,4 +1,4 @@
-"""Workers that stand still past their lease, and may go on later."""
+"""Workers that are stopped until their lease expires, and may continue later."""
 
 import multiprocessing
 import os
@@ -21,7 +21,7 @@ from service.store import database, runs
 from service.store.store import Store, open_store
 from tests.conftest import Service
 from tests.faults.recording_executor import RecordingExecutor
-from tests.faults.tiny import TINY, statuses, undisturbed, weights
+from tests.faults.tiny import TINY, statuses, train_undisturbed, weights
 from tests.processes import is_alive, process_state, wait_until, worker_pids
 from tests.torture import invariants
 
@@ -36,7 +36,7 @@ def work(workspace: Workspace, run_id: int, failpoint: str) -> None:
 
 @pytest.fixture(scope="module")
 def expected() -> list[str]:
-    return undisturbed()
+    return train_undisturbed()
 
 
 def rows_of(file: Path, run_id: int) -> list[tuple]:
@@ -49,7 +49,7 @@ def rows_of(file: Path, run_id: int) -> list[tuple]:
         return rows_by_table
 
 
-def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
+def test_worker_that_continues_after_losing_its_lease_writes_nothing_and_exits(
     new_service: Callable[..., Service], migrated_sqlite: Path, tmp_path: Path, expected: list[str]
 ) -> None:
     file = tmp_path / "camreel.db"
@@ -58,7 +58,7 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
     with open_store(workspace.database) as store, store.write_session() as session:
         spec = RunSpec.model_validate(TINY)
         run_id = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs).id
-    # Of a machine that was put to sleep, say: no service is there to kill it.
+    # For example on a suspended machine: no service can kill it.
     late_worker = FORKS.Process(target=work, args=(workspace, run_id, "before-begin:stop@2"))
     late_worker.start()
     try:
@@ -80,7 +80,7 @@ def test_a_worker_that_wakes_up_after_its_run_went_on_writes_nothing_and_exits(
         late_worker.join()
 
 
-def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
+def test_worker_stopped_in_a_transaction_is_killed_and_its_run_continues(
     new_service: Callable[..., Service], tmp_path: Path, expected: list[str]
 ) -> None:
     service = new_service(
@@ -93,7 +93,7 @@ def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
     wait_until((tmp_path / "stopped").exists)
     (stopped_pid,) = worker_pids(service.process.pid)
     assert service.run(run_id)["epochs_done"] == 0
-    # It holds the one lock that writers need.
+    # The stopped worker holds the write lock.
     other_id = service.post_run(**TINY | {"epochs": 1})
     wait_until(lambda: not is_alive(stopped_pid))
     assert service.wait(run_id)["status"] == "succeeded"
@@ -103,27 +103,27 @@ def test_a_worker_stopped_in_a_transaction_is_killed_and_its_run_goes_on(
         invariants.check(store, tmp_path)
 
 
-def test_one_stopped_where_nobody_can_read_is_killed_too(
+def test_worker_stopped_with_an_exclusive_lock_is_killed(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if store.file is None:
-        pytest.skip("PostgreSQL's readers wait for nobody")
+        pytest.skip("PostgreSQL readers never wait")
     executor = RecordingExecutor(store)
     workspace = Workspace("", "", tmp_path, lease_seconds=30.0)
-    rescuer = LeaseMonitor(store, executor, workspace)
+    lease_monitor = LeaseMonitor(store, executor, workspace)
     spec = RunSpec.model_validate(TINY)
     for _ in range(2):
         run_flows.start_run(store, executor, workspace, spec)
     running = executor.waiting[0]
     assert executor.take(running)
-    rescuer.scan(0.0)
+    lease_monitor.scan(0.0)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.1)
     with (
-        open_store(f"sqlite:///{store.file}") as rescuer.store,
+        open_store(f"sqlite:///{store.file}") as lease_monitor.store,
         closing(sqlite3.connect(store.file, isolation_level=None)) as connection,
     ):
         connection.execute("BEGIN EXCLUSIVE")
         for scan_seconds, killed in ((29.0, []), (31.0, [running])):
             with pytest.raises(StoreBusy):
-                rescuer.scan(scan_seconds)
+                lease_monitor.scan(scan_seconds)
             assert executor.killed == killed

@@ -1,4 +1,4 @@
-"""A run that takes no time to train, and what it gives when nobody disturbs it."""
+"""A tiny spec, and the checkpoints of its uninterrupted training."""
 
 import json
 from pathlib import Path
@@ -20,11 +20,11 @@ TINY: dict[str, Any] = {
     "seed": 11,
 }
 LONG: dict[str, Any] = TINY | {"epochs": 50, "samples_per_epoch": 1500, "batch_size": 1}
-"""One epoch of it takes far longer than a test."""
+"""One epoch takes far longer than a test."""
 
 
-def undisturbed(**changes: Any) -> list[str]:
-    """The sha256 of each epoch's checkpoint, trained here, on one thread as services are to."""
+def train_undisturbed(**changes: Any) -> list[str]:
+    """SHA-256 of each epoch's checkpoint, trained in this process on one thread."""
     spec = RunSpec.model_validate(TINY | changes)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -40,14 +40,14 @@ def undisturbed(**changes: Any) -> list[str]:
 
 
 def weights(service: Service, run_id: int) -> list[str]:
-    answer = service.http.get(f"/runs/{run_id}/epochs", params={"limit": 200}).raise_for_status()
-    items = answer.json()["items"]
+    response = service.http.get(f"/runs/{run_id}/epochs", params={"limit": 200}).raise_for_status()
+    items = response.json()["items"]
     assert [item["epoch"] for item in items] == list(range(len(items)))
     return [item["checkpoint"]["sha256"] for item in items]
 
 
 def statuses(service: Service, run_id: int) -> list[str]:
-    """What the run's events told of its status, in order."""
+    """Statuses in the events of the run, in order."""
     lines = service.http.get(f"/runs/{run_id}/events").text.splitlines()
     data = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
     return [event["status"] for event in data if "status" in event]

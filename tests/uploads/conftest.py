@@ -1,4 +1,4 @@
-"""The application in this process, asked without a socket, by many at once where a test says so."""
+"""The application in this process, called without a socket, also concurrently."""
 
 import asyncio
 import threading
@@ -14,7 +14,7 @@ from service.app import create_app
 from service.settings import Settings
 
 
-class Asked:
+class Application:
     """An application whose lifespan runs in a thread's event loop."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
@@ -26,7 +26,7 @@ class Asked:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._stack = AsyncExitStack()
-        # An error that nobody foresaw is an answer, 500, for the test to see.
+        # An unexpected error is a 500 response, as for a client.
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         self._client = httpx.AsyncClient(
             transport=transport, base_url="http://127.0.0.1:8000", trust_env=False, timeout=120
@@ -37,15 +37,17 @@ class Asked:
     def services(self) -> Any:
         return self.app.state.services
 
-    def ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request."""
-        (answer,) = self.ask_at_once([(method, path, options)])
-        return answer
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Sends one request."""
+        (response,) = self.request_concurrently([(method, path, options)])
+        return response
 
-    def ask_at_once(self, requests: Sequence[tuple[str, str, dict[str, Any]]]) -> list[Any]:
-        """All of them, none of which waits for another's answer."""
+    def request_concurrently(
+        self, requests: Sequence[tuple[str, str, dict[str, Any]]]
+    ) -> list[Any]:
+        """Sends all requests concurrently; returns their responses in order."""
 
-        async def all_of_them() -> list[Any]:
+        async def send_all() -> list[Any]:
             return await asyncio.gather(
                 *(
                     self._client.request(method, path, **options)
@@ -53,11 +55,11 @@ class Asked:
                 )
             )
 
-        return list(self._wait(all_of_them()))
+        return list(self._wait(send_all()))
 
     def upload(self, data: bytes, dataset: str = "digits", **options: Any) -> httpx.Response:
-        """The file as a form has it."""
-        return self.ask(
+        """Uploads the file as a form."""
+        return self.request(
             "POST", "/images", params={"dataset": dataset}, files={"file": data}, **options
         )
 
@@ -73,22 +75,22 @@ class Asked:
 
 
 @pytest.fixture
-def application(tmp_path: Path) -> Iterator[Callable[..., Asked]]:
-    """Makes applications of a test's own, and closes them."""
-    made: list[Asked] = []
+def new_application(tmp_path: Path) -> Iterator[Callable[..., Application]]:
+    """Creates applications for one test; closes them at the end."""
+    applications: list[Application] = []
 
-    def make(**settings: Any) -> Asked:
-        made.append(Asked(tmp_path, **settings))
-        return made[-1]
+    def make(**settings: Any) -> Application:
+        applications.append(Application(tmp_path, **settings))
+        return applications[-1]
 
     yield make
-    for item in made:
-        item.close()
+    for application in applications:
+        application.close()
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    """The application that a file's tests share."""
-    made = Asked(tmp_path_factory.mktemp("uploads"))
-    yield made
-    made.close()
+def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """The application that the tests of a file share."""
+    application = Application(tmp_path_factory.mktemp("uploads"))
+    yield application
+    application.close()

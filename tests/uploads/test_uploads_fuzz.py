@@ -1,5 +1,4 @@
-"""Whatever bytes come, an upload is taken or refused by a problem: never an error of the service's,
-and never for long."""
+"""Any bytes as an upload are accepted or refused with a problem, quickly and never with a 500."""
 
 import time
 
@@ -9,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from PIL import Image
 
-from tests.uploads.conftest import Asked
+from tests.uploads.conftest import Application
 from tests.uploads.pictures import (
     GRAY_ALPHA,
     PALETTE,
@@ -17,9 +16,9 @@ from tests.uploads.pictures import (
     RGBA,
     SIGNATURE,
     chunk,
+    encode,
     palette,
     png,
-    saved,
     slope,
 )
 
@@ -33,62 +32,59 @@ VALID = [
     png(np.stack([slope(6)] * 4, -1), 8, RGBA),
     png(np.stack([slope(6)] * 2, -1), 8, GRAY_ALPHA),
     png(slope(6) % 2, 8, PALETTE, palette([(0, 0, 0), (9, 9, 9)]), chunk(b"tRNS", b"\0\xff")),
-    saved(SIX, "PNG", exif=ORIENTED, dpi=(72, 72)),
-    saved(SIX, "JPEG", exif=ORIENTED),
-    saved(SIX.convert("CMYK"), "JPEG"),
-    saved(SIX.convert("RGB"), "JPEG", progressive=True),
+    encode(SIX, "PNG", exif=ORIENTED, dpi=(72, 72)),
+    encode(SIX, "JPEG", exif=ORIENTED),
+    encode(SIX.convert("CMYK"), "JPEG"),
+    encode(SIX.convert("RGB"), "JPEG", progressive=True),
 ]
 KINDS = [b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"IEND", b"zTXt", b"iTXt", b"acTL", b"abCd"]
 
 
 @st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    """A valid file with bytes changed, cut out, put in or repeated in a few places."""
+def mutated_files(draw: st.DrawFn) -> bytes:
+    """A valid file with bytes changed, removed, inserted or repeated in a few places."""
     data = bytearray(draw(st.sampled_from(VALID)))
     for _ in range(draw(st.integers(1, 4))):
-        at = draw(st.integers(0, max(0, len(data) - 1)))
+        offset = draw(st.integers(0, max(0, len(data) - 1)))
         size = draw(st.integers(0, 12))
-        what = draw(st.sampled_from(["change", "cut", "insert", "repeat", "end"]))
-        some = draw(st.binary(min_size=size, max_size=size))
-        data[at : at + (size if what in ("change", "cut") else 0)] = {
-            "change": some,
-            "insert": some,
-            "repeat": bytes(data[at : at + size]),
-        }.get(what, b"")
-        if what == "end":
-            del data[at:]
+        mutation = draw(st.sampled_from(["change", "cut", "insert", "repeat", "end"]))
+        new_bytes = draw(st.binary(min_size=size, max_size=size))
+        data[offset : offset + (size if mutation in ("change", "cut") else 0)] = {
+            "change": new_bytes,
+            "insert": new_bytes,
+            "repeat": bytes(data[offset : offset + size]),
+        }.get(mutation, b"")
+        if mutation == "end":
+            del data[offset:]
     return bytes(data)
 
 
 @st.composite
-def chunked(draw: st.DrawFn) -> bytes:
-    """Chunks of the right form, in any order: their checksums are right, so that they are read."""
-    complete_file = draw(st.sampled_from(VALID[:6]))
+def pngs_of_random_chunks(draw: st.DrawFn) -> bytes:
+    """A PNG of random chunks with valid checksums, in any order."""
+    valid_file = draw(st.sampled_from(VALID[:6]))
     parts = [
-        (item_type, draw(st.binary(max_size=20)))
-        for item_type in draw(st.lists(st.sampled_from(KINDS)))
+        (kind, draw(st.binary(max_size=20))) for kind in draw(st.lists(st.sampled_from(KINDS)))
     ]
     if draw(st.booleans()):
-        extra = b"".join(chunk(item_type, body) for item_type, body in parts)
-        return (
-            complete_file[:33] + extra + complete_file[33:]
-        )  # between a right head and its pixels
-    return SIGNATURE + b"".join(chunk(item_type, body) for item_type, body in parts)
+        extra = b"".join(chunk(kind, body) for kind, body in parts)
+        return valid_file[:33] + extra + valid_file[33:]  # between a valid header and its pixels
+    return SIGNATURE + b"".join(chunk(kind, body) for kind, body in parts)
 
 
-def taken_or_refused(shared: Asked, data: bytes) -> None:
+def expect_accepted_or_refused(application: Application, data: bytes) -> None:
     start_time = time.monotonic()
-    answer = shared.upload(data)
+    response = application.upload(data)
     assert time.monotonic() - start_time < 5
-    assert answer.status_code in (201, 413, 415, 422), (answer.text, data)
-    if answer.status_code == 201:
-        where = answer.headers["location"]
-        assert shared.ask("GET", where).status_code == 200
+    assert response.status_code in (201, 413, 415, 422), (response.text, data)
+    if response.status_code == 201:
+        location = response.headers["location"]
+        assert application.request("GET", location).status_code == 200
     else:
-        assert answer.headers["content-type"] == "application/problem+json"
+        assert response.headers["content-type"] == "application/problem+json"
 
 
-quickly = settings(
+fuzz_settings = settings(
     max_examples=150,
     deadline=None,
     derandomize=True,
@@ -97,29 +93,31 @@ quickly = settings(
 
 
 @pytest.mark.parametrize("data", VALID)
-def test_the_files_that_are_changed_are_right_ones(shared: Asked, data: bytes) -> None:
-    assert shared.upload(data).status_code == 201
+def test_unmodified_files_are_accepted(application: Application, data: bytes) -> None:
+    assert application.upload(data).status_code == 201
 
 
-@quickly
-@given(data=mutated())
-def test_a_mutated_picture_is_taken_or_refused(shared: Asked, data: bytes) -> None:
-    taken_or_refused(shared, data)
+@fuzz_settings
+@given(data=mutated_files())
+def test_mutated_image_is_accepted_or_refused(application: Application, data: bytes) -> None:
+    expect_accepted_or_refused(application, data)
 
 
-@quickly
-@given(data=chunked())
+@fuzz_settings
+@given(data=pngs_of_random_chunks())
 @example(data=png(slope(6), 8, PALETTE, palette([(0, 0, 0)])))
 @example(data=png(slope(6), 8, PALETTE, chunk(b"PLTE", b"")))
 @example(data=png(slope(6), 8, PALETTE, chunk(b"PLTE", b"\0")))
 @example(data=png(slope(6), 8, PALETTE, palette([(0, 0, 0)] * 300)))
 @example(data=png(slope(6), 16, 0, chunk(b"tRNS", b"")))
 @example(data=png(np.stack([slope(6)] * 3, -1), 8, RGB, chunk(b"tRNS", b"\0")))
-def test_a_png_of_any_chunks_is_taken_or_refused(shared: Asked, data: bytes) -> None:
-    taken_or_refused(shared, data)
+def test_png_of_random_chunks_is_accepted_or_refused(application: Application, data: bytes) -> None:
+    expect_accepted_or_refused(application, data)
 
 
-@quickly
+@fuzz_settings
 @given(data=st.binary(max_size=200), start=st.sampled_from([b"", SIGNATURE, b"\xff\xd8\xff"]))
-def test_any_bytes_are_refused(shared: Asked, data: bytes, start: bytes) -> None:
-    taken_or_refused(shared, start + data)
+def test_random_bytes_are_accepted_or_refused(
+    application: Application, data: bytes, start: bytes
+) -> None:
+    expect_accepted_or_refused(application, start + data)

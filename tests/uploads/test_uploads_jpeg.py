@@ -1,4 +1,4 @@
-"""JPEGs: whole ones of every kind are taken, incomplete ones refused, by structure alone."""
+"""JPEGs: complete ones of every kind are accepted, incomplete ones refused by their structure."""
 
 import base64
 import io
@@ -12,14 +12,14 @@ from PIL import Image
 from service.core.jpeg_segments import MAX_SCANS, MAX_SEGMENTS
 from service.core.uploads import convert_upload
 from service.errors import ImageTooLarge, InvalidValue, UnsupportedImage
-from tests.uploads.pictures import saved
+from tests.uploads.pictures import encode
 
 EOI = b"\xff\xd9"
 MAX_PIXELS = 10**6
 
 
 def photo(side: int = 96) -> Image.Image:
-    """Color with noise, so that a scan's data are many bytes."""
+    """A color image with noise, so that its scans have many bytes."""
     levels = np.random.default_rng(0).integers(0, 256, (side // 4, side // 4, 3), np.uint8)
     return Image.fromarray(levels).resize((side, side), Image.Resampling.BICUBIC)
 
@@ -40,7 +40,7 @@ MODES = ["L", "RGB", "CMYK"]
 
 
 def jpeg(mode: str = "RGB", **options: object) -> bytes:
-    return saved(photo().convert(mode), "JPEG", **options)
+    return encode(photo().convert(mode), "JPEG", **options)
 
 
 def decode(data: bytes, channels: int = 3) -> np.ndarray:
@@ -49,7 +49,7 @@ def decode(data: bytes, channels: int = 3) -> np.ndarray:
 
 
 def scan_data(data: bytes) -> tuple[int, int]:
-    """Where the last scan's entropy-coded data begin and end."""
+    """Start and end offset of the entropy-coded data of the last scan."""
     header = data.rindex(b"\xff\xda")
     (length,) = struct.unpack_from(">H", data, header + 2)
     return header + 2 + length, data.rindex(EOI)
@@ -57,7 +57,7 @@ def scan_data(data: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_whole_jpeg_has_the_pixels_that_pillow_reads(variant: str, mode: str) -> None:
+def test_complete_jpeg_has_the_pixels_that_pillow_decodes(variant: str, mode: str) -> None:
     data = jpeg(mode, **VARIANTS[variant])
     picture = Image.open(io.BytesIO(data)).convert("RGB")
     assert np.array_equal(decode(data), np.asarray(picture))
@@ -66,7 +66,7 @@ def test_a_whole_jpeg_has_the_pixels_that_pillow_reads(variant: str, mode: str) 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_jpeg_cut_off_with_an_end_appended_is_refused(
+def test_truncated_jpeg_with_an_appended_end_is_refused(
     variant: str, mode: str, share: float
 ) -> None:
     data = jpeg(mode, **VARIANTS[variant])
@@ -82,10 +82,10 @@ SAMPLED_3_TO_1 = base64.b85decode(
     "000000000021Y!Tg02KiN0RR910000000000000051pmYU7ZCsh0RR910000000000000031Tp{G01N{G00I#M5dc2"
     "`#z}BOOM((y6sg4#HwC1)T_wQ@E(BEI*qev{*#"
 )
-"""24 x 16, with 3 samples of luma a row for each of chroma: rare, and unknown to simplejpeg."""
+"""24 x 16, with 3 luma samples per chroma sample in a row, which simplejpeg does not support."""
 
 
-def test_a_jpeg_of_unusual_sampling_is_taken_if_it_is_complete() -> None:
+def test_jpeg_with_unusual_sampling_is_accepted_if_complete() -> None:
     picture = np.asarray(Image.open(io.BytesIO(SAMPLED_3_TO_1)))
     pixels, _ = convert_upload(SAMPLED_3_TO_1, (3, 16, 24), 0, max_pixels=MAX_PIXELS)
     assert np.array_equal(pixels.transpose(1, 2, 0), picture)
@@ -95,7 +95,7 @@ def test_a_jpeg_of_unusual_sampling_is_taken_if_it_is_complete() -> None:
             decode(SAMPLED_3_TO_1[: start + size] + EOI)
 
 
-def test_a_jpeg_of_missing_components_is_refused() -> None:
+def test_jpeg_with_missing_components_is_refused() -> None:
     data = jpeg(subsampling=0)
     header = data.index(b"\xff\xda")
     luma_alone = b"\xff\xda\0\x08\x01" + data[header + 5 : header + 7] + b"\0\x3f\0"
@@ -105,12 +105,12 @@ def test_a_jpeg_of_missing_components_is_refused() -> None:
 
 
 @pytest.mark.parametrize("padding", [b"\xff" * 7, b"\0" * 3, b"\x12\x34"])
-def test_a_scan_filled_up_before_the_end_is_whole(padding: bytes) -> None:
+def test_padding_before_the_end_of_a_scan_is_accepted(padding: bytes) -> None:
     data = jpeg()
     assert np.array_equal(decode(data[:-2] + padding + EOI), decode(data))
 
 
-def test_the_first_of_many_exif_segments_turns_the_picture() -> None:
+def test_first_of_several_exif_segments_determines_the_orientation() -> None:
     segments = []
     for orientation in (6, 3, 8):
         exif = Image.Exif()
@@ -118,11 +118,11 @@ def test_the_first_of_many_exif_segments_turns_the_picture() -> None:
         payload = exif.tobytes()
         segments.append(b"\xff\xe1" + struct.pack(">H", len(payload) + 2) + payload)
     data = jpeg("L")
-    turned = decode(data[:2] + b"".join(segments) + data[2:])
-    assert np.array_equal(turned, np.rot90(decode(data), -1))
+    oriented = decode(data[:2] + b"".join(segments) + data[2:])
+    assert np.array_equal(oriented, np.rot90(decode(data), -1))
 
 
-def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
+def test_progressive_jpeg_without_its_last_scans_is_refused() -> None:
     data = jpeg(progressive=True)
     with pytest.raises(InvalidValue, match="scans are missing"):
         decode(data[: data.rindex(b"\xff\xda")] + EOI)
@@ -131,19 +131,19 @@ def test_a_progressive_jpeg_without_its_last_scans_is_refused() -> None:
 @pytest.mark.parametrize(
     "trailer", [b"\0" * 9, b"\xff\xda\0\x08" * 5_000, jpeg(), b"ftypmp4\xff\xda"]
 )
-def test_what_follows_the_end_does_not_count(trailer: bytes) -> None:
+def test_bytes_after_the_end_are_ignored(trailer: bytes) -> None:
     data = jpeg()
     assert np.array_equal(decode(data + trailer), decode(data))
 
 
-def test_more_scans_than_any_camera_writes_are_refused() -> None:
+def test_too_many_scans_are_refused() -> None:
     data = jpeg("L")
     start, end = data.index(b"\xff\xda"), len(data) - 2
     with pytest.raises(ImageTooLarge, match=f"more than {MAX_SCANS} scans"):
         decode(data[:start] + data[start:end] * (MAX_SCANS + 1) + EOI, channels=1)
 
 
-def test_a_thumbnail_within_exif_is_not_the_picture() -> None:
+def test_exif_thumbnail_is_ignored() -> None:
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0" + jpeg()[:20_000]
     data = jpeg("L")
     segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
@@ -156,7 +156,7 @@ def test_many_segments_are_refused_in_linear_time() -> None:
     start_time = time.perf_counter()
     with pytest.raises(ImageTooLarge, match=f"more than {MAX_SEGMENTS} segments"):
         decode(data[:2] + exif * 150_000 + data[2:])
-    # Quadratic, it was minutes.
+    # In quadratic time this would take minutes.
     assert time.perf_counter() - start_time < 5
     assert np.array_equal(decode(data[:2] + exif * (MAX_SEGMENTS // 2) + data[2:]), decode(data))
 
@@ -165,14 +165,14 @@ def test_many_segments_are_refused_in_linear_time() -> None:
     ("marker", "name"),
     [(0xC3, "lossless"), (0xC9, "arithmetic-coded"), (0xC5, "hierarchical")],
 )
-def test_frames_that_no_decoder_checks_are_unsupported(marker: int, name: str) -> None:
+def test_unsupported_frame_types_are_refused(marker: int, name: str) -> None:
     data = bytearray(jpeg())
     data[data.index(b"\xff\xc0") + 1] = marker
     with pytest.raises(UnsupportedImage, match=name):
         decode(bytes(data))
 
 
-def test_twelve_bits_are_unsupported() -> None:
+def test_12_bit_jpeg_is_unsupported() -> None:
     data = bytearray(jpeg())
     data[data.index(b"\xff\xc0") + 4] = 12
     with pytest.raises(UnsupportedImage, match="12 bits"):

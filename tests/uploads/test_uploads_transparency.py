@@ -1,4 +1,4 @@
-"""tRNS of gray and RGB PNGs: the samples that it names, of any depth, become the background."""
+"""tRNS of gray and RGB PNGs: the specified samples, of any depth, become the background."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from service.core.uploads import convert_upload
-from tests.uploads.pictures import GRAY, RGB, SIGNATURE, chunk, head
+from tests.uploads.pictures import GRAY, RGB, SIGNATURE, chunk, header_chunk
 
 BACKGROUND = 77
 
@@ -22,10 +22,12 @@ def packed_png(samples: np.ndarray, bits: int, color_type: int, transparent: lis
         rows.append(b"\0" + int(text, 2).to_bytes(len(text) // 8, "big"))
     trns = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
     pixels = chunk(b"IDAT", zlib.compress(b"".join(rows)))
-    return SIGNATURE + head(width, height, bits, color_type) + trns + pixels + chunk(b"IEND")
+    return (
+        SIGNATURE + header_chunk(width, height, bits, color_type) + trns + pixels + chunk(b"IEND")
+    )
 
 
-def scaled(samples: np.ndarray, bits: int) -> np.ndarray:
+def scale_to_8_bits(samples: np.ndarray, bits: int) -> np.ndarray:
     highest = 2**bits - 1
     return (samples.astype(np.int64) * 255 + highest // 2) // highest
 
@@ -38,7 +40,7 @@ def test_each_level_of_gray_can_be_transparent(bits: int) -> None:
     for level in levels:
         data = packed_png(samples, bits, GRAY, [level])
         pixels, choices = convert_upload(data, (1, 4, 16), BACKGROUND, max_pixels=1000)
-        expected = np.where(samples == level, BACKGROUND, scaled(samples, bits))
+        expected = np.where(samples == level, BACKGROUND, scale_to_8_bits(samples, bits))
         assert np.array_equal(pixels[0], expected), (bits, level)
         assert choices.composited_on == BACKGROUND
 
@@ -64,7 +66,7 @@ def test_one_color_of_rgb_can_be_transparent(bits: int) -> None:
     ]
 
 
-def test_the_low_byte_of_16_bit_rgb_counts() -> None:
+def test_low_byte_of_16_bit_rgb_is_compared() -> None:
     colors = np.array([[[0x0A05, 20, 30], [0x0A06, 20, 30]]])
     data = packed_png(colors, 16, RGB, [0x0A06, 20, 30])
     pixels, _ = convert_upload(data, (3, 1, 2), BACKGROUND, max_pixels=1000)
