@@ -91,9 +91,9 @@ class QueueFull(CamreelError):
 class PoolFull(CamreelError):
     """The queue of a thread pool is full."""
 
-    def __init__(self, lane: str) -> None:
+    def __init__(self, pool: str) -> None:
         super().__init__(
-            f"The queue for {lane} work is full. Try again later, or request a job instead."
+            f"The queue for {pool} work is full. Try again later, or request a job instead."
         )
 
 

@@ -2,7 +2,7 @@
 
 from service.flows import access
 from tests.access.conftest import GuardedService
-from tests.lanes.conftest import wait_until
+from tests.pools.conftest import wait_until
 
 ASYNC = {"prefer": "respond-async"}
 URL = "/runs/1/sheet"

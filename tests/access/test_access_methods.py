@@ -8,7 +8,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.access.conftest import GuardedService
 from tests.access.routes import Route, routes_of
-from tests.lanes.conftest import wait_until
+from tests.pools.conftest import wait_until
 
 APP = create_app(Settings())
 ROUTES = routes_of(APP)

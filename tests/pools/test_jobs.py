@@ -1,4 +1,4 @@
-"""Jobs: expensive work that is asked for, followed, fetched and cancelled."""
+"""Jobs: expensive requests that are started, observed, fetched and cancelled."""
 
 import os
 import subprocess
@@ -18,13 +18,13 @@ from service.flows.thread_pools import PoolName, ThreadPool
 from service.store import disk_space, jobs, schema
 from service.store.jobs import JobResult
 from service.store.store import open_store
-from tests.lanes.conftest import Application, Blockade, wait_until
+from tests.pools.conftest import Application, Blockade, wait_until
 
 EVALUATION = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"
 
 
-def test_a_job_gives_the_bytes_and_headers_of_the_synchronous_answer(application) -> None:
-    service = application()
+def test_job_has_the_bytes_and_headers_of_the_synchronous_response(new_application) -> None:
+    service = new_application()
     accepted = service.get(EVALUATION, prefer="respond-async")
     assert accepted.status == 202, accepted.body
     assert accepted.headers["preference-applied"] == "respond-async"
@@ -32,14 +32,14 @@ def test_a_job_gives_the_bytes_and_headers_of_the_synchronous_answer(application
     assert accepted.headers["location"] == f"/jobs/{job['id']}"
     assert job["kind"] == "evaluation"
     wait_until(lambda: service.job(job["id"])["status"] == "succeeded")
-    ended = service.job(job["id"])
-    assert ended["progress"] == 1
-    assert ended["started_at"] <= ended["finished_at"]
+    finished_job = service.job(job["id"])
+    assert finished_job["progress"] == 1
+    assert finished_job["started_at"] <= finished_job["finished_at"]
     direct = service.get(EVALUATION)
-    result = service.get(ended["result"]["href"])
+    result = service.get(finished_job["result"]["href"])
     assert (result.status, result.body) == (200, direct.body)
-    assert ended["result"]["bytes"] == len(direct.body)
-    assert ended["result"]["media_type"] == "application/json"
+    assert finished_job["result"]["bytes"] == len(direct.body)
+    assert finished_job["result"]["media_type"] == "application/json"
     for headers in (result.headers, direct.headers):
         headers.pop("x-request-id")
     assert result.headers == direct.headers
@@ -51,7 +51,7 @@ def start(service: Application, url: str = EVALUATION) -> int:
     return int(accepted.json()["id"])
 
 
-def recorded(service: Application, job_id: int) -> jobs.Job:
+def get_job(service: Application, job_id: int) -> jobs.Job:
     with service.services.store.read_session() as session:
         return jobs.get(session, job_id)
 
@@ -75,20 +75,20 @@ def status_of(service: Application, job_id: int) -> str:
         "/runs/1/report.html",
     ],
 )
-def test_every_kind_of_expensive_answer_can_be_a_job(application, url: str) -> None:
-    service = application()
+def test_every_kind_of_expensive_request_can_be_a_job(new_application, url: str) -> None:
+    service = new_application()
     job_id = start(service, url)
     wait_until(lambda: status_of(service, job_id) == "succeeded")
     result, direct = service.get(f"/jobs/{job_id}/result"), service.get(url)
     assert result.body == direct.body
     for headers in (result.headers, direct.headers):
-        for own in ("x-request-id", "content-security-policy"):
-            headers.pop(own)
+        for name in ("x-request-id", "content-security-policy"):
+            headers.pop(name)
     assert result.headers == direct.headers
 
 
-def test_a_request_that_cannot_be_answered_is_refused_at_once(application) -> None:
-    service = application()
+def test_invalid_request_is_refused_without_a_job(new_application) -> None:
+    service = new_application()
     for url, status in [
         ("/runs/9/sheet", 404),
         ("/runs/9/epochs.csv", 404),
@@ -99,24 +99,24 @@ def test_a_request_that_cannot_be_answered_is_refused_at_once(application) -> No
     assert service.get("/jobs").json()["items"] == []
 
 
-def test_what_the_client_has_already_needs_no_job(application) -> None:
-    service = application()
+def test_matching_etag_is_304_without_a_job(new_application) -> None:
+    service = new_application()
     etag = service.get("/runs/1/sheet").headers["etag"]
-    answer = service.get("/runs/1/sheet", prefer="respond-async", if_none_match=etag)
-    assert answer.status == 304
+    response = service.get("/runs/1/sheet", prefer="respond-async", if_none_match=etag)
+    assert response.status == 304
 
 
-def test_head_creates_no_job(application) -> None:
-    service = application()
-    answer = service.ask("/runs/1/sheet", "HEAD", prefer="respond-async").answer()
-    assert answer.status == 200
+def test_head_creates_no_job(new_application) -> None:
+    service = new_application()
+    response = service.send("/runs/1/sheet", "HEAD", prefer="respond-async").response()
+    assert response.status == 200
     assert service.get("/jobs").json()["items"] == []
 
 
-def test_a_running_job_has_no_result_and_tells_its_progress(
-    application, blockade: Blockade, monkeypatch: pytest.MonkeyPatch
+def test_running_job_has_progress_and_no_result(
+    new_application, blockade: Blockade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = application()
+    service = new_application()
     reported = threading.Event()
 
     def evaluate(*_: object) -> list[object]:
@@ -132,17 +132,15 @@ def test_a_running_job_has_no_result_and_tells_its_progress(
     job = service.job(job_id)
     assert (job["status"], job["progress"], job["finished_at"]) == ("running", 0.5, None)
     assert service.get(f"/jobs/{job_id}/result").status == 404
-    # Written, too, for other servers.
-    wait_until(lambda: recorded(service, job_id).progress == 0.5)
+    # Also recorded for other servers.
+    wait_until(lambda: get_job(service, job_id).progress == 0.5)
     blockade.lifted.set()
     wait_until(lambda: status_of(service, job_id) == "succeeded")
     assert service.job(job_id)["progress"] == 1
 
 
-def test_the_same_request_while_its_job_is_unfinished_gets_that_job(
-    application, blockade: Blockade
-) -> None:
-    service = application()
+def test_same_request_returns_its_unfinished_job(new_application, blockade: Blockade) -> None:
+    service = new_application()
     first = start(service)
     assert start(service) == first
     assert start(service, EVALUATION + "&seed=1") != first
@@ -151,30 +149,30 @@ def test_the_same_request_while_its_job_is_unfinished_gets_that_job(
     assert start(service) != first
 
 
-def test_a_cancelled_job_frees_its_thread(application, blockade: Blockade) -> None:
-    service = application(batch_threads=1)
+def test_cancelled_job_frees_its_thread(new_application, blockade: Blockade) -> None:
+    service = new_application(batch_threads=1)
     running, queued = start(service), start(service, EVALUATION + "&seed=1")
     wait_until(lambda: status_of(service, running) == "running")
     assert status_of(service, queued) == "queued"
     for job_id in (queued, running):
-        answer = service.ask(f"/jobs/{job_id}", "DELETE").answer()
-        assert answer.status == 202
-        assert answer.json()["status"] == "cancelled"
+        response = service.send(f"/jobs/{job_id}", "DELETE").response()
+        assert response.status == 202
+        assert response.json()["status"] == "cancelled"
     wait_until(lambda: service.loads()["batch"] == (0, 0))
-    assert (blockade.begun, blockade.ended) == (1, 1)
+    assert (blockade.start_count, blockade.end_count) == (1, 1)
     assert status_of(service, running) == status_of(service, queued) == "cancelled"
     assert service.get(f"/jobs/{running}/result").status == 404
     assert start(service) not in (running, queued)
 
 
-def test_deleting_an_ended_job_removes_it_with_its_result(application) -> None:
-    service = application()
+def test_deleting_a_finished_job_removes_its_result(new_application) -> None:
+    service = new_application()
     job_id = start(service)
     wait_until(lambda: status_of(service, job_id) == "succeeded")
-    assert service.ask(f"/jobs/{job_id}", "DELETE").answer().status == 204
+    assert service.send(f"/jobs/{job_id}", "DELETE").response().status == 204
     for url in (f"/jobs/{job_id}", f"/jobs/{job_id}/result"):
         assert service.get(url).status == 404
-    assert service.ask(f"/jobs/{job_id}", "DELETE").answer().status == 404
+    assert service.send(f"/jobs/{job_id}", "DELETE").response().status == 404
     assert blob_names(service) == set()
 
 
@@ -184,11 +182,11 @@ def blob_names(service: Application) -> set[str]:
         return {blob.name for blob in store.blobs.list_blobs(session) if "jobs" in blob.name}
 
 
-def test_a_failed_job_tells_why_as_a_problem(application, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_job_has_a_problem(new_application, monkeypatch: pytest.MonkeyPatch) -> None:
     def evaluate(*_: object) -> None:
         raise CheckpointCorrupt("The checkpoint is not what was written.")
 
-    service = application()
+    service = new_application()
     monkeypatch.setattr(evaluation, "evaluate", evaluate)
     job_id = start(service)
     wait_until(lambda: status_of(service, job_id) == "failed")
@@ -199,10 +197,10 @@ def test_a_failed_job_tells_why_as_a_problem(application, monkeypatch: pytest.Mo
     assert result.headers["content-type"] == "application/problem+json"
 
 
-def test_an_unforeseen_failure_shows_nothing_of_the_program(
-    application, monkeypatch: pytest.MonkeyPatch
+def test_unexpected_failure_is_an_internal_error_without_details(
+    new_application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = application()
+    service = new_application()
     monkeypatch.setattr(evaluation, "evaluate", lambda *_: 1 / 0)
     job_id = start(service)
     wait_until(lambda: status_of(service, job_id) == "failed")
@@ -210,10 +208,10 @@ def test_an_unforeseen_failure_shows_nothing_of_the_program(
     assert b"zero" not in service.get(f"/jobs/{job_id}/result").body
 
 
-def test_a_result_beyond_the_quota_fails_the_job(
-    application, monkeypatch: pytest.MonkeyPatch
+def test_result_beyond_the_quota_fails_the_job(
+    new_application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = application()
+    service = new_application()
     job_id = start(service)
     wait_until(lambda: status_of(service, job_id) == "succeeded")
 
@@ -226,44 +224,42 @@ def test_a_result_beyond_the_quota_fails_the_job(
     assert service.job(job_id)["error"]["status"] == 507
 
 
-def test_ended_jobs_are_removed_after_their_time(application) -> None:
-    service = application(job_seconds=1)
+def test_finished_jobs_are_removed_after_their_lifetime(new_application) -> None:
+    service = new_application(job_seconds=1)
     job_id = start(service)
     wait_until(lambda: status_of(service, job_id) == "succeeded")
     wait_until(lambda: service.get(f"/jobs/{job_id}").status == 404)
     assert blob_names(service) == set()
 
 
-def test_the_oldest_ended_job_makes_room_and_unfinished_ones_do_not(
-    application, blockade: Blockade
-) -> None:
-    service = application(max_jobs=2)
+def test_only_finished_jobs_are_removed_to_make_room(new_application, blockade: Blockade) -> None:
+    service = new_application(max_jobs=2)
     blockade.lifted.set()
-    ended = start(service)
-    wait_until(lambda: status_of(service, ended) == "succeeded")
+    finished_id = start(service)
+    wait_until(lambda: status_of(service, finished_id) == "succeeded")
     blockade.lifted.clear()
-    kept = [start(service, f"{EVALUATION}&seed={seed}") for seed in (1, 2)]
-    assert service.get(f"/jobs/{ended}").status == 404
-    refused = service.get(EVALUATION + "&seed=3", prefer="respond-async")
-    assert (refused.status, refused.json()["type"]) == (503, "jobs-full")
-    assert "retry-after" in refused.headers
-    assert [job["id"] for job in service.get("/jobs").json()["items"]] == kept[::-1]
+    unfinished_ids = [start(service, f"{EVALUATION}&seed={seed}") for seed in (1, 2)]
+    assert service.get(f"/jobs/{finished_id}").status == 404
+    response = service.get(EVALUATION + "&seed=3", prefer="respond-async")
+    assert (response.status, response.json()["type"]) == (503, "jobs-full")
+    assert "retry-after" in response.headers
+    assert [job["id"] for job in service.get("/jobs").json()["items"]] == unfinished_ids[::-1]
 
 
-def test_jobs_are_listed_in_pages_newest_first(application) -> None:
-    service = application()
-    made = [start(service, f"{EVALUATION}&seed={seed}") for seed in range(3)]
+def test_jobs_are_listed_newest_first_in_pages(new_application) -> None:
+    service = new_application()
+    ids = [start(service, f"{EVALUATION}&seed={seed}") for seed in range(3)]
     first = service.get("/jobs?limit=2").json()
-    assert [job["id"] for job in first["items"]] == made[:0:-1]
+    assert [job["id"] for job in first["items"]] == ids[:0:-1]
     second = service.get(f"/jobs?limit=2&cursor={first['next']}").json()
-    assert [job["id"] for job in second["items"]] == made[:1]
+    assert [job["id"] for job in second["items"]] == ids[:1]
     wait_until(lambda: not service.get("/jobs?status=running").json()["items"])
 
 
-def test_jobs_of_a_service_that_stops_are_interrupted(application, blockade: Blockade) -> None:
-    service = application()
+def test_jobs_of_a_stopping_service_are_interrupted(new_application, blockade: Blockade) -> None:
+    service = new_application()
     job_id = start(service)
-    wait_until(lambda: blockade.begun == 1)
+    wait_until(lambda: blockade.start_count == 1)
     service.services.thread_pools.close()
     service.services.jobs.close()
     error = service.job(job_id)["error"]
@@ -271,28 +267,28 @@ def test_jobs_of_a_service_that_stops_are_interrupted(application, blockade: Blo
     assert service.get(f"/jobs/{job_id}/result").status == error["status"] == 409
 
 
-def test_jobs_of_a_server_that_died_are_interrupted_by_the_next(
-    application, blockade: Blockade
+def test_jobs_of_a_dead_server_are_interrupted_by_another(
+    new_application, blockade: Blockade
 ) -> None:
-    dead, living = application(lease_seconds=1), application(lease_seconds=1)
-    job_id = start(dead)
-    wait_until(lambda: blockade.begun == 1)
-    # Alive: its heartbeats keep the job, whatever the other server sees.
+    dead_server, other_server = new_application(lease_seconds=1), new_application(lease_seconds=1)
+    job_id = start(dead_server)
+    wait_until(lambda: blockade.start_count == 1)
+    # While the server is alive, its heartbeats keep the job.
     with pytest.raises(AssertionError):
-        wait_until(lambda: status_of(living, job_id) != "running", seconds=3)
-    dead.services.background.request_stop()  # as a killed process
-    wait_until(lambda: status_of(living, job_id) == "failed")
-    assert living.job(job_id)["error"]["type"] == "interrupted"
-    # What the lost server computes after all changes nothing.
+        wait_until(lambda: status_of(other_server, job_id) != "running", seconds=3)
+    dead_server.services.background.request_stop()  # as if the process were killed
+    wait_until(lambda: status_of(other_server, job_id) == "failed")
+    assert other_server.job(job_id)["error"]["type"] == "interrupted"
+    # A result that the dead server computes later has no effect.
     blockade.lifted.set()
-    wait_until(lambda: blockade.ended == 1)
-    wait_until(lambda: dead.loads()["batch"] == (0, 0))
-    assert status_of(living, job_id) == "failed"
-    assert blob_names(living) == set()
+    wait_until(lambda: blockade.end_count == 1)
+    wait_until(lambda: dead_server.loads()["batch"] == (0, 0))
+    assert status_of(other_server, job_id) == "failed"
+    assert blob_names(other_server) == set()
 
 
-def test_jobs_of_a_process_that_was_killed_are_interrupted_at_the_next_start(
-    application, tmp_path: Path
+def test_jobs_of_a_killed_process_are_interrupted_at_the_next_start(
+    new_application, tmp_path: Path
 ) -> None:
     machine, _, _, unique = server_name().split(":")
     killed = subprocess.Popen(["/bin/true"])
@@ -301,30 +297,30 @@ def test_jobs_of_a_process_that_was_killed_are_interrupted_at_the_next_start(
         name = f"{machine}:{killed.pid}:1:{unique}"
         new = jobs.NewJob("sheet", "i" * 64, "anyone", "/runs/1/sheet", name)
         job_id = jobs.create(session, new)[0].id
-    service = application(lease_seconds=600)
+    service = new_application(lease_seconds=600)
     wait_until(lambda: status_of(service, job_id) == "failed")
     assert service.job(job_id)["error"]["type"] == "interrupted"
 
 
-def test_a_job_is_cancelled_and_fetched_through_another_server(
-    application, blockade: Blockade
+def test_job_is_cancelled_and_fetched_through_another_server(
+    new_application, blockade: Blockade
 ) -> None:
-    app, other = application(), application()
-    job_id = start(app)
-    assert start(other) == job_id
-    wait_until(lambda: blockade.begun == 1)
-    assert other.ask(f"/jobs/{job_id}", "DELETE").answer().status == 202
-    wait_until(lambda: blockade.ended == 1)
-    wait_until(lambda: app.loads()["batch"] == (0, 0))
+    server, other_server = new_application(), new_application()
+    job_id = start(server)
+    assert start(other_server) == job_id
+    wait_until(lambda: blockade.start_count == 1)
+    assert other_server.send(f"/jobs/{job_id}", "DELETE").response().status == 202
+    wait_until(lambda: blockade.end_count == 1)
+    wait_until(lambda: server.loads()["batch"] == (0, 0))
     blockade.lifted.set()
-    job_id = start(app)
-    wait_until(lambda: status_of(other, job_id) == "succeeded")
-    assert other.get(f"/jobs/{job_id}/result").body == app.get(EVALUATION).body
+    job_id = start(server)
+    wait_until(lambda: status_of(other_server, job_id) == "succeeded")
+    assert other_server.get(f"/jobs/{job_id}/result").body == server.get(EVALUATION).body
 
 
-def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_path: Path) -> None:
-    service = application(blobs=f"file:{tmp_path / 'blobs'}", job_seconds=1000)
-    # Its checkpoints are in the database: what is recorded needs none.
+def test_results_are_included_in_the_quota_and_the_doctor(new_application, tmp_path: Path) -> None:
+    service = new_application(blobs=f"file:{tmp_path / 'blobs'}", job_seconds=1000)
+    # The checkpoints are in the database, but recorded metrics need none.
     job_id = start(service, "/runs/1/epochs.csv")
     wait_until(lambda: status_of(service, job_id) == "succeeded")
     store = service.services.store
@@ -334,7 +330,7 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
     assert blob_names(service) == {f"jobs/{job_id}/result"}
     assert not list(CHECKS["jobs"](store))
     os.utime(tmp_path / "blobs" / "jobs" / str(job_id) / "result", (0, 0))
-    assert not [matches for matches in CHECKS["blobs"](store) if "jobs" in matches.message]
+    assert not [item for item in CHECKS["blobs"](store) if "jobs" in item.message]
     (tmp_path / "blobs" / "jobs" / str(job_id) / "result").write_bytes(b"other")
     (finding,) = CHECKS["jobs"](store)
     assert service.get(f"/jobs/{job_id}/result").status == 404
@@ -345,17 +341,17 @@ def test_results_are_known_to_the_quota_the_doctor_and_backups(application, tmp_
 
 
 @pytest.mark.postgres
-def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp_path) -> None:
+def test_two_servers_on_postgresql_share_a_job(postgres_url, tmp_path) -> None:
     with open_store(postgres_url) as store:
         schema.ensure(store)
-        lanes = [ThreadPool(PoolName.BATCH, 1, 1) for _ in range(2)]
+        pools = [ThreadPool(PoolName.BATCH, 1, 1) for _ in range(2)]
         bounds = JobLimits(max_jobs=10, result_seconds=100, lease_seconds=30)
-        servers = [Jobs(store, lane, bounds) for lane in lanes]
-        begun, lifted = threading.Event(), threading.Event()
+        servers = [Jobs(store, pool, bounds) for pool in pools]
+        computation_started, released = threading.Event(), threading.Event()
 
         def compute() -> JobResult:
-            begun.set()
-            lifted.wait(30)
+            computation_started.set()
+            released.wait(30)
             return JobResult(b"bytes", "text/plain", {"ETag": '"1"'})
 
         def start(server: Jobs) -> int:
@@ -364,13 +360,13 @@ def test_two_servers_on_postgresql_share_a_job_and_end_it_once(postgres_url, tmp
         with ThreadPoolExecutor(8) as threads:
             ids = set(threads.map(start, servers * 4))
         (job_id,) = ids
-        assert begun.wait(30)
+        assert computation_started.wait(30)
         for server in servers:
             server.scan()
             assert server.get(job_id).status == "running"
-        lifted.set()
+        released.set()
         wait_until(lambda: servers[1].get(job_id).finished_at)
         assert servers[1].result(job_id).content == b"bytes"
         assert servers[1].cancel_or_remove(job_id, "anyone", any_owner=False) is None
-        for lane in lanes:
-            lane.request_stop()
+        for pool in pools:
+            pool.request_stop()

@@ -1,4 +1,4 @@
-"""The application in this process with a trained run, asked by clients that may leave."""
+"""The application in this process with a trained run, and clients that may disconnect."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ DEADLINE_SECONDS = 30.0
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS) -> Any:
-    """What the condition gives, once it is true."""
+    """Waits until the condition is true, and returns its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline
@@ -37,9 +37,7 @@ def wait_until(condition: Callable[[], Any], seconds: float = DEADLINE_SECONDS) 
 
 
 @dataclass
-class Answer:
-    """A response."""
-
+class Response:
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
@@ -49,30 +47,31 @@ class Answer:
 
 
 class Client:
-    """One request; its client may leave before the answer."""
+    """One request, whose client may disconnect before the response."""
 
     def __init__(self, application: "Application", method: str, url: str, **headers: str) -> None:
         self._loop = application.loop
-        self._gone = asyncio.Event()
-        self._answered = False
+        self._disconnected = asyncio.Event()
         self.received = b""
-        self.future: Future[Answer] = asyncio.run_coroutine_threadsafe(
-            self._ask(application.app, method, url, headers), self._loop
+        self.future: Future[Response] = asyncio.run_coroutine_threadsafe(
+            self._run(application.app, method, url, headers), self._loop
         )
 
-    def answer(self) -> Answer:
+    def response(self) -> Response:
         return self.future.result(DEADLINE_SECONDS)
 
-    def leave(self) -> None:
-        self._loop.call_soon_threadsafe(self._gone.set)
+    def disconnect(self) -> None:
+        self._loop.call_soon_threadsafe(self._disconnected.set)
 
     @property
-    def waits(self) -> bool:
+    def is_waiting(self) -> bool:
         return not self.future.done()
 
-    async def _ask(self, app: Any, method: str, url: str, headers: dict[str, str]) -> Answer:
+    async def _run(self, app: Any, method: str, url: str, headers: dict[str, str]) -> Response:
         parts = urlsplit(url)
-        named = {"host": "127.0.0.1:8000"} | {k.replace("_", "-"): v for k, v in headers.items()}
+        request_headers = {"host": "127.0.0.1:8000"} | {
+            k.replace("_", "-"): v for k, v in headers.items()
+        }
         scope = {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -83,31 +82,31 @@ class Client:
             "raw_path": parts.path.encode(),
             "query_string": parts.query.encode(),
             "root_path": "",
-            "headers": [(k.encode(), v.encode()) for k, v in named.items()],
+            "headers": [(k.encode(), v.encode()) for k, v in request_headers.items()],
             "client": ("127.0.0.1", 50000),
             "server": ("127.0.0.1", 8000),
         }
-        answer = Answer()
-        begun = False
+        response = Response()
+        has_started = False
 
         async def receive() -> dict[str, Any]:
-            nonlocal begun
-            if not begun:
-                begun = True
+            nonlocal has_started
+            if not has_started:
+                has_started = True
                 return {"type": "http.request", "body": b"", "more_body": False}
-            await self._gone.wait()
+            await self._disconnected.wait()
             return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
             if message["type"] == "http.response.start":
-                answer.status = message["status"]
-                answer.headers = {k.decode(): v.decode() for k, v in message["headers"]}
+                response.status = message["status"]
+                response.headers = {k.decode(): v.decode() for k, v in message["headers"]}
             else:
-                answer.body += message.get("body", b"")
-                self.received = answer.body
+                response.body += message.get("body", b"")
+                self.received = response.body
 
         await app(scope, receive, send)
-        return answer
+        return response
 
 
 class Application:
@@ -126,19 +125,19 @@ class Application:
     def services(self) -> Any:
         return self.app.state.services
 
-    def ask(self, url: str, method: str = "GET", **headers: str) -> Client:
+    def send(self, url: str, method: str = "GET", **headers: str) -> Client:
         return Client(self, method, url, **headers)
 
-    def get(self, url: str, **headers: str) -> Answer:
-        return self.ask(url, **headers).answer()
+    def get(self, url: str, **headers: str) -> Response:
+        return self.send(url, **headers).response()
 
     def job(self, job_id: int) -> dict[str, Any]:
         return dict(self.get(f"/jobs/{job_id}").json())
 
     def loads(self) -> dict[str, tuple[int, int]]:
-        """Running and waiting, by lane."""
-        lanes = self.services.thread_pools.loads()
-        return {str(name): (load.running, load.waiting) for name, load in lanes.items()}
+        """Running and waiting computations by thread pool."""
+        loads = self.services.thread_pools.loads()
+        return {str(name): (load.running, load.waiting) for name, load in loads.items()}
 
     def close(self) -> None:
         self._await(self._stack.aclose())
@@ -151,24 +150,24 @@ class Application:
 
 @dataclass
 class Blockade:
-    """Computations that stand still until it is lifted, as long as somebody waits for them."""
+    """Blocks computations until it is lifted or they are cancelled."""
 
-    begun: int = 0
-    ended: int = 0
+    start_count: int = 0
+    end_count: int = 0
     lifted: threading.Event = field(default_factory=threading.Event)
 
     def __call__(self) -> None:
-        self.begun += 1
+        self.start_count += 1
         try:
             while not self.lifted.wait(0.01):
                 raise_if_cancelled()
         finally:
-            self.ended += 1
+            self.end_count += 1
 
 
 @pytest.fixture(scope="session")
 def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder whose run 1 has ended."""
+    """A state folder with a finished run 1."""
     from service.core.spec import RunSpec
     from service.flows.runs import start_run
     from service.flows.workspace import Workspace
@@ -186,21 +185,21 @@ def trained_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def application(trained_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Application]]:
-    """Makes applications with a copy of the trained run, and closes them."""
+def new_application(trained_folder: Path, tmp_path: Path) -> Iterator[Callable[..., Application]]:
+    """Creates applications with a copy of the trained run; closes them at the end."""
     import shutil
 
-    made: list[Application] = []
+    applications: list[Application] = []
     folder = tmp_path / "state"
     shutil.copytree(trained_folder, folder)
 
     def make(**settings: Any) -> Application:
-        made.append(Application(folder, **settings))
-        return made[-1]
+        applications.append(Application(folder, **settings))
+        return applications[-1]
 
     yield make
-    for item in made:
-        item.close()
+    for application in applications:
+        application.close()
 
 
 @pytest.fixture
@@ -208,14 +207,14 @@ def blockade(monkeypatch: pytest.MonkeyPatch) -> Iterator[Blockade]:
     """Blocks evaluations, and maps that are not cached."""
     from service.flows.maps import compute, evaluation
 
-    made = Blockade()
+    blockade = Blockade()
     for module, name in ((evaluation, "evaluate"), (compute, "explain_images")):
         function = getattr(module, name)
 
         def blocked(*args: Any, function: Any = function, **kwargs: Any) -> Any:
-            made()
+            blockade()
             return function(*args, **kwargs)
 
         monkeypatch.setattr(module, name, blocked)
-    yield made
-    made.lifted.set()
+    yield blockade
+    blockade.lifted.set()

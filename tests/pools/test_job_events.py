@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.lanes.conftest import Application, Blockade, wait_until
+from tests.pools.conftest import Application, Blockade, wait_until
 
 EVALUATION = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"
 
@@ -15,7 +15,7 @@ def start(service: Application, url: str = EVALUATION) -> int:
 
 
 def parse_events(body: bytes) -> list[tuple[str, dict[str, Any]]]:
-    """Name and data of each event; none of a job's has an id."""
+    """Name and data of each event; events of jobs have no id."""
     events = []
     for block in body.decode().split("\n\n"):
         lines = dict(line.split(": ", 1) for line in block.splitlines() if line[:1] != ":")
@@ -25,16 +25,16 @@ def parse_events(body: bytes) -> list[tuple[str, dict[str, Any]]]:
     return events
 
 
-def test_a_job_is_sent_as_it_stands_and_at_each_change_until_it_has_ended(
-    application, blockade: Blockade
+def test_job_is_sent_at_the_start_and_at_each_change_until_its_end(
+    new_application, blockade: Blockade
 ) -> None:
-    service = application()
+    service = new_application()
     job_id = start(service)
     wait_until(lambda: service.job(job_id)["status"] == "running")
-    stream = service.ask(f"/events?jobs={job_id}")
+    stream = service.send(f"/events?jobs={job_id}")
     wait_until(lambda: b"running" in stream.received)
     blockade.lifted.set()
-    events = parse_events(stream.answer().body)
+    events = parse_events(stream.response().body)
     assert {name for name, _ in events} == {"job"}
     assert {data["job_id"] for _, data in events} == {job_id}
     statuses = [data["status"] for _, data in events]
@@ -43,18 +43,18 @@ def test_a_job_is_sent_as_it_stands_and_at_each_change_until_it_has_ended(
     assert document == service.job(job_id)
 
 
-def test_a_cancelled_job_ends_its_stream(application, blockade: Blockade) -> None:
-    service = application()
+def test_cancelled_job_ends_its_stream(new_application, blockade: Blockade) -> None:
+    service = new_application()
     job_id = start(service)
-    stream = service.ask(f"/events?jobs={job_id}")
+    stream = service.send(f"/events?jobs={job_id}")
     wait_until(lambda: b"event: job" in stream.received)
-    assert service.ask(f"/jobs/{job_id}", "DELETE").answer().status == 202
-    events = parse_events(stream.answer().body)
+    assert service.send(f"/jobs/{job_id}", "DELETE").response().status == 202
+    events = parse_events(stream.response().body)
     assert events[-1][1]["status"] == "cancelled"
 
 
-def test_runs_and_jobs_share_one_stream(application) -> None:
-    service = application()
+def test_runs_and_jobs_share_one_stream(new_application) -> None:
+    service = new_application()
     job_id = start(service)
     wait_until(lambda: service.job(job_id)["status"] == "succeeded")
     events = parse_events(service.get(f"/events?runs=1,77&jobs={job_id},999").body)
@@ -66,9 +66,9 @@ def test_runs_and_jobs_share_one_stream(application) -> None:
 
 
 @pytest.mark.parametrize("query", ["jobs=", "jobs=0", "jobs=x", "jobs=" + "1," * 200 + "1"])
-def test_ids_that_are_none_are_refused_with_their_bounds(application, query: str) -> None:
-    answer = application().get(f"/events?{query}")
-    assert answer.status == 422
-    (error,) = answer.json()["errors"]
+def test_invalid_ids_are_refused_with_their_limits(new_application, query: str) -> None:
+    response = new_application().get(f"/events?{query}")
+    assert response.status == 422
+    (error,) = response.json()["errors"]
     assert error["field"] in ("jobs", "runs")
     assert error["allowed"]["maxItems"] == 200
