@@ -3,6 +3,7 @@ import type { Run } from "../api/types";
 import { Link } from "../components/Link";
 import { RunProgress, runName, StatusBadge } from "../components/StatusBadge";
 import { replaceSearchParams } from "../navigation";
+import { MAX_COMPARED } from "../route";
 import { activityText } from "../run/RunActivity";
 import { formatTime, percent, t } from "../text";
 import { Sparkline } from "./Sparkline";
@@ -36,6 +37,7 @@ export function RunTable({ runs, selectedIds, onToggle }: Props) {
               key={run.id}
               run={run}
               isSelected={selectedIds.includes(run.id)}
+              isSelectable={selectedIds.length < MAX_COMPARED || selectedIds.includes(run.id)}
               onToggle={() => onToggle(run.id)}
             />
           ))}
@@ -45,7 +47,14 @@ export function RunTable({ runs, selectedIds, onToggle }: Props) {
   );
 }
 
-function RunRow({ run, isSelected, onToggle }: { run: Run; isSelected: boolean; onToggle: () => void }) {
+interface RowProps {
+  run: Run;
+  isSelected: boolean;
+  isSelectable: boolean;
+  onToggle: () => void;
+}
+
+function RunRow({ run, isSelected, isSelectable, onToggle }: RowProps) {
   const accuracies = run.summary.test_accuracy;
   return (
     <tr>
@@ -53,6 +62,7 @@ function RunRow({ run, isSelected, onToggle }: { run: Run; isSelected: boolean; 
         <input
           type="checkbox"
           checked={isSelected}
+          disabled={!isSelectable}
           onChange={onToggle}
           aria-label={t("start.select", { name: runName(run) })}
         />

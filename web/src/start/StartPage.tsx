@@ -20,10 +20,13 @@ export function StartPage() {
   const list = runs.value;
   document.title = "Camreel";
 
+  const isListShown = isFiltered || Boolean(list?.items.length);
+
   const toggle = (id: number) => {
     const ids = selectedIds.value;
-    selectedIds.value = ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id].slice(-MAX_COMPARED);
+    selectedIds.value = ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id];
   };
+  const failureMessage = failure.value && <Failure error={failure.value} retry={refresh} />;
   return (
     <main class="start" id="content">
       <div class="start-head">
@@ -32,13 +35,12 @@ export function StartPage() {
           {t("start.new")}
         </Link>
       </div>
-      {failure.value && <Failure error={failure.value} retry={refresh} />}
       {!list && !failure.value && <Loading />}
-      {list && !list.items.length && !isFiltered && <Welcome />}
-      {(isFiltered || Boolean(list?.items.length)) && (
+      {list && !isListShown && <Welcome />}
+      {!isListShown && failureMessage}
+      {isListShown && (
         <>
           <Filters {...filter} />
-          <ComparisonPrompt ids={selectedIds.value} />
           {list && <RunTable runs={list.items} selectedIds={selectedIds.value} onToggle={toggle} />}
           {list && !list.items.length && <p class="muted">{t("start.none")}</p>}
           {list?.next && (
@@ -46,25 +48,38 @@ export function StartPage() {
               {t("start.more")}
             </button>
           )}
+          {/* Below the list, so that the list stays in place when these appear. */}
+          <div class="list-foot">
+            {failureMessage}
+            <ComparisonPrompt ids={selectedIds.value} onClear={() => (selectedIds.value = [])} />
+          </div>
         </>
       )}
     </main>
   );
 }
 
-/** How many runs are selected, and the link that compares them. */
-function ComparisonPrompt({ ids }: { ids: number[] }) {
-  if (!ids.length) return null;
+/** How many runs are selected, and the link that compares them. Its space is reserved while there are none. */
+function ComparisonPrompt({ ids, onClear }: { ids: number[]; onClear: () => void }) {
+  const count = ids.length;
   return (
-    <p role="status">
-      {t("start.selected", { count: ids.length })}{" "}
-      {ids.length > 1 ? (
-        <Link to={`/compare?runs=${ids.join(",")}`} class="button primary">
-          {t("start.compare")}
-        </Link>
-      ) : (
-        t("start.selectMore")
+    <div class={count ? "comparison-prompt open" : "comparison-prompt"} role="status">
+      {count > 0 && (
+        <>
+          <span>
+            {t(count < MAX_COMPARED ? "start.selected" : "start.selectedMost", { count })}
+            {count === 1 && ` ${t("start.selectMore")}`}
+          </span>
+          {count > 1 && (
+            <Link to={`/compare?runs=${ids.join(",")}`} class="button primary">
+              {t("start.compare")}
+            </Link>
+          )}
+          <button type="button" onClick={onClear}>
+            {t("start.clear")}
+          </button>
+        </>
       )}
-    </p>
+    </div>
   );
 }

@@ -50,6 +50,8 @@ export const english = {
   "start.any": "any",
   "start.untag": "Remove the filter on the tag {tag}",
   "start.selected": "{count} selected.",
+  "start.selectedMost": "{count} selected, as many as a comparison can have.",
+  "start.clear": "Clear",
   "start.selectMore": "Select another run to compare.",
   "start.select": "Select {name} for comparison",
   "start.compare": "Compare",

@@ -49,6 +49,8 @@ export const japanese: Texts = {
   "start.any": "すべて",
   "start.untag": "タグ {tag} の絞り込みを解除",
   "start.selected": "{count} 件を選択中。",
+  "start.selectedMost": "{count} 件を選択中。比較できるのはここまでです。",
+  "start.clear": "解除",
   "start.selectMore": "比較するにはもう 1 件選んでください。",
   "start.select": "{name} を比較対象に選択",
   "start.compare": "比較",
