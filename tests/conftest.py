@@ -119,12 +119,12 @@ class Service:
         return dict(self.http.get(f"/runs/{run_id}").raise_for_status().json())
 
     def wait(
-        self, run_id: int, until: Callable[[dict[str, Any]], bool] | None = None
+        self, run_id: int, condition: Callable[[dict[str, Any]], bool] | None = None
     ) -> dict[str, Any]:
-        """Wait until `until` holds for the run, by default until the run has ended."""
-        until = until or (lambda run: run["status"] in ("succeeded", "failed", "cancelled"))
+        """Wait until `condition` holds for the run, by default until the run has ended."""
+        condition = condition or (lambda run: run["status"] in ("succeeded", "failed", "cancelled"))
         deadline = time.monotonic() + RUN_TIMEOUT_SECONDS
-        while not until(run := self.run(run_id)):
+        while not condition(run := self.run(run_id)):
             assert time.monotonic() < deadline, run
             time.sleep(0.1)
         return run

@@ -39,9 +39,9 @@ class RemoteBlobs:
             self._objects().pop(key, None)
 
     def list_blobs(self) -> Iterator[StoredBlob]:
-        now = time.time()
+        listed_at = time.time()
         for key, item in sorted(self._objects().items()):
-            yield StoredBlob(key, len(item.data), now - item.modified_at, is_temporary=False)
+            yield StoredBlob(key, len(item.data), listed_at - item.modified_at, is_temporary=False)
 
     def delete_listed(self, names: Sequence[str]) -> None:
         self.delete(names)

@@ -183,10 +183,10 @@ def test_health_is_constant(prepared: GuardedService) -> None:
 
 
 def test_version_of_a_file_follows_commits_and_replacement(tmp_path: Path) -> None:
-    file, other = tmp_path / "a.db", tmp_path / "b.db"
+    file, replacement = tmp_path / "a.db", tmp_path / "b.db"
     version = DataVersion(file)
     assert version.read() is None
-    for path in (file, other):
+    for path in (file, replacement):
         with sqlite3.connect(path) as database:
             database.execute("CREATE TABLE numbers (number INTEGER)")
         database.close()
@@ -196,7 +196,7 @@ def test_version_of_a_file_follows_commits_and_replacement(tmp_path: Path) -> No
         database.execute("INSERT INTO numbers VALUES (1)")
     database.close()
     versions.append(version.read())
-    other.replace(file)
+    replacement.replace(file)
     versions.append(version.read())
     assert None not in versions
     assert len(set(versions)) == 3

@@ -1,4 +1,4 @@
-"""Calls of `camreel`: in this process, where torch is imported already, or in one of their own."""
+"""Calls of `camreel`: in this process, where torch is imported already, or in a new one."""
 
 import contextlib
 import io

@@ -47,8 +47,8 @@ def call(arguments: list[str]) -> object:
     sys.argv = ["camreel", *arguments]
     try:
         main()
-    except SystemExit as ended:
-        return ended.code
+    except SystemExit as exit_error:
+        return exit_error.code
     return None
 
 

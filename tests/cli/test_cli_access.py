@@ -104,7 +104,7 @@ def test_https_header_of_trusted_proxy_makes_cookie_secure(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     "content",
-    ["secret", *(pytest.param(other, marks=pytest.mark.torture) for other in ("", None))],
+    ["secret", *(pytest.param(text, marks=pytest.mark.torture) for text in ("", None))],
 )
 def test_serve_with_bootstrap_file_without_a_token_fails(
     tmp_path: Path, content: str | None

@@ -60,7 +60,7 @@ def test_sigterm_during_worker_start_ends_in_time(service: Service) -> None:
 
 def test_sigterm_with_stopped_workers_ends_in_time(service: Service, stop_process) -> None:
     run_id = service.post_run(**LONG)
-    service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
+    service.wait(run_id, condition=lambda run: run["progress"]["images_seen"] > 0)
     (worker,) = worker_pids(service.process.pid)
     (server,) = fork_server_pids(service.process.pid)
     stop_process(worker)
@@ -78,7 +78,7 @@ def test_signals_end_the_process_while_the_database_hangs(
     service: Service, tmp_path: Path, signals: list[int]
 ) -> None:
     run_id = service.post_run(**LONG)
-    service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
+    service.wait(run_id, condition=lambda run: run["progress"]["images_seen"] > 0)
     (worker,) = worker_pids(service.process.pid)
 
     def post_run() -> None:

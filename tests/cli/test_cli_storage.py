@@ -11,7 +11,7 @@ from tests.keeping.conftest import StateFolder, train
 
 @pytest.fixture
 def run_command(tmp_path, monkeypatch, capsys):
-    """Calls a command on a state folder that has a run; its exit status and what it run_command."""
+    """Calls a command on a state folder that has a run; returns its exit status and output."""
     state_folder = StateFolder(tmp_path / "state", "sql")
     train(state_folder)
 

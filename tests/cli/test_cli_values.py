@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from service.cli import app, main
 from service.flows import access
 from tests.keeping.conftest import StateFolder, train
-from tests.store.test_store_sqlite_file import IMPOSSIBLE
+from tests.store.test_store_sqlite_file import INVALID_FOLDERS
 
 NAMES = ["x[b]", "[red]x", "x[/b]", "a:smile:b", "1:100:2", "%41", "what?x", "[link=x]y", "{x}"]
 
@@ -120,13 +120,13 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("case", IMPOSSIBLE)
+@pytest.mark.parametrize("case", INVALID_FOLDERS)
 def test_unusable_state_folder_is_one_line_for_every_command(
     tmp_path, monkeypatch, call, command, case
 ):
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("CAMREEL_STATE_DIR", str(IMPOSSIBLE[case](tmp_path)))
+    monkeypatch.setenv("CAMREEL_STATE_DIR", str(INVALID_FOLDERS[case](tmp_path)))
     code, stdout, stderr = call(*COMMANDS[command])
     message = (stderr or stdout).strip()
     if command == "doctor":
@@ -141,13 +141,13 @@ def test_unusable_state_folder_is_one_line_for_every_command(
 
 @pytest.mark.parametrize(
     "case",
-    ["a symlink loop", "below a symlink loop", "a file in its place", "below a file",
+    ["a symlink loop", "below a symlink loop", "a file instead of a folder", "below a file",
      "a name over 255 bytes", "a path of 4,200", "a device", "below a device"],
 )  # fmt: skip
 @pytest.mark.parametrize("command", ["train", "cam", "report"])
 def test_unusable_data_folder_is_one_line(tmp_path, monkeypatch, call, state, command, case):
     monkeypatch.chdir(tmp_path)
-    folder = str(IMPOSSIBLE[case](tmp_path))
+    folder = str(INVALID_FOLDERS[case](tmp_path))
     options = ["--state-dir", str(state.folder), "--data-dir", folder]
     code, _, error = call(*COMMANDS[command], *options)
     assert code == 1
@@ -200,11 +200,11 @@ def pipe(path: Path) -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("use", ["train", "import", "bootstrap"])
 def test_unusable_input_file_is_one_line(tmp_path, monkeypatch, call, use, make):
-    make(tmp_path / "named")
+    make(tmp_path / "input")
     monkeypatch.setenv("CAMREEL_STATE_DIR", str(tmp_path / "state"))
     if use == "bootstrap":
-        monkeypatch.setenv("CAMREEL_BOOTSTRAP_TOKEN_FILE", str(tmp_path / "named"))
-    arguments = {"bootstrap": ["serve", "--port", "0"]}.get(use, [use, str(tmp_path / "named")])
+        monkeypatch.setenv("CAMREEL_BOOTSTRAP_TOKEN_FILE", str(tmp_path / "input"))
+    arguments = {"bootstrap": ["serve", "--port", "0"]}.get(use, [use, str(tmp_path / "input")])
     code, _, error = call(*arguments)
     assert code == 1
     assert error.startswith("camreel: ")

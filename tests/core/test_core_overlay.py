@@ -46,10 +46,10 @@ def overlay_cell(signed: list[list[float]], side: int) -> Cell:
     return Cell(class_map, Scale.from_map(class_map), torch.from_numpy(image), Placement(0, 1))
 
 
-def test_overlay_leaves_the_image_alone_where_the_map_is_zero():
+def test_overlay_is_transparent_where_the_map_is_zero():
     cell = overlay_cell([[0, -1, 2], [0, 0, 1], [0, 0, 0]], 3)
-    drawn, image = cell_rgb(cell, Style.OVERLAY, "viridis", 3), image_rgb(cell.image, 3)
-    colored = (drawn != image).any(axis=2)
+    overlay, image = cell_rgb(cell, Style.OVERLAY, "viridis", 3), image_rgb(cell.image, 3)
+    colored = (overlay != image).any(axis=2)
     assert colored.tolist() == [
         [False, False, True],
         [False, False, True],

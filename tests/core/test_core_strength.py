@@ -57,12 +57,14 @@ def test_cells_of_sheets_and_strips_have_bars_below_them():
     peaks = [1e-3, 1e-5, 1e-8]
     image = torch.zeros(1, 8, 8, dtype=torch.uint8)
     maps = [map_with_peak(peak) for peak in peaks]
-    cells = [Cell(one, Scale.from_map(one), image, Placement(1, 4)) for one in maps]
-    look = CellStyle(Style.GRAY, "gray", SIZE)
-    heads = ["0", "1", "2"]
+    cells = [
+        Cell(class_map, Scale.from_map(class_map), image, Placement(1, 4)) for class_map in maps
+    ]
+    cell_style = CellStyle(Style.GRAY, "gray", SIZE)
+    headers = ["0", "1", "2"]
     pages = [
-        render_contact_sheet([cells, cells], ["a", "b"], heads, look, "title", "footer"),
-        render_strip(cells, heads, look, "title", "footer"),
+        render_contact_sheet([cells, cells], ["a", "b"], headers, cell_style, "title", "footer"),
+        render_strip(cells, headers, cell_style, "title", "footer"),
     ]
     for png, rows in zip(pages, (2, 1), strict=True):
         with Image.open(io.BytesIO(png)) as picture:

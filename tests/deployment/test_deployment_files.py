@@ -31,8 +31,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 def instructions(name: str) -> list[str]:
     """Arguments of the Dockerfile's instructions of that name, with continuation lines joined."""
-    joined = re.sub(r"\\\n\s*", "", DOCKERFILE)
-    return [line.removeprefix(f"{name} ") for line in joined.splitlines() if line.startswith(name)]
+    text = re.sub(r"\\\n\s*", "", DOCKERFILE)
+    return [line.removeprefix(f"{name} ") for line in text.splitlines() if line.startswith(name)]
 
 
 # Linters

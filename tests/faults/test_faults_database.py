@@ -75,7 +75,7 @@ def test_runs_continue_after_the_server_ends_all_connections(
         OMP_NUM_THREADS="1",
     )
     run_id = service.post_run(**SLOWER)
-    service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
+    service.wait(run_id, condition=lambda run: run["epochs_done"] >= 0)
     restarted = threading.Event()
 
     def restart_for_a_while() -> None:

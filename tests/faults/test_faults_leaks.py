@@ -38,7 +38,7 @@ def test_no_process_descriptor_or_slot_leaks(service: Service) -> None:
     for number in range(ABORTED):
         disconnect_during_request(service, f"{path}{number}")
         disconnect_during_request(service, f"/runs/{training}/events")
-    service.wait(training, until=lambda run: run["status"] == "running")
+    service.wait(training, condition=lambda run: run["status"] == "running")
     for cancelled_id in (*queued, training):
         assert service.http.post(f"/runs/{cancelled_id}/cancel").status_code == 202
     # Runs cancelled in the queue do not delay others: the slot is free at once.

@@ -49,7 +49,7 @@ def test_ended_runs_are_resumed_over_http_and_on_the_command_line(
     assert weights(service, failed) == expected_weights[:5]
 
     cancelled = service.post_run(**SLOWER)
-    service.wait(cancelled, until=lambda run: run["epochs_done"] >= 0)
+    service.wait(cancelled, condition=lambda run: run["epochs_done"] >= 0)
     service.http.post(f"/runs/{cancelled}/cancel")
     run = service.wait(cancelled)
     assert run["status"] == "cancelled"
@@ -60,10 +60,10 @@ def test_ended_runs_are_resumed_over_http_and_on_the_command_line(
 
     assert service.stop() in (0, -signal.SIGTERM)
     environment = {"CAMREEL_STATE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    refused = camreel_process(tmp_path, "resume", str(failed), **environment)
-    assert refused.returncode != 0
-    assert "epochs" in refused.stderr
-    assert "Traceback" not in refused.stderr
+    process = camreel_process(tmp_path, "resume", str(failed), **environment)
+    assert process.returncode != 0
+    assert "epochs" in process.stderr
+    assert "Traceback" not in process.stderr
     process = camreel_process(tmp_path, "resume", str(failed), "--epochs", "5", **environment)
     assert process.returncode == 0, process.stderr
     assert f"Run {failed} succeeded with 5 epochs." in process.stdout

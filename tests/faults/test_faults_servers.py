@@ -36,7 +36,7 @@ def test_service_killed_during_training_continues_after_a_restart(
     first_service = new_service(OMP_NUM_THREADS="1", CAMREEL_LEASE_SECONDS="4")
     training = first_service.post_run(**SLOWER)
     queued = first_service.post_run(**SLOWER | {"epochs": 1})
-    first_service.wait(training, until=lambda run: run["epochs_done"] >= 1)
+    first_service.wait(training, condition=lambda run: run["epochs_done"] >= 1)
     workers = worker_pids(first_service.process.pid)
     weights_before = weights(first_service, training)
     times = [
@@ -66,7 +66,7 @@ def test_run_continues_after_the_fork_server_is_killed(
 ) -> None:
     service = new_service(OMP_NUM_THREADS="1")
     run_id = service.post_run(**SLOWER)
-    service.wait(run_id, until=lambda run: run["epochs_done"] >= 1)
+    service.wait(run_id, condition=lambda run: run["epochs_done"] >= 1)
     [fork_server], workers = fork_server_pids(service.process.pid), worker_pids(service.process.pid)
     assert workers
     os.kill(fork_server, signal.SIGKILL)
@@ -94,15 +94,15 @@ def test_two_servers_on_one_file_train_each_run_once_and_take_over(
         assert weights(other_server, run_id) == train_undisturbed(epochs=1)
     # One server trains a run and has another in its queue.
     running = killed_server.post_run(**SLOWER)
-    killed_server.wait(running, until=lambda run: run["status"] == "running")
+    killed_server.wait(running, condition=lambda run: run["status"] == "running")
     queued = killed_server.post_run(**short_spec)
-    killed_server.wait(running, until=lambda run: run["epochs_done"] >= 1)
+    killed_server.wait(running, condition=lambda run: run["epochs_done"] >= 1)
     assert killed_server.run(queued)["status"] == "queued"
     killed_server.stop(signal.SIGKILL)
     kill_time = time.monotonic()
     epochs_done = other_server.run(running)["epochs_done"]
-    other_server.wait(running, until=lambda run: run["epochs_done"] > epochs_done)
-    other_server.wait(queued, until=lambda run: run["status"] != "queued")
+    other_server.wait(running, condition=lambda run: run["epochs_done"] > epochs_done)
+    other_server.wait(queued, condition=lambda run: run["status"] != "queued")
     assert time.monotonic() - kill_time < TAKEOVER_SECONDS
     assert other_server.wait(running)["status"] == "succeeded"
     assert other_server.wait(queued)["status"] == "succeeded"

@@ -243,8 +243,8 @@ def test_pictures_over_epochs_of_the_papers_methods_have_one_scale_per_row_by_de
     scaled = http.get(f"{run}/{picture_kind}", params=params | {"scale": scale})
     assert plain.headers["etag"] == scaled.headers["etag"]
     other_scale = {"scale": "map" if scale == "strip" else "strip"}
-    other = http.get(f"{run}/{picture_kind}", params=params | other_scale)
-    assert other.content != plain.content
+    rescaled = http.get(f"{run}/{picture_kind}", params=params | other_scale)
+    assert rescaled.content != plain.content
 
 
 def test_blanks_are_counted_by_threshold_method_and_cause(http: httpx.Client, run: str) -> None:

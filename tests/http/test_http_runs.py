@@ -121,8 +121,10 @@ def test_the_same_spec_gives_the_same_bits(service: Service) -> None:
 def test_cancel_ends_a_run_during_an_epoch_and_keeps_its_epochs(service: Service) -> None:
     # One epoch of 1,500 images in batches of one takes far longer than the test.
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
-    service.wait(run_id, until=lambda run: run["epochs_done"] == 0 and run["status"] == "running")
-    service.wait(run_id, until=lambda run: run["progress"]["images_seen"] > 0)
+    service.wait(
+        run_id, condition=lambda run: run["epochs_done"] == 0 and run["status"] == "running"
+    )
+    service.wait(run_id, condition=lambda run: run["progress"]["images_seen"] > 0)
     assert service.http.post(f"/runs/{run_id}/cancel").status_code == 202
     start_time = time.monotonic()
     run = service.wait(run_id)
@@ -139,7 +141,7 @@ def test_only_a_finished_run_can_be_deleted(
     service: Service,
 ) -> None:
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
-    service.wait(run_id, until=lambda run: run["status"] == "running")
+    service.wait(run_id, condition=lambda run: run["status"] == "running")
     assert service.http.delete(f"/runs/{run_id}").status_code == 409
     service.http.post(f"/runs/{run_id}/cancel")
     service.wait(run_id)
@@ -169,10 +171,10 @@ def test_run_that_lost_three_workers_fails_and_can_be_resumed(
 ) -> None:
     service = new_service()
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
-    service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
+    service.wait(run_id, condition=lambda run: run["epochs_done"] >= 0)
     killed_pids: set[int] = set()
     while len(killed_pids) < 3 or service.run(run_id)["status"] != "failed":
-        service.wait(run_id, until=lambda run: run["status"] in ("running", "failed"))
+        service.wait(run_id, condition=lambda run: run["status"] in ("running", "failed"))
         for child in set(worker_pids(service.process.pid)) - killed_pids:
             if service.run(run_id)["status"] == "running":
                 os.kill(child, signal.SIGKILL)
@@ -220,7 +222,7 @@ def test_running_and_queued_runs_continue_after_a_restart(
     first = new_service()
     training = first.post_run(dataset="digits", epochs=50, batch_size=1)
     queued = first.post_run(dataset="digits", epochs=1, samples_per_epoch=100)
-    first.wait(training, until=lambda run: run["epochs_done"] >= 0)
+    first.wait(training, condition=lambda run: run["epochs_done"] >= 0)
     assert first.run(queued)["status"] == "queued"
     children = worker_pids(first.process.pid)
     # uvicorn shuts down and then raises the signal that it received.
@@ -230,7 +232,7 @@ def test_running_and_queued_runs_continue_after_a_restart(
     run = second.run(training)
     assert run["status"] in ("queued", "running")
     assert (run["error"], run["epochs_done"] >= 0) == (None, True)
-    second.wait(training, until=lambda run: run["status"] == "running")
+    second.wait(training, condition=lambda run: run["status"] == "running")
     second.http.post(f"/runs/{training}/cancel")
     assert second.wait(training)["status"] == "cancelled"
     assert second.wait(queued)["status"] == "succeeded"
@@ -239,7 +241,7 @@ def test_running_and_queued_runs_continue_after_a_restart(
 def test_workers_end_with_a_killed_service(new_service: Callable[..., Service]) -> None:
     service = new_service()
     run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
-    service.wait(run_id, until=lambda run: run["epochs_done"] >= 0)
+    service.wait(run_id, condition=lambda run: run["epochs_done"] >= 0)
     children = worker_pids(service.process.pid)
     assert children
     service.stop(signal.SIGKILL)
@@ -256,7 +258,7 @@ def test_two_runs_train_at_once_if_configured(
     service = new_service(CAMREEL_MAX_PARALLEL_RUNS="2")
     ids = [service.post_run(dataset="digits", epochs=50, batch_size=1) for _ in range(3)]
     for run_id in ids[:2]:
-        service.wait(run_id, until=lambda run: run["status"] == "running")
+        service.wait(run_id, condition=lambda run: run["status"] == "running")
     assert service.run(ids[2])["status"] == "queued"
     # A queued run is cancelled at once.
     assert service.http.post(f"/runs/{ids[2]}/cancel").json()["status"] == "cancelled"

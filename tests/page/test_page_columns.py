@@ -40,11 +40,6 @@ NUMBER_EXTENTS = """
 """Left and right ends of the numbers on the canvas, and of the selected epoch's above it."""
 
 
-@pytest.fixture
-def run_id(page_run: dict[str, Any]) -> int:
-    return int(page_run["id"])
-
-
 def column_pixels(page: Page, selector: str, x: int, width: int) -> np.ndarray:
     """Pixels of a canvas below its header, from `x` on; empty before it is painted."""
     argument = {"selector": selector, "x": x, "width": width}
@@ -72,9 +67,9 @@ def test_selected_epoch_has_a_column_among_sampled_ones(page: Page, run_id: int)
     page.mouse.up()
     epoch_is_shown(page, epoch)
     # The first and the last epoch keep their columns.
-    for other, column in ((1, 1), (11, 2)):
-        page.locator(".scrubber input").fill(str(other))
-        expect(page.locator(".reel-epoch")).to_have_text(str(other))
+    for end_epoch, column in ((1, 1), (11, 2)):
+        page.locator(".scrubber input").fill(str(end_epoch))
+        expect(page.locator(".reel-epoch")).to_have_text(str(end_epoch))
         expect(page.locator(".reel-cursor")).to_have_css(
             "transform", f"matrix(1, 0, 0, 1, {column * cell}, 0)"
         )

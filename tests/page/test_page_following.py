@@ -39,10 +39,10 @@ def training(service: Any) -> Iterator[int]:
 def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:
     """Refuses the run's stream `times` times, and the run from its second request on.
 
-    Returns the refused resources, a list that grows.
+    Returns the names of the refused resources, a list that grows.
     """
     counts: Counter[str] = Counter()
-    refused: list[str] = []
+    resources: list[str] = []
 
     def answer(route: Route) -> None:
         resource = urlsplit(route.request.url).path.rsplit("/", 1)[-1]
@@ -50,13 +50,13 @@ def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:
         first = 1 if resource == "events" else 2
         if not first <= counts[resource] < first + times:
             return route.continue_()
-        refused.append(resource)
+        resources.append(resource)
         return route.fulfill(
             status=status, json={"status": status, "title": "Refused", "detail": "None is left."}
         )
 
     tab.route(re.compile(rf"(?<!/app)/runs/{run_id}$|/events\?runs={run_id}(&.*)?$"), answer)
-    return refused
+    return resources
 
 
 def test_ended_run_is_resumed(page: Page, service: Any) -> None:
@@ -64,9 +64,9 @@ def test_ended_run_is_resumed(page: Page, service: Any) -> None:
     service.wait(run_id)
     page.goto(f"/app/runs/{run_id}")
     reel_is_drawn(page)
-    until = page.get_by_label("until epoch")
-    expect(until).to_have_value("12")
-    until.fill("5")
+    last_epoch = page.get_by_label("until epoch")
+    expect(last_epoch).to_have_value("12")
+    last_epoch.fill("5")
     page.get_by_role("button", name="Resume").click()
     expect(page.locator(".scrubber input")).to_have_attribute("max", "5", timeout=60_000)
     expect(page.locator(".status").first).to_have_text("succeeded", timeout=30_000)
@@ -79,11 +79,11 @@ def test_ended_run_is_resumed(page: Page, service: Any) -> None:
 
 
 def test_run_is_followed_again_after_a_lost_connection(tab: Page, training: int) -> None:
-    refused = refuse(tab, training, times=1, status=502)
+    refused_resources = refuse(tab, training, times=1, status=502)
     tab.goto(f"/app/runs/{training}")
     expect(tab.get_by_text("Connection lost")).to_be_visible()
     expect(tab.get_by_text("Connection lost")).to_have_count(0, timeout=30_000)
-    assert refused == ["events", str(training)]
+    assert refused_resources == ["events", str(training)]
     last = int(tab.locator(".scrubber input").get_attribute("max") or 0)
     tab.wait_for_function("last => document.querySelector('.scrubber input').max > last", arg=last)
 

@@ -35,7 +35,7 @@ def test_comparison_bar_is_visible_and_moves_and_hides_no_row(
     expect(rows).to_have_count(LIST_ROWS)
     first, last = rows.first, rows.last
     compare = page.get_by_role("link", name="Compare", exact=True)
-    for row, other, scroll in (
+    for row, neighbor, scroll in (
         (first, rows.nth(1), "window.scrollTo(0, 0)"),
         (last, rows.nth(LIST_ROWS - 2), "window.scrollTo(0, document.body.scrollHeight)"),
     ):
@@ -43,7 +43,7 @@ def test_comparison_bar_is_visible_and_moves_and_hides_no_row(
         top = box(row)["y"]
         row.get_by_role("checkbox").check()
         expect(page.get_by_text("Select another run")).to_be_in_viewport(ratio=1)
-        other.get_by_role("checkbox").check()
+        neighbor.get_by_role("checkbox").check()
         expect(compare).to_be_in_viewport(ratio=1)
         assert box(row)["y"] == top
         bar = box(page.locator(".comparison-prompt"))

@@ -51,9 +51,9 @@ def test_activity_of_queued_and_running_runs(page: Page, service: Any, runs: lis
         re.compile(r"(Training|Evaluating|Recording).* epoch \d+.* · .* per epoch · about .* left$")
     )
     # The header counts epochs as they are recorded.
-    done = int(service.run(training)["epochs_done"])
-    count = page.locator(".run-head", has_text=re.compile(rf"epoch (?!{done} of)\d+ of 10000"))
-    expect(count).to_be_visible()
+    epoch_count = int(service.run(training)["epochs_done"])
+    later_count = re.compile(rf"epoch (?!{epoch_count} of)\d+ of 10000")
+    expect(page.locator(".run-head", has_text=later_count)).to_be_visible()
 
     page.goto("/app")
     for run_id, text in ((last, "next in the queue"), (training, "images")):
@@ -62,10 +62,10 @@ def test_activity_of_queued_and_running_runs(page: Page, service: Any, runs: lis
 
 
 def test_each_phase_is_named(page: Page, page_run: dict[str, Any]) -> None:
-    shown: list[str] = []
+    phases: list[str] = []
 
     def answer(route: Route) -> None:
-        progress = page_run["progress"] | {"phase": shown[-1], "images_seen": 100}
+        progress = page_run["progress"] | {"phase": phases[-1], "images_seen": 100}
         run = {"status": "running", "epochs_done": -1, "progress": progress}
         route.fulfill(json=page_run | run)
 
@@ -73,6 +73,6 @@ def test_each_phase_is_named(page: Page, page_run: dict[str, Any]) -> None:
     page.route(re.compile(rf"(?<!/app){path}$"), answer)
     page.route("**/events?*", lambda _: None)  # the stream stays silent
     for phase, text in PHASES.items():
-        shown.append(phase)
+        phases.append(phase)
         page.goto(f"/app{path}")
         expect(page.locator(".activity")).to_have_text(text)

@@ -161,18 +161,18 @@ def test_refused_stream_is_requested_again_for_all_tabs(
 ) -> None:
     tabs = open_tabs(context, f"/app/runs/{training_id}", 2)
     expect_one_stream(tabs[0], http)
-    refused: list[str] = []
+    refused_urls: list[str] = []
 
     def answer(route: Route) -> None:
-        if refused:
+        if refused_urls:
             return route.continue_()
-        refused.append(route.request.url)
+        refused_urls.append(route.request.url)
         return route.fulfill(status=502, json={"status": 502, "title": "Refused"})
 
     context.route(re.compile(r"/events\?"), answer)
     tabs[0].reload()  # the other tab becomes the leader
     expect(tabs[0].locator(".status").first).to_have_text("running")
-    eventually(tabs[0], lambda: bool(refused))
+    eventually(tabs[0], lambda: bool(refused_urls))
     epochs_arrive(tabs)
     expect_one_stream(tabs[0], http)
 

@@ -83,9 +83,9 @@ def test_running_run_advances_by_epochs(store, run_in):
 def test_phase_is_that_of_the_worker_and_ends_with_it(store, new_run):
     run = new_run(epochs=1)
 
-    def phase_after(change, *args, **more) -> RunPhase | None:
+    def phase_after(change, *arguments, **options) -> RunPhase | None:
         with store.write_session() as session:
-            assert change(session, *args, **more)
+            assert change(session, *arguments, **options)
         return get_run(store, run).phase
 
     assert run.phase is None

@@ -134,7 +134,7 @@ def test_runs_end_as_if_nothing_had_been_killed(service, store, undisturbed, pla
 def all_slots_are_free(service: Service, at_once: int) -> None:
     ids = [service.post_run(**SPECS[0] | {"epochs": 1000}) for _ in range(at_once)]
     for run_id in ids:
-        service.wait(run_id, until=lambda run: run["status"] == "running")
+        service.wait(run_id, condition=lambda run: run["status"] == "running")
     for run_id in ids:
         service.http.post(f"/runs/{run_id}/cancel")
         assert service.wait(run_id)["status"] == "cancelled"
