@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    fairness,
     heads,
     load,
     maps,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "requests": requests.run,
     "serving": serving.run,
     "load": load.run,
+    "fairness": fairness.run,
     "page": page.run,
 }
 
