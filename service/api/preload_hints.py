@@ -18,7 +18,7 @@ from service.store import images, runs
 
 MAX_ATLAS_EPOCHS = 128
 MAX_ATLAS_CELLS = 1_500
-"""Largest atlas, in cells per method, that the page requests as a whole."""
+"""Largest atlas that the page requests as a whole."""
 
 
 def preload_hints(request: Request, run_id: int) -> Sequence[str]:
@@ -47,10 +47,11 @@ def run_page_requests(run_id: int, epochs: int, probes: int, view: str) -> list[
     if not epochs or not probes or view:
         return paths
     paths.append(f"{run}/probes.png")
-    methods = [("method", name) for name in PAPER_METHODS]
     if epochs <= MAX_ATLAS_EPOCHS and epochs * probes <= MAX_ATLAS_CELLS:
-        atlas = urlencode([*methods, ("rows", "probes")])
-        paths += [f"{run}/atlas.json?{atlas}", f"{run}/atlas.bin?{atlas}", f"{run}/scores"]
+        for method in PAPER_METHODS:
+            atlas = urlencode({"method": method, "rows": "probes"})
+            paths += [f"{run}/atlas.json?{atlas}", f"{run}/atlas.bin?{atlas}"]
+        paths.append(f"{run}/scores")
     if epochs > 1:
-        paths.append(f"{run}/blanks?{urlencode(methods)}")
+        paths += [f"{run}/blanks?method={method}" for method in PAPER_METHODS]
     return paths

@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
 import pytest
@@ -38,7 +38,7 @@ def test_no_request_is_made_twice(page: Page, page_run: dict[str, Any], view: st
     page.wait_for_timeout(UNUSED_HINT_WARNING_MS)
     document = page.request.get(f"/app/runs/{page_run['id']}{view}")
     hinted = [ORIGIN.sub("", urljoin(document.url, hint)) for hint in hints(document.text())]
-    assert len(hinted) == (4 if view else 9)
+    assert len(hinted) == (4 if view else 12)
     assert {address: count for address, count in requests.items() if count > 1} == {}
     assert set(hinted) <= set(requests)
 
@@ -79,20 +79,23 @@ def test_epoch_recorded_between_levels_and_layout(
     page: Page, page_run: dict[str, Any], http: httpx.Client
 ) -> None:
     address = f"/runs/{page_run['id']}/atlas.bin"
-    requests: list[str] = []
+    requests: list[tuple[str, bool]] = []
 
     def drop_last_epoch_once(route: Route) -> None:
-        requests.append(route.request.url)
-        if "epochs=" in route.request.url:
+        query = parse_qs(urlsplit(route.request.url).query)
+        method = query["method"][0]
+        requests.append((method, "epochs" in query))
+        if "epochs" in query:
             route.continue_()
         else:
-            shorter = http.get(address, params={"epochs": f"0:{EPOCHS - 1}"})
+            shorter = http.get(address, params={"method": method, "epochs": f"0:{EPOCHS - 1}"})
             route.fulfill(status=200, body=shorter.content, content_type="application/octet-stream")
 
     page.route(f"**{address}?*", drop_last_epoch_once)
     open_run(page, page_run["id"])
     reel_is_drawn(page)
-    assert [("epochs=" in url) for url in requests] == [False, True]
+    repeated = [("conventional", False), ("conventional", True)]
+    assert sorted(requests) == [*repeated, ("proposed", False), ("proposed", True)]
 
 
 def test_hints_require_the_read_scope(

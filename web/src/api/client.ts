@@ -21,8 +21,8 @@ export async function getBlob(path: string, params?: Params): Promise<Blob> {
   return trackRequest(send(address(path, params), {}).then((response) => response.blob()));
 }
 
-export async function getBytes(path: string, params?: Params): Promise<Uint8Array> {
-  const response = send(address(path, params), {});
+export async function getBytes(path: string, params?: Params, signal?: AbortSignal): Promise<Uint8Array> {
+  const response = send(address(path, params), { signal });
   return trackRequest(response.then(async (body) => new Uint8Array(await body.arrayBuffer())));
 }
 

@@ -2,20 +2,23 @@
 
 import { useComputed, useSignal } from "@preact/signals";
 import { Failure, Loading } from "../components/Failure";
+import { runName } from "../components/StatusBadge";
+import { isNotFound } from "../hooks/useRunFeed";
 import { ReelCanvas } from "../maps/ReelCanvas";
+import { ReelFailure, ReplacementNote } from "../maps/ReelState";
 import { Curves } from "../run/Curves";
 import { Options } from "../run/Options";
 import { Scrubber } from "../run/Scrubber";
 import { useShortcuts } from "../run/useShortcuts";
 import { t } from "../text";
 import { DifferenceTable } from "./DifferenceTable";
-import { RunPicker } from "./RunPicker";
+import { RemoveButton, RunPicker } from "./RunPicker";
 import type { AlignmentKind } from "./useAlignment";
-import { type Comparison, useComparison } from "./useComparison";
+import { type ComparedRun, type Comparison, useComparison } from "./useComparison";
 
 export function ComparePage({ ids }: { ids: number[] }) {
   const comparison = useComparison(ids);
-  const { feeds, view, cursor, selection, reelLayout, isBusy } = comparison;
+  const { runs, view, cursor, selection, reelLayout, isBusy } = comparison;
   useShortcuts({
     view,
     cursor: { ...cursor, toggleFollowing: () => {} }, // runs that have ended have no latest epoch to follow
@@ -23,42 +26,70 @@ export function ComparePage({ ids }: { ids: number[] }) {
     zoom: reelLayout.zoom,
   });
   document.title = `${t("compare.title")} – Camreel`;
-  const isLoaded = feeds.every((feed) => feed.run.value);
+  const isPending = runs.some(({ feed }) => !feed.run.value && !feed.failure.value);
+  const isEmpty = runs.every(({ feed }) => !feed.run.value);
   return (
-    <main class="compare" id="content" aria-busy={isBusy.value}>
+    <main class="compare" id="content" aria-busy={isPending || isBusy.value}>
       <h1>{t("compare.title")}</h1>
       <RunPicker ids={ids} />
-      {feeds.map(
-        (feed, index) =>
-          feed.failure.value && <Failure key={ids[index]} error={feed.failure.value} retry={feed.refresh} />,
-      )}
       {ids.length < 2 && <p class="muted">{t("compare.few")}</p>}
-      {ids.length >= 2 && (isLoaded ? <ComparisonContent comparison={comparison} /> : <Loading />)}
+      {ids.length >= 2 && !isPending && (
+        <>
+          {runs.map((run) => (
+            <AbsentRun key={run.id} run={run} ids={ids} hasCommonProbes={comparison.common.value !== null} />
+          ))}
+          {!isEmpty && <ComparisonContent comparison={comparison} />}
+        </>
+      )}
+      {ids.length >= 2 && isPending && <Loading />}
     </main>
   );
 }
 
+interface AbsentProps {
+  run: ComparedRun;
+  ids: number[];
+  hasCommonProbes: boolean;
+}
+
+/** Why there are no maps of a run, with the offer to remove it; nothing for a run that has them. */
+function AbsentRun({ run: { id, feed, absence }, ids, hasCommonProbes }: AbsentProps) {
+  const run = feed.run.value;
+  const failure = feed.failure.value;
+  // That there is no common probe is said once, for all runs.
+  const isAbsent = absence.value !== null && (hasCommonProbes || !feed.epochs.value.length);
+  if (!failure && !isAbsent) return null;
+  return (
+    <div class="absent-run" role="group" aria-label={`#${id}`}>
+      <b>{run ? `${runName(run)} #${id}` : `#${id}`}</b>
+      {failure ? (
+        <Failure error={failure} {...(isNotFound(failure) ? {} : { retry: feed.refresh })} />
+      ) : (
+        <p role="status">{absence.value}</p>
+      )}
+      <RemoveButton id={id} ids={ids} />
+    </div>
+  );
+}
+
 function ComparisonContent({ comparison }: { comparison: Comparison }) {
-  const { feeds, view, alignment, cursor, columns, reelLayout } = comparison;
+  const { runs, view, alignment, common, cursor, columns, reels, reelLayout } = comparison;
   const cellSize = useComputed(() => reelLayout.layout.value.cell);
   const selectedKey = useSignal("");
-  const runs = feeds.map((feed) => feed.run.value!);
-  const isWaiting = runs.some((run) => run.epochs_done < 0);
   return (
     <>
-      <DifferenceTable runs={runs} />
+      <DifferenceTable runs={runs.flatMap(({ feed }) => feed.run.value ?? [])} />
       <ComparisonOptions comparison={comparison} />
       <Options view={view} onZoom={reelLayout.zoom} isPair={false} />
-      {isWaiting && (
-        <p class="notice" role="status">
-          {t("compare.waiting")}
-        </p>
-      )}
-      {!isWaiting && !comparison.commonProbes.value.length && (
+      {!common.value && runs.some(({ feed }) => feed.probes.value.length) && (
         <p class="failure" role="alert">
           {t("compare.noProbe")}
         </p>
       )}
+      {reels.value.map((reel, index) => (
+        <ReelFailure key={runs[index]!.id} reel={reel} name={`#${runs[index]!.id}`} />
+      ))}
+      <ReplacementNote reels={reels.value} />
       <ReelCanvas
         lines={comparison.lines}
         columns={columns}
@@ -86,13 +117,13 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
 }
 
 /** The choice of the probe and of the alignment. */
-function ComparisonOptions({ comparison: { selection, commonProbes, alignment } }: { comparison: Comparison }) {
+function ComparisonOptions({ comparison: { selection, common, alignment } }: { comparison: Comparison }) {
   return (
     <div class="options">
       <label>
         <span>{t("compare.probe")}</span>
         <select value={selection.image.value ?? ""} onChange={(event) => selection.select(event.currentTarget.value)}>
-          {commonProbes.value.map(({ image, label }) => (
+          {common.value?.probes.map(({ image, label }) => (
             <option key={image} value={image}>
               {image}
               {label === null ? "" : ` (${label})`}

@@ -4,8 +4,25 @@ import { getJson } from "../api/client";
 import type { Run } from "../api/types";
 import { runName } from "../components/StatusBadge";
 import { navigate } from "../navigation";
-import { MAX_COMPARED } from "../route";
+import { MAX_COMPARED, updateQuery } from "../route";
 import { t } from "../text";
+
+/** Shows these runs, in the current view. */
+const compare = (ids: number[]) => navigate(`/compare?${updateQuery(location.search, { runs: ids.join(",") })}`);
+
+interface RemoveProps {
+  id: number;
+  ids: number[]; // of all compared runs
+}
+
+/** A button that removes a run from the comparison. */
+export function RemoveButton({ id, ids }: RemoveProps) {
+  return (
+    <button type="button" onClick={() => compare(ids.filter((other) => other !== id))}>
+      {t("compare.remove", { name: `#${id}` })}
+    </button>
+  );
+}
 
 /** The compared runs as buttons that remove them, and a list of the others to add. */
 export function RunPicker({ ids }: { ids: number[] }) {
@@ -18,9 +35,8 @@ export function RunPicker({ ids }: { ids: number[] }) {
   }, []);
   const nameOf = (id: number) => {
     const run = runs.value.find((candidate) => candidate.id === id);
-    return run ? runName(run) : `#${id}`;
+    return run && runName(run);
   };
-  const compare = (next: number[]) => navigate(`/compare?runs=${next.join(",")}`);
   const others = runs.value.filter((run) => !ids.includes(run.id) && run.epochs_done >= 0);
   return (
     <div class="picker">
@@ -30,7 +46,7 @@ export function RunPicker({ ids }: { ids: number[] }) {
           type="button"
           class="tag selected"
           onClick={() => compare(ids.filter((other) => other !== id))}
-          aria-label={t("compare.remove", { name: nameOf(id) })}
+          aria-label={t("compare.remove", { name: nameOf(id) ?? `#${id}` })}
         >
           {nameOf(id)} <span class="muted">#{id}</span> ×
         </button>

@@ -22,12 +22,14 @@ export function useAlignment(feeds: RunFeed[]): Alignment {
   const kind = useSignal(parseKind(searchParams.peek().get("align")));
   useSignalLayoutEffect(() => replaceSearchParams({ align: kind.value === "images" ? "images" : null }));
 
-  const imagesPerEpoch = useComputed(() => feeds.map((feed) => feed.run.value?.spec.samples_per_epoch ?? 1));
+  // Infinite for a run that is not known, which has no epochs.
+  const imagesPerEpoch = useComputed(() => feeds.map((feed) => feed.run.value?.spec.samples_per_epoch ?? Infinity));
   // Aligned by images, a column is as many images as the run with the smallest epochs sees in one epoch.
   const imagesPerColumn = useComputed(() => (kind.value === "images" ? Math.min(...imagesPerEpoch.value) : null));
   const last = useComputed(() => {
     const lastColumns = feeds.map((feed, run) => {
       const epoch = feed.epochs.value.length - 1;
+      if (epoch < 0) return 0;
       if (imagesPerColumn.value === null) return epoch;
       return Math.floor((epoch * imagesPerEpoch.value[run]!) / imagesPerColumn.value);
     });

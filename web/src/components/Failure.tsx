@@ -16,10 +16,13 @@ export function Failure({ error, retry }: { error: Error; retry?: () => void }) 
   );
 }
 
+/** What went wrong, in the page's language where the page knows the problem. */
+export const failureMessage = (error: Error): string =>
+  error instanceof ApiError ? problemText(error.problem) : error.message;
+
 function failureText(error: Error): string {
-  if (!(error instanceof ApiError)) return error.message;
-  const { status } = error.problem;
-  return status ? `${status} · ${problemText(error.problem)}` : problemText(error.problem);
+  const status = error instanceof ApiError ? error.problem.status : 0;
+  return status ? `${status} · ${failureMessage(error)}` : failureMessage(error);
 }
 
 export function Loading({ message }: { message?: string }) {

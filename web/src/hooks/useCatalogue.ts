@@ -12,6 +12,7 @@ const MAX_DELAY_MS = 1000;
 export const catalogue = {
   methods: signal<Method[]>([]),
   targets: signal<Target[]>([]),
+  failure: signal<Error | null>(null), // of loading these or the colormaps
 };
 
 /** Whether every run records the method, as only the methods of the paper are. */
@@ -22,18 +23,27 @@ export const isRecorded = (method: string): boolean => recordedMethods().include
  * name its methods.
  */
 export function useCatalogue(view: View): void {
-  useLayoutEffect(() => void loadCatalogue(view).catch(() => {}), []); // the run's own request reports the failure
+  useLayoutEffect(() => void openCatalogue(view), []);
 }
 
-async function loadCatalogue(view: View): Promise<void> {
-  const colormaps = loadColormaps();
+async function openCatalogue(view: View): Promise<void> {
   if ([view.methodA, view.methodB].every((method) => isRecorded(method.peek()))) {
-    await colormaps;
+    await loadColormaps().catch(() => {}); // tried again with the others
     await Promise.race([networkIdle(), delay(MAX_DELAY_MS)]);
   }
-  const [methods, targets] = await Promise.all([fetchMethods(), fetchTargets(), colormaps]);
-  batch(() => {
-    catalogue.methods.value = methods;
-    catalogue.targets.value = targets;
-  });
+  await loadCatalogue();
+}
+
+/** Loads what is not loaded yet. */
+export async function loadCatalogue(): Promise<void> {
+  try {
+    const [methods, targets] = await Promise.all([fetchMethods(), fetchTargets(), loadColormaps()]);
+    batch(() => {
+      catalogue.methods.value = methods;
+      catalogue.targets.value = targets;
+      catalogue.failure.value = null;
+    });
+  } catch (error) {
+    catalogue.failure.value = error as Error;
+  }
 }

@@ -3,11 +3,11 @@
 import { effect, type Signal, signal } from "@preact/signals";
 import { useLayoutEffect, useMemo } from "preact/hooks";
 import { recordedMethods } from "../api/catalogue";
+import type { RowKind } from "../maps/reel";
 import type { DrawStyle, ScaleName } from "../maps/scale";
 import { replaceSearchParams, searchParams } from "../navigation";
 
 export type VisibleMethods = "both" | "a" | "b";
-export type RowKind = "probes" | "classes";
 
 export const DRAW_STYLES: readonly DrawStyle[] = ["overlay", "heatmap", "signed"];
 export const SCALES: readonly ScaleName[] = ["map", "strip", "run"];

@@ -16,6 +16,8 @@ export interface Line extends LineMaps {
   key: string;
   label: ComponentChildren;
   description: string;
+  missing: (epoch: number) => string; // why there is no map
+  note: string | null; // why the line has no maps at all
   startsGroup: boolean; // has a gap above it
 }
 
@@ -85,6 +87,7 @@ export function ReelCanvas(props: ReelCanvasProps) {
           />
           <Cursor {...props} tops={tops} scroll={scroll} />
           <LineLabels {...props} tops={tops} height={extent.value.height} />
+          <LineNotes {...props} tops={tops} width={scroll.visible.value.width - LABEL_WIDTH} />
         </div>
       </div>
       <ReelTooltip tooltip={pointer.tooltip} />
@@ -113,6 +116,21 @@ function LineLabels({ lines, tops, cellSize, selectedKey, epoch, onSelect, heigh
           </button>
         </li>
       ))}
+    </ul>
+  );
+}
+
+/** Texts in place of the maps of lines that have none. */
+function LineNotes({ lines, tops, cellSize, width }: WithTops & { width: number }) {
+  return (
+    <ul class="reel-notes" style={{ left: px(LABEL_WIDTH), marginLeft: px(LABEL_WIDTH), width: px(width) }}>
+      {lines.value.map(({ key, note }, index) =>
+        note === null ? null : (
+          <li key={key} title={note} style={{ top: px(tops.value[index]!), lineHeight: px(cellSize.value) }}>
+            {note}
+          </li>
+        ),
+      )}
     </ul>
   );
 }

@@ -44,10 +44,10 @@ export function useReelPointer(
     if (!line || !isRightOfLabels || column < 0 || column >= props.columns.peek().epochs.length) return null;
     return { epoch: epochOf(props, column), line };
   };
-  const describe = ({ epoch, line }: CellPosition): string[] | null => {
-    const map = line.cell(epoch);
-    if (!map) return null;
-    return [t("reel.cell", { line: line.description, epoch: props.columns.peek().label(epoch) }), summarize(map)];
+  const describe = ({ epoch, line }: CellPosition): string[] => {
+    const map = line.map(epoch);
+    const summary = map && !map.isOutdated ? summarize(map.cell) : line.missing(epoch);
+    return [t("reel.cell", { line: line.description, epoch: props.columns.peek().label(epoch) }), summary];
   };
   const handlers = {
     onPointerDown: (event: PointerEvent) => {

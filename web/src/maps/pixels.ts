@@ -6,6 +6,11 @@ export const packPixel = (r: number, g: number, b: number): number => ((255 << 2
 
 export const dimPixel = (pixel: number): number => (((pixel & 0xfefefefe) >>> 1) + 0x00181818) | 0xff000000;
 
+const FADED_ALPHA = 0x50000000;
+
+/** The pixel as it is drawn while another one is awaited: the background shows through. */
+export const fadePixel = (pixel: number): number => (pixel & 0x00ffffff) | FADED_ALPHA;
+
 /** 256 pixels, from the lowest value to the highest. */
 export type ColorTable = Uint32Array;
 

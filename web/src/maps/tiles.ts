@@ -1,14 +1,13 @@
 import { imagePixels, isLoading } from "./images";
-import type { MapCell } from "./levels";
-import { type CellStyle, type Geometry, paintCell } from "./paint";
+import { type PixelRegion, paintCell } from "./paint";
+import { fadePixel } from "./pixels";
+import type { StyledMap } from "./rowMaps";
 
 /** What a line of cells shows. */
 export interface LineMaps {
   image: string;
   dataset: string;
-  geometry: Geometry | null;
-  style: CellStyle;
-  cell: (epoch: number) => MapCell | null;
+  map: (epoch: number) => StyledMap | null; // null if it is not loaded
 }
 
 const MAX_PIXELS = 8_000_000; // 32 MB
@@ -35,24 +34,32 @@ export class TileCache {
     const key = `${epoch} ${block}`;
     const cached = this.tiles.get(key);
     if (cached) return cached;
-    const cells = lines.map((line) => line.cell(epoch));
-    const lacksImage = lines.some((line, index) => cells[index] && isLoading(line.dataset, line.image));
-    if (lacksImage || !cells.some(Boolean)) return null;
-    const tile = paintTile(lines, cells, offsets, size);
+    const maps = lines.map((line) => line.map(epoch));
+    const lacksImage = lines.some((line, index) => maps[index] && isLoading(line.dataset, line.image));
+    if (lacksImage || !maps.some(Boolean)) return null;
+    const tile = paintTile(lines, maps, offsets, size);
     this.tiles.set(key, tile);
     this.pixels += tile.width * tile.height;
     return tile;
   }
 }
 
-function paintTile(lines: LineMaps[], cells: (MapCell | null)[], offsets: number[], size: number): ImageData {
+function paintTile(lines: LineMaps[], maps: (StyledMap | null)[], offsets: number[], size: number): ImageData {
   const tile = new ImageData(size, offsets.at(-1)! + size);
   const pixels = new Uint32Array(tile.data.buffer);
   lines.forEach((line, index) => {
-    const cell = cells[index];
-    if (!cell || !line.geometry) return;
+    const map = maps[index];
+    if (!map) return;
     const region = { pixels, stride: size, x: 0, y: offsets[index]!, size };
-    paintCell(region, cell, line.geometry, imagePixels(line.dataset, line.image, size), line.style);
+    paintCell(region, map.cell, map.geometry, imagePixels(line.dataset, line.image, size), map.style);
+    if (map.isOutdated) fade(region);
   });
   return tile;
+}
+
+function fade({ pixels, stride, x, y, size }: PixelRegion): void {
+  for (let i = 0; i < size; i++) {
+    const start = (y + i) * stride + x;
+    for (let j = start; j < start + size; j++) pixels[j] = fadePixel(pixels[j]!);
+  }
 }

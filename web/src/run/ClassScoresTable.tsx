@@ -1,4 +1,5 @@
 import type { ReadonlySignal } from "@preact/signals";
+import { Failure } from "../components/Failure";
 import { percent, t } from "../text";
 import { type ClassScores, predictedClass } from "./useScores";
 
@@ -9,12 +10,13 @@ interface Props {
 }
 
 /** The probabilities of all classes for the selected image at the selected epoch, and the prediction. */
-export function ClassScoresTable({ scores: { classNames, label, at }, image, epoch }: Props) {
+export function ClassScoresTable({ scores: { classNames, label, at, failure, retry }, image, epoch }: Props) {
   const probabilities = at(image.value, epoch.value);
   const predicted = probabilities ? predictedClass(probabilities) : -1;
   return (
     <section class="scores" aria-label={t("scores.title")}>
       <h3>{t("scores.title")}</h3>
+      {failure.value && !probabilities && <Failure error={failure.value} retry={retry} />}
       <table>
         <tbody>
           {classNames.value.map((name, index) => {

@@ -16,7 +16,7 @@ function announcement({ previews, row, cursor }: RunModel): string {
   const { image, class_name: name } = row.value;
   const maps = previews.value
     .slice(0, -1) // the last one shows one of the others in another style
-    .map(({ title, cell }) => `${title}: ${cell ? t(`blank.${cell.blank}`) : ""}`);
+    .map(({ title, map, missing }) => `${title}: ${map && !map.isOutdated ? t(`blank.${map.cell.blank}`) : missing}`);
   const selection = [t("scrubber.at", { epoch: cursor.epoch.value }), imageName(image), t("row.class", { name })];
   return [selection.join(", "), ...maps].join(". ");
 }

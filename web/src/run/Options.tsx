@@ -2,7 +2,8 @@
 
 import type { Signal } from "@preact/signals";
 import type { Method } from "../api/types";
-import { catalogue, isRecorded } from "../hooks/useCatalogue";
+import { Failure } from "../components/Failure";
+import { catalogue, isRecorded, loadCatalogue } from "../hooks/useCatalogue";
 import { DRAW_STYLES, SCALES, type View, type VisibleMethods } from "../hooks/useView";
 import { colormaps } from "../maps/colors";
 import type { ZoomDirection } from "../maps/layout";
@@ -16,8 +17,10 @@ interface Props {
 }
 
 export function Options({ view, onZoom, isPair }: Props) {
+  const failure = catalogue.failure.value;
   return (
     <div class="options">
+      {failure && <Failure error={failure} retry={loadCatalogue} />}
       <MethodChoice name={isPair ? "A" : ""} value={view.methodA} />
       {isPair && <PairOptions view={view} />}
       <Choice

@@ -5,9 +5,10 @@ import { useRef } from "preact/hooks";
 import { useAnimationFrame } from "../hooks/useAnimationFrame";
 import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
 import { imagePixels, isLoading, loadedImages } from "../maps/images";
-import { type MapCell, valueAt } from "../maps/levels";
-import { type CellStyle, type Geometry, paintCell } from "../maps/paint";
+import { valueAt } from "../maps/levels";
+import { type Geometry, paintCell } from "../maps/paint";
 import { summarize } from "../maps/ReelPointer";
+import type { StyledMap } from "../maps/rowMaps";
 import { significant, t } from "../text";
 import { imageName } from "./imageName";
 
@@ -17,9 +18,8 @@ const MAX_PIXEL_RATIO = 2;
 /** A map as a large picture. */
 export interface Preview {
   title: string;
-  cell: MapCell | null; // null until it is loaded
-  geometry: Geometry | null;
-  style: CellStyle;
+  map: StyledMap | null;
+  missing: string; // why there is no map of the method
 }
 
 interface Props {
@@ -53,9 +53,10 @@ interface PictureProps {
   dependencies: readonly ReadonlySignal<unknown>[]; // a change of one of them draws the picture again
   draw: (size: number) => Uint32Array | null; // null: keep what is drawn
   label: string;
+  isFaded?: boolean;
 }
 
-function Picture({ dependencies, draw, label }: PictureProps) {
+function Picture({ dependencies, draw, label, isFaded = false }: PictureProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const paint = useAnimationFrame(() => {
     const size = Math.round(SIDE * Math.min(Math.max(devicePixelRatio || 1, 1), MAX_PIXEL_RATIO));
@@ -70,7 +71,7 @@ function Picture({ dependencies, draw, label }: PictureProps) {
     void [loadedImages.value, ...dependencies.map((dependency) => dependency.value)];
     paint();
   });
-  return <canvas ref={canvas} role="img" aria-label={label} />;
+  return <canvas ref={canvas} role="img" aria-label={label} class={isFaded ? "faded" : ""} />;
 }
 
 /** A position of a map: row and column. */
@@ -83,31 +84,34 @@ function MapPreview({ index, dataset, image, previews }: Props & { index: number
   const position = useSignal<MapPosition | null>(null);
   const buffer = useRef(new Uint32Array(0));
   const draw = (size: number) => {
-    const { cell, geometry, style } = previews.value[index] ?? {};
+    const { map } = previews.value[index] ?? {};
     if (buffer.current.length !== size * size) buffer.current = new Uint32Array(size * size);
     const pixels = buffer.current;
-    if (!cell || !geometry || !style || !image.value) return pixels.fill(0);
+    if (!map || !image.value) return pixels.fill(0);
     if (isLoading(dataset, image.value)) return null;
     const region = { pixels, stride: size, x: 0, y: 0, size };
-    paintCell(region, cell, geometry, imagePixels(dataset, image.value, size), style);
+    paintCell(region, map.cell, map.geometry, imagePixels(dataset, image.value, size), map.style);
     return pixels;
   };
   const preview = previews.value[index];
   if (!preview) return null;
-  const { title, cell, geometry } = preview;
+  const { title, map, missing } = preview;
+  const isOutdated = map?.isOutdated ?? false;
+  const summary = map && !isOutdated ? summarize(map.cell) : missing;
   const onPointerMove = (event: PointerEvent) => {
-    position.value = geometry && positionBelow(event, geometry);
+    position.value = map && !isOutdated ? positionBelow(event, map.geometry) : null;
   };
-  const isBlank = cell !== null && cell.blank !== "none";
+  const isMissing = !map || isOutdated;
+  const isBlank = map !== null && !isOutdated && map.cell.blank !== "none";
   return (
     <figure>
       <div onPointerMove={onPointerMove} onPointerLeave={() => (position.value = null)}>
-        <Picture dependencies={[previews, image]} draw={draw} label={`${title}: ${summary(cell)}`} />
+        <Picture dependencies={[previews, image]} draw={draw} label={`${title}: ${summary}`} isFaded={isOutdated} />
       </div>
       <figcaption>
         <b>{title}</b>{" "}
-        <span class={isBlank ? "map-summary blank" : "map-summary"}>
-          {cell && geometry && position.value ? valueText(cell, geometry, position.value) : summary(cell)}
+        <span class={`map-summary ${isMissing ? "missing" : ""} ${isBlank ? "blank" : ""}`}>
+          {map && position.value ? (valueText(map, position.value) ?? summary) : summary}
         </span>
       </figcaption>
     </figure>
@@ -127,9 +131,8 @@ function positionBelow(event: PointerEvent, geometry: Geometry): MapPosition | n
   return i === null || j === null ? null : { i, j };
 }
 
-function valueText(cell: MapCell, geometry: Geometry, { i, j }: MapPosition): string {
-  if (cell.blank === "not-finite") return summary(cell);
+/** The value at a position; null if it is not finite. */
+function valueText({ cell, geometry }: StyledMap, { i, j }: MapPosition): string | null {
+  if (cell.blank === "not-finite") return null;
   return t("preview.value", { i, j, value: significant(valueAt(cell, geometry.width, i, j)) });
 }
-
-const summary = (cell: MapCell | null): string => (cell ? summarize(cell) : t("loading"));

@@ -1,28 +1,35 @@
 import { useComputed } from "@preact/signals";
-import { Failure, Loading } from "../components/Failure";
+import { Loading } from "../components/Failure";
+import { visibleMethodIndices } from "../hooks/useView";
 import { ReelCanvas } from "../maps/ReelCanvas";
+import { ReelFailure, ReplacementNote } from "../maps/ReelState";
 import { nth, t } from "../text";
 import { imageName } from "./imageName";
 import { Legend } from "./Legend";
 import type { RunModel } from "./useRunModel";
 
+const METHOD_NAMES = ["A", "B"];
+
 export function ReelSection({ model }: { model: RunModel }) {
-  const { view, reelLayout } = model;
+  const { view, reelLayout, runReels } = model;
   const cellSize = useComputed(() => reelLayout.layout.value.cell);
-  const { value: reel } = model.reel;
-  void reel?.version.value;
-  const failure = reel?.failure.value;
+  const reels = runReels.reels.value;
+  const visible = visibleMethodIndices(view.visibleMethods.value).filter((index) => reels[index]);
   const titleText = view.rows.value === "classes" ? "reel.title.classes" : "reel.title";
   const title = t(titleText, { image: imageName(model.image.value) });
+  const isBusy = !reels.length || reels.some((reel) => reel.isBusy.value);
   return (
-    <section class="reel-section" aria-label={title} aria-busy={reel?.isBusy.value ?? true}>
+    <section class="reel-section" aria-label={title} aria-busy={isBusy}>
       <div class="reel-head">
         <h2>{title}</h2>
         <span class="muted">{epochCount(model)}</span>
+        <ReplacementNote reels={visible.map((index) => reels[index]!)} />
         <Legend view={view} />
       </div>
-      {failure && <Failure error={failure} retry={() => reel?.request(reelLayout.epochs.value)} />}
-      {!failure && !reel?.rows.length && <Loading message={t("reel.loading")} />}
+      {visible.map((index) => (
+        <ReelFailure key={index} reel={reels[index]!} name={`${METHOD_NAMES[index]} · ${reels[index]!.method}`} />
+      ))}
+      {isBusy && !runReels.rows.value.length && <Loading message={t("reel.loading")} />}
       <ReelCanvas
         lines={model.lines}
         columns={model.columns}

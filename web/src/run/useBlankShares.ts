@@ -1,5 +1,5 @@
-import { type ReadonlySignal, useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { type ReadonlySignal, useComputed, useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { getJson } from "../api/client";
 import type { Blanks } from "../api/types";
 import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
@@ -7,46 +7,53 @@ import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
 /** By method: the share of blank probe maps of each epoch, null where it is unknown. */
 export type BlankShares = Record<string, (number | null)[]>;
 
-/** The blank shares of the methods; new epochs are fetched as they are recorded. */
+/** The blank shares of the methods, without those that are not loaded; new epochs are fetched as they are recorded. */
 export function useBlankShares(
   runId: number,
   methods: () => string[],
   last: ReadonlySignal<number>,
 ): ReadonlySignal<BlankShares> {
-  const shares = useSignal<BlankShares>({});
-  const requestedKey = useRef("");
+  const loaded = useSignal<BlankShares>({});
+  const requestedUntil = useRef(new Map<string, number>()); // epochs by method
+  const requests = useRef(new Map<string, AbortController>()); // in flight, by method
 
+  /** Fetches the shares after those that are requested already. The request of one method cannot fail another's. */
+  const fetchShares = async (method: string, until: number) => {
+    const previous = requestedUntil.current.get(method) ?? 0; // epoch 0 is not counted
+    if (previous >= until) return;
+    const request = new AbortController();
+    requests.current.set(method, request);
+    requestedUntil.current.set(method, until);
+    const params = { method, epochs: previous === 0 ? null : `${previous + 1}:${until}` };
+    try {
+      const blanks = await getJson<Blanks>(`/runs/${runId}/blanks`, params, request.signal);
+      loaded.value = { ...loaded.peek(), [method]: addBlanks(loaded.peek()[method] ?? [null], blanks) };
+    } catch {
+      requestedUntil.current.set(method, previous); // tried again with the next epoch
+    }
+  };
+  /** Cancels the requests for methods other than these. */
+  const cancelOthers = (selected: string[]) => {
+    for (const [method, request] of requests.current) if (!selected.includes(method)) request.abort();
+  };
   useSignalLayoutEffect(() => {
-    const names = [...new Set(methods())];
-    const until = last.value;
-    if (until < 1) return;
-    const key = names.join(" ");
-    const isNew = key !== requestedKey.current;
-    requestedKey.current = key;
-    const counted = Math.min(...names.map((name) => shares.peek()[name]?.length ?? 1));
-    const from = isNew ? 1 : Math.max(1, counted);
-    if (from > until) return;
-    const params = { method: names, epochs: from === 1 ? null : `${from}:${until}` };
-    getJson<Blanks>(`/runs/${runId}/blanks`, params).then(
-      (blanks) => {
-        if (requestedKey.current === key) shares.value = addBlanks(shares.peek(), names, blanks);
-      },
-      () => {
-        if (requestedKey.current === key) requestedKey.current = ""; // tried again with the next epoch
-      },
-    );
+    const selected = methods();
+    cancelOthers(selected);
+    for (const method of new Set(selected)) void fetchShares(method, last.value);
   });
-  return shares;
+  useLayoutEffect(() => () => cancelOthers([]), []);
+  return useComputed(() => {
+    const names = methods().filter((method) => loaded.value[method]);
+    return Object.fromEntries(names.map((method) => [method, loaded.value[method]!]));
+  });
 }
 
-function addBlanks(shares: BlankShares, methods: string[], blanks: Blanks): BlankShares {
-  const withMethod = (method: string): [string, (number | null)[]] => {
-    const byEpoch = [...(shares[method] ?? [null])]; // epoch 0 is not counted
-    for (const { epoch, methods: counts } of blanks.per_epoch) {
-      const count = counts[method];
-      byEpoch[epoch] = count?.total ? count.blank / count.total : null;
-    }
-    return [method, byEpoch];
-  };
-  return Object.fromEntries(methods.map(withMethod));
+/** The shares with those of a response, which is of one method. */
+function addBlanks(shares: (number | null)[], blanks: Blanks): (number | null)[] {
+  const byEpoch = [...shares];
+  for (const { epoch, methods } of blanks.per_epoch) {
+    const [count] = Object.values(methods);
+    byEpoch[epoch] = count?.total ? count.blank / count.total : null;
+  }
+  return byEpoch;
 }

@@ -3,11 +3,9 @@ import type { AtlasRow } from "../api/types";
 import { elementNear, type Selection } from "../hooks/useSelection";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import type { Line } from "../maps/ReelCanvas";
-import type { Reel } from "../maps/reel";
 import { type ClassScores, predictedClass } from "./useScores";
 
 export interface RowSelection {
-  index: ReadonlySignal<number>; // of the reel's rows
   row: ReadonlySignal<AtlasRow | null>;
   method: ReadonlySignal<number | null>; // index of the method whose line was selected; null if it is not shown
   key: ReadonlySignal<string>; // of the selected line
@@ -24,16 +22,12 @@ export const lineKey = (row: AtlasRow, method: number): string => `${row.image} 
 export function useRowSelection(
   view: View,
   selection: Selection,
-  reel: ReadonlySignal<Reel | null>,
+  rows: ReadonlySignal<AtlasRow[]>,
   scores: ClassScores,
   last: ReadonlySignal<number>,
 ): RowSelection {
   const selectedClass = useSignal<number | null>(null); // null: the true class, or the predicted one
   const selectedMethod = useSignal<number | null>(null);
-  const rows = useComputed(() => {
-    void reel.value?.version.value;
-    return reel.value?.rows ?? [];
-  });
   // The class that an image without a label is predicted to be in the end.
   const finalClass = useComputed(() => {
     const probabilities = scores.at(selection.image.value, last.value);
@@ -60,7 +54,6 @@ export function useRowSelection(
     else selectedClass.value = classIndex;
   };
   return {
-    index,
     row,
     method,
     key,

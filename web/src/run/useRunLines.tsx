@@ -1,62 +1,62 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
+import type { AtlasRow } from "../api/types";
 import type { RunFeed } from "../hooks/useRunFeed";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { colormaps, styleTable } from "../maps/colors";
 import type { Layout } from "../maps/layout";
 import type { CellStyle } from "../maps/paint";
 import type { Line } from "../maps/ReelCanvas";
-import type { Reel } from "../maps/reel";
+import { missingReason, unavailableReason } from "../maps/reasons";
+import { type Reel, rowKey } from "../maps/reel";
+import { styledMaps } from "../maps/rowMaps";
 import type { DrawStyle } from "../maps/scale";
 import { t } from "../text";
 import { imageName } from "./imageName";
 import type { Preview } from "./PreviewPanel";
 import { RowLabel } from "./RowLabel";
 import { lineKey, type RowSelection } from "./useRowSelection";
+import type { RunReels } from "./useRunReels";
 
-/** How a cell of a row is drawn by the view's style, scale and colormap. */
-function cellStyle(
-  view: View,
-  reel: Reel,
-  method: number,
-  row: number,
-  style: DrawStyle = view.style.value,
-): CellStyle {
+/** How a row's cells are drawn by the view's scale and colormap. */
+function cellStyle(view: View, reel: Reel, key: string, style: DrawStyle): CellStyle {
   const scale = view.scale.value;
   return {
     style,
     table: styleTable(style, view.colormap.value),
-    scale: scale === "map" ? null : reel.scale(method, scale === "strip" ? row : null),
+    scale: scale === "map" ? null : reel.scale(scale === "strip" ? key : null),
     opacity: view.opacity.value,
   };
 }
 
+/** The maps of a row by a method, which change with the reel's version. */
+function rowMaps(view: View, reel: Reel, key: string, style: DrawStyle = view.style.value) {
+  void reel.version.value;
+  return styledMaps(reel, key, (source) => cellStyle(view, source, key, style));
+}
+
 /** The reel's lines: one per row and shown method. */
-export function useRunLines(feed: RunFeed, view: View, reel: ReadonlySignal<Reel | null>): ReadonlySignal<Line[]> {
+export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels): ReadonlySignal<Line[]> {
   return useComputed<Line[]>(() => {
-    const current = reel.value;
-    if (!current) return [];
-    void current.version.value;
     const methods = visibleMethodIndices(view.visibleMethods.value);
-    const { dataset } = feed.run.value!.spec;
+    const dataset = feed.run.value?.spec.dataset ?? "";
     const isPair = methods.length > 1;
     const isByClass = view.rows.value === "classes";
-    return current.rows.flatMap((row, rowIndex) =>
-      methods.map(
-        (method, position): Line => ({
-          key: lineKey(row, method),
-          label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
-          description: [imageName(row.image), t("row.class", { name: row.class_name }), current.methods[method]].join(
-            ", ",
-          ),
-          image: row.image,
-          dataset,
-          geometry: current.geometry,
-          style: cellStyle(view, current, method, rowIndex),
-          cell: (epoch) => current.cell(method, rowIndex, epoch),
-          startsGroup: isPair && position === 0,
-        }),
-      ),
-    );
+    const lineOf = (row: AtlasRow, method: number, position: number): Line => {
+      const reel = reels.value[method]!;
+      const key = rowKey(view.rows.value, row);
+      return {
+        key: lineKey(row, method),
+        label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
+        description: [imageName(row.image), t("row.class", { name: row.class_name }), reel.method].join(", "),
+        image: row.image,
+        dataset,
+        map: rowMaps(view, reel, key),
+        missing: (epoch) => missingReason(reel, key, epoch),
+        note: unavailableReason(reel, key),
+        startsGroup: isPair && position === 0,
+      };
+    };
+    return rows.value.flatMap((row) => methods.map((method, position) => lineOf(row, method, position)));
   });
 }
 
@@ -66,28 +66,31 @@ export function useRunLines(feed: RunFeed, view: View, reel: ReadonlySignal<Reel
  */
 export function usePreviews(
   view: View,
-  reel: ReadonlySignal<Reel | null>,
+  { reels }: RunReels,
   rowSelection: RowSelection,
   epoch: ReadonlySignal<number>,
 ): ReadonlySignal<Preview[]> {
   return useComputed<Preview[]>(() => {
-    const current = reel.value;
-    if (!current) return [];
-    void current.version.value;
-    const row = rowSelection.index.value;
-    const preview = (method: number, style: DrawStyle, title: string): Preview => ({
-      title,
-      cell: current.cell(method, row, epoch.value),
-      geometry: current.geometry,
-      style: cellStyle(view, current, method, row, style),
-    });
-    const title = (method: number) => current.methods[method] ?? "";
+    const { value: row } = rowSelection.row;
+    const preview = (method: number, style: DrawStyle, styleName = ""): Preview[] => {
+      const reel = reels.value[method];
+      if (!reel) return [];
+      void reel.version.value;
+      const key = row ? rowKey(view.rows.value, row) : "";
+      return [
+        {
+          title: [reel.method, styleName].filter(Boolean).join(", "),
+          map: rowMaps(view, reel, key, style)(epoch.value),
+          missing: missingReason(reel, key, epoch.value),
+        },
+      ];
+    };
     const methods = visibleMethodIndices(view.visibleMethods.value);
     const otherMethod = rowSelection.method.value ?? methods.at(-1)!;
     const otherStyle: DrawStyle = view.style.value === "overlay" ? "heatmap" : "overlay";
     return [
-      ...methods.map((method) => preview(method, view.style.value, title(method))),
-      preview(otherMethod, otherStyle, `${title(otherMethod)}, ${t(`style.${otherStyle}`)}`),
+      ...methods.flatMap((method) => preview(method, view.style.value)),
+      ...preview(otherMethod, otherStyle, t(`style.${otherStyle}`)),
     ];
   });
 }
@@ -96,17 +99,15 @@ export function usePreviews(
 export function useReelVersion(
   view: View,
   image: ReadonlySignal<string | null>,
-  reel: ReadonlySignal<Reel | null>,
+  { reels }: RunReels,
   layout: ReadonlySignal<Layout>,
 ): ReadonlySignal<string> {
   return useComputed(() => {
     const signals = [view.style, view.colormap, view.opacity, view.scale, view.rows, view.visibleMethods, image];
-    const { value: current } = reel;
     return [
       ...signals.map((part) => part.value),
       colormaps.value.length,
-      current?.version.value,
-      current?.methods.join(),
+      ...reels.value.map((reel) => `${reel.selection.method} ${reel.version.value}`),
       layout.value.step,
     ].join(" ");
   });

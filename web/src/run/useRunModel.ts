@@ -7,13 +7,12 @@ import { type RunFeed, useRunFeed } from "../hooks/useRunFeed";
 import { useSelection } from "../hooks/useSelection";
 import { useView, type View, visibleMethodIndices } from "../hooks/useView";
 import type { Columns, Line } from "../maps/ReelCanvas";
-import type { Reel } from "../maps/reel";
 import { type Chart, useRunCharts } from "./charts";
 import type { Preview } from "./PreviewPanel";
 import { useBlankShares } from "./useBlankShares";
 import { type RowSelection, useRowSelection } from "./useRowSelection";
 import { usePreviews, useReelVersion, useRunLines } from "./useRunLines";
-import { useRunReel } from "./useRunReel";
+import { type RunReels, useRunReels } from "./useRunReels";
 import { type ClassScores, useScores } from "./useScores";
 
 const MAX_PLANNED_COLUMNS = 20; // for which space is left before their epochs are recorded
@@ -27,7 +26,7 @@ export interface RunModel {
   row: ReadonlySignal<AtlasRow | null>;
   rowSelection: RowSelection;
   scores: ClassScores;
-  reel: ReadonlySignal<Reel | null>;
+  runReels: RunReels;
   reelLayout: ReelLayout;
   reelVersion: ReadonlySignal<string>;
   lines: ReadonlySignal<Line[]>;
@@ -59,8 +58,8 @@ export function useRunModel(id: number): RunModel {
     };
   });
   const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: String }));
-  const reel = useRunReel(id, feed, view, selection, cursor, reelLayout.epochs);
-  const rowSelection = useRowSelection(view, selection, reel, scores, last);
+  const runReels = useRunReels(id, feed, view, selection, cursor, reelLayout.epochs);
+  const rowSelection = useRowSelection(view, selection, runReels.rows, scores, last);
   const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
   return {
     feed,
@@ -70,12 +69,12 @@ export function useRunModel(id: number): RunModel {
     row: rowSelection.row,
     rowSelection,
     scores,
-    reel,
+    runReels,
     reelLayout,
-    reelVersion: useReelVersion(view, selection.image, reel, reelLayout.layout),
-    lines: useRunLines(feed, view, reel),
+    reelVersion: useReelVersion(view, selection.image, runReels, reelLayout.layout),
+    lines: useRunLines(feed, view, runReels),
     columns,
-    previews: usePreviews(view, reel, rowSelection, cursor.epoch),
+    previews: usePreviews(view, runReels, rowSelection, cursor.epoch),
     charts: useRunCharts(feed.epochs, scores.classNames, blankShares),
     epochs,
     select: (epoch, line) =>

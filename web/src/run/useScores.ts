@@ -16,6 +16,8 @@ export interface ClassScores {
   label: ReadonlySignal<number | null>; // the selected image's true class
   /** The probabilities, or undefined until they are loaded. */
   at: (image: string | null, epoch: number) => Probabilities | undefined;
+  failure: ReadonlySignal<Error | null>; // of the latest request
+  retry: () => void;
 }
 
 /** The class with the highest probability; -1 if none is a number. */
@@ -34,10 +36,13 @@ export function useScores(
   const scores = useSignal(new Map<string, Probabilities>());
   const classNames = useSignal<string[]>([]);
   const label = useSignal<number | null>(null);
+  const failure = useSignal<Error | null>(null);
+  const attempts = useSignal(0); // by hand
 
   useSignalLayoutEffect(() => {
     const reference = image.value;
     const current = epoch.value;
+    void attempts.value;
     const isLoaded = (e: number) => scores.peek().has(`${reference} ${e}`);
     if (!reference || last.value < 0 || current > last.value || isLoaded(current)) return;
     const from = Math.max(0, current - EPOCHS_PER_REQUEST / 2);
@@ -62,11 +67,18 @@ export function useScores(
         classNames.value = answer.classes;
         label.value = answer.label;
         scores.value = next;
+        failure.value = null;
       });
-    } catch {
-      // The maps report what is wrong with the run or the service; without scores, the table stays empty.
+    } catch (error) {
+      failure.value = error as Error;
     }
   }
 
-  return { classNames, label, at: (reference, e) => scores.value.get(`${reference} ${e}`) };
+  return {
+    classNames,
+    label,
+    at: (reference, e) => scores.value.get(`${reference} ${e}`),
+    failure,
+    retry: () => void attempts.value++,
+  };
 }

@@ -1,0 +1,71 @@
+"""Comparisons with runs that have no maps to show."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.page.reel import changed_canvas, reel_is_drawn, select_box
+
+UNKNOWN = 999_999
+
+
+@pytest.fixture
+def queued_id(service: Any) -> Iterator[int]:
+    """A run that waits for the worker."""
+    small = {"dataset": "digits", "samples_per_epoch": 20, "epochs": 10_000}
+    run_ids = [service.post_run(**small, name=name) for name in ("training", "waiting")]
+    yield run_ids[1]
+    for run_id in reversed(run_ids):
+        service.http.post(f"/runs/{run_id}/cancel").raise_for_status()
+    service.wait(run_ids[0])
+
+
+def test_runs_without_maps_leave_the_others_alone(
+    page: Page, page_run: dict[str, Any], finished_run: dict[str, Any], queued_id: int
+) -> None:
+    ids = [page_run["id"], queued_id, UNKNOWN, finished_run["id"]]
+    page.goto(f"/app/compare?runs={','.join(map(str, ids))}&scale=run")
+    reel_is_drawn(page)
+    expect(page.get_by_text("Loading")).to_have_count(0)
+    expect(page.locator(".reel-label")).to_have_text(
+        ["watched", "waiting", f"#{UNKNOWN}", "shared"]
+    )
+    absent = page.locator(".absent-run")
+    expect(absent).to_have_count(2)
+    expect(absent.nth(0)).to_contain_text(f"waiting #{queued_id}")
+    expect(absent.nth(0)).to_contain_text("No epochs yet.")
+    expect(absent.nth(1).get_by_role("alert")).to_contain_text("404")
+    # Their lines name the reason in place of the maps.
+    expect(page.locator(".reel-notes li")).to_have_text(
+        [re.compile("No epochs yet"), re.compile(str(UNKNOWN))]
+    )
+    expect(page.locator(".differences thead a")).to_have_text(["watched", "waiting", "shared"])
+    select_box(page, "Align by").select_option("images")
+    expect(page.locator(".scrubber output")).to_contain_text("images seen")
+    reel_is_drawn(page)
+    # To remove them keeps the view.
+    page.get_by_role("button", name=f"Remove #{UNKNOWN}").last.click()
+    expect(page).to_have_url(
+        re.compile(rf"runs={page_run['id']},{queued_id},{finished_run['id']}&")
+    )
+    page.get_by_role("button", name=f"Remove #{queued_id}").click()
+    expect(absent).to_have_count(0)
+    expect(page.locator(".reel-label")).to_have_count(2)
+    expect(select_box(page, "Scale")).to_have_value("run")
+    reel_is_drawn(page)
+
+
+def test_failed_maps_of_a_comparison_are_reported(
+    page: Page, page_run: dict[str, Any], finished_run: dict[str, Any]
+) -> None:
+    ids = f"{page_run['id']},{finished_run['id']}"
+    page.goto(f"/app/compare?runs={ids}&a=grad-cam/nothing")
+    expect(page.get_by_role("alert")).to_have_text([re.compile("422 · target: no such target")] * 2)
+    expect(page.locator(".reel-notes li")).to_have_text(["no maps"] * 2)
+    select_box(page, "Method").select_option("grad-cam")
+    reel_is_drawn(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    changed_canvas(page, ".reel-canvas", "")

@@ -1,0 +1,145 @@
+"""The two methods of a run page: each side has its own maps, error and parameters."""
+
+import re
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, Request, Route, expect
+
+from tests.page.reel import (
+    REEL,
+    canvas_bytes,
+    changed_canvas,
+    eventually,
+    open_run,
+    reel_is_drawn,
+    select_box,
+)
+
+OTHER_LAYERS = (
+    "smooth-grad",
+    "lime",
+    "refine-cam",
+    "full-grad",
+    "guided-backpropagation",
+    "integrated-gradients",
+    "occlusion",
+)
+"""Methods whose maps lie on other positions than those of the paper's methods."""
+
+HEADER_HEIGHT, LABEL_WIDTH = 22, 116
+
+LINE_ALPHA = """
+({ y }) => {
+  const canvas = document.querySelector(".reel-canvas");
+  const { data } = canvas.getContext("2d").getImageData(120, y, 20, 1);
+  return [...data].filter((_, index) => index % 4 === 3);
+}
+"""
+
+
+@pytest.fixture
+def run_id(page_run: dict[str, Any]) -> int:
+    return int(page_run["id"])
+
+
+def nothing_is_loading(page: Page) -> None:
+    """Expects no part of the page to wait."""
+    reel_is_drawn(page)
+    expect(page.get_by_text("Loading")).to_have_count(0)
+
+
+def summary(page: Page, title: str) -> Any:
+    """The text below the preview with that title."""
+    figure = page.locator(".previews figure", has=page.get_by_text(title, exact=True))
+    return figure.locator(".map-summary")
+
+
+def test_method_of_any_layer_stands_beside_the_default(page: Page, run_id: int) -> None:
+    methods: list[list[str]] = []
+
+    def record_atlas(request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.path.endswith("/atlas.bin"):
+            methods.append(parse_qs(address.query)["method"])
+
+    page.on("request", record_atlas)
+    open_run(page, run_id)
+    for method in OTHER_LAYERS:
+        select_box(page, "Method B").select_option(method)
+        expect(summary(page, method)).to_have_text(re.compile("peak|blank"))
+        expect(summary(page, "conventional")).to_have_text(re.compile("peak|blank"))
+        expect(page.get_by_role("alert")).to_have_count(0)
+        expect(page.locator(".reel-label")).to_have_count(20)
+    # One atlas for each side; that of method A is not requested again.
+    assert {len(names) for names in methods} == {1}
+    assert methods.count(["conventional"]) == 1
+    # The same method on both sides shows the same maps twice.
+    select_box(page, "Method B").select_option("conventional")
+    nothing_is_loading(page)
+    expect(page.locator(".previews .map-summary", has_text="Loading")).to_have_count(0)
+    titles = page.locator(".previews figcaption b")
+    expect(titles.nth(0)).to_have_text("conventional")
+    expect(titles.nth(1)).to_have_text("conventional")
+
+
+def test_side_that_fails_leaves_the_other_alone(page: Page, run_id: int) -> None:
+    refused: list[str] = []
+
+    def refuse_twice(route: Route) -> None:
+        if "layer-cam" in route.request.url and len(refused) < 2:
+            refused.append(route.request.url)
+            problem = {"status": 422, "title": "Refused", "detail": "No maps today."}
+            return route.fulfill(status=422, json=problem)
+        return route.continue_()
+
+    page.route("**/atlas.*", refuse_twice)
+    open_run(page, run_id, "?b=layer-cam")
+    alert = page.locator(".reel-failure")
+    expect(alert).to_contain_text("B · layer-cam")
+    expect(alert).to_contain_text("422 · No maps today.")
+    nothing_is_loading(page)
+    expect(summary(page, "conventional")).to_have_text(re.compile("peak|blank"))
+    expect(summary(page, "layer-cam")).to_have_text("no maps: No maps today.")
+    # The lines of method B say so, below those of method A.
+    expect(page.locator(".reel-notes li")).to_have_text(["no maps"] * 10)
+    line_tops = page.locator(".reel-notes li").evaluate_all("lines => lines.map(l => l.offsetTop)")
+    assert sum(page.evaluate(LINE_ALPHA, {"y": line_tops[0] + 5})) == 0
+    assert min(page.evaluate(LINE_ALPHA, {"y": line_tops[0] - 5})) == 255
+    expect(page.locator(".curve", has_text="Share of blank")).to_contain_text("conventional")
+    alert.get_by_role("button", name="Try again").click()
+    expect(summary(page, "layer-cam")).to_have_text(re.compile("peak|blank"))
+    expect(alert).to_have_count(0)
+    nothing_is_loading(page)
+
+
+def test_maps_are_shown_until_those_of_another_method_replace_them(page: Page, run_id: int) -> None:
+    held: list[Route] = []
+    page.route(
+        re.compile("atlas.*hires-cam"),
+        lambda route: held.append(route) if is_held else route.continue_(),
+    )
+    is_held = True
+    open_run(page, run_id, "?show=a&step=1&cell=32")
+    page.wait_for_load_state("networkidle")
+    previous = canvas_bytes(page, REEL)
+    assert np.mean(page.evaluate(LINE_ALPHA, {"y": HEADER_HEIGHT + 8})) == 255
+    select_box(page, "Method A").select_option("hires-cam")
+    replacing = "Loading the maps of hires-cam. Until then, those of conventional are shown faded."
+    expect(page.get_by_text(replacing)).to_be_visible()
+    section = page.locator(".reel-section")
+    expect(section).to_have_attribute("aria-busy", "true")
+    faded = changed_canvas(page, REEL, previous)
+    alpha = page.evaluate(LINE_ALPHA, {"y": HEADER_HEIGHT + 8})
+    assert 0 < min(alpha) <= max(alpha) < 128
+    expect(page.locator(".previews canvas.faded")).to_have_count(2)
+    expect(summary(page, "hires-cam")).to_have_text("Loading…")
+    is_held = False
+    for route in held:
+        route.continue_()
+    nothing_is_loading(page)
+    changed_canvas(page, REEL, previous, faded)
+    eventually(page, lambda: min(page.evaluate(LINE_ALPHA, {"y": HEADER_HEIGHT + 8})) == 255)
+    expect(page.locator(".previews canvas.faded")).to_have_count(0)
