@@ -135,6 +135,22 @@ def test_repeated_method_has_one_row(http: httpx.Client, run: str) -> None:
     assert atlas.layout["methods"] == ["proposed"]
 
 
+@pytest.mark.parametrize("rows", ["probes", "classes"])
+def test_class_that_others_are_contrasted_with_has_no_rows(
+    http: httpx.Client, run: str, rows: str
+) -> None:
+    query = {"rows": rows, "epochs": "1"}
+    every_row = http.get(f"{run}/atlas.json", params=query).json()["rows"]
+    for methods in (["hires-cam/contrast:3"], ["hires-cam", "hires-cam/contrast:3"]):
+        atlas = Atlas(http, run, method=methods, **query)
+        assert atlas.layout["rows"] == [row for row in every_row if row["class_index"] != 3]
+    blanks = {"method": ["hires-cam", "hires-cam/contrast:3"], "epochs": "1"}
+    counts = http.get(f"{run}/blanks", params=blanks).json()["methods"]
+    assert [count["total"] for count in counts.values()] == [10, 9]
+    sheet = {"method": "hires-cam", "target": "contrast", "contrast_class": 3, "scale": "run"}
+    assert http.get(f"{run}/sheet", params=sheet | {"epochs": "1"}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "query",
     [{}, {"method": "layer-cam", "epochs": "1,3"}, {"rows": "classes", "epochs": "2"}],

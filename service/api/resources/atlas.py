@@ -61,7 +61,8 @@ class AtlasParameters(BaseModel):
     rows: AtlasRows = Field(
         AtlasRows.PROBES,
         description="`probes`: each probe of the run in order, or only `image`, for its label or "
-        "`class`. `classes`: each class for `image`, or for the first probe.",
+        "`class`. `classes`: each class for `image`, or for the first probe. A class that a method "
+        "contrasts the others with, as `grad-cam/contrast:3` does, has no rows.",
     )
     image: Text | None = Field(None, description="`test:7` or `train:12`.")
     class_name: Text | None = Field(None, alias="class", description="Index or name.")

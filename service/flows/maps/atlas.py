@@ -198,11 +198,13 @@ class Atlases:
         if query.rows is AtlasRows.CLASSES:
             if query.class_name is not None:
                 raise InvalidValue("class", "goes with rows=probes: rows=classes takes every class")
-            return resolver.resolve_class_series(queries, query.epochs)
+            series, selection = resolver.resolve_class_series(queries, query.epochs)
+            return _common_rows(series), selection
         if query.image is not None:
-            series, selection = resolver.resolve_image_series(queries, query.epochs)
-            return [[one_row] for one_row in series], selection
-        return resolver.resolve_probe_series(queries, query.epochs)
+            rows, selection = resolver.resolve_image_series(queries, query.epochs)
+            return [[one_row] for one_row in rows], selection
+        series, selection = resolver.resolve_probe_series(queries, query.epochs)
+        return _common_rows(series), selection
 
     def _fix_classes(
         self, series: list[list[MapSeries]], selection: EpochSelection
@@ -265,6 +267,15 @@ class Atlases:
             else:
                 atlas.fill([MapLevels.from_heatmap(row) for row in rows_or_error])
         return damage_reasons
+
+
+def _common_rows(series: Sequence[Sequence[MapSeries]]) -> list[list[MapSeries]]:
+    """The rows that all methods have: a contrast has none of the class that it contrasts with."""
+    keys = [{(row.image.reference, row.class_index) for row in rows} for rows in series]
+    common = set.intersection(*keys)
+    return [
+        [row for row in rows if (row.image.reference, row.class_index) in common] for rows in series
+    ]
 
 
 def _class_of(series: MapSeries) -> int:

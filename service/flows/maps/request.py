@@ -176,6 +176,12 @@ def parse_method(query: MapQuery, class_names: Sequence[str]) -> MethodSpec:
     return MethodSpec.from_names(query.method, target, query.parameters)
 
 
+def contrast_class(query: MapQuery, class_names: Sequence[str]) -> int | None:
+    """The class that the query contrasts others with. Raises InvalidValue and UnknownName."""
+    target = parse_method(query, class_names).target
+    return None if target is None else target.contrast_class
+
+
 def check_contrast(method: MethodSpec, class_index: int) -> None:
     """Raises InvalidValue where a contrast is with the explained class itself."""
     if method.target is not None and method.target.contrast_class == class_index:

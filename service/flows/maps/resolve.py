@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from service.core.cams.layers import resolve_layers
 from service.core.spec import RunSpec
-from service.errors import EpochQuarantined
+from service.errors import EpochQuarantined, InvalidValue
 from service.flows.maps.images import ImageReader, check_reference
 from service.flows.maps.predicted_classes import PredictedClasses
 from service.flows.maps.request import (
@@ -13,6 +13,7 @@ from service.flows.maps.request import (
     MapRequest,
     MapSeries,
     check_contrast,
+    contrast_class,
     find_class,
     layers_of,
     parse_method,
@@ -79,12 +80,17 @@ class MapResolver:
     def resolve_class_series(
         self, queries: Sequence[MapQuery], epochs: str
     ) -> tuple[list[list[MapSeries]], EpochSelection]:
-        """For each query for one image of one run, one series for each class."""
+        """For each query for one image of one run, one series for each class.
+
+        A class that the query contrasts the others with has none.
+        """
         spec, image, selection = self._resolve_image(queries[0], epochs)
+        class_names = spec.source.class_names
         by_query = [
             [
                 make_series(replace(query, class_name=class_name), spec, image)
-                for class_name in spec.source.class_names
+                for index, class_name in enumerate(class_names)
+                if index != contrast_class(query, class_names)
             ]
             for query in queries
         ]
@@ -93,7 +99,11 @@ class MapResolver:
     def resolve_probe_series(
         self, queries: Sequence[MapQuery], epochs: str
     ) -> tuple[list[list[MapSeries]], EpochSelection]:
-        """For each query of one run, one series for each probe, of the probe's own label."""
+        """For each query of one run, one series for each probe, of the probe's own label.
+
+        A probe of the class that the query contrasts the others with has none. Raises InvalidValue
+        if these are all.
+        """
         run_id = queries[0].run_id
         with self._store.read_session() as session:
             spec = RunSpec.model_validate(map_inputs.get_spec(session, run_id))
@@ -113,7 +123,13 @@ class MapResolver:
         """The run's probes by the series' method and layer, each for its own label."""
         with self._store.read_session() as session:
             probes = map_inputs.list_probes(session, series.run_id)
-        return [replace(series, image=probe, class_index=probe.label) for probe in probes]
+        target = series.method.target
+        excluded_class = target and target.contrast_class
+        return [
+            replace(series, image=probe, class_index=probe.label)
+            for probe in probes
+            if excluded_class is None or probe.label != excluded_class
+        ]
 
     def at_selection(
         self, series: Sequence[MapSeries], selection: EpochSelection
@@ -190,4 +206,16 @@ def make_series(query: MapQuery, spec: RunSpec, image: StoredImage) -> MapSeries
 def _probe_series(
     queries: Sequence[MapQuery], spec: RunSpec, probes: Sequence[StoredImage]
 ) -> list[list[MapSeries]]:
-    return [[make_series(query, spec, probe) for probe in probes] for query in queries]
+    class_names = spec.source.class_names
+    by_query = []
+    for query in queries:
+        excluded_class = contrast_class(query, class_names)
+        series = [
+            make_series(query, spec, probe)
+            for probe in probes
+            if excluded_class is None or probe.label != excluded_class
+        ]
+        if probes and not series:
+            raise InvalidValue("contrast_class", "is the class of every probe")
+        by_query.append(series)
+    return by_query
