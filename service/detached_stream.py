@@ -75,12 +75,13 @@ class DetachedStream(io.TextIOBase):
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._queue)
-                data = b"".join(self._queue)  # one system call, however many lines
+                writes = len(self._queue)
+                data = b"".join(self._queue)  # one system call for all of them
                 self._queue.clear()
             is_written = self._write_all(data)
             with self._condition:
                 if not is_written:
-                    self._count_dropped()
+                    self._count_dropped(writes)
                 elif self._unreported and not self._queue:
                     # The dropped writes came after everything that was queued.
                     self._write_all(_dropped_line(self._unreported))
@@ -88,9 +89,9 @@ class DetachedStream(io.TextIOBase):
                 self._pending_bytes -= len(data)
                 self._condition.notify_all()
 
-    def _count_dropped(self) -> None:
-        self.dropped += 1
-        self._unreported += 1
+    def _count_dropped(self, writes: int = 1) -> None:
+        self.dropped += writes
+        self._unreported += writes
 
     def _write_all(self, data: bytes) -> bool:
         if self._descriptor is None:
