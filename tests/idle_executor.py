@@ -4,19 +4,19 @@ from service.jobs import Task
 
 
 class IdleExecutor:
-    """Accepts jobs and never runs them."""
+    """Accepts tasks and never runs them."""
 
     def __init__(self) -> None:
-        self.jobs: list[Task] = []
+        self.tasks: list[Task] = []
 
-    def submit(self, job: Task) -> None:
-        self.jobs.append(job)
+    def submit(self, task: Task) -> None:
+        self.tasks.append(task)
 
     def accepts_tasks(self) -> bool:
         return True
 
     def has_task(self, name: str) -> bool:
-        return any(job.name == name for job in self.jobs)
+        return any(task.name == name for task in self.tasks)
 
     def has_started(self, name: str) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""What runs do now: the phases that workers report, the queue, and the seconds per epoch."""
+"""Current activity of runs: reported phases, place in the queue, and seconds per epoch."""
 
 import time
 from collections.abc import Iterator
@@ -31,12 +31,12 @@ EPOCH_0_AT = datetime(2026, 1, 1, tzinfo=UTC)
 class StartingExecutor(IdleExecutor):
     """An executor that starts the worker of one run."""
 
-    def __init__(self, started: str) -> None:
+    def __init__(self, task_name: str) -> None:
         super().__init__()
-        self._started = started
+        self._task_name = task_name
 
     def has_started(self, name: str) -> bool:
-        return name == self._started
+        return name == self._task_name
 
 
 @pytest.fixture
@@ -71,14 +71,14 @@ def test_worker_reports_each_phase_of_each_epoch(
         *((1, phase) for phase in ("training", "evaluating", "recording")),
         *((2, phase) for phase in ("training", "evaluating", "recording")),
     ]
-    seen = [report.images_seen for report in reports if report.epoch == 1]
-    assert seen == [0, 25, 50, 60, 60]
+    image_counts = [report.images_seen for report in reports if report.epoch == 1]
+    assert image_counts == [0, 25, 50, 60, 60]
     with store.read_session() as session:
         finished = runs.get(session, run.id)
     assert (finished.status, finished.phase) == (RunStatus.SUCCEEDED, None)
 
 
-def test_new_phase_is_recorded_at_once_and_batches_are_not(store: Store) -> None:
+def test_new_phase_is_recorded_immediately_and_batches_are_not(store: Store) -> None:
     run_id = new_run(store)
     with store.write_session() as session:
         lease = run_lifecycle.claim(session, run_id, "worker")
@@ -89,7 +89,7 @@ def test_new_phase_is_recorded_at_once_and_batches_are_not(store: Store) -> None
             run = runs.get(session, run_id)
         return run.heartbeats, run.phase
 
-    before, _ = heartbeats_and_phase()
+    heartbeat_count, _ = heartbeats_and_phase()
     with Heartbeat(store, lease, lease_seconds=600) as heartbeat:
         heartbeat.report(EpochProgress(0, RunPhase.LOADING))
         deadline = time.monotonic() + 20
@@ -97,7 +97,7 @@ def test_new_phase_is_recorded_at_once_and_batches_are_not(store: Store) -> None
             assert time.monotonic() < deadline
         for images_seen in range(1000):
             heartbeat.report(EpochProgress(0, RunPhase.LOADING, images_seen))
-    assert heartbeats_and_phase() == (before + 1, RunPhase.LOADING)
+    assert heartbeats_and_phase() == (heartbeat_count + 1, RunPhase.LOADING)
 
 
 def test_queue_is_in_the_order_of_queueing_without_started_runs(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""An atlas is read from rows: each map is computed once, and recorded ones never again."""
+"""An atlas is read from rows: each map is computed once, recorded maps not at all."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def execute(store, statement: str) -> list:
 
 
 def compute_atlas(store, query: AtlasQuery) -> Atlas:
-    """By a service that has just started."""
+    """The atlas from a service that has just started."""
     return Atlases(MapPipeline(store, Path("nowhere"))).atlas(query).compute().value
 
 
@@ -51,7 +51,7 @@ def are_equal(first: Atlas, second: Atlas) -> bool:
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
 
 
-def test_what_was_recorded_or_computed_once_needs_no_checkpoint(store):
+def test_recorded_and_cached_maps_need_no_checkpoint(store):
     recorded_atlas, computed_atlas = (
         compute_atlas(store, AtlasQuery(1)),
         compute_atlas(store, CLASSES),
@@ -68,25 +68,25 @@ def test_what_was_recorded_or_computed_once_needs_no_checkpoint(store):
         compute_atlas(store, AtlasQuery(1, layer="pool"))
 
 
-def test_rows_of_a_schema_without_levels_are_computed_again_and_completed(store):
+def test_rows_without_levels_are_recomputed_and_completed(store):
     initial_atlas = compute_atlas(store, AtlasQuery(1))
     execute(store, "UPDATE heatmaps SET levels = NULL, height = NULL, width = NULL WHERE epoch > 0")
-    after = compute_atlas(store, AtlasQuery(1))
-    # In other company a map's sums are taken in another order: a level may be the next one.
-    assert np.abs(after.levels.astype(int) - initial_atlas.levels).max() <= 1
+    completed_atlas = compute_atlas(store, AtlasQuery(1))
+    # In another batch a map's sums are added in another order: a level may differ by one.
+    assert np.abs(completed_atlas.levels.astype(int) - initial_atlas.levels).max() <= 1
     shapes = execute(store, "SELECT DISTINCT height, width, length(levels) FROM heatmaps")
     assert shapes == [(24, 24, 576)]
     execute(store, "DELETE FROM blobs")
-    assert compute_atlas(store, AtlasQuery(1)).levels.tobytes() == after.levels.tobytes()
+    assert compute_atlas(store, AtlasQuery(1)).levels.tobytes() == completed_atlas.levels.tobytes()
 
 
-def test_one_atlas_serves_picture_and_layout(store):
+def test_equal_selections_share_one_atlas(store):
     atlases = Atlases(MapPipeline(store, Path("nowhere")))
     first = atlases.atlas(AtlasQuery(1)).compute()
     assert atlases.atlas(AtlasQuery(1, epochs="0,1,2")).compute() is first
 
 
-def test_an_atlas_of_too_many_cells_is_refused_with_the_bound(store, monkeypatch):
+def test_atlas_with_too_many_cells_is_refused_with_the_limit(store, monkeypatch):
     monkeypatch.setattr(atlas_flow, "MAX_CELLS", 59)
     with pytest.raises(InvalidValue, match="60 cells") as refusal:
         compute_atlas(store, AtlasQuery(1))

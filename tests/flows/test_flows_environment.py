@@ -1,4 +1,4 @@
-"""A run has the bits of the environment that it began in, or says from where on it may not."""
+"""A resumed run equals an uninterrupted one, or names the epoch from which it may differ."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +58,7 @@ def run_of(store: Store, run_id: int) -> Run:
         return runs.get(session, run_id)
 
 
-def bits(store: Store, run_id: int) -> list[str]:
+def digests(store: Store, run_id: int) -> list[str]:
     """Digests of all checkpoints and of the last optimizer's state."""
     with store.read_session() as session:
         state = training_states.get(session, run_id)
@@ -75,15 +75,15 @@ def resume(store: Store, workspace: Workspace, run_id: int, total: int) -> None:
     run_flows.resume_run(store, InlineExecutor(), workspace, run_id, total)
 
 
-def with_default_threads(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
-    """As on a machine with so many cores."""
+def set_default_threads(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """Makes `threads` the default, as on a machine with that many cores."""
     monkeypatch.setattr(environment, "DEFAULT_THREADS", threads)
 
 
-def test_the_number_of_parallel_runs_does_not_decide_the_threads(
+def test_thread_count_does_not_depend_on_the_number_of_parallel_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_default_threads(monkeypatch, 2)
+    set_default_threads(monkeypatch, 2)
     sha256_lists = []
     for parallel in (1, 2):
         folder = tmp_path / str(parallel)
@@ -95,61 +95,67 @@ def test_the_number_of_parallel_runs_does_not_decide_the_threads(
         with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
             run = client.post("/runs", json=SPEC.model_dump(mode="json")).json()
             run = client.get(f"/runs/{run['id']}").json()
-            epochs_of = client.get(f"/runs/{run['id']}/epochs").json()["items"]
-            sha256_lists.append([epoch["checkpoint"]["sha256"] for epoch in epochs_of])
+            epoch_items = client.get(f"/runs/{run['id']}/epochs").json()["items"]
+            sha256_lists.append([epoch["checkpoint"]["sha256"] for epoch in epoch_items])
             assert (run["environment"]["threads"], run["reproducible"]) == (2, True)
             assert run["environment"]["torch"] == torch.__version__
             assert run["irreproducible_reasons"] == []
     assert sha256_lists[0] == sha256_lists[1]
 
 
-@pytest.mark.parametrize(("first", "then"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.torture)])
-def test_a_run_goes_on_with_the_threads_it_began_with(
-    store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, first: int, then: int
+@pytest.mark.parametrize(
+    ("threads", "threads_later"), [(1, 2), pytest.param(2, 1, marks=pytest.mark.torture)]
+)
+def test_resumed_run_keeps_its_thread_count(
+    store: Store,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    threads_later: int,
 ) -> None:
-    with_default_threads(monkeypatch, first)
+    set_default_threads(monkeypatch, threads)
     uninterrupted = train(store, workspace, SPEC.model_copy(update={"epochs": 4}))
-    parted = train(store, workspace)
-    with_default_threads(monkeypatch, then)
-    resume(store, workspace, parted, 4)
-    assert bits(store, parted) == bits(store, uninterrupted)
-    run = run_of(store, parted)
-    assert run.environment["threads"] == first
+    resumed = train(store, workspace)
+    set_default_threads(monkeypatch, threads_later)
+    resume(store, workspace, resumed, 4)
+    assert digests(store, resumed) == digests(store, uninterrupted)
+    run = run_of(store, resumed)
+    assert run.environment["threads"] == threads
     assert reasons_not_reproducible(run) == []
 
 
 @pytest.mark.torture
-def test_an_imported_run_goes_on_with_the_threads_it_began_with(
+def test_imported_run_keeps_its_thread_count(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with_default_threads(monkeypatch, 2)
+    set_default_threads(monkeypatch, 2)
     uninterrupted = train(store, workspace, SPEC.model_copy(update={"epochs": 3}))
     export_run(store, train(store, workspace), tmp_path / "run")
-    with_default_threads(monkeypatch, 1)
+    set_default_threads(monkeypatch, 1)
     imported = import_run(store, tmp_path / "run")
     assert imported.environment == run_of(store, uninterrupted).environment
     resume(store, workspace, imported.id, 3)
-    assert bits(store, imported.id) == bits(store, uninterrupted)
+    assert digests(store, imported.id) == digests(store, uninterrupted)
 
 
-def test_a_run_that_goes_on_elsewhere_says_from_which_epoch_on_and_why(
+def test_run_resumed_in_another_environment_names_the_epoch_and_the_difference(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     run_id = train(store, workspace)
-    began_in = run_of(store, run_id).environment
+    environment_before = run_of(store, run_id).environment
     monkeypatch.setattr(torch, "__version__", "9.9.9")
-    for total in (3, 4):  # the second finds nothing new
+    for total in (3, 4):  # the second resume adds no reason
         resume(store, workspace, run_id, total)
         run = run_of(store, run_id)
         assert (run.status, run.epochs_done) == (RunStatus.SUCCEEDED, total)
-        assert run.environment == began_in
+        assert run.environment == environment_before
         (reason,) = reasons_not_reproducible(run)
-        assert reason == f"from epoch 3 on: torch 9.9.9 instead of {began_in['torch']}"
+        assert reason == f"from epoch 3 on: torch 9.9.9 instead of {environment_before['torch']}"
     export_run(store, run_id, tmp_path / "run")
     assert reasons_not_reproducible(import_run(store, tmp_path / "run")) == [reason]
 
 
-def test_a_run_of_an_older_version_goes_on_and_says_that_its_environment_is_unknown(
+def test_run_of_an_older_version_is_resumed_and_its_environment_is_unknown(
     store: Store, workspace: Workspace
 ) -> None:
     run_id = train(store, workspace)
@@ -164,7 +170,7 @@ def test_a_run_of_an_older_version_goes_on_and_says_that_its_environment_is_unkn
     assert "from epoch 3 on" in reason
 
 
-def test_a_run_that_has_not_begun_has_no_environment_and_nothing_against_it(
+def test_queued_run_has_no_environment_and_no_reasons(
     store: Store,
 ) -> None:
     run, _ = run_flows.create_run(store, InlineExecutor(), SPEC)
@@ -172,17 +178,17 @@ def test_a_run_that_has_not_begun_has_no_environment_and_nothing_against_it(
     assert reasons_not_reproducible(run) == []
 
 
-def test_what_a_gpu_trained_is_not_promised_to_be_reproducible(
+def test_run_trained_on_a_gpu_is_not_called_reproducible(
     store: Store, workspace: Workspace
 ) -> None:
     run = run_of(store, train(store, workspace))
-    on_gpu = run.environment | {"device": "a GPU", "deterministic": False}
-    run = Run(**vars(run) | {"environment": on_gpu})
+    gpu_environment = run.environment | {"device": "a GPU", "deterministic": False}
+    run = Run(**vars(run) | {"environment": gpu_environment})
     (reason,) = reasons_not_reproducible(run)
     assert "GPU" in reason
 
 
-# Devices.
+# Devices
 
 
 def executor_with(*devices: str) -> InlineExecutor:
@@ -192,7 +198,7 @@ def executor_with(*devices: str) -> InlineExecutor:
 CUDA = SPEC.model_copy(update={"device": "cuda"})
 
 
-def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store) -> None:
+def test_missing_device_is_refused_with_the_available_ones(store: Store) -> None:
     with pytest.raises(InvalidValue, match="cuda") as refusal:
         run_flows.create_run(store, executor_with("cpu"), CUDA)
     assert refusal.value.field == "device"
@@ -202,13 +208,13 @@ def test_a_device_that_no_worker_has_is_refused_with_those_that_are(store: Store
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu", "cuda"])
-def test_a_device_that_a_worker_has_is_taken(store: Store, device: str) -> None:
+def test_available_device_is_accepted(store: Store, device: str) -> None:
     spec = SPEC.model_copy(update={"device": device})
     run, _ = run_flows.create_run(store, executor_with("cpu", "cuda"), spec)
     assert run.status == RunStatus.QUEUED
 
 
-def test_a_run_whose_device_is_gone_is_not_resumed(store: Store) -> None:
+def test_run_is_not_resumed_without_its_device(store: Store) -> None:
     run, _ = run_flows.create_run(store, executor_with("cpu", "cuda"), CUDA)
     with store.write_session() as session:
         run_lifecycle.finish(
@@ -221,7 +227,7 @@ def test_a_run_whose_device_is_gone_is_not_resumed(store: Store) -> None:
     assert resumed.status == RunStatus.QUEUED
 
 
-def test_a_device_that_is_gone_when_the_worker_starts_is_the_runs_error(
+def test_device_missing_at_worker_start_fails_the_run(
     store: Store, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -231,23 +237,23 @@ def test_a_device_that_is_gone_when_the_worker_starts_is_the_runs_error(
     assert "cuda" in run.error.detail
 
 
-def test_the_api_names_the_field_and_the_devices(
+def test_api_error_names_the_field_and_the_devices(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     settings = Settings(_env_file=None, state_dir=tmp_path, executor="inline", min_free_bytes=0)
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
-        answer = client.post("/runs", json=CUDA.model_dump(mode="json"))
-        assert answer.status_code == 422, answer.text
-        (error,) = answer.json()["errors"]
+        response = client.post("/runs", json=CUDA.model_dump(mode="json"))
+        assert response.status_code == 422, response.text
+        (error,) = response.json()["errors"]
         assert (error["field"], error["allowed"]) == ("device", {"enum": ["auto", "cpu"]})
         assert client.get("/runs").json()["items"] == []
 
 
-def test_every_executor_says_which_devices_it_has() -> None:
+def test_every_executor_reports_its_devices() -> None:
     from service.jobs import EXECUTORS
 
-    for make in EXECUTORS.values():
-        executor = make(1, (), lambda: ("cpu", "cuda"))
+    for executor_type in EXECUTORS.values():
+        executor = executor_type(1, (), lambda: ("cpu", "cuda"))
         assert executor.devices() == ("cpu", "cuda")
         executor.close()

@@ -1,4 +1,4 @@
-"""Maps of many images as one file: the engine's own numbers, whatever the epochs and images."""
+"""The export of the maps of many images and epochs to one file."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def pipeline(tmp_path_factory):
         yield MapPipeline(store, folder, memory_bytes=2**26)
 
 
-def test_the_file_holds_what_the_engine_gives(pipeline: MapPipeline, tmp_path: Path):
+def test_file_contains_the_engines_values(pipeline: MapPipeline, tmp_path: Path):
     path = tmp_path / "maps.npz"
     assert (
         export_maps(pipeline, 1, "1:2", "layer-cam/centered", path, image_count=40) == 2 * 40 * 10
@@ -49,7 +49,7 @@ def test_the_file_holds_what_the_engine_gives(pipeline: MapPipeline, tmp_path: P
         assert not np.allclose(arrays["epoch-00001/signed"], signed)
 
 
-def test_without_a_count_it_is_the_probes(pipeline: MapPipeline, tmp_path: Path):
+def test_without_image_count_the_probes_are_exported(pipeline: MapPipeline, tmp_path: Path):
     path = tmp_path / "maps.npz"
     export_maps(pipeline, 1, "0:", "proposed", path, layer="conv1,conv2")
     with np.load(path) as arrays:
@@ -58,7 +58,7 @@ def test_without_a_count_it_is_the_probes(pipeline: MapPipeline, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("asked", "field"),
+    ("options", "field"),
     [
         ({"image_count": 0}, "images"),
         ({"image_count": 298}, "images"),
@@ -67,9 +67,9 @@ def test_without_a_count_it_is_the_probes(pipeline: MapPipeline, tmp_path: Path)
         ({"epochs": "x"}, "epochs"),
     ],
 )
-def test_what_cannot_be_is_refused_before_a_file_is_there(pipeline, tmp_path, asked, field):
+def test_invalid_request_is_refused_before_a_file_is_created(pipeline, tmp_path, options, field):
     path = tmp_path / "maps.npz"
-    arguments = {"epochs": "0:", "explanation": "proposed", **asked}
+    arguments = {"epochs": "0:", "explanation": "proposed", **options}
     with pytest.raises(InvalidValue) as refusal:
         export_maps(
             pipeline, 1, arguments.pop("epochs"), arguments.pop("explanation"), path, **arguments

@@ -1,4 +1,4 @@
-"""What many ask for at once is computed once, and all get the same bytes."""
+"""Concurrent identical requests are computed once, and all receive the same bytes."""
 
 import threading
 from collections.abc import Callable
@@ -25,17 +25,17 @@ from service.store import schema
 from service.store.store import open_store
 
 THREADS = 100
-IMAGE = "test:20"  # no probe: nothing of it was recorded
+IMAGE = "test:20"  # not a probe: none of its maps is recorded
 
 
-def at_once(count: int, act: Callable[[], Any]) -> list[Any]:
-    """What `act` returned, or the error that it raised, of threads that begin together."""
-    together = threading.Barrier(count)
+def call_concurrently(count: int, function: Callable[[], Any]) -> list[Any]:
+    """The results, or ValueErrors, of `count` threads that call `function` at the same time."""
+    barrier = threading.Barrier(count)
 
     def call(_: int) -> Any:
-        together.wait()
+        barrier.wait()
         try:
-            return act()
+            return function()
         except ValueError as error:
             return error
 
@@ -61,15 +61,15 @@ def store(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each call of the engine was for."""
+    """Number of images of each call of the engine."""
     image_counts: list[int] = []
     engine = compute.explain_images
 
-    def look(network, images, *arguments):
+    def explain(network, images, *arguments):
         image_counts.append(len(images))
         return engine(network, images, *arguments)
 
-    monkeypatch.setattr(compute, "explain_images", look)
+    monkeypatch.setattr(compute, "explain_images", explain)
     return image_counts
 
 
@@ -94,50 +94,47 @@ REQUESTS: dict[str, Callable[[MapPictures, MapQuery], Any]] = {
 @pytest.mark.parametrize(
     "method", ["proposed", pytest.param("grad-cam++", marks=pytest.mark.torture)]
 )
-def test_a_hundred_identical_requests_compute_once(
-    store, calls: list[int], name: str, method: str
-) -> None:
+def test_identical_requests_compute_once(store, calls: list[int], name: str, method: str) -> None:
     query = MapQuery(1, method, image=None if name == "sheet" else IMAGE)
-    alone = REQUESTS[name](MapPictures(MapPipeline(store, Path("nowhere"))), query)
-    for_one = list(calls)
+    expected = REQUESTS[name](MapPictures(MapPipeline(store, Path("nowhere"))), query)
+    expected_calls = list(calls)
     calls.clear()
     pictures = MapPictures(MapPipeline(store, Path("nowhere")))
-    answers = at_once(THREADS, lambda: REQUESTS[name](pictures, query))
-    assert for_one
-    assert calls == for_one
-    assert all(answer == alone for answer in answers)
+    results = call_concurrently(THREADS, lambda: REQUESTS[name](pictures, query))
+    assert expected_calls
+    assert calls == expected_calls
+    assert all(result == expected for result in results)
 
 
-def test_different_requests_of_one_map_compute_it_once(store, calls: list[int]) -> None:
+def test_different_requests_for_a_map_compute_it_once(store, calls: list[int]) -> None:
     pictures = MapPictures(MapPipeline(store, Path("nowhere")))
     query = MapQuery(1, "proposed", image=IMAGE)
-    asks = [ask for name, ask in REQUESTS.items() if name != "sheet"]
-    turn = iter(range(THREADS))
+    requests = [request for name, request in REQUESTS.items() if name != "sheet"]
+    positions = iter(range(THREADS))
     lock = threading.Lock()
 
-    def ask() -> Any:
+    def send_request() -> Any:
         with lock:
-            position = next(turn)
-        return asks[position % len(asks)](pictures, query)
+            position = next(positions)
+        return requests[position % len(requests)](pictures, query)
 
-    assert len(at_once(THREADS, ask)) == THREADS
-    assert len(calls) == 3  # one an epoch
-    assert calls == [1, 1, 1]
+    assert len(call_concurrently(THREADS, send_request)) == THREADS
+    assert calls == [1, 1, 1]  # one per epoch
 
 
-def test_a_hundred_identical_atlases_compute_each_map_once(store, calls: list[int]) -> None:
+def test_identical_atlas_requests_compute_each_map_once(store, calls: list[int]) -> None:
     atlases = Atlases(MapPipeline(store, Path("nowhere")))
     query = AtlasQuery(1, ("hires-cam",))
-    answers = at_once(THREADS, lambda: atlases.atlas(query).compute().value)
-    assert len({id(answer) for answer in answers}) == 1
-    assert len(calls) == 3 * 10  # epochs, and probes each of a class of its own
+    results = call_concurrently(THREADS, lambda: atlases.atlas(query).compute().value)
+    assert len({id(atlas) for atlas in results}) == 1
+    assert len(calls) == 3 * 10  # epochs, and probes, each of another class
 
 
-def numbers(max_bytes: int = 100) -> Cache[int]:
+def number_cache(max_bytes: int = 100) -> Cache[int]:
     return Cache(max_bytes, lambda _: 1)
 
 
-def test_what_is_too_large_to_be_kept_is_made_once_for_all_who_wait() -> None:
+def test_value_too_large_to_cache_is_computed_once_for_all_waiting_callers() -> None:
     computations: list[int] = []
     requests = threading.Semaphore(0)
 
@@ -147,18 +144,18 @@ def test_what_is_too_large_to_be_kept_is_made_once_for_all_who_wait() -> None:
         computations.append(1)
         return 7
 
-    class Counting(Cache[int]):
+    class CountingCache(Cache[int]):
         def _get_counted(self, key):
             requests.release()
             return super()._get_counted(key)
 
-    cache = Counting(0, lambda _: 1)
-    assert at_once(THREADS, lambda: cache.get_or_make("key", make)) == [7] * THREADS
+    cache = CountingCache(0, lambda _: 1)
+    assert call_concurrently(THREADS, lambda: cache.get_or_make("key", make)) == [7] * THREADS
     assert computations == [1]
 
 
-def test_what_could_not_be_made_leaves_nothing_and_may_be_made_again() -> None:
-    cache = numbers()
+def test_failed_computation_leaves_no_entry_and_can_be_repeated() -> None:
+    cache = number_cache()
 
     def fail() -> int:
         raise ValueError("no")
@@ -171,8 +168,8 @@ def test_what_could_not_be_made_leaves_nothing_and_may_be_made_again() -> None:
     assert cache._pending == {}
 
 
-def test_who_waited_for_one_that_failed_makes_it_after_all() -> None:
-    cache = numbers()
+def test_waiting_caller_computes_the_value_after_another_fails() -> None:
+    cache = number_cache()
     computations: list[int] = []
     lock = threading.Lock()
 
@@ -180,19 +177,19 @@ def test_who_waited_for_one_that_failed_makes_it_after_all() -> None:
         with lock:
             computations.append(1)
             if len(computations) == 1:
-                raise ValueError("the first fails")
+                raise ValueError("the first computation fails")
         return 5
 
-    answers = at_once(20, lambda: cache.get_or_make("key", make))
-    assert sum(isinstance(answer, ValueError) for answer in answers) == 1
-    assert [answer for answer in answers if answer == 5] == [5] * 19
+    results = call_concurrently(20, lambda: cache.get_or_make("key", make))
+    assert sum(isinstance(result, ValueError) for result in results) == 1
+    assert [result for result in results if result == 5] == [5] * 19
     assert len(computations) == 2
     assert cache._pending == {}
 
 
-def test_two_that_want_each_others_things_do_not_wait_for_ever() -> None:
-    cache = numbers()
-    turns = iter([["a", "b"], ["b", "a"]] * 20)
+def test_calls_with_the_same_keys_in_opposite_order_do_not_deadlock() -> None:
+    cache = number_cache()
+    key_lists = iter([["a", "b"], ["b", "a"]] * 20)
     lock = threading.Lock()
     computations: list[object] = []
 
@@ -200,40 +197,40 @@ def test_two_that_want_each_others_things_do_not_wait_for_ever() -> None:
         computations.extend(keys)
         return [ord(key) for key in keys]
 
-    def ask() -> Any:
+    def get() -> Any:
         with lock:
-            keys = next(turns)
+            keys = next(key_lists)
         return cache.get_or_make_each(keys, make)
 
-    assert at_once(40, ask) == [{"a": 97, "b": 98}] * 40
+    assert call_concurrently(40, get) == [{"a": 97, "b": 98}] * 40
     assert sorted(map(str, computations)) == ["a", "b"]
 
 
-def test_the_same_key_twice_in_one_call_is_made_once() -> None:
+def test_repeated_key_of_one_call_is_computed_once() -> None:
     computations: list[list[Any]] = []
 
     def make(keys: list[Any]) -> list[int]:
         computations.append(keys)
         return [1] * len(keys)
 
-    assert numbers().get_or_make_each(["a", "a"], make) == {"a": 1}
+    assert number_cache().get_or_make_each(["a", "a"], make) == {"a": 1}
     assert computations == [["a"]]
 
 
-class Interest:
-    """A client, who waits until it is gone."""
+class Client:
+    """A client, connected until the test disconnects it."""
 
     def __init__(self) -> None:
-        self.waits = True
+        self.is_connected = True
 
-    def ask(self, act: Callable[[], Any]) -> Any:
-        with cancellable(lambda: self.waits):
-            return act()
+    def call(self, function: Callable[[], Any]) -> Any:
+        with cancellable(lambda: self.is_connected):
+            return function()
 
 
-def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
-    cache = numbers()
-    first, second = Interest(), Interest()
+def test_computation_ends_when_its_last_client_disconnects() -> None:
+    cache = number_cache()
+    first, second = Client(), Client()
     computation_started, checked = threading.Event(), threading.Event()
 
     def make() -> int:
@@ -243,60 +240,60 @@ def test_work_is_ended_once_nobody_waits_for_it_and_not_before() -> None:
             checked.set()
 
     with ThreadPoolExecutor(2) as threads:
-        making = threads.submit(first.ask, lambda: cache.get_or_make("key", make))
+        first_call = threads.submit(first.call, lambda: cache.get_or_make("key", make))
         assert computation_started.wait(10)
-        waiting = threads.submit(second.ask, lambda: cache.get_or_make("key", lambda: 7))
+        second_call = threads.submit(second.call, lambda: cache.get_or_make("key", lambda: 7))
         while len(cache._pending["key"].checks) < 2:
             pass
-        first.waits = False
+        first.is_connected = False
         for _ in range(3):
             checked.clear()
-            assert checked.wait(10)  # it goes on, for the second
-        assert not making.done()
-        second.waits = False
-        for interest in (making, waiting):
+            assert checked.wait(10)  # it continues for the second client
+        assert not first_call.done()
+        second.is_connected = False
+        for call in (first_call, second_call):
             with pytest.raises(RequestCancelled):
-                interest.result(10)
+                call.result(10)
     assert cache._pending == {}
 
 
-def test_who_leaves_while_another_makes_it_does_not_wait_for_the_end() -> None:
-    cache = numbers()
-    abandoned_interest = Interest()
-    computation_started, go_on = threading.Event(), threading.Event()
+def test_disconnected_client_does_not_wait_for_the_computation_of_another() -> None:
+    cache = number_cache()
+    client = Client()
+    computation_started, may_finish = threading.Event(), threading.Event()
 
     def make() -> int:
         computation_started.set()
-        assert go_on.wait(20)
+        assert may_finish.wait(20)
         return 5
 
     with ThreadPoolExecutor(2) as threads:
-        making = threads.submit(cache.get_or_make, "key", make)
+        computation = threads.submit(cache.get_or_make, "key", make)
         assert computation_started.wait(10)
-        abandoned_interest.waits = False
+        client.is_connected = False
         with pytest.raises(RequestCancelled):
-            abandoned_interest.ask(lambda: cache.get_or_make("key", lambda: 7))
-        go_on.set()
-        assert making.result(10) == 5
+            client.call(lambda: cache.get_or_make("key", lambda: 7))
+        may_finish.set()
+        assert computation.result(10) == 5
 
 
 @pytest.mark.parametrize("method", ["score-cam", "smooth-grad", "full-grad", "lime", "occlusion"])
-def test_a_long_computation_is_ended_between_its_passes(store, method: str) -> None:
+def test_long_computation_is_cancelled_between_its_passes(store, method: str) -> None:
     def count_checks(method: str, max_checks: int = 1_000_000) -> int:
-        """How often a map's computation looks whether it is wanted."""
+        """How often the computation of a map checks for cancellation."""
         pipeline = MapPipeline(store, Path("nowhere"))
         request = pipeline.resolver.resolve_map(MapQuery(1, method, image=IMAGE), 1)
-        looks: list[int] = []
+        checks: list[int] = []
 
         def is_wanted() -> bool:
-            looks.append(1)
-            return len(looks) < max_checks
+            checks.append(1)
+            return len(checks) < max_checks
 
         with cancellable(is_wanted):
             pipeline.computer.compute([request])
-        return len(looks)
+        return len(checks)
 
-    times = count_checks(method)
-    assert times > count_checks("proposed")
+    check_count = count_checks(method)
+    assert check_count > count_checks("proposed")
     with pytest.raises(RequestCancelled):
-        count_checks(method, max_checks=times)
+        count_checks(method, max_checks=check_count)

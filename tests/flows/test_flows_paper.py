@@ -1,4 +1,4 @@
-"""The count of blanks that the paper's experiment is about, on a run that is long enough."""
+"""The paper's count of blank maps, on a short run."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> MapPipeline:
     return MapPipeline(store, folder)
 
 
-def test_recipes_differ_from_the_papers_spec_in_what_they_name() -> None:
+def test_each_recipe_changes_the_papers_spec() -> None:
     plain = paper_spec("adadelta-sigmoid", 0)
     assert (plain.epochs, plain.samples_per_epoch, plain.batch_size) == (100, 10_000, 100)
     specs = [paper_spec(recipe, 0) for recipe in RECIPES]
@@ -44,13 +44,13 @@ def test_recipes_differ_from_the_papers_spec_in_what_they_name() -> None:
     assert paper_spec("adadelta-sigmoid", 3).seed == 3
 
 
-def test_counts_rise_with_the_threshold_and_split_by_cause(
+def test_counts_rise_with_the_threshold_and_sum_over_causes(
     pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paper, "SPANS", ((1, 2, 1), (1, 4, 1)))
-    short, last_block = blank_blocks(pipeline, 1, "adam-sigmoid", 0)
-    assert (short.epochs, last_block.epochs) == ("1:2:1", "1:4:1")
-    for block, maps in ((short, 20), (last_block, 40)):
+    first_block, last_block = blank_blocks(pipeline, 1, "adam-sigmoid", 0)
+    assert (first_block.epochs, last_block.epochs) == ("1:2:1", "1:4:1")
+    for block, maps in ((first_block, 20), (last_block, 40)):
         for method in ("conventional", "proposed"):
             counts = [block.counts[epsilon][method] for epsilon in THRESHOLDS]
             assert [count.total for count in counts] == [maps] * len(THRESHOLDS)
@@ -59,17 +59,17 @@ def test_counts_rise_with_the_threshold_and_split_by_cause(
             assert all(sum(count.by_cause.values()) == count.blank for count in counts)
 
 
-def test_spans_that_a_run_has_not_reached_are_left_out(pipeline: MapPipeline) -> None:
+def test_spans_beyond_the_last_epoch_are_omitted(pipeline: MapPipeline) -> None:
     assert SPANS == ((1, 50, 1), (1, 100, 2), (1, 100, 1))
     assert blank_blocks(pipeline, 1, "adam-sigmoid", 0) == []
 
 
-def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
+def test_example_is_blank_for_the_conventional_method_only(
     pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cell = find_example(pipeline, 1)
     if cell is None:
-        # Four epochs may saturate nothing at the real threshold; then none may be claimed.
+        # Four epochs may saturate no map at the real threshold; then there is no example.
         queries = [MapQuery(1, "conventional")]
         (probes,), selection = pipeline.resolver.resolve_probe_series(queries, "1:")
         rows = [row for series in probes for row in pipeline.rows.of_series(series, selection)]
@@ -81,7 +81,7 @@ def test_figure_4_is_a_cell_that_only_the_proposed_method_shows(
         assert (class_map.blank_cause() is not Blank.NONE) is blank
 
 
-def test_the_table_is_written_as_markdown_json_and_png(
+def test_table_is_written_as_markdown_json_and_png(
     pipeline: MapPipeline, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(paper, "SPANS", ((1, 4, 1),))

@@ -1,4 +1,4 @@
-"""Scores are the network's own, recorded for probes and computed once for other images."""
+"""Scores are the network's output, recorded for probes and computed once for other images."""
 
 from pathlib import Path
 
@@ -30,13 +30,14 @@ def pipeline(tmp_path_factory):
         yield MapPipeline(store, folder)
 
 
-def forget_the_checkpoints(pipeline: MapPipeline) -> MapPipeline:
+def restart_without_checkpoints(pipeline: MapPipeline) -> MapPipeline:
+    """Removes all checkpoints; returns the pipeline of a service that has just started."""
     with pipeline.store.write_session() as session:
         session.execute(text("UPDATE checkpoints SET blob_key = 'gone'"))
     return MapPipeline(pipeline.store, Path("nowhere"))
 
 
-def test_scores_are_the_networks_and_are_computed_once(pipeline: MapPipeline):
+def test_scores_are_the_networks_output_and_computed_once(pipeline: MapPipeline):
     for image in ("test:0", "test:40"):
         scores = scores_of(pipeline, 1, image, "0:").compute().value
         assert (scores.image, scores.epochs) == (image, [0, 1, 2])
@@ -49,15 +50,15 @@ def test_scores_are_the_networks_and_are_computed_once(pipeline: MapPipeline):
             np.testing.assert_allclose(probabilities, expected_scores, atol=1e-5)
     image_scores = scores_of(pipeline, 1, "test:40", "1:2").compute().value
     assert image_scores.probabilities == scores.probabilities[1:]
-    started_again = forget_the_checkpoints(pipeline)
-    assert scores_of(started_again, 1, "test:40", "0:").compute().value == scores
+    restarted_pipeline = restart_without_checkpoints(pipeline)
+    assert scores_of(restarted_pipeline, 1, "test:40", "0:").compute().value == scores
     # The run's own probes were recorded while it trained.
-    assert len(scores_of(started_again, 1, None, "0:").compute().value.probabilities) == 3
+    assert len(scores_of(restarted_pipeline, 1, None, "0:").compute().value.probabilities) == 3
     with pytest.raises(CheckpointCorrupt):
-        scores_of(started_again, 1, "test:41", "0:").compute()
+        scores_of(restarted_pipeline, 1, "test:41", "0:").compute()
 
 
-def test_what_is_not_there_is_told(pipeline: MapPipeline):
+def test_missing_epoch_image_or_run_is_an_error(pipeline: MapPipeline):
     with pytest.raises(EpochNotFound):
         scores_of(pipeline, 1, None, "9").compute()
     with pytest.raises(ImageNotFound):

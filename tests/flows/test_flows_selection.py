@@ -21,12 +21,12 @@ from service.flows.maps.selection import select_epochs
         ("5:5", [5]),
     ],
 )
-def test_a_selection_takes_the_epochs_that_exist(text: str, epochs: list[int]) -> None:
+def test_selection_contains_the_existing_epochs(text: str, epochs: list[int]) -> None:
     assert select_epochs(text, run_id=1, last=5) == epochs
 
 
 @pytest.mark.parametrize("text", ["5:1", "0,5:1", "3:0", "5:1:2", "5:0,2"])
-def test_a_range_that_ends_before_it_starts_is_invalid_although_its_epochs_exist(
+def test_range_that_ends_before_its_start_is_invalid(
     text: str,
 ) -> None:
     with pytest.raises(InvalidValue, match="is empty: it starts at") as refusal:
@@ -38,14 +38,12 @@ def test_a_range_that_ends_before_it_starts_is_invalid_although_its_epochs_exist
     ("text", "last", "missing"),
     [("6", 5, 6), ("1,9", 5, 9), ("9:", 5, 9), ("8:20,7:9", 5, 7), (":5", -1, 0), ("2", -1, 2)],
 )
-def test_epochs_past_the_last_are_not_found_by_their_own_number(
-    text: str, last: int, missing: int
-) -> None:
+def test_error_names_the_first_epoch_past_the_last(text: str, last: int, missing: int) -> None:
     with pytest.raises(EpochNotFound, match=f"has no epoch {missing}:"):
         select_epochs(text, run_id=1, last=last)
 
 
 @pytest.mark.parametrize("text", ["", ",", "1,", "a", "-1", "1:2:0", "1:2:3:4", "1.5", "100000"])
-def test_a_malformed_selection_is_invalid(text: str) -> None:
+def test_malformed_selection_is_invalid(text: str) -> None:
     with pytest.raises(InvalidValue, match="epochs are numbers and ranges"):
         select_epochs(text, run_id=1, last=5)

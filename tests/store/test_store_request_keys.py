@@ -70,7 +70,7 @@ def test_repeated_key_returns_the_same_run(
 ) -> None:
     (first, replayed), (second, second_replayed) = start(REQUEST_KEY), start(REQUEST_KEY)
     assert (first.id, replayed, second_replayed) == (second.id, False, True)
-    assert count(store, "runs") == len(executor.jobs) == 1
+    assert count(store, "runs") == len(executor.tasks) == 1
 
 
 def test_twenty_simultaneous_requests_with_one_key_create_one_run(
@@ -79,7 +79,7 @@ def test_twenty_simultaneous_requests_with_one_key_create_one_run(
     results = run_concurrently(20, lambda _: start(REQUEST_KEY))
     assert len({run.id for run, _ in results}) == 1
     assert sorted(replayed for _, replayed in results) == [False] + [True] * 19
-    assert count(store, "runs") == count(store, "request_keys") == len(executor.jobs) == 1
+    assert count(store, "runs") == count(store, "request_keys") == len(executor.tasks) == 1
 
 
 def test_another_body_with_the_same_key_is_refused(store: Store, start: Start) -> None:
@@ -165,7 +165,7 @@ def test_simultaneous_requests_do_not_exceed_the_queue_limit(
 ) -> None:
     results = run_concurrently(20, lambda _: start(queue_limit=7))
     assert sum(isinstance(result, QueueFull) for result in results) == 13
-    assert count(store, "runs") == len(executor.jobs) == 7
+    assert count(store, "runs") == len(executor.tasks) == 7
 
 
 def test_full_queue_accepts_a_run_after_one_leaves(store: Store, start: Start) -> None:

@@ -1,4 +1,4 @@
-"""Where the runs of a test are kept: a database of its own, and blobs in it or beside it."""
+"""The store of a test: its own database, with blobs in it or in files."""
 
 from pathlib import Path
 
@@ -6,10 +6,10 @@ import pytest
 
 
 @pytest.fixture
-def place(
+def store_location(
     request: pytest.FixtureRequest, database: str, blobs: str, tmp_path: Path
 ) -> tuple[str, str]:
-    """The database's URL and the setting of blobs: `sqlite` or `postgresql`, `sql` or `file`."""
+    """URL of the database (`sqlite` or `postgresql`) and setting of blobs (`sql` or `file`)."""
     blobs = f"file:{tmp_path / 'blobs'}" if blobs == "file" else blobs
     if database == "sqlite":
         return f"sqlite:///{tmp_path / 'camreel.db'}", blobs

@@ -1,4 +1,4 @@
-"""What must hold after every fault, whatever it was."""
+"""Conditions that hold after every fault."""
 
 import hashlib
 import sqlite3
@@ -18,9 +18,9 @@ from service.store.store import Store
 
 
 def check(store: Store, folder: Path, *, at_rest: bool = True) -> None:
-    """Every run of the store: epochs 0..n whole and verified, one row each; no temporary file.
+    """Check that every run has complete epochs 0..n, one row each, and no temporary files.
 
-    A training state is replaced by the next one: its bytes are looked at only `at_rest`.
+    A training state is replaced by the next one: its bytes are verified only `at_rest`.
     """
     with snapshot(store) as session:
         all_runs = runs.list_newest(session, limit=1000)
@@ -60,7 +60,7 @@ def _check_run(store: Store, session: Session, run: Run, at_rest: bool) -> None:
 
 @contextmanager
 def snapshot(store: Store) -> Iterator[Session]:
-    """A reading transaction that sees one moment, whoever writes meanwhile."""
+    """A read transaction that sees one state of the database, whoever writes meanwhile."""
     if store.engine.dialect.name == "postgresql":
         store = replace(
             store, engine=store.engine.execution_options(isolation_level="REPEATABLE READ")
@@ -76,7 +76,7 @@ def weights(store: Store, run_id: int) -> list[str]:
 
 
 def trace(store: Store, run_id: int) -> list[dict[str, Any]]:
-    """All that training gave, but for what depends on the clock: equal traces are equal runs."""
+    """The results of training that do not depend on the clock; equal for equal runs."""
     with store.read_session() as session:
         state = training_states.get(session, run_id)
         assert state is not None

@@ -21,24 +21,24 @@ from tests.torture.witness import Spec, Witness
 START_SECONDS = 4.0
 WORKER_SECONDS = 0.5
 EPOCH_SECONDS = 1.0
-"""About what a start, a worker's first epoch and a later one take: kills are spread over them."""
+"""Approximate durations of a start, a worker's first epoch and a later one, for random delays."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How many kills, of how many runs, and how often the next comes before anything was done."""
+    """Number of kills, the load, and the probability that an attack continues after a kill."""
 
     kills: int
     specs: list[Spec]
-    at_once: int  # runs that train
-    unended: int  # with those that wait
-    again: float
+    parallel_runs: int
+    active_runs: int  # running or queued
+    continuation_probability: float
 
 
 class KillLoop:
-    """The same seed gives the same kills and delays; what they hit is the machine's to say."""
+    """Attacks a service; the seed determines targets and delays, not the state that they hit."""
 
     def __init__(self, service: Service, store: Store, plan: Plan, seed: int) -> None:
         self._service = service
@@ -46,49 +46,49 @@ class KillLoop:
         self._plan = plan
         self.witness = Witness(service, store)
         self.kills = 0
-        self.struck: dict[str, int] = dict.fromkeys(STROKES, 0)
+        self.attack_counts: dict[str, int] = dict.fromkeys(ATTACKS, 0)
         self._rng = random.Random(seed)
 
     def run(self) -> None:
-        """Kill as often as is planned, then let all runs end."""
+        """Kill until the planned number is reached, then wait until all runs have ended."""
         while self.kills < self._plan.kills:
             self._keep_busy()
-            name = self._rng.choice(list(STROKES))
-            self._let_time_pass(name)
-            STROKES[name](self)
-            self.struck[name] += 1
-            self.witness.look(again=True)
-            self._ask_again()
+            target = self._rng.choice(list(ATTACKS))
+            self._delay(target)
+            ATTACKS[target](self)
+            self.attack_counts[target] += 1
+            self.witness.observe(all_epochs=True)
+            self._repeat_request()
             invariants.check(self._store, self._service.state_dir, at_rest=False)
-        self.witness.wait(lambda: not self.witness.unended())
+        self.witness.wait(lambda: not self.witness.list_active())
 
     def _keep_busy(self) -> None:
-        self.witness.look()
-        while len(self.witness.unended()) < self._plan.unended:
+        self.witness.observe()
+        while len(self.witness.list_active()) < self._plan.active_runs:
             self.witness.post(*self._next_request())
-            self.witness.look()
+            self.witness.observe()
 
     def _next_request(self) -> tuple[str, Spec]:
         number = len(self.witness.acknowledged)
         return f"run {number}", self._plan.specs[number % len(self._plan.specs)]
 
-    def _ask_again(self) -> None:
+    def _repeat_request(self) -> None:
         key = self._rng.choice(sorted(self.witness.acknowledged))
         self.witness.post(key, self.witness.acknowledged[key][1])
 
-    def _let_time_pass(self, name: str) -> None:
-        progress, delay = self._rng.random() < 0.4, self._rng.uniform(0, 2 * EPOCH_SECONDS)
-        since = "the next epoch" if progress else "the kill before"
-        log.info("kill %d: %s, %.2f s after %s", self.kills, name, delay, since)
-        if progress:
-            epochs_before = self.witness.epochs_seen()
-            self._wait_or_end(lambda: self.witness.epochs_seen() > epochs_before)
+    def _delay(self, target: str) -> None:
+        after_epoch, delay = self._rng.random() < 0.4, self._rng.uniform(0, 2 * EPOCH_SECONDS)
+        event = "the next epoch" if after_epoch else "the previous kill"
+        log.info("kill %d: %s, %.2f s after %s", self.kills, target, delay, event)
+        if after_epoch:
+            epoch_count = self.witness.count_epochs()
+            self._wait_or_end(lambda: self.witness.count_epochs() > epoch_count)
         time.sleep(delay)
 
     def kill_workers(self) -> None:
-        """One, and perhaps the one that takes its place, and so on."""
+        """Kill a worker, and perhaps the ones that replace it."""
         self._kill_one_worker()
-        while self._strikes_again():
+        while self._continues():
             time.sleep(self._rng.uniform(0, WORKER_SECONDS))
             self._kill_one_worker()
 
@@ -103,57 +103,60 @@ class KillLoop:
         return sorted(worker_pids(self._service.process.pid))
 
     def kill_fork_server(self) -> None:
-        """Its workers live on unseen, and others take their runs."""
+        """Kill the fork server; its workers live on, and others take their runs."""
         pids = fork_server_pids(self._service.process.pid)
         for pid in pids:
             _kill(pid)
         self.kills += bool(pids)
 
     def _wait_or_end(self, condition: Callable[[], bool]) -> None:
-        """Runs that end meanwhile bring nothing more that could be waited for."""
-        self.witness.wait(lambda: condition() or not self.witness.unended())
+        """Wait until the condition holds or all runs have ended."""
+        self.witness.wait(lambda: condition() or not self.witness.list_active())
 
-    def kill_server(self) -> None:
-        self._strike(workers=False)
+    def kill_service(self) -> None:
+        self._kill_processes(workers=False)
         self._start()
 
     def kill_both(self) -> None:
-        self._strike(workers=True)
+        self._kill_processes(workers=True)
         self._start()
 
     def kill_while_starting(self) -> None:
-        """The server, and perhaps the one that is to take its place, and so on."""
-        self._strike(workers=False)
-        while self._strikes_again():
+        """Kill the service, and perhaps the ones that replace it during their start."""
+        self._kill_processes(workers=False)
+        while self._continues():
             self._service.launch()
             time.sleep(self._rng.uniform(0, START_SECONDS))
-            self._strike(workers=False)
+            self._kill_processes(workers=False)
         self._start()
 
-    def kill_while_asked(self) -> None:
-        """A request is under way: done or not, it is done once when it is sent again."""
+    def kill_during_request(self) -> None:
+        """Kill the service during a request; when repeated, it has created exactly one run."""
         key, spec = self._next_request()
         run_ids: list[int] = []
 
-        def ask() -> None:
+        def post() -> None:
             with suppress(httpx.TransportError):
                 run_ids.append(self.witness.post(key, spec))
 
-        client = threading.Thread(target=ask)
+        client = threading.Thread(target=post)
         client.start()
         time.sleep(self._rng.uniform(0, 0.05))
-        self._strike(workers=False)
+        self._kill_processes(workers=False)
         client.join()
         self._start()
         run_id = self.witness.post(key, spec)
         assert run_ids in ([], [run_id])
 
-    def _strikes_again(self) -> bool:
-        return self._rng.random() < self._plan.again and self.kills < self._plan.kills
+    def _continues(self) -> bool:
+        return (
+            self._rng.random() < self._plan.continuation_probability
+            and self.kills < self._plan.kills
+        )
 
-    def _strike(self, *, workers: bool) -> None:
-        """Kill the server, and with `workers` those that it has, before it or after it."""
-        pids_before = processes.of(self._service.state_dir)
+    def _kill_processes(self, *, workers: bool) -> None:
+        """Kill the service's process, and with `workers` its workers, before or after it."""
+        pids_before = processes.list_pids(self._service.state_dir)
         pids = self._workers() if workers else []
         server_first = self._rng.random() < 0.5
         if server_first:
@@ -162,16 +165,16 @@ class KillLoop:
             _kill(pid)
         self._service.kill()
         self.kills += 1
-        # As often as not it is started again while what it left still dies.
+        # Otherwise it is restarted while its remaining processes still end.
         if self._rng.random() < 0.5:
             processes.wait_for_end(self._service.state_dir, pids_before)
             invariants.check(self._store, self._service.state_dir)
 
     def _start(self) -> None:
-        pids_before = processes.of(self._service.state_dir)
+        pids_before = processes.list_pids(self._service.state_dir)
         self._service.launch()
         self._service.connect()
-        self.witness.restarted()
+        self.witness.forget_heartbeats()
         processes.wait_for_end(self._service.state_dir, pids_before)
 
 
@@ -180,11 +183,11 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-STROKES: dict[str, Callable[[KillLoop], None]] = {
+ATTACKS: dict[str, Callable[[KillLoop], None]] = {
     "workers": KillLoop.kill_workers,
     "fork server": KillLoop.kill_fork_server,
-    "server": KillLoop.kill_server,
+    "service": KillLoop.kill_service,
     "both": KillLoop.kill_both,
-    "starting": KillLoop.kill_while_starting,
-    "asked": KillLoop.kill_while_asked,
+    "start": KillLoop.kill_while_starting,
+    "request": KillLoop.kill_during_request,
 }

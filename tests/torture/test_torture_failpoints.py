@@ -1,4 +1,4 @@
-"""A worker is killed at each step of an epoch's commit; the run goes on as if it had not been."""
+"""A worker is killed at each step of an epoch's commit; the run ends with the same weights."""
 
 import itertools
 import multiprocessing
@@ -36,31 +36,30 @@ SPEC = RunSpec.model_validate(
     }
 )
 ALWAYS = ("before-commit", "after-commit")
-# So many share the machine: threads that wait for a busy core are slow.
-# A process that has torch already, and no threads: workers are forked from it in no time.
+# A process that has imported torch and has no threads: workers are forked from it quickly.
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(list(WORKER_IMPORTS))
 
 
-def work(workspace: Workspace, run_id: int, failpoint: str) -> None:
+def train_with_failpoint(workspace: Workspace, run_id: int, failpoint: str) -> None:
     failpoints.arm(failpoint)
     train_run(workspace, run_id)
 
 
-def worker(workspace: Workspace, run_id: int, failpoint: str = "") -> int | None:
-    """A worker's exit code."""
-    process = FORKS.Process(target=work, args=(workspace, run_id, failpoint))
+def run_worker(workspace: Workspace, run_id: int, failpoint: str = "") -> int | None:
+    """Train the run in a worker; return its exit code."""
+    process = FORKS.Process(target=train_with_failpoint, args=(workspace, run_id, failpoint))
     process.start()
     process.join(120)
     return process.exitcode
 
 
 def cases() -> Iterator[Any]:
-    """Every failpoint of every backend: SQLite with files always, and of the others a few."""
+    """Every failpoint with every backend; `make test` omits most other than SQLite with files."""
     for database, blobs in itertools.product(("sqlite", "postgresql"), ("file", "sql")):
         for name in FAILPOINTS:
             if blobs == "sql" and name.startswith("blob-"):
-                continue  # they are the file backend's
+                continue  # steps of the file backend
             marks = [pytest.mark.postgres] if database == "postgresql" else []
             if (database, blobs) != ("sqlite", "file") and name not in ALWAYS:
                 marks.append(pytest.mark.torture)
@@ -78,8 +77,8 @@ def blobs() -> str:
 
 
 @pytest.fixture
-def workspace(place: tuple[str, str], tmp_path: Path) -> Workspace:
-    return Workspace(*place, tmp_path)
+def workspace(store_location: tuple[str, str], tmp_path: Path) -> Workspace:
+    return Workspace(*store_location, tmp_path)
 
 
 @pytest.fixture
@@ -99,68 +98,68 @@ def new_run(store: Store) -> Callable[[], int]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    folder = tmp_path_factory.mktemp("undisturbed")
+def expected_weights(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("expected")
     workspace = Workspace(f"sqlite:///{folder / 'camreel.db'}", "sql", folder)
     with open_store(workspace.database) as store:
         schema.ensure(store)
         with store.write_session() as session:
             run = runs.create(session, "", [], SPEC.model_dump(mode="json"), SPEC.epochs)
-        assert worker(workspace, run.id) == 0
+        assert run_worker(workspace, run.id) == 0
         return invariants.weights(store, run.id)
 
 
-def read(store: Store, run_id: int) -> Run:
+def get_run(store: Store, run_id: int) -> Run:
     with store.read_session() as session:
         return runs.get(session, run_id)
 
 
-def abandon(store: Store, workspace: Workspace, run_id: int) -> bool:
-    run = read(store, run_id)
+def lose_worker(store: Store, workspace: Workspace, run_id: int) -> bool:
+    run = get_run(store, run_id)
     lease = Lease(run_id, run.attempt, run.lease_owner or "")
     return requeue_or_fail(store, workspace, lease, WORKER_LOST)
 
 
 @pytest.mark.parametrize(("name", "database", "blobs"), list(cases()))
-def test_a_run_killed_at_a_step_of_a_commit_equals_the_undisturbed_one(
-    name, workspace, store, new_run, undisturbed, tmp_path
+def test_run_killed_at_a_step_of_a_commit_equals_an_uninterrupted_one(
+    name, workspace, store, new_run, expected_weights, tmp_path
 ) -> None:
     run_id = new_run()
-    assert worker(workspace, run_id, f"{name}:kill@2") == -signal.SIGKILL
-    assert read(store, run_id).status == RunStatus.RUNNING
+    assert run_worker(workspace, run_id, f"{name}:kill@2") == -signal.SIGKILL
+    assert get_run(store, run_id).status == RunStatus.RUNNING
     invariants.check(store, tmp_path)
-    assert abandon(store, workspace, run_id)
-    assert worker(workspace, run_id) == 0
-    assert read(store, run_id).status == RunStatus.SUCCEEDED
+    assert lose_worker(store, workspace, run_id)
+    assert run_worker(workspace, run_id) == 0
+    assert get_run(store, run_id).status == RunStatus.SUCCEEDED
     invariants.check(store, tmp_path)
-    assert invariants.weights(store, run_id) == undisturbed
+    assert invariants.weights(store, run_id) == expected_weights
 
 
-def test_a_full_disk_fails_the_run_and_keeps_its_epochs(
-    workspace, store, new_run, undisturbed, tmp_path
+def test_full_disk_fails_the_run_and_keeps_its_epochs(
+    workspace, store, new_run, expected_weights, tmp_path
 ) -> None:
     run_id = new_run()
     # The third blob is the checkpoint of epoch 1.
-    assert worker(workspace, run_id, "blob-written:full@3") == 0
-    run = read(store, run_id)
+    assert run_worker(workspace, run_id, "blob-written:full@3") == 0
+    run = get_run(store, run_id)
     assert (run.status, run.error.type, run.epochs_done) == (RunStatus.FAILED, "disk_full", 0)
     invariants.check(store, tmp_path)
     run_flows.extend_run(store, run_id, None)
-    assert worker(workspace, run_id) == 0
-    assert invariants.weights(store, run_id) == undisturbed
+    assert run_worker(workspace, run_id) == 0
+    assert invariants.weights(store, run_id) == expected_weights
 
 
-def test_a_run_is_given_to_three_workers_and_then_fails(store, workspace, new_run) -> None:
+def test_run_is_given_to_three_workers_and_then_fails(store, workspace, new_run) -> None:
     run_id = new_run()
     for attempt in (1, 2, 3):
         with store.write_session() as session:
             assert run_lifecycle.claim(session, run_id, str(attempt))
-        assert abandon(store, workspace, run_id) == (attempt < 3)
-    run = read(store, run_id)
+        assert lose_worker(store, workspace, run_id) == (attempt < 3)
+    run = get_run(store, run_id)
     assert (run.status, run.error, run.attempt) == (RunStatus.FAILED, WORKER_LOST, 3)
 
 
-class Submitted(InlineExecutor):
+class RecordingExecutor(InlineExecutor):
     def __init__(self) -> None:
         self.run_ids: list[int] = []
 
@@ -168,26 +167,26 @@ class Submitted(InlineExecutor):
         self.run_ids.append(job.arguments[1])
 
 
-def test_a_lease_is_lost_by_the_watchers_clock_alone(store, workspace, new_run) -> None:
+def test_lease_expires_by_the_monitors_clock_alone(store, workspace, new_run) -> None:
     run_id = new_run()
-    submitted = Submitted()
-    rescuer = LeaseMonitor(store, submitted, workspace)
+    executor = RecordingExecutor()
+    lease_monitor = LeaseMonitor(store, executor, workspace)
     with store.write_session() as session:
         lease = run_lifecycle.claim(session, run_id, "worker")
     for scan_seconds in (1000.0, 1029.0):
-        assert rescuer.scan(scan_seconds) == []
+        assert lease_monitor.scan(scan_seconds) == []
     with store.write_session() as session:
         assert run_lifecycle.update_heartbeat(session, run_id, lease=lease)
-    # It beat since: thirty seconds begin again, whatever moments the rows hold.
-    assert rescuer.scan(1040.0) == []
-    assert rescuer.scan(1070.0) == []
-    assert rescuer.scan(1070.5) == [run_id]
-    assert submitted.run_ids == [run_id]
-    assert read(store, run_id).status == RunStatus.QUEUED
+    # A new heartbeat restarts the thirty seconds, whatever times the rows have.
+    assert lease_monitor.scan(1040.0) == []
+    assert lease_monitor.scan(1070.0) == []
+    assert lease_monitor.scan(1070.5) == [run_id]
+    assert executor.run_ids == [run_id]
+    assert get_run(store, run_id).status == RunStatus.QUEUED
 
 
 @pytest.mark.parametrize("text", ["nowhere:kill", "after-blob:dance", "after-blob:kill@0"])
-def test_a_failpoint_that_stands_in_no_table_is_refused(text: str) -> None:
+def test_unknown_failpoint_is_refused(text: str) -> None:
     with pytest.raises(CamreelError):
         failpoints.arm(text)
     failpoints.arm("")

@@ -1,4 +1,4 @@
-"""Training goes on through kills at random times, and ends as if there had been none."""
+"""Training continues after kills at random times, and ends with the same results."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ SETTINGS = {
     "CAMREEL_MAX_ATTEMPTS": "1000",
     "CAMREEL_LEASE_SECONDS": "3",
     "CAMREEL_LOG_REQUESTS": "false",
-    # However many runs share the machine: other threads would be other sums.
+    # Another number of threads changes the order of sums, and with it the weights.
     "OMP_NUM_THREADS": "1",
 }
 SPECS: list[Spec] = [
@@ -40,17 +40,17 @@ SPECS: list[Spec] = [
 Trace = list[dict[str, Any]]
 
 log = logging.getLogger(__name__)
-logging.getLogger("httpx").setLevel(logging.WARNING)  # a line a look would hide what was killed
+logging.getLogger("httpx").setLevel(logging.WARNING)  # its lines would hide those of the kills
 
 
-def in_make_test(kills: int) -> Plan:
-    """One run at a time, and most kills on the heels of another."""
-    return Plan(kills, SPECS[:1], at_once=1, unended=1, again=0.8)
+def short_plan(kills: int) -> Plan:
+    """One run at a time, and most kills soon after another."""
+    return Plan(kills, SPECS[:1], parallel_runs=1, active_runs=1, continuation_probability=0.8)
 
 
-def in_make_torture(kills: int) -> Plan:
-    """Two runs at a time, whose workers wait for each other's commits, and one that waits."""
-    return Plan(kills, SPECS, at_once=2, unended=3, again=0.6)
+def long_plan(kills: int) -> Plan:
+    """Two runs at a time, whose workers wait for each other's commits, and a queued one."""
+    return Plan(kills, SPECS, parallel_runs=2, active_runs=3, continuation_probability=0.6)
 
 
 def case(database: str, blobs: str, plan: Plan, *marks: pytest.MarkDecorator) -> Any:
@@ -60,10 +60,10 @@ def case(database: str, blobs: str, plan: Plan, *marks: pytest.MarkDecorator) ->
 
 
 CASES = [
-    case("sqlite", "file", in_make_test(3)),
-    case("postgresql", "sql", in_make_test(3), pytest.mark.torture),
+    case("sqlite", "file", short_plan(3)),
+    case("postgresql", "sql", short_plan(3), pytest.mark.torture),
     *(
-        case(database, blobs, in_make_torture(50), pytest.mark.torture)
+        case(database, blobs, long_plan(50), pytest.mark.torture)
         for database in ("sqlite", "postgresql")
         for blobs in ("file", "sql")
     ),
@@ -71,12 +71,12 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trace]:
-    """What a spec gives in a quiet service; each is trained once."""
+def expected_trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Trace]:
+    """Traces of the specs in a service without kills; each spec is trained once."""
 
     @cache
     def trace_of(index: int) -> Trace:
-        folder = tmp_path_factory.mktemp("undisturbed")
+        folder = tmp_path_factory.mktemp("expected")
         service = Service(folder, SETTINGS)
         service.start()
         try:
@@ -91,48 +91,50 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Tra
 
 
 @pytest.fixture
-def service(place: tuple[str, str], plan: Plan, tmp_path: Path) -> Iterator[Service]:
+def service(store_location: tuple[str, str], plan: Plan, tmp_path: Path) -> Iterator[Service]:
     settings = {
-        "CAMREEL_DATABASE_URL": place[0],
-        "CAMREEL_BLOBS": place[1],
-        "CAMREEL_MAX_PARALLEL_RUNS": str(plan.at_once),
+        "CAMREEL_DATABASE_URL": store_location[0],
+        "CAMREEL_BLOBS": store_location[1],
+        "CAMREEL_MAX_PARALLEL_RUNS": str(plan.parallel_runs),
     }
     new_service = Service(tmp_path, SETTINGS | settings)
     new_service.start()
     yield new_service
     new_service.kill()
-    # Before their database is dropped.
-    processes.wait_for_end(tmp_path, processes.of(tmp_path))
+    # They end before their database is dropped.
+    processes.wait_for_end(tmp_path, processes.list_pids(tmp_path))
 
 
 @pytest.fixture
-def store(service: Service, place: tuple[str, str]) -> Iterator[Store]:
-    with open_store(*place) as opened_store:
+def store(service: Service, store_location: tuple[str, str]) -> Iterator[Store]:
+    with open_store(*store_location) as opened_store:
         yield opened_store
 
 
 @pytest.mark.parametrize(("database", "blobs", "plan"), CASES)
-def test_runs_end_as_if_nothing_had_been_killed(service, store, undisturbed, plan) -> None:
+def test_runs_end_with_the_same_results_as_without_kills(
+    service, store, expected_trace, plan
+) -> None:
     seed = int(os.environ.get("CAMREEL_TORTURE_SEED") or random.randrange(2**32))
     log.info("CAMREEL_TORTURE_SEED=%d", seed)
-    began = time.monotonic()
+    started_at = time.monotonic()
     loop = KillLoop(service, store, plan, seed)
     loop.run()
     for run_id, spec in loop.witness.acknowledged.values():
         assert service.run(run_id)["status"] == "succeeded"
-        assert invariants.trace(store, run_id) == undisturbed(SPECS.index(spec))
+        assert invariants.trace(store, run_id) == expected_trace(SPECS.index(spec))
     invariants.check(store, service.state_dir)
-    if plan.at_once > 1:  # a single one has just trained
-        all_slots_are_free(service, plan.at_once)
+    if plan.parallel_runs > 1:  # a single run has just trained
+        all_slots_are_free(service, plan.parallel_runs)
     service.stop()
-    processes.wait_for_end(service.state_dir, processes.of(service.state_dir))
-    minutes = (time.monotonic() - began) / 60
-    statuses = len(loop.witness.acknowledged), loop.kills, loop.struck, minutes
+    processes.wait_for_end(service.state_dir, processes.list_pids(service.state_dir))
+    minutes = (time.monotonic() - started_at) / 60
+    statuses = len(loop.witness.acknowledged), loop.kills, loop.attack_counts, minutes
     log.info("%d runs through %d kills, %s, in %.1f minutes", *statuses)
 
 
-def all_slots_are_free(service: Service, at_once: int) -> None:
-    ids = [service.post_run(**SPECS[0] | {"epochs": 1000}) for _ in range(at_once)]
+def all_slots_are_free(service: Service, run_count: int) -> None:
+    ids = [service.post_run(**SPECS[0] | {"epochs": 1000}) for _ in range(run_count)]
     for run_id in ids:
         service.wait(run_id, condition=lambda run: run["status"] == "running")
     for run_id in ids:

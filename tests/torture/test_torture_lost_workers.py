@@ -1,4 +1,4 @@
-"""A worker that is lost before it took its run is a lost worker as any other."""
+"""A worker that dies before it takes its run counts as a lost worker."""
 
 import signal
 from collections.abc import Iterator
@@ -12,24 +12,14 @@ from service.flows import dispatch
 from service.flows import runs as run_flows
 from service.flows.dispatch import LeaseMonitor
 from service.flows.workspace import Workspace
-from service.jobs import ProcessExit, Task
-from service.jobs.inline import InlineExecutor
+from service.jobs import ProcessExit
 from service.store import run_lifecycle, runs, schema
 from service.store.run_status import RunStatus
 from service.store.runs import Run
 from service.store.store import Store, open_store
+from tests.idle_executor import IdleExecutor
 
 KILLED = ProcessExit(-signal.SIGKILL, during_shutdown=False)
-
-
-class IdleExecutor(InlineExecutor):
-    """Keeps jobs, and starts none."""
-
-    def __init__(self) -> None:
-        self.jobs: list[Task] = []
-
-    def submit(self, job: Task) -> None:
-        self.jobs.append(job)
 
 
 @pytest.fixture
@@ -54,52 +44,52 @@ def run(store: Store, executor: IdleExecutor, workspace: Workspace) -> Run:
     return run_flows.start_run(store, executor, workspace, RunSpec(dataset="digits"))
 
 
-def read(store: Store, run: Run) -> Run:
+def get_run(store: Store, run: Run) -> Run:
     with store.read_session() as session:
         return runs.get(session, run.id)
 
 
-def test_a_run_whose_worker_died_before_it_took_it_is_given_to_another(
+def test_run_is_given_to_another_worker_if_the_first_dies_before_it_takes_it(
     store, executor, run
 ) -> None:
-    executor.jobs[0].on_exit(KILLED)
-    assert (read(store, run).status, read(store, run).lost_workers) == (RunStatus.QUEUED, 1)
-    assert [job.arguments[1] for job in executor.jobs] == [run.id, run.id]
+    executor.tasks[0].on_exit(KILLED)
+    assert (get_run(store, run).status, get_run(store, run).lost_workers) == (RunStatus.QUEUED, 1)
+    assert [task.arguments[1] for task in executor.tasks] == [run.id, run.id]
 
 
-def test_a_run_that_three_workers_died_for_has_failed_whether_they_took_it_or_not(
+def test_run_fails_after_three_dead_workers_whether_they_took_it_or_not(
     store, executor, run
 ) -> None:
-    executor.jobs[0].on_exit(KILLED)
+    executor.tasks[0].on_exit(KILLED)
     with store.write_session() as session:
-        assert run_lifecycle.claim(session, run.id, executor.jobs[1].arguments[2])
-    executor.jobs[1].on_exit(KILLED)
-    assert read(store, run).status == RunStatus.QUEUED
-    executor.jobs[2].on_exit(KILLED)
-    final_run = read(store, run)
+        assert run_lifecycle.claim(session, run.id, executor.tasks[1].arguments[2])
+    executor.tasks[1].on_exit(KILLED)
+    assert get_run(store, run).status == RunStatus.QUEUED
+    executor.tasks[2].on_exit(KILLED)
+    final_run = get_run(store, run)
     assert (final_run.status, final_run.error.type) == (RunStatus.FAILED, "worker_killed")
-    assert len(executor.jobs) == 3
+    assert len(executor.tasks) == 3
 
 
-def test_a_worker_that_died_late_does_not_count_against_a_run_that_was_taken_since(
+def test_late_death_of_a_worker_does_not_count_for_a_run_taken_by_another(
     store, executor, run
 ) -> None:
     with store.write_session() as session:
         lease = run_lifecycle.claim(session, run.id, "another service's worker")
         assert run_lifecycle.requeue(session, lease, lost_workers=0)
-    executor.jobs[0].on_exit(KILLED)
-    assert (read(store, run).status, read(store, run).lost_workers) == (RunStatus.QUEUED, 0)
-    assert len(executor.jobs) == 1
+    executor.tasks[0].on_exit(KILLED)
+    assert (get_run(store, run).status, get_run(store, run).lost_workers) == (RunStatus.QUEUED, 0)
+    assert len(executor.tasks) == 1
 
 
-def test_a_run_that_was_cancelled_while_its_worker_began_stays_so(store, executor, run) -> None:
+def test_run_cancelled_during_its_workers_start_stays_cancelled(store, executor, run) -> None:
     run_flows.cancel_run(store, run.id)
-    executor.jobs[0].on_exit(KILLED)
-    assert read(store, run).status == RunStatus.CANCELLED
-    assert len(executor.jobs) == 1
+    executor.tasks[0].on_exit(KILLED)
+    assert get_run(store, run).status == RunStatus.CANCELLED
+    assert len(executor.tasks) == 1
 
 
-def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
+def test_error_for_one_run_does_not_keep_the_monitor_from_others(
     store, executor, workspace, monkeypatch
 ) -> None:
     spec = RunSpec(dataset="digits")
@@ -117,11 +107,11 @@ def test_a_run_that_cannot_be_handled_is_in_no_other_runs_way(
         return requeue_or_fail(store, workspace, lease, cause)
 
     monkeypatch.setattr(dispatch, "requeue_or_fail", fail_for_the_first)
-    rescuer = LeaseMonitor(store, executor, workspace)
-    rescuer.scan(0)
+    lease_monitor = LeaseMonitor(store, executor, workspace)
+    lease_monitor.scan(0)
     with pytest.raises(StatementRefused):
-        rescuer.scan(workspace.lease_seconds + 1)
-    assert (read(store, first_run).status, read(store, second_run).status) == (
+        lease_monitor.scan(workspace.lease_seconds + 1)
+    assert (get_run(store, first_run).status, get_run(store, second_run).status) == (
         RunStatus.RUNNING,
         RunStatus.QUEUED,
     )

@@ -1,4 +1,4 @@
-"""A client that remembers: what it was told once must stay so, whatever is killed."""
+"""A client that compares later responses of a service with earlier ones, whatever is killed."""
 
 import time
 from collections.abc import Callable
@@ -9,17 +9,17 @@ from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
 from tests.conftest import Service
 
-LIVE_SECONDS = 60.0
-"""While a service lives, no run is `running` for longer without a sign of life."""
+HEARTBEAT_SECONDS = 60.0
+"""While the service runs, no run is `running` for longer without a heartbeat."""
 
 PROGRESS_SECONDS = 180.0
-"""Far longer than a start, a lost lease and a worker's start take on a busy machine."""
+"""Far longer than a service's start, a lost lease and a worker's start on a busy machine."""
 
 Spec = dict[str, Any]
 
 
 class Witness:
-    """Asks one service, over HTTP; heartbeats alone are read from its store."""
+    """Observes a service over HTTP, and heartbeats in its store."""
 
     def __init__(self, service: Service, store: Store) -> None:
         self._service = service
@@ -27,55 +27,55 @@ class Witness:
         self.acknowledged: dict[str, tuple[int, Spec]] = {}
         self._runs: dict[int, dict[str, Any]] = {}
         self._epochs: dict[int, list[dict[str, Any]]] = {}
-        self._beats: dict[int, tuple[tuple[int, int], float]] = {}
+        self._heartbeats: dict[int, tuple[tuple[int, int], float]] = {}
 
     def post(self, key: str, spec: Spec) -> int:
-        """Start a run, or ask again for the one that the key started; its name is the key."""
+        """Create a run named after the key, or repeat the request that created it."""
         headers = {"Idempotency-Key": key}
-        answer = self._service.http.post("/runs", json=spec | {"name": key}, headers=headers)
-        assert answer.status_code == 201, answer.text
-        run_id = int(answer.json()["id"])
+        response = self._service.http.post("/runs", json=spec | {"name": key}, headers=headers)
+        assert response.status_code == 201, response.text
+        run_id = int(response.json()["id"])
         if key in self.acknowledged:
-            assert answer.headers["Idempotent-Replayed"] == "true"
+            assert response.headers["Idempotent-Replayed"] == "true"
             assert run_id == self.acknowledged[key][0]
         self.acknowledged[key] = (run_id, spec)
         return run_id
 
-    def restarted(self) -> None:
-        """The service was started again: leases are watched anew, by the new one's clock."""
-        self._beats.clear()
+    def forget_heartbeats(self) -> None:
+        """For a restarted service, which observes all leases from its start on."""
+        self._heartbeats.clear()
 
-    def look(self, *, again: bool = False) -> None:
-        """At all runs and the epochs that are new; with `again`, at every epoch once more."""
+    def observe(self, *, all_epochs: bool = False) -> None:
+        """Check all runs and their new epochs, or with `all_epochs` every epoch again."""
         runs_by_id = self._list()
         names = [run["name"] for run in runs_by_id.values()]
-        assert len(set(names)) == len(names), f"a request was done twice: {names}"
+        assert len(set(names)) == len(names), f"a request created two runs: {names}"
         for key, (run_id, _) in self.acknowledged.items():
             assert runs_by_id[run_id]["name"] == key
         for run_id, run in runs_by_id.items():
-            self._compare(run)
-            if again or run["epochs_done"] >= len(self._epochs.get(run_id, [])):
-                self._look_at_epochs(run_id, run["epochs_done"])
+            self._check_run(run)
+            if all_epochs or run["epochs_done"] >= len(self._epochs.get(run_id, [])):
+                self._check_epochs(run_id, run["epochs_done"])
             self._runs[run_id] = run
-        self._look_at_heartbeats()
+        self._check_heartbeats()
 
-    def epochs_seen(self) -> int:
+    def count_epochs(self) -> int:
         return sum(map(len, self._epochs.values()))
 
-    def unended(self) -> list[int]:
+    def list_active(self) -> list[int]:
         return [run_id for run_id, run in self._runs.items() if not has_ended(run)]
 
     def wait(self, condition: Callable[[], bool]) -> None:
-        """Look on until it is so; runs must go on meanwhile."""
+        """Observe until the condition holds; fails if runs make no progress."""
         last_state, deadline = None, 0.0
         while not condition():
-            state = (self.epochs_seen(), len(self.unended()))
+            state = (self.count_epochs(), len(self.list_active()))
             if state != last_state:
                 last_state, deadline = state, time.monotonic() + PROGRESS_SECONDS
-            waiting = [self._runs[run_id] for run_id in self.unended()]
-            assert time.monotonic() < deadline, f"no run goes on: {waiting}"
+            active_runs = [self._runs[run_id] for run_id in self.list_active()]
+            assert time.monotonic() < deadline, f"no progress: {active_runs}"
             time.sleep(0.2)
-            self.look()
+            self.observe()
 
     def _list(self) -> dict[int, dict[str, Any]]:
         runs_by_id: dict[int, dict[str, Any]] = {}
@@ -87,7 +87,7 @@ class Witness:
                 return runs_by_id
             query["cursor"] = page["next"]
 
-    def _compare(self, run: dict[str, Any]) -> None:
+    def _check_run(self, run: dict[str, Any]) -> None:
         assert run["status"] in ("queued", "running", "succeeded"), run
         previous = self._runs.get(run["id"])
         if previous is None:
@@ -100,27 +100,29 @@ class Witness:
         if has_ended(previous):
             assert run == previous
 
-    def _look_at_epochs(self, run_id: int, epochs_done: int) -> None:
+    def _check_epochs(self, run_id: int, epochs_done: int) -> None:
         query = {"limit": 200}
-        answer = self._service.http.get(f"/runs/{run_id}/epochs", params=query)
-        epochs = answer.raise_for_status().json()["items"]
+        response = self._service.http.get(f"/runs/{run_id}/epochs", params=query)
+        epochs = response.raise_for_status().json()["items"]
         previous = self._epochs.get(run_id, [])
-        # Measures, checkpoint and the moment it was recorded: an epoch trained again has another.
+        # Metrics, checkpoint and time of recording: an epoch trained twice has another time.
         assert epochs[: len(previous)] == previous
         assert [epoch["epoch"] for epoch in epochs] == list(range(len(epochs)))
         assert len(epochs) > epochs_done
         self._epochs[run_id] = epochs
 
-    def _look_at_heartbeats(self) -> None:
+    def _check_heartbeats(self) -> None:
         now_seconds = time.monotonic()
         with self._store.read_session() as session:
             running = runs.list_by_status(session, RunStatus.RUNNING)
-        beats = {run.id: (run.attempt, run.heartbeats) for run in running}
-        for run_id, beat in beats.items():
-            previous = self._beats.get(run_id)
-            since = previous[1] if previous and previous[0] == beat else now_seconds
-            assert now_seconds - since < LIVE_SECONDS, f"run {run_id} runs without a worker"
-            self._beats[run_id] = (beat, since)
+        heartbeats = {run.id: (run.attempt, run.heartbeats) for run in running}
+        for run_id, heartbeat in heartbeats.items():
+            previous = self._heartbeats.get(run_id)
+            changed_at = previous[1] if previous and previous[0] == heartbeat else now_seconds
+            assert now_seconds - changed_at < HEARTBEAT_SECONDS, (
+                f"run {run_id} runs without a worker"
+            )
+            self._heartbeats[run_id] = (heartbeat, changed_at)
 
 
 def has_ended(run: dict[str, Any]) -> bool:

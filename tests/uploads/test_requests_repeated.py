@@ -40,7 +40,7 @@ def test_twenty_simultaneous_identical_posts_create_one_run(
     replayed = [response.headers.get("idempotent-replayed") for response in responses]
     assert sorted(filter(None, replayed)) == ["true"] * 19
     assert len(app.request("GET", "/runs").json()["items"]) == 1
-    assert len(app.services.executor.jobs) == 1
+    assert len(app.services.executor.tasks) == 1
 
 
 def test_another_body_with_the_same_key_is_422(
