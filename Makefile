@@ -25,7 +25,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/check_names.py service benchmarks scripts migrations
+	$(BIN)/python scripts/check_names.py service benchmarks scripts migrations tests
 	$(BIN)/python -m scripts.npm run --silent lint
 
 bench: .venv/.dev
