@@ -86,11 +86,11 @@ def test_method_of_any_layer_stands_beside_the_default(page: Page, run_id: int) 
 
 
 def test_side_that_fails_leaves_the_other_alone(page: Page, run_id: int) -> None:
-    refused: list[str] = []
+    refused_urls: list[str] = []
 
     def refuse_twice(route: Route) -> None:
-        if "layer-cam" in route.request.url and len(refused) < 2:
-            refused.append(route.request.url)
+        if "layer-cam" in route.request.url and len(refused_urls) < 2:
+            refused_urls.append(route.request.url)
             problem = {"status": 422, "title": "Refused", "detail": "No maps today."}
             return route.fulfill(status=422, json=problem)
         return route.continue_()
