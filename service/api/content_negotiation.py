@@ -1,4 +1,4 @@
-"""Content negotiation: media types and compression (RFC 9110, 12.5)."""
+"""Content negotiation: media types, languages and compression (RFC 9110, 12.5)."""
 
 from collections.abc import Sequence
 
@@ -15,6 +15,16 @@ def negotiate_media_type(accept: str, available: Sequence[str]) -> str:
     if not ranges:
         return available[0]
     return max(available, key=lambda media_type: _quality(media_type, ranges))
+
+
+def negotiate_language(accept_language: str, available: Sequence[str]) -> str:
+    """The available language that `Accept-Language` prefers; the first one if it has none."""
+    ranges = [_parse_range(part) for part in accept_language.split(",") if part.strip()]
+    quality_by_language: dict[str, float] = {}
+    for name, quality in ranges:
+        language = name.split("-")[0]
+        quality_by_language[language] = max(quality, quality_by_language.get(language, 0.0))
+    return max(available, key=lambda language: quality_by_language.get(language, 0.0))
 
 
 def accepts_gzip(request: Request) -> bool:

@@ -1,4 +1,7 @@
-"""Errors as problem+json (RFC 9457): a table maps each error class to its status."""
+"""Errors as problem+json (RFC 9457): a table maps each error class to its status.
+
+A browser that shows an address of the API gets a page instead.
+"""
 
 from functools import cache
 from typing import Any
@@ -12,6 +15,7 @@ from starlette.types import Scope
 
 from service import errors
 from service.api import errors as http_errors
+from service.api.problem_page import negotiate_problem
 from service.errors import CamreelError, InvalidValue, error_type
 from service.field_errors import SECONDARY_ERRORS, FieldError, field_error
 
@@ -111,6 +115,7 @@ def _handler() -> ExceptionHandler:
         handlers={CamreelError: _domain_problem},
         unhandled_wrappers={"default": InternalError},
         request_validation_handler=_validation_problem,
+        post_hooks=[negotiate_problem],
     )
 
 

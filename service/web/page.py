@@ -15,6 +15,8 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 
+from service.relative_urls import path_to_root
+
 BUILD_FOLDER = Path(__file__).parent / "page"
 
 MAX_CACHED_FILES = 32
@@ -73,20 +75,11 @@ def page_router(preload_hints: PreloadHints, recorded_methods: Sequence[str]) ->
         run = _RUN_PATH.fullmatch(path)
         hints = preload_hints(request, int(run[1])) if run else ()
         return HTMLResponse(
-            _document(index, _path_to_root(request), hints, recorded_methods),
+            _document(index, path_to_root(request.scope), hints, recorded_methods),
             headers=HEADERS | {"Cache-Control": "private, no-cache" if run else REVALIDATE},
         )
 
     return router
-
-
-def _path_to_root(request: Request) -> str:
-    """The service's URL relative to the request's: `./` from /app, `../../` from /app/runs/1.
-
-    Counts the slashes of the undecoded path, since an escaped slash does not separate segments.
-    """
-    raw_path = request.scope.get("raw_path") or request.scope["path"].encode()
-    return "../" * (raw_path.count(b"/") - 1) or "./"
 
 
 def _document(index: Path, root: str, hints: Sequence[str], recorded_methods: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 from pydantic import ValidationError
 
 from service.api.problems import STATUSES
@@ -13,6 +13,9 @@ from service.core.spec import RunSpec
 from service.errors import error_type
 from service.field_errors import field_errors
 from tests.http.test_http_validation_errors import PYDANTIC_ERRORS, bodies
+from tests.page.conftest import EPOCHS
+from tests.page.reel import epoch_is_shown, reel_is_drawn, select_box
+from tests.page.test_page_following import SMALL
 
 TEXTS = Path(__file__).parents[2] / "web" / "src" / "text"
 COMMANDS_ONLY = {
@@ -20,6 +23,8 @@ COMMANDS_ONLY = {
     *("invalid-value", "unknown-name", "range-not-satisfiable", "request-cancelled"),
 }
 """Problems of commands and of requests that the page does not make, and those of fields."""
+
+CONFLICT = {"title": "Run conflict", "status": 409, "detail": "The run has already ended."}
 
 INVALID_VALUES = {
     "Name": "x" * 201,
@@ -120,3 +125,96 @@ def test_errors_without_a_field_in_the_form_stand_in_the_summary(page: Page) -> 
     summary = page.get_by_role("alert")
     expect(summary).to_contain_text("architecture.depth The service has no such setting.")
     expect(summary).to_be_focused()
+
+
+def test_every_dead_end_has_a_way_out(page: Page, page_run: dict[str, Any]) -> None:
+    for path, heading in (
+        ("/app/runs/999999", "Page not found"),
+        ("/app/runs/0", "Page not found"),
+        ("/app/nowhere", "Page not found"),
+        ("/foo", "There is no such page"),
+    ):
+        page.goto(path)
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        page.get_by_role("link", name="list of runs").click()
+        expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    page.goto("/app/new?from=999999")
+    expect(page.get_by_text("There is no run 999999. The form is filled with")).to_be_visible()
+    expect(page.get_by_label("Epochs", exact=True)).to_have_value("100")
+    page.goto(f"/app/compare?runs={page_run['id']},999999")
+    expect(page.get_by_role("alert")).to_contain_text("There is no run 999999.")
+    expect(page.get_by_text("Loading…")).to_have_count(0)
+    page.get_by_role("button", name="Remove #999999").first.click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
+def test_unknown_values_in_a_link_are_named_and_replaced_by_defaults(
+    page: Page, page_run: dict[str, Any]
+) -> None:
+    page.goto(
+        f"/app/runs/{page_run['id']}"
+        "?a=nonsense&b=layer-cam/nowhere&colors=rainbow&style=3d&epoch=last&image=cat.png"
+    )
+    notice = page.get_by_role("status").filter(has_text="This link has values")
+    expect(notice).to_contain_text("Method A: “nonsense”")
+    for value in ("layer-cam/nowhere", "rainbow", "3d", "last", "cat.png"):
+        expect(notice).to_contain_text(f"“{value}”")
+    reel_is_drawn(page)
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(select_box(page, "Method A")).to_have_value("conventional")
+    expect(select_box(page, "Method B")).to_have_value("proposed")
+    expect(select_box(page, "Colormap")).to_have_value("viridis")
+    expect(page).to_have_url(re.compile(rf"/app/runs/{page_run['id']}$"))
+    notice.get_by_role("button", name="Close").click()
+    expect(notice).to_have_count(0)
+    page.goto(f"/app/runs/{page_run['id']}?epoch=99")
+    expect(notice).to_contain_text("Epoch: “99”")
+    epoch_is_shown(page, EPOCHS)
+    page.goto("/app?status=done")
+    expect(page.get_by_role("status").filter(has_text="“done”")).to_be_visible()
+    expect(page.locator(".runs tbody tr").first).to_be_visible()
+    expect(page).to_have_url(re.compile("/app$"))
+
+
+def test_run_deleted_in_another_tab_is_reported_with_a_way_out(page: Page, service: Any) -> None:
+    for leave in ("focus", "delete"):
+        run_id = service.post_run(**SMALL, epochs=1, name="deleted elsewhere")
+        service.wait(run_id)
+        page.goto(f"/app/runs/{run_id}")
+        reel_is_drawn(page)
+        service.http.delete(f"/runs/{run_id}").raise_for_status()
+        if leave == "focus":
+            page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        else:
+            page.once("dialog", lambda dialog: dialog.accept())
+            page.get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("alert")).to_contain_text(f"There is no run {run_id}.")
+        expect(page.get_by_role("link", name="Back to the list of runs")).to_be_visible()
+        expect(page.locator(".reel-canvas")).to_have_count(0)
+
+
+def test_error_of_cancel_goes_when_the_service_answers_again(
+    context: BrowserContext, service: Any
+) -> None:
+    run_id = service.post_run(**SMALL, epochs=10_000, name="to be cancelled")
+    service.wait(run_id, lambda run: run["epochs_done"] >= 0)
+    page = context.new_page()  # whose console is not checked: it logs the failed requests
+    try:
+        page.goto(f"/app/runs/{run_id}")
+        reel_is_drawn(page)
+        page.route("**/cancel", lambda route: route.abort())
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("alert")).to_contain_text("not responding")
+        page.locator(".scrubber input").fill("0")
+        page.get_by_role("combobox", name="Method A").select_option("layer-cam")
+        expect(page.get_by_role("alert")).to_have_count(0)
+        page.unroute("**/cancel")
+        page.route("**/cancel", lambda route: route.fulfill(status=409, json=CONFLICT))
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("alert")).to_contain_text("409")
+    finally:
+        service.http.post(f"/runs/{run_id}/cancel")
+        service.wait(run_id)
+    expect(page.locator(".status").first).to_have_text("cancelled")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.close()

@@ -228,12 +228,3 @@ def test_comparison_of_two_runs(page: Page, run_id: int, finished_run: dict[str,
     expect(page.get_by_text("Select two to six runs")).to_be_visible()
     page.go_back()
     expect(page.get_by_role("heading", name="watched")).to_be_visible()
-
-
-def test_errors_are_reported(page: Page, run_id: int) -> None:
-    page.goto("/app/runs/999999")
-    expect(page.get_by_role("alert")).to_contain_text("404")
-    page.goto("/app/nowhere")
-    expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
-    page.goto(f"/app/runs/{run_id}?a=no-such-method")
-    expect(page.get_by_role("alert").first).to_contain_text("no such method")

@@ -10,7 +10,8 @@ const readUrl = () => void (currentUrl.value = location.pathname + location.sear
 
 addEventListener("popstate", readUrl);
 
-export const searchParams = computed(() => new URLSearchParams(currentUrl.value.split("?")[1] ?? ""));
+/** The URL's parameters. A value can contain a question mark, as in `a=lime?samples=50`. */
+export const searchParams = computed(() => new URLSearchParams(currentUrl.value.replace(/^[^?]*/, "")));
 
 export const route = computed(() => parseRoute(currentUrl.value, ROOT));
 

@@ -17,7 +17,7 @@ export function parseRoute(url: string, root: string): Route {
   if (path === root || path === base) return { page: "start" };
   if (!path.startsWith(`${base}/`)) return { page: "notFound" };
   const view = path.slice(base.length);
-  const run = /^\/runs\/(\d+)$/.exec(view);
+  const run = /^\/runs\/([1-9]\d{0,14})$/.exec(view);
   if (view === "/new") return { page: "new" };
   if (run) return { page: "run", id: Number(run[1]) };
   if (view === "/compare") return { page: "compare", ids: parseRunIds(new URLSearchParams(query).get("runs") ?? "") };

@@ -15,6 +15,8 @@ describe.each(["", "/camreel", "/user/x/proxy/8000"])("parseRoute below %j", (ro
     ["/app/compare", { page: "compare", ids: [] }],
     ["/app/runs/1e3", { page: "notFound" }],
     ["/app/runs/-1", { page: "notFound" }],
+    ["/app/runs/0", { page: "notFound" }],
+    ["/app/runs/99999999999999999999", { page: "notFound" }],
     ["/application", { page: "notFound" }],
     ["/elsewhere/app", { page: "notFound" }],
   ])("%j", (path, route) => {

@@ -1,3 +1,4 @@
+import { signal } from "@preact/signals";
 import { address, type Params } from "./address";
 import { trackRequest } from "./pending";
 import type { FieldError, Problem } from "./types";
@@ -8,6 +9,14 @@ export class ApiError extends Error {
     super(problem.detail ?? problem.title);
   }
 }
+
+/** Whether the service answered the last request, or has connected an event stream since. */
+export const isReachable = signal(true);
+
+export const isUnreachable = (error: Error | null): boolean => error instanceof ApiError && error.problem.status === 0;
+
+/** Whether the error is that something does not exist, so that a retry is of no use. */
+export const isNotFound = (error: Error | null): boolean => error instanceof ApiError && error.problem.status === 404;
 
 /** The invalid values that a failure reports; none for other failures. */
 export const fieldErrorsOf = (failure: Error | null): FieldError[] =>
@@ -82,8 +91,10 @@ async function send(url: string, init: RequestInit & { signal?: AbortSignal | un
     response = await fetch(url, signal ? { ...rest, signal } : rest);
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
+    isReachable.value = false;
     throw new ApiError({ title: "No response", status: 0 });
   }
+  isReachable.value = true;
   if (response.ok) return response;
   if (response.status === 401) onUnauthorized();
   throw new ApiError(await readProblem(response));

@@ -1,9 +1,10 @@
 // Two to six runs with one scrubber: the same probe and scale, aligned by epochs or by images seen.
 
 import { useComputed, useSignal } from "@preact/signals";
+import { isNotFound } from "../api/client";
 import { Failure, Loading } from "../components/Failure";
+import { IgnoredValues } from "../components/IgnoredValues";
 import { runName } from "../components/StatusBadge";
-import { isNotFound } from "../hooks/useRunFeed";
 import { ReelCanvas } from "../maps/ReelCanvas";
 import { ReelFailure, ReplacementNote } from "../maps/ReelState";
 import { Curves } from "../run/Curves";
@@ -80,6 +81,7 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
     <>
       <DifferenceTable runs={runs.flatMap(({ feed }) => feed.run.value ?? [])} />
       <ComparisonOptions comparison={comparison} />
+      <IgnoredValues values={view.ignored} />
       <Options view={view} onZoom={reelLayout.zoom} isPair={false} />
       {!common.value && runs.some(({ feed }) => feed.probes.value.length) && (
         <p class="failure" role="alert">

@@ -1,10 +1,11 @@
-import { batch, signal } from "@preact/signals";
+import { batch, signal, untracked } from "@preact/signals";
 import { useLayoutEffect } from "preact/hooks";
 import { fetchMethods, fetchTargets, recordedMethods } from "../api/catalogue";
 import { delay, networkIdle } from "../api/pending";
 import type { Method, Target } from "../api/types";
-import { loadColormaps } from "../maps/colors";
-import type { View } from "./useView";
+import { colormaps, loadColormaps } from "../maps/colors";
+import { useSignalLayoutEffect } from "./useSignalLayoutEffect";
+import { ignoreUnknownNames, type View } from "./useView";
 
 const MAX_DELAY_MS = 1000;
 
@@ -24,6 +25,10 @@ export const isRecorded = (method: string): boolean => recordedMethods().include
  */
 export function useCatalogue(view: View): void {
   useLayoutEffect(() => void openCatalogue(view), []);
+  useSignalLayoutEffect(() => {
+    const methods = catalogue.methods.value;
+    if (methods.length) untracked(() => ignoreUnknownNames(view, methods, colormaps.value));
+  });
 }
 
 async function openCatalogue(view: View): Promise<void> {

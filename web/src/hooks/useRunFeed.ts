@@ -2,14 +2,11 @@
 
 import { batch, type ReadonlySignal, signal } from "@preact/signals";
 import { useLayoutEffect, useMemo } from "preact/hooks";
-import { ApiError, getAllItems, getJson } from "../api/client";
+import { getAllItems, getJson, isNotFound, isReachable } from "../api/client";
 import { followRun, hasEnded, type Progress } from "../api/runEvents";
 import type { Epoch, Probe, Run } from "../api/types";
 
 const RETRY_MS = 3000;
-
-/** Whether the error is that the run does not exist, so that a retry is of no use. */
-export const isNotFound = (error: Error): boolean => error instanceof ApiError && error.problem.status === 404;
 
 export interface RunFeed {
   run: ReadonlySignal<Run | null>;
@@ -31,7 +28,12 @@ export function useRunFeeds(ids: number[]): RunFeed[] {
   // A layout effect: its cleanup also runs for a page that is left before its first frame.
   useLayoutEffect(() => {
     for (const feed of feeds) void feed.refresh();
+    const onVisible = () => {
+      for (const feed of feeds) feed.refreshEnded();
+    };
+    document.addEventListener("visibilitychange", onVisible);
     return () => {
+      document.removeEventListener("visibilitychange", onVisible);
       for (const feed of feeds) feed.close();
     };
   }, []);
@@ -53,6 +55,12 @@ class LiveRunFeed implements RunFeed {
   close(): void {
     this.isClosed = true;
     this.unfollow();
+  }
+
+  /** Fetches a run that has ended again if the tab is visible: another tab may have deleted or resumed it. */
+  refreshEnded(): void {
+    const run = this.run.peek();
+    if (!document.hidden && run && hasEnded(run)) void this.refresh();
   }
 
   refresh = async (): Promise<void> => {
@@ -108,6 +116,7 @@ class LiveRunFeed implements RunFeed {
       progress: (progress) => (this.progress.value = progress),
       connection: (open, lost) => {
         this.isConnected.value = open;
+        if (open) isReachable.value = true;
         if (lost) this.refreshLater();
       },
     });

@@ -1,8 +1,10 @@
 // How the maps of a run are shown. The URL holds all of it, so that a link restores the exact view.
 
-import { effect, type Signal, signal } from "@preact/signals";
+import { batch, effect, type Signal, signal } from "@preact/signals";
 import { useLayoutEffect, useMemo } from "preact/hooks";
 import { recordedMethods } from "../api/catalogue";
+import type { Colormap, Method } from "../api/types";
+import { parseMethodSpec } from "../maps/methodSpec";
 import type { RowKind } from "../maps/reel";
 import type { DrawStyle, ScaleName } from "../maps/scale";
 import { replaceSearchParams, searchParams } from "../navigation";
@@ -17,6 +19,12 @@ const DEFAULT_COLORMAP = "viridis";
 const DEFAULT_OPACITY = 0.85; // as of the API
 const URL_DELAY_MS = 150; // browsers refuse a URL that changes with every frame
 
+/** A value in the address that the page does not know, so that it shows the default. */
+export interface IgnoredValue {
+  parameter: string;
+  value: string;
+}
+
 export interface View {
   epoch: Signal<number | null>; // null: the latest
   methodA: Signal<string>;
@@ -30,6 +38,8 @@ export interface View {
   opacity: Signal<number>; // of an overlay's colors at the top of the scale, 0 to 1
   cell: Signal<number | null>; // CSS pixels; null: fitted
   step: Signal<number | null>; // epochs from column to column; null: fitted
+  ignored: Signal<IgnoredValue[]>;
+  defaultMethods: readonly [a: string, b: string];
 }
 
 /** The view that the URL describes, and from then on the URL of the view. `methodA` is the default of its method A. */
@@ -57,20 +67,62 @@ function openView(methodA: string, methodB: string): { view: View; stop: () => v
 }
 
 function parseView(params: URLSearchParams, methodA: string, methodB: string): View {
-  return {
-    epoch: signal(parseCount(params.get("epoch"))),
-    methodA: signal(params.get("a") ?? methodA),
-    methodB: signal(params.get("b") ?? methodB),
-    visibleMethods: signal(oneOf(params.get("show"), VISIBLE_METHODS, "both")),
-    rows: signal(oneOf(params.get("rows"), ROWS, "probes")),
-    image: signal(params.get("image")),
-    scale: signal(oneOf(params.get("scale"), SCALES, "map")),
-    style: signal(oneOf(params.get("style"), DRAW_STYLES, "overlay")),
-    colormap: signal(params.get("colors") ?? DEFAULT_COLORMAP),
-    opacity: signal(parseShare(params.get("opacity")) ?? DEFAULT_OPACITY),
-    cell: signal(parseCount(params.get("cell"))),
-    step: signal(parseCount(params.get("step")) || null),
+  const ignored: IgnoredValue[] = [];
+  /** The parameter's value, or the default if it is absent or `parse` returns null. */
+  const read = <T>(parameter: string, parse: (value: string) => T | null, byDefault: T): Signal<T> => {
+    const value = params.get(parameter);
+    const parsed = value === null ? byDefault : parse(value);
+    if (parsed === null && value !== null) ignored.push({ parameter, value });
+    return signal(parsed ?? byDefault);
   };
+  return {
+    epoch: read<number | null>("epoch", parseCount, null),
+    methodA: read("a", identity, methodA), // checked when the catalogue is loaded
+    methodB: read("b", identity, methodB),
+    visibleMethods: read("show", oneOf(VISIBLE_METHODS), "both"),
+    rows: read("rows", oneOf(ROWS), "probes"),
+    image: read<string | null>("image", parseReference, null),
+    scale: read("scale", oneOf(SCALES), "map"),
+    style: read("style", oneOf(DRAW_STYLES), "overlay"),
+    colormap: read("colors", identity, DEFAULT_COLORMAP),
+    opacity: read("opacity", parseShare, DEFAULT_OPACITY),
+    cell: read<number | null>("cell", parseCount, null),
+    step: read<number | null>("step", (value) => parseCount(value) || null, null),
+    ignored: signal(ignored),
+    defaultMethods: [methodA, methodB],
+  };
+}
+
+/** Shows the latest epoch, `last`, if the address names a later one. */
+export function ignoreMissingEpoch(view: View, last: number): void {
+  const epoch = view.epoch.value;
+  if (epoch === null || last < 0 || epoch <= last) return;
+  batch(() => {
+    view.ignored.value = [...view.ignored.peek(), { parameter: "epoch", value: String(epoch) }];
+    view.epoch.value = null;
+  });
+}
+
+/** Replaces methods and a colormap that the catalogue lacks by the defaults. */
+export function ignoreUnknownNames(view: View, methods: Method[], colormaps: Colormap[]): void {
+  const [methodA, methodB] = view.defaultMethods;
+  const isColormap = (name: string) => colormaps.some((colormap) => colormap.name === name);
+  const isMethod = (text: string) => {
+    const { method: base, target } = parseMethodSpec(text);
+    const method = methods.find(({ name }) => name === base);
+    return method && (target === undefined || method.targets.includes(target.split(":")[0]!));
+  };
+  const check = (parameter: string, name: Signal<string>, isKnown: (name: string) => unknown, byDefault: string) => {
+    const value = name.peek();
+    if (isKnown(value)) return;
+    view.ignored.value = [...view.ignored.peek(), { parameter, value }];
+    name.value = byDefault;
+  };
+  batch(() => {
+    check("a", view.methodA, isMethod, methodA);
+    check("b", view.methodB, isMethod, methodB);
+    check("colors", view.colormap, isColormap, DEFAULT_COLORMAP);
+  });
 }
 
 /** The URL's parameters; null for those that have their default. */
@@ -92,14 +144,20 @@ function formatView(view: View, methodA: string, methodB: string): Record<string
   };
 }
 
-const oneOf = <T extends string>(value: string | null, allowed: readonly T[], byDefault: T): T =>
-  (allowed as readonly string[]).includes(value ?? "") ? (value as T) : byDefault;
+const identity = (value: string): string => value;
 
-const parseCount = (value: string | null): number | null =>
-  value !== null && /^\d{1,6}$/.test(value) ? Number(value) : null;
+const oneOf =
+  <T extends string>(allowed: readonly T[]) =>
+  (value: string): T | null =>
+    allowed.find((candidate) => candidate === value) ?? null;
 
-const parseShare = (value: string | null): number | null =>
-  value !== null && /^(0(\.\d{1,4})?|1(\.0{1,4})?)$/.test(value) ? Number(value) : null;
+const parseCount = (value: string): number | null => (/^\d{1,6}$/.test(value) ? Number(value) : null);
+
+const parseReference = (value: string): string | null =>
+  /^((test|train):\d{1,9}|upload:[\w-]{1,64})$/.test(value) ? value : null;
+
+const parseShare = (value: string): number | null =>
+  /^(0(\.\d{1,4})?|1(\.0{1,4})?)$/.test(value) ? Number(value) : null;
 
 /** Indices of the selection's two methods that are visible. */
 export function visibleMethodIndices(methods: VisibleMethods): number[] {

@@ -1,4 +1,5 @@
-import { deleteResource, fieldErrorsOf, postJson } from "../api/client";
+import { useEffect } from "preact/hooks";
+import { deleteResource, fieldErrorsOf, isNotFound, postJson } from "../api/client";
 import { hasEnded, withProgress } from "../api/runEvents";
 import type { Run } from "../api/types";
 import { Failure } from "../components/Failure";
@@ -14,6 +15,10 @@ import { RunActivity } from "./RunActivity";
 export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
   const action = useAction();
   const failure = action.failure.value;
+  useEffect(action.clearFailure, [run.status]); // it concerned the previous one
+  useEffect(() => {
+    if (isNotFound(failure)) void feed.refresh(); // another tab has deleted the run
+  }, [failure]);
   return (
     <header class="run-head">
       <RunSummary run={run} feed={feed} />

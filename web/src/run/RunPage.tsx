@@ -1,11 +1,14 @@
 // One run: the reel, the scrubber, and everything that shows the selected epoch.
 
+import { isNotFound } from "../api/client";
 import { hasEnded } from "../api/runEvents";
 import type { Run } from "../api/types";
-import { Failure, Loading } from "../components/Failure";
+import { FailurePage, Loading } from "../components/Failure";
+import { IgnoredValues } from "../components/IgnoredValues";
 import { runName } from "../components/StatusBadge";
 import { firstAnswersArrived } from "../firstAnswers";
-import { isNotFound } from "../hooks/useRunFeed";
+import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
+import { ignoreMissingEpoch } from "../hooks/useView";
 import { t } from "../text";
 import { ClassScoresTable } from "./ClassScoresTable";
 import { Curves } from "./Curves";
@@ -25,10 +28,17 @@ export function RunPage({ id }: { id: number }) {
   const model = useRunModel(id);
   const { feed, view, cursor, rowSelection, reelLayout } = model;
   useShortcuts({ view, cursor, stepRow: rowSelection.step, zoom: reelLayout.zoom });
+  // Another tab may have deleted a run that has ended, whose events are not followed.
+  useSignalLayoutEffect(() => {
+    if (model.runReels.reels.value.some((reel) => isNotFound(reel.failure.value))) void feed.refresh();
+  });
+  useSignalLayoutEffect(() => {
+    if (feed.run.value && hasEnded(feed.run.value)) ignoreMissingEpoch(view, cursor.last.value);
+  });
   const run = feed.run.value;
   const failure = feed.failure.value;
   if (!firstAnswersArrived.value) return null;
-  if (failure && (!run || isNotFound(failure))) return <Failure error={failure} retry={feed.refresh} />;
+  if (failure && (!run || isNotFound(failure))) return <FailurePage error={failure} retry={feed.refresh} />;
   if (!run) return <Loading />;
   document.title = `${runName(run)} – Camreel`;
   return (
@@ -65,6 +75,7 @@ function RunContent({ id, run, model }: { id: number; run: Run; model: RunModel 
   const { dataset } = run.spec;
   return (
     <>
+      <IgnoredValues values={view.ignored} />
       <Options view={view} onZoom={reelLayout.zoom} isPair />
       <div class="stage">
         <ReelSection model={model} />

@@ -5,7 +5,7 @@ import { t } from "../text";
 import type { RunFilter } from "./useRunList";
 
 const TYPING_DELAY_MS = 250;
-const STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;
+export const STATUSES = ["queued", "running", "succeeded", "failed", "cancelled"] as const;
 
 /** The filter of the list of runs, which the URL holds. */
 export function Filters({ search, status, tag }: RunFilter) {

@@ -3,9 +3,9 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema } from "../api/catalogue";
-import { fieldErrorsOf, getJson, postJson } from "../api/client";
+import { fieldErrorsOf, getJson, isNotFound, postJson } from "../api/client";
 import type { FieldError, Run, Spec } from "../api/types";
-import { Failure, Loading } from "../components/Failure";
+import { Failure, FailurePage, Loading } from "../components/Failure";
 import { useAction } from "../hooks/useAction";
 import { navigate, searchParams } from "../navigation";
 import { t } from "../text";
@@ -27,6 +27,7 @@ import { describedBy, Field, Fields, LabeledField } from "./SchemaForm";
 export function NewRunPage() {
   const catalogue = useSignal<FormCatalogue | null>(null);
   const draft = useSignal<Draft>({});
+  const hasTemplate = useSignal(false);
   const failure = useSignal<Error | null>(null);
 
   const load = async () => {
@@ -39,7 +40,9 @@ export function NewRunPage() {
         fetchRunSchema(),
       ]);
       const loaded = { datasets, architectures, optimizers, schema };
-      draft.value = draftOf(loaded, await fetchTemplate());
+      const template = await fetchTemplate();
+      hasTemplate.value = template !== null;
+      draft.value = draftOf(loaded, template);
       catalogue.value = loaded;
     } catch (error) {
       failure.value = error as Error;
@@ -47,22 +50,33 @@ export function NewRunPage() {
   };
   useEffect(() => void load(), []);
   document.title = `${t("new.title")} – Camreel`;
-  if (failure.value && !catalogue.value) return <Failure error={failure.value} retry={load} />;
+  if (failure.value && !catalogue.value) return <FailurePage error={failure.value} retry={load} />;
   if (!catalogue.value) return <Loading />;
-  const from = searchParams.value.get("from");
   return (
     <main class="new" id="content">
       <h1>{t("new.title")}</h1>
-      <p class="muted">{from ? t("new.prefilledFrom", { id: from }) : t("new.prefilled")}</p>
+      <p class="muted">{introduction(searchParams.value.get("from"), hasTemplate.value)}</p>
       <RunForm catalogue={catalogue.value} initialDraft={draft.value} />
     </main>
   );
 }
 
-/** The settings of the run that the URL names, or null. */
+/** Which settings the form is filled with. */
+function introduction(from: string | null, hasTemplate: boolean): string {
+  if (from === null) return t("new.prefilled");
+  return t(hasTemplate ? "new.prefilledFrom" : "new.notFound", { id: from });
+}
+
+/** The settings of the run that the URL names; null if it names none, or one that does not exist. */
 async function fetchTemplate(): Promise<Spec | null> {
   const from = searchParams.peek().get("from");
-  return from && /^\d+$/.test(from) ? (await getJson<Run>(`/runs/${from}`)).spec : null;
+  if (!from || !/^[1-9]\d{0,14}$/.test(from)) return null;
+  try {
+    return (await getJson<Run>(`/runs/${from}`)).spec;
+  } catch (error) {
+    if (isNotFound(error as Error)) return null;
+    throw error;
+  }
 }
 
 function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initialDraft: Draft }) {

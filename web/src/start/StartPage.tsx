@@ -1,12 +1,15 @@
 // The list of runs, newest first, and an introduction where there are none.
 
-import { useSignal } from "@preact/signals";
+import { type Signal, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
 import { Failure, Loading } from "../components/Failure";
+import { IgnoredValues } from "../components/IgnoredValues";
 import { Link } from "../components/Link";
-import { searchParams } from "../navigation";
+import type { IgnoredValue } from "../hooks/useView";
+import { replaceSearchParams, searchParams } from "../navigation";
 import { MAX_COMPARED } from "../route";
 import { t } from "../text";
-import { Filters } from "./Filters";
+import { Filters, STATUSES } from "./Filters";
 import { RunTable } from "./RunTable";
 import { useRunList } from "./useRunList";
 import { Welcome } from "./Welcome";
@@ -14,7 +17,8 @@ import { Welcome } from "./Welcome";
 export function StartPage() {
   const selectedIds = useSignal<number[]>([]);
   const parameter = (name: string) => searchParams.value.get(name) ?? "";
-  const filter = { search: parameter("search"), tag: parameter("tag"), status: parameter("status") };
+  const { status, ignored } = useStatusFilter();
+  const filter = { search: parameter("search"), tag: parameter("tag"), status };
   const isFiltered = Object.values(filter).some(Boolean);
   const { runs, failure, refresh, loadMore } = useRunList(filter);
   const list = runs.value;
@@ -40,6 +44,7 @@ export function StartPage() {
       {!isListShown && failureMessage}
       {isListShown && (
         <>
+          <IgnoredValues values={ignored} />
           <Filters {...filter} />
           {list && <RunTable runs={list.items} selectedIds={selectedIds.value} onToggle={toggle} />}
           {list && !list.items.length && <p class="muted">{t("start.none")}</p>}
@@ -57,6 +62,19 @@ export function StartPage() {
       )}
     </main>
   );
+}
+
+/** The status that the URL names, and that status as an ignored value if there is no such one. */
+function useStatusFilter(): { status: string; ignored: Signal<IgnoredValue[]> } {
+  const value = searchParams.value.get("status") ?? "";
+  const isKnown = value === "" || STATUSES.some((status) => status === value);
+  const ignored = useSignal<IgnoredValue[]>([]);
+  useEffect(() => {
+    if (isKnown) return;
+    ignored.value = [{ parameter: "status", value }];
+    replaceSearchParams({ status: null });
+  }, [value]);
+  return { status: isKnown ? value : "", ignored };
 }
 
 /** How many runs are selected, and the link that compares them. Its space is reserved while there are none. */

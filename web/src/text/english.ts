@@ -2,6 +2,7 @@ export const english = {
   "skip": "Skip to content",
   "loading": "Loading…",
   "close": "Close",
+  "failure.title": "This page cannot be shown",
   "failure.unreachable": "The service is not responding. Check that it is running.",
   "failure.retry": "Try again",
   "nav.title": "Main",
@@ -13,6 +14,7 @@ export const english = {
   "theme.light": "Theme: Light",
   "theme.dark": "Theme: Dark",
   "notFound.title": "Page not found",
+  "link.ignored": "This link has values that do not exist here, so the defaults are shown. {values}",
   "notFound.back": "Back to the list of runs",
 
   "access.title": "Sign in",
@@ -72,6 +74,7 @@ export const english = {
   "new.optimizer": "Optimizer",
   "new.probes": "Probe images",
   "new.submit": "Start run",
+  "new.notFound": "There is no run {id}. The form is filled with the settings of the paper's experiment.",
   "new.invalid": "Correct {count:this field|these # fields}:",
   "new.refused": "The service refused these settings:",
   "form.list": "separated by commas",

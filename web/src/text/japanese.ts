@@ -4,6 +4,7 @@ export const japanese: Texts = {
   "skip": "本文へ移動",
   "loading": "読み込み中…",
   "close": "閉じる",
+  "failure.title": "このページを表示できません",
   "failure.unreachable": "サービスが応答しません。起動しているか確認してください。",
   "failure.retry": "再試行",
   "nav.title": "メイン",
@@ -15,6 +16,7 @@ export const japanese: Texts = {
   "theme.light": "テーマ：ライト",
   "theme.dark": "テーマ：ダーク",
   "notFound.title": "ページが見つかりません",
+  "link.ignored": "リンクに、ここにはない値が含まれているため、既定値で表示しています。{values}",
   "notFound.back": "実行一覧に戻る",
 
   "access.title": "サインイン",
@@ -71,6 +73,7 @@ export const japanese: Texts = {
   "new.optimizer": "最適化手法",
   "new.probes": "プローブ画像",
   "new.submit": "実行を開始",
+  "new.notFound": "実行 {id} はありません。フォームには論文の実験の設定が入っています。",
   "new.invalid": "次の {count} 項目を修正してください：",
   "new.refused": "サービスが次の設定を受け付けませんでした：",
   "form.list": "カンマ区切り",
