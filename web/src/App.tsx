@@ -1,6 +1,6 @@
 import { useEffect } from "preact/hooks";
 import { SignIn } from "./access/SignIn";
-import { openSession, session, signOut } from "./access/session";
+import { hasScope, openSession, session, signOut } from "./access/session";
 import { address } from "./api/address";
 import { networkIdle } from "./api/pending";
 import { ComparePage } from "./compare/ComparePage";
@@ -35,17 +35,25 @@ function Header() {
       <Link to="" class="brand">
         <span class="icon" aria-hidden="true" dangerouslySetInnerHTML={{ __html: icon }} /> Camreel
       </Link>
-      <nav aria-label={t("nav.title")}>
-        <Link to="" aria-current={route.value.page === "start" ? "page" : undefined}>
-          {t("nav.runs")}
-        </Link>
+      {session.value.state !== "signedOut" && <Navigation />}
+      <Preferences />
+    </header>
+  );
+}
+
+function Navigation() {
+  return (
+    <nav aria-label={t("nav.title")}>
+      <Link to="" aria-current={route.value.page === "start" ? "page" : undefined}>
+        {t("nav.runs")}
+      </Link>
+      {hasScope("run") && (
         <Link to="/new" aria-current={route.value.page === "new" ? "page" : undefined}>
           {t("nav.new")}
         </Link>
-        <a href={address("/docs")}>API</a>
-      </nav>
-      <Preferences />
-    </header>
+      )}
+      <a href={address("/docs")}>API</a>
+    </nav>
   );
 }
 

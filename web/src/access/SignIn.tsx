@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { ApiError } from "../api/client";
 import { Failure } from "../components/Failure";
 import { useAction } from "../hooks/useAction";
@@ -8,6 +9,8 @@ import { signIn } from "./session";
 export function SignIn() {
   const token = useSignal("");
   const { run, failure, isRunning } = useAction();
+  const input = useRef<HTMLInputElement>(null);
+  useLayoutEffect(() => input.current?.focus(), []);
   document.title = `${t("access.title")} – Camreel`;
 
   const submit = (event: Event) => {
@@ -23,6 +26,7 @@ export function SignIn() {
         <div class="field">
           <label for="token">{t("access.token")}</label>
           <input
+            ref={input}
             id="token"
             type="password"
             autocomplete="off"

@@ -21,7 +21,17 @@ interface SessionAnswer {
 /** `open`: the service requires no token, or does not respond, which every page reports by itself. */
 export type Session = { state: "unknown" | "open" | "signedOut" } | { state: "signedIn"; name: string; scope: string };
 
+export type Scope = "read" | "run" | "admin"; // each includes those before it
+
+const SCOPES: readonly string[] = ["read", "run", "admin"] satisfies Scope[];
+
 export const session = signal<Session>({ state: "unknown" });
+
+/** Whether the session may do what requires the scope. A service without tokens, or an unknown session, may all. */
+export function hasScope(scope: Scope): boolean {
+  const current = session.value;
+  return current.state !== "signedIn" || SCOPES.indexOf(current.scope) >= SCOPES.indexOf(scope);
+}
 
 setUnauthorizedHandler(() => {
   setCsrfToken(null);

@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import { hasScope } from "../access/session";
 import { fieldErrorsOf, postJson } from "../api/client";
 import type { Run } from "../api/types";
 import type { Action } from "../hooks/useAction";
@@ -27,7 +28,9 @@ export function ResumeForm({ run, action, onResumed }: Props) {
   const errors = fieldErrorsOf(action.failure.value).filter(({ field }) => field === "epochs");
   return (
     <form class="resume-form" onSubmit={submit}>
-      <button type="submit">{t("run.resume")}</button>
+      <button type="submit" disabled={!hasScope("run")}>
+        {t("run.resume")}
+      </button>
       <label>
         <span>{t("run.resume.until")}</span>{" "}
         <input
@@ -35,6 +38,7 @@ export function ResumeForm({ run, action, onResumed }: Props) {
           min={done + 1}
           step={1}
           required
+          disabled={!hasScope("run")}
           value={until.value}
           aria-invalid={errors.length > 0}
           aria-describedby={errors.length ? "resume-error" : undefined}

@@ -1,4 +1,6 @@
 import { useEffect } from "preact/hooks";
+import { ScopeNote } from "../access/ScopeNote";
+import { hasScope } from "../access/session";
 import { deleteResource, fieldErrorsOf, isNotFound, postJson } from "../api/client";
 import { hasEnded, withProgress } from "../api/runEvents";
 import type { Run } from "../api/types";
@@ -12,6 +14,8 @@ import { percent, t } from "../text";
 import { ResumeForm } from "./ResumeForm";
 import { RunActivity } from "./RunActivity";
 
+const SCOPE_NOTE = "run-scope-note";
+
 export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
   const action = useAction();
   const failure = action.failure.value;
@@ -23,9 +27,11 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
     <header class="run-head">
       <RunSummary run={run} feed={feed} />
       <div class="actions">
-        <Link to={`/new?from=${run.id}`} class="button">
-          {t("run.duplicate")}
-        </Link>
+        {hasScope("run") && (
+          <Link to={`/new?from=${run.id}`} class="button">
+            {t("run.duplicate")}
+          </Link>
+        )}
         <Link to={`/compare?runs=${run.id}`} class="button">
           {t("run.compare")}
         </Link>
@@ -35,10 +41,16 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
             <DeleteButton run={run} action={action} />
           </>
         ) : (
-          <button type="button" onClick={() => action.run(() => postJson(`/runs/${run.id}/cancel`))}>
+          <button
+            type="button"
+            disabled={!hasScope("run")}
+            aria-describedby={SCOPE_NOTE}
+            onClick={() => action.run(() => postJson(`/runs/${run.id}/cancel`))}
+          >
             {t("run.cancel")}
           </button>
         )}
+        <ScopeNote scopes={hasEnded(run) ? ["run", "admin"] : ["run"]} id={SCOPE_NOTE} />
       </div>
       {failure && !fieldErrorsOf(failure).length && <Failure error={failure} />}
     </header>
@@ -77,7 +89,7 @@ function DeleteButton({ run, action }: { run: Run; action: Action }) {
     });
   };
   return (
-    <button type="button" class="danger" onClick={onClick}>
+    <button type="button" class="danger" disabled={!hasScope("admin")} aria-describedby={SCOPE_NOTE} onClick={onClick}>
       {t("run.delete")}
     </button>
   );

@@ -1,5 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useLayoutEffect, useRef } from "preact/hooks";
+import { ScopeNote } from "../access/ScopeNote";
+import { hasScope } from "../access/session";
 import { postBlob } from "../api/client";
 import { Details } from "../components/Details";
 import { Failure, Loading } from "../components/Failure";
@@ -52,13 +54,14 @@ export function UploadForm({ dataset, onUpload }: Props) {
         <>
           <label>
             <span>{t("upload.file")}</span>
-            <input type="file" accept="image/png,image/jpeg" onChange={onFile} />
+            <input type="file" accept="image/png,image/jpeg" disabled={!hasScope("run")} onChange={onFile} />
           </label>
           <label class="tick">
-            <input type="checkbox" checked={isInverted.value} onChange={onInvert} />
+            <input type="checkbox" checked={isInverted.value} disabled={!hasScope("run")} onChange={onInvert} />
             <span>{t("upload.invert")}</span>
           </label>
           <p class="note">{t("upload.note")}</p>
+          <ScopeNote scopes={["run"]} />
           {isSending.value && <Loading message={t("upload.sending")} />}
           {failure.value && <Failure error={failure.value} />}
         </>

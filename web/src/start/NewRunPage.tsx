@@ -2,6 +2,8 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { ScopeNote } from "../access/ScopeNote";
+import { hasScope } from "../access/session";
 import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema } from "../api/catalogue";
 import { fieldErrorsOf, getJson, isNotFound, postJson } from "../api/client";
 import type { FieldError, Run, Spec } from "../api/types";
@@ -135,7 +137,14 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
       </fieldset>
       {action.failure.value && !isRefused && <Failure error={action.failure.value} />}
       <ErrorSummary errors={errors.value} labels={fieldLabels(catalogue, draft.value)} />
-      <button type="submit" class="primary" aria-disabled={action.isRunning.value}>
+      <ScopeNote scopes={["run"]} id="new-scope-note" />
+      <button
+        type="submit"
+        class="primary"
+        disabled={!hasScope("run")}
+        aria-disabled={action.isRunning.value}
+        aria-describedby="new-scope-note"
+      >
         {t("new.submit")}
       </button>
     </form>

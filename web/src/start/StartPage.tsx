@@ -2,6 +2,8 @@
 
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { ScopeNote } from "../access/ScopeNote";
+import { hasScope } from "../access/session";
 import { Failure, Loading } from "../components/Failure";
 import { IgnoredValues } from "../components/IgnoredValues";
 import { Link } from "../components/Link";
@@ -35,9 +37,13 @@ export function StartPage() {
     <main class="start" id="content">
       <div class="start-head">
         <h1>{t("start.title")}</h1>
-        <Link to="/new" class="button primary">
-          {t("start.new")}
-        </Link>
+        {hasScope("run") ? (
+          <Link to="/new" class="button primary">
+            {t("start.new")}
+          </Link>
+        ) : (
+          <ScopeNote scopes={["run"]} />
+        )}
       </div>
       {!list && !failure.value && <Loading />}
       {list && !isListShown && <Welcome />}

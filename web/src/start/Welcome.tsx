@@ -1,3 +1,4 @@
+import { hasScope } from "../access/session";
 import { fetchDatasets } from "../api/catalogue";
 import { postJson } from "../api/client";
 import type { Run } from "../api/types";
@@ -24,15 +25,17 @@ export function Welcome() {
       <p>{t("welcome.camreel")}</p>
       <p>{t("welcome.paper")}</p>
       <div class="actions">
-        <button type="button" class="primary" onClick={startPaper}>
+        <button type="button" class="primary" disabled={!hasScope("run")} onClick={startPaper}>
           {t("welcome.start")}
         </button>
-        <button type="button" onClick={startDemo}>
+        <button type="button" disabled={!hasScope("run")} onClick={startDemo}>
           {t("welcome.demo", { epochs: DEMO_EPOCHS })}
         </button>
-        <Link to="/new" class="button">
-          {t("welcome.form")}
-        </Link>
+        {hasScope("run") && (
+          <Link to="/new" class="button">
+            {t("welcome.form")}
+          </Link>
+        )}
       </div>
       {failure.value && <Failure error={failure.value} />}
     </section>

@@ -25,6 +25,10 @@ export const english = {
   "access.invalid": "Invalid, expired or revoked token.",
   "access.signIn": "Sign in",
   "access.signOut": "Sign out",
+  "access.scope": "Your token has the scope {scope}.",
+  "access.requires.read": "Reading requires the scope read.",
+  "access.requires.run": "Starting, resuming and canceling runs and uploading images require the scope run.",
+  "access.requires.admin": "Deleting runs requires the scope admin.",
   "access.as": "Signed in as {name} ({scope})",
 
   "status.queued": "queued",

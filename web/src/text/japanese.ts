@@ -26,6 +26,10 @@ export const japanese: Texts = {
   "access.invalid": "トークンが無効か、期限切れ、または失効しています。",
   "access.signIn": "サインイン",
   "access.signOut": "サインアウト",
+  "access.scope": "お使いのトークンの権限は {scope} です。",
+  "access.requires.read": "閲覧には権限 read が必要です。",
+  "access.requires.run": "実行の開始・再開・中止と画像のアップロードには権限 run が必要です。",
+  "access.requires.admin": "実行の削除には権限 admin が必要です。",
   "access.as": "{name}（{scope}）としてサインイン中",
 
   "status.queued": "待機中",
