@@ -54,3 +54,70 @@ def test_comparison_bar_is_visible_and_moves_and_hides_no_row(
         rows.nth(index).get_by_role("checkbox").check()
     expect(page.get_by_text("as many as a comparison can have")).to_be_visible()
     expect(rows.nth(6).get_by_role("checkbox")).to_be_disabled()
+
+
+LONG_NAME = (
+    "A name that holds every setting of the experiment, one after another, " * 2 + "to the end"
+)
+
+
+@pytest.fixture
+def long_named_id(service: Any) -> int:
+    """A finished run of one epoch with a long name and a long tag."""
+    small = {"dataset": "digits", "samples_per_epoch": 60, "epochs": 1}
+    run_id = int(service.post_run(**small, name=LONG_NAME[:200], tags=["t" * 50]))
+    service.wait(run_id)
+    return run_id
+
+
+def test_long_names_and_tags_fit_a_phone(page: Page, long_named_id: int) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for path in (f"/app/runs/{long_named_id}", "/app", f"/app/compare?runs={long_named_id}"):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        for tag in page.locator(".tag", has_text="ttt").all():
+            assert box(tag)["x"] + box(tag)["width"] <= 390
+    page.goto(f"/app/runs/{long_named_id}")
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_have_attribute("title", LONG_NAME[:200])
+    cut = box(heading)["height"]
+    heading.focus()
+    assert box(heading)["height"] > cut * 1.4
+    heading.blur()
+    assert box(heading)["height"] == cut
+
+
+def test_charts_of_one_epoch_have_whole_ticks_and_state_a_constant(
+    page: Page, long_named_id: int
+) -> None:
+    page.add_init_script(
+        """
+        window.drawnTexts = [];
+        const draw = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (text, ...rest) {
+          if (this.canvas.closest(".curve")) window.drawnTexts.push(text);
+          return draw.call(this, text, ...rest);
+        };
+        """
+    )
+    page.goto(f"/app/runs/{long_named_id}")
+    expect(page.locator(".curve canvas")).to_have_count(4)
+    expect(page.locator(".constant")).to_have_text("Learning rate 1 at every epoch")
+    accuracy = page.locator(".curve").nth(1)
+    expect(accuracy.locator("figcaption")).to_contain_text("axis from")
+    ticks = page.evaluate("window.drawnTexts")
+    assert {"0", "1"} <= set(ticks)
+    assert not {"0.2", "0.4", "0.5", "0.6", "0.8"} & set(ticks)
+    expect(page.locator(".reel-head")).to_contain_text("Showing all 2 epochs")
+
+
+def test_wide_window_is_used(page: Page, page_run: dict[str, Any]) -> None:
+    page.set_viewport_size({"width": 1920, "height": 1000})
+    for path in (f"/app/runs/{page_run['id']}", "/app"):
+        page.goto(path)
+        assert box(page.locator("main"))["width"] > 1850
+    page.goto(f"/app/runs/{page_run['id']}")
+    expect(page.locator(".curve", has_text="Accuracy").first).to_contain_text(
+        "Training accuracy is the mean over an epoch while the weights change and dropout is active"
+    )

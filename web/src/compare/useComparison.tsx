@@ -129,6 +129,7 @@ function useComparedCharts(
   const accuracy = useComputed<Chart>(() => ({
     title: t("compare.accuracy"),
     unit: "share",
+    clipsStart: true,
     curves: curvesOf("test_accuracy"),
   }));
   return [loss, accuracy];

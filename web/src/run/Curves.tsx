@@ -4,8 +4,9 @@ import type { ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { t } from "../text";
 import { isDark } from "../theme";
-import { type Chart, formatValue } from "./charts";
+import { type Chart, formatShare, formatValue } from "./charts";
 import { type PlotTheme, readTheme } from "./plotOptions";
+import { isBelow, shareRange } from "./shareAxis";
 import { usePlot } from "./usePlot";
 
 interface Props {
@@ -27,7 +28,7 @@ export function Curves({ charts, ...props }: Props) {
   return (
     <div class="curves">
       {charts.map((chart, index) => (
-        <ChartFigure key={index} chart={chart} themeOf={themeOf} onResize={onResize} {...props} />
+        <ChartCard key={index} chart={chart} themeOf={themeOf} onResize={onResize} {...props} />
       ))}
     </div>
   );
@@ -39,17 +40,41 @@ export interface ChartProps extends Omit<Props, "charts"> {
   onResize: () => void;
 }
 
+/** A chart, or the value of one that never changes. */
+function ChartCard(props: ChartProps) {
+  const { title, constant } = props.chart.value;
+  if (constant === undefined) return <ChartFigure {...props} />;
+  return (
+    <p class="constant">
+      <b>{title}</b> {t("curves.constant", { value: constant })}
+    </p>
+  );
+}
+
 function ChartFigure(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);
   usePlot(box, props);
-  const { title } = props.chart.value;
+  const { title, note } = props.chart.value;
   const values = describeValues(props.chart.value, props.x.value, props.position.value);
   return (
     <figure class="curve">
-      <figcaption>{title}</figcaption>
+      <figcaption>
+        {title} <span class="axis-range">{describeAxis(props.chart.value)}</span>
+      </figcaption>
       <div ref={box} role="img" aria-label={t("curves.described", { title, values })} />
+      {note && <p class="note">{note}</p>}
     </figure>
   );
+}
+
+/** The range of an axis of shares that is not from 0 to 100 %. */
+function describeAxis({ unit, curves, clipsStart = false }: Chart): string {
+  if (unit !== "share") return "";
+  const values = curves.map((curve) => curve.values);
+  const [low, high] = shareRange(values, clipsStart);
+  if (low === 0 && high === 1) return "";
+  const range = { from: formatShare(low), to: formatShare(high) };
+  return t(isBelow(values, low) ? "curves.axisBelow" : "curves.axis", range);
 }
 
 /** The values at the selected position as text, for screen readers. */

@@ -4,6 +4,7 @@ import { hasScope } from "../access/session";
 import { deleteResource, fieldErrorsOf, isNotFound, postJson } from "../api/client";
 import { hasEnded, withProgress } from "../api/runEvents";
 import type { Run } from "../api/types";
+import { ClampedHeading } from "../components/ClampedHeading";
 import { Failure } from "../components/Failure";
 import { Link } from "../components/Link";
 import { RunProgress, runName, StatusBadge } from "../components/StatusBadge";
@@ -63,7 +64,7 @@ function RunSummary({ run: fetched, feed }: { run: Run; feed: RunFeed }) {
   const latest = feed.epochs.value.at(-1);
   return (
     <div>
-      <h1>{runName(run)}</h1>
+      <ClampedHeading text={runName(run)} />
       <StatusBadge run={run} />
       {run.tags.map((tag) => (
         <Link key={tag} to={`?tag=${encodeURIComponent(tag)}`} class="tag">

@@ -20,6 +20,9 @@ export interface Chart {
   title: string;
   unit: "share" | "nats" | "rate";
   curves: Curve[];
+  clipsStart?: boolean; // the first, low values may lie below the axis
+  note?: string; // how to read the curves
+  constant?: string; // the value of a curve that never changes, stated in place of the curve
 }
 
 /** The charts of a run, in order. Each changes only with the values that it shows. */
@@ -27,6 +30,7 @@ export function useRunCharts(
   epochs: ReadonlySignal<Epoch[]>,
   classNames: ReadonlySignal<string[]>,
   blankShares: ReadonlySignal<BlankShares>,
+  dropout: () => number, // share of the hidden units, 0 to 1
 ): ReadonlySignal<Chart>[] {
   const column = (value: (epoch: Epoch) => number | null) => epochs.value.map(value);
   const testAndTraining = (test: (epoch: Epoch) => number, training: (epoch: Epoch) => number | null): Curve[] => [
@@ -41,14 +45,20 @@ export function useRunCharts(
       (epoch) => epoch.train_loss,
     ),
   }));
-  const accuracy = useComputed<Chart>(() => ({
-    title: t("curves.accuracy"),
-    unit: "share",
-    curves: testAndTraining(
-      (epoch) => epoch.test_accuracy,
-      (epoch) => epoch.train_accuracy,
-    ),
-  }));
+  const accuracy = useComputed<Chart>(() => {
+    const isBelowTest = ({ train_accuracy, test_accuracy }: Epoch) =>
+      train_accuracy !== null && train_accuracy < test_accuracy;
+    return {
+      title: t("curves.accuracy"),
+      unit: "share",
+      clipsStart: true,
+      curves: testAndTraining(
+        (epoch) => epoch.test_accuracy,
+        (epoch) => epoch.train_accuracy,
+      ),
+      ...(epochs.value.some(isBelowTest) ? { note: t(dropout() > 0 ? "curves.dropout" : "curves.whileTraining") } : {}),
+    };
+  });
   const blank = useComputed<Chart>(() => ({
     title: t("curves.blank"),
     unit: "share",
@@ -57,23 +67,39 @@ export function useRunCharts(
   const byClass = useComputed<Chart>(() => ({
     title: t("curves.byClass"),
     unit: "share",
+    clipsStart: true,
     curves: classNames.value.map((label, index) => ({
       label,
       values: column((epoch) => epoch.per_class_accuracy[index] ?? null),
       color: index,
     })),
   }));
-  const rate = useComputed<Chart>(() => ({
-    title: t("curves.rate"),
-    unit: "rate",
-    curves: [{ label: t("curves.rate"), values: column((epoch) => epoch.learning_rate), color: 3 }],
-  }));
+  const rate = useComputed<Chart>(() => {
+    const values = column((epoch) => epoch.learning_rate);
+    const isConstant = values.every((value) => value === values[0]);
+    return {
+      title: t("curves.rate"),
+      unit: "rate",
+      curves: [{ label: t("curves.rate"), values, color: 3 }],
+      ...(isConstant ? { constant: formatValue("rate", values[0]) } : {}),
+    };
+  });
   return [loss, accuracy, blank, byClass, rate];
 }
 
-/** A value in the chart's unit; `isShort` for the ticks of an axis. */
-export function formatValue(unit: Chart["unit"], value: number | null | undefined, isShort = false): string {
+/** A value in the chart's unit. */
+export function formatValue(unit: Chart["unit"], value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
-  if (unit === "share") return `${(value * 100).toFixed(isShort ? 0 : 1)}%`;
-  return String(Number(value.toPrecision(isShort ? 2 : 3)));
+  if (unit === "share") return `${(value * 100).toFixed(1)}%`;
+  return String(Number(value.toPrecision(3)));
 }
+
+/** The ticks of a value axis, as precise as their distance requires. */
+export function formatTicks(unit: Chart["unit"], ticks: number[], distance: number): string[] {
+  if (unit !== "share") return ticks.map((tick) => String(Number(tick.toPrecision(2))));
+  const digits = distance * 100 < 0.999 ? 1 : 0;
+  return ticks.map((tick) => `${(tick * 100).toFixed(digits)}%`);
+}
+
+/** A share without decimals that it does not need: 84%, 97.5%. */
+export const formatShare = (share: number): string => `${Number((share * 100).toFixed(1))}%`;

@@ -1,10 +1,12 @@
 import type uPlot from "uplot";
 import { isDark } from "../theme";
-import { type Chart, formatValue } from "./charts";
+import { type Chart, formatTicks, formatValue } from "./charts";
+import { shareRange } from "./shareAxis";
 
 export const PLOT_HEIGHT = 170; // CSS pixels
 const X_AXIS_SIZE = 30;
 const Y_AXIS_SIZE = 54;
+const WHOLE_STEPS = [1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]); // there is no epoch 0.5
 const LINE_WIDTH = 1.6;
 const DASH = [5, 4];
 const MAX_VALUES_WITH_POINTS = 2; // fewer values make no visible line
@@ -64,10 +66,17 @@ export function plotOptions(
     height: PLOT_HEIGHT,
     cursor: { sync: { key: "epochs" }, y: false, drag: { x: false, y: false } },
     legend: { live: true },
-    scales: { x: { time: false }, y: chart.unit === "share" ? { range: [0, 1] } : {} },
+    scales: {
+      x: { time: false, range: (_, first, last) => (first === last ? [first - 0.5, last + 0.5] : [first, last]) },
+      y: chart.unit === "share" ? { range: ({ data }) => shareRange(data.slice(1), chart.clipsStart === true) } : {},
+    },
     axes: [
-      { ...axis, size: X_AXIS_SIZE, values: (_, ticks) => ticks.map(String) },
-      { ...axis, size: Y_AXIS_SIZE, values: (_, ticks) => ticks.map((tick) => formatValue(chart.unit, tick, true)) },
+      { ...axis, size: X_AXIS_SIZE, incrs: WHOLE_STEPS, values: (_, ticks) => ticks.map(String) },
+      {
+        ...axis,
+        size: Y_AXIS_SIZE,
+        values: (_, ticks, _axis, _space, distance) => formatTicks(chart.unit, ticks, distance),
+      },
     ],
     series: [{ label: xLabel, value: (_, value) => String(value ?? "–") }, ...series],
     hooks,

@@ -1,5 +1,5 @@
 import { batch, type ReadonlySignal, useComputed } from "@preact/signals";
-import type { AtlasRow } from "../api/types";
+import type { AtlasRow, Run } from "../api/types";
 import { useCatalogue } from "../hooks/useCatalogue";
 import { type EpochCursor, useEpochCursor } from "../hooks/useEpochCursor";
 import { type ReelLayout, useReelLayout } from "../hooks/useReelLayout";
@@ -75,7 +75,7 @@ export function useRunModel(id: number): RunModel {
     lines: useRunLines(feed, view, runReels),
     columns,
     previews: usePreviews(view, runReels, rowSelection, cursor.epoch),
-    charts: useRunCharts(feed.epochs, scores.classNames, blankShares),
+    charts: useRunCharts(feed.epochs, scores.classNames, blankShares, () => dropoutOf(feed.run.value)),
     epochs,
     select: (epoch, line) =>
       batch(() => {
@@ -83,4 +83,10 @@ export function useRunModel(id: number): RunModel {
         rowSelection.select(line);
       }),
   };
+}
+
+/** The dropout rate of a run's network, 0 to 1. */
+function dropoutOf(run: Run | null): number {
+  const architecture = run?.spec.architecture as { dropout?: number } | undefined;
+  return architecture?.dropout ?? 0;
 }

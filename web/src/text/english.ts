@@ -244,6 +244,14 @@ export const english = {
   "curves.rate": "Learning rate",
   "curves.train": "training",
   "curves.test": "test",
+  "curves.axis": "axis from {from} to {to}",
+  "curves.axisBelow": "axis from {from} to {to}; the first epochs are below",
+  "curves.constant": "{value} at every epoch",
+  "curves.dropout":
+    "Training accuracy is the mean over an epoch while the weights change and dropout is active, so it can be below " +
+    "test accuracy.",
+  "curves.whileTraining":
+    "Training accuracy is the mean over an epoch while the weights change, so it can be below test accuracy.",
   "curves.described": "{title}. At the selected epoch: {values}",
 
   "export.title": "Export",

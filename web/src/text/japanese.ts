@@ -242,6 +242,13 @@ export const japanese: Texts = {
   "curves.rate": "学習率",
   "curves.train": "訓練",
   "curves.test": "テスト",
+  "curves.axis": "軸は {from} ～ {to}",
+  "curves.axisBelow": "軸は {from} ～ {to}（最初のエポックはこれより下）",
+  "curves.constant": "全エポックで {value}",
+  "curves.dropout":
+    "訓練正解率は、重みが変わりドロップアウトが有効な学習中の平均です。そのためテスト正解率より低くなることがあります。",
+  "curves.whileTraining":
+    "訓練正解率は、重みが変わる学習中の平均です。そのためテスト正解率より低くなることがあります。",
   "curves.described": "{title}。選択中のエポック：{values}",
 
   "export.title": "エクスポート",
