@@ -1,7 +1,9 @@
 // What the page's texts need of a browser: tests run without one.
-
-Object.assign(globalThis, {
+// Defined rather than assigned, because newer versions of Node have a `navigator` of their own.
+for (const [name, value] of Object.entries({
   localStorage: { getItem: () => null, setItem: () => {} },
   navigator: { languages: ["en"] },
   document: { documentElement: {} },
-});
+})) {
+  Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+}
