@@ -7,7 +7,7 @@ but the database decides what a request resolves to, so an answer stays valid un
 import math
 import time
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
 from starlette.responses import Response
@@ -91,7 +91,9 @@ class PreparedAnswers:
         body = content.body or None
         previous = self._answers.get(key)
         if body is None and previous is not None and previous.etag == content.etag:
-            body = previous.body
+            # The same answer, with headers that a 304 lacks, such as the coding of its body.
+            self._answers[key] = replace(previous, version=version, expires_at=expires_at)
+            return
         response = Response(body, headers=dict(content.headers), media_type=content.media_type)
         answer = PreparedAnswer(
             version,

@@ -80,6 +80,17 @@ def test_prepared_answers_equal_resolved_ones(prepared: GuardedService) -> None:
     assert hits(prepared) >= 2
 
 
+def test_answer_is_whole_after_a_304(changing: GuardedService) -> None:
+    first = prepare(changing)
+    with_run(changing)
+    headers = {"if-none-match": first.headers["etag"]}
+    for status, condition in ((304, headers), (200, {})):
+        response = changing.request("GET", CAM, "read", headers=condition)
+        assert response.status_code == status
+    assert response.content == first.content
+    assert comparable(response) == comparable(first)
+
+
 def comparable(response: httpx.Response) -> dict[str, str]:
     """Headers that do not count requests."""
     return {k: v for k, v in response.headers.items() if k not in ("x-request-id", "ratelimit")}
