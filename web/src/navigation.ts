@@ -2,7 +2,7 @@
 
 import { computed, signal } from "@preact/signals";
 import { ROOT } from "./api/address";
-import { parseRoute, updateQuery } from "./route";
+import { parseRoute, splitUrl, updateQuery } from "./route";
 
 const currentUrl = signal(location.pathname + location.search);
 
@@ -11,7 +11,7 @@ const readUrl = () => void (currentUrl.value = location.pathname + location.sear
 addEventListener("popstate", readUrl);
 
 /** The URL's parameters. A value can contain a question mark, as in `a=lime?samples=50`. */
-export const searchParams = computed(() => new URLSearchParams(currentUrl.value.replace(/^[^?]*/, "")));
+export const searchParams = computed(() => new URLSearchParams(splitUrl(currentUrl.value).query));
 
 export const route = computed(() => parseRoute(currentUrl.value, ROOT));
 

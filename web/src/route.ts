@@ -9,9 +9,15 @@ export type Route =
 
 export const MAX_COMPARED = 6;
 
+/** The path of a URL, and its query without the question mark. A query may contain further ones. */
+export function splitUrl(url: string): { pathname: string; query: string } {
+  const end = url.includes("?") ? url.indexOf("?") : url.length;
+  return { pathname: url.slice(0, end), query: url.slice(end + 1) };
+}
+
 /** The route of a URL's path and query; `root` is the service's path on its origin, without a trailing slash. */
 export function parseRoute(url: string, root: string): Route {
-  const [pathname, query = ""] = url.split("?") as [string, string | undefined];
+  const { pathname, query } = splitUrl(url);
   const path = pathname.replace(/\/$/, "");
   const base = `${root}/app`;
   if (path === root || path === base) return { page: "start" };

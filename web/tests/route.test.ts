@@ -10,6 +10,7 @@ describe.each(["", "/camreel", "/user/x/proxy/8000"])("parseRoute below %j", (ro
     ["/app/new?from=3", { page: "new" }],
     ["/app/runs/12", { page: "run", id: 12 }],
     ["/app/runs/12/?epoch=3", { page: "run", id: 12 }],
+    ["/app/compare?a=lime?samples=5&runs=3,2", { page: "compare", ids: [3, 2] }],
     ["/app/compare?runs=3,1,3,x,0,-2", { page: "compare", ids: [3, 1] }],
     ["/app/compare?runs=1,2,3,4,5,6,7", { page: "compare", ids: [1, 2, 3, 4, 5, 6] }],
     ["/app/compare", { page: "compare", ids: [] }],

@@ -99,6 +99,9 @@ export interface Probe {
   label: number | null;
 }
 
+/** What the time of a map is proportional to. */
+export type Cost = "forward" | "gradient" | "samples" | "perturbations";
+
 export interface Method {
   name: string;
   title: string;
@@ -106,8 +109,9 @@ export interface Method {
   formula: string;
   source: string;
   year: number;
-  cost: string;
+  cost: Cost;
   targets: string[];
+  parameters: Schema;
   recommended: boolean;
   recorded: boolean; // with every epoch of every run
 }

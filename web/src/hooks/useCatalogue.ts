@@ -1,18 +1,19 @@
 import { batch, signal, untracked } from "@preact/signals";
 import { useLayoutEffect } from "preact/hooks";
-import { fetchMethods, fetchTargets, recordedMethods } from "../api/catalogue";
+import { fetchDatasets, fetchMethods, fetchTargets, recordedMethods } from "../api/catalogue";
 import { delay, networkIdle } from "../api/pending";
-import type { Method, Target } from "../api/types";
+import type { Dataset, Method, Target } from "../api/types";
 import { colormaps, loadColormaps } from "../maps/colors";
 import { useSignalLayoutEffect } from "./useSignalLayoutEffect";
 import { ignoreUnknownNames, type View } from "./useView";
 
 const MAX_DELAY_MS = 1000;
 
-/** The catalogue's methods and targets; empty until they are loaded. */
+/** The catalogue's methods, targets and datasets; empty until they are loaded. */
 export const catalogue = {
   methods: signal<Method[]>([]),
   targets: signal<Target[]>([]),
+  datasets: signal<Dataset[]>([]),
   failure: signal<Error | null>(null), // of loading these or the colormaps
 };
 
@@ -42,10 +43,14 @@ async function openCatalogue(view: View): Promise<void> {
 /** Loads what is not loaded yet. */
 export async function loadCatalogue(): Promise<void> {
   try {
-    const [methods, targets] = await Promise.all([fetchMethods(), fetchTargets(), loadColormaps()]);
+    const [methods, targets, datasets] = await Promise.all([
+      ...([fetchMethods(), fetchTargets(), fetchDatasets()] as const),
+      loadColormaps(),
+    ]);
     batch(() => {
       catalogue.methods.value = methods;
       catalogue.targets.value = targets;
+      catalogue.datasets.value = datasets;
       catalogue.failure.value = null;
     });
   } catch (error) {

@@ -110,7 +110,7 @@ export function ignoreUnknownNames(view: View, methods: Method[], colormaps: Col
   const isMethod = (text: string) => {
     const { method: base, target } = parseMethodSpec(text);
     const method = methods.find(({ name }) => name === base);
-    return method && (target === undefined || method.targets.includes(target.split(":")[0]!));
+    return method && (target === undefined || method.targets.includes(target));
   };
   const check = (parameter: string, name: Signal<string>, isKnown: (name: string) => unknown, byDefault: string) => {
     const value = name.peek();

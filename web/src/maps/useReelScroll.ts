@@ -69,6 +69,7 @@ export function useReelScroll(
     if (left !== null) scrollTo({ left });
   });
   const showLine = useAnimationFrame(() => {
+    measure(); // new lines may have changed the height of the box
     const { height } = visible.peek();
     const index = props.lines.peek().findIndex((line) => line.key === props.selectedKey.peek());
     const top = tops.peek()[index];

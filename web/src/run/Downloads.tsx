@@ -52,6 +52,7 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
     opacity: view.style.value === "overlay" ? view.opacity.value : undefined,
   };
   const strip = { ...parameters, ...cell, ...drawing };
+  const hasRowMaps = !row || parameters.contrast_class !== String(row.class_index);
   return (
     <section>
       <h3>{method}</h3>
@@ -60,14 +61,18 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
         file={`${file}-sheet.png`}
         text={t("export.sheet")}
       />
-      <Download url={address(`${run}/strip`, strip)} file={`${file}-strip.png`} text={t("export.strip")} />
-      <Download url={address(`${run}/strip.webp`, strip)} file={`${file}.webp`} text={t("export.webp")} />
-      <Download url={address(`${run}/strip.gif`, strip)} file={`${file}.gif`} text={t("export.gif")} />
-      <Download
-        url={address(`${run}/strip.npz`, { ...parameters, ...cell })}
-        file={`${file}.npz`}
-        text={t("export.npz")}
-      />
+      {hasRowMaps && (
+        <>
+          <Download url={address(`${run}/strip`, strip)} file={`${file}-strip.png`} text={t("export.strip")} />
+          <Download url={address(`${run}/strip.webp`, strip)} file={`${file}.webp`} text={t("export.webp")} />
+          <Download url={address(`${run}/strip.gif`, strip)} file={`${file}.gif`} text={t("export.gif")} />
+          <Download
+            url={address(`${run}/strip.npz`, { ...parameters, ...cell })}
+            file={`${file}.npz`}
+            text={t("export.npz")}
+          />
+        </>
+      )}
     </section>
   );
 }

@@ -107,7 +107,7 @@ function placeholder({ type, default: byDefault }: Schema): string {
 }
 
 /** Sentences about what the schema allows, and its default. */
-function constraints(schema: Schema): string[] {
+export function constraints(schema: Schema): string[] {
   const sentences = [range(schema), itemCount(schema)];
   const { minimum, maximum } = schema.items ?? {};
   if (minimum !== undefined && maximum !== undefined) {
