@@ -16,6 +16,7 @@ from service.api.resources import (
     cams,
     catalogue,
     csv_exports,
+    divergence,
     docs,
     epochs,
     evaluation,
@@ -42,6 +43,7 @@ from service.web.page import page_router
 RESOURCES = (
     health,  # first, because the router tries them in turn
     runs_api,
+    divergence,
     events,
     epochs,
     cams,

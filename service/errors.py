@@ -1,7 +1,7 @@
 """Errors of the domain. They know nothing of HTTP: `api/problems.py` maps them to statuses."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class CamreelError(Exception):
@@ -210,7 +210,28 @@ class DeviceUnavailable(CamreelError):
 
 
 class RunDiverged(CamreelError):
-    """The loss is NaN or infinite."""
+    """The loss of a step, or of the test images after an epoch, is NaN or infinite.
+
+    `losses` and `gradient_norms` are those of the last steps of the epoch, beginning with number
+    `first_step`; a norm is NaN where it was not measured.
+    """
+
+    def __init__(
+        self,
+        loss: float,
+        *,
+        epoch: int,
+        first_step: int,
+        losses: Sequence[float],
+        gradient_norms: Sequence[float],
+    ) -> None:
+        super().__init__(
+            f"The loss became {loss} in epoch {epoch}; a smaller learning rate may help."
+        )
+        self.epoch = epoch
+        self.first_step = first_step
+        self.losses = losses
+        self.gradient_norms = gradient_norms
 
 
 class RunCancelled(CamreelError):

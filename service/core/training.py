@@ -1,6 +1,5 @@
 """The training loop: yields the result of each epoch, and stores nothing."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +13,8 @@ from service.core.datasets.dataset import Dataset, Split
 from service.core.models import StagedNetwork
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
+from service.core.step_history import StepHistory
 from service.core.training_state import TrainingState, restore_training_state
-from service.errors import RunDiverged
 
 # Larger batches leave the processor's caches; smaller ones leave its cores idle.
 EVALUATION_BATCH = 100
@@ -69,15 +68,16 @@ def train(
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
     for epoch in range(first_epoch, spec.epochs + 1):
         start = time.perf_counter()
+        steps = StepHistory(epoch, network.parameters(), spec.batch_size)
         train_metrics: tuple[float | None, float | None] = (None, None)
         if epoch > 0:
             with seeded_rng(spec.seed, epoch, device):
                 train_metrics = _train_epoch(
-                    network, optimizer, train_split, spec, epoch, after_batch
+                    network, optimizer, train_split, spec, steps, after_batch
                 )
         test_metrics = evaluate_network(network, test_split, len(data.class_names))
         # The last step of an epoch may diverge without a further training loss.
-        _require_number(test_metrics.loss, epoch)
+        steps.require_finite(test_metrics.loss)
         yield EpochResult(
             epoch=epoch,
             train_loss=train_metrics[0],
@@ -170,7 +170,7 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     split: Split,
     spec: RunSpec,
-    epoch: int,
+    steps: StepHistory,
     after_batch: BatchCallback | None,
 ) -> tuple[float, float]:
     """Train one epoch; returns its mean loss and accuracy."""
@@ -193,19 +193,14 @@ def _train_epoch(
         loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        steps.record(loss.detach())
         optimizer.step()
         loss_sum += loss.detach() * len(batch)
         hits += (logits.detach().argmax(1) == labels).sum()
         images_trained += len(batch)
         if after_batch is not None:
             after_batch(images_trained, spec.samples_per_epoch)
+    steps.transfer()
     mean_loss = loss_sum.item() / images_trained
-    _require_number(mean_loss, epoch)
+    steps.require_finite(mean_loss)
     return mean_loss, hits.item() / images_trained
-
-
-def _require_number(loss: float, epoch: int) -> None:
-    if not math.isfinite(loss):
-        raise RunDiverged(
-            f"The loss became {loss} in epoch {epoch}; a smaller learning rate may help."
-        )

@@ -3,6 +3,7 @@
 from service.core.spec import MAX_EPOCHS, RunSpec
 from service.errors import InvalidValue, RunConflict
 from service.flows.dispatch import dispatch_run
+from service.flows.divergence import check_would_not_diverge
 from service.flows.environment import check_device, check_resumable
 from service.flows.worker import probe_uploads
 from service.flows.workspace import Workspace
@@ -111,13 +112,14 @@ def extend_run(
     up to its previous total. The caller has to dispatch it.
 
     Checks the run's device only with an executor. Raises RunNotFound; RunConflict if the run has
-    not ended, has no training state or its device is unavailable; QueueFull; and InvalidValue for
-    a total that the run has already reached or that is out of range.
+    not ended, has diverged, has no training state or its device is unavailable; QueueFull; and
+    InvalidValue for a total that the run has already reached or that is out of range.
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
         if run.status not in TERMINAL_STATUSES:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
+        check_would_not_diverge(run)
         total = run.epochs_total if epochs_total is None else epochs_total
         if epochs_total is not None or run.status == RunStatus.SUCCEEDED:
             _check_epochs_total(run, total)

@@ -25,11 +25,12 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.divergence import divergence_of
 from service.flows.environment import prepare_environment
 from service.flows.recording import record_epoch
 from service.flows.run_errors import exit_code_of, run_error_of
 from service.flows.workspace import Workspace
-from service.store import epochs, images, run_lifecycle, runs, training_states
+from service.store import divergences, epochs, images, run_lifecycle, runs, training_states
 from service.store.images import StoredImage
 from service.store.run_lifecycle import EpochProgress, Lease
 from service.store.run_status import RunPhase, RunStatus
@@ -74,7 +75,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
                 return
             run = runs.get(session, run_id)
             spec = RunSpec.model_validate(run.spec)
-        status, error = RunStatus.SUCCEEDED, None
+        status, error, divergence = RunStatus.SUCCEEDED, None, None
         try:
             with Heartbeat(store, lease, workspace.lease_seconds) as heartbeat:
                 prepare_environment(store, lease, run, spec)
@@ -86,11 +87,14 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             raise
         except Exception as cause:
             status, error = RunStatus.FAILED, run_error_of(cause)
+            divergence = divergence_of(cause)
             # The run's own error explains all but unexpected exceptions, which need a traceback.
             log.warning("run failed", run=run_id, error=error.type, exc_info=error.type == "error")
         with store.write_session() as session:
             # Under its lease: a worker that has lost it changes nothing.
-            run_lifecycle.finish(session, run_id, status, error, lease=lease)
+            has_finished = run_lifecycle.finish(session, run_id, status, error, lease=lease)
+            if has_finished and divergence:
+                divergences.add(session, run_id, divergence)
 
 
 def new_lease_owner() -> str:

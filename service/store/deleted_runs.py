@@ -12,6 +12,7 @@ from service.store import run_blobs, training_states
 from service.store.blobs import Blobs
 from service.store.rows import (
     Base,
+    DivergenceRow,
     EpochRow,
     EventRow,
     HeatmapRow,
@@ -27,7 +28,7 @@ PAGE_BYTES = 4096
 
 # Rows are deleted before those that they refer to.
 _REFERRING = (HeatmapRow, PredictionRow)
-_REFERRED = (EpochRow, EventRow, ProbeRow, TagRow)
+_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, TagRow)
 
 
 def list_ids(session: Session) -> list[int]:

@@ -232,6 +232,20 @@ class TrainingStateRow(Base):
     blob_key: Mapped[str] = mapped_column(String(200))
 
 
+class DivergenceRow(Base):
+    """The last optimizer steps of the epoch in which a run diverged."""
+
+    __tablename__ = "divergences"
+
+    run_id: Mapped[int] = mapped_column(
+        Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
+    )
+    epoch: Mapped[int]
+    first_step: Mapped[int]  # 1 for the first step of the epoch
+    losses: Mapped[bytes] = mapped_column(LargeBinary)  # little-endian float32, by step
+    gradient_norms: Mapped[bytes] = mapped_column(LargeBinary)  # as the losses
+
+
 class BlobRow(Base):
     """A blob that is stored in the database."""
 

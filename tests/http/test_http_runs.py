@@ -17,6 +17,7 @@ from service.core.checkpoints import decode, read_header
 from service.core.datasets import DATASETS
 from service.core.training import evaluate_network
 from tests.conftest import Service, mnist_dir
+from tests.http.test_http_refusals import expect_problem
 from tests.processes import worker_pids
 
 DEFAULT_SPEC = {
@@ -163,6 +164,21 @@ def test_diverging_run_fails_with_diverged(service: Service) -> None:
     assert run["error"]["type"] == "diverged"
     assert "learning rate" in run["error"]["detail"]
     assert service.http.get(f"/runs/{run_id}/epochs/0/cam").status_code == 200
+    divergence = service.http.get(f"/runs/{run_id}/divergence").json()
+    assert divergence["suggestion"] == {"learning_rate": 0.1, "reason": "default"}
+    steps = divergence["steps"]
+    assert (steps["epoch"], steps["first_step"], steps["losses"][-1]) == (1, 1, None)
+    assert len(steps["losses"]) == len(steps["gradient_norms"]) > 1
+    refusal = expect_problem(service.http.post(f"/runs/{run_id}/resume", json={"epochs": 9}), 409)
+    assert "would do so again" in refusal["detail"]
+    assert service.run(run_id) == run
+
+
+def test_run_that_has_not_diverged_has_no_divergence(
+    service: Service, finished_run: dict[str, Any]
+) -> None:
+    expect_problem(service.http.get(f"/runs/{finished_run['id']}/divergence"), 404)
+    expect_problem(service.http.get("/runs/999999/divergence"), 404)
 
 
 @pytest.mark.torture

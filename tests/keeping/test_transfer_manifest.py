@@ -48,7 +48,7 @@ MANIFEST_CHANGES = {
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
     "true-as-format": (set_at("format", True), "format"),
     "float-as-format": (set_at("format", 2.0), "format"),
-    "newer-format": (set_at("format", 4), "newer Camreel"),
+    "newer-format": (set_at("format", 5), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "non-terminal-status": (set_at("run", "status", "running"), "status"),
     "spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),
@@ -81,6 +81,10 @@ MANIFEST_CHANGES = {
     "upload-without-choices": (set_at("images", 0, "reference", "upload:x"), "upload"),
     "invalid-choices": (
         set_at("images", 0, "upload", {"digest": "0" * 64, "choices": {"mood": 1}}), "mood|choices",
+    ),
+    "steps-without-a-norm": (
+        set_at("divergence", {"epoch": 4, "first_step": 1, "losses": [None], "gradient_norms": []}),
+        "each step",
     ),
     "two-images-with-one-name": (set_at("images", 0, "reference", "test:1"), "once|image"),
 }  # fmt: skip

@@ -1,5 +1,6 @@
 """A deleted run disappears from every query at once; its space is freed in batches."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy import func, select
 from service.errors import EpochNotFound, RunNotFound
 from service.store import (
     deleted_runs,
+    divergences,
     epochs,
     events,
     heatmaps,
@@ -19,6 +21,7 @@ from service.store import (
     summaries,
     training_states,
 )
+from service.store.divergences import Divergence
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
 from service.store.predictions import Prediction
@@ -54,6 +57,7 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
             )
             key = training_states.state_key(run.id, 1)
             store.blobs.put(session, key, b"state")
+            divergences.add(session, run.id, Divergence(2, 1, [2.3, math.inf], [0.5, 7.0]))
             training_states.replace(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
             run_lifecycle.finish(
                 session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)

@@ -289,7 +289,10 @@ class ResumeBody(BaseModel):
 def resume_run(
     services: Services, run_id: RunId, body: Annotated[ResumeBody | None, Body()] = None
 ) -> RunResponse:
-    """Continue from the last epoch, with the same results bit for bit. 409 if active."""
+    """Continue from the last epoch, with the same results bit for bit.
+
+    409 if the run is active, or if it diverged: it would diverge again.
+    """
     run = run_flows.resume_run(
         services.store,
         services.executor,

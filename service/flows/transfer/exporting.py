@@ -21,6 +21,7 @@ from service.flows.recording import ENGINE_VERSION
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import FORMAT, MANIFEST, format_timestamp, to_json
 from service.store import (
+    divergences,
     epochs,
     events,
     heatmaps,
@@ -115,6 +116,7 @@ def _manifest(store: Store, run: Run, epoch_rows: list[Epoch], members: _Members
             {"number": event.number, "kind": event.type, "data": event.data} for event in event_rows
         ],
         "training_state": _training_state(store, run, members),
+        "divergence": _divergence(store, run),
     }
 
 
@@ -137,6 +139,19 @@ def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any]
     if hashlib.sha256(data).hexdigest() != state.sha256:
         return None
     return members.add(f"states/{state.epoch:05d}.safetensors", data)
+
+
+def _divergence(store: Store, run: Run) -> dict[str, Any] | None:
+    with store.read_session() as session:
+        divergence = divergences.get(session, run.id)
+    if divergence is None:
+        return None
+    return {
+        "epoch": divergence.epoch,
+        "first_step": divergence.first_step,
+        "losses": list(map(_none_if_not_finite, divergence.losses)),
+        "gradient_norms": list(map(_none_if_not_finite, divergence.gradient_norms)),
+    }
 
 
 def _run(run: Run) -> dict[str, Any]:

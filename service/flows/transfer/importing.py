@@ -32,6 +32,7 @@ from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, open_archive
 from service.flows.transfer.manifest import (
     EpochRows,
+    ExportedDivergence,
     ExportedEpoch,
     ExportedHeatmap,
     ExportedImage,
@@ -39,6 +40,7 @@ from service.flows.transfer.manifest import (
     format_timestamp,
 )
 from service.store import (
+    divergences,
     epochs,
     events,
     heatmaps,
@@ -49,6 +51,7 @@ from service.store import (
     training_states,
     uploaded_images,
 )
+from service.store.divergences import Divergence
 from service.store.epochs import Checkpoint, Epoch, EpochMetrics
 from service.store.events import Event
 from service.store.heatmaps import EXTREME_FIELDS, Heatmap
@@ -146,6 +149,8 @@ class _Import:
             Event(event.number, event.kind, event.data) for event in self._archive.manifest.events
         ]
         events.restore(session, run_id, history)
+        if (exported_steps := self._archive.manifest.divergence) is not None:
+            divergences.add(session, run_id, _divergence(exported_steps))
 
     @contextmanager
     def _transaction(self, run_id: int) -> Iterator[Any]:
@@ -249,6 +254,8 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
         ),
         "it has a training state but no epoch": manifest.training_state is None
         or run.epochs_done >= 0,
+        "it has no loss and gradient norm of each step": manifest.divergence is None
+        or len(manifest.divergence.losses) == len(manifest.divergence.gradient_norms),
         "it contains an image more than once": len({i.reference for i in manifest.images})
         == len(manifest.images),
         "an epoch does not have one accuracy per class": all(
@@ -377,6 +384,11 @@ def _measures(epoch: ExportedEpoch) -> EpochMetrics:
     return EpochMetrics(
         **{name: getattr(epoch, name) for name in EpochMetrics.__dataclass_fields__}
     )
+
+
+def _divergence(steps: ExportedDivergence) -> Divergence:
+    losses, norms = (list(map(_nan_if_none, v)) for v in (steps.losses, steps.gradient_norms))
+    return Divergence(steps.epoch, steps.first_step, losses, norms)
 
 
 def _heatmap(run_id: int, epoch: int, row: ExportedHeatmap) -> Heatmap:

@@ -4,7 +4,7 @@ The file is a zip of uncompressed members with the byte layout of `layout.py`. I
 `manifest.json`, the images, for each epoch its rows (JSON) and its checkpoint (safetensors), and
 the training state of the last epoch (safetensors), in the order of the manifest. The comment of the
 zip is the SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no
-environment.
+environment, format 3 no divergence.
 """
 
 import json
@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, Base64Bytes, Field, StringConstraints
 
 from service.core.parameters import Parameters
+from service.core.step_history import MAX_STEPS
 from service.core.uploads import UploadConversion
 from service.names import check_line, check_paragraphs
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -75,6 +76,15 @@ class ExportedRun(Parameters):
     ] = Field(default_factory=list)
 
 
+class ExportedDivergence(Parameters):
+    """The last steps of a run that diverged, one loss and one gradient norm per step."""
+
+    epoch: Number
+    first_step: Annotated[int, Field(ge=1, lt=2**31)]
+    losses: Annotated[list[float | None], Field(max_length=MAX_STEPS)]  # null if not finite
+    gradient_norms: Annotated[list[float | None], Field(max_length=MAX_STEPS)]  # null if unknown
+
+
 class ExportedEpoch(Parameters):
     """Metrics of an epoch, and the members with its rows and its checkpoint."""
 
@@ -127,6 +137,7 @@ class Manifest(Parameters):
     epochs: Annotated[list[ExportedEpoch], Field(max_length=10_001)]
     events: Annotated[list[ExportedEvent], Field(max_length=50_000)]
     training_state: Member | None = None
+    divergence: ExportedDivergence | None = None
 
     def members(self) -> list[Member]:
         """All other members, in order."""
