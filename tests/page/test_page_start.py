@@ -118,7 +118,15 @@ def test_failed_run_shows_its_error(page: Page, service: Any) -> None:
     if run["status"] != "failed":
         pytest.skip("this machine's arithmetic did not diverge")
     page.goto(f"/app/runs/{number}")
-    expect(page.get_by_role("alert")).to_contain_text("diverged")
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("diverged")
+    expect(alert).to_contain_text("Suggested learning rate: 0.1, the optimizer's default")
+    expect(alert).to_contain_text("Resume is not offered")
+    expect(page.get_by_role("button", name="Delete")).to_be_visible()
+    expect(page.get_by_role("button", name="Resume")).to_have_count(0)
+    alert.get_by_role("link", name="Duplicate with this learning rate").click()
+    expect(page.get_by_label("Learning rate", exact=True)).to_have_value("0.1")
+    expect(page.get_by_label("Momentum", exact=True)).to_have_value("0.9")
 
 
 def test_service_that_does_not_respond_is_reported(

@@ -42,6 +42,12 @@ export interface Run {
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type Spec = { [key: string]: Json } & { dataset: string; samples_per_epoch: number };
 
+/** How a run diverged, limited to what the page reads. */
+export interface Divergence {
+  learning_rate: number; // of the run
+  suggestion: { learning_rate: number; reason: "fraction" | "default" };
+}
+
 export interface Epoch {
   epoch: number;
   train_loss: number | null;

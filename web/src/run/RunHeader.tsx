@@ -12,6 +12,7 @@ import { type Action, useAction } from "../hooks/useAction";
 import type { RunFeed } from "../hooks/useRunFeed";
 import { navigate } from "../navigation";
 import { percent, t } from "../text";
+import { hasDiverged } from "./Divergence";
 import { ResumeForm } from "./ResumeForm";
 import { RunActivity } from "./RunActivity";
 
@@ -38,7 +39,9 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
         </Link>
         {hasEnded(run) ? (
           <>
-            <ResumeForm key={run.finished_at} run={run} action={action} onResumed={feed.refresh} />
+            {!hasDiverged(run) && (
+              <ResumeForm key={run.finished_at} run={run} action={action} onResumed={feed.refresh} />
+            )}
             <DeleteButton run={run} action={action} />
           </>
         ) : (

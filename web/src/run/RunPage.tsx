@@ -12,6 +12,7 @@ import { ignoreMissingEpoch } from "../hooks/useView";
 import { t } from "../text";
 import { ClassScoresTable } from "./ClassScoresTable";
 import { Curves } from "./Curves";
+import { DivergenceAdvice, hasDiverged } from "./Divergence";
 import { Downloads } from "./Downloads";
 import { EpochAnnouncement } from "./EpochAnnouncement";
 import { Options } from "./Options";
@@ -49,6 +50,7 @@ export function RunPage({ id }: { id: number }) {
           <p>
             <b>{run.error.type}</b> {run.error.detail}
           </p>
+          {hasDiverged(run) && <DivergenceAdvice run={run} />}
         </div>
       )}
       {!hasEnded(run) && !feed.isConnected.value && (

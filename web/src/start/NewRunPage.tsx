@@ -44,7 +44,7 @@ export function NewRunPage() {
       const loaded = { datasets, architectures, optimizers, schema };
       const template = await fetchTemplate();
       hasTemplate.value = template !== null;
-      draft.value = draftOf(loaded, template);
+      draft.value = withUrlValues(draftOf(loaded, template));
       catalogue.value = loaded;
     } catch (error) {
       failure.value = error as Error;
@@ -67,6 +67,12 @@ export function NewRunPage() {
 function introduction(from: string | null, hasTemplate: boolean): string {
   if (from === null) return t("new.prefilled");
   return t(hasTemplate ? "new.prefilledFrom" : "new.notFound", { id: from });
+}
+
+/** The draft with the fields that the URL gives, as in `?from=5&optimizer.learning_rate=0.01`. */
+function withUrlValues(draft: Draft): Draft {
+  const values = [...searchParams.peek()].filter(([name]) => name in draft);
+  return { ...draft, ...Object.fromEntries(values) };
 }
 
 /** The settings of the run that the URL names; null if it names none, or one that does not exist. */

@@ -124,6 +124,11 @@ export const english = {
   "run.duplicate": "Duplicate…",
   "run.compare": "Compare…",
   "run.cancel": "Cancel",
+  "divergence.fraction": "Suggested learning rate: {suggestion}, a tenth of this run's {rate}.",
+  "divergence.default": "Suggested learning rate: {suggestion}, the optimizer's default; this run used {rate}.",
+  "divergence.noResume":
+    "Resume is not offered: the epoch would be trained again with the same settings and random numbers, and diverge again.",
+  "divergence.duplicate": "Duplicate with this learning rate",
   "run.resume": "Resume",
   "run.resume.until": "until epoch",
   "run.delete": "Delete",
