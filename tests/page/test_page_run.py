@@ -34,7 +34,7 @@ def test_page_shows_all_of_a_run(page: Page, run_id: int) -> None:
     expect(page.locator(".reel-label")).to_have_count(20)  # ten probes by two methods
     expect(page.locator(".previews canvas")).to_have_count(4)
     expect(page.locator(".scores tr")).to_have_count(10)
-    expect(page.locator(".curve")).to_have_count(4)
+    expect(page.locator(".curve")).to_have_count(5)
     expect(page.locator(".constant")).to_have_text("Learning rate 1 at every epoch")
     epoch_is_shown(page, EPOCHS)
 

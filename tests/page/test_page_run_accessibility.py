@@ -44,7 +44,7 @@ def test_keyboard_shortcuts_and_focus_order(page: Page, run_id: int) -> None:
     press("s")
     expect(select_box(page, "Style")).to_have_value("heatmap")
     press("g")
-    expect(select_box(page, "Scale")).to_have_value("strip")
+    expect(select_box(page, "Scale")).to_have_value("run")
     press("c")
     expect(select_box(page, "Colormap")).to_have_value("cividis")
     press("r")

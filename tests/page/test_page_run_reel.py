@@ -119,7 +119,7 @@ def test_style_scale_and_colormap_change_without_requests(page: Page, run_id: in
     for name, value in (
         ("Style", "heatmap"),
         ("Colormap", "cividis"),
-        ("Scale", "strip"),
+        ("Scale", "map"),
         ("Scale", "run"),
         ("Style", "signed"),
     ):
@@ -159,7 +159,7 @@ def test_blank_cells_are_hatched_and_name_the_cause(
     assert box is not None
     scroll_left = page.locator(".reel").evaluate("e => e.scrollLeft")
     x = box["x"] + 116 + 32 * epoch - scroll_left + 16
-    page.mouse.move(x, box["y"] + 22 + 32 * row + 16)
+    page.mouse.move(x, box["y"] + 22 + 36 * row + 16)
     expect(page.get_by_role("tooltip")).to_contain_text(f"blank: {cause.replace('-', ' ')}")
     # Gray stripes over a dimmed gray image contain no color.
     pixels = preview_pixels(page).reshape(-1, 3)

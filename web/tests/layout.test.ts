@@ -6,6 +6,7 @@ import {
   GROUP_GAP,
   HEADER_HEIGHT,
   type Layout,
+  lineHeight,
   lineTops,
   maxStep,
   niceStep,
@@ -71,17 +72,18 @@ describe("columnOf", () => {
 describe("lines", () => {
   test("follow each other, with a gap before each group but the first", () => {
     const first = HEADER_HEIGHT;
+    const height = lineHeight(10);
     expect(lineTops([true, false, true, false], 10)).toEqual([
       first,
-      first + 10,
-      first + 20 + GROUP_GAP,
-      first + 30 + GROUP_GAP,
+      first + height,
+      first + 2 * height + GROUP_GAP,
+      first + 3 * height + GROUP_GAP,
     ]);
   });
 
   test("lie within the reel's height", () => {
     const tops = lineTops([true, false, true, false], 10);
-    expect(tops.at(-1)! + 10).toBeLessThanOrEqual(reelHeight(10, 4, 2));
+    expect(tops.at(-1)! + lineHeight(10)).toBeLessThanOrEqual(reelHeight(10, 4, 2));
   });
 });
 

@@ -15,6 +15,7 @@ export const DRAW_STYLES: readonly DrawStyle[] = ["overlay", "heatmap", "signed"
 export const SCALES: readonly ScaleName[] = ["map", "strip", "run"];
 const VISIBLE_METHODS: readonly VisibleMethods[] = ["both", "a", "b"];
 const ROWS: readonly RowKind[] = ["probes", "classes"];
+const DEFAULT_SCALE = "strip"; // the maps of the paper's methods fade by orders of magnitude, which "map" hides
 const DEFAULT_COLORMAP = "viridis";
 const DEFAULT_OPACITY = 0.85; // as of the API
 const URL_DELAY_MS = 150; // browsers refuse a URL that changes with every frame
@@ -82,7 +83,7 @@ function parseView(params: URLSearchParams, methodA: string, methodB: string): V
     visibleMethods: read("show", oneOf(VISIBLE_METHODS), "both"),
     rows: read("rows", oneOf(ROWS), "probes"),
     image: read<string | null>("image", parseReference, null),
-    scale: read("scale", oneOf(SCALES), "map"),
+    scale: read("scale", oneOf(SCALES), DEFAULT_SCALE),
     style: read("style", oneOf(DRAW_STYLES), "overlay"),
     colormap: read("colors", identity, DEFAULT_COLORMAP),
     opacity: read("opacity", parseShare, DEFAULT_OPACITY),
@@ -135,7 +136,7 @@ function formatView(view: View, methodA: string, methodB: string): Record<string
     show: text(view.visibleMethods.value, "both"),
     rows: text(view.rows.value, "probes"),
     image: text(view.image.value, null),
-    scale: text(view.scale.value, "map"),
+    scale: text(view.scale.value, DEFAULT_SCALE),
     style: text(view.style.value, "overlay"),
     colors: text(view.colormap.value, DEFAULT_COLORMAP),
     opacity: text(view.opacity.value, DEFAULT_OPACITY),

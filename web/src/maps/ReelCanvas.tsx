@@ -5,7 +5,7 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
-import { HEADER_HEIGHT, LABEL_WIDTH, lineTops, RIGHT_MARGIN, reelHeight, type Viewport } from "./layout";
+import { HEADER_HEIGHT, LABEL_WIDTH, lineHeight, lineTops, RIGHT_MARGIN, reelHeight, type Viewport } from "./layout";
 import { ReelTooltip, useReelPointer } from "./ReelPointer";
 import type { LineMaps } from "./tiles";
 import { useColumnPainter, useReelPainter } from "./useReelPainter";
@@ -104,7 +104,7 @@ function LineLabels({ lines, tops, cellSize, selectedKey, epoch, onSelect, heigh
   return (
     <ul class="reel-labels" style={{ width: px(LABEL_WIDTH), height: px(height) }}>
       {lines.value.map((line, index) => (
-        <li key={line.key} style={{ top: px(tops.value[index]!), height: px(cellSize.value) }}>
+        <li key={line.key} style={{ top: px(tops.value[index]!), height: px(lineHeight(cellSize.value)) }}>
           <button
             type="button"
             class="reel-label"
@@ -158,7 +158,9 @@ function Cursor(props: WithTops & { scroll: ReelScroll }) {
       <div class="reel-epoch" style={{ height: px(HEADER_HEIGHT) }}>
         <span style={{ minWidth: `calc(${labelLength}ch + 4px)` }}>{label(epoch.value)}</span>
       </div>
-      {row >= 0 && <div class="reel-cell" style={{ top: px(tops.value[row]!), height: px(cellSize.value) }} />}
+      {row >= 0 && (
+        <div class="reel-cell" style={{ top: px(tops.value[row]!), height: px(lineHeight(cellSize.value)) }} />
+      )}
     </div>
   );
 }

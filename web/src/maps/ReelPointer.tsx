@@ -2,7 +2,7 @@ import { type ReadonlySignal, type Signal, useSignal } from "@preact/signals";
 import type { RefObject } from "preact";
 import { useRef } from "preact/hooks";
 import { significant, t } from "../text";
-import { LABEL_WIDTH } from "./layout";
+import { LABEL_WIDTH, lineHeight } from "./layout";
 import type { MapCell } from "./levels";
 import { epochOf, type Line, type ReelCanvasProps } from "./ReelCanvas";
 import type { ScrollOffset } from "./useReelScroll";
@@ -40,7 +40,7 @@ export function useReelPointer(
   const cellAt = (x: number, y: number, isRightOfLabels: boolean): CellPosition | null => {
     const cellSize = props.cellSize.peek();
     const column = Math.floor((x - LABEL_WIDTH) / cellSize);
-    const line = props.lines.peek()[tops.peek().findIndex((top) => y >= top && y < top + cellSize)];
+    const line = props.lines.peek()[tops.peek().findIndex((top) => y >= top && y < top + lineHeight(cellSize))];
     if (!line || !isRightOfLabels || column < 0 || column >= props.columns.peek().epochs.length) return null;
     return { epoch: epochOf(props, column), line };
   };

@@ -14,23 +14,28 @@ export interface Layout {
 export const HEADER_HEIGHT = 22;
 export const LABEL_WIDTH = 116;
 export const GROUP_GAP = 6;
+export const BAR_HEIGHT = 3; // of the strength bar below a cell
+const LINE_GAP = 1;
 export const RIGHT_MARGIN = 4; // for the last column's number, where it is wider than the column
 const BOTTOM_MARGIN = 2; // for the cursor's frame
 
 export const CELL_SIZES = [24, 28, 32, 36, 40, 48, 56, 64, 80, 96] as const;
-const MIN_FITTED_CELL = 28;
+const MIN_FITTED_CELL = 24;
 const MAX_FITTED_CELL = 64;
 const STEP_DIGITS = [1, 2, 5];
 
+/** Height of a line: a cell and its strength bar. */
+export const lineHeight = (cell: number): number => cell + BAR_HEIGHT + LINE_GAP;
+
 /** Height of the reel, its header included. */
 export const reelHeight = (cell: number, lines: number, groups: number): number =>
-  HEADER_HEIGHT + cell * lines + GROUP_GAP * Math.max(0, groups - 1) + BOTTOM_MARGIN;
+  HEADER_HEIGHT + lineHeight(cell) * lines + GROUP_GAP * Math.max(0, groups - 1) + BOTTOM_MARGIN;
 
 /** Top of each line; a line that starts a group has a gap above it, except for the first. */
 export function lineTops(startsGroup: boolean[], cell: number): number[] {
   let top = HEADER_HEIGHT;
   return startsGroup.map((starts, index) => {
-    if (index > 0) top += cell + (starts ? GROUP_GAP : 0);
+    if (index > 0) top += lineHeight(cell) + (starts ? GROUP_GAP : 0);
     return top;
   });
 }

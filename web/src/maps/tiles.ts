@@ -2,12 +2,20 @@ import { imagePixels, isLoading } from "./images";
 import { type PixelRegion, paintCell } from "./paint";
 import { fadePixel } from "./pixels";
 import type { StyledMap } from "./rowMaps";
+import { paintBar } from "./strength";
 
 /** What a line of cells shows. */
 export interface LineMaps {
   image: string;
   dataset: string;
   map: (epoch: number) => StyledMap | null; // null if it is not loaded
+}
+
+/** Sizes of a cell with its strength bar, in pixels of the tile. */
+export interface CellSize {
+  side: number;
+  barTop: number; // from the top of the cell
+  barHeight: number;
 }
 
 const MAX_PIXELS = 8_000_000; // 32 MB
@@ -27,10 +35,10 @@ export class TileCache {
   }
 
   /**
-   * The tile of a block of lines: each line's cell at its offset, `size` pixels square, with nothing between them. Null
+   * The tile of a block of lines: each line's cell at its offset, its strength bar below, and nothing between them. Null
    * if none of its cells is loaded, or an input image is still loading.
    */
-  get(epoch: number, block: number, lines: LineMaps[], offsets: number[], size: number): ImageData | null {
+  get(epoch: number, block: number, lines: LineMaps[], offsets: number[], size: CellSize): ImageData | null {
     const key = `${epoch} ${block}`;
     const cached = this.tiles.get(key);
     if (cached) return cached;
@@ -44,15 +52,22 @@ export class TileCache {
   }
 }
 
-function paintTile(lines: LineMaps[], maps: (StyledMap | null)[], offsets: number[], size: number): ImageData {
-  const tile = new ImageData(size, offsets.at(-1)! + size);
+function paintTile(
+  lines: LineMaps[],
+  maps: (StyledMap | null)[],
+  offsets: number[],
+  { side, barTop, barHeight }: CellSize,
+): ImageData {
+  const tile = new ImageData(side, offsets.at(-1)! + barTop + barHeight);
   const pixels = new Uint32Array(tile.data.buffer);
   lines.forEach((line, index) => {
     const map = maps[index];
     if (!map) return;
-    const region = { pixels, stride: size, x: 0, y: offsets[index]!, size };
-    paintCell(region, map.cell, map.geometry, imagePixels(line.dataset, line.image, size), map.style);
+    const top = offsets[index]!;
+    const region = { pixels, stride: side, x: 0, y: top, size: side };
+    paintCell(region, map.cell, map.geometry, imagePixels(line.dataset, line.image, side), map.style);
     if (map.isOutdated) fade(region);
+    paintBar(pixels, side, top + barTop, barHeight, map.cell);
   });
   return tile;
 }

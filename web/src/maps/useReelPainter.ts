@@ -5,7 +5,7 @@ import { useAnimationFrame } from "../hooks/useAnimationFrame";
 import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
 import { isDark } from "../theme";
 import { loadedImages } from "./images";
-import { HEADER_HEIGHT, LABEL_WIDTH } from "./layout";
+import { BAR_HEIGHT, HEADER_HEIGHT, LABEL_WIDTH } from "./layout";
 import type { ReelCanvasProps } from "./ReelCanvas";
 import { TileCache } from "./tiles";
 import type { ReelScroll } from "./useReelScroll";
@@ -104,21 +104,22 @@ function useTilePainter(props: ReelCanvasProps, tops: ReadonlySignal<number[]>, 
     const { top } = offset.peek();
     const cellSize = props.cellSize.peek();
     // One pixel less than the cell, so that cells have a gap and are drawn without scaling.
-    const size = Math.max(1, Math.round((cellSize - 1) * ratio));
+    const side = Math.max(1, toDevice(cellSize - 1));
+    const size = { side, barTop: toDevice(cellSize), barHeight: toDevice(BAR_HEIGHT) };
     const hiddenColumns = Math.max(0, toDevice(minimumX) - toDevice(x));
-    if (hiddenColumns >= size) return;
-    tiles.current.setVersion(`${props.version.peek()} ${size} ${cellSize} ${loadedImages.peek()}`);
+    if (hiddenColumns >= side) return;
+    tiles.current.setVersion(`${props.version.peek()} ${side} ${cellSize} ${loadedImages.peek()}`);
     for (let block = 0; block < props.lines.peek().length; block += LINES_PER_TILE) {
       const lines = props.lines.peek().slice(block, block + LINES_PER_TILE);
       const blockTops = tops.peek().slice(block, block + LINES_PER_TILE);
       const offsets = blockTops.map((lineTop) => toDevice(lineTop - blockTops[0]!));
       const y = toDevice(blockTops[0]! - top);
       const hiddenRows = Math.max(0, toDevice(HEADER_HEIGHT) - y);
-      const height = offsets.at(-1)! + size;
+      const height = offsets.at(-1)! + size.barTop + size.barHeight;
       if (hiddenRows >= height || y > visible.peek().height * ratio) continue;
       const tile = tiles.current.get(epoch, block, lines, offsets, size);
       if (!tile) continue;
-      const [width, rows] = [size - hiddenColumns, height - hiddenRows];
+      const [width, rows] = [side - hiddenColumns, height - hiddenRows];
       context.putImageData(tile, toDevice(x), y, hiddenColumns, hiddenRows, width, rows);
     }
   };

@@ -3,7 +3,7 @@ import type { RefObject } from "preact";
 import { useLayoutEffect } from "preact/hooks";
 import { useAnimationFrame } from "../hooks/useAnimationFrame";
 import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
-import { GROUP_GAP, HEADER_HEIGHT, LABEL_WIDTH, RIGHT_MARGIN } from "./layout";
+import { GROUP_GAP, HEADER_HEIGHT, LABEL_WIDTH, lineHeight, RIGHT_MARGIN } from "./layout";
 import type { ReelCanvasProps } from "./ReelCanvas";
 
 const MIN_VIEWPORT_WIDTH = 200;
@@ -74,7 +74,7 @@ export function useReelScroll(
     const index = props.lines.peek().findIndex((line) => line.key === props.selectedKey.peek());
     const top = tops.peek()[index];
     if (top === undefined || !height) return;
-    const bottom = top + props.cellSize.peek();
+    const bottom = top + lineHeight(props.cellSize.peek());
     if (top < offset.peek().top + HEADER_HEIGHT) scrollTo({ top: top - HEADER_HEIGHT });
     else if (bottom > offset.peek().top + height) scrollTo({ top: bottom + GROUP_GAP - height });
   });

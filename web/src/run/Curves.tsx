@@ -4,7 +4,7 @@ import type { ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { t } from "../text";
 import { isDark } from "../theme";
-import { type Chart, formatShare, formatValue } from "./charts";
+import { type Chart, describeValue, formatShare } from "./charts";
 import { type PlotTheme, readTheme } from "./plotOptions";
 import { isBelow, shareRange } from "./shareAxis";
 import { usePlot } from "./usePlot";
@@ -80,5 +80,5 @@ function describeAxis({ unit, curves, clipsStart = false }: Chart): string {
 /** The values at the selected position as text, for screen readers. */
 function describeValues(chart: Chart, x: number[], position: number): string {
   const index = x.indexOf(position);
-  return chart.curves.map((curve) => `${curve.label} ${formatValue(chart.unit, curve.values[index])}`).join(", ");
+  return chart.curves.map((curve) => `${curve.label} ${describeValue(chart, curve, index)}`).join(", ");
 }

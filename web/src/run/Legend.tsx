@@ -2,6 +2,7 @@ import type { View } from "../hooks/useView";
 import { styleTable } from "../maps/colors";
 import { loadedImages } from "../maps/images";
 import type { ColorTable } from "../maps/pixels";
+import { STRONGEST_PEAK, WEAKEST_PEAK } from "../maps/strength";
 import { t } from "../text";
 
 const CAUSES = ["saturated", "all-negative", "dead", "not-finite"] as const;
@@ -19,6 +20,10 @@ export function Legend({ view }: { view: View }) {
       <span>{isSigned ? t("legend.against") : "0"}</span>
       <span class="ramp" style={{ background: cssBackground(table, isOverlay ? view.opacity.value : null) }} />
       <span>{isSigned ? t("legend.for") : t("legend.peak")}</span>
+      <span title={t("legend.strength.help")} class="cause">
+        <i class="strength" />
+        {t("legend.strength", { weakest: String(WEAKEST_PEAK), strongest: STRONGEST_PEAK })}
+      </span>
       {causes.map((cause) => (
         <span key={cause} class="cause" title={t(`blank.${cause}.help`)}>
           <i class={`swatch ${cause}`} />

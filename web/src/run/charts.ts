@@ -1,8 +1,8 @@
-// The curves over the epochs of a run: loss, accuracy, blank maps, accuracy by class, learning rate.
+// The curves over the epochs of a run: loss, accuracy, peaks, blank maps, accuracy by class, learning rate.
 
 import { type ReadonlySignal, useComputed } from "@preact/signals";
-import type { Epoch } from "../api/types";
-import { t } from "../text";
+import type { BlankCause, Epoch } from "../api/types";
+import { significant, t } from "../text";
 import type { BlankShares } from "./useBlankShares";
 
 // Indices of the palette, the same as in reports and animations.
@@ -11,14 +11,15 @@ const TRAINING_COLOR = 1;
 
 export interface Curve {
   label: string;
-  values: (number | null)[]; // by x
+  values: (number | null | undefined)[]; // by x; the curve has a gap at null, and passes over undefined
+  blanks?: (BlankCause | null)[]; // by x: why the map is blank, which is marked below the curve
   color: number; // index of the palette
   isDashed?: boolean;
 }
 
 export interface Chart {
   title: string;
-  unit: "share" | "nats" | "rate";
+  unit: "share" | "nats" | "rate" | "peak"; // peaks have a logarithmic axis
   curves: Curve[];
   clipsStart?: boolean; // the first, low values may lie below the axis
   note?: string; // how to read the curves
@@ -29,6 +30,7 @@ export interface Chart {
 export function useRunCharts(
   epochs: ReadonlySignal<Epoch[]>,
   classNames: ReadonlySignal<string[]>,
+  peaks: ReadonlySignal<Chart>,
   blankShares: ReadonlySignal<BlankShares>,
   dropout: () => number, // share of the hidden units, 0 to 1
 ): ReadonlySignal<Chart>[] {
@@ -84,18 +86,26 @@ export function useRunCharts(
       ...(isConstant ? { constant: formatValue("rate", values[0]) } : {}),
     };
   });
-  return [loss, accuracy, blank, byClass, rate];
+  return [loss, accuracy, peaks, blank, byClass, rate];
 }
 
 /** A value in the chart's unit. */
 export function formatValue(unit: Chart["unit"], value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
+  if (unit === "peak") return significant(value);
   if (unit === "share") return `${(value * 100).toFixed(1)}%`;
   return String(Number(value.toPrecision(3)));
 }
 
+/** A curve's value at an index, or why its map is blank there. */
+export function describeValue(chart: Chart, { values, blanks }: Curve, index: number): string {
+  const cause = blanks?.[index];
+  return cause ? t(`blank.${cause}`) : formatValue(chart.unit, values[index]);
+}
+
 /** The ticks of a value axis, as precise as their distance requires. */
 export function formatTicks(unit: Chart["unit"], ticks: number[], distance: number): string[] {
+  if (unit === "peak") return ticks.map((tick) => (tick < 1e-3 ? tick.toExponential() : String(tick)));
   if (unit !== "share") return ticks.map((tick) => String(Number(tick.toPrecision(2))));
   const digits = distance * 100 < 0.999 ? 1 : 0;
   return ticks.map((tick) => `${(tick * 100).toFixed(digits)}%`);

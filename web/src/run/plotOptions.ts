@@ -1,6 +1,7 @@
 import type uPlot from "uplot";
+import { STRONGEST_PEAK, WEAKEST_PEAK } from "../maps/strength";
 import { isDark } from "../theme";
-import { type Chart, formatTicks, formatValue } from "./charts";
+import { type Chart, type Curve, describeValue, formatTicks } from "./charts";
 import { shareRange } from "./shareAxis";
 
 export const PLOT_HEIGHT = 170; // CSS pixels
@@ -37,28 +38,78 @@ export function readTheme(element: HTMLElement): PlotTheme {
   };
 }
 
-export function plotData(chart: Chart, x: number[]): uPlot.AlignedData {
-  return [x, ...chart.curves.map((curve) => x.map((_, i) => curve.values[i] ?? null))];
+function valueScale({ unit, clipsStart = false }: Chart): uPlot.Scale {
+  if (unit === "share") return { range: ({ data }) => shareRange(data.slice(1), clipsStart) };
+  if (unit === "peak") return { distr: 3, log: 10, range: (_, _low, high) => [WEAKEST_PEAK, peakLimit(high)] };
+  return {};
 }
 
-/** uPlot's options for a chart; `hooks` are added to them. */
+/** The power of ten that ends the axis of peaks: that of a full strength bar, or more for larger peaks. */
+export const peakLimit = (max: number | null): number =>
+  Math.max(STRONGEST_PEAK, 10 ** Math.ceil(Math.log10(max || STRONGEST_PEAK)));
+
+/** Every other power of ten on the axis of peaks. */
+function decades(_u: uPlot, _axis: number, min: number, max: number): number[] {
+  const ticks: number[] = [];
+  for (let exponent = Math.round(Math.log10(min)); exponent <= Math.log10(max) + 0.5; exponent += 2) {
+    ticks.push(Number(`1e${exponent}`));
+  }
+  return ticks;
+}
+
+/** Indices of values between two gaps, which are points since they make no line; null if there are none. */
+export function isolatedIndices(values: Curve["values"]): number[] | null {
+  const isGap = (index: number) => (values[index] ?? null) === null;
+  const indices = [...values.keys()].filter((i) => !isGap(i) && isGap(i - 1) && isGap(i + 1));
+  return indices.length ? indices : null;
+}
+
+const MARK_HEIGHT = 6; // CSS pixels
+const MARK_WIDTH = 1.5;
+const MARK_GAP = 2;
+
+/** Marks the blank maps of each curve on a line of its own at the bottom of the plot. */
+export function drawBlankMarks(u: uPlot, chart: Chart): void {
+  const ratio = devicePixelRatio || 1;
+  const palette = isDark.peek() ? PALETTE.dark : PALETTE.light;
+  const { ctx, bbox } = u;
+  chart.curves.forEach(({ blanks, color }, line) => {
+    const top = bbox.top + bbox.height - (line + 1) * (MARK_HEIGHT + MARK_GAP) * ratio;
+    ctx.fillStyle = palette[color % palette.length]!;
+    u.data[0].forEach((x, i) => {
+      if (!blanks?.[i]) return;
+      const left = u.valToPos(x, "x", true) - (MARK_WIDTH * ratio) / 2;
+      ctx.fillRect(left, top, MARK_WIDTH * ratio, MARK_HEIGHT * ratio);
+    });
+  });
+}
+
+export function plotData(chart: Chart, x: number[]): uPlot.AlignedData {
+  return [x, ...chart.curves.map((curve) => x.map((_, i) => curve.values[i]))];
+}
+
+/** uPlot's options for a chart. `drawn` returns it with the values that are drawn, and `hooks` are added to them. */
 export function plotOptions(
-  chart: Chart,
+  drawn: () => Chart,
   xLabel: string,
   { isDark: dark, width, textColor, lineColor, font }: PlotTheme,
   hooks: uPlot.Hooks.Arrays,
 ): uPlot.Options {
+  const chart = drawn();
   const palette = dark ? PALETTE.dark : PALETTE.light;
   const grid = { stroke: lineColor, width: 1 };
   const axis = { stroke: textColor, grid, ticks: grid, font };
   const series = chart.curves.map(
-    (curve): uPlot.Series => ({
+    (curve, i): uPlot.Series => ({
       label: curve.label,
       stroke: palette[curve.color % palette.length]!,
       width: LINE_WIDTH,
-      points: { show: curve.values.length <= MAX_VALUES_WITH_POINTS },
+      points: {
+        show: curve.values.length <= MAX_VALUES_WITH_POINTS,
+        filter: () => isolatedIndices(drawn().curves[i]!.values),
+      },
       ...(curve.isDashed ? { dash: DASH } : {}),
-      value: (_, value) => formatValue(chart.unit, value),
+      value: (_u, _value, _series, x) => (x === null ? "–" : describeValue(drawn(), drawn().curves[i]!, x)),
     }),
   );
   return {
@@ -68,7 +119,7 @@ export function plotOptions(
     legend: { live: true },
     scales: {
       x: { time: false, range: (_, first, last) => (first === last ? [first - 0.5, last + 0.5] : [first, last]) },
-      y: chart.unit === "share" ? { range: ({ data }) => shareRange(data.slice(1), chart.clipsStart === true) } : {},
+      y: valueScale(chart),
     },
     axes: [
       { ...axis, size: X_AXIS_SIZE, incrs: WHOLE_STEPS, values: (_, ticks) => ticks.map(String) },
@@ -76,6 +127,7 @@ export function plotOptions(
         ...axis,
         size: Y_AXIS_SIZE,
         values: (_, ticks, _axis, _space, distance) => formatTicks(chart.unit, ticks, distance),
+        ...(chart.unit === "peak" ? { splits: decades, filter: (_, ticks) => ticks } : {}),
       },
     ],
     series: [{ label: xLabel, value: (_, value) => String(value ?? "–") }, ...series],

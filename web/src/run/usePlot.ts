@@ -8,7 +8,7 @@ import { language } from "../text";
 import { isDark } from "../theme";
 import type { ChartProps } from "./Curves";
 import type { Chart } from "./charts";
-import { PLOT_HEIGHT, plotData, plotOptions } from "./plotOptions";
+import { drawBlankMarks, PLOT_HEIGHT, plotData, plotOptions } from "./plotOptions";
 
 /** Draws a chart into `box` with uPlot, and the marker of the selected position above it. */
 export function usePlot(box: RefObject<HTMLDivElement | null>, props: ChartProps): void {
@@ -26,10 +26,10 @@ export function usePlot(box: RefObject<HTMLDivElement | null>, props: ChartProps
     if (!labels.value || !element) return; // nothing to draw yet
     markedX.current = position.peek();
     drawn.current = [chart.peek(), x.peek()];
-    const options = plotOptions(chart.peek(), xLabel, themeOf(element), {
+    const options = plotOptions(drawnChart, xLabel, themeOf(element), {
       init: [createMarker],
       setCursor: [(u) => u.cursor.left! < 0 && showLegend(u)],
-      draw: [moveMarker],
+      draw: [(u) => drawBlankMarks(u, drawnChart()), moveMarker],
     });
     const created = new uPlot(options, plotData(...drawn.current), element);
     plot.current = created;
@@ -61,6 +61,10 @@ export function usePlot(box: RefObject<HTMLDivElement | null>, props: ChartProps
     moveMarker(plot.current);
     showLegend(plot.current);
   });
+
+  function drawnChart(): Chart {
+    return drawn.current![0];
+  }
 
   function createMarker(u: uPlot): void {
     marker.current = u.over.appendChild(Object.assign(document.createElement("div"), { className: "curve-cursor" }));

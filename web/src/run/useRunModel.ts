@@ -10,6 +10,7 @@ import type { Columns, Line } from "../maps/ReelCanvas";
 import { type Chart, useRunCharts } from "./charts";
 import type { Preview } from "./PreviewPanel";
 import { useBlankShares } from "./useBlankShares";
+import { usePeakChart } from "./usePeakChart";
 import { type RowSelection, useRowSelection } from "./useRowSelection";
 import { usePreviews, useReelVersion, useRunLines } from "./useRunLines";
 import { type RunReels, useRunReels } from "./useRunReels";
@@ -60,6 +61,8 @@ export function useRunModel(id: number): RunModel {
   const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: String }));
   const runReels = useRunReels(id, feed, view, selection, cursor, reelLayout.epochs);
   const rowSelection = useRowSelection(view, selection, runReels.rows, scores, last);
+  const lines = useRunLines(feed, view, runReels);
+  const peaks = usePeakChart(view, lines, rowSelection.row, epochs);
   const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
   return {
     feed,
@@ -72,10 +75,10 @@ export function useRunModel(id: number): RunModel {
     runReels,
     reelLayout,
     reelVersion: useReelVersion(view, selection.image, runReels, reelLayout.layout),
-    lines: useRunLines(feed, view, runReels),
+    lines,
     columns,
     previews: usePreviews(view, runReels, rowSelection, cursor.epoch),
-    charts: useRunCharts(feed.epochs, scores.classNames, blankShares, () => dropoutOf(feed.run.value)),
+    charts: useRunCharts(feed.epochs, scores.classNames, peaks, blankShares, () => dropoutOf(feed.run.value)),
     epochs,
     select: (epoch, line) =>
       batch(() => {

@@ -177,6 +177,9 @@ export const english = {
   "blank.dead.help": "The layer has no activation for this image.",
   "blank.not-finite.help": "The map has infinite or NaN values: the network's weights have diverged.",
   "legend.peak": "peak",
+  "legend.strength": "peak, {weakest} to {strongest}",
+  "legend.strength.help":
+    "The bar below a map shows its peak on a logarithmic scale, before the scaling of its colors.",
   "legend.against": "evidence against",
   "legend.for": "evidence for",
 
@@ -254,6 +257,8 @@ export const english = {
 
   "curves.loss": "Loss (nats)",
   "curves.accuracy": "Accuracy",
+  "curves.peak": "Peak of the maps of {image}, class {name}",
+  "curves.peak.note": "Logarithmic axis. Marks at the bottom: blank maps.",
   "curves.blank": "Share of blank probe maps",
   "curves.byClass": "Test accuracy by class",
   "curves.rate": "Learning rate",

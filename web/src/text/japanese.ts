@@ -175,6 +175,8 @@ export const japanese: Texts = {
   "blank.dead.help": "この画像では層が活性化していません。",
   "blank.not-finite.help": "マップに無限大または NaN が含まれます。ネットワークの重みが発散しています。",
   "legend.peak": "最大",
+  "legend.strength": "最大値、{weakest}～{strongest}",
+  "legend.strength.help": "マップの下の棒は、色のスケールを適用する前の最大値を対数で示します。",
   "legend.against": "否定する証拠",
   "legend.for": "支持する証拠",
 
@@ -251,6 +253,8 @@ export const japanese: Texts = {
 
   "curves.loss": "損失（nat）",
   "curves.accuracy": "正解率",
+  "curves.peak": "{image}、クラス {name} のマップの最大値",
+  "curves.peak.note": "対数軸。下端の印は空白のマップです。",
   "curves.blank": "空白のプローブマップの割合",
   "curves.byClass": "クラス別テスト正解率",
   "curves.rate": "学習率",
