@@ -7,7 +7,7 @@ from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from service.core.cams import DEFAULT_EPSILON
-from service.core.cams.methods import METHODS, method_parameters
+from service.core.cams.methods import METHODS, PAPER_METHODS, MethodSpec, method_parameters
 from service.core.cams.targets import TARGETS
 from service.core.render import DEFAULT_OPACITY
 from service.core.render.cells import Style
@@ -46,12 +46,9 @@ MethodParameters = create_model(
 )
 
 
-class MethodSelection(MethodParameters):
-    """A method with its target, parameters and layer."""
+class MethodOptions(MethodParameters):
+    """Target, parameters and layer of methods."""
 
-    method: Text = Field(
-        "proposed", description="A name from `GET /methods`.", json_schema_extra=_names(METHODS)
-    )
     target: Text | None = Field(
         None,
         description="The score to explain, from `GET /targets`. Default: the method's first.",
@@ -71,11 +68,11 @@ class MethodSelection(MethodParameters):
         """The method's own parameters that the request sets."""
         return self.model_dump(include=set(MethodParameters.model_fields), exclude_none=True)
 
-    def query(self, run_id: int) -> MapQuery:
-        """The query of these parameters."""
+    def method_query(self, run_id: int, method: str) -> MapQuery:
+        """The query of a method with these options."""
         return MapQuery(
             run_id,
-            self.method,
+            method,
             layer=self.layer,
             target=self.target,
             contrast_class=self.contrast_class,
@@ -83,8 +80,20 @@ class MethodSelection(MethodParameters):
         )
 
 
-class MapSelection(MethodSelection):
-    """An image and a class, with a method and a layer."""
+class MethodSelection(MethodOptions):
+    """A method with its options."""
+
+    method: Text = Field(
+        "proposed", description="A name from `GET /methods`.", json_schema_extra=_names(METHODS)
+    )
+
+    def query(self, run_id: int) -> MapQuery:
+        """The query of these parameters."""
+        return self.method_query(run_id, self.method)
+
+
+class ImageSelection(BaseModel):
+    """An image and a class."""
 
     image: Text | None = Field(
         None, description="`test:7`, `train:12` or `upload:<id>`. Default: the run's first probe."
@@ -95,6 +104,10 @@ class MapSelection(MethodSelection):
         description="Index or name. Default: the image's own label; for an upload, the class that "
         "the epoch's network predicts.",
     )
+
+
+class MapSelection(MethodSelection, ImageSelection):
+    """An image and a class, with a method and a layer."""
 
     def query(self, run_id: int) -> MapQuery:
         """The query of these parameters."""
@@ -147,6 +160,33 @@ class StripParameters(MapSelection, Appearance):
     size: int = Field(112, ge=16, le=512, description="Side of a cell in pixels.")
 
 
+class AnimationParameters(MethodOptions, ImageSelection, Appearance):
+    """Parameters of an animation."""
+
+    method: list[Text] = Field(
+        list(PAPER_METHODS),
+        min_length=1,
+        max_length=4,
+        description="Methods, as in `layer-cam` or `layer-cam/centered`, side by side; repeatable. "
+        "`target` and parameters are those of each that states none. Default: the two that every "
+        "run records.",
+    )
+    epochs: Epochs = "0:"
+    size: int = Field(224, ge=16, le=512, description="Side of a cell in pixels.")
+    curve: bool = Field(True, description="Accuracies below the maps, with a marker of the epoch.")
+
+    def queries(self, run_id: int) -> list[MapQuery]:
+        """The query of each method."""
+        return [self._query(run_id, text) for text in self.method]
+
+    def _query(self, run_id: int, text: str) -> MapQuery:
+        if "/" in text or "?" in text:
+            query = MapQuery.of_method(run_id, MethodSpec.parse(text), self.layer)
+        else:
+            query = self.method_query(run_id, text)
+        return replace(query, image=self.image, class_name=self.class_name)
+
+
 class SheetParameters(MethodSelection, Appearance):
     """Parameters of a contact sheet."""
 
@@ -175,6 +215,7 @@ class BlankParameters(BaseModel):
 
 
 CamQuery = Annotated[CamParameters, Query()]
+AnimationQuery = Annotated[AnimationParameters, Query()]
 StripQuery = Annotated[StripParameters, Query()]
 SheetQuery = Annotated[SheetParameters, Query()]
 BlankQuery = Annotated[BlankParameters, Query()]

@@ -13,10 +13,13 @@ from service.core.render.animation import (
     ANIMATIONS,
     FRAME_MILLISECONDS,
     LAST_FRAME_MILLISECONDS,
+    MARKER,
+    AccuracyCurves,
     render_animation,
+    render_frames,
 )
 from service.core.render.cells import Cell, Scale, Style
-from service.core.render.sheet import CellStyle, render_frames
+from service.core.render.sheet import CellStyle
 
 STYLE = CellStyle(Style.HEATMAP, "jet", 48)
 
@@ -40,8 +43,13 @@ def cells(epochs: int) -> list[Cell]:
 def test_animation_has_one_frame_per_epoch_in_order(kind, epochs):
     epoch_cells = cells(epochs)
     captions = [f"epoch {epoch}" for epoch in range(epochs)]
-    pages = [np.asarray(page, float) for page in render_frames(epoch_cells, captions, STYLE)]
-    with Image.open(io.BytesIO(render_animation(epoch_cells, captions, STYLE, kind))) as film:
+    pages = [
+        np.asarray(page, float)
+        for page in render_frames({"proposed": epoch_cells}, captions, STYLE)
+    ]
+    with Image.open(
+        io.BytesIO(render_animation({"proposed": epoch_cells}, captions, STYLE, kind))
+    ) as film:
         assert film.format == kind.upper()
         assert film.n_frames == epochs
         assert film.info["loop"] == 0
@@ -57,7 +65,9 @@ def test_animation_has_one_frame_per_epoch_in_order(kind, epochs):
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
 def test_last_frame_is_shown_longest(kind):
-    with Image.open(io.BytesIO(render_animation(cells(4), list("0123"), STYLE, kind))) as film:
+    with Image.open(
+        io.BytesIO(render_animation({"m": cells(4)}, list("0123"), STYLE, kind))
+    ) as film:
         durations = []
         for epoch in range(4):
             film.seek(epoch)
@@ -68,6 +78,24 @@ def test_last_frame_is_shown_longest(kind):
 
 @pytest.mark.parametrize("kind", ANIMATIONS)
 def test_animation_of_one_epoch_is_one_frame(kind):
-    with Image.open(io.BytesIO(render_animation(cells(1), ["epoch 0"], STYLE, kind))) as film:
+    with Image.open(
+        io.BytesIO(render_animation({"m": cells(1)}, ["epoch 0"], STYLE, kind))
+    ) as film:
         assert getattr(film, "n_frames", 1) == 1
-        assert film.width == 48
+
+
+def test_methods_stand_side_by_side_above_a_marker_that_moves():
+    rows = {"conventional": cells(3), "proposed": cells(3)[::-1]}
+    accuracy = AccuracyCurves([0, 1, 2], [0.1, 0.5, 0.9], [None, 0.4, 0.8])
+    frames = render_frames(rows, ["epoch 0", "epoch 1", "epoch 2"], STYLE, accuracy)
+    columns = []
+    for i, frame in enumerate(frames):
+        pixels = np.asarray(frame)
+        for row in rows.values():
+            expected = STYLE.cell_rgb(row[i])
+            windows = np.lib.stride_tricks.sliding_window_view(pixels, (48, 48, 3))[:, :, 0]
+            assert (windows == expected).all(axis=(2, 3, 4)).any()
+        columns.append(np.flatnonzero((pixels == MARKER).all(axis=2).any(axis=0)).mean())
+    assert len({frame.size for frame in frames}) == 1
+    assert columns == sorted(columns)
+    assert columns[1] == pytest.approx(np.mean([columns[0], columns[2]]), abs=1.5)

@@ -11,7 +11,7 @@ from service.core.cams.maps import Blank, ClassMap
 from service.core.models import Placement
 from service.core.render import sheet
 from service.core.render.cells import Cell, Scale, Style, cell_rgb, hatch, image_rgb
-from service.core.render.sheet import CellStyle, render_contact_sheet, render_frames, render_strip
+from service.core.render.sheet import CellStyle, render_contact_sheet, render_strip
 
 SIZE = 24
 STYLE = CellStyle(Style.GRAY, "jet", SIZE)
@@ -139,25 +139,3 @@ def test_wide_strip_is_wrapped_into_rows(monkeypatch):
     columns = len({x for _, x in result})
     assert columns == (450 - 24) // (SIZE + 2)
     assert len({y for y, _ in result}) == -(-30 // columns)
-
-
-def test_frame_is_a_cell_above_its_caption():
-    first_cell, style = cell(), CellStyle(Style.HEATMAP, "viridis", 64)
-    pages = [
-        np.asarray(page)
-        for page in render_frames([first_cell, first_cell], ["epoch 1", "epoch 2"], style)
-    ]
-    for frame in pages:
-        assert frame.shape[1] == 64
-        assert np.array_equal(frame[:64], cell_rgb(first_cell, Style.HEATMAP, "viridis", 64))
-    assert not np.array_equal(*pages)
-
-
-def test_frames_have_equal_sizes_that_fit_every_caption():
-    pages = render_frames(
-        [cell(), cell()], ["epoch 1", "epoch 1000"], CellStyle(Style.GRAY, "jet", 16)
-    )
-    assert pages[0].size == pages[1].size
-    # The right half has dark pixels below the cell, so the last letters are visible.
-    right = np.asarray(pages[1])[18:, pages[1].width // 2 :]
-    assert right.min() < 128

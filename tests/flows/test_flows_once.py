@@ -84,7 +84,9 @@ REQUESTS: dict[str, Callable[[MapPictures, MapQuery], Any]] = {
         pictures.cam_values(query, 1).compute().value.class_map.signed.tobytes()
     ),
     "strip": lambda pictures, query: content(pictures.strip(query, ":", Rendering())),
-    "strip.webp": lambda pictures, query: content(pictures.strip(query, ":", Rendering(), "webp")),
+    "strip.webp": lambda pictures, query: content(
+        pictures.animation([query], ":", Rendering(), "webp")
+    ),
     "strip.npz": lambda pictures, query: content(pictures.strip_arrays(query, ":")),
     "sheet": lambda pictures, query: content(pictures.sheet(query, ":", Rendering())),
 }

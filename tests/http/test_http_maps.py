@@ -335,3 +335,41 @@ def _dataset(http: httpx.Client, run: str) -> str:
 
 def _probes(http: httpx.Client, run: str) -> list[str]:
     return [probe["image"] for probe in http.get(f"{run}/probes").json()["items"]]
+
+
+@pytest.mark.parametrize("file_format", ["webp", "gif"])
+def test_animation_shows_methods_side_by_side_at_the_requested_size(
+    http: httpx.Client, run: str, file_format: str
+) -> None:
+    def animation(**params: Any) -> Image.Image:
+        answer = http.get(f"{run}/strip.{file_format}", params={"epochs": "0:3", **params})
+        return picture(answer, file_format.upper())
+
+    both = animation(size=256)
+    single = animation(size=256, method="proposed")
+    assert both.n_frames == single.n_frames == 4
+    assert both.width - single.width == 256 + 12
+    assert animation(size=256, curve=False).height < both.height
+    three = ["proposed", "layer-cam/centered", "integrated-gradients"]  # of two layers
+    assert animation(size=256, method=three).width == both.width + 256 + 12
+    plain = http.get(f"{run}/strip.{file_format}")
+    spelled = http.get(
+        f"{run}/strip.{file_format}",
+        params={"method": METHODS, "size": 224, "curve": True, "epochs": "0:"},
+    )
+    assert plain.headers["etag"] == spelled.headers["etag"]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("size=15", "size"), ("size=513", "size"), ("curve=perhaps", "curve"),
+        ("method=gradcam", "method"), ("&".join(["method=proposed"] * 5), "method"),
+    ],
+)  # fmt: skip
+def test_animation_parameters_have_bounds(
+    http: httpx.Client, run: str, query: str, field: str
+) -> None:
+    answer = http.get(f"{run}/strip.gif?{query}")
+    assert answer.status_code == 422
+    assert [error["field"] for error in answer.json()["errors"]] == [field]

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from service.api.expensive import RESPONSES, Respond, Responder
-from service.api.map_parameters import BlankQuery, SheetQuery, StripQuery
+from service.api.map_parameters import AnimationQuery, BlankQuery, SheetQuery, StripQuery
 from service.api.pagination import RunId
 from service.api.scopes import requires
 from service.api.work import ExpensiveRequest, Representation
@@ -64,17 +64,21 @@ async def _answer(
     return await respond(ExpensiveRequest(kind, represent, method))
 
 
-async def _strip(
-    respond: Responder, run_id: int, query: StripQuery, file_format: str, media_type: str
+async def _animation(
+    respond: Responder, run_id: int, query: AnimationQuery, file_format: str
 ) -> Response:
-    def picture() -> Deferred[Picture]:
-        rendering = query.rendering(query.size)
-        return respond.services.pictures.strip(
-            query.query(run_id), query.epochs, rendering, file_format
+    def represent() -> Representation[Picture]:
+        picture = respond.services.pictures.animation(
+            query.queries(run_id),
+            query.epochs,
+            query.rendering(query.size),
+            file_format,
+            has_curve=query.curve,
         )
+        return Representation(picture, f"image/{file_format}", lambda value: value.content)
 
-    kind = "strip" if file_format == "png" else f"strip.{file_format}"
-    return await _answer(respond, kind, query.method, media_type, picture)
+    kind = f"strip.{file_format}"
+    return await respond(ExpensiveRequest(kind, represent, methods=query.method))
 
 
 @router.get(
@@ -86,7 +90,12 @@ async def _strip(
 @requires(READ)
 async def read_strip(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
     """One cell per epoch."""
-    return await _strip(respond, run_id, query, "png", "image/png")
+
+    def picture() -> Deferred[Picture]:
+        rendering = query.rendering(query.size)
+        return respond.services.pictures.strip(query.query(run_id), query.epochs, rendering)
+
+    return await _answer(respond, "strip", query.method, "image/png", picture)
 
 
 @router.get(
@@ -96,9 +105,9 @@ async def read_strip(respond: Respond, run_id: RunId, query: StripQuery) -> Resp
     responses=_binary("image/webp"),
 )
 @requires(READ)
-async def read_strip_webp(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
-    """One frame per epoch."""
-    return await _strip(respond, run_id, query, "webp", "image/webp")
+async def read_strip_webp(respond: Respond, run_id: RunId, query: AnimationQuery) -> Response:
+    """One frame per epoch: methods side by side, and the accuracies below."""
+    return await _animation(respond, run_id, query, "webp")
 
 
 @router.get(
@@ -108,9 +117,9 @@ async def read_strip_webp(respond: Respond, run_id: RunId, query: StripQuery) ->
     responses=_binary("image/gif"),
 )
 @requires(READ)
-async def read_strip_gif(respond: Respond, run_id: RunId, query: StripQuery) -> Response:
-    """One frame per epoch."""
-    return await _strip(respond, run_id, query, "gif", "image/gif")
+async def read_strip_gif(respond: Respond, run_id: RunId, query: AnimationQuery) -> Response:
+    """One frame per epoch: methods side by side, and the accuracies below."""
+    return await _animation(respond, run_id, query, "gif")
 
 
 @router.get(

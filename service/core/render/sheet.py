@@ -112,23 +112,6 @@ def render_strip(
     return encode_png(np.asarray(page))
 
 
-def render_frames(
-    cells: Sequence[Cell], captions: Sequence[str], look: CellStyle
-) -> list[Image.Image]:
-    """The frames of an animation: each cell above its caption, all of one size."""
-    size = look.cell_pixels
-    text = font(max(10, size // 14))
-    width = max(size, *(text_width(text, caption) + 4 for caption in captions))
-    pages = []
-    for cell, caption in zip(cells, captions, strict=True):
-        raise_if_cancelled()
-        page = Image.new("RGB", (width, size + text_height(text) + 8), PAPER)
-        _paste(page, look.cell_rgb(cell), (width - size) // 2, 0)
-        ImageDraw.Draw(page).text((width / 2, size + 3), caption, INK, text, anchor="ma")
-        pages.append(page)
-    return pages
-
-
 def row_pixels(look: CellStyle) -> int:
     """Pixels from one row of cells with strength bars to the next."""
     return look.cell_pixels + BAR_GAP + bar_height(look.cell_pixels) + GAP

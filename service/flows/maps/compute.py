@@ -20,7 +20,7 @@ NETWORK_CACHE_BYTES = 256 * 2**20
 MAP_CACHE_BYTES = 128 * 2**20
 
 Column = Sequence[MapRequest]
-"""Requests of one epoch whose series differ in image and class alone; at least one."""
+"""Requests of one epoch of a run; at least one."""
 
 
 class MapComputer:
@@ -88,19 +88,21 @@ class MapComputer:
             return error
 
     def _explain(self, column: Column) -> list[ClassMaps]:
-        """Maps by the engine: one call for all classes, and one for each separate class."""
+        """Maps by the engine: a call for each layer, methods of one pass, and separate class."""
         require_permission()
-        by_class: dict[int | None, list[int]] = {}
+        by_pass: dict[tuple[str, tuple[str, ...], int | None], list[int]] = {}
         for index, request in enumerate(column):
-            by_class.setdefault(request.separate_class, []).append(index)
+            series = request.series
+            key = (series.layer, series.jointly_computed_methods, request.separate_class)
+            by_pass.setdefault(key, []).append(index)
         maps: dict[int, ClassMaps] = {}
-        for class_index, indices in by_class.items():
+        for (layer, methods, class_index), indices in by_pass.items():
             series = column[indices[0]].series
             block = explain_images(
                 self.network(column[0].epoch, series.spec),
                 [column[index].series.pixels for index in indices],
-                series.layer,
-                series.jointly_computed_methods,
+                layer,
+                methods,
                 None if class_index is None else [class_index],
                 self.memory_bytes,
             )

@@ -13,7 +13,7 @@ from service.core.cams.maps import Blank, ClassMap
 from service.core.models import Placement
 from service.core.progress import progress_slice
 from service.core.render import DEFAULT_OPACITY
-from service.core.render.animation import render_animation
+from service.core.render.animation import AccuracyCurves, render_animation
 from service.core.render.captions import legend, sheet_title, strip_title
 from service.core.render.cells import Cell, Scale, Style
 from service.core.render.colormaps import COLORMAPS, DIVERGING_DEFAULT, SEQUENTIAL_DEFAULT
@@ -145,10 +145,8 @@ class MapPictures:
 
         return Deferred(identity, make)
 
-    def strip(
-        self, query: MapQuery, epochs: str, rendering: Rendering, file_format: str = "png"
-    ) -> Deferred[Picture]:
-        """One cell per epoch: a PNG page, or an animation (`webp`, `gif`)."""
+    def strip(self, query: MapQuery, epochs: str, rendering: Rendering) -> Deferred[Picture]:
+        """One cell per epoch, as PNG."""
         series, selection = self._resolve_strip(query, epochs)
         style = rendering.cell_style
         scale_name = rendering.scale or default_scale_name(series)
@@ -160,21 +158,66 @@ class MapPictures:
         def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
             parts = [request.identity_parts for (request,) in columns]
             return identity_of(
-                *(f"strip.{file_format}", RENDER_VERSION, parts, style, scale, scale_name),
+                *("strip", RENDER_VERSION, parts, style, scale, scale_name),
                 *(title, DEFAULT_EPSILON, shown_epochs.numbers, shown_epochs.quarantined),
             )
 
         def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
             (row,) = cells
-            if file_format != "png":
-                captions = [f"epoch {number}" for number in shown_epochs.numbers]
-                return render_animation(row, captions, style, file_format)
             heads = [str(number) for number in shown_epochs.numbers]
             causes = [cell.blank_cause for cell in row]
             footer = legend(causes, STRIP_SCALE_NOTES[scale_name], shown_epochs.quarantined)
             return render_strip(row, heads, style, title, footer)
 
         return self._defer([series], selection, [scale], identify, draw)
+
+    def animation(
+        self,
+        queries: Sequence[MapQuery],
+        epochs: str,
+        rendering: Rendering,
+        file_format: str,
+        *,
+        has_curve: bool = True,
+    ) -> Deferred[Picture]:
+        """One frame per epoch, `webp` or `gif`: one image by several methods, side by side.
+
+        `has_curve`: the accuracies of the epochs lie below, with a marker.
+        """
+        # By text: a method that is listed twice appears once.
+        resolved, selection = self.pipeline.resolver.resolve_image_series(queries, epochs)
+        series = list({one.method_text: one for one in resolved}.values())
+        check_cells(len(series), selection.numbers, MAX_CELLS)
+        style = rendering.cell_style
+        scales = [
+            shared_scale(self.pipeline, one, rendering.scale or default_scale_name(one))
+            for one in series
+        ]
+        metrics = {epoch.epoch: epoch.metrics for epoch in selection.epochs if has_curve}
+
+        def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
+            parts = [[request.identity_parts for request in column] for column in columns]
+            return identity_of(
+                *(f"animation.{file_format}", RENDER_VERSION, parts, style, scales),
+                *(DEFAULT_EPSILON, [metrics.get(number) for number in shown_epochs.numbers]),
+            )
+
+        def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
+            numbers = shown_epochs.numbers
+            rows = {one.method_text: row for one, row in zip(series, cells, strict=True)}
+            accuracy = (
+                AccuracyCurves(
+                    numbers,
+                    [metrics[number].test_accuracy for number in numbers],
+                    [metrics[number].train_accuracy for number in numbers],
+                )
+                if has_curve
+                else None
+            )
+            captions = [f"epoch {number}" for number in numbers]
+            return render_animation(rows, captions, style, file_format, accuracy)
+
+        return self._defer(series, selection, scales, identify, draw)
 
     def strip_arrays(self, query: MapQuery, epochs: str) -> Deferred[Picture]:
         """The strip's numbers as npz: `signed`, `maps` float32 (E, H, W), unscaled; `epochs`."""
@@ -264,7 +307,7 @@ class MapPictures:
         Each epoch's network is run once for all series.
         """
         rows: list[list[Cell]] = [[] for _ in scales]
-        placement = _placement(columns[0][0].series)
+        placements = [_placement(request.series) for request in columns[0]]
         damage_reasons: dict[int, str] = {}
         all_maps = self.pipeline.computer.compute_columns(columns)
         for column, maps in zip(columns, all_maps, strict=True):
@@ -274,7 +317,7 @@ class MapPictures:
             for i, (request, class_maps) in enumerate(zip(column, maps, strict=True)):
                 class_map = select_map(request, class_maps).copy()
                 scale = scales[i] or Scale.from_map(class_map)
-                rows[i].append(Cell(class_map, scale, request.series.pixels, placement))
+                rows[i].append(Cell(class_map, scale, request.series.pixels, placements[i]))
         return rows, damage_reasons
 
 
