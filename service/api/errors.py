@@ -1,5 +1,6 @@
 """Errors of HTTP itself; `problems.py` gives each its status."""
 
+from service.counts import Count
 from service.errors import CamreelError
 
 
@@ -63,7 +64,7 @@ class RateLimited(CamreelError):
     """Too many requests in the window of a rate limit."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"Too many requests. Try again in {seconds} seconds.")
+        super().__init__(f"Too many requests. Try again in {Count(seconds):second|seconds}.")
         self.seconds = seconds
 
 

@@ -18,6 +18,7 @@ from service.cli.server import open_listener, prepare_process, serve_in_thread
 from service.cli.terminal import new_console, print_line
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS
+from service.counts import Count
 from service.errors import CamreelError, DatasetUnavailable, InvalidValue, UnknownName
 from service.files import write_file
 from service.flows import access
@@ -74,7 +75,8 @@ def demo(
         run_id = _json(api.post("/runs", json=spec))["id"]
         title = DATASETS[resolved_dataset].title
         print_line(
-            f"Run {run_id}: the paper's network on {title}, {epochs} epochs", console=console
+            f"Run {run_id}: the paper's network on {title}, {Count(epochs):epoch|epochs}",
+            console=console,
         )
         _follow(api, run_id, console)
         folder = output_folder or settings.state_dir / "demo"

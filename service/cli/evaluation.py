@@ -10,6 +10,7 @@ from service.cli.terminal import ValueTable, print_table
 from service.core.cams.methods import PAPER_METHODS
 from service.core.measures.evaluation import Mean, MeasureResult
 from service.core.measures.measures import DEFAULT_MEASURES
+from service.counts import Count
 from service.files import check_output, write_file
 from service.flows.maps.evaluation import Evaluation, evaluation
 from service.flows.services import open_services
@@ -51,8 +52,9 @@ def evaluate(
 
 
 def _table(results: Evaluation) -> ValueTable:
-    images = f"run {results.run_id}, epoch {results.epoch}, {len(results.images)} images"
-    table = ValueTable(title=f"Maps of {images}: mean ± standard error")
+    images = Count(len(results.images))
+    title = f"Maps of run {results.run_id}, epoch {results.epoch}, {images:image|images}"
+    table = ValueTable(title=f"{title}: mean ± standard error")
     for header in ("measure", "better", "method", "layer", *NUMERIC_COLUMNS):
         table.add_column(header, justify="right" if header in NUMERIC_COLUMNS else "left")
     for score in sorted(results.scores, key=lambda score: score.measure.name):

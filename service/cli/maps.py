@@ -9,6 +9,7 @@ from typing import Any
 from service.cli.terminal import ValueTable, print_line, print_table
 from service.core.cams.methods import PAPER_METHODS
 from service.core.render.cells import Style
+from service.counts import Count
 from service.errors import UnknownName
 from service.files import check_output, write_file
 from service.flows.maps.blanks import blanks as count_blanks
@@ -58,7 +59,7 @@ def maps(
         map_count = export_maps(
             pipeline, run, epochs, method, output, layer=layer, image_count=image_count
         )
-    print_line(f"{output}: {map_count:,} maps")
+    print_line(f"{output}: {Count(map_count):map|maps}")
 
 
 def blanks(

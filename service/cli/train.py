@@ -13,6 +13,7 @@ from service.cli.terminal import new_console, print_line
 from service.core.cams import DEFAULT_EPSILON
 from service.core.datasets import DATASETS
 from service.core.spec import RunSpec
+from service.counts import Count
 from service.errors import CamreelError, RunConflict
 from service.field_errors import field_errors
 from service.files import read_file
@@ -58,7 +59,9 @@ def _train(services: ServiceSet, console: Console, run: Run) -> None:
         run = runs.get(session, run_id)
     if run.error:
         raise CamreelError(f"Run {run_id} failed ({run.error.type}): {run.error.detail}")
-    print_line(f"Run {run_id} {run.status} with {run.epochs_done} epochs.", console=console)
+    print_line(
+        f"Run {run_id} {run.status} with {Count(run.epochs_done):epoch|epochs}.", console=console
+    )
 
 
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:

@@ -42,6 +42,7 @@ class Chart:
     epochs: Sequence[int]
     curves: Sequence[Curve]
     is_fraction: bool  # values in 0..1, shown as percentages
+    note: str = ""  # how to read the curves
 
     width = WIDTH
     height = HEIGHT

@@ -26,8 +26,8 @@ ENGLISH = Texts(
     epochs_completed="Epochs",
     epochs_of_total="{done} of {total}",
     epochs_covered=(
-        "This report covers {count} of the run's {total} epochs, {first} to {last}. Epoch 0 is "
-        "the untrained network."
+        "This report covers {count} of the run's {total:epoch|epochs}, {first} to {last}. Epoch 0 "
+        "is the untrained network."
     ),
     last_test_accuracy="Test accuracy",
     value_at_epoch="{value} at epoch {epoch}",
@@ -76,21 +76,27 @@ ENGLISH = Texts(
         "highest {high}."
     ),
     curve_empty="{label}: no values.",
+    training_accuracy_note=(
+        "The accuracy on training images is the mean over an epoch while the weights change and "
+        "dropout is active, so it can be below the accuracy on test images."
+    ),
     maps="Maps",
     maps_of_method="Maps of {title}",
     method_titles={},
     layer="layer {layer}",
     sheet_axes="Rows are the run's probe images, columns are epochs.",
     all_epochs_shown="Every epoch is shown.",
-    sampled_epochs_shown="Showing {shown} of {total} epochs: every {step} epochs, and the last.",
+    sampled_epochs_shown=(
+        "Showing {shown} of {total:epoch|epochs}: every {step} epochs, and the last."
+    ),
     sheet_alt=(
-        "Contact sheet of {method}: {rows} images at {columns} epochs. Over all epochs of this "
-        "report, {blank} of {total} maps are blank ({causes})."
+        "Contact sheet of {method}: {rows:image|images} at {columns:epoch|epochs}. Over all epochs "
+        "of this report, {blank} of {total:map|maps} blank ({causes})."
     ),
     full_size="Full size",
     blank_maps="Blank maps",
     blank_count_note=(
-        "Counted over all {epochs} epochs of this report, including those not shown below. A map "
+        "Counted over {epochs:epoch|epochs} of this report, including those not shown below. A map "
         "is blank if its peak is at most {epsilon}."
     ),
     method="Method",

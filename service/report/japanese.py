@@ -74,6 +74,10 @@ JAPANESE = Texts(
         "最大 {high}。"
     ),
     curve_empty="{label}：値なし。",
+    training_accuracy_note=(
+        "訓練画像の正解率は、重みが変わりドロップアウトが有効な学習中の平均です。そのためテスト画像の正解"
+        "率より低くなることがあります。"
+    ),
     maps="マップ",
     maps_of_method="{title}のマップ",
     method_titles={

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from service.core.render.palette import CURVE_COLORS
 from service.core.render.strength import STRONGEST_PEAK, WEAKEST_PEAK
+from service.counts import Count
 from service.report import formats
 from service.report.charts import Chart, Curve
 from service.report.content import MethodMaps, Report
@@ -35,6 +36,7 @@ def environment() -> Environment:
     )
     templates.filters |= {
         "base64": lambda content: base64.b64encode(content).decode(),
+        "count": Count,
         "number": formats.number,
         "percent": formats.percent,
         "png_size": png_size,
@@ -118,7 +120,7 @@ def _notices(report: Report, texts: Texts) -> Iterator[str]:
     if 0 < len(report.epochs) <= run.epochs_done:
         yield texts.epochs_covered.format(
             count=len(report.epochs),
-            total=run.epochs_done + 1,
+            total=Count(run.epochs_done + 1),
             first=report.epochs[0].epoch,
             last=report.epochs[-1].epoch,
         )
@@ -140,7 +142,12 @@ def _charts(report: Report, texts: Texts) -> Iterator[Chart]:
         for maps in report.maps
     ]
     yield Chart("loss", texts.loss, epochs, loss, is_fraction=False)
-    yield Chart("accuracy", texts.accuracy, epochs, accuracy, is_fraction=True)
+    is_below_test = any(
+        epoch.train_accuracy is not None and epoch.train_accuracy < epoch.test_accuracy
+        for epoch in report.epochs
+    )
+    note = texts.training_accuracy_note if is_below_test else ""
+    yield Chart("accuracy", texts.accuracy, epochs, accuracy, is_fraction=True, note=note)
     if blank:
         yield Chart("blank", texts.blank_fraction, epochs, blank, is_fraction=True)
 
@@ -150,7 +157,9 @@ def _sampling_note(report: Report, texts: Texts) -> str:
     if len(report.sampled_epochs) == len(report.epochs):
         return texts.all_epochs_shown
     return texts.sampled_epochs_shown.format(
-        total=len(report.epochs), shown=len(report.sampled_epochs), step=report.sampling_step
+        total=Count(len(report.epochs)),
+        shown=len(report.sampled_epochs),
+        step=report.sampling_step,
     )
 
 
@@ -158,10 +167,10 @@ def _sheet_description(maps: MethodMaps, report: Report, texts: Texts) -> str:
     causes = (f"{texts.cause_names[cause]} {n}" for cause, n in maps.blanks_by_cause.items())
     return texts.sheet_alt.format(
         method=maps.method.text,
-        rows=maps.rows,
-        columns=len(report.sampled_epochs),
+        rows=Count(maps.rows),
+        columns=Count(len(report.sampled_epochs)),
         blank=maps.blank_count,
-        total=maps.map_count,
+        total=Count(maps.map_count),
         causes=", ".join(causes),
     )
 

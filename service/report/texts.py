@@ -44,6 +44,7 @@ class Texts:
     epoch_axis: str
     curve_description: str
     curve_empty: str
+    training_accuracy_note: str
 
     maps: str
     maps_of_method: str

@@ -187,7 +187,7 @@ def iterate_texts(language):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_languages_have_the_same_placeholders_and_name_every_cause(language):
     def placeholders(text):
-        return {field for _, _, field, _ in string.Formatter().parse(text) if field is not None}
+        return {field for _, field, _, _ in string.Formatter().parse(text) if field is not None}
 
     english = dict(iterate_texts("en"))
     for name, text in iterate_texts(language):

@@ -16,6 +16,7 @@ from service.api.pagination import RunId, require_digits
 from service.api.request_context import client_address, request_context
 from service.api.scopes import requires
 from service.api.services import ApiServices, Services
+from service.counts import Count
 from service.errors import InvalidValue, RunNotFound
 from service.flows.access import LOCAL_USER
 from service.store import runs
@@ -238,7 +239,7 @@ def _new_run_subscription(
     if run is not None and number > run.last_event:
         raise InvalidValue(
             field,
-            f"run {run_id} has {run.last_event} events so far",
+            f"run {run_id} has {Count(run.last_event):event|events} so far",
             {"minimum": 0, "maximum": run.last_event},
         )
     poller = services.event_broker.get_poller(RunPoller, lambda: RunPoller(services))

@@ -10,6 +10,7 @@ from service.core import checkpoints
 from service.core.datasets import DATASETS
 from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
+from service.counts import Count
 from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.files import list_leftovers, remove_leftover
 from service.flows.checkpoints import Damage, find_damage
@@ -167,7 +168,8 @@ def _orphans(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         count = inspection.count_orphans(session)
     if count:
-        message = f"{count} rows of maps and predictions belong to missing epochs"
+        rows = Count(count)
+        message = f"{rows:row|rows} of maps and predictions for missing epochs"
         repair = inspection.delete_orphans
         yield Finding(Severity.WARNING, message, repair=repair)
 
