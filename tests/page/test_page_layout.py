@@ -76,6 +76,8 @@ def test_long_names_and_tags_fit_a_phone(page: Page, long_named_id: int) -> None
         page.goto(path)
         page.wait_for_load_state("networkidle")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        for frame in page.locator(".table-frame").all():
+            assert frame.evaluate("e => e.scrollWidth <= e.clientWidth"), path
         for tag in page.locator(".tag", has_text="ttt").all():
             assert box(tag)["x"] + box(tag)["width"] <= 390
     page.goto(f"/app/runs/{long_named_id}")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, Request, Route, expect
 
+from service.core.cams.methods import METHODS
 from tests.page.reel import (
     REEL,
     canvas_bytes,
@@ -28,6 +29,11 @@ OTHER_LAYERS = (
     "occlusion",
 )
 """Methods whose maps lie on other positions than those of the paper's methods."""
+
+PAPER_TITLES = {
+    "conventional": "conventional: after softmax",
+    "proposed": "proposed: before softmax",
+}
 
 HEADER_HEIGHT, LABEL_WIDTH = 22, 116
 
@@ -51,9 +57,14 @@ def nothing_is_loading(page: Page) -> None:
     expect(page.get_by_text("Loading")).to_have_count(0)
 
 
-def summary(page: Page, title: str) -> Any:
-    """The text below the preview with that title."""
-    figure = page.locator(".previews figure", has=page.get_by_text(title, exact=True))
+def title_of(method: str) -> str:
+    """The title of a method in menus and captions."""
+    return PAPER_TITLES.get(method, METHODS[method].title)
+
+
+def summary(page: Page, method: str) -> Any:
+    """The text below the preview of that method."""
+    figure = page.locator(".previews figure", has=page.get_by_text(title_of(method), exact=True))
     return figure.locator(".map-summary")
 
 
@@ -81,8 +92,8 @@ def test_method_of_any_layer_stands_beside_the_default(page: Page, run_id: int) 
     nothing_is_loading(page)
     expect(page.locator(".previews .map-summary", has_text="Loading")).to_have_count(0)
     titles = page.locator(".previews figcaption b")
-    expect(titles.nth(0)).to_have_text("conventional")
-    expect(titles.nth(1)).to_have_text("conventional")
+    expect(titles.nth(0)).to_have_text(title_of("conventional"))
+    expect(titles.nth(1)).to_have_text(title_of("conventional"))
 
 
 def test_side_that_fails_leaves_the_other_alone(page: Page, run_id: int) -> None:
@@ -98,7 +109,7 @@ def test_side_that_fails_leaves_the_other_alone(page: Page, run_id: int) -> None
     page.route("**/atlas.*", refuse_twice)
     open_run(page, run_id, "?b=layer-cam")
     alert = page.locator(".reel-failure")
-    expect(alert).to_contain_text("B · layer-cam")
+    expect(alert).to_contain_text("B · LayerCAM")
     expect(alert).to_contain_text("422 · No maps today.")
     nothing_is_loading(page)
     expect(summary(page, "conventional")).to_have_text(re.compile("peak|blank"))
@@ -127,8 +138,9 @@ def test_maps_are_shown_until_those_of_another_method_replace_them(page: Page, r
     previous = canvas_bytes(page, REEL)
     assert np.mean(page.evaluate(LINE_ALPHA, {"y": HEADER_HEIGHT + 8})) == 255
     select_box(page, "Method A").select_option("hires-cam")
-    replacing = "Loading the maps of hires-cam. Until then, those of conventional are shown faded."
-    expect(page.get_by_text(replacing)).to_be_visible()
+    previous_title = title_of("conventional")
+    replacing = page.get_by_text(f"Loading the maps of {title_of('hires-cam')}. Until then, those")
+    expect(replacing).to_contain_text(f"those of {previous_title} are shown faded.")
     section = page.locator(".reel-section")
     expect(section).to_have_attribute("aria-busy", "true")
     faded = changed_canvas(page, REEL, previous)

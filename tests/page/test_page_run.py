@@ -71,7 +71,14 @@ def test_recommended_method_with_another_target(page: Page, run_id: int) -> None
     select_box(page, "Target").select_option("margin")
     reel_is_drawn(page)
     title = page.locator(".previews figcaption b").first
-    expect(title).to_have_text("layer-integrated-gradients/margin")
+    name = "Integrated gradients at the layer, margin"
+    expect(title).to_have_text(name)
+    expect(page.locator(".curve", has_text="Share of blank")).to_contain_text(name)
+    page.get_by_text("Export").click()
+    expect(page.get_by_role("heading", name=name)).to_be_visible()
+    select_box(page, "Style").select_option("signed")
+    expect(select_box(page, "Colormap")).to_be_disabled()
+    expect(page.get_by_text("Colormap: fixed for signed maps")).to_be_visible()
 
 
 @pytest.fixture

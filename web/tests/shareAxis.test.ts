@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatShare, formatTicks } from "../src/run/charts";
+import { formatShare, formatTicks } from "../src/run/chartValues";
 import { isBelow, shareRange } from "../src/run/shareAxis";
 
 describe("shareRange", () => {

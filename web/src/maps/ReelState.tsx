@@ -1,5 +1,6 @@
 import { Failure } from "../components/Failure";
 import { t } from "../text";
+import { specTitle } from "./methodTitles";
 import type { Reel } from "./reel";
 
 /** Why the maps of a reel are not loaded, under the name that it has on the page; nothing if they are. */
@@ -19,7 +20,7 @@ export function ReplacementNote({ reels }: { reels: readonly Reel[] }) {
   const texts = reels.flatMap(({ version, predecessor, selection, method }) => {
     void version.value;
     if (!predecessor || predecessor.selection.method === selection.method) return [];
-    return t("reel.replacing", { method, previous: predecessor.method });
+    return t("reel.replacing", { method: specTitle(method), previous: specTitle(predecessor.method) });
   });
   return (
     <span class="muted" role="status">

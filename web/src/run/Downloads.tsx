@@ -4,6 +4,7 @@ import type { AtlasRow } from "../api/types";
 import { Details } from "../components/Details";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { methodSpecParameters } from "../maps/methodSpec";
+import { specTitle } from "../maps/methodTitles";
 import { t } from "../text";
 
 const COPIED_MS = 2000;
@@ -55,7 +56,7 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
   const hasRowMaps = !row || parameters.contrast_class !== String(row.class_index);
   return (
     <section>
-      <h3>{method}</h3>
+      <h3>{specTitle(method)}</h3>
       <Download
         url={address(`${run}/sheet`, { ...parameters, ...drawing })}
         file={`${file}-sheet.png`}

@@ -119,12 +119,15 @@ function ColormapChoice({ view }: { view: View }) {
           {name}
         </option>
       ));
+  const isSigned = view.style.value === "signed";
   return (
     <label>
-      <span>{t("options.colormap")}</span>
+      <span>{isSigned ? t("options.colormap.signed") : t("options.colormap")}</span>
       <select
+        aria-label={t("options.colormap")}
+        aria-description={isSigned ? t("options.colormap.signed") : undefined}
         value={view.colormap.value}
-        disabled={view.style.value === "signed"}
+        disabled={isSigned}
         onChange={(event) => (view.colormap.value = event.currentTarget.value)}
       >
         <optgroup label={t("options.colormap.safe")}>{options(true)}</optgroup>

@@ -2,7 +2,9 @@
 
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { BlankCause, Epoch } from "../api/types";
-import { significant, t } from "../text";
+import { specTitle } from "../maps/methodTitles";
+import { t } from "../text";
+import { type ChartUnit, formatValue } from "./chartValues";
 import type { BlankShares } from "./useBlankShares";
 
 // Indices of the palette, the same as in reports and animations.
@@ -19,7 +21,7 @@ export interface Curve {
 
 export interface Chart {
   title: string;
-  unit: "share" | "nats" | "rate" | "peak"; // peaks have a logarithmic axis
+  unit: ChartUnit;
   curves: Curve[];
   clipsStart?: boolean; // the first, low values may lie below the axis
   note?: string; // how to read the curves
@@ -64,7 +66,11 @@ export function useRunCharts(
   const blank = useComputed<Chart>(() => ({
     title: t("curves.blank"),
     unit: "share",
-    curves: Object.entries(blankShares.value).map(([label, values], color) => ({ label, values, color })),
+    curves: Object.entries(blankShares.value).map(([method, values], color) => ({
+      label: specTitle(method),
+      values,
+      color,
+    })),
   }));
   const byClass = useComputed<Chart>(() => ({
     title: t("curves.byClass"),
@@ -89,27 +95,8 @@ export function useRunCharts(
   return [loss, accuracy, peaks, blank, byClass, rate];
 }
 
-/** A value in the chart's unit. */
-export function formatValue(unit: Chart["unit"], value: number | null | undefined): string {
-  if (value === null || value === undefined) return "–";
-  if (unit === "peak") return significant(value);
-  if (unit === "share") return `${(value * 100).toFixed(1)}%`;
-  return String(Number(value.toPrecision(3)));
-}
-
 /** A curve's value at an index, or why its map is blank there. */
 export function describeValue(chart: Chart, { values, blanks }: Curve, index: number): string {
   const cause = blanks?.[index];
   return cause ? t(`blank.${cause}`) : formatValue(chart.unit, values[index]);
 }
-
-/** The ticks of a value axis, as precise as their distance requires. */
-export function formatTicks(unit: Chart["unit"], ticks: number[], distance: number): string[] {
-  if (unit === "peak") return ticks.map((tick) => (tick < 1e-3 ? tick.toExponential() : String(tick)));
-  if (unit !== "share") return ticks.map((tick) => String(Number(tick.toPrecision(2))));
-  const digits = distance * 100 < 0.999 ? 1 : 0;
-  return ticks.map((tick) => `${(tick * 100).toFixed(digits)}%`);
-}
-
-/** A share without decimals that it does not need: 84%, 97.5%. */
-export const formatShare = (share: number): string => `${Number((share * 100).toFixed(1))}%`;

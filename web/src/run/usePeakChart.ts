@@ -1,6 +1,7 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
 import { type View, visibleMethodIndices } from "../hooks/useView";
+import { specTitle } from "../maps/methodTitles";
 import type { Line } from "../maps/ReelCanvas";
 import { t } from "../text";
 import type { Chart, Curve } from "./charts";
@@ -19,7 +20,7 @@ export function usePeakChart(
     const methods = [view.methodA.value, view.methodB.value];
     const curves = visibleMethodIndices(view.visibleMethods.value).flatMap((method): Curve[] => {
       const line = row && lines.value.find((candidate) => candidate.key === lineKey(row, method));
-      return line ? [{ label: methods[method]!, color: method, ...peaksOf(line, epochs.value) }] : [];
+      return line ? [{ label: specTitle(methods[method]!), color: method, ...peaksOf(line, epochs.value) }] : [];
     });
     const subject = row ? { image: imageName(row.image), name: row.class_name } : { image: "", name: "" };
     return { title: t("curves.peak", subject), note: t("curves.peak.note"), unit: "peak", curves };

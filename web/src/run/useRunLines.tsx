@@ -4,6 +4,7 @@ import type { RunFeed } from "../hooks/useRunFeed";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { colormaps, styleTable } from "../maps/colors";
 import type { Layout } from "../maps/layout";
+import { specTitle } from "../maps/methodTitles";
 import type { CellStyle } from "../maps/paint";
 import type { Line } from "../maps/ReelCanvas";
 import { missingReason, unavailableReason } from "../maps/reasons";
@@ -47,7 +48,9 @@ export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels
       return {
         key: lineKey(row, method),
         label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
-        description: [imageName(row.image), t("row.class", { name: row.class_name }), reel.method].join(", "),
+        description: [imageName(row.image), t("row.class", { name: row.class_name }), specTitle(reel.method)].join(
+          ", ",
+        ),
         image: row.image,
         dataset,
         map: rowMaps(view, reel, key),
@@ -79,7 +82,7 @@ export function usePreviews(
       const key = row ? rowKey(view.rows.value, row) : "";
       return [
         {
-          title: [reel.method, styleName].filter(Boolean).join(", "),
+          title: [specTitle(reel.method), styleName].filter(Boolean).join(", "),
           map: rowMaps(view, reel, key, style)(epoch.value),
           missing: missingReason(reel, key, epoch.value),
         },

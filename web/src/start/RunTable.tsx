@@ -2,6 +2,7 @@ import { hasEnded } from "../api/runEvents";
 import type { Run } from "../api/types";
 import { Link } from "../components/Link";
 import { RunProgress, runName, StatusBadge } from "../components/StatusBadge";
+import { specTitle } from "../maps/methodTitles";
 import { replaceSearchParams } from "../navigation";
 import { MAX_COMPARED } from "../route";
 import { activityText } from "../run/RunActivity";
@@ -106,8 +107,8 @@ function BlankShares({ run }: { run: Run }) {
       {Object.entries(run.summary.blank)
         .filter(([, { total }]) => total > 0)
         .map(([method, { total, blank }]) => (
-          <div key={method} class="blank-share" title={t("start.blankOf", { method, blank, total })}>
-            <span class="muted">{method}</span> {percent(blank / total, 0)}
+          <div key={method} class="blank-share" title={t("start.blankOf", { method: specTitle(method), blank, total })}>
+            <span class="muted">{specTitle(method)}</span> {percent(blank / total, 0)}
           </div>
         ))}
     </>

@@ -217,6 +217,7 @@ export const english = {
   "scale.strip.help": "All epochs of a row share one scale.",
   "scale.run.help": "All epochs and all rows share one scale.",
   "options.colormap": "Colormap",
+  "options.colormap.signed": "Colormap: fixed for signed maps",
   "options.colormap.safe": "Colorblind-safe",
   "options.colormap.other": "Other",
   "options.opacity": "Opacity",

@@ -214,6 +214,7 @@ export const japanese: Texts = {
   "scale.strip.help": "1 行の全エポックで同じスケールを使います。",
   "scale.run.help": "全エポック・全行で同じスケールを使います。",
   "options.colormap": "カラーマップ",
+  "options.colormap.signed": "カラーマップ：符号付きでは固定",
   "options.colormap.safe": "色覚多様性に配慮",
   "options.colormap.other": "その他",
   "options.opacity": "不透明度",
