@@ -57,9 +57,13 @@ def nothing_is_loading(page: Page) -> None:
     expect(page.get_by_text("Loading")).to_have_count(0)
 
 
-def title_of(method: str) -> str:
-    """The title of a method in menus and captions."""
-    return PAPER_TITLES.get(method, METHODS[method].title)
+def title_of(spec: str) -> str:
+    """The title of a method in captions, with its target and parameters."""
+    path, _, query = spec.partition("?")
+    method, _, target = path.partition("/")
+    title = PAPER_TITLES.get(method) or METHODS[method].title
+    parts = [title, target.replace(":", ", class "), query.replace("&", ", ")]
+    return ", ".join(filter(None, parts))
 
 
 def summary(page: Page, method: str) -> Any:
@@ -199,7 +203,8 @@ def test_parameters_are_set_on_the_page_and_in_the_link(page: Page, run_id: int)
     card.get_by_label("Noise").press("Tab")
     expect(summary(page, "ss-cam?noise=0.5&samples=2")).to_have_text(re.compile("peak|blank"))
     # The service names the method in its own notation; the curve is its.
-    expect(page.locator(".curve", has_text="Share of blank")).to_contain_text("ss-cam?noise=0.5")
+    blank_shares = page.locator(".curve", has_text="Share of blank")
+    expect(blank_shares).to_contain_text(title_of("ss-cam?noise=0.5"))
     expect(page).to_have_url(re.compile("b=ss-cam%3Fnoise%3D0.5%26samples%3D2"))
     page.reload()
     expect(summary(page, "ss-cam?noise=0.5&samples=2")).to_have_text(re.compile("peak|blank"))

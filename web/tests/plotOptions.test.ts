@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { type Chart, describeValue } from "../src/run/charts";
+import type { Chart } from "../src/run/charts";
+import { describeValue } from "../src/run/chartValues";
 import { isolatedIndices, peakLimit, plotData, plotOptions } from "../src/run/plotOptions";
 
 const peaks: Chart = {

@@ -1,6 +1,7 @@
 // The values of charts as texts.
 
-import { significant } from "../text";
+import { significant, t } from "../text";
+import type { Chart, Curve } from "./charts";
 
 export type ChartUnit = "share" | "nats" | "rate" | "peak"; // peaks have a logarithmic axis
 
@@ -22,3 +23,9 @@ export function formatTicks(unit: ChartUnit, ticks: number[], distance: number):
 
 /** A share without decimals that it does not need: 84%, 97.5%. */
 export const formatShare = (share: number): string => `${Number((share * 100).toFixed(1))}%`;
+
+/** A curve's value at an index, or why its map is blank there. */
+export function describeValue(chart: Chart, { values, blanks }: Curve, index: number): string {
+  const cause = blanks?.[index];
+  return cause ? t(`blank.${cause}`) : formatValue(chart.unit, values[index]);
+}

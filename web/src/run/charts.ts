@@ -94,9 +94,3 @@ export function useRunCharts(
   });
   return [loss, accuracy, peaks, blank, byClass, rate];
 }
-
-/** A curve's value at an index, or why its map is blank there. */
-export function describeValue(chart: Chart, { values, blanks }: Curve, index: number): string {
-  const cause = blanks?.[index];
-  return cause ? t(`blank.${cause}`) : formatValue(chart.unit, values[index]);
-}

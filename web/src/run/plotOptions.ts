@@ -1,8 +1,8 @@
 import type uPlot from "uplot";
 import { STRONGEST_PEAK, WEAKEST_PEAK } from "../maps/strength";
 import { isDark } from "../theme";
-import { type Chart, type Curve, describeValue } from "./charts";
-import { formatTicks } from "./chartValues";
+import type { Chart, Curve } from "./charts";
+import { describeValue, formatTicks } from "./chartValues";
 import { shareRange } from "./shareAxis";
 
 export const PLOT_HEIGHT = 170; // CSS pixels
