@@ -56,7 +56,9 @@ class TimeoutProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._timeouts = timeouts
         self._listener = listener
-        self._head_bytes = 0
+        self._parsed_head_bytes = 0
+        self._received_head_bytes = 0
+        self._has_completed_request = False  # with the data that are being parsed
         self._incomplete_part: Part | None = None  # of the request that is being received
         self._timed_part: Part | None = None  # the part that the read timer runs for
         self._read_timer: asyncio.TimerHandle | None = None
@@ -73,18 +75,20 @@ class TimeoutProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Start a timer for the missing part; more bytes of it do not restart the timer."""
+        self._has_completed_request = False
         super().data_received(data)
-        if self._incomplete_part is Part.HEAD:
-            # A header that does not end reaches no callback.
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._incomplete_part is Part.HEAD and not self._has_completed_request:
+            # Counted here too, because the parser reports a header only when it ends.
+            self._received_head_bytes += len(data)
+            if self._received_head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
         # Received data stops uvicorn's own timer, but a blank line does not begin a request.
         self._expect(self._incomplete_part or (Part.FIRST_BYTE if self._is_idle else None))
 
     def on_message_begin(self) -> None:
         """Expect the rest of the head."""
-        self._incomplete_part, self._head_bytes = Part.HEAD, 0
+        self._incomplete_part = Part.HEAD
+        self._parsed_head_bytes = self._received_head_bytes = 0
         super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
@@ -104,7 +108,7 @@ class TimeoutProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Expect nothing more of this request."""
-        self._incomplete_part = None
+        self._incomplete_part, self._has_completed_request = None, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -135,8 +139,8 @@ class TimeoutProtocol(HttpToolsProtocol):
         return self.cycle is None or (self.cycle.response_complete and not self.pipeline)
 
     def _count_head(self, *fields: bytes) -> None:
-        self._head_bytes += sum(map(len, fields))
-        if self._head_bytes > MAX_HEAD_BYTES:
+        self._parsed_head_bytes += sum(map(len, fields))
+        if self._parsed_head_bytes > MAX_HEAD_BYTES:
             raise HeadTooLarge
 
     def _expect(self, part: Part | None) -> None:

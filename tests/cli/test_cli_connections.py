@@ -167,3 +167,18 @@ def test_large_head_is_refused(timeout_service: Service, ending: bytes) -> None:
         assert sock.recv(1000).startswith(b"HTTP/1.1 400 ")
     with open_sockets(timeout_service, 1, head + b"a" * 30_000 + b"\r\n\r\n") as (sock,):
         assert sock.recv(1000).startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize(("count", "ending", "status"), [(63, b"\r\n", 200), (65, b"", 400)])
+def test_head_in_several_parts_has_the_same_limit(
+    timeout_service: Service, count: int, ending: bytes, status: int
+) -> None:
+    header = b"X-Padding: " + b"a" * 1000 + b"\r\n"
+    assert 63 * len(header) < MAX_HEAD_BYTES - 200 < MAX_HEAD_BYTES < 65 * len(header)
+    head = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    with open_sockets(timeout_service, 1, head) as (sock,):
+        for _ in range(count):
+            sock.sendall(header)
+            time.sleep(0.002)  # so that most arrive in a part of their own
+        sock.sendall(ending)
+        assert sock.recv(1000).startswith(f"HTTP/1.1 {status} ".encode())
