@@ -186,12 +186,12 @@ class MapPictures:
         """
         # By text: a method that is listed twice appears once.
         resolved, selection = self.pipeline.resolver.resolve_image_series(queries, epochs)
-        series = list({one.method_text: one for one in resolved}.values())
+        series = list({item.method_text: item for item in resolved}.values())
         check_cells(len(series), selection.numbers, MAX_CELLS)
         style = rendering.cell_style
         scales = [
-            shared_scale(self.pipeline, one, rendering.scale or default_scale_name(one))
-            for one in series
+            shared_scale(self.pipeline, item, rendering.scale or default_scale_name(item))
+            for item in series
         ]
         metrics = {epoch.epoch: epoch.metrics for epoch in selection.epochs if has_curve}
 
@@ -204,7 +204,7 @@ class MapPictures:
 
         def draw(cells: Sequence[Sequence[Cell]], shown_epochs: EpochSelection) -> bytes:
             numbers = shown_epochs.numbers
-            rows = {one.method_text: row for one, row in zip(series, cells, strict=True)}
+            rows = {item.method_text: row for item, row in zip(series, cells, strict=True)}
             accuracy = (
                 AccuracyCurves(
                     numbers,
