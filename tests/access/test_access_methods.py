@@ -8,6 +8,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.access.conftest import GuardedService
 from tests.access.routes import Route, routes_of
+from tests.faults.tiny import DIVERGING
 from tests.pools.conftest import wait_until
 
 APP = create_app(Settings())
@@ -33,10 +34,11 @@ def test_scope_table_has_exactly_the_routes_of_the_application() -> None:
 
 @pytest.fixture(scope="module")
 def service_with_job(trained_service: GuardedService) -> GuardedService:
-    """The trained service with a finished job with id 1."""
+    """The trained service with a finished job with id 1, and run 2, which has diverged."""
     prefer = {"prefer": "respond-async"}
     assert trained_service.request("GET", "/runs/1/sheet", "read", headers=prefer).json()["id"] == 1
     wait_until(lambda: trained_service.request("GET", "/jobs/1", "read").json()["finished_at"])
+    assert trained_service.request("POST", "/runs", "run", json=DIVERGING).status_code == 201
     return trained_service
 
 
@@ -45,10 +47,12 @@ def test_head_has_the_headers_of_get_and_no_body(
     service_with_job: GuardedService, route: Route
 ) -> None:
     trained_service = service_with_job
-    query = QUERIES.get(route.template, "")
+    path = route.path + QUERIES.get(route.template, "")
+    if route.template == "/runs/{run_id}/divergence":
+        path = path.replace("1", "2")
     token = "admin" if route.template == "/audit" else "read"
-    get = trained_service.request("GET", route.path + query, token)
-    head = trained_service.request("HEAD", route.path + query, token)
+    get = trained_service.request("GET", path, token)
+    head = trained_service.request("HEAD", path, token)
     assert get.status_code in (200, 307), get.text
     assert head.status_code == get.status_code
     assert head.content == b""

@@ -3,17 +3,11 @@
 import socket
 
 from tests.conftest import Service
-from tests.faults.tiny import LONG, TINY
+from tests.faults.tiny import DIVERGING, LONG, TINY
 from tests.processes import open_file_count, wait_until, worker_pids
 
 ABORTED = 12
 CANCELLED = 8
-DIVERGING = {
-    "dataset": "digits",
-    "epochs": 5,
-    "optimizer": {"name": "sgd", "learning_rate": 100.0, "momentum": 0.99},
-    "architecture": {"hidden_activation": "relu", "dropout": 0.0},
-}
 
 
 def disconnect_during_request(service: Service, path: str) -> None:

@@ -1,4 +1,4 @@
-"""A tiny spec, and the checkpoints of its uninterrupted training."""
+"""Specs of short, endless and diverging runs, and the checkpoints of an uninterrupted one."""
 
 import json
 from pathlib import Path
@@ -21,6 +21,15 @@ TINY: dict[str, Any] = {
 }
 LONG: dict[str, Any] = TINY | {"epochs": 50, "samples_per_epoch": 1500, "batch_size": 1}
 """One epoch takes far longer than a test."""
+DIVERGING: dict[str, Any] = {
+    "dataset": "digits",
+    "samples_per_epoch": 500,
+    "batch_size": 50,
+    "epochs": 1,
+    "optimizer": {"name": "sgd", "learning_rate": 100.0, "momentum": 0.99},
+    "architecture": {"hidden_activation": "relu", "dropout": 0.0},
+}
+"""The loss becomes infinite or NaN after a few steps."""
 
 
 def train_undisturbed(**changes: Any) -> list[str]:

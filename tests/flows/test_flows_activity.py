@@ -1,7 +1,6 @@
 """Current activity of runs: reported phases, place in the queue, and seconds per epoch."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
@@ -15,12 +14,12 @@ from service.flows.run_activity import RunActivities, RunActivity
 from service.flows.worker import Heartbeat
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
-from service.store import epochs, run_lifecycle, runs, schema
+from service.store import epochs, run_lifecycle, runs
 from service.store.epochs import Checkpoint, Epoch, EpochMetrics
 from service.store.run_lifecycle import EpochProgress, Lease
 from service.store.run_status import RunPhase, RunStatus
 from service.store.runs import RunProgress
-from service.store.store import Store, open_store
+from service.store.store import Store
 from tests.faults.tiny import TINY
 from tests.idle_executor import IdleExecutor
 
@@ -37,13 +36,6 @@ class StartingExecutor(IdleExecutor):
 
     def has_started(self, name: str) -> bool:
         return name == self._task_name
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as opened_store:
-        schema.ensure(opened_store)
-        yield opened_store
 
 
 def new_run(store: Store) -> int:

@@ -1,7 +1,6 @@
 """Diverged runs: what is stored of their steps, the suggested rate, and that they do not resume."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,34 +14,13 @@ from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
-from service.store import divergences, run_lifecycle, runs, schema
+from service.store import divergences, run_lifecycle, runs
 from service.store.divergences import Divergence
 from service.store.run_status import RunStatus
 from service.store.runs import RunError
-from service.store.store import Store, open_store
-from tests.faults.tiny import TINY
+from service.store.store import Store
+from tests.faults.tiny import DIVERGING, TINY
 from tests.idle_executor import IdleExecutor
-
-DIVERGING = {
-    "dataset": "digits",
-    "samples_per_epoch": 500,
-    "batch_size": 50,
-    "epochs": 1,
-    "optimizer": {"name": "sgd", "learning_rate": 100.0, "momentum": 0.99},
-    "architecture": {"hidden_activation": "relu", "dropout": 0.0},
-}
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as opened_store:
-        schema.ensure(opened_store)
-        yield opened_store
-
-
-@pytest.fixture
-def workspace(store: Store, tmp_path: Path) -> Workspace:
-    return Workspace(str(store.engine.url), "sql", tmp_path)
 
 
 def fail_run(store: Store, error_type: str) -> int:

@@ -18,10 +18,10 @@ from service.flows.transfer.importing import import_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.settings import Settings
-from service.store import epochs, run_lifecycle, runs, schema, training_states
+from service.store import epochs, run_lifecycle, runs, training_states
 from service.store.run_status import RunStatus
 from service.store.runs import Run
-from service.store.store import Store, open_store
+from service.store.store import Store
 
 SPEC = RunSpec.model_validate(
     {
@@ -39,18 +39,6 @@ def _threads() -> Iterator[None]:
     threads = torch.get_num_threads()
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(f"sqlite:///{tmp_path / 'camreel.db'}") as opened_store:
-        schema.ensure(opened_store)
-        yield opened_store
-
-
-@pytest.fixture
-def workspace(store: Store, tmp_path: Path) -> Workspace:
-    return Workspace(str(store.engine.url), "sql", tmp_path)
 
 
 def run_of(store: Store, run_id: int) -> Run:

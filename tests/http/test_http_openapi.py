@@ -59,7 +59,7 @@ def test_paths_of_the_schema() -> None:
         "/runs/{run_id}/strip", "/runs/{run_id}/strip.webp", "/runs/{run_id}/strip.gif",
         "/runs/{run_id}/strip.npz", "/runs/{run_id}/sheet", "/runs/{run_id}/blanks",
         "/runs/{run_id}/atlas", "/runs/{run_id}/atlas.json", "/runs/{run_id}/atlas.bin",
-        "/runs/{run_id}/scores", "/runs/{run_id}/events", "/events",
+        "/runs/{run_id}/scores", "/runs/{run_id}/divergence", "/runs/{run_id}/events", "/events",
         "/runs/{run_id}/epochs.csv", "/runs/{run_id}/blanks.csv", "/runs/{run_id}/report.html",
         "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
         "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",

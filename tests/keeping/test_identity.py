@@ -11,6 +11,7 @@ import pytest
 
 from service.core.images import from_png, to_png
 from service.core.spec import RunSpec
+from tests.faults.tiny import DIVERGING
 from tests.keeping.conftest import SPEC, StateFolder, train
 
 SCHEMA = Path(__file__).parents[2] / "openapi" / "openapi.json"
@@ -68,14 +69,23 @@ def client(trained, tmp_path_factory):
         client.get("/runs/1/sheet", headers={"prefer": "respond-async"})
         while not client.get("/jobs/1").json()["finished_at"]:
             time.sleep(0.05)
+        assert client.post("/runs", json=DIVERGING).status_code == 201
         yield client
+
+
+def diverged_id(client) -> str:
+    (run,) = client.get("/runs?status=failed").json()["items"]
+    return str(run["id"])
 
 
 @pytest.mark.parametrize("template", get_paths())
 def test_every_get_response_is_revalidated_by_its_etag(client, template: str) -> None:
     if template.endswith("/events"):
         pytest.skip("a stream")
-    response = client.get(fill(template))
+    url = fill(template)
+    if template == "/runs/{run_id}/divergence":
+        url = url.replace("1", diverged_id(client))
+    response = client.get(url)
     assert response.status_code == 200, response.text
     assert "immutable" not in response.headers.get("cache-control", "")
     if template in UNTAGGED:
@@ -83,7 +93,7 @@ def test_every_get_response_is_revalidated_by_its_etag(client, template: str) ->
     assert response.headers["cache-control"] == "private, no-cache"
     etag = response.headers["etag"]
     assert not etag.startswith("W/")
-    revalidated = client.get(fill(template), headers={"If-None-Match": etag})
+    revalidated = client.get(url, headers={"If-None-Match": etag})
     assert (revalidated.status_code, revalidated.content) == (304, b"")
     assert revalidated.headers["etag"] == etag
 
