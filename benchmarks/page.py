@@ -51,7 +51,7 @@ WATCH_UNTIL_WHOLE = """
     return reel?.getAttribute("aria-busy") === "false"
       && document.querySelectorAll(".reel-label").length > 0
       && document.querySelectorAll(".scores .figure").length > 0
-      && document.querySelectorAll(".curve canvas").length === 4
+      && document.querySelectorAll(".curve canvas").length === 5
       && [...document.querySelectorAll(".curve [role=img]")].every(
         (curve) => /\\d/.test(curve.ariaLabel))
       && canvases.length === 4

@@ -104,7 +104,7 @@ def test_charts_of_one_epoch_have_whole_ticks_and_state_a_constant(
         """
     )
     page.goto(f"/app/runs/{long_named_id}")
-    expect(page.locator(".curve canvas")).to_have_count(4)
+    expect(page.locator(".curve canvas")).to_have_count(5)
     expect(page.locator(".constant")).to_have_text("Learning rate 1 at every epoch")
     accuracy = page.locator(".curve").nth(1)
     expect(accuracy.locator("figcaption")).to_contain_text("axis from")

@@ -33,7 +33,7 @@ def test_no_request_is_made_twice(page: Page, page_run: dict[str, Any], view: st
     requests: Counter[str] = Counter()
     page.on("request", lambda request: requests.update([ORIGIN.sub("", request.url)]))
     open_run(page, page_run["id"], view)
-    expect(page.locator(".curve canvas")).to_have_count(4)
+    expect(page.locator(".curve canvas")).to_have_count(5)
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(UNUSED_HINT_WARNING_MS)
     document = page.request.get(f"/app/runs/{page_run['id']}{view}")

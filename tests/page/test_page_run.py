@@ -190,6 +190,12 @@ def test_every_export_opens(page: Page, run_id: int, tmp_path: Path) -> None:
     for name in ("Animation (WebP)", "Animation (GIF)"):
         animation = Image.open(download_file(page, name, tmp_path))
         assert getattr(animation, "n_frames", 1) == EPOCHS + 1
+        assert animation.width > 2 * 224  # both methods
+    select_box(page, "Map size").select_option("112")
+    page.get_by_label("Accuracy below the maps").uncheck()
+    small_animation = Image.open(download_file(page, "Animation (GIF)", tmp_path))
+    assert small_animation.width < animation.width / 1.5
+    assert small_animation.height < animation.height - 112
     with np.load(download_file(page, "Map values (NPZ)", tmp_path)) as arrays:
         assert arrays["maps"].shape == (EPOCHS + 1, 24, 24)
         assert arrays["epochs"].tolist() == list(range(EPOCHS + 1))

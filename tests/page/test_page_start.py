@@ -122,6 +122,14 @@ def test_failed_run_shows_its_error(page: Page, service: Any) -> None:
     expect(alert).to_contain_text("diverged")
     expect(alert).to_contain_text("Suggested learning rate: 0.1, the optimizer's default")
     expect(alert).to_contain_text("Resume is not offered")
+    steps = alert.get_by_role("figure")
+    expect(steps).to_have_count(2)
+    response = service.http.get(f"/runs/{number}/divergence").json()["steps"]
+    expect(steps.nth(0)).to_contain_text(f"Loss by step, epoch {response['epoch']}")
+    expect(steps.nth(1)).to_contain_text(f"Gradient norm by step, epoch {response['epoch']}")
+    last_step = response["first_step"] + len(response["losses"]) - 1
+    expect(steps.nth(0).locator(".u-legend")).to_contain_text(str(last_step))
+    expect(alert.locator(".curve canvas")).to_have_count(2)
     expect(page.get_by_role("button", name="Delete")).to_be_visible()
     expect(page.get_by_role("button", name="Resume")).to_have_count(0)
     alert.get_by_role("link", name="Duplicate with this learning rate").click()

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Chart } from "../src/run/charts";
 import { describeValue } from "../src/run/chartValues";
-import { isolatedIndices, peakLimit, plotData, plotOptions } from "../src/run/plotOptions";
+import { decadeRange, isolatedIndices, peakLimit, plotData, plotOptions } from "../src/run/plotOptions";
 
 const peaks: Chart = {
   title: "Peak",
@@ -43,4 +43,10 @@ test("a legend describes the values that are drawn, not those at the plot's crea
   expect(describe(null, null, 1, 1)).toBe("blank: saturated");
   drawn = { ...peaks, curves: [{ ...peaks.curves[0]!, values: [1, 2], blanks: [null, null] }] };
   expect(describe(null, null, 1, 1)).toBe("2");
+});
+
+test("The axis of norms covers whole decades", () => {
+  expect(decadeRange(0.02, 350)).toEqual([0.01, 1000]);
+  expect(decadeRange(5, 5)).toEqual([1, 10]);
+  expect(decadeRange(null, null)).toEqual([1, 10]);
 });

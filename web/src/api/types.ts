@@ -46,6 +46,15 @@ export type Spec = { [key: string]: Json } & { dataset: string; samples_per_epoc
 export interface Divergence {
   learning_rate: number; // of the run
   suggestion: { learning_rate: number; reason: "fraction" | "default" };
+  steps: DivergenceSteps | null; // null for a run of an older version
+}
+
+/** The last optimizer steps before a divergence; null where a value is not finite or was not measured. */
+export interface DivergenceSteps {
+  epoch: number;
+  first_step: number; // of these, from 1
+  losses: (number | null)[];
+  gradient_norms: (number | null)[];
 }
 
 export interface Epoch {

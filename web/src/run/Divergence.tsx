@@ -1,10 +1,12 @@
-import { useSignal } from "@preact/signals";
+import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { hasScope } from "../access/session";
 import { getJson } from "../api/client";
-import type { Divergence, Run } from "../api/types";
+import type { Divergence, DivergenceSteps, Run } from "../api/types";
 import { Link } from "../components/Link";
 import { t } from "../text";
+import { Curves } from "./Curves";
+import type { Chart } from "./charts";
 
 /** Whether the run failed because its loss became infinite or NaN. */
 export const hasDiverged = (run: Run): boolean => run.error?.type === "diverged";
@@ -19,7 +21,7 @@ export function DivergenceAdvice({ run }: { run: Run }) {
     );
   }, [run.id]);
   if (!divergence.value) return null;
-  const { learning_rate: rate, suggestion } = divergence.value;
+  const { learning_rate: rate, suggestion, steps } = divergence.value;
   return (
     <>
       <p>
@@ -31,6 +33,27 @@ export function DivergenceAdvice({ run }: { run: Run }) {
           {t("divergence.duplicate")}
         </Link>
       )}
+      {steps && <StepCharts steps={steps} />}
     </>
   );
+}
+
+/** Loss and gradient norm of the last steps, with a marker at the divergence. */
+function StepCharts({ steps }: { steps: DivergenceSteps }) {
+  const { epoch, first_step: firstStep } = steps;
+  const x = useComputed(() => steps.losses.map((_, index) => firstStep + index));
+  const position = useComputed(() => firstStep + steps.losses.length - 1);
+  const loss = useComputed<Chart>(() => ({
+    title: t("divergence.loss", { epoch }),
+    note: t("divergence.marker"),
+    unit: "nats",
+    curves: [{ label: t("curves.train"), values: steps.losses, color: 1 }],
+  }));
+  const norm = useComputed<Chart>(() => ({
+    title: t("divergence.norm", { epoch }),
+    unit: "norm",
+    // Steps without a measurement are passed over, not gaps.
+    curves: [{ label: t("curves.train"), values: steps.gradient_norms.map((value) => value ?? undefined), color: 1 }],
+  }));
+  return <Curves charts={[loss, norm]} x={x} position={position} xLabel={t("divergence.step")} onSelect={() => {}} />;
 }

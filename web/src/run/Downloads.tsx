@@ -8,6 +8,7 @@ import { specTitle } from "../maps/methodTitles";
 import { t } from "../text";
 
 const COPIED_MS = 2000;
+const ANIMATION_SIZES = [112, 224, 336, 512]; // pixels of a map; the API's default is 224
 
 interface Props {
   runId: number;
@@ -27,6 +28,7 @@ export function Downloads({ runId, view, row }: Props) {
           {[...new Set(methods)].map((method) => (
             <MethodDownloads key={method} runId={runId} view={view} row={row.value} method={method} />
           ))}
+          <AnimationDownloads runId={runId} view={view} row={row.value} methods={methods} />
           <RunDownloads runId={runId} methods={methods} />
         </div>
       )}
@@ -45,15 +47,9 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
   const run = `/runs/${runId}`;
   const file = `run-${runId}-${slug(method)}`;
   const parameters = methodSpecParameters(method);
-  const cell = row ? { image: row.image, class: row.class_name } : {};
-  const drawing = {
-    style: view.style.value,
-    scale: view.scale.value,
-    colormap: view.style.value === "signed" ? undefined : view.colormap.value,
-    opacity: view.style.value === "overlay" ? view.opacity.value : undefined,
-  };
+  const cell = cellParameters(row);
+  const drawing = drawingParameters(view);
   const strip = { ...parameters, ...cell, ...drawing };
-  const hasRowMaps = !row || parameters.contrast_class !== String(row.class_index);
   return (
     <section>
       <h3>{specTitle(method)}</h3>
@@ -62,11 +58,9 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
         file={`${file}-sheet.png`}
         text={t("export.sheet")}
       />
-      {hasRowMaps && (
+      {hasMaps(method, row) && (
         <>
           <Download url={address(`${run}/strip`, strip)} file={`${file}-strip.png`} text={t("export.strip")} />
-          <Download url={address(`${run}/strip.webp`, strip)} file={`${file}.webp`} text={t("export.webp")} />
-          <Download url={address(`${run}/strip.gif`, strip)} file={`${file}.gif`} text={t("export.gif")} />
           <Download
             url={address(`${run}/strip.npz`, { ...parameters, ...cell })}
             file={`${file}.npz`}
@@ -74,6 +68,51 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
           />
         </>
       )}
+    </section>
+  );
+}
+
+interface AnimationProps extends Omit<MethodProps, "method"> {
+  methods: string[];
+}
+
+/** One animation of the visible methods, side by side. */
+function AnimationDownloads({ runId, view, row, methods }: AnimationProps) {
+  const size = useSignal(224);
+  const hasCurve = useSignal(true);
+  const method = methods.filter((spec) => hasMaps(spec, row));
+  if (!method.length) return null;
+  const url = (format: string) =>
+    address(`/runs/${runId}/strip.${format}`, {
+      method,
+      ...cellParameters(row),
+      ...drawingParameters(view),
+      size: size.value,
+      curve: String(hasCurve.value),
+    });
+  return (
+    <section>
+      <h3>{t("export.animation")}</h3>
+      <label>
+        {t("export.size")}{" "}
+        <select value={size.value} onChange={(event) => (size.value = Number(event.currentTarget.value))}>
+          {ANIMATION_SIZES.map((pixels) => (
+            <option key={pixels} value={pixels}>
+              {t("export.pixels", { pixels })}
+            </option>
+          ))}
+        </select>
+      </label>
+      <label>
+        <input
+          type="checkbox"
+          checked={hasCurve.value}
+          onChange={(event) => (hasCurve.value = event.currentTarget.checked)}
+        />{" "}
+        {t("export.curve")}
+      </label>
+      <Download url={url("webp")} file={`run-${runId}.webp`} text={t("export.webp")} />
+      <Download url={url("gif")} file={`run-${runId}.gif`} text={t("export.gif")} />
     </section>
   );
 }
@@ -114,5 +153,23 @@ function CopyLinkButton() {
     </button>
   );
 }
+
+/** The selected image and class. */
+const cellParameters = (row: AtlasRow | null): Params => (row ? { image: row.image, class: row.class_name } : {});
+
+/** How the view draws maps. */
+function drawingParameters(view: View): Params {
+  const style = view.style.value;
+  return {
+    style,
+    scale: view.scale.value,
+    colormap: style === "signed" ? undefined : view.colormap.value,
+    opacity: style === "overlay" ? view.opacity.value : undefined,
+  };
+}
+
+/** Whether a method has maps of the row: none of the class that it contrasts the others with. */
+const hasMaps = (method: string, row: AtlasRow | null): boolean =>
+  !row || methodSpecParameters(method).contrast_class !== String(row.class_index);
 
 const slug = (text: string): string => text.replace(/[^a-z0-9.+-]+/gi, "-");

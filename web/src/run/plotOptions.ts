@@ -42,6 +42,7 @@ export function readTheme(element: HTMLElement): PlotTheme {
 function valueScale({ unit, clipsStart = false }: Chart): uPlot.Scale {
   if (unit === "share") return { range: ({ data }) => shareRange(data.slice(1), clipsStart) };
   if (unit === "peak") return { distr: 3, log: 10, range: (_, _low, high) => [WEAKEST_PEAK, peakLimit(high)] };
+  if (unit === "norm") return { distr: 3, log: 10, range: (_, low, high) => decadeRange(low, high) };
   return {};
 }
 
@@ -49,7 +50,14 @@ function valueScale({ unit, clipsStart = false }: Chart): uPlot.Scale {
 export const peakLimit = (max: number | null): number =>
   Math.max(STRONGEST_PEAK, 10 ** Math.ceil(Math.log10(max || STRONGEST_PEAK)));
 
-/** Every other power of ten on the axis of peaks. */
+/** The powers of ten around positive values: at least one decade. */
+export function decadeRange(low: number | null, high: number | null): [number, number] {
+  const first = 10 ** Math.floor(Math.log10(low || 1));
+  const last = 10 ** Math.ceil(Math.log10(high || 1));
+  return [first, Math.max(last, first * 10)];
+}
+
+/** Every other power of ten on a logarithmic axis. */
 function decades(_u: uPlot, _axis: number, min: number, max: number): number[] {
   const ticks: number[] = [];
   for (let exponent = Math.round(Math.log10(min)); exponent <= Math.log10(max) + 0.5; exponent += 2) {
@@ -89,7 +97,10 @@ export function plotData(chart: Chart, x: number[]): uPlot.AlignedData {
   return [x, ...chart.curves.map((curve) => x.map((_, i) => curve.values[i]))];
 }
 
-/** uPlot's options for a chart. `drawn` returns it with the values that are drawn, and `hooks` are added to them. */
+/**
+ * uPlot's options for a chart. `drawn` returns it with the values that are drawn, and `hooks` are added to them. Charts
+ * with one `xLabel` share the position of the pointer.
+ */
 export function plotOptions(
   drawn: () => Chart,
   xLabel: string,
@@ -116,7 +127,7 @@ export function plotOptions(
   return {
     width,
     height: PLOT_HEIGHT,
-    cursor: { sync: { key: "epochs" }, y: false, drag: { x: false, y: false } },
+    cursor: { sync: { key: xLabel }, y: false, drag: { x: false, y: false } },
     legend: { live: true },
     scales: {
       x: { time: false, range: (_, first, last) => (first === last ? [first - 0.5, last + 0.5] : [first, last]) },
@@ -128,7 +139,7 @@ export function plotOptions(
         ...axis,
         size: Y_AXIS_SIZE,
         values: (_, ticks, _axis, _space, distance) => formatTicks(chart.unit, ticks, distance),
-        ...(chart.unit === "peak" ? { splits: decades, filter: (_, ticks) => ticks } : {}),
+        ...(chart.unit === "peak" || chart.unit === "norm" ? { splits: decades, filter: (_, ticks) => ticks } : {}),
       },
     ],
     series: [{ label: xLabel, value: (_, value) => String(value ?? "–") }, ...series],
