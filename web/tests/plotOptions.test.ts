@@ -45,7 +45,7 @@ test("a legend describes the values that are drawn, not those at the plot's crea
   expect(describe(null, null, 1, 1)).toBe("2");
 });
 
-test("The axis of norms covers whole decades", () => {
+test("The axis of magnitudes covers whole decades", () => {
   expect(decadeRange(0.02, 350)).toEqual([0.01, 1000]);
   expect(decadeRange(5, 5)).toEqual([1, 10]);
   expect(decadeRange(null, null)).toEqual([1, 10]);

@@ -46,12 +46,12 @@ function StepCharts({ steps }: { steps: DivergenceSteps }) {
   const loss = useComputed<Chart>(() => ({
     title: t("divergence.loss", { epoch }),
     note: t("divergence.marker"),
-    unit: "nats",
+    unit: "magnitude",
     curves: [{ label: t("curves.train"), values: steps.losses, color: 1 }],
   }));
   const norm = useComputed<Chart>(() => ({
     title: t("divergence.norm", { epoch }),
-    unit: "norm",
+    unit: "magnitude",
     // Steps without a measurement are passed over, not gaps.
     curves: [{ label: t("curves.train"), values: steps.gradient_norms.map((value) => value ?? undefined), color: 1 }],
   }));

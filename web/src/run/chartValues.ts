@@ -3,20 +3,20 @@
 import { significant, t } from "../text";
 import type { Chart, Curve } from "./charts";
 
-export type ChartUnit = "share" | "nats" | "rate" | "peak" | "norm"; // peaks and norms have a logarithmic axis
+export type ChartUnit = "share" | "nats" | "rate" | "peak" | "magnitude"; // peaks and magnitudes have a logarithmic axis
 
 /** A value in the chart's unit. */
 export function formatValue(unit: ChartUnit, value: number | null | undefined): string {
   if (value === null || value === undefined) return "–";
-  if (unit === "peak" || unit === "norm") return significant(value);
+  if (unit === "peak" || unit === "magnitude") return significant(value);
   if (unit === "share") return `${(value * 100).toFixed(1)}%`;
   return String(Number(value.toPrecision(3)));
 }
 
 /** The ticks of a value axis, as precise as their distance requires. */
 export function formatTicks(unit: ChartUnit, ticks: number[], distance: number): string[] {
-  if (unit === "peak" || unit === "norm") {
-    return ticks.map((tick) => (tick < 1e-3 || tick >= 1e4 ? tick.toExponential() : String(tick)));
+  if (unit === "peak" || unit === "magnitude") {
+    return ticks.map((tick) => (tick < 1e-3 || tick >= 1e4 ? tick.toExponential().replace("e+", "e") : String(tick)));
   }
   if (unit !== "share") return ticks.map((tick) => String(Number(tick.toPrecision(2))));
   const digits = distance * 100 < 0.999 ? 1 : 0;

@@ -11,6 +11,7 @@ const Y_AXIS_SIZE = 54;
 const WHOLE_STEPS = [1, 10, 100, 1000].flatMap((power) => [power, 2 * power, 5 * power]); // there is no epoch 0.5
 const LINE_WIDTH = 1.6;
 const DASH = [5, 4];
+const MAX_DECADES = 6; // labeled ones of a logarithmic axis, and the first
 const MAX_VALUES_WITH_POINTS = 2; // fewer values make no visible line
 
 /** The first four colors are also those of reports and animations (`service/core/render/palette.py`). */
@@ -42,7 +43,7 @@ export function readTheme(element: HTMLElement): PlotTheme {
 function valueScale({ unit, clipsStart = false }: Chart): uPlot.Scale {
   if (unit === "share") return { range: ({ data }) => shareRange(data.slice(1), clipsStart) };
   if (unit === "peak") return { distr: 3, log: 10, range: (_, _low, high) => [WEAKEST_PEAK, peakLimit(high)] };
-  if (unit === "norm") return { distr: 3, log: 10, range: (_, low, high) => decadeRange(low, high) };
+  if (unit === "magnitude") return { distr: 3, log: 10, range: (_, low, high) => decadeRange(low, high) };
   return {};
 }
 
@@ -57,12 +58,12 @@ export function decadeRange(low: number | null, high: number | null): [number, n
   return [first, Math.max(last, first * 10)];
 }
 
-/** Every other power of ten on a logarithmic axis. */
+/** Powers of ten on a logarithmic axis: every other one, fewer if there are many. */
 function decades(_u: uPlot, _axis: number, min: number, max: number): number[] {
+  const [first, last] = [Math.round(Math.log10(min)), Math.log10(max) + 0.5];
+  const step = Math.max(2, Math.ceil((last - first) / MAX_DECADES));
   const ticks: number[] = [];
-  for (let exponent = Math.round(Math.log10(min)); exponent <= Math.log10(max) + 0.5; exponent += 2) {
-    ticks.push(Number(`1e${exponent}`));
-  }
+  for (let exponent = first; exponent <= last; exponent += step) ticks.push(Number(`1e${exponent}`));
   return ticks;
 }
 
@@ -139,7 +140,9 @@ export function plotOptions(
         ...axis,
         size: Y_AXIS_SIZE,
         values: (_, ticks, _axis, _space, distance) => formatTicks(chart.unit, ticks, distance),
-        ...(chart.unit === "peak" || chart.unit === "norm" ? { splits: decades, filter: (_, ticks) => ticks } : {}),
+        ...(chart.unit === "peak" || chart.unit === "magnitude"
+          ? { splits: decades, filter: (_, ticks) => ticks }
+          : {}),
       },
     ],
     series: [{ label: xLabel, value: (_, value) => String(value ?? "–") }, ...series],

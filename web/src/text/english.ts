@@ -131,7 +131,7 @@ export const english = {
   "divergence.loss": "Loss by step, epoch {epoch}",
   "divergence.norm": "Gradient norm by step, epoch {epoch}",
   "divergence.step": "step",
-  "divergence.marker": "The marker is at the step at which the run diverged.",
+  "divergence.marker": "Logarithmic axis. The marker is at the step at which the run diverged.",
   "divergence.duplicate": "Duplicate with this learning rate",
   "run.resume": "Resume",
   "run.resume.until": "until epoch",

@@ -129,7 +129,7 @@ export const japanese: Texts = {
   "divergence.loss": "ステップごとの損失（エポック {epoch}）",
   "divergence.norm": "ステップごとの勾配ノルム（エポック {epoch}）",
   "divergence.step": "ステップ",
-  "divergence.marker": "印は、実行が発散したステップを示します。",
+  "divergence.marker": "軸は対数です。印は、実行が発散したステップを示します。",
   "divergence.duplicate": "この学習率で複製",
   "run.resume": "再開",
   "run.resume.until": "目標エポック",
