@@ -89,8 +89,10 @@ def normalize_to_scale(values: Floats, scale: Scale) -> Floats:
     if not extent > 0:
         return np.zeros_like(values)
     # Clipped first: values far outside a shared scale overflow float32.
-    inside: Floats = (values - np.float32(scale.low)).clip(0, extent)
-    return inside / extent
+    normalized: Floats = values - np.float32(scale.low)
+    np.clip(normalized, 0, extent, out=normalized)
+    normalized /= extent
+    return normalized
 
 
 def cell_levels(cell: Cell, style: Style, size: int) -> Bytes:
@@ -109,8 +111,9 @@ def cell_levels(cell: Cell, style: Style, size: int) -> Bytes:
         unit = np.zeros((size, size), dtype=np.float32)
     else:
         unit = normalize_to_scale(_resample(cell, cell.class_map.values, size), cell.scale)
-    indices: Bytes = np.rint(unit.clip(0, 1) * 255).astype(np.uint8)
-    return indices
+    np.clip(unit, 0, 1, out=unit)
+    unit *= 255
+    return np.rint(unit, out=unit).astype(np.uint8)
 
 
 def cell_rgb(
@@ -124,9 +127,9 @@ def cell_rgb(
     if cell.blank_cause is Blank.NOT_FINITE:
         return hatch(image_rgb(cell.image, size), cell.blank_cause)
     if style is Style.OVERLAY:
-        image = image_rgb(cell.image, size)
         if cell.blank_cause is not Blank.NONE:
-            return hatch(image, cell.blank_cause)
+            return hatch(image_rgb(cell.image, size), cell.blank_cause)
+        image = _resize(cell.image, size)
         return overlay_rgb(cell_levels(cell, style, size), image, colormap, opacity)
     if style is Style.GRAY:
         return np.repeat(cell_levels(cell, style, size)[:, :, None], 3, axis=2)
@@ -134,13 +137,18 @@ def cell_rgb(
 
 
 def overlay_rgb(levels: Bytes, image: Bytes, colormap: str, opacity: float) -> Bytes:
-    """The colors of levels (H, W) over an image (H, W, 3), as RGB (H, W, 3).
+    """The colors of levels (H, W) over an image (H, W, 3) or gray (H, W, 1), as RGB (H, W, 3).
 
     A pixel is `a color(u) + (1 - a) image` with `u = level / 255`, the value of equation 3, and
     `a = opacity sqrt(u)`, `opacity` in 0..1: where the map is at the bottom of its scale, the image
     stays as it is. The root keeps weak maps visible on bright pixels. `a` is rounded to 256ths, the
     pixel to integers, halves up, as in `pixels.ts`.
     """
+    if image.shape[2] == 1:
+        indices = levels.astype(np.intp)
+        indices <<= 8
+        indices |= image[:, :, 0]
+        return _gray_overlay_table(colormap, opacity).take(indices, axis=0)
     heat, image_weights = _overlay_tables(colormap, opacity)
     pixels = image * image_weights.take(levels)[:, :, np.newaxis]
     pixels += heat.take(levels, axis=0)
@@ -156,9 +164,23 @@ def _overlay_tables(colormap: str, opacity: float) -> tuple[Words, Words]:
     return heat, np.uint16(256) - weights
 
 
-@lru_cache(maxsize=32)  # up to 3 MB each
+@lru_cache(maxsize=16)  # 200 kB each
+def _gray_overlay_table(colormap: str, opacity: float) -> Bytes:
+    """The pixels of `overlay_rgb` (256 * 256, 3) by 256 * level + gray value."""
+    levels, grays = np.divmod(np.arange(256 * 256, dtype=np.intp), 256)
+    image = np.repeat(grays.astype(np.uint8)[:, np.newaxis, np.newaxis], 3, axis=2)
+    return overlay_rgb(levels.astype(np.uint8)[:, np.newaxis], image, colormap, opacity)[:, 0]
+
+
 def image_rgb(image: Tensor, size: int) -> Bytes:
-    """An image uint8 (D, h, w) as RGB (size, size, 3): upscaled pixels stay sharp.
+    """An image uint8 (D, h, w) as RGB (size, size, 3): upscaled pixels stay sharp."""
+    pixels = _resize(image, size)
+    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+@lru_cache(maxsize=32)  # up to 3 MB each
+def _resize(image: Tensor, size: int) -> Bytes:
+    """An image uint8 (D, h, w) as (size, size, D).
 
     Cached and read-only: a row of a sheet draws many maps over one image.
     """
@@ -171,9 +193,8 @@ def image_rgb(image: Tensor, size: int) -> Bytes:
             image.unsqueeze(0).float(), size=(size, size), mode="bilinear", antialias=True
         )[0]
         array = np.rint(resized.permute(1, 2, 0).numpy()).clip(0, 255).astype(np.uint8)
-    rgb = np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array
-    rgb.setflags(write=False)
-    return rgb
+    array.setflags(write=False)
+    return array
 
 
 @lru_cache(maxsize=64)
@@ -206,7 +227,10 @@ def _resample(cell: Cell, values: Floats, size: int) -> Floats:
 
     They fade to 0 beyond the outermost positions.
     """
-    values = np.pad(values, 1)
+    height, width = values.shape
+    padded = np.zeros((height + 2, width + 2), values.dtype)  # np.pad takes ten times as long
+    padded[1:-1, 1:-1] = values
+    values = padded
     for axis in (0, 1):
         count = values.shape[axis]
         low, high, share = _neighbors(cell.placement, count, cell.image.shape[axis + 1], size)
