@@ -6,7 +6,7 @@ but the database decides what a request resolves to, so an answer stays valid un
 
 import math
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 from cachetools import LRUCache
@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.caching import etag_matches
 from service.api.work import Content
-from service.store.data_version import DataVersion, Version
+from service.store.data_version import Version
 
 MAX_BYTES = 64 * 2**20
 HEADER_BYTES = 1_000  # counted for each answer besides its body
@@ -44,23 +44,18 @@ class PreparedAnswer:
 class PreparedAnswers:
     """Prepared answers by request. For the event loop's thread."""
 
-    def __init__(self, data_version: DataVersion | None, max_bytes: int = MAX_BYTES) -> None:
-        """Without `data_version`, as on a database server, only constant answers are kept."""
-        self._data_version = data_version
+    def __init__(
+        self, read_version: Callable[[], Version | None], max_bytes: int = MAX_BYTES
+    ) -> None:
+        """`read_version`: the version of the database; None if it cannot be known, as of a
+        database server. Then only constant answers are kept.
+        """
+        self.read_version = read_version
         self._answers: LRUCache[Hashable, PreparedAnswer] = LRUCache(
             max_bytes, getsizeof=lambda answer: len(answer.body or b"") + HEADER_BYTES
         )
         self.hits = 0
         self.misses = 0
-
-    def read_version(self) -> Version | None:
-        """The version of the database; None if it cannot be known."""
-        return None if self._data_version is None else self._data_version.read()
-
-    def close(self) -> None:
-        """Close the connection that reads the version."""
-        if self._data_version is not None:
-            self._data_version.close()
 
     def get(self, scope: Scope) -> list[Message] | None:
         """The messages that answer the request; None if it has to be resolved."""

@@ -14,7 +14,6 @@ from service.flows import services as flow_services
 from service.flows.cache import Cache
 from service.flows.service_stats import read_service_stats
 from service.settings import Settings
-from service.store.data_version import DataVersion
 
 MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
 HEALTH_THREADS = 2
@@ -33,11 +32,6 @@ class ApiServices(flow_services.ServiceSet):
     upload_slots: CapacityLimiter  # for uploads of images
     health_threads: CapacityLimiter  # for /readyz and /metrics
 
-    def close(self) -> None:
-        """End all work and close the store. In the event loop's thread."""
-        self.prepared_answers.close()
-        super().close()
-
 
 def open_services(settings: Settings) -> ApiServices:
     """Open the settings' database and create the services of a server.
@@ -47,8 +41,7 @@ def open_services(settings: Settings) -> ApiServices:
     flows = flow_services.open_services(settings)
     slots = StreamSlots(settings.max_streams, settings.max_client_streams)
     answers: Cache[Content] = Cache(ANSWER_CACHE_BYTES, lambda content: len(content.body))
-    file = flows.store.file
-    prepared_answers = PreparedAnswers(DataVersion(file) if file else None)
+    prepared_answers = PreparedAnswers(flows.store.read_version)
     caches: dict[str, CountingCache] = {
         **flows.pipeline.computer.caches,
         "pictures": flows.pictures.cache,

@@ -58,6 +58,9 @@ _IMAGE = (
     .outerjoin(UploadRow, UploadRow.reference == ImageRow.reference)
     .where(ImageRow.dataset == bindparam("dataset"), ImageRow.reference == bindparam("reference"))
 )
+_REFERENCES = select(ImageRow.reference).where(
+    ImageRow.dataset == bindparam("dataset"), ImageRow.reference.not_like("upload:%")
+)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,11 @@ def find_image(session: Session, dataset: str, reference: str) -> RequestedImage
         return RequestedImage(reference, None)
     image = StoredImage(row.dataset, row.reference, row.label, row.png)
     return RequestedImage(reference, image, uploaded_images.is_use_recent(row.used_at))
+
+
+def list_references(session: Session, dataset: str) -> frozenset[str]:
+    """The references of the dataset's own images that are stored; uploads are not among them."""
+    return frozenset(session.scalars(_REFERENCES, {"dataset": dataset}))
 
 
 def find_first_probe(session: Session, run_id: int) -> RequestedImage:

@@ -1,8 +1,9 @@
 """The store as flows use it: a database, its blobs, read and write transactions."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from service.folders import check_folder
 from service.store import sqlite_file
 from service.store.blobs import Blobs, open_blob_store
+from service.store.data_version import DataVersion, Version
 from service.store.database import open_engine, transaction
 from service.store.sqlite_file import database_file
 from service.store.storage_quota import StorageLimits, StorageQuota
@@ -27,6 +29,7 @@ class Store:
     blobs: Blobs
     quota: StorageQuota = UNLIMITED_QUOTA
     database_setting: str = "CAMREEL_DATABASE_URL"  # that names the database
+    data_version: DataVersion | None = None  # None: of a database server
 
     @classmethod
     def open(
@@ -43,7 +46,8 @@ class Store:
             folders += external.local_folders
         quota = StorageQuota(limits, folders, has_external_blobs=external is not None)
         setting = "CAMREEL_STATE_DIR" if isinstance(database, Path) else "CAMREEL_DATABASE_URL"
-        return cls(engine, Blobs(external, quota.check), quota, setting)
+        version = DataVersion(file) if file else None
+        return cls(engine, Blobs(external, quota.check), quota, setting, version)
 
     def prepare(self) -> None:
         """Create the SQLite file and its folder if they are missing.
@@ -59,9 +63,24 @@ class Store:
         """A read-only transaction."""
         return transaction(self.engine, writes=False)
 
+    @contextmanager
+    def lazy_read_session(self) -> Iterator[Callable[[], Session]]:
+        """A function that returns the read-only transaction of the block, begun by its first call.
+
+        For callers that may find everything in memory.
+        """
+        with ExitStack() as stack:
+            yield cache(lambda: stack.enter_context(self.read_session()))
+
     def write_session(self) -> AbstractContextManager[Session]:
         """A write transaction. On SQLite it waits for the write lock when it begins."""
         return transaction(self.engine, writes=True)
+
+    def read_version(self) -> Version | None:
+        """A value that differs after each commit, read in microseconds; None if that is unknown,
+        as on a database server.
+        """
+        return None if self.data_version is None else self.data_version.read()
 
     @property
     def file(self) -> Path | None:
@@ -75,6 +94,8 @@ class Store:
 
     def close(self) -> None:
         """Close all connections."""
+        if self.data_version is not None:
+            self.data_version.close()
         self.engine.dispose()
 
 

@@ -71,6 +71,7 @@ def client(state_folder):
         services = client.app.state.services
         services.background.request_stop()
         services.background.join()
+        services.pipeline.prefetcher.close()
         client.get("/runs/1/epochs/1/cam?image=test:39")  # loads the dataset
         services.pipeline.recorder.flush()
         yield client
@@ -122,3 +123,45 @@ def test_cached_map_and_304_need_no_statement_without_a_commit(client, url) -> N
         assert client.get(url).status_code == 200
         assert client.get(url, headers={"If-None-Match": etag}).status_code == 304
     assert statements.map_transactions == []
+
+
+def test_new_images_need_no_read_while_nothing_is_committed(client) -> None:
+    services = client.app.state.services
+    assert client.get("/runs/1/epochs/2/cam?image=test:41").status_code == 200
+    services.pipeline.recorder.flush()
+    assert client.get("/runs/1/epochs/2/cam?image=test:42").status_code == 200  # reads after it
+    with record_statements(services.store) as statements:
+        for index in (43, 44, 45):
+            assert client.get(f"/runs/1/epochs/2/cam?image=test:{index}").status_code == 200
+        reads = statements.reads
+        services.pipeline.recorder.flush()
+    assert (reads, statements.writes) == (0, 1)
+
+
+def test_quarantine_and_deletion_by_another_process_hold_at_once(client, state_folder) -> None:
+    url = "/runs/1/epochs/2/cam?image=test:{}"
+    assert client.get(url.format(41)).status_code == 200
+    client.app.state.services.pipeline.recorder.flush()
+    assert client.get(url.format(42)).status_code == 200
+    state_folder.execute(
+        "UPDATE checkpoints SET quarantined = 'corrupt' WHERE run_id = 1 AND epoch = 2"
+    )
+    assert client.get(url.format(43)).json()["type"].endswith("epoch-quarantined")
+    state_folder.execute("UPDATE checkpoints SET quarantined = NULL")
+    assert client.get(url.format(44)).status_code == 200
+    state_folder.execute("UPDATE runs SET status = 'deleting' WHERE id = 1")
+    assert client.get(url.format(45)).status_code == 404
+
+
+def test_stored_image_has_precedence_over_the_datasets(client, state_folder) -> None:
+    """The data folder may hold another dataset than the one that the run was trained on."""
+    url = "/runs/1/epochs/2/cam?style=overlay&image=test:{}"
+    of_dataset = client.get(url.format(46)).content
+    (png,) = state_folder.execute("SELECT png FROM images WHERE reference = 'test:0'")[0]
+    state_folder.execute(
+        "INSERT INTO images (dataset, reference, label, png) VALUES ('digits', 'test:46', 0, :png)",
+        png=png,
+    )
+    stored = client.get(url.format(46)).content
+    assert stored != of_dataset
+    assert stored == client.get(url.format(0) + "&class=0").content

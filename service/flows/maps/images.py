@@ -1,12 +1,13 @@
 """Input images: probes and uploads from the store, all others from their dataset."""
 
 import threading
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, ImageReference, is_upload
-from service.core.images import select_image, to_png
+from service.core.images import Pixels, select_image, to_png
 from service.errors import ImageNotFound, UnknownName
 from service.flows.cache import Cache
 from service.flows.compute_permission import require_permission
@@ -19,6 +20,13 @@ from service.store.store import Store
 PNG_CACHE_BYTES = 16 * 2**20
 MAX_INLINE_READS = 50
 """At most as many images are read from a dataset by work that may not compute."""
+
+
+@dataclass(frozen=True)
+class DatasetImage(StoredImage):
+    """An image read from its dataset, with its pixels."""
+
+    pixels: Pixels = field(repr=False, compare=False)
 
 
 class ImageReader:
@@ -59,6 +67,10 @@ class ImageReader:
             )
         return self._read_from_dataset(dataset, ImageReference.parse(image.reference))
 
+    def is_loaded(self, dataset: str) -> bool:
+        """Whether the dataset is in memory."""
+        return dataset in self._datasets
+
     def first_test_images(self, dataset: str, count: int) -> list[StoredImage]:
         """The first `count` test images of a dataset. Raises UnknownName, DatasetUnavailable."""
         _check_dataset(dataset)
@@ -85,7 +97,8 @@ class ImageReader:
 
     def _load_image(self, dataset: str, reference: ImageReference) -> StoredImage:
         image = select_image(self._dataset(dataset), reference)
-        return StoredImage(dataset, str(reference), image.label, to_png(image.pixels))
+        png = to_png(image.pixels)
+        return DatasetImage(dataset, str(reference), image.label, png, image.pixels)
 
     def _dataset(self, name: str) -> Dataset:
         if name in self._datasets:

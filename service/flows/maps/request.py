@@ -11,6 +11,7 @@ from service.core.images import Pixels, from_png
 from service.core.models import Layers, describe_layers
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, UnknownName
+from service.flows.maps.images import DatasetImage
 from service.flows.recording import ENGINE_VERSION, heatmap_of
 from service.store.epochs import Epoch
 from service.store.heatmaps import Heatmap
@@ -66,6 +67,8 @@ class MapSeries:
     @cached_property
     def pixels(self) -> Pixels:
         """The image, decoded."""
+        if isinstance(self.image, DatasetImage):
+            return self.image.pixels
         return from_png(self.image.png)
 
     @property

@@ -7,6 +7,7 @@ from service.core.cams.layers import resolve_layers
 from service.core.spec import RunSpec
 from service.errors import EpochQuarantined, InvalidValue
 from service.flows.maps.images import ImageReader, check_reference
+from service.flows.maps.inputs import InputReader
 from service.flows.maps.predicted_classes import PredictedClasses
 from service.flows.maps.request import (
     MapQuery,
@@ -36,20 +37,14 @@ class MapResolver:
         self._store = store
         self._images = images
         self._classes = classes
+        self._inputs = InputReader(store, images)
 
     def resolve_map(self, query: MapQuery, epoch: int) -> MapRequest:
         """One map of one epoch."""
-        with self._store.read_session() as session:
-            run = map_inputs.get_run_at_epoch(session, query.run_id, epoch)
-            spec = RunSpec.model_validate(run.spec)
-            if query.image is None:
-                image = map_inputs.find_first_probe(session, query.run_id)
-            else:
-                reference = check_reference(spec.dataset, query.image)
-                image = map_inputs.find_image(session, spec.dataset, reference)
-        series = make_series(query, spec, self._images.complete(spec.dataset, image))
-        require_usable(run.epoch)
-        return self._at_epoch(series, run.epoch)
+        inputs = self._inputs.read(query.run_id, epoch, query.image)
+        series = make_series(query, inputs.spec, inputs.image)
+        require_usable(inputs.epoch)
+        return self._at_epoch(series, inputs.epoch)
 
     def resolve_epoch(self, run_id: int, epoch: int) -> tuple[RunSpec, Epoch]:
         """A usable epoch and its run's spec."""
