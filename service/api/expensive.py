@@ -56,12 +56,13 @@ class Responder:
     async def __call__(self, work: ExpensiveRequest) -> Response:
         """304 if the client has the answer, a job if it prefers one, else the answer.
 
-        An answer that is cached or recorded waits for no computation. Raises PoolFull,
+        An answer that is cached or recorded waits for no computation, and a single map by a cheap
+        method is computed where it was resolved while its pool is idle. Raises PoolFull,
         RequestCancelled, and the errors of resolving and computing it.
         """
         prepared = self.services.prepared_answers
         version = prepared.read_version()  # before anything is read that the answer depends on
-        attempt = await self.read(lambda: self._answer_without_computing(work))
+        attempt = await self.read(lambda: self._answer_at_once(work))
         if isinstance(attempt, Content):
             prepared.put(self.request.scope, version, attempt)
             return attempt.response(self.request)
@@ -81,6 +82,16 @@ class Responder:
         """The function's result, called in a thread of the reading pool."""
         pool = self.services.thread_pools[PoolName.READING]
         return await run_in_pool(pool, function, disconnect=disconnect_signal(self.request.scope))
+
+    def _answer_at_once(self, work: ExpensiveRequest) -> Content | Representation[Any] | None:
+        """The answer if it takes little; else as `_answer_without_computing`."""
+        attempt = self._answer_without_computing(work)
+        if self.respond_async or not isinstance(attempt, Representation):
+            return attempt
+        if attempt.deferred.map_count != 1 or work.pool(attempt) != PoolName.INTERACTIVE:
+            return attempt
+        with self.services.thread_pools[PoolName.INTERACTIVE].borrow_slot() as is_idle:
+            return self._timed(work, attempt.content) if is_idle else attempt
 
     def _compute(
         self, work: ExpensiveRequest, representation: Representation[Any] | None

@@ -7,8 +7,9 @@ at its next cancellation check.
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
@@ -101,6 +102,7 @@ class ThreadPool:
         self._turns = cycle([(self._requests, self._jobs), (self._jobs, self._requests)])
         self._by_key: dict[Hashable, Computation[Any]] = {}
         self._running: set[Computation[Any]] = set()
+        self._borrowed_slots = 0
         self._threads: list[threading.Thread] = []
         self._closed = False
 
@@ -122,7 +124,7 @@ class ThreadPool:
             ):
                 shared.waiter_count += 1
                 return shared
-            idle = self._max_threads - len(self._running)
+            idle = self._max_threads - self._running_count
             if not job and len(self._requests) >= self._max_waiting + idle:
                 raise PoolFull(self.name)
             computation = Computation(function, key)
@@ -132,6 +134,27 @@ class ThreadPool:
             self._start_thread()
             self._changed.notify()
             return computation
+
+    @contextmanager
+    def borrow_slot(self) -> Iterator[bool]:
+        """Whether nothing waits and a thread is idle: then the block computes in its place.
+
+        Handing a short computation over to a thread of the pool, and its result back, takes longer
+        than the computation.
+        """
+        with self._changed:
+            is_idle = (
+                not (self._closed or self._requests or self._jobs)
+                and self._running_count < self._max_threads
+            )
+            self._borrowed_slots += is_idle
+        try:
+            yield is_idle
+        finally:
+            if is_idle:
+                with self._changed:
+                    self._borrowed_slots -= 1
+                    self._changed.notify()
 
     def leave(self, computation: Computation[Any]) -> None:
         """Remove one waiter; without waiters, a queued computation is cancelled."""
@@ -149,7 +172,7 @@ class ThreadPool:
     def load(self) -> PoolLoad:
         """Current number of running and waiting computations."""
         with self._changed:
-            return PoolLoad(len(self._running), len(self._requests) + len(self._jobs))
+            return PoolLoad(self._running_count, len(self._requests) + len(self._jobs))
 
     def request_stop(self) -> None:
         """Reject new work, cancel queued work, and stop running work at its next check."""
@@ -168,6 +191,10 @@ class ThreadPool:
         """Wait for the threads until `deadline` (time.monotonic); the rest end with the process."""
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+    @property
+    def _running_count(self) -> int:
+        return len(self._running) + self._borrowed_slots
 
     def _start_thread(self) -> None:
         load = len(self._running) + len(self._requests) + len(self._jobs)
@@ -196,11 +223,12 @@ class ThreadPool:
         """The next computation, already counted as running; None when the pool is closed."""
         with self._changed:
             while not self._closed:
-                for queue in next(self._turns):
-                    if queue:
-                        computation = queue.popleft()
-                        self._running.add(computation)
-                        return computation
+                if self._running_count < self._max_threads:
+                    for queue in next(self._turns):
+                        if queue:
+                            computation = queue.popleft()
+                            self._running.add(computation)
+                            return computation
                 self._changed.wait()
             return None
 

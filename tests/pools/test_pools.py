@@ -106,6 +106,28 @@ def test_single_maps_are_computed_while_evaluations_wait(
         client.disconnect()
 
 
+def test_single_maps_take_no_more_threads_than_their_pool_has(
+    new_application: Callable[..., Application], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from service.flows.maps import compute
+
+    service = new_application(interactive_threads=2, max_waiting_requests=1)
+    assert service.get("/runs/1/epochs/1/cam?image=test:59").status == 200  # loads the dataset
+    blockade = Blockade()
+    monkeypatch.setattr(compute, "explain_images", lambda *_: blockade())
+    url = "/runs/1/epochs/1/cam?image=test:{}"
+    clients = [service.send(url.format(60 + n)) for n in range(3)]
+    wait_until(lambda: service.loads()["interactive"] == (2, 1) and blockade.start_count == 2)
+    assert service.get(url.format(63)).status == 503
+    for path in CHEAP:
+        assert service.get(path).status == 200, path
+    for client in clients:
+        client.disconnect()
+    wait_until(lambda: service.loads()["interactive"] == (0, 0))
+    monkeypatch.undo()
+    assert service.get(url.format(64)).status == 200
+
+
 def test_identical_requests_share_one_computation(service: Application, blockade: Blockade) -> None:
     url = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"
     clients = [service.send(url) for _ in range(40)]
