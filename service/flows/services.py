@@ -87,8 +87,10 @@ def open_services(settings: Settings) -> ServiceSet:
     store = Store.open(workspace.database, workspace.blobs, workspace.bounds)
     schema.ensure(store)
     check_folder(workspace.data_dir, "CAMREEL_DATA_DIR")
-    pipeline = MapPipeline(store, workspace.data_dir, settings.memory_bytes)
     thread_pools = _thread_pools(settings)
+    pipeline = MapPipeline(
+        store, workspace.data_dir, settings.memory_bytes, is_idle=lambda: _is_idle(thread_pools)
+    )
     executor = EXECUTORS[settings.executor](
         settings.max_parallel_runs, WORKER_IMPORTS, available_devices
     )
@@ -134,6 +136,12 @@ def _thread_pools(settings: Settings) -> ThreadPools:
             PoolName.BATCH: (settings.batch_threads, max_waiting),
         }
     )
+
+
+def _is_idle(thread_pools: ThreadPools) -> bool:
+    loads = thread_pools.loads()
+    computing = (loads[PoolName.INTERACTIVE], loads[PoolName.BATCH])
+    return not any(load.running or load.waiting for load in computing)
 
 
 def _uploads(settings: Settings, store: Store) -> UploadService:

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -115,7 +114,7 @@ class MapPictures:
 
         def make() -> Result[Picture]:
             class_map = self.pipeline.computer.class_map(request)
-            self.pipeline.recorder.record_later(partial(request.heatmap, class_map.copy()))
+            self.pipeline.note_map(request, class_map)
             cell = Cell(
                 class_map,
                 scale or Scale.from_map(class_map),
@@ -138,7 +137,7 @@ class MapPictures:
         def make() -> Result[MapValues]:
             (maps,) = self.pipeline.computer.compute([request])
             class_map = select_map(request, maps)
-            self.pipeline.recorder.record_later(partial(request.heatmap, class_map.copy()))
+            self.pipeline.note_map(request, class_map)
             class_names = request.series.spec.source.class_names
             scores = dict(zip(class_names, map(float, maps.probabilities[0]), strict=True))
             return Result(identity, MapValues(request, class_map, scores))

@@ -1,16 +1,18 @@
 """The steps that all map flows are composed of, wired for one store."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from service.core.cams.maps import MEMORY_BYTES
+from service.core.cams.maps import MEMORY_BYTES, ClassMap
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.errors import EpochQuarantined
 from service.flows.maps.compute import MapComputer
 from service.flows.maps.images import ImageReader
 from service.flows.maps.predicted_classes import PredictedClasses
+from service.flows.maps.prefetch import NetworkPrefetcher
 from service.flows.maps.record import MapRecorder
-from service.flows.maps.request import MapSeries, layers_of
+from service.flows.maps.request import MapRequest, MapSeries, layers_of
 from service.flows.maps.resolve import MapResolver
 from service.flows.maps.rows import MapRows
 from service.store.epochs import Epoch
@@ -19,9 +21,17 @@ from service.store.store import Store
 
 
 class MapPipeline:
-    """Resolver, computer and recorder of one store; threads share it. `close` ends its thread."""
+    """Resolver, computer and recorder of one store; threads share it. `close` ends its threads."""
 
-    def __init__(self, store: Store, data_dir: Path, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        memory_bytes: int = MEMORY_BYTES,
+        *,
+        is_idle: Callable[[], bool] | None = None,
+    ) -> None:
+        """`is_idle`: whether nothing is computed now; without it, no network is prefetched."""
         self.store = store
         self.recorder = MapRecorder(store)
         self.images = ImageReader(store, data_dir, self.recorder)
@@ -29,6 +39,13 @@ class MapPipeline:
         classes = PredictedClasses(store, self.predict)
         self.resolver = MapResolver(store, self.images, classes)
         self.rows = MapRows(store, self.resolver, self.computer, self.recorder)
+        self.prefetcher = NetworkPrefetcher(store, self.computer, is_idle) if is_idle else None
+
+    def note_map(self, request: MapRequest, class_map: ClassMap) -> None:
+        """Store the row of a map that was computed, and prefetch its neighbors; both later."""
+        self.recorder.record_later(partial(request.heatmap, class_map.copy()))
+        if self.prefetcher is not None:
+            self.prefetcher.prefetch_neighbors(request)
 
     def predict(
         self, series: MapSeries, epochs: Sequence[Epoch]
@@ -58,5 +75,7 @@ class MapPipeline:
         return new_predictions, damage_reasons
 
     def close(self) -> None:
-        """Store what is still to be recorded."""
+        """Store what is still to be recorded, and end the threads."""
+        if self.prefetcher is not None:
+            self.prefetcher.close()
         self.recorder.close()

@@ -13,7 +13,7 @@ from service.store.predictions import Prediction
 from service.store.store import Store
 
 MAX_PENDING_ROWS = 2_000
-BATCH_DELAY_SECONDS = 0.05
+BATCH_DELAY_SECONDS = 0.25
 """How long the writer waits for more rows, so that a burst of requests is one transaction."""
 
 log = structlog.get_logger()
@@ -39,7 +39,7 @@ class MapRecorder:
         self._condition = threading.Condition()
         self._pending = _Batch()
         self._thread: threading.Thread | None = None
-        self._is_closed = False
+        self._is_closed = threading.Event()
         self._writing = threading.Lock()
 
     def record(
@@ -51,15 +51,15 @@ class MapRecorder:
     def record_later(self, make_row: Callable[[], Heatmap]) -> None:
         """Make and store a row soon, in a batch with others, by a thread of its own."""
         with self._condition:
+            self._wake_writer()
             if len(self._pending) < MAX_PENDING_ROWS:
                 self._pending.heatmaps.append(make_row)
-            self._wake_writer()
 
     def note_upload_use(self, dataset: str, reference: str) -> None:
         """Note that an upload is in use, with the next batch."""
         with self._condition:
-            self._pending.used_uploads.add((dataset, reference))
             self._wake_writer()
+            self._pending.used_uploads.add((dataset, reference))
 
     def flush(self) -> None:
         """Store everything pending, before this returns."""
@@ -71,26 +71,27 @@ class MapRecorder:
     def close(self) -> None:
         """Store everything pending and end the thread."""
         with self._condition:
-            self._is_closed = True
+            self._is_closed.set()
             self._condition.notify_all()
         self.flush()
         if self._thread is not None:
             self._thread.join()
 
     def _wake_writer(self) -> None:
-        if self._thread is None and not self._is_closed:
+        """Wake the thread before the first row of a batch is added, and for no other."""
+        if self._thread is None and not self._is_closed.is_set():
             self._thread = threading.Thread(target=self._run, name="map-recorder", daemon=True)
             self._thread.start()
-        self._condition.notify_all()
+        if not self._pending:
+            self._condition.notify_all()
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not (self._pending or self._is_closed):
+                while not (self._pending or self._is_closed.is_set()):
                     self._condition.wait()
-                if self._is_closed:
-                    return
-                self._condition.wait_for(lambda: self._is_closed, BATCH_DELAY_SECONDS)
+            if self._is_closed.wait(BATCH_DELAY_SECONDS):
+                return
             try:
                 self.flush()
             except Exception:  # the thread has no caller, and has to outlive any error
