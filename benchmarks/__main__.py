@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from benchmarks import (
+    epochs,
     fairness,
     heads,
+    layers,
     load,
     maps,
     methods,
@@ -30,6 +32,8 @@ BENCHMARKS = {
     "methods": methods.run,
     "requests": requests.run,
     "serving": serving.run,
+    "epochs": epochs.run,
+    "layers": layers.run,
     "load": load.run,
     "fairness": fairness.run,
     "page": page.run,

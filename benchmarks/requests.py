@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -90,8 +91,13 @@ def _get(
 
 def trained_epoch(client: httpx.Client) -> str:
     """Train a short run on the embedded digits; the path of its last epoch."""
-    run = client.post("/runs", json={"dataset": "digits", "epochs": EPOCHS}).raise_for_status()
-    path = run.headers["location"]
+    return f"{train_digits(client, EPOCHS)}/epochs/{EPOCHS}"
+
+
+def train_digits(client: httpx.Client, epochs: int, **spec: Any) -> str:
+    """Train a run on the embedded digits; its path. Raises SystemExit if it does not succeed."""
+    body = {"dataset": "digits", "epochs": epochs, **spec}
+    path = client.post("/runs", json=body).raise_for_status().headers["location"]
     deadline = time.monotonic() + TRAINING_TIMEOUT_SECONDS
     while (status := _get(client, path, 200).json()["status"]) in ("queued", "running"):
         if time.monotonic() > deadline:
@@ -99,4 +105,4 @@ def trained_epoch(client: httpx.Client) -> str:
         time.sleep(POLL_SECONDS)
     if status != "succeeded":
         raise SystemExit(f"{path} {status}")
-    return f"{path}/epochs/{EPOCHS}"
+    return path

@@ -49,24 +49,24 @@ def run(rounds: int, quick: bool) -> Report:
         (Path(folder) / "cam.png").write_bytes(picture.content)
         weights = client.get(f"{epoch}/checkpoint").content
         (Path(folder) / "checkpoint").write_bytes(weights)
-        with _serve_plainly(Path(folder)) as plain_address:
+        with serve_plainly(Path(folder)) as plain_address:
             ours, plain = Connection(address), Connection(plain_address)
             cam, etag = f"{epoch}/cam", {"If-None-Match": picture.headers["etag"]}
             index = itertools.count()
             timings = interleaved(
                 {
-                    "bare endpoint": _mean(requests, lambda: plain.get("/bare")),
-                    "StaticFiles": _mean(requests, lambda: plain.get("/static/cam.png")),
-                    "GET /healthz": _mean(requests, lambda: ours.get("/healthz")),
-                    "cached map": _mean(requests, lambda: ours.get(cam)),
-                    "304": _mean(requests, lambda: ours.get(cam, etag, 304)),
-                    "new image": _mean(
+                    "bare endpoint": mean_seconds(requests, lambda: plain.get("/bare")),
+                    "StaticFiles": mean_seconds(requests, lambda: plain.get("/static/cam.png")),
+                    "GET /healthz": mean_seconds(requests, lambda: ours.get("/healthz")),
+                    "cached map": mean_seconds(requests, lambda: ours.get(cam)),
+                    "304": mean_seconds(requests, lambda: ours.get(cam, etag, 304)),
+                    "new image": mean_seconds(
                         maps, lambda: ours.get(f"{cam}?image=train:{next(index) % 1500}")
                     ),
-                    "plain, weights from disk": _mean(
+                    "plain, weights from disk": mean_seconds(
                         maps, lambda: plain.get(f"/cam?index={next(index) % 1500}")
                     ),
-                    "plain, network in memory": _mean(
+                    "plain, network in memory": mean_seconds(
                         maps, lambda: plain.get(f"/cam-in-memory?index={next(index) % 1500}")
                     ),
                 },
@@ -98,7 +98,7 @@ def run(rounds: int, quick: bool) -> Report:
 
 
 @contextmanager
-def _serve_plainly(folder: Path) -> Iterator[str]:
+def serve_plainly(folder: Path) -> Iterator[str]:
     """`benchmarks/plain_service.py` on the service's server and flags; its address."""
     port = free_port()
     process = subprocess.Popen(
@@ -115,7 +115,7 @@ def _serve_plainly(folder: Path) -> Iterator[str]:
         process.wait(10)
 
 
-def _mean(requests: int, request: Callable[[], object]) -> Contender:
+def mean_seconds(requests: int, request: Callable[[], object]) -> Contender:
     """A turn of so many requests after one that is not counted; the mean seconds of one."""
 
     def measure() -> float:
