@@ -1,5 +1,6 @@
 """Fixtures: a real service with worker processes on a free port, and the folder of MNIST."""
 
+import atexit
 import gc
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import httpx
 import pytest
 from filelock import FileLock
 from sqlalchemy import NullPool, create_engine, make_url, text
+
+from tests.forks import ForkedProcess, ForkServer
 
 CAMREEL = str(Path(sys.executable).parent / "camreel")
 START_TIMEOUT_SECONDS = 60.0
@@ -34,17 +38,20 @@ SHARED_RUNS: tuple[dict[str, Any], ...] = (
 )
 
 # Files with few, slow tests. Started last, one of them would keep a single core busy at the end.
-# The first files of `torture` need no `trained_state`, which one worker makes meanwhile.
-LONGEST_FIRST = ("torture", "page", "cli", "faults", "http")
+# One page file makes `trained_state` while `torture` and `faults` do without it.
+LONGEST_FIRST = ("page/test_page_opening.py", "torture", "faults", "page", "cli", "http")
 
 gc.set_threshold(50_000)  # imports make objects by the million, which collections free none of
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the folders with the longest tests first; keep the order of the others."""
-    tests = Path(__file__).parent
-    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: ranks.get(item.path.relative_to(tests).parts[0], len(ranks)))
+    """Run the files with the longest tests first; keep the order of the others."""
+    items.sort(key=lambda item: _rank(item.path.relative_to(Path(__file__).parent).as_posix()))
+
+
+def _rank(path: str) -> int:
+    ranks = (rank for rank, start in enumerate(LONGEST_FIRST) if path.startswith(start))
+    return next(ranks, len(LONGEST_FIRST))
 
 
 def pytest_collection_finish() -> None:
@@ -59,8 +66,18 @@ def mnist_dir() -> Path | None:
     return folder.resolve() if (folder / "MNIST" / "raw").is_dir() else None
 
 
+@cache
+def fork_server() -> ForkServer:
+    """The fork server of this test process."""
+    server = ForkServer()
+    atexit.register(server.close)
+    return server
+
+
 class Service:
     """A `camreel serve` process and an HTTP client for it."""
+
+    process: ForkedProcess | subprocess.Popen[str]
 
     def __init__(self, state_dir: Path, environment: dict[str, str] | None = None) -> None:
         self.state_dir = state_dir
@@ -71,7 +88,6 @@ class Service:
             "CAMREEL_STATE_DIR": str(state_dir),
             **(environment or {}),
         }
-        self.process: subprocess.Popen[str]
         self.http: httpx.Client
 
     def start(self) -> None:
@@ -80,12 +96,8 @@ class Service:
 
     def launch(self) -> None:
         """Start the process without waiting for the server."""
-        self.process = subprocess.Popen(
-            [CAMREEL, "serve", "--port", "0"],
-            env=self._environment,
-            cwd=self.state_dir,
-            stdout=subprocess.PIPE,
-            text=True,
+        self.process = fork_server().start(
+            ["serve", "--port", "0"], self._environment, self.state_dir
         )
 
     def connect(self) -> None:

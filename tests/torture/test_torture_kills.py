@@ -77,7 +77,7 @@ def expected_trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], 
     @cache
     def trace_of(index: int) -> Trace:
         folder = tmp_path_factory.mktemp("expected")
-        service = Service(folder, SETTINGS)
+        service = processes.ExecutedService(folder, SETTINGS)
         service.start()
         try:
             run_id = service.post_run(**SPECS[index])
@@ -97,7 +97,7 @@ def service(store_location: tuple[str, str], plan: Plan, tmp_path: Path) -> Iter
         "CAMREEL_BLOBS": store_location[1],
         "CAMREEL_MAX_PARALLEL_RUNS": str(plan.parallel_runs),
     }
-    new_service = Service(tmp_path, SETTINGS | settings)
+    new_service = processes.ExecutedService(tmp_path, SETTINGS | settings)
     new_service.start()
     yield new_service
     new_service.kill()
