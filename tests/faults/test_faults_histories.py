@@ -16,9 +16,9 @@ from service.store.store import Store
 from tests.faults.run_histories import SPEC, Histories
 
 # Histories by database: a step on PostgreSQL takes three times as long.
-EXAMPLES = {"sqlite": 40, "postgresql": 10}
+EXAMPLES = {"sqlite": 16, "postgresql": 4}
 STEPS = 30
-EXAMPLES_FACTOR = 30 if os.environ.get("CAMREEL_TORTURE") else 1
+EXAMPLES_FACTOR = 75 if os.environ.get("CAMREEL_TORTURE") else 1
 
 
 @pytest.fixture(scope="module")

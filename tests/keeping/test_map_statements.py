@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 from sqlalchemy import event
 
+from service.flows.maps import record
 from service.store import audit
 from service.store.store import Store
 
@@ -65,7 +66,8 @@ def record_statements(store: Store) -> Iterator[Statements]:
 
 
 @pytest.fixture
-def client(state_folder):
+def client(state_folder, monkeypatch):
+    monkeypatch.setattr(record, "BATCH_DELAY_SECONDS", 60)  # rows are stored by `flush` alone
     # Without background tasks, only the requests execute SQL.
     with state_folder.client() as client:
         services = client.app.state.services

@@ -24,7 +24,15 @@ def hints(document: str) -> list[str]:
     return [address.replace("&amp;", "&") for address in HINT.findall(document)]
 
 
-@pytest.mark.parametrize("view", ["", "?epoch=3", "?a=layer-cam&epoch=5", "?rows=classes"])
+@pytest.mark.parametrize(
+    "view",
+    [
+        "",
+        "?rows=classes",
+        pytest.param("?epoch=3", marks=pytest.mark.torture),
+        pytest.param("?a=layer-cam&epoch=5", marks=pytest.mark.torture),
+    ],
+)
 def test_no_request_is_made_twice(page: Page, page_run: dict[str, Any], view: str) -> None:
     """A hint whose URL differs from the page's own would be a wasted request.
 

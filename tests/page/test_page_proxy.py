@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.page.reel import TIMEOUT_MS, reel_is_drawn
@@ -61,12 +62,11 @@ def test_below_a_path_unknown_to_the_service(
             reel_is_drawn(page)
 
 
+@pytest.mark.parametrize("strip_prefix", [True, pytest.param(False, marks=pytest.mark.torture)])
 def test_below_a_root_path_stripped_or_not(
-    browser: Browser, new_service: Callable[..., Any]
+    browser: Browser, new_service: Callable[..., Any], strip_prefix: bool
 ) -> None:
     service = new_service(CAMREEL_ROOT_PATH="/camreel")
-    for strip_prefix in (True, False):
-        with reverse_proxy(
-            str(service.http.base_url), "/camreel", strip_prefix=strip_prefix
-        ) as address:
-            check_page_and_docs(browser, address)
+    address = str(service.http.base_url)
+    with reverse_proxy(address, "/camreel", strip_prefix=strip_prefix) as proxy_address:
+        check_page_and_docs(browser, proxy_address)

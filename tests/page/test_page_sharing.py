@@ -98,6 +98,7 @@ def test_list_of_runs_has_one_connection(
     expect_one_stream(page, http)
 
 
+@pytest.mark.torture
 def test_shared_connection_outlives_the_leading_tab(
     context: BrowserContext, http: httpx.Client, training_id: int
 ) -> None:
@@ -144,6 +145,7 @@ def test_frozen_leading_tab_hands_over_and_catches_up(
     expect_one_stream(follower, http)
 
 
+@pytest.mark.torture
 def test_unresponsive_leading_tab_is_replaced(
     context: BrowserContext, http: httpx.Client, training_id: int
 ) -> None:
@@ -177,6 +179,7 @@ def test_refused_stream_is_requested_again_for_all_tabs(
     expect_one_stream(tabs[0], http)
 
 
+@pytest.mark.torture
 def test_without_locks_a_tab_has_one_stream_while_it_is_visible(
     context: BrowserContext, http: httpx.Client, training_id: int, queued_ids: list[int]
 ) -> None:

@@ -60,7 +60,7 @@ def case(database: str, blobs: str, plan: Plan, *marks: pytest.MarkDecorator) ->
 
 
 CASES = [
-    case("sqlite", "file", short_plan(3)),
+    case("sqlite", "file", short_plan(3), pytest.mark.torture),
     case("postgresql", "sql", short_plan(3), pytest.mark.torture),
     *(
         case(database, blobs, long_plan(50), pytest.mark.torture)
