@@ -26,7 +26,7 @@ OPERATIONS = sorted(
     key=lambda operation: operation[1] == "delete",  # last, because other operations need the run
 )
 BOUNDED = settings(
-    max_examples=4,
+    max_examples=2,
     derandomize=True,
     database=None,
     deadline=None,

@@ -30,6 +30,8 @@ SPEC = RunSpec(
     tags=["one", "two"],
 )
 BLOB_TYPES = ("sql", "file")
+MAINLY_SQL = ("sql", pytest.param("file", marks=pytest.mark.torture))
+"""For files whose tests read blobs, but do not depend on where they are."""
 
 
 @dataclass(frozen=True)

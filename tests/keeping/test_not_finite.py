@@ -18,7 +18,13 @@ from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.store import schema
 from service.store.store import open_store
-from tests.keeping.conftest import EPOCHS, StateFolder
+from tests.keeping.conftest import EPOCHS, MAINLY_SQL, StateFolder
+
+
+@pytest.fixture(params=MAINLY_SQL)
+def blob_type(request) -> str:
+    return request.param
+
 
 BAD_EPOCH = 2
 WEIGHT_CHANGES: dict[str, Callable[[dict[str, torch.Tensor]], None]] = {

@@ -9,6 +9,7 @@ import torch
 from service.errors import ImportRefused
 from service.flows.transfer.importing import import_run
 from service.flows.transfer.manifest import to_json
+from tests.keeping.conftest import MAINLY_SQL
 from tests.keeping.transfers import (
     read_parts,
     refuse_import,
@@ -17,6 +18,12 @@ from tests.keeping.transfers import (
     with_part,
     write_archive,
 )
+
+
+@pytest.fixture(params=MAINLY_SQL)
+def blob_type(request) -> str:
+    return request.param
+
 
 CHECKPOINT = "checkpoints/00002.safetensors"
 ROWS = "rows/00002.json"

@@ -9,7 +9,13 @@ from service.core.spec import RunSpec
 from service.store import schema, uploaded_images
 from service.store.images import StoredImage
 from service.store.uploaded_images import Upload
-from tests.keeping.conftest import SPEC, StateFolder, train
+from tests.keeping.conftest import MAINLY_SQL, SPEC, StateFolder, train
+
+
+@pytest.fixture(params=MAINLY_SQL)
+def blob_type(request) -> str:
+    return request.param
+
 
 UPLOAD = "upload:own"
 STYLES = ["overlay", "heatmap", "gray", "signed"]

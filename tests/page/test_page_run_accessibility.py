@@ -89,7 +89,15 @@ def test_canvases_use_the_colors_of_the_theme(page: Page, run_id: int) -> None:
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/app", "/app/new", "run", "/app/compare?runs={ids}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "run",
+        "/app/new",
+        pytest.param("/app", marks=pytest.mark.torture),
+        pytest.param("/app/compare?runs={ids}", marks=pytest.mark.torture),
+    ],
+)
 def test_axe_reports_no_violations(
     page: Page, run_id: int, finished_run: dict[str, Any], path: str, theme: str
 ) -> None:
