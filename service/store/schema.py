@@ -1,6 +1,8 @@
 """The schema of the database: migrations, and checks that it is the one of this program."""
 
+from collections.abc import Hashable
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from cachetools import LRUCache
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -36,6 +39,13 @@ OBJECTS = {
 # Tables of every version of the schema. A database with two of them is Camreel's.
 SIGNATURE = {"runs", "run_tags", "epochs", "checkpoints", "heatmaps", "probes"}
 MAX_DIFFERENCES = 5  # in an error message
+
+SQLITE_SCHEMA = text("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
+
+_comparisons: LRUCache[Hashable, list[str]] = LRUCache(16)
+"""Differences by the rows of SQLITE_SCHEMA, all that they depend on: reflecting the tables takes
+ten times as long, and a process opens its database several times.
+"""
 
 _PACKAGED = Path(__file__).parent.parent / "migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
@@ -129,7 +139,7 @@ def _version(connection: Connection) -> SchemaState:
         current = MigrationContext.configure(connection).get_current_revision()
     except (CommandError, DBAPIError):  # several revisions, or another form of the table
         current = None
-    script = ScriptDirectory.from_config(_config())
+    script = _scripts(_migrations())
     if current is None:
         raise SchemaMismatch(
             "The database has tables as Camreel has, but not the version of their schema: restore "
@@ -159,6 +169,16 @@ def _refuse(differences: list[str]) -> None:
 
 def _differences(connection: Connection) -> list[str]:
     """Differences that would make statements of this program fail, or lose rows."""
+    if connection.dialect.name != "sqlite":
+        return _find_differences(connection)
+    key = tuple(connection.execute(SQLITE_SCHEMA).tuples())
+    differences = _comparisons.get(key)
+    if differences is None:
+        differences = _comparisons[key] = _find_differences(connection)
+    return differences
+
+
+def _find_differences(connection: Connection) -> list[str]:
     lines = [_description(difference) for difference in _compare(connection)]
     inspector = inspect(connection)
     for table in Base.metadata.sorted_tables:
@@ -201,9 +221,22 @@ def _description(difference: tuple[Any, ...]) -> str | None:
     return None
 
 
+@cache
+def _scripts(folder: Path) -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config_of(folder))
+
+
 def _config() -> Config:
+    return _config_of(_migrations())
+
+
+def _config_of(folder: Path) -> Config:
     config = Config()
-    folder = _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
     # Alembic's configuration interpolates %.
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     return config
+
+
+def _migrations() -> Path:
+    """The folder of the migrations."""
+    return _PACKAGED if _PACKAGED.is_dir() else _CHECKOUT
