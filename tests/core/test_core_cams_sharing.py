@@ -1,6 +1,7 @@
 """Maps do not depend on how the work is divided into classes, images and threads."""
 
 import copy
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -181,3 +182,45 @@ def test_blocks_of_images_give_the_same_maps(learned, digits, layer):
         assert np.allclose(blocks.signed[method], at_once.signed[method], atol=1e-5 * peak)
     assert np.allclose(blocks.probabilities, at_once.probabilities, atol=1e-6)
     assert np.allclose(blocks.activation_peaks, at_once.activation_peaks, rtol=1e-5)
+
+
+def test_network_with_a_replaced_stage_has_the_maps_of_its_new_stages(learned, images):
+    network = copy.deepcopy(learned("identity"))
+    before = class_maps(network, images, "conv2", list(PAPER_METHODS))
+    network.activation = nn.Tanh()
+    after = class_maps(network, images, "conv2", list(PAPER_METHODS))
+    alone = class_maps(copy.deepcopy(network), images, "conv2", list(PAPER_METHODS))
+    assert_same(after.signed, alone.signed)
+    assert not np.allclose(after.probabilities, before.probabilities)
+
+
+def test_network_with_another_output_activation_has_its_probabilities(learned, images):
+    network = copy.deepcopy(learned("identity"))
+    before = class_maps(network, images, "conv2", list(PAPER_METHODS))
+    network.output_activation = "sigmoid"
+    after = class_maps(network, images, "conv2", list(PAPER_METHODS))
+    with torch.no_grad():
+        expected = network(images).sigmoid().softmax(1)
+    assert np.allclose(after.probabilities, expected, atol=1e-6)
+    assert not np.allclose(after.probabilities, before.probabilities)
+
+
+def test_split_network_is_freed_with_its_last_reference(learned, images):
+    network = copy.deepcopy(learned("identity"))
+    class_maps(network, images, "conv2", list(PAPER_METHODS))
+    reference = weakref.ref(network)
+    del network
+    assert reference() is None
+
+
+@pytest.mark.parametrize("layer", ["conv1", "conv2", "pool"])
+def test_activation_peaks_are_the_largest_absolute_activations(learned, images, layer):
+    network = copy.deepcopy(learned("identity"))
+    if layer == "pool":  # with negative activations, the largest by absolute value
+        network.conv2 = nn.Conv2d(network.conv2.in_channels, network.conv2.out_channels, 3)
+        nn.init.constant_(network.conv2.bias, -10)
+    with torch.no_grad():
+        below, _ = network.split_at(layer)
+        expected = nn.Sequential(*below)(images).abs().amax((1, 2, 3))
+    maps = class_maps(network, images, layer, list(PAPER_METHODS))
+    assert np.array_equal(maps.activation_peaks, expected)

@@ -47,7 +47,7 @@ def grad_cam_of_jacobian(
     activations = layer_pass.activations
     if list(classes) == list(range(layer_pass.pre_activations.shape[1])):
         maps = layer_pass.pre_activation_maps
-        maps = maps if score_jacobian is None else score_jacobian @ maps
+        maps = maps if score_jacobian is None else torch.bmm(score_jacobian, maps)
         return maps.view(*maps.shape[:2], *activations.shape[2:])
     return weighted_sum(layer_pass.score_weights(score_jacobian, classes), activations)
 

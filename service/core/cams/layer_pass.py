@@ -7,6 +7,7 @@ pre-activations x, and gradients by A, averaged over positions (equation 4) or i
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,14 @@ from service.core.cams.head_gradients import (
 )
 from service.core.cams.targets import Outputs
 from service.core.models.placement import Placement, compute_placement
-from service.core.models.stages import OutputActivation, StagedNetwork
+from service.core.models.stages import Convolution, OutputActivation, StagedNetwork
 
 
 def weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
     """sum_k w_k A^k for weights (N, c, K) and activations (N, K, H, W): (N, c, H, W)."""
-    return (weights @ activations.flatten(2)).view(*weights.shape[:2], *activations.shape[2:])
+    return torch.bmm(weights, activations.flatten(2)).view(
+        *weights.shape[:2], *activations.shape[2:]
+    )
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,18 @@ class Head:
     def backend(self) -> GradientBackend:
         """How this head's gradients are obtained."""
         return choose_backend(self.stages)
+
+
+_SPLITS: WeakKeyDictionary[StagedNetwork, dict[str, tuple[Sequence[nn.Module], Head]]] = (
+    WeakKeyDictionary()
+)
+"""The stages below and the head above each layer that was split at, for as long as a network lives.
+Matching the form of a head takes longer than some of the operations on a single image."""
+
+
+def _is_current(network: StagedNetwork, below: Sequence[nn.Module], head: Head) -> bool:
+    stages, activation = [*below, *head.stages], head.output_activation
+    return stages == list(network) and activation == network.output_activation
 
 
 class HeadPass:
@@ -62,7 +77,7 @@ class HeadPass:
         """x (N, C), before the output activation."""
         return self._run.pre_activations
 
-    @property
+    @cached_property
     def outputs(self) -> Outputs:
         """The network's outputs, of which targets are functions."""
         return Outputs(self.pre_activations, self.head.output_activation)
@@ -80,7 +95,7 @@ class HeadPass:
     @cached_property
     def pre_activation_maps(self) -> Tensor:
         """sum_k alpha_k A^k of every pre-activation (N, C, H W). Equation 2 before its ReLU."""
-        return self.channel_weights @ self.activations.flatten(2)
+        return torch.bmm(self.channel_weights, self.activations.flatten(2))
 
     def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
         """Mean over positions of d score_c / d A_k for those classes, (N, c, K).
@@ -120,8 +135,16 @@ class NetworkSplit:
     @classmethod
     def at(cls, network: StagedNetwork, layer: str) -> "NetworkSplit":
         """Split at a layer of the network, or at `input`, the image. Raises UnknownName."""
-        below, above = network.split_at(layer)
-        return cls(network, layer, below, Head(above, network.output_activation))
+        splits = _SPLITS.setdefault(network, {})
+        if layer not in splits or not _is_current(network, *splits[layer]):
+            below, above = network.split_at(layer)
+            splits[layer] = below, Head(above, network.output_activation)
+        return cls(network, layer, *splits[layer])
+
+    @property
+    def has_rectified_activations(self) -> bool:
+        """Whether the layer ends with a ReLU, so that its activations are >= 0."""
+        return bool(self.below) and isinstance(self.below[-1], Convolution)
 
     def run(self, images: Tensor, gradient_bytes: int = GRADIENT_CHUNK_BYTES) -> "LayerPass":
         """A forward pass of images float32 (N, D, h, w)."""
@@ -146,6 +169,16 @@ class LayerPass(HeadPass):
     def network(self) -> StagedNetwork:
         """The whole network."""
         return self.split.network
+
+    @property
+    def activation_peaks(self) -> Tensor:
+        """The largest |A| of each image (N,)."""
+        positions = (1, 2, 3)
+        peaks = self.activations.amax(positions)
+        if self.split.has_rectified_activations:
+            return peaks
+        # Two passes without a copy are faster than aminmax.
+        return torch.maximum(peaks, -self.activations.amin(positions))
 
     @property
     def placement(self) -> Placement:

@@ -6,6 +6,7 @@ M_cj = d score_c / d x_j, by which gradient methods combine the gradients of the
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -29,6 +30,11 @@ class Outputs:
             if self.activation == "sigmoid"
             else self.pre_activations
         )
+
+    @cached_property
+    def probabilities(self) -> Tensor:
+        """softmax of the logits (N, C)."""
+        return self.logits.softmax(1)
 
     @property
     def output_derivative(self) -> Tensor | None:
@@ -71,7 +77,7 @@ class Target:
 
 
 def _softmax(outputs: Outputs) -> Tensor:
-    return outputs.logits.softmax(1)
+    return outputs.probabilities
 
 
 def softmax_jacobian(outputs: Outputs) -> Tensor:
@@ -82,7 +88,7 @@ def softmax_jacobian(outputs: Outputs) -> Tensor:
     although the small terms of the others remain. So the conventional map fades by saturation, and
     not earlier because of rounding.
     """
-    p = outputs.logits.softmax(1)
+    p = outputs.probabilities
     jacobian = -p.unsqueeze(2) * p.unsqueeze(1)
     jacobian.diagonal(dim1=1, dim2=2).copy_(p * _other_sum(p))
     return outputs.backpropagate_to_pre_activations(jacobian)
@@ -90,11 +96,17 @@ def softmax_jacobian(outputs: Outputs) -> Tensor:
 
 def _other_sum(p: Tensor) -> Tensor:
     """The sum of the other classes' probabilities (N, C): 1 - p without cancellation."""
-    return p @ (1 - torch.eye(p.shape[1], dtype=p.dtype, device=p.device))
+    return p @ _off_diagonal(p.shape[1], p.dtype, p.device)
+
+
+@lru_cache(maxsize=8)
+def _off_diagonal(classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """1 - I (C, C), shared and so never written to."""
+    return 1 - torch.eye(classes, dtype=dtype, device=device)
 
 
 def _log_softmax_jacobian(outputs: Outputs) -> Tensor:
-    p = outputs.logits.softmax(1)
+    p = outputs.probabilities
     jacobian = -p.unsqueeze(1).repeat(1, p.shape[1], 1)
     jacobian.diagonal(dim1=1, dim2=2).copy_(_other_sum(p))
     return outputs.backpropagate_to_pre_activations(jacobian)
