@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.cams.closed_form import ClosedHead, ClosedPass
+from service.core.cams.closed_form import FEW_ROWS, ClosedHead, ClosedPass
 from service.core.cams.head_gradients import GRADIENT_CHUNK_BYTES, AutogradBackend
 
 IMAGES, CHANNELS, HIDDEN, CLASSES = 3, 5, 7, 4
@@ -104,3 +104,35 @@ def test_head_with_another_pooling_has_no_closed_form(pooling):
 def test_head_with_other_layers_has_no_closed_form(above):
     stages = [nn.MaxPool2d(2), nn.Flatten(), nn.Linear(CHANNELS * 9, HIDDEN), *above]
     assert ClosedHead.match(stages) is None
+
+
+@pytest.mark.parametrize("images", [1, FEW_ROWS, FEW_ROWS + 1])
+@pytest.mark.parametrize("units", [6, 8, 48], ids="{} hidden units".format)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_closed_pass_has_the_output_of_the_stages(images, units, bias):
+    torch.manual_seed(3)
+    stages = [nn.Flatten(), nn.Linear(5 * 9, units, bias), nn.Tanh(), nn.Linear(units, CLASSES)]
+    signal = torch.randn(images, 5, 3, 3)
+    with torch.no_grad():
+        outputs = ClosedPass(ClosedHead.match(stages), signal).pre_activations
+        assert torch.allclose(outputs, nn.Sequential(*stages)(signal), atol=1e-6)
+
+
+@pytest.mark.parametrize("trainable", [True, False], ids=["trainable", "frozen"])
+def test_weights_written_to_between_two_passes_count(trainable):
+    stages = head([nn.MaxPool2d(2)], (6, 6), activation=nn.Sigmoid())
+    hidden, signal = stages[2].requires_grad_(trainable), activations((6, 6))
+    closed_head = ClosedHead.match(stages)
+
+    def position_sums(head: ClosedHead) -> torch.Tensor:
+        with torch.no_grad():
+            return ClosedPass(head, signal).position_sums()
+
+    before = position_sums(closed_head)
+    with torch.no_grad():
+        hidden.weight.mul_(2)
+    after_write = position_sums(closed_head)
+    assert torch.equal(after_write, position_sums(ClosedHead.match(stages)))
+    assert not torch.equal(after_write, before)
+    hidden.weight = nn.Parameter(hidden.weight.detach() / 2, requires_grad=trainable)
+    assert torch.equal(position_sums(closed_head), before)
