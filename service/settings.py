@@ -138,6 +138,12 @@ class Settings(BaseSettings):
     memory_bytes: int = Field(
         2**30, ge=2**26, description="Memory limit for computing maps, besides the maps themselves."
     )
+    cache_bytes: int = Field(
+        688 * 2**20,
+        ge=2**24,
+        le=2**44,
+        description="Size of the caches of networks, maps and answers, of all processes together.",
+    )
     interactive_threads: PositiveInt = Field(
         4, le=64, description="Threads for single maps and small atlases."
     )
@@ -159,6 +165,9 @@ class Settings(BaseSettings):
         3600,
         le=31_536_000,
         description="Time after which a finished job and its result are deleted.",
+    )
+    workers: PositiveInt = Field(
+        1, le=64, description="Processes that answer requests; one of them dispatches runs."
     )
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 selects a free one.")

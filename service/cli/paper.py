@@ -57,7 +57,9 @@ def paper(
     services = open_services(settings)
     try:
         specs = [paper_spec(recipe, seed, epochs) for recipe, seed in experiments]
-        ids = paper_runs(services.store, services.executor, services.workspace, specs)
+        ids = paper_runs(
+            services.store, services.executor, services.workspace, specs, services.election.name
+        )
         _wait(console, services, ids)
     finally:
         services.executor.close()

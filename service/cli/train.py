@@ -33,7 +33,10 @@ def train(settings: Settings, path: Path | None, overrides: list[str]) -> None:
     console = new_console()
     spec = _read_spec(path, overrides)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    run, _ = run_flows.create_run(services.store, services.executor, spec)
+    # Under its own name, so that no service on the database takes the run.
+    run, _ = run_flows.create_run(
+        services.store, services.executor, spec, dispatcher=services.election.name
+    )
     print_line(f"Run {run.id} in {services.store.label}", console=console)
     _train(services, console, run)
 
@@ -67,7 +70,13 @@ def _train(services: ServiceSet, console: Console, run: Run) -> None:
 def resume(settings: Settings, run_id: int, epochs_total: int | None) -> None:
     """Resume a run that has ended from its last epoch, until `epochs_total`."""
     services = open_services(settings.model_copy(update={"executor": "inline"}))
-    run = run_flows.extend_run(services.store, run_id, epochs_total, executor=services.executor)
+    run = run_flows.extend_run(
+        services.store,
+        run_id,
+        epochs_total,
+        executor=services.executor,
+        dispatcher=services.election.name,
+    )
     _train(services, new_console(), run)
 
 

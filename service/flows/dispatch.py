@@ -11,13 +11,14 @@ import structlog
 from service.errors import RunNotFound, StoreUnavailable
 from service.flows.heartbeats import HeartbeatMonitor
 from service.flows.run_errors import WORKER_LOST, cause_of
+from service.flows.server_names import is_dead
 from service.flows.worker import new_lease_owner, run_worker
 from service.flows.workspace import Workspace
 from service.jobs import Executor, ProcessExit, Task
 from service.store import run_lifecycle, runs
 from service.store.run_lifecycle import Lease
-from service.store.run_status import RunStatus
-from service.store.runs import Run, RunError
+from service.store.run_status import RunPhase, RunStatus
+from service.store.runs import QueuedRun, Run, RunError
 from service.store.store import Store
 
 RunHeartbeat = tuple[str, int, int]  # status, attempt, number of heartbeats
@@ -39,23 +40,38 @@ def dispatch_run(store: Store, executor: Executor, workspace: Workspace, run: Ru
     )
 
 
-def dispatch_queued(store: Store, executor: Executor, workspace: Workspace) -> None:
-    """Submit all queued runs, when a service starts."""
+def dispatch_queued(store: Store, executor: Executor, workspace: Workspace) -> list[QueuedRun]:
+    """Submit the queued runs that no live process dispatches already; returns the queue."""
     with store.read_session() as session:
-        queued = runs.list_by_status(session, RunStatus.QUEUED)
-    for run in queued:
-        dispatch_run(store, executor, workspace, run)
+        queue = runs.list_queue(session)
+    dispatchers = {run.dispatcher for run in queue}
+    unassigned = {name for name in dispatchers if name is None or is_dead(name)}
+    for queued in queue:
+        if queued.dispatcher in unassigned and not executor.has_task(task_name(queued.id)):
+            # It may have been deleted since, and an executor that is closing accepts no task.
+            with suppress(RunNotFound, RuntimeError):
+                with store.read_session() as session:
+                    run = runs.get(session, queued.id)
+                dispatch_run(store, executor, workspace, run)
+    return queue
 
 
-def requeue_or_fail(store: Store, workspace: Workspace, lease: Lease, cause: RunError) -> bool:
+def requeue_or_fail(
+    store: Store,
+    workspace: Workspace,
+    lease: Lease,
+    cause: RunError,
+    dispatcher: str | None = None,
+) -> bool:
     """Requeue the run of a lost worker, or fail it after `max_attempts`; whether it is queued.
 
-    Changes nothing if the run is under another lease or has been deleted.
+    Changes nothing if the run is under another lease or has been deleted. `dispatcher` is the
+    process that dispatches it again; None: the one that is elected.
     """
     with suppress(RunNotFound), store.write_session() as session:
         lost_workers = runs.get_for_update(session, lease.run_id).lost_workers + 1
         if lost_workers < workspace.max_attempts:
-            return run_lifecycle.requeue(session, lease, lost_workers=1)
+            return run_lifecycle.requeue(session, lease, lost_workers=1, dispatcher=dispatcher)
         unfinished = (RunStatus.QUEUED, RunStatus.RUNNING)
         if run_lifecycle.finish(
             session, lease.run_id, RunStatus.FAILED, cause, from_statuses=unfinished, lease=lease
@@ -104,10 +120,44 @@ def _on_worker_exit(
     if run.status == RunStatus.QUEUED:
         # It exited before it claimed the run, or long after it lost it: then no lease matches.
         lease = Lease(run.id, dispatched.attempt, run_lifecycle.NO_OWNER)
-    if requeue_or_fail(store, workspace, lease, cause):
+    if requeue_or_fail(store, workspace, lease, cause, run.dispatcher):
         # An executor that is closing accepts no task; the next start dispatches the run.
         with suppress(RuntimeError):
             dispatch_run(store, executor, workspace, run)
+
+
+@dataclass
+class QueueMonitor:
+    """Dispatches queued runs of the database. `scan` is called periodically, from one thread.
+
+    It also records which of them are starting, so that other processes know it.
+    """
+
+    store: Store
+    executor: Executor
+    workspace: Workspace
+    _starting: set[int] = field(default_factory=set)  # ids, at the last scan
+
+    def scan(self) -> None:
+        """Dispatch the queued runs that no other process dispatches.
+
+        Raises StoreUnavailable and StoreFull.
+        """
+        queue = dispatch_queued(self.store, self.executor, self.workspace)
+        starting = {run.id for run in queue if self.executor.has_started(task_name(run.id))}
+        # Most workers claim their run before the second scan, which saves a transaction.
+        changes = {
+            run.id: run.id in starting
+            for run in queue
+            if self.executor.has_task(task_name(run.id))
+            and (run.phase == RunPhase.STARTING) != (run.id in starting)
+            and (run.id not in starting or run.id in self._starting)
+        }
+        self._starting = starting
+        if changes:
+            with self.store.write_session() as session:
+                for run_id, is_starting in changes.items():
+                    run_lifecycle.set_starting(session, run_id, is_starting)
 
 
 @dataclass

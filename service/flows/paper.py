@@ -70,9 +70,16 @@ class Example:
 
 
 def paper_runs(
-    store: Store, executor: Executor, workspace: Workspace, specs: list[RunSpec]
+    store: Store,
+    executor: Executor,
+    workspace: Workspace,
+    specs: list[RunSpec],
+    dispatcher: str | None = None,
 ) -> list[int]:
-    """Ids of runs with these specs: an existing successful run, or else a new one."""
+    """Ids of runs with these specs: an existing successful run, or else a new one.
+
+    `dispatcher` as of `create_run`.
+    """
     with store.read_session() as session:
         succeeded = {
             json.dumps(run.spec, sort_keys=True): run.id
@@ -82,7 +89,7 @@ def paper_runs(
     for spec in specs:
         key = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
         run_id = succeeded.get(key)
-        ids.append(run_id or start_run(store, executor, workspace, spec).id)
+        ids.append(run_id or start_run(store, executor, workspace, spec, dispatcher).id)
     return ids
 
 

@@ -66,17 +66,19 @@ class RunActivities:
     ) -> RunActivity:
         if run.status == RunStatus.RUNNING:
             return RunActivity(run.phase, seconds_per_epoch=paces.get(run_id))
-        if run.status == RunStatus.QUEUED and self._has_started(run_id):
+        if run.status == RunStatus.QUEUED and self._has_started(run_id, run.phase):
             return RunActivity(RunPhase.STARTING)
         return RunActivity(queue_position=positions.get(run_id))
 
     def _queue_positions(self, session: Any) -> dict[int, int]:
-        """Positions by id, from 1, of the queued runs whose worker has not been started here."""
-        waiting = [run_id for run_id in runs.list_queue(session) if not self._has_started(run_id)]
+        """Positions by id, from 1, of the queued runs whose worker is not starting."""
+        queue = runs.list_queue(session)
+        waiting = [run.id for run in queue if not self._has_started(run.id, run.phase)]
         return {run_id: position for position, run_id in enumerate(waiting, 1)}
 
-    def _has_started(self, run_id: int) -> bool:
-        return self._executor.has_started(task_name(run_id))
+    def _has_started(self, run_id: int, phase: RunPhase | None) -> bool:
+        # The process that dispatches knows it before it is in the database.
+        return phase is not None or self._executor.has_started(task_name(run_id))
 
     def _pace(self, session: Any, run_id: int, last_epoch: int) -> float | None:
         """Seconds per epoch: the median of the last PACE_EPOCHS, of an even number the lower.

@@ -15,9 +15,15 @@ from service.store.runs import Run
 from service.store.store import Store
 
 
-def start_run(store: Store, executor: Executor, workspace: Workspace, spec: RunSpec) -> Run:
+def start_run(
+    store: Store,
+    executor: Executor,
+    workspace: Workspace,
+    spec: RunSpec,
+    dispatcher: str | None = None,
+) -> Run:
     """Create a run and dispatch it; returns it as queued. Raises like `create_run`."""
-    return start_run_once(store, executor, workspace, spec, None, None)[0]
+    return start_run_once(store, executor, workspace, spec, None, None, dispatcher)[0]
 
 
 def start_run_once(
@@ -27,9 +33,10 @@ def start_run_once(
     spec: RunSpec,
     max_queued: int | None,
     request_key: RequestKey | None,
+    dispatcher: str | None = None,
 ) -> tuple[Run, bool]:
     """Create a run and dispatch it, once per request key. Returns and raises like `create_run`."""
-    run, replayed = create_run(store, executor, spec, max_queued, request_key)
+    run, replayed = create_run(store, executor, spec, max_queued, request_key, dispatcher)
     if not replayed:
         # After the commit: a worker that starts earlier does not find its run.
         dispatch_run(store, executor, workspace, run)
@@ -42,10 +49,12 @@ def create_run(
     spec: RunSpec,
     max_queued: int | None = None,
     request_key: RequestKey | None = None,
+    dispatcher: str | None = None,
 ) -> tuple[Run, bool]:
     """A queued run that the caller has to dispatch, and False; or, for a request key that has
     created a run before, that run and True.
 
+    `dispatcher` is the caller's process, if no other process may dispatch the run while it lives.
     Raises InvalidValue for a missing upload or an unavailable device, QueueFull, StoreFull,
     KeyReused, and RunNotFound if the run of the request key has been deleted.
     """
@@ -65,7 +74,8 @@ def create_run(
                 code="missing_upload",
                 context={"dataset": spec.dataset, "reference": missing_uploads[0]},
             )
-        run = runs.create(session, spec.name, spec.tags, spec.model_dump(mode="json"), spec.epochs)
+        values = spec.model_dump(mode="json")
+        run = runs.create(session, spec.name, spec.tags, values, spec.epochs, dispatcher)
         if request_key:
             request_keys.record_answer(session, request_key, str(run.id))
     return run, False
@@ -94,9 +104,10 @@ def resume_run(
     run_id: int,
     epochs_total: int | None,
     max_queued: int | None = None,
+    dispatcher: str | None = None,
 ) -> Run:
     """Requeue a run that has ended, and dispatch it. Returns and raises like `extend_run`."""
-    run = extend_run(store, run_id, epochs_total, max_queued, executor)
+    run = extend_run(store, run_id, epochs_total, max_queued, executor, dispatcher)
     dispatch_run(store, executor, workspace, run)
     return run
 
@@ -107,9 +118,10 @@ def extend_run(
     epochs_total: int | None,
     max_queued: int | None = None,
     executor: Executor | None = None,
+    dispatcher: str | None = None,
 ) -> Run:
     """Requeue a run that has ended, to train from its last epoch up to `epochs_total`, by default
-    up to its previous total. The caller has to dispatch it.
+    up to its previous total. The caller has to dispatch it; `dispatcher` as of `create_run`.
 
     Checks the run's device only with an executor. Raises RunNotFound; RunConflict if the run has
     not ended, has diverged, has no training state or its device is unavailable; QueueFull; and
@@ -130,7 +142,8 @@ def extend_run(
             raise RunConflict(f"Run {run_id} cannot be resumed: it has no training state.")
         if max_queued is not None:
             runs.check_queue_limit(session, max_queued)
-        run_lifecycle.resume(session, run_id, {**run.spec, "epochs": total}, total)
+        spec = {**run.spec, "epochs": total}
+        run_lifecycle.resume(session, run_id, spec, total, dispatcher)
         session.expire_all()
         return runs.get(session, run_id)
 

@@ -1,22 +1,27 @@
 """The composition root: everything a Camreel process works with, wired from its settings."""
 
-from contextlib import ExitStack
+import threading
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
 from service.core.devices import available_devices
+from service.errors import StoreFull, StoreUnavailable
 from service.flows.access import is_loopback
+from service.flows.cache_sizes import CacheSizes
 from service.flows.credential_cache import CredentialCache
 from service.flows.deletion import DeletedRunCleaner
-from service.flows.dispatch import LeaseMonitor, dispatch_queued
+from service.flows.dispatch import LeaseMonitor, QueueMonitor, dispatch_queued
+from service.flows.election import CAMPAIGN_SECONDS, ElectedExecutor, Election
 from service.flows.jobs import SCAN_SECONDS, JobLimits, Jobs
 from service.flows.maps.atlas import Atlases
 from service.flows.maps.pictures import MapPictures
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.readiness import ReadinessProbe
 from service.flows.run_activity import RunActivities
+from service.flows.server_names import server_name
 from service.flows.summaries import RunSummaries
 from service.flows.thread_pools import PoolName, ThreadPools
 from service.flows.upload_service import UploadService, upload_decoder
@@ -31,7 +36,12 @@ from service.store.store import Store
 
 READING_THREADS, CHANGING_THREADS = 8, 8
 MAX_WAITING_READS = 1_000
+QUEUE_SCAN_SECONDS = 0.25
+"""How long a run waits that another process has queued, at most."""
+
 MAX_LEASE_SCAN_SECONDS = 10.0
+MAX_CAMPAIGN_BACKOFF_SECONDS = 1.0
+RESIGN_SECONDS = 2.0
 DELETION_SECONDS = 1.0
 DELETION_CALL_SECONDS = 1.0
 
@@ -41,6 +51,7 @@ class ServiceSet:
     """The store, the executor, and the flows that share them."""
 
     store: Store
+    election: Election
     executor: Executor
     workspace: Workspace
     pipeline: MapPipeline
@@ -57,8 +68,14 @@ class ServiceSet:
     max_queued_runs: int
 
     def start(self) -> None:
-        """Dispatch the queued runs, and start the background threads of a server."""
-        dispatch_queued(self.store, self.executor, self.workspace)
+        """Dispatch the queued runs if elected, and start the background threads of a server."""
+        # A database that cannot be written is not ready; the service starts nevertheless.
+        with suppress(StoreUnavailable, StoreFull):
+            self.election.campaign()
+        if self.election.is_leader:
+            dispatch_queued(self.store, self.executor, self.workspace)
+        self.background.add(_election(self.election))
+        self.background.add(_queue_monitor(self))
         self.background.add(_lease_monitor(self))
         self.background.add(_deletion(self.store))
         self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=SCAN_SECONDS))
@@ -69,6 +86,7 @@ class ServiceSet:
         with ExitStack() as last_to_first:
             last_to_first.callback(self.store.close)
             last_to_first.callback(self.pipeline.close)
+            last_to_first.callback(self._resign)
             last_to_first.callback(self.background.join)
             last_to_first.callback(self.executor.close)
             last_to_first.callback(self.jobs.close)
@@ -76,11 +94,25 @@ class ServiceSet:
             last_to_first.callback(self.uploads.close)
             self.background.request_stop()
 
+    def _resign(self) -> None:
+        """After the end of the workers, whose runs another process then dispatches."""
 
-def open_services(settings: Settings) -> ServiceSet:
+        def resign() -> None:
+            # Otherwise others see that this process has ended, or that its lease has.
+            with suppress(StoreUnavailable, StoreFull):
+                self.election.resign()
+
+        # In a thread: it waits for other writers, the shutdown does not.
+        thread = threading.Thread(target=resign, name="resign", daemon=True)
+        thread.start()
+        thread.join(RESIGN_SECONDS)
+
+
+def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
     """The flows on the settings' database, whose schema is created if it is empty.
 
-    Nothing runs before `start`. Raises SchemaMismatch for a database that another version made.
+    The executor of a server starts runs only while its process is elected. Nothing runs before
+    `start`. Raises SchemaMismatch for a database that another version made.
     """
     keep_freed_memory()
     workspace = _workspace(settings)
@@ -89,15 +121,23 @@ def open_services(settings: Settings) -> ServiceSet:
     check_folder(workspace.data_dir, "CAMREEL_DATA_DIR")
     thread_pools = _thread_pools(settings)
     pipeline = MapPipeline(
-        store, workspace.data_dir, settings.memory_bytes, is_idle=lambda: _is_idle(thread_pools)
+        store,
+        workspace.data_dir,
+        settings.memory_bytes,
+        CacheSizes.share(settings.cache_bytes, settings.workers if is_server else 1),
+        is_idle=lambda: _is_idle(thread_pools),
     )
-    executor = EXECUTORS[settings.executor](
+    election = Election(store, server_name(), settings.lease_seconds)
+    executor: Executor = EXECUTORS[settings.executor](
         settings.max_parallel_runs, WORKER_IMPORTS, available_devices
     )
+    if is_server:
+        executor = ElectedExecutor(executor, election)
     background = BackgroundTasks()
     job_bounds = JobLimits(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
     return ServiceSet(
         store=store,
+        election=election,
         executor=executor,
         workspace=workspace,
         pipeline=pipeline,
@@ -108,7 +148,7 @@ def open_services(settings: Settings) -> ServiceSet:
         credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
         thread_pools=thread_pools,
-        jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds),
+        jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds, election.name),
         background=background,
         readiness=ReadinessProbe(store, executor, background),
         max_queued_runs=settings.max_queued_runs,
@@ -153,11 +193,37 @@ def _uploads(settings: Settings, store: Store) -> UploadService:
     )
 
 
+def _election(election: Election) -> BackgroundTask:
+    return BackgroundTask(
+        "election",
+        election.campaign,
+        interval_seconds=CAMPAIGN_SECONDS,
+        max_backoff_seconds=MAX_CAMPAIGN_BACKOFF_SECONDS,
+    )
+
+
+def _queue_monitor(services: ServiceSet) -> BackgroundTask:
+    monitor = QueueMonitor(services.store, services.executor, services.workspace)
+
+    def scan() -> None:
+        if services.election.is_leader:
+            monitor.scan()
+
+    return BackgroundTask("queue-monitor", scan, interval_seconds=QUEUE_SCAN_SECONDS)
+
+
 def _lease_monitor(services: ServiceSet) -> BackgroundTask:
     monitor = LeaseMonitor(services.store, services.executor, services.workspace)
+
+    def scan() -> None:
+        # Also while the lease cannot be renewed: a worker of this process, stopped during its
+        # commit, may be what blocks the database.
+        if services.election.holds_role:
+            monitor.scan()
+
     # Often enough that a lost run is resumed within two leases.
     interval_seconds = min(MAX_LEASE_SCAN_SECONDS, services.workspace.lease_seconds / 3)
-    return BackgroundTask("lease-monitor", monitor.scan, interval_seconds=interval_seconds)
+    return BackgroundTask("lease-monitor", scan, interval_seconds=interval_seconds)
 
 
 def _deletion(store: Store) -> BackgroundTask:

@@ -91,10 +91,13 @@ class RunRow(Base):
     epochs_done: Mapped[int]  # the last recorded epoch; -1 before epoch 0
     epochs_total: Mapped[int]
     images_seen: Mapped[int]  # in the current epoch
-    phase: Mapped[str | None] = mapped_column(String(16))  # null unless the run is running
+    # Null unless it is running, or queued and its worker process is starting.
+    phase: Mapped[str | None] = mapped_column(String(16))
     cancel_requested: Mapped[bool]
     attempt: Mapped[int]  # how often a worker claimed it
     lease_owner: Mapped[str | None] = mapped_column(String(64))  # the worker that may write
+    # The process that dispatches it while it is queued; null: the one that is elected.
+    dispatcher: Mapped[str | None] = mapped_column(String(64))
     # A counter, not a time: each observer uses its own clock.
     heartbeats: Mapped[int] = mapped_column(default=0, server_default=text("0"))
     lost_workers: Mapped[int] = mapped_column("strikes", default=0, server_default=text("0"))
@@ -377,3 +380,13 @@ class JobRow(Base):
     sha256: Mapped[str | None] = mapped_column(String(64))  # of the result, as are the next two
     bytes: Mapped[int | None] = mapped_column(BigInteger)
     blob_key: Mapped[str | None] = mapped_column(String(200))
+
+
+class LeaderRow(Base):
+    """The process that is elected for a role."""
+
+    __tablename__ = "leaders"
+
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+    owner: Mapped[str | None] = mapped_column(String(64))  # null: the role is free
+    heartbeats: Mapped[int]  # a counter, as for runs

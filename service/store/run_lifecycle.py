@@ -151,8 +151,13 @@ def finish(
     )
 
 
-def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
-    """Queue a run again whose worker was lost; False if it is under another lease."""
+def requeue(
+    session: Session, lease: Lease, *, lost_workers: int, dispatcher: str | None = None
+) -> bool:
+    """Queue a run again whose worker was lost; False if it is under another lease.
+
+    `dispatcher` is the process that dispatches it; None: the one that is elected.
+    """
     return _change_status(
         session,
         lease.run_id,
@@ -160,19 +165,30 @@ def requeue(session: Session, lease: Lease, *, lost_workers: int) -> bool:
         RunStatus.QUEUED,
         lease=lease,
         lease_owner=None,
+        dispatcher=dispatcher,
         images_seen=0,
         phase=None,
         lost_workers=RunRow.lost_workers + lost_workers,
     )
 
 
-def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> bool:
-    """Queue a run again that has ended, with a new spec; False if it has not ended."""
+def resume(
+    session: Session,
+    run_id: int,
+    spec: dict[str, Any],
+    epochs: int,
+    dispatcher: str | None = None,
+) -> bool:
+    """Queue a run again that has ended, with a new spec; False if it has not ended.
+
+    `dispatcher` as of `requeue`.
+    """
     return _change_status(
         session,
         run_id,
         TERMINAL_STATUSES,
         RunStatus.QUEUED,
+        dispatcher=dispatcher,
         spec=spec,
         epochs_total=epochs,
         images_seen=0,
@@ -181,6 +197,25 @@ def resume(session: Session, run_id: int, spec: dict[str, Any], epochs: int) -> 
         error_type=None,
         error_detail=None,
         finished_at=None,
+    )
+
+
+def set_starting(session: Session, run_id: int, is_starting: bool) -> bool:
+    """Set or clear the phase `starting` of a queued run; False if it is not queued."""
+    return _change(
+        session,
+        [RunRow.id == run_id, RunRow.status == RunStatus.QUEUED],
+        phase=RunPhase.STARTING if is_starting else None,
+    )
+
+
+def unassign_queued(session: Session, dispatcher: str) -> None:
+    """Leave the queued runs of a dispatcher to the process that is elected."""
+    _change(
+        session,
+        [RunRow.status == RunStatus.QUEUED, RunRow.dispatcher == dispatcher],
+        dispatcher=None,
+        phase=None,
     )
 
 

@@ -41,7 +41,7 @@ class Run:
     epochs_done: int  # -1 before epoch 0
     epochs_total: int
     images_seen: int
-    phase: RunPhase | None  # None unless it is running
+    phase: RunPhase | None  # None unless it is running, or queued and starting
     spec: dict[str, Any]
     error: RunError | None
     cancel_requested: bool
@@ -57,10 +57,29 @@ class Run:
     environment: dict[str, Any] | None = None  # at the start of training; None before
     environment_changes: Sequence[str] = ()  # since then, one phrase each
     last_event: int = 0  # the number of its newest event
+    # The process that dispatches it while it is queued; None: the one that is elected.
+    dispatcher: str | None = None
 
 
-def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], epochs: int) -> Run:
-    """Insert a queued run."""
+class QueuedRun(NamedTuple):
+    """A run in the queue."""
+
+    id: int
+    dispatcher: str | None  # as of `Run`
+    phase: RunPhase | None  # STARTING if its worker process is starting
+
+
+def create(
+    session: Session,
+    name: str,
+    tags: list[str],
+    spec: dict[str, Any],
+    epochs: int,
+    dispatcher: str | None = None,
+) -> Run:
+    """Insert a queued run. `dispatcher` is the process that dispatches it, by default the elected
+    one.
+    """
     row = RunRow(
         name=name,
         status=RunStatus.QUEUED,
@@ -70,6 +89,7 @@ def create(session: Session, name: str, tags: list[str], spec: dict[str, Any], e
         images_seen=0,
         cancel_requested=False,
         attempt=0,
+        dispatcher=dispatcher,
         heartbeats=0,
         lost_workers=0,
         created_at=datetime.now(UTC),
@@ -217,15 +237,19 @@ def list_newest(
     return [_value(row, tags.get(row.id, [])) for row in rows]
 
 
-def list_queue(session: Session) -> list[int]:
-    """Ids of the queued runs in the order in which they were queued."""
+def list_queue(session: Session) -> list[QueuedRun]:
+    """The queued runs in the order in which they were queued."""
     queued_at = (
         select(EventRow.created_at)
         .where(EventRow.run_id == RunRow.id, EventRow.number == RunRow.last_event)
         .scalar_subquery()
     )
-    query = select(RunRow.id).where(RunRow.status == RunStatus.QUEUED)
-    return list(session.scalars(query.order_by(queued_at, RunRow.id)))
+    columns = RunRow.id, RunRow.dispatcher, RunRow.phase
+    query = select(*columns).where(RunRow.status == RunStatus.QUEUED)
+    return [
+        QueuedRun(row.id, row.dispatcher, RunPhase(row.phase) if row.phase else None)
+        for row in session.execute(query.order_by(queued_at, RunRow.id))
+    ]
 
 
 def list_by_status(session: Session, status: RunStatus) -> list[Run]:
@@ -266,6 +290,7 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         cancel_requested=row.cancel_requested,
         attempt=row.attempt,
         lease_owner=row.lease_owner,
+        dispatcher=row.dispatcher,
         heartbeats=row.heartbeats,
         lost_workers=row.lost_workers,
         heartbeat_at=row.heartbeat_at,

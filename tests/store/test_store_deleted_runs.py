@@ -31,7 +31,7 @@ from service.store.runs import Run
 from service.store.store import Store
 from service.store.training_states import StoredTrainingState
 
-UNRELATED_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads", "jobs"}
+UNRELATED_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads", "jobs", "leaders"}
 ONE_BLOB_PER_BATCH = 1
 """A batch of one page: a batch frees at least one blob, here of five bytes."""
 

@@ -222,7 +222,13 @@ def create_run(
 ) -> RunResponse:
     """Queue a run. Every field has a default; `{}` is the experiment of the paper."""
     run, replayed = run_flows.start_run_once(
-        services.store, services.executor, services.workspace, spec, services.max_queued_runs, key
+        services.store,
+        services.executor,
+        services.workspace,
+        spec,
+        services.max_queued_runs,
+        key,
+        services.election.leader_name,
     )
     response.headers["Location"] = f"/runs/{run.id}"
     set_replayed_header(response, replayed)
@@ -300,6 +306,7 @@ def resume_run(
         run_id,
         body.epochs if body else None,
         services.max_queued_runs,
+        services.election.leader_name,
     )
     return run_response(services, run)
 

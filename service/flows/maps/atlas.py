@@ -30,7 +30,6 @@ ATLAS_VERSION = 1
 """Part of every atlas's identity: raised when the same request would give other levels."""
 
 MAX_CELLS = 40_000
-ATLAS_CACHE_BYTES = 96 * 2**20
 
 Presence = npt.NDArray[np.bool_]
 """Which cells (M, R, E) are filled."""
@@ -153,7 +152,7 @@ class Atlases:
     def __init__(self, pipeline: MapPipeline) -> None:
         self.pipeline = pipeline
         self._cache: Cache[Result[Atlas]] = Cache(
-            ATLAS_CACHE_BYTES, lambda result: result.value.nbytes
+            pipeline.cache_sizes.atlases, lambda result: result.value.nbytes
         )
 
     def atlas(self, query: AtlasQuery) -> Deferred[Atlas]:

@@ -10,14 +10,12 @@ from service.core.progress import track
 from service.core.spec import RunSpec
 from service.errors import EpochQuarantined
 from service.flows.cache import Cache
+from service.flows.cache_sizes import DEFAULT_CACHE_SIZES, CacheSizes
 from service.flows.checkpoints import load_network
 from service.flows.compute_permission import require_permission
 from service.flows.maps.request import MapRequest
 from service.store.epochs import Epoch
 from service.store.store import Store
-
-NETWORK_CACHE_BYTES = 256 * 2**20
-MAP_CACHE_BYTES = 128 * 2**20
 
 Column = Sequence[MapRequest]
 """Requests of one epoch of a run; at least one."""
@@ -29,14 +27,19 @@ class MapComputer:
     A call holds at most `memory_bytes` besides its result.
     """
 
-    def __init__(self, store: Store, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        store: Store,
+        memory_bytes: int = MEMORY_BYTES,
+        cache_sizes: CacheSizes = DEFAULT_CACHE_SIZES,
+    ) -> None:
         self.memory_bytes = memory_bytes
         self._store = store
         self._networks: Cache[StagedNetwork] = Cache(
-            NETWORK_CACHE_BYTES, lambda network: sum(p.nbytes for p in network.parameters())
+            cache_sizes.networks, lambda network: sum(p.nbytes for p in network.parameters())
         )
         self._maps: Cache[ClassMaps] = Cache(
-            MAP_CACHE_BYTES, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
+            cache_sizes.maps, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
         )
 
     @property

@@ -10,6 +10,7 @@ from service.core.datasets.dataset import Dataset, ImageReference, is_upload
 from service.core.images import Pixels, select_image, to_png
 from service.errors import ImageNotFound, UnknownName
 from service.flows.cache import Cache
+from service.flows.cache_sizes import DEFAULT_CACHE_SIZES
 from service.flows.compute_permission import require_permission
 from service.flows.maps.record import MapRecorder
 from service.store import images, map_inputs
@@ -17,7 +18,6 @@ from service.store.images import StoredImage
 from service.store.map_inputs import RequestedImage
 from service.store.store import Store
 
-PNG_CACHE_BYTES = 16 * 2**20
 MAX_INLINE_READS = 50
 """At most as many images are read from a dataset by work that may not compute."""
 
@@ -32,13 +32,19 @@ class DatasetImage(StoredImage):
 class ImageReader:
     """Reads input images by reference. Thread-safe."""
 
-    def __init__(self, store: Store, data_dir: Path, recorder: MapRecorder) -> None:
+    def __init__(
+        self,
+        store: Store,
+        data_dir: Path,
+        recorder: MapRecorder,
+        cache_bytes: int = DEFAULT_CACHE_SIZES.images,
+    ) -> None:
         self._store = store
         self._data_dir = data_dir
         self._recorder = recorder
         self._datasets: dict[str, Dataset] = {}
         self._loading = threading.Lock()
-        self._images: Cache[StoredImage] = Cache(PNG_CACHE_BYTES, lambda image: len(image.png))
+        self._images: Cache[StoredImage] = Cache(cache_bytes, lambda image: len(image.png))
 
     def get(self, dataset: str, reference: str) -> StoredImage:
         """An image by its reference, `test:7`, `train:12` or `upload:<id>`.

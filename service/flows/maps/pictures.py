@@ -47,8 +47,6 @@ SHEET_SCALE_NOTES = {
 }
 STRIP_SCALE_NOTES = SHEET_SCALE_NOTES | {ScaleName.STRIP: "one scale for all epochs"}
 
-PICTURE_CACHE_BYTES = 64 * 2**20
-
 
 @dataclass(frozen=True)
 class Rendering:
@@ -102,7 +100,7 @@ class MapPictures:
     def __init__(self, pipeline: MapPipeline) -> None:
         self.pipeline = pipeline
         self.cache: Cache[Result[Picture]] = Cache(
-            PICTURE_CACHE_BYTES, lambda result: len(result.value.content)
+            pipeline.cache_sizes.pictures, lambda result: len(result.value.content)
         )
 
     def cam(self, query: MapQuery, epoch: int, rendering: Rendering) -> Deferred[Picture]:

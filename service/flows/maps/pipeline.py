@@ -7,6 +7,7 @@ from pathlib import Path
 from service.core.cams.maps import MEMORY_BYTES, ClassMap
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.errors import EpochQuarantined
+from service.flows.cache_sizes import DEFAULT_CACHE_SIZES, CacheSizes
 from service.flows.maps.compute import MapComputer
 from service.flows.maps.images import ImageReader
 from service.flows.maps.predicted_classes import PredictedClasses
@@ -28,14 +29,16 @@ class MapPipeline:
         store: Store,
         data_dir: Path,
         memory_bytes: int = MEMORY_BYTES,
+        cache_sizes: CacheSizes = DEFAULT_CACHE_SIZES,
         *,
         is_idle: Callable[[], bool] | None = None,
     ) -> None:
         """`is_idle`: whether nothing is computed now; without it, no network is prefetched."""
         self.store = store
+        self.cache_sizes = cache_sizes
         self.recorder = MapRecorder(store)
-        self.images = ImageReader(store, data_dir, self.recorder)
-        self.computer = MapComputer(store, memory_bytes)
+        self.images = ImageReader(store, data_dir, self.recorder, cache_sizes.images)
+        self.computer = MapComputer(store, memory_bytes, cache_sizes)
         classes = PredictedClasses(store, self.predict)
         self.resolver = MapResolver(store, self.images, classes)
         self.rows = MapRows(store, self.resolver, self.computer, self.recorder)
