@@ -35,6 +35,7 @@ from service.api.route_table import RouteTable
 from service.api.scopes import declare_public
 from service.api.security_schema import add_security_schemes
 from service.api.services import open_services
+from service.api.sharing import Sharing, Unshared
 from service.core.cams.methods import PAPER_METHODS
 from service.settings import Settings
 from service.store.tokens import READ
@@ -74,17 +75,21 @@ look at Grad-CAM heatmaps of any (run, epoch, image, class, method). After S. Sa
 """
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, sharing: Sharing | None = None) -> FastAPI:
     """The service's ASGI application. It opens its store when it starts, and closes it at the end.
 
+    `sharing` connects it with the other processes of a service that has several.
     Its lifespan raises SchemaMismatch for a database that another version made.
     """
     settings = settings or Settings()
+    if sharing is None:
+        # The only process, whatever the settings are of a server that it is not started by.
+        settings, sharing = settings.model_copy(update={"workers": 1}), Unshared()
     logs.configure()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        services = open_services(settings)
+        services = open_services(settings, sharing)
         app.state.services = services
         services.start()
         yield
@@ -107,6 +112,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in routers:
         app.include_router(router)
     app.state.routes = routes = RouteTable.of(routers, FRAMEWORK_ROUTES)
-    stack.install(app, routes, settings)
+    stack.install(app, routes, settings, sharing)
     add_security_schemes(app, routes)
     return app

@@ -27,7 +27,9 @@ def is_alive(pid: int) -> bool:
 
 
 def worker_pids(pid: int) -> list[int]:
-    """Living worker processes of a service: the children of its fork servers."""
+    """Living worker processes of a service, or server processes of a supervisor: the children of
+    its fork servers.
+    """
     forks = [child for server in fork_server_pids(pid) for child in _child_pids(server)]
     return [fork for fork in forks if is_alive(fork)]
 

@@ -15,9 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api.caching import etag_matches
 from service.api.work import Content
+from service.flows.cache_sizes import DEFAULT_CACHE_SIZES
 from service.store.data_version import Version
 
-MAX_BYTES = 64 * 2**20
 HEADER_BYTES = 1_000  # counted for each answer besides its body
 
 MAX_SECONDS = 60.0
@@ -45,7 +45,9 @@ class PreparedAnswers:
     """Prepared answers by request. For the event loop's thread."""
 
     def __init__(
-        self, read_version: Callable[[], Version | None], max_bytes: int = MAX_BYTES
+        self,
+        read_version: Callable[[], Version | None],
+        max_bytes: int = DEFAULT_CACHE_SIZES.prepared_answers,
     ) -> None:
         """`read_version`: the version of the database; None if it cannot be known, as of a
         database server. Then only constant answers are kept.

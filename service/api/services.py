@@ -1,6 +1,7 @@
 """The services that endpoints call: one set per application, in `app.state.services`."""
 
 from dataclasses import dataclass, fields
+from math import ceil
 from typing import Annotated
 
 from anyio import CapacityLimiter
@@ -9,7 +10,9 @@ from fastapi import Depends, Request
 from service.api.event_streams.broker import EventBroker, StreamSlots
 from service.api.metrics import CountingCache, Metrics
 from service.api.prepared_answers import PreparedAnswers
+from service.api.sharing import Sharing
 from service.api.work import Content
+from service.background import BackgroundTask
 from service.flows import services as flow_services
 from service.flows.cache import Cache
 from service.flows.service_stats import read_service_stats
@@ -17,7 +20,7 @@ from service.settings import Settings
 
 MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
 HEALTH_THREADS = 2
-ANSWER_CACHE_BYTES = 64 * 2**20
+METRICS_REPORT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +35,33 @@ class ApiServices(flow_services.ServiceSet):
     upload_slots: CapacityLimiter  # for uploads of images
     health_threads: CapacityLimiter  # for /readyz and /metrics
 
+    def start(self) -> None:
+        """Start the background threads, and dispatch the queued runs if elected."""
+        super().start()
+        if self.metrics.is_shared:
+            report = self.metrics.report
+            task = BackgroundTask("metrics", report, interval_seconds=METRICS_REPORT_SECONDS)
+            self.background.add(task)
 
-def open_services(settings: Settings) -> ApiServices:
+    def close(self) -> None:
+        """End all work and close the store."""
+        super().close()
+        self.metrics.report()
+
+
+def open_services(settings: Settings, sharing: Sharing) -> ApiServices:
     """Open the settings' database and create the services of a server.
 
     Raises SchemaMismatch for a database that another version made.
     """
-    flows = flow_services.open_services(settings)
-    slots = StreamSlots(settings.max_streams, settings.max_client_streams)
-    answers: Cache[Content] = Cache(ANSWER_CACHE_BYTES, lambda content: len(content.body))
-    prepared_answers = PreparedAnswers(flows.store.read_version)
+    flows = flow_services.open_services(settings, is_server=True)
+    cache_sizes = flows.pipeline.cache_sizes
+    slots = StreamSlots(
+        ceil(settings.max_streams / settings.workers),
+        ceil(settings.max_client_streams / settings.workers),
+    )
+    answers: Cache[Content] = Cache(cache_sizes.answers, lambda content: len(content.body))
+    prepared_answers = PreparedAnswers(flows.store.read_version, cache_sizes.prepared_answers)
     caches: dict[str, CountingCache] = {
         **flows.pipeline.computer.caches,
         "pictures": flows.pictures.cache,
@@ -59,6 +79,7 @@ def open_services(settings: Settings) -> ApiServices:
             caches,
             lambda: slots.count,
             flows.thread_pools.loads,
+            sharing,
         ),
         upload_slots=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
         health_threads=CapacityLimiter(HEALTH_THREADS),

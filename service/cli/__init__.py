@@ -72,13 +72,26 @@ def _global_options(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Port = None,
+    workers: Annotated[
+        int | None,
+        # The setting has bounds, and the message names both.
+        typer.Option(help="Processes that answer requests, 1 to 64. Default: CAMREEL_WORKERS."),
+    ] = None,
     state_dir: StateDir = None,
     data_dir: DataDir = None,
 ) -> None:
     """Serve the page and the API. Prints the address once the server is ready."""
-    from service.cli.server import serve
+    settings = load_settings(
+        host=host, port=port, workers=workers, state_dir=state_dir, data_dir=data_dir
+    )
+    if settings.workers > 1:
+        from service.cli.supervisor import supervise
 
-    serve(load_settings(host=host, port=port, state_dir=state_dir, data_dir=data_dir))
+        supervise(settings)
+    else:
+        from service.cli.server import serve
+
+        serve(settings)
 
 
 @app.command()

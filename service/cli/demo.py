@@ -12,9 +12,9 @@ import httpx
 from rich.console import Console
 
 from service.cli.access import actor
-from service.cli.listener import Listener
+from service.cli.listener import Listener, open_listener
 from service.cli.progress import Snapshot, follow
-from service.cli.server import open_listener, prepare_process, serve_in_thread
+from service.cli.server import prepare_process, serve_in_thread
 from service.cli.terminal import new_console, print_line
 from service.core.cams.methods import PAPER_METHODS
 from service.core.datasets import DATASETS

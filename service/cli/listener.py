@@ -1,5 +1,6 @@
-"""The listening socket, and the limit on connections from the available file descriptors."""
+"""The listening socket, its address, and the limit on connections from the file descriptors."""
 
+import math
 import os
 import resource
 import socket
@@ -9,6 +10,7 @@ from contextlib import suppress
 import structlog
 
 from service.errors import CamreelError, InvalidValue
+from service.settings import Settings
 
 BACKLOG = 2048
 MIN_CONNECTIONS = 8
@@ -30,6 +32,13 @@ class Listener(socket.socket):
     _refused_count = 0
     _logged_at = -LOG_EVERY_SECONDS
 
+    @classmethod
+    def adopt(cls, sock: socket.socket, max_connections: int) -> "Listener":
+        """The listener of a socket that listens already, and that is closed for its owner."""
+        listener = cls(sock.family, sock.type, fileno=sock.detach())
+        listener.max_connections = max_connections
+        return listener
+
     def log_refused(self) -> None:
         """Count a connection beyond the limit; log the count at most every ten seconds."""
         self._refused_count += 1
@@ -39,6 +48,30 @@ class Listener(socket.socket):
             self._refused_count, self._logged_at = 0, time_now
 
 
+def open_listener(settings: Settings, port: int) -> Listener:
+    """A socket that listens on the settings' host. Raises CamreelError.
+
+    Its limit is that of one process: the connections are divided among them.
+    """
+    limit = math.ceil(settings.max_connections / settings.workers)
+    return listen(settings.host, port, connection_limit(limit, settings.max_parallel_runs))
+
+
+def base_url(listener: socket.socket) -> str:
+    """The URL that a browser on this machine can open."""
+    host, port = listener.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  all interfaces
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def print_address(listener: socket.socket) -> None:
+    """Print where the service runs, once it does."""
+    address = base_url(listener)
+    # Standard output may be closed.
+    with suppress(OSError):
+        print(f"Camreel is running at {address}  (API: {address}/docs)", flush=True)  # noqa: T201
+
+
 def listen(host: str, port: int, max_connections: int) -> Listener:
     """A listening socket. Raises InvalidValue if the port is taken or the address is not local."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -46,9 +79,7 @@ def listen(host: str, port: int, max_connections: int) -> Listener:
         sock = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise InvalidValue("port", f"cannot listen on {host}:{port}: {error.strerror}") from error
-    listener = Listener(family, sock.type, fileno=sock.detach())
-    listener.max_connections = max_connections
-    return listener
+    return Listener.adopt(sock, max_connections)
 
 
 def connection_limit(max_connections: int, workers: int) -> int:

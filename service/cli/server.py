@@ -5,26 +5,30 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import contextmanager
 
 import uvicorn
 
 from service import logs
+from service.api.sharing import Supervised
 from service.app import create_app
 from service.cli.connections import ConnectionTimeouts, new_protocol_class
-from service.cli.listener import BACKLOG, Listener, connection_limit, listen, open_standard_streams
+from service.cli.database import prepare_database
+from service.cli.listener import (
+    BACKLOG,
+    Listener,
+    base_url,
+    open_listener,
+    open_standard_streams,
+    print_address,
+)
 from service.cli.shutdown import ShutdownWatchdog
 from service.detached_stream import detach_stderr
-from service.errors import CamreelError, FileRefused, InvalidValue
-from service.files import read_file
-from service.flows import access
+from service.errors import CamreelError
 from service.settings import Settings
-from service.store import schema
-from service.store.store import open_store
 
-MAX_TOKEN_BYTES = 4096
 GRACE_SECONDS = 2
+ALIVE_TICKS = 50
 
 SWITCH_SECONDS = 0.001
 """How long a thread that computes keeps the interpreter from one that answers; Python's 5 ms are
@@ -33,17 +37,19 @@ paid several times by a request that passes from thread to thread.
 
 
 class Server(uvicorn.Server):
-    """Calls back when it is ready and when its shutdown begins."""
+    """Calls back when it is ready, while it runs, and when its shutdown begins."""
 
     def __init__(
         self,
         config: uvicorn.Config,
         on_ready: Callable[[], None],
+        on_alive: Callable[[], None],
         on_shutdown: Callable[[], None],
         watchdog: ShutdownWatchdog,
     ) -> None:
         super().__init__(config)
         self.watchdog = watchdog
+        self._on_alive = on_alive
         self._on_ready = on_ready
         self._on_shutdown = on_shutdown
 
@@ -52,6 +58,12 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Call `on_alive` about every ALIVE_TICKS / 10 seconds: a tick lasts 0.1 s."""
+        if counter % ALIVE_TICKS == 0:
+            self._on_alive()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Call `on_shutdown`, then shut down: uvicorn waits for open responses."""
@@ -62,18 +74,20 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    """Serve in this process until SIGINT or SIGTERM."""
     prepare_process()
-    _prepare_database(settings)
+    prepare_database(settings)
     listener = open_listener(settings, settings.port)
-    address = base_url(listener)
+    _run(_new_server(settings, listener, lambda: print_address(listener)), listener)
 
-    def print_address() -> None:
-        # Standard output may be closed.
-        with suppress(OSError):
-            print(f"Camreel is running at {address}  (API: {address}/docs)", flush=True)  # noqa: T201
 
-    server = _new_server(settings, listener, print_address)
+def serve_supervised(settings: Settings, listener: Listener, supervised: Supervised) -> None:
+    """Serve in one of several processes, whose supervisor has prepared the database."""
+    prepare_process()
+    _run(_new_server(settings, listener, supervised.report_ready, supervised), listener)
+
+
+def _run(server: Server, listener: Listener) -> None:
     server.watchdog.watch_signals()
     server.run(sockets=[listener])
     if not server.started:
@@ -83,7 +97,7 @@ def serve(settings: Settings) -> None:
 @contextmanager
 def serve_in_thread(settings: Settings, listener: Listener) -> Iterator[str]:
     """Serve in a thread within a block; yields the base URL once the server is ready."""
-    _prepare_database(settings)
+    prepare_database(settings)
     is_ready = threading.Event()
     server = _new_server(settings, listener, is_ready.set)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -115,40 +129,17 @@ def prepare_process() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def open_listener(settings: Settings, port: int) -> Listener:
-    """A socket that listens on the settings' host. Raises CamreelError."""
-    limit = connection_limit(settings.max_connections, settings.max_parallel_runs)
-    return listen(settings.host, port, limit)
+def _new_server(
+    settings: Settings,
+    listener: Listener,
+    on_ready: Callable[[], None],
+    supervised: Supervised | None = None,
+) -> Server:
+    app = create_app(settings, supervised)
 
-
-def base_url(listener: socket.socket) -> str:
-    """The URL that a browser on this machine can open."""
-    host, port = listener.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  all interfaces
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _prepare_database(settings: Settings) -> None:
-    """Create the schema and bootstrap token; check access, before uvicorn would log a traceback.
-
-    Raises SchemaMismatch, and InvalidValue for an address that is not loopback without a token.
-    """
-    with open_store(settings.database, settings.blobs) as store:
-        schema.ensure(store)
-        if settings.bootstrap_token_file is not None:
-            access.bootstrap(store, _read_bootstrap_token(settings.bootstrap_token_file))
-        access.require_token_beyond_loopback(store, settings.host)
-
-
-def _read_bootstrap_token(file: Path) -> str:
-    try:
-        return read_file(file, MAX_TOKEN_BYTES).decode().strip()
-    except (FileRefused, UnicodeDecodeError) as error:
-        raise InvalidValue("bootstrap_token_file", "is missing or cannot be read") from error
-
-
-def _new_server(settings: Settings, listener: Listener, on_ready: Callable[[], None]) -> Server:
-    app = create_app(settings)
+    def report_alive() -> None:
+        if supervised is not None:
+            supervised.report_alive()
 
     def end_streams() -> None:
         # Missing if the application did not start.
@@ -174,4 +165,4 @@ def _new_server(settings: Settings, listener: Listener, on_ready: Callable[[], N
         backlog=BACKLOG,
         http=new_protocol_class(ConnectionTimeouts.from_settings(settings), listener),
     )
-    return Server(config, on_ready, end_streams, ShutdownWatchdog(abort))
+    return Server(config, on_ready, report_alive, end_streams, ShutdownWatchdog(abort))

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.api.errors import CsrfRefused, RateLimited, SecretInAddress
+from service.api.errors import CsrfRefused, SecretInAddress
 from service.api.middleware.rate_limits import RateLimit
 from service.api.problems import problem_response
 from service.api.request_context import RequestContext, client_address, request_context
@@ -137,15 +137,15 @@ class AccessControlMiddleware:
             context.principal = LOCAL_USER
             return
         if is_sign_in or required_scope is PUBLIC:
-            _count(self.sign_in_limit, client_address(scope), limit_headers)
+            self.sign_in_limit.count(client_address(scope), limit_headers)
             return
         headers = Headers(scope=scope)
         try:
             context.principal = principal = await self._authenticate(credentials, headers)
         except Unauthenticated:
-            _count(self.request_limit, client_address(scope), limit_headers)
+            self.request_limit.count(client_address(scope), limit_headers)
             raise
-        _count(self.request_limit, principal.rate_limit_key, limit_headers)
+        self.request_limit.count(principal.rate_limit_key, limit_headers)
         if scope["method"] not in SAFE_METHODS and principal.sign_in_proof is not None:
             _check_csrf(principal.sign_in_proof, headers)
         if not principal.has_scope(required_scope):
@@ -215,11 +215,3 @@ def session_cookie(headers: Headers) -> str | None:
 def _check_csrf(csrf_token: str, headers: Headers) -> None:
     if not constant_time_equal(headers.get(CSRF_HEADER, ""), csrf_token):
         raise CsrfRefused
-
-
-def _count(limit: RateLimit, key: str, limit_headers: dict[str, str]) -> None:
-    try:
-        limit_headers.update(limit.count(key))
-    except RateLimited:
-        limit_headers.update(limit.headers(key))
-        raise

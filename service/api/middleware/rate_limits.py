@@ -1,13 +1,10 @@
-"""Rate limits per token or client address: a moving window in this process's memory."""
+"""Rate limits per token or client address: a moving window, which all processes share."""
 
 import time
-from dataclasses import dataclass, field
-
-import limits
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from dataclasses import dataclass
 
 from service.api.errors import RateLimited
+from service.api.sharing import RateWindow, Sharing, parse_rate
 
 
 @dataclass(frozen=True)
@@ -15,31 +12,27 @@ class RateLimit:
     """A limit on requests per time window, counted separately for each key."""
 
     name: str
-    item: limits.RateLimitItem
-    _limiter: MovingWindowRateLimiter = field(
-        default_factory=lambda: MovingWindowRateLimiter(MemoryStorage()), repr=False
-    )
+    rate: str  # such as 3000/minute
+    sharing: Sharing
 
-    @classmethod
-    def parse(cls, name: str, rate: str) -> "RateLimit":
-        """Parse a rate such as `3000/minute`. Raises ValueError."""
-        return cls(name, limits.parse(rate))
-
-    def count(self, key: str) -> dict[str, str]:
-        """Count a request; return the rate limit headers. Raises RateLimited."""
-        if not self._limiter.hit(self.item, key):
-            raise RateLimited(self._reset_seconds(key))
-        return self.headers(key)
-
-    def headers(self, key: str) -> dict[str, str]:
-        """RateLimit headers (draft-ietf-httpapi-ratelimit-headers): the limit and what remains."""
-        remaining = self._limiter.get_window_stats(self.item, key).remaining
-        return {
-            "RateLimit-Policy": f'"{self.name}";q={self.item.amount};w={self.item.get_expiry()}',
-            "RateLimit": f'"{self.name}";r={remaining};t={self._reset_seconds(key)}',
+    def count(self, key: str, headers: dict[str, str]) -> None:
+        """Count a request, and set the rate limit headers. Raises RateLimited."""
+        window = self.sharing.count_request(self.name, self.rate, key)
+        seconds = _reset_seconds(window)
+        headers |= {
+            "RateLimit-Policy": f'"{self.name}";{self._policy}',
+            "RateLimit": f'"{self.name}";r={window.remaining};t={seconds}',
         }
+        if not window.is_admitted:
+            raise RateLimited(seconds)
 
-    def _reset_seconds(self, key: str) -> int:
-        """Seconds until the oldest counted request leaves the window; at least 1."""
-        reset_at = self._limiter.get_window_stats(self.item, key).reset_time
-        return max(1, round(reset_at - time.time() + 0.5))
+    @property
+    def _policy(self) -> str:
+        """As of draft-ietf-httpapi-ratelimit-headers: the quota, and the window in seconds."""
+        item = parse_rate(self.rate)
+        return f"q={item.amount};w={item.get_expiry()}"
+
+
+def _reset_seconds(window: RateWindow) -> int:
+    """Seconds until the oldest counted request leaves the window; at least 1."""
+    return max(1, round(window.reset_at - time.time() + 0.5))

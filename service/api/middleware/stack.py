@@ -16,6 +16,7 @@ from service.api.middleware.requests import RequestMiddleware
 from service.api.middleware.root_path import RootPathMiddleware, check_prefix
 from service.api.prepared_answers import PreparedAnswersMiddleware
 from service.api.route_table import RouteTable
+from service.api.sharing import Sharing
 from service.settings import Settings
 
 CORS_REQUEST_HEADERS = [
@@ -48,14 +49,14 @@ MAX_BODY_BYTES = 1 * 2**20
 """Limit of request bodies, except uploaded images."""
 
 
-def install(app: FastAPI, routes: RouteTable, settings: Settings) -> None:
+def install(app: FastAPI, routes: RouteTable, settings: Settings, sharing: Sharing) -> None:
     """Add all middleware, innermost first."""
     _install_response_middleware(app, routes, settings)
     app.add_middleware(PreparedAnswersMiddleware)
     app.add_middleware(
         AccessControlMiddleware,
-        request_limit=RateLimit.parse("requests", settings.rate_limit),
-        sign_in_limit=RateLimit.parse("sign-ins", settings.sign_in_limit),
+        request_limit=RateLimit("requests", settings.rate_limit, sharing),
+        sign_in_limit=RateLimit("sign-ins", settings.sign_in_limit, sharing),
         routes=routes,
     )
     app.add_middleware(AuditTrailMiddleware)

@@ -1,0 +1,253 @@
+"""What the processes of one service share: rate limits, and the counters of `/metrics`.
+
+A service of several processes keeps both in their supervisor, which answers through a pipe to each.
+This module imports neither torch nor FastAPI, as the supervisor has no use for them.
+"""
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple, Protocol
+
+import limits
+import structlog
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from prometheus_client import Metric
+from prometheus_client.samples import Sample
+
+ANSWER_SECONDS = 1.0
+"""How long a process waits for the supervisor's answer before it counts by itself."""
+
+COUNTER_TYPES = frozenset({"counter", "histogram"})
+
+log = structlog.get_logger()
+
+
+class RateWindow(NamedTuple):
+    """A rate limit's window after a request."""
+
+    is_admitted: bool
+    remaining: int
+    reset_at: float  # when the oldest counted request leaves the window, in seconds since 1970
+
+
+class Sharing(Protocol):
+    """What a process of a service needs of the others."""
+
+    is_shared: bool
+    """Whether there are other processes."""
+
+    def count_request(self, name: str, rate: str, key: str) -> RateWindow:
+        """Count a request against the rate limit `name`, separately for each key."""
+
+    def merge_metrics(self, own: Sequence[Metric]) -> Sequence[Metric]:
+        """The sum of these metrics of this process and those of all other processes."""
+
+    def report_metrics(self, own: Sequence[Metric]) -> None:
+        """Tell the other processes the metrics of this one."""
+
+
+class Unshared:
+    """The only process of a service."""
+
+    is_shared = False
+
+    def __init__(self) -> None:
+        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    def count_request(self, name: str, rate: str, key: str) -> RateWindow:
+        """Count a request in this process's memory."""
+        item = parse_rate(rate)
+        is_admitted = self._limiter.hit(item, name, key)
+        stats = self._limiter.get_window_stats(item, name, key)
+        return RateWindow(is_admitted, stats.remaining, stats.reset_time)
+
+    def merge_metrics(self, own: Sequence[Metric]) -> Sequence[Metric]:
+        """The metrics as they are."""
+        return own
+
+    def report_metrics(self, own: Sequence[Metric]) -> None:
+        """Do nothing: there is no other process."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call of a method of `SharedState`; one without a number gets no answer."""
+
+    method: str
+    arguments: tuple[Any, ...]
+    number: int | None = None
+
+
+class Supervised:
+    """A process's connection to the supervisor, which holds what is shared. Thread-safe.
+
+    While the supervisor does not answer, requests are counted by each process for itself, and
+    metrics are those of this process.
+    """
+
+    is_shared = True
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._number = 0
+        self._unshared = Unshared()
+        self._is_answered = True
+
+    def count_request(self, name: str, rate: str, key: str) -> RateWindow:
+        """Count a request in the supervisor."""
+        window = self._call("count_request", name, rate, key)
+        if window is None:
+            return self._unshared.count_request(name, rate, key)
+        assert isinstance(window, RateWindow)  # noqa: S101  for mypy
+        return window
+
+    def merge_metrics(self, own: Sequence[Metric]) -> Sequence[Metric]:
+        """Report the metrics; returns the sum over all processes, as last reported."""
+        merged: Sequence[Metric] | None = self._call("merge_metrics", own)
+        return own if merged is None else merged
+
+    def report_metrics(self, own: Sequence[Metric]) -> None:
+        """Report the metrics."""
+        self._notify("report_metrics", own)
+
+    def report_ready(self) -> None:
+        """Tell the supervisor that this process accepts connections."""
+        self._notify("report_ready")
+
+    def report_alive(self) -> None:
+        """Tell the supervisor that the event loop runs."""
+        self._notify("report_alive")
+
+    def _notify(self, method: str, *arguments: Any) -> None:
+        with self._lock:
+            self._send(Call(method, arguments))
+
+    def _call(self, method: str, *arguments: Any) -> Any:
+        """The answer; None without one in time."""
+        with self._lock:
+            self._number += 1
+            # A supervisor that did not answer is not waited for again, until it has.
+            patience = ANSWER_SECONDS if self._is_answered else 0.0
+            is_sent = self._send(Call(method, arguments, self._number))
+            answer = self._receive(patience) if is_sent else None
+            if answer is None and self._is_answered:
+                log.warning("supervisor does not answer", call=method)
+            self._is_answered = answer is not None
+            return answer
+
+    def _send(self, call: Call) -> bool:
+        try:
+            self._connection.send(call)
+        except OSError:  # the supervisor has ended, and this process is about to
+            return False
+        return True
+
+    def _receive(self, patience_seconds: float) -> Any:
+        """The answer to the last call; those to earlier calls, which came too late, are skipped."""
+        try:
+            while self._connection.poll(patience_seconds):
+                number, answer = self._connection.recv()
+                if number == self._number:
+                    return answer
+                patience_seconds = ANSWER_SECONDS  # it answers again
+        except (OSError, EOFError):
+            pass
+        return None
+
+
+@dataclass
+class ProcessReports:
+    """What a process has reported to its supervisor."""
+
+    is_ready: bool = False
+    reports: int = 0  # of its event loop
+    metrics: Sequence[Metric] = ()
+
+
+@dataclass
+class SharedState:
+    """What the supervisor holds for its processes. Thread-safe."""
+
+    _unshared: Unshared = field(default_factory=Unshared)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _processes: list[ProcessReports] = field(default_factory=list)
+    _ended_metrics: Sequence[Metric] = ()  # the sum of the counters of ended processes
+
+    def serve(self, connection: Connection, process: ProcessReports) -> None:
+        """Answer a process's calls until it ends. Runs in a thread of its own."""
+        with self._lock:
+            self._processes.append(process)
+        try:
+            while True:
+                call: Call = connection.recv()
+                answer = getattr(self, f"_{call.method}")(process, *call.arguments)
+                if call.number is not None:
+                    connection.send((call.number, answer))
+        except (OSError, EOFError):
+            pass
+        finally:
+            connection.close()
+            self._keep_counters(process)
+
+    def _count_request(
+        self, _process: ProcessReports, name: str, rate: str, key: str
+    ) -> RateWindow:
+        return self._unshared.count_request(name, rate, key)
+
+    def _merge_metrics(self, process: ProcessReports, own: Sequence[Metric]) -> Sequence[Metric]:
+        process.metrics = own
+        with self._lock:
+            return merge_metrics(
+                [*(other.metrics for other in self._processes), self._ended_metrics]
+            )
+
+    def _report_metrics(self, process: ProcessReports, own: Sequence[Metric]) -> None:
+        process.metrics = own
+
+    def _report_ready(self, process: ProcessReports) -> None:
+        process.is_ready = True
+
+    def _report_alive(self, process: ProcessReports) -> None:
+        process.reports += 1
+
+    def _keep_counters(self, process: ProcessReports) -> None:
+        """Counters never decrease, but gauges are of live processes."""
+        with self._lock:
+            self._processes.remove(process)
+            counters = [metric for metric in process.metrics if metric.type in COUNTER_TYPES]
+            self._ended_metrics = merge_metrics([self._ended_metrics, counters])
+
+
+def merge_metrics(parts: Iterable[Sequence[Metric]]) -> list[Metric]:
+    """The metrics of several processes as those of one: samples of the same labels are added."""
+    families: dict[str, Metric] = {}
+    values: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
+    for metric in (metric for part in parts for metric in part):
+        families.setdefault(metric.name, metric)
+        samples = values.setdefault(metric.name, {})
+        for sample in metric.samples:
+            key = sample.name, tuple(sample.labels.items())
+            if key not in samples:
+                samples[key] = sample.value
+            elif sample.name.endswith("_created"):
+                samples[key] = min(samples[key], sample.value)
+            else:
+                samples[key] += sample.value
+    return [_family(metric, values[metric.name]) for metric in families.values()]
+
+
+def _family(like: Metric, values: dict[tuple[str, tuple[tuple[str, str], ...]], float]) -> Metric:
+    family = Metric(like.name, like.documentation, like.type, like.unit)
+    family.samples = [Sample(name, dict(labels), value) for (name, labels), value in values.items()]
+    return family
+
+
+@lru_cache
+def parse_rate(rate: str) -> limits.RateLimitItem:
+    """A rate such as 3000/minute. Raises ValueError."""
+    return limits.parse(rate)
