@@ -80,7 +80,7 @@ class Settings(BaseSettings):
         "processes", description="Where runs train: in worker processes, or in the calling process."
     )
     max_parallel_runs: PositiveInt = Field(
-        1, le=64, description="Runs that train at once; others queue."
+        1, le=64, description="Runs that the services of a database train at once; others queue."
     )
     lease_seconds: float = Field(
         30.0, ge=1, le=600, description="A worker without a heartbeat for this time is lost."
@@ -123,20 +123,25 @@ class Settings(BaseSettings):
     max_connections: PositiveInt = Field(
         4096,
         le=1_000_000,
-        description="Maximum number of open connections; further ones are closed.",
+        description="Maximum number of open connections, divided among the processes; further "
+        "ones are closed.",
     )
     max_streams: PositiveInt = Field(
         1000,
         le=100_000,
-        description="Maximum number of open event streams; further ones answer 429.",
+        description="Maximum number of open event streams, divided among the processes; further "
+        "ones answer 429.",
     )
     max_client_streams: PositiveInt = Field(
         100,
         le=100_000,
-        description="Maximum number of open event streams per token, or per address without one.",
+        description="Maximum number of open event streams per token, or per address without one, "
+        "divided among the processes.",
     )
     memory_bytes: int = Field(
-        2**30, ge=2**26, description="Memory limit for computing maps, besides the maps themselves."
+        2**30,
+        ge=2**26,
+        description="Memory limit of each process for computing maps, besides the maps themselves.",
     )
     cache_bytes: int = Field(
         688 * 2**20,
@@ -145,10 +150,12 @@ class Settings(BaseSettings):
         description="Size of the caches of networks, maps and answers, of all processes together.",
     )
     interactive_threads: PositiveInt = Field(
-        4, le=64, description="Threads for single maps and small atlases."
+        4, le=64, description="Threads of each process for single maps and small atlases."
     )
     batch_threads: PositiveInt = Field(
-        2, le=64, description="Threads for evaluations, sheets, reports and other long work."
+        2,
+        le=64,
+        description="Threads of each process for evaluations, sheets, reports and other long work.",
     )
     max_waiting_requests: int = Field(
         32,

@@ -4,6 +4,7 @@ The supervisor answers no requests and imports no torch. It forks its processes 
 that has imported all that they need: their memory for it is shared, and another one starts at once.
 """
 
+import atexit
 import multiprocessing
 import os
 import signal
@@ -23,7 +24,7 @@ from service.api.sharing import ProcessReports, SharedState, Supervised
 from service.cli.database import prepare_database
 from service.cli.listener import Listener, open_listener, open_standard_streams, print_address
 from service.cli.shutdown import ABORT_SECONDS, SHUTDOWN_SECONDS
-from service.detached_stream import detach_stderr, drain_stderr
+from service.detached_stream import detach_stderr
 from service.errors import CamreelError
 from service.settings import Settings
 
@@ -130,7 +131,8 @@ class Supervisor:
         finally:
             for server in self._processes:
                 server.process.kill()
-        drain_stderr()
+        # The log is written, and the fork server's folder removed.
+        atexit._run_exitfuncs()  # noqa: SLF001  a signal runs none
         # As a server without a supervisor ends.
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
@@ -186,6 +188,16 @@ class Supervisor:
         thread.start()
         return server
 
+    def _try_to_launch(self) -> ServerProcess | None:
+        """Start a process; None if that is impossible now, as without memory."""
+        try:
+            return self._launch()
+        except (OSError, EOFError):  # also of a fork server that has just ended
+            log.exception("no server process could be started")
+            self._failed_starts += 1
+            self._start_at = time.monotonic() + _restart_delay(self._failed_starts)
+            return None
+
     def _replace_ended(self) -> None:
         now_seconds = time.monotonic()
         for server in [server for server in self._processes if server.has_ended]:
@@ -196,7 +208,7 @@ class Supervisor:
                 self._start_at = now_seconds + _restart_delay(self._failed_starts)
         live = [server for server in self._processes if server.kill_at is None]
         if len(live) < self._settings.workers and now_seconds >= self._start_at:
-            self._launch()
+            self._try_to_launch()
 
     def _kill_overdue(self) -> None:
         now_seconds = time.monotonic()
@@ -212,9 +224,9 @@ class Supervisor:
     def _replace_each(self) -> Generator[None]:
         """Start a process for each that serves now; once it serves too, end the old one."""
         for old in [server for server in self._processes if server.kill_at is None]:
-            new = self._launch()
-            while not new.is_serving:
-                if new.has_ended:
+            new = self._try_to_launch()
+            while new is None or not new.is_serving:
+                if new is None or new.has_ended:
                     log.error("new server process ended; the old ones continue")
                     return
                 yield
