@@ -6,6 +6,7 @@ This module imports neither torch nor FastAPI, as the supervisor has no use for 
 
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.connection import Connection
@@ -73,20 +74,19 @@ class Unshared:
         """Do nothing: there is no other process."""
 
 
-@dataclass(frozen=True)
-class Call:
-    """A call of a method of `SharedState`; one without a number gets no answer."""
+class Call(NamedTuple):
+    """A call of a method of `SharedState`."""
 
     method: str
-    arguments: tuple[Any, ...]
-    number: int | None = None
+    arguments: tuple[Any, ...] = ()
+    is_answered: bool = True
 
 
 class Supervised:
     """A process's connection to the supervisor, which holds what is shared. Thread-safe.
 
-    While the supervisor does not answer, requests are counted by each process for itself, and
-    metrics are those of this process.
+    While the supervisor does not answer, because it is stopped, each process counts requests for
+    itself and shows its own metrics. Nothing is sent to it then, which would block in the end.
     """
 
     is_shared = True
@@ -94,9 +94,8 @@ class Supervised:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
-        self._number = 0
         self._unshared = Unshared()
-        self._is_answered = True
+        self._has_answered = True  # the last call
 
     def count_request(self, name: str, rate: str, key: str) -> RateWindow:
         """Count a request in the supervisor."""
@@ -113,7 +112,7 @@ class Supervised:
 
     def report_metrics(self, own: Sequence[Metric]) -> None:
         """Report the metrics."""
-        self._notify("report_metrics", own)
+        self._call("report_metrics", own)
 
     def report_ready(self) -> None:
         """Tell the supervisor that this process accepts connections."""
@@ -123,41 +122,30 @@ class Supervised:
         """Tell the supervisor that the event loop runs."""
         self._notify("report_alive")
 
-    def _notify(self, method: str, *arguments: Any) -> None:
-        with self._lock:
-            self._send(Call(method, arguments))
+    def _notify(self, method: str) -> None:
+        with self._lock, suppress(OSError, EOFError):
+            if self._is_responsive():
+                self._connection.send(Call(method, is_answered=False))
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        """The answer; None without one in time."""
-        with self._lock:
-            self._number += 1
-            # A supervisor that did not answer is not waited for again, until it has.
-            patience = ANSWER_SECONDS if self._is_answered else 0.0
-            is_sent = self._send(Call(method, arguments, self._number))
-            answer = self._receive(patience) if is_sent else None
-            if answer is None and self._is_answered:
-                log.warning("supervisor does not answer", call=method)
-            self._is_answered = answer is not None
-            return answer
-
-    def _send(self, call: Call) -> bool:
-        try:
-            self._connection.send(call)
-        except OSError:  # the supervisor has ended, and this process is about to
-            return False
-        return True
-
-    def _receive(self, patience_seconds: float) -> Any:
-        """The answer to the last call; those to earlier calls, which came too late, are skipped."""
-        try:
-            while self._connection.poll(patience_seconds):
-                number, answer = self._connection.recv()
-                if number == self._number:
-                    return answer
-                patience_seconds = ANSWER_SECONDS  # it answers again
-        except (OSError, EOFError):
-            pass
+        """The answer; None if there is none in time."""
+        with self._lock, suppress(OSError, EOFError):
+            if not self._is_responsive():
+                return None
+            self._has_answered = False
+            self._connection.send(Call(method, arguments))
+            if self._connection.poll(ANSWER_SECONDS):
+                self._has_answered = True
+                return self._connection.recv()
+            log.warning("supervisor does not answer", call=method)
         return None
+
+    def _is_responsive(self) -> bool:
+        """Whether the last call has been answered; a late answer is dropped."""
+        if not self._has_answered and self._connection.poll():
+            self._connection.recv()
+            self._has_answered = True
+        return self._has_answered
 
 
 @dataclass
@@ -186,8 +174,8 @@ class SharedState:
             while True:
                 call: Call = connection.recv()
                 answer = getattr(self, f"_{call.method}")(process, *call.arguments)
-                if call.number is not None:
-                    connection.send((call.number, answer))
+                if call.is_answered:
+                    connection.send(answer)
         except (OSError, EOFError):
             pass
         finally:
@@ -206,8 +194,9 @@ class SharedState:
                 [*(other.metrics for other in self._processes), self._ended_metrics]
             )
 
-    def _report_metrics(self, process: ProcessReports, own: Sequence[Metric]) -> None:
+    def _report_metrics(self, process: ProcessReports, own: Sequence[Metric]) -> bool:
         process.metrics = own
+        return True
 
     def _report_ready(self, process: ProcessReports) -> None:
         process.is_ready = True

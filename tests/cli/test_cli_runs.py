@@ -1,5 +1,6 @@
 """Listing, cancelling and deleting runs, and the progress display."""
 
+import importlib
 import io
 import json
 import sys
@@ -15,11 +16,15 @@ from service import __version__
 from service.cli import main
 from service.cli.progress import Snapshot, follow, follow_all
 from service.core.spec import RunSpec
+from service.flows.dispatch import dispatch_queued
 from service.flows.run_activity import RunActivity
+from service.flows.workspace import Workspace
 from service.settings import Settings
 from service.store import run_lifecycle, runs, schema
 from service.store.run_status import RunPhase, RunStatus
+from service.store.runs import Run
 from service.store.store import Store, open_store
+from tests.idle_executor import IdleExecutor
 
 
 @pytest.fixture
@@ -202,3 +207,25 @@ def test_time_left_is_in_two_units(seconds: float, text: str) -> None:
     activity = RunActivity(RunPhase.TRAINING, seconds_per_epoch=seconds)
     snapshot = Snapshot("running", 1, 2, 0.0, 0.5, 0.9, {}, activity, test_images_total=10_000)
     assert snapshot.activity_text == f"training epoch 2  {text} per epoch, about {text} left"
+
+
+@pytest.mark.parametrize(
+    "command", [("train", "--set", "dataset=digits"), ("resume", "2")], ids=str
+)
+def test_run_of_a_command_is_not_taken_by_a_service(
+    store: Store, monkeypatch: pytest.MonkeyPatch, camreel, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    executor = IdleExecutor()
+    trained: list[int] = []
+
+    def scan_before_it_is_claimed(_services: object, _console: object, run: Run) -> None:
+        trained.append(run.id)
+        dispatch_queued(store, executor, Workspace("", "", tmp_path))
+
+    # The package has a function of the same name.
+    module = importlib.import_module("service.cli.train")
+    monkeypatch.setattr(module, "_train", scan_before_it_is_claimed)
+    assert camreel(*command) == 0
+    # The service dispatches the run that waits in the database, but not the command's.
+    assert [task.arguments[1] for task in executor.tasks] == [1]
+    assert trained == [3 if command[0] == "train" else 2]
