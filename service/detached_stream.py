@@ -8,10 +8,13 @@ import select
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 MAX_PENDING_BYTES = 2**20
 DRAIN_SECONDS = 1.0  # when the process ends
+ATOMIC_BYTES = 4096
+"""A pipe keeps a system call's bytes together up to this number, whatever others write to it."""
 
 
 class DetachedStream(io.TextIOBase):
@@ -75,18 +78,17 @@ class DetachedStream(io.TextIOBase):
         while True:
             with self._condition:
                 self._condition.wait_for(lambda: self._queue)
-                writes = len(self._queue)
-                data = b"".join(self._queue)  # one system call for all of them
+                writes = list(self._queue)
                 self._queue.clear()
-            is_written = self._write_all(data)
+            is_written = all(map(self._write_all, _chunks(writes)))
             with self._condition:
                 if not is_written:
-                    self._count_dropped(writes)
+                    self._count_dropped(len(writes))
                 elif self._unreported and not self._queue:
                     # The dropped writes came after everything that was queued.
                     self._write_all(_dropped_line(self._unreported))
                     self._unreported = 0
-                self._pending_bytes -= len(data)
+                self._pending_bytes -= sum(map(len, writes))
                 self._condition.notify_all()
 
     def _count_dropped(self, writes: int = 1) -> None:
@@ -127,6 +129,17 @@ def drain_stderr() -> None:
 def dropped_writes() -> int:
     """Number of lines for standard error dropped since the process started."""
     return sys.stderr.dropped if isinstance(sys.stderr, DetachedStream) else 0
+
+
+def _chunks(writes: Sequence[bytes]) -> Iterator[bytes]:
+    """Writes joined up to ATOMIC_BYTES: few system calls, and lines of other processes between."""
+    chunk = b""
+    for data in writes:
+        if chunk and len(chunk) + len(data) > ATOMIC_BYTES:
+            yield chunk
+            chunk = b""
+        chunk += data
+    yield chunk
 
 
 def _dropped_line(count: int) -> bytes:

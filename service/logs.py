@@ -21,7 +21,8 @@ def configure() -> None:
             structlog.processors.JSONRenderer(),
         ],
         # Looked up on every call: a program that embeds the service may replace the stream.
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
+        # In one write: several processes share the stream.
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),
         cache_logger_on_first_use=False,
     )
 
@@ -33,4 +34,4 @@ def write_info(event: str, **fields: object) -> None:
         "level": "info",
         "timestamp": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
     }
-    print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201
+    sys.stderr.write(json.dumps(line) + "\n")

@@ -56,6 +56,26 @@ def test_lines_are_complete_and_in_order(pipe: Pipe) -> None:
     assert stream.dropped == 0
 
 
+def test_lines_of_several_writers_of_a_pipe_stay_whole(pipe: Pipe) -> None:
+    streams = [pipe.stream() for _ in range(3)]
+    line_count = 300
+
+    def write_lines(stream: DetachedStream) -> None:
+        for number in range(line_count):
+            stream.write(f"{id(stream)} {number:080}\n")
+
+    threads = [threading.Thread(target=write_lines, args=(stream,)) for stream in streams]
+    for thread in threads:
+        thread.start()
+    with os.fdopen(os.dup(pipe.read)) as reader:
+        lines = [reader.readline().split() for _ in range(line_count * len(streams))]
+    for thread in threads:
+        thread.join()
+    for stream in streams:
+        numbers = [int(number) for name, number in lines if name == str(id(stream))]
+        assert numbers == list(range(line_count))
+
+
 def test_unread_pipe_drops_and_counts_lines_without_blocking(
     pipe: Pipe,
 ) -> None:
