@@ -42,7 +42,11 @@ class MapPipeline:
         classes = PredictedClasses(store, self.predict)
         self.resolver = MapResolver(store, self.images, classes)
         self.rows = MapRows(store, self.resolver, self.computer, self.recorder)
-        self.prefetcher = NetworkPrefetcher(store, self.computer, is_idle) if is_idle else None
+        self.prefetcher = (
+            NetworkPrefetcher(store, self.computer, cache_sizes.networks, is_idle)
+            if is_idle
+            else None
+        )
 
     def note_map(self, request: MapRequest, class_map: ClassMap) -> None:
         """Store the row of a map that was computed, and prefetch its neighbors; both later."""

@@ -8,7 +8,7 @@ import structlog
 
 from service.core.spec import RunSpec
 from service.errors import CamreelError
-from service.flows.maps.compute import NETWORK_CACHE_BYTES, MapComputer
+from service.flows.maps.compute import MapComputer
 from service.flows.maps.request import MapRequest
 from service.store import epochs
 from service.store.epochs import Epoch
@@ -17,8 +17,9 @@ from service.store.store import Store
 IDLE_SECONDS = 0.05
 """How long nothing must have been computed, so that a burst of requests is not slowed down."""
 
-MAX_CHECKPOINT_BYTES = NETWORK_CACHE_BYTES // 16
-"""Larger networks are not prefetched: they would displace too many that are in use."""
+MIN_NETWORKS_IN_CACHE = 16
+"""Networks of which fewer fit into the cache are not prefetched: they would displace too many that
+are in use."""
 
 log = structlog.get_logger()
 
@@ -30,7 +31,15 @@ class NetworkPrefetcher:
     only the latest epoch counts.
     """
 
-    def __init__(self, store: Store, computer: MapComputer, is_idle: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        computer: MapComputer,
+        cache_bytes: int,
+        is_idle: Callable[[], bool],
+    ) -> None:
+        """`cache_bytes`: the size of the cache of networks."""
+        self._max_checkpoint_bytes = cache_bytes // MIN_NETWORKS_IN_CACHE
         self._store = store
         self._computer = computer
         self._is_idle = is_idle
@@ -86,6 +95,6 @@ class NetworkPrefetcher:
             neighbors = epochs.list_epochs(session, epoch.run_id, numbers=numbers)
         for neighbor in neighbors:
             is_usable = neighbor.quarantine_reason is None
-            if is_usable and neighbor.checkpoint.bytes <= MAX_CHECKPOINT_BYTES:
+            if is_usable and neighbor.checkpoint.bytes <= self._max_checkpoint_bytes:
                 with suppress(CamreelError):
                     self._computer.network(neighbor, spec)
