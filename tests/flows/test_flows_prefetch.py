@@ -102,7 +102,7 @@ def test_a_damaged_neighbor_does_not_end_the_prefetching(
 
 
 def test_large_networks_are_not_prefetched(pictures: MapPictures, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("service.flows.maps.prefetch.MAX_CHECKPOINT_BYTES", 1000)
+    monkeypatch.setattr(pictures.pipeline.prefetcher, "_max_checkpoint_bytes", 1000)
     draw(pictures, 2)
     time.sleep(SETTLE_SECONDS)
     assert epochs_in_memory(pictures) == [2]
