@@ -44,10 +44,10 @@ class Sharing(Protocol):
     def count_request(self, name: str, rate: str, key: str) -> RateWindow:
         """Count a request against the rate limit `name`, separately for each key."""
 
-    def merge_metrics(self, own: Sequence[Metric]) -> Sequence[Metric]:
+    def merge_metrics(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
         """The sum of these metrics of this process and those of all other processes."""
 
-    def report_metrics(self, own: Sequence[Metric]) -> None:
+    def report_metrics(self, metrics: Sequence[Metric]) -> None:
         """Tell the other processes the metrics of this one."""
 
 
@@ -66,11 +66,11 @@ class Unshared:
         stats = self._limiter.get_window_stats(item, name, key)
         return RateWindow(is_admitted, stats.remaining, stats.reset_time)
 
-    def merge_metrics(self, own: Sequence[Metric]) -> Sequence[Metric]:
+    def merge_metrics(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
         """The metrics as they are."""
-        return own
+        return metrics
 
-    def report_metrics(self, own: Sequence[Metric]) -> None:
+    def report_metrics(self, metrics: Sequence[Metric]) -> None:
         """Do nothing: there is no other process."""
 
 
@@ -105,14 +105,14 @@ class Supervised:
         assert isinstance(window, RateWindow)  # noqa: S101  for mypy
         return window
 
-    def merge_metrics(self, own: Sequence[Metric]) -> Sequence[Metric]:
+    def merge_metrics(self, metrics: Sequence[Metric]) -> Sequence[Metric]:
         """Report the metrics; returns the sum over all processes, as last reported."""
-        merged: Sequence[Metric] | None = self._call("merge_metrics", own)
-        return own if merged is None else merged
+        total: Sequence[Metric] | None = self._call("merge_metrics", metrics)
+        return metrics if total is None else total
 
-    def report_metrics(self, own: Sequence[Metric]) -> None:
+    def report_metrics(self, metrics: Sequence[Metric]) -> None:
         """Report the metrics."""
-        self._call("report_metrics", own)
+        self._call("report_metrics", metrics)
 
     def report_ready(self) -> None:
         """Tell the supervisor that this process accepts connections."""
@@ -187,15 +187,16 @@ class SharedState:
     ) -> RateWindow:
         return self._unshared.count_request(name, rate, key)
 
-    def _merge_metrics(self, process: ProcessReports, own: Sequence[Metric]) -> Sequence[Metric]:
-        process.metrics = own
+    def _merge_metrics(
+        self, process: ProcessReports, metrics: Sequence[Metric]
+    ) -> Sequence[Metric]:
+        process.metrics = metrics
         with self._lock:
-            return merge_metrics(
-                [*(other.metrics for other in self._processes), self._ended_metrics]
-            )
+            parts = [live_process.metrics for live_process in self._processes]
+            return merge_metrics([*parts, self._ended_metrics])
 
-    def _report_metrics(self, process: ProcessReports, own: Sequence[Metric]) -> bool:
-        process.metrics = own
+    def _report_metrics(self, process: ProcessReports, metrics: Sequence[Metric]) -> bool:
+        process.metrics = metrics
         return True
 
     def _report_ready(self, process: ProcessReports) -> None:

@@ -223,15 +223,15 @@ class Supervisor:
 
     def _replace_each(self) -> Generator[None]:
         """Start a process for each that serves now; once it serves too, end the old one."""
-        for old in [server for server in self._processes if server.kill_at is None]:
-            new = self._try_to_launch()
-            while new is None or not new.is_serving:
-                if new is None or new.has_ended:
+        for old_server in [server for server in self._processes if server.kill_at is None]:
+            new_server = self._try_to_launch()
+            while new_server is None or not new_server.is_serving:
+                if new_server is None or new_server.has_ended:
                     log.error("new server process ended; the old ones continue")
                     return
                 yield
-            old.stop(time.monotonic())
-            while not old.has_ended:
+            old_server.stop(time.monotonic())
+            while not old_server.has_ended:
                 yield
 
     def _watch_signals(self) -> None:

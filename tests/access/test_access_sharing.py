@@ -56,7 +56,9 @@ def values(families: list[Metric]) -> dict[str, float]:
 
 def test_requests_through_all_processes_count_together(new_process) -> None:
     first, second = new_process().sharing, new_process().sharing
-    windows = [each.count_request("requests", RATE, "token 1") for each in (first, second) * 2]
+    windows = [
+        process.count_request("requests", RATE, "token 1") for process in (first, second) * 2
+    ]
     assert [window.is_admitted for window in windows] == [True, True, True, False]
     assert [window.remaining for window in windows] == [2, 1, 0, 0]
     assert all(0 < window.reset_at - time.time() <= 60 for window in windows)
@@ -71,9 +73,10 @@ def test_keys_and_limits_are_counted_separately(new_process) -> None:
 def test_limit_is_the_same_with_one_process(new_process) -> None:
     alone, shared = Unshared(), new_process().sharing
     for _ in range(5):
-        one, other = (each.count_request("requests", RATE, "a") for each in (alone, shared))
-        assert one[:2] == other[:2]
-        assert abs(one.reset_at - other.reset_at) < 1
+        alone_window = alone.count_request("requests", RATE, "a")
+        shared_window = shared.count_request("requests", RATE, "a")
+        assert alone_window[:2] == shared_window[:2]
+        assert abs(alone_window.reset_at - shared_window.reset_at) < 1
 
 
 def test_process_counts_alone_while_the_supervisor_does_not_answer(
@@ -142,8 +145,10 @@ def test_histograms_are_added_by_bucket() -> None:
         histogram = Histogram("seconds", "Seconds.", ["kind"], buckets=(1,), registry=registry)
         histogram.labels("cam").observe(seconds)
         registries.append(list(registry.collect()))
-    (merged,) = merge_metrics(registries)
-    samples = {(sample.name, sample.labels.get("le")): sample.value for sample in merged.samples}
+    (histogram_sum,) = merge_metrics(registries)
+    samples = {
+        (sample.name, sample.labels.get("le")): sample.value for sample in histogram_sum.samples
+    }
     created = samples.pop(("seconds_created", None))
     assert samples == {
         ("seconds_bucket", "1.0"): 1,

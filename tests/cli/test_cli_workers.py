@@ -71,8 +71,8 @@ class Workers(Service):
         wait_until(lambda: len(self.pids()) == WORKERS and self.leader_pid() in self.pids())
         leader = self.leader_pid()
         assert leader is not None
-        (other,) = (pid for pid in self.pids() if pid != leader)
-        return View(self, leader), View(self, other)
+        (follower,) = (pid for pid in self.pids() if pid != leader)
+        return View(self, leader), View(self, follower)
 
     def client(self, pid: int) -> httpx.Client:
         """A client whose one connection was accepted by that process."""
@@ -85,8 +85,8 @@ class Workers(Service):
         )
         while True:
             # A process that is still starting accepts none yet.
-            others = [other for other in self.pids() if other != pid]
-            with stopped(others), suppress(httpx.TimeoutException):
+            other_pids = [other_pid for other_pid in self.pids() if other_pid != pid]
+            with stopped_processes(other_pids), suppress(httpx.TimeoutException):
                 assert client.get("/healthz", timeout=0.5).status_code == 200
                 return client
             time.sleep(0.5)
@@ -107,7 +107,7 @@ class View(Service):
 
 
 @contextmanager
-def stopped(pids: list[int]) -> Iterator[None]:
+def stopped_processes(pids: list[int]) -> Iterator[None]:
     """SIGSTOP for the time of the block."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -134,9 +134,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
 @pytest.fixture
 def views(service: Workers) -> Iterator[tuple[View, View]]:
     """The leader, and the other process."""
-    both = service.views()
-    yield both
-    for view in both:
+    pair = service.views()
+    yield pair
+    for view in pair:
         view.http.close()
 
 
@@ -163,35 +163,35 @@ def test_both_processes_answer_and_one_is_elected(views: tuple[View, View]) -> N
 
 
 def test_run_started_through_either_process_is_trained_once(views: tuple[View, View]) -> None:
-    leader, other = views
+    leader, follower = views
     run_ids = [view.post_run(**TINY | {"epochs": 1}) for view in views]
     for run_id in run_ids:
         assert leader.wait(run_id)["status"] == "succeeded"
         for view in views:
             assert statuses(view, run_id) == ["queued", "running", "succeeded"]
-        assert other.run(run_id)["epochs_done"] == 1
-    resumed = other.http.post(f"/runs/{run_ids[0]}/resume", json={"epochs": 2})
+        assert follower.run(run_id)["epochs_done"] == 1
+    resumed = follower.http.post(f"/runs/{run_ids[0]}/resume", json={"epochs": 2})
     assert resumed.status_code == 202
     assert leader.wait(run_ids[0])["epochs_done"] == 2
 
 
 def test_queue_and_progress_are_the_same_through_both(views: tuple[View, View]) -> None:
-    leader, other = views
-    run_ids = [view.post_run(**LONG) for view in (leader, other, other)]
+    leader, follower = views
+    run_ids = [view.post_run(**LONG) for view in (leader, follower, follower)]
     wait_until(lambda: leader.run(run_ids[0])["progress"]["images_seen"] > 0)
     # Parallel runs are those of the service, not of each process.
     for view in views:
         progress = [view.run(run_id)["progress"] for run_id in run_ids]
         assert [run["queue_position"] for run in progress] == [None, 1, 2]
         assert progress[0]["phase"] == "training"
-    with other.http.stream("GET", f"/events?runs={run_ids[0]}") as response:
+    with follower.http.stream("GET", f"/events?runs={run_ids[0]}") as response:
         lines = response.iter_lines()
         next(line for line in lines if line == "event: progress")
         leader.http.post(f"/runs/{run_ids[0]}/cancel")
         data = (json.loads(line[6:]) for line in lines if line.startswith("data: "))
         next(event for event in data if event.get("status") == "cancelled")
     for run_id in run_ids[1:]:
-        assert other.http.post(f"/runs/{run_id}/cancel").status_code == 202
+        assert follower.http.post(f"/runs/{run_id}/cancel").status_code == 202
     for run_id in run_ids:
         assert leader.wait(run_id)["status"] == "cancelled"
 
@@ -199,16 +199,16 @@ def test_queue_and_progress_are_the_same_through_both(views: tuple[View, View]) 
 def test_job_of_one_process_is_followed_and_cancelled_through_the_other(
     views: tuple[View, View],
 ) -> None:
-    view, other = views
+    view, follower = views
     path = "/runs/1/epochs/1/evaluation?images=200"
     response = view.http.get(path, headers={"prefer": "respond-async"})
     assert response.status_code == 202, response.text
     job_path = response.headers["location"]
     job_id = response.json()["id"]
-    assert other.http.get(path, headers={"prefer": "respond-async"}).json()["id"] == job_id
+    assert follower.http.get(path, headers={"prefer": "respond-async"}).json()["id"] == job_id
     # Recorded at most once per second by the process that computes it.
-    wait_until(lambda: (other.http.get(job_path).json()["progress"] or 0) > 0)
-    with other.http.stream("GET", f"/events?jobs={job_id}") as stream:
+    wait_until(lambda: (follower.http.get(job_path).json()["progress"] or 0) > 0)
+    with follower.http.stream("GET", f"/events?jobs={job_id}") as stream:
         lines = stream.iter_lines()
         next(line for line in lines if line == "event: job")
         assert view.http.delete(job_path).status_code == 202
@@ -239,16 +239,16 @@ def metric(view: View, name: str) -> float:
 
 def test_metrics_are_those_of_the_whole_service(views: tuple[View, View]) -> None:
     misses = 'camreel_cache_requests_total{cache="prepared_answers",result="miss"}'
-    leader, other = views
+    leader, follower = views
     time.sleep(1.5)  # until both have reported
-    before = metric(leader, misses)
+    initial_misses = metric(leader, misses)
     for view in views:
         for _ in range(10):
             view.http.get("/colormaps")
-    wait_until(lambda: metric(leader, misses) - before >= 20)
-    wait_until(lambda: abs(metric(other, misses) - metric(leader, misses)) <= 2)
-    run_id = other.post_run(**LONG)
-    with other.http.stream("GET", f"/events?runs={run_id}"):
+    wait_until(lambda: metric(leader, misses) - initial_misses >= 20)
+    wait_until(lambda: abs(metric(follower, misses) - metric(leader, misses)) <= 2)
+    run_id = follower.post_run(**LONG)
+    with follower.http.stream("GET", f"/events?runs={run_id}"):
         wait_until(lambda: metric(leader, "camreel_event_streams") == 1)
     wait_until(lambda: metric(leader, "camreel_event_streams") == 0)
     leader.http.post(f"/runs/{run_id}/cancel")
@@ -257,24 +257,24 @@ def test_metrics_are_those_of_the_whole_service(views: tuple[View, View]) -> Non
 
 def test_killed_leader_is_replaced_twice_and_its_runs_continue(service: Workers) -> None:
     epochs = 20
-    leader, other = service.views()
-    training = other.post_run(**TINY | {"epochs": epochs, "samples_per_epoch": 1500})
-    queued = other.post_run(**TINY | {"epochs": 1})
+    leader, follower = service.views()
+    training = follower.post_run(**TINY | {"epochs": epochs, "samples_per_epoch": 1500})
+    queued = follower.post_run(**TINY | {"epochs": 1})
     for _ in range(2):
-        other.wait(training, condition=lambda run: run["status"] == "running")
+        follower.wait(training, condition=lambda run: run["status"] == "running")
         os.kill(leader.pid, signal.SIGKILL)
         killed_at = time.monotonic()
-        wait_until(lambda other=other: service.leader_pid() == other.pid)
+        wait_until(lambda follower=follower: service.leader_pid() == follower.pid)
         assert time.monotonic() - killed_at < TAKEOVER_SECONDS
-        assert other.run(queued)["status"] == "queued"
+        assert follower.run(queued)["status"] == "queued"
         killed_pid = leader.pid
         wait_until(lambda killed_pid=killed_pid: killed_pid not in service.pids())
         # The process that replaces the killed one is not elected.
-        leader, other = service.views()
+        leader, follower = service.views()
         assert leader.pid != killed_pid
-    assert other.wait(training)["epochs_done"] == epochs
-    assert other.wait(queued)["status"] == "succeeded"
-    assert statuses(other, queued) == ["queued", "running", "succeeded"]
+    assert follower.wait(training)["epochs_done"] == epochs
+    assert follower.wait(queued)["status"] == "succeeded"
+    assert statuses(follower, queued) == ["queued", "running", "succeeded"]
 
 
 def test_processes_are_replaced_after_the_fork_server_is_killed(service: Workers) -> None:
@@ -316,8 +316,8 @@ def test_sighup_replaces_all_processes_while_others_answer(service: Workers) -> 
 
 
 def test_sigterm_ends_all_processes_in_time(service: Workers) -> None:
-    leader, other = service.views()
-    run_id = other.post_run(**LONG)
+    leader, follower = service.views()
+    run_id = follower.post_run(**LONG)
     leader.wait(run_id, condition=lambda run: run["status"] == "running")
     pids = processes.list_pids(service.state_dir)
     assert len(pids) > 1 + WORKERS
@@ -345,6 +345,6 @@ def test_stopped_process_does_not_delay_the_end(tmp_path: Path) -> None:
     service = Workers(tmp_path)
     service.start()
     pids = processes.list_pids(service.state_dir)
-    with stopped(service.pids()[:1]):
+    with stopped_processes(service.pids()[:1]):
         assert service.stop() == -signal.SIGTERM
         processes.wait_for_end(service.state_dir, pids)

@@ -93,7 +93,7 @@ def test_of_concurrent_candidates_one_is_elected(new_candidate) -> None:
         barrier.wait()
         candidate.campaign()
 
-    threads = [threading.Thread(target=campaign, args=(each,)) for each in candidates]
+    threads = [threading.Thread(target=campaign, args=(candidate,)) for candidate in candidates]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -102,21 +102,21 @@ def test_of_concurrent_candidates_one_is_elected(new_candidate) -> None:
 
 
 def test_stopped_leader_is_replaced_after_its_lease_and_finds_out(new_candidate, clock) -> None:
-    stopped, other = new_candidate("stopped"), new_candidate("other")
-    assert stopped.campaign()
-    assert not other.campaign()
+    stopped_leader, other_candidate = new_candidate("stopped"), new_candidate("other")
+    assert stopped_leader.campaign()
+    assert not other_candidate.campaign()
     clock.seconds += LEASE_SECONDS
     # By its clock alone: it has not read the database since.
-    assert not stopped.is_leader
-    assert stopped.holds_role
-    assert not other.campaign()
+    assert not stopped_leader.is_leader
+    assert stopped_leader.holds_role
+    assert not other_candidate.campaign()
     clock.seconds += 1
-    assert other.campaign()
-    assert not stopped.campaign()
-    assert not stopped.holds_role
+    assert other_candidate.campaign()
+    assert not stopped_leader.campaign()
+    assert not stopped_leader.holds_role
     # It is a candidate again.
-    other.resign()
-    assert stopped.campaign()
+    other_candidate.resign()
+    assert stopped_leader.campaign()
 
 
 def test_leader_whose_renewal_is_late_stays_elected_without_a_successor(
@@ -133,33 +133,33 @@ def test_leader_whose_renewal_is_late_stays_elected_without_a_successor(
 
 
 def test_dead_process_of_this_machine_is_replaced_at_once(store: Store, new_candidate) -> None:
-    dead = new_candidate(dead_server_name())
-    assert dead.campaign()
-    queue_run(store, dead.name)
+    dead_leader = new_candidate(dead_server_name())
+    assert dead_leader.campaign()
+    queue_run(store, dead_leader.name)
     queue_run(store, "a command")
     assert new_candidate("other").campaign()
     assert dispatchers(store) == [None, "a command"]
 
 
 def test_leader_that_resigns_is_replaced_at_once(store: Store, new_candidate) -> None:
-    leader, other = new_candidate("leader"), new_candidate("other")
+    leader, other_candidate = new_candidate("leader"), new_candidate("other")
     assert leader.campaign()
     queue_run(store, "leader")
-    assert not other.campaign()
+    assert not other_candidate.campaign()
     leader.resign()
     assert not leader.is_leader
     assert dispatchers(store) == [None]
     # Even if a thread of it is still running.
     assert not leader.campaign()
-    assert other.campaign()
-    other.resign()
+    assert other_candidate.campaign()
+    other_candidate.resign()
     assert not leader.campaign()
 
 
 def test_candidate_that_resigns_changes_nothing(new_candidate) -> None:
-    leader, other = new_candidate("leader"), new_candidate("other")
+    leader, other_candidate = new_candidate("leader"), new_candidate("other")
     assert leader.campaign()
-    other.resign()
+    other_candidate.resign()
     assert leader.campaign()
 
 
@@ -179,13 +179,13 @@ def test_two_are_never_elected_at_once(new_candidate, clock, seed: int) -> None:
 
 
 def test_only_the_elected_process_starts_tasks(new_candidate, clock) -> None:
-    leader, other = new_candidate("leader"), new_candidate("other")
+    leader, other_candidate = new_candidate("leader"), new_candidate("other")
     assert leader.campaign()
-    assert not other.campaign()
+    assert not other_candidate.campaign()
     executor, ignored = IdleExecutor(), IdleExecutor()
     task = Task(print, (), print, "run-1")
     ElectedExecutor(executor, leader).submit(task)
-    ElectedExecutor(ignored, other).submit(task)
+    ElectedExecutor(ignored, other_candidate).submit(task)
     assert ignored.tasks == []
     (queued,) = executor.tasks
     assert queued.should_start()

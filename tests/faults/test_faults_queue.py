@@ -22,10 +22,10 @@ class StartingExecutor(IdleExecutor):
 
     def __init__(self) -> None:
         super().__init__()
-        self.started: set[int] = set()
+        self.started_ids: set[int] = set()
 
     def has_started(self, name: str) -> bool:
-        return name in {task_name(run_id) for run_id in self.started}
+        return name in {task_name(run_id) for run_id in self.started_ids}
 
     @property
     def submitted(self) -> list[int]:
@@ -86,12 +86,12 @@ def test_run_deleted_before_it_is_submitted_does_not_keep_the_others(
     executor: StartingExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    other = queue_run(store)
-    deleted = QueuedRun(other + 1, None, None)
+    kept_id = queue_run(store)
+    deleted = QueuedRun(kept_id + 1, None, None)
     list_queue = runs.list_queue
     monkeypatch.setattr(runs, "list_queue", lambda session: [deleted, *list_queue(session)])
     monitor.scan()
-    assert executor.submitted == [other]
+    assert executor.submitted == [kept_id]
 
 
 def test_phase_and_positions_are_the_same_in_other_processes(
@@ -100,13 +100,13 @@ def test_phase_and_positions_are_the_same_in_other_processes(
     starting, waiting = queue_run(store), queue_run(store)
     monitor.scan()
     assert activity_elsewhere(store, waiting) == RunActivity(queue_position=2)
-    executor.started = {starting}
+    executor.started_ids = {starting}
     monitor.scan()  # most workers claim their run before the next scan
     assert activity_elsewhere(store, starting) == RunActivity(queue_position=1)
     monitor.scan()
     assert activity_elsewhere(store, starting) == RunActivity(RunPhase.STARTING)
     assert activity_elsewhere(store, waiting) == RunActivity(queue_position=1)
-    executor.started = set()
+    executor.started_ids = set()
     monitor.scan()
     assert activity_elsewhere(store, starting) == RunActivity(queue_position=1)
 
