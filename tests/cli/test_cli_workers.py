@@ -32,7 +32,7 @@ WORKERS = 2
 RATE_LIMIT = 100_000
 
 
-class Workers(Service):
+class Workers(processes.ExecutedService):
     """A service of two processes, whose token is known."""
 
     def __init__(self, folder: Path) -> None:
