@@ -19,8 +19,9 @@ def test_stream_ends_when_its_token_is_revoked(new_guarded_service: Any, credent
     service = new_guarded_service()
     with service.store() as store:
         with store.write_session() as session:
-            # The run stays queued, so its stream does not end by itself.
-            run_id = runs.create(session, "", [], RunSpec().model_dump(mode="json"), 1).id
+            # The run stays queued, so its stream does not end by itself: it is another process's.
+            values = RunSpec().model_dump(mode="json")
+            run_id = runs.create(session, "", [], values, 1, "another process").id
         path = f"/runs/{run_id}/events"
         token, headers = "read", {}
         if credential == "cookie":
