@@ -19,6 +19,7 @@ from service.cli.options import (
     RunId,
     StateDir,
     TestImageCount,
+    Workers,
     load_settings,
 )
 from service.cli.terminal import escape_unencodable_characters
@@ -72,11 +73,7 @@ def _global_options(
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Port = None,
-    workers: Annotated[
-        int | None,
-        # The setting has bounds, and the message names both.
-        typer.Option(help="Processes that answer requests, 1 to 64. Default: CAMREEL_WORKERS."),
-    ] = None,
+    workers: Workers = None,
     state_dir: StateDir = None,
     data_dir: DataDir = None,
 ) -> None:

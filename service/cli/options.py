@@ -9,6 +9,11 @@ import typer
 Port = Annotated[
     int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0 picks a free one.")
 ]
+Workers = Annotated[
+    int | None,
+    # Without bounds here: the message about the setting names both, typer's only one.
+    typer.Option(help="Processes that answer requests, 1 to 64. Default: CAMREEL_WORKERS."),
+]
 StateDir = Annotated[
     Path | None, typer.Option(help="Folder of the database. Default: CAMREEL_STATE_DIR.")
 ]
