@@ -82,13 +82,10 @@ def serve(
         host=host, port=port, workers=workers, state_dir=state_dir, data_dir=data_dir
     )
     if settings.workers > 1:
-        from service.cli.supervisor import supervise
-
-        supervise(settings)
+        from service.cli.supervisor import supervise as serve
     else:
         from service.cli.server import serve
-
-        serve(settings)
+    serve(settings)
 
 
 @app.command()
