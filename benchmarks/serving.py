@@ -32,7 +32,8 @@ CLIENTS = 32
 SECONDS, QUICK_SECONDS = 60.0, 2.0
 RUNS = 2
 ENDLESS = {"dataset": "digits", "epochs": 1000}
-SERVER_FLAGS = ["--http", "httptools", "--loop", "uvloop", "--no-access-log", "--no-server-header"]
+SERVER_FLAGS = ["--http", "httptools", "--loop", "uvloop", "--no-access-log", "--no-server-header",
+                "--timeout-keep-alive", "60"]  # fmt: skip
 
 
 def run(rounds: int, quick: bool) -> Report:

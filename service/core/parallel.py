@@ -59,6 +59,15 @@ def _worked_on_here(work: Callable[[Item], Result], item: Item) -> Future[Result
     return future
 
 
+def use_torch_threads(count: int) -> None:
+    """Set the number of threads that torch uses for operations of the calling thread.
+
+    Threads that never call this start with the value that was set last.
+    """
+    torch.get_num_threads()  # otherwise the first operation sets the default
+    torch.set_num_threads(count)
+
+
 @contextmanager
 def _one_torch_thread() -> Iterator[None]:
     """One thread for torch's operations: on busy cores, threads that share an operation of a
@@ -82,8 +91,7 @@ def _threads() -> tuple[ThreadPoolExecutor, threading.Semaphore]:
 
         def begin() -> None:
             together.wait()  # so that each thread takes one
-            torch.get_num_threads()  # otherwise the first operation sets the default
-            torch.set_num_threads(1)
+            use_torch_threads(1)
 
         callers = torch.get_num_threads()
         wait([threads.submit(begin) for _ in range(count)])

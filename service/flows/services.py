@@ -8,6 +8,8 @@ from datetime import timedelta
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
 from service.core.devices import available_devices
+from service.core.environment import DEFAULT_THREADS
+from service.core.parallel import use_torch_threads
 from service.errors import StoreFull, StoreUnavailable
 from service.flows.access import is_loopback
 from service.flows.cache_sizes import CacheSizes
@@ -174,8 +176,14 @@ def _thread_pools(settings: Settings) -> ThreadPools:
             PoolName.WRITING: (CHANGING_THREADS, MAX_WAITING_READS),
             PoolName.INTERACTIVE: (settings.interactive_threads, max_waiting),
             PoolName.BATCH: (settings.batch_threads, max_waiting),
-        }
+        },
+        on_thread_start=_set_torch_threads,
     )
+
+
+def _set_torch_threads(pool: PoolName) -> None:
+    # The pool for reading also computes single maps, too little work for threads to share.
+    use_torch_threads(1 if pool is PoolName.READING else DEFAULT_THREADS)
 
 
 def _is_idle(thread_pools: ThreadPools) -> bool:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import cycle
 from typing import Any, Generic, TypeVar
 
@@ -93,8 +94,16 @@ class ThreadPool:
     between them.
     """
 
-    def __init__(self, name: PoolName, threads: int, max_waiting: int) -> None:
+    def __init__(
+        self,
+        name: PoolName,
+        threads: int,
+        max_waiting: int,
+        on_thread_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_thread_start` is called in each thread before its first computation."""
         self.name = name
+        self._on_thread_start = on_thread_start
         self._max_threads, self._max_waiting = threads, max_waiting
         self._changed = threading.Condition()
         self._requests: deque[Computation[Any]] = deque()
@@ -205,6 +214,7 @@ class ThreadPool:
             thread.start()
 
     def _work(self) -> None:
+        self._on_thread_start()
         while self._run_next():
             pass
 
@@ -241,9 +251,16 @@ class ThreadPool:
 class ThreadPools:
     """The thread pools of one process, by name."""
 
-    def __init__(self, sizes: dict[PoolName, tuple[int, int]]) -> None:
-        """`sizes` maps a name to (threads, max_waiting)."""
-        self._pools = {name: ThreadPool(name, *sizes[name]) for name in PoolName}
+    def __init__(
+        self,
+        sizes: dict[PoolName, tuple[int, int]],
+        on_thread_start: Callable[[PoolName], None] = lambda _: None,
+    ) -> None:
+        """`sizes` maps a name to (threads, max_waiting). `on_thread_start` as of ThreadPool."""
+        self._pools = {
+            name: ThreadPool(name, *sizes[name], partial(on_thread_start, name))
+            for name in PoolName
+        }
 
     def __getitem__(self, name: PoolName) -> ThreadPool:
         return self._pools[name]

@@ -171,7 +171,7 @@ def _differences(connection: Connection) -> list[str]:
     """Differences that would make statements of this program fail, or lose rows."""
     if connection.dialect.name != "sqlite":
         return _find_differences(connection)
-    key = tuple(connection.execute(SQLITE_SCHEMA).tuples())
+    key = tuple(connection.execute(SQLITE_SCHEMA).all())
     differences = _comparisons.get(key)
     if differences is None:
         differences = _comparisons[key] = _find_differences(connection)

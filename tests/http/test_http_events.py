@@ -110,9 +110,17 @@ def test_stream_follows_a_run_from_queued_to_its_end(service: Service) -> None:
     assert {event["event"] for event in received_events} - {"progress"} == {"status", "epoch"}
 
 
-def test_streams_report_progress_cancellation_and_deletion(service: Service) -> None:
+@pytest.fixture
+def training(service: Service) -> Iterator[int]:
+    """A run that trains until the test ends."""
     # One epoch of 1,500 images in batches of one takes far longer than the test.
-    training = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    run_id = service.post_run(dataset="digits", epochs=50, batch_size=1)
+    service.wait(run_id, lambda run: run["status"] == "running")
+    yield run_id
+    service.http.post(f"/runs/{run_id}/cancel")
+
+
+def test_streams_report_progress_cancellation_and_deletion(service: Service, training: int) -> None:
     queued_run_id = service.post_run(dataset="digits", epochs=1)
     with stream(service.http, f"/runs/{queued_run_id}") as response:
         received_events = events(response)
