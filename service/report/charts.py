@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from service.report.axis import FRACTION_AXIS, Axis, epoch_axis, value_axis
-from service.report.formats import number, percent
+from service.report.formats import number, percent, share
 from service.report.texts import Texts
 
 WIDTH, HEIGHT = 400, 250
@@ -42,7 +42,8 @@ class Chart:
     epochs: Sequence[int]
     curves: Sequence[Curve]
     is_fraction: bool  # values in 0..1, shown as percentages
-    note: str = ""  # how to read the curves
+    notes: Sequence[str] = ()  # how to read the curves
+    fitted_axis: Axis | None = None  # None: an axis that includes 0 and all values
 
     width = WIDTH
     height = HEIGHT
@@ -63,6 +64,8 @@ class Chart:
     @property
     def y_axis(self) -> Axis:
         """The values."""
+        if self.fitted_axis is not None:
+            return self.fitted_axis
         values = [value for curve in self.curves for value in curve.values if value is not None]
         return FRACTION_AXIS if self.is_fraction else value_axis(values)
 
@@ -74,18 +77,19 @@ class Chart:
     def y_ticks(self) -> Iterator[tuple[float, str]]:
         """Positions and labels."""
         for tick in self.y_axis.ticks:
-            yield _y(self.y_axis, tick), f"{tick:.0%}" if self.is_fraction else number(tick)
+            yield _y(self.y_axis, tick), share(tick) if self.is_fraction else number(tick)
 
     def drawings(self) -> Iterator[CurveDrawing]:
         """The curves in SVG coordinates."""
         for i, curve in enumerate(self.curves):
             points = self._points(curve)
-            dots = [point for point in points if point is not None]
+            # The path of values below the axis is clipped.
+            dots = [p for p in points if p is not None and p[1] <= self.bottom]
             style = i % len(DASHES)
             yield CurveDrawing(
                 label=curve.label,
                 path=_path(points),
-                dots=dots if len(dots) <= MAX_DOTS else [],
+                dots=dots if len(self.epochs) <= MAX_DOTS else [],
                 dash=DASHES[style],
                 color=style,
             )

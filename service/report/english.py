@@ -80,6 +80,7 @@ ENGLISH = Texts(
         "The accuracy on training images is the mean over an epoch while the weights change and "
         "dropout is active, so it can be below the accuracy on test images."
     ),
+    axis_start="The axis begins at {low}; the first epochs are below.",
     maps="Maps",
     maps_of_method="Maps of {title}",
     method_titles={},

@@ -19,6 +19,11 @@ def percent(value: float | None) -> str:
     return DASH if value is None or not math.isfinite(value) else f"{value:.2%}"
 
 
+def share(value: float) -> str:
+    """A fraction in 0..1 as a percentage without decimals that it does not need: 84%, 97.5%."""
+    return f"{round(value * 100, 1):g}%"
+
+
 def threshold(epsilon: float) -> str:
     """Scientific notation as in a request: 1e-7."""
     return f"{epsilon:g}".replace("e-0", "e-")

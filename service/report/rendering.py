@@ -12,6 +12,7 @@ from service.core.render.palette import CURVE_COLORS
 from service.core.render.strength import STRONGEST_PEAK, WEAKEST_PEAK
 from service.counts import Count
 from service.report import formats
+from service.report.axis import share_axis
 from service.report.charts import Chart, Curve
 from service.report.content import MethodMaps, Report
 from service.report.languages import LANGUAGES, Language
@@ -146,8 +147,14 @@ def _charts(report: Report, texts: Texts) -> Iterator[Chart]:
         epoch.train_accuracy is not None and epoch.train_accuracy < epoch.test_accuracy
         for epoch in report.epochs
     )
-    note = texts.training_accuracy_note if is_below_test else ""
-    yield Chart("accuracy", texts.accuracy, epochs, accuracy, is_fraction=True, note=note)
+    axis = share_axis(curve.values for curve in accuracy)
+    notes = [texts.training_accuracy_note] if is_below_test else []
+    if any(value is not None and value < axis.low for curve in accuracy for value in curve.values):
+        notes.append(texts.axis_start.format(low=formats.share(axis.low)))
+    yield Chart(
+        "accuracy", texts.accuracy, epochs, accuracy, is_fraction=True, notes=notes,
+        fitted_axis=axis,
+    )  # fmt: skip
     if blank:
         yield Chart("blank", texts.blank_fraction, epochs, blank, is_fraction=True)
 

@@ -45,6 +45,7 @@ class Texts:
     curve_description: str
     curve_empty: str
     training_accuracy_note: str
+    axis_start: str
 
     maps: str
     maps_of_method: str

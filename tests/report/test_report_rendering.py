@@ -13,7 +13,7 @@ import pytest
 
 from service.core.cams.maps import Blank
 from service.core.png import encode_png
-from service.report.axis import epoch_axis, value_axis
+from service.report.axis import epoch_axis, share_axis, value_axis
 from service.report.charts import Chart, Curve
 from service.report.content import EpochFacts, MethodFacts, MethodMaps, Report, RunFacts
 from service.report.languages import LANGUAGES
@@ -220,6 +220,42 @@ def test_axis_is_finite_and_contains_its_values(values):
     for value in [*axis.ticks, *filter(math.isfinite, values)]:
         assert -1e-9 <= axis.position(value) <= 1 + 1e-9
     assert sorted(set(axis.ticks)) == list(axis.ticks)
+
+
+@pytest.mark.parametrize(
+    ("curves", "ends"),
+    [
+        ([[0.1, 0.7, 0.9, 0.95, 0.96, 0.97, 0.97, 0.98, 0.98, 0.97]], (0.6, 1.0)),
+        ([[0.1, 0.97, 0.98]], (0.965, 0.985)),  # as narrow as an axis gets
+        ([[0.1]], (0.09, 0.11)),
+        ([[0.1, 1, 1]], (0.99, 1.0)),
+        ([[math.nan, 0.5, None]], (0.49, 0.51)),
+        ([[0.0] * 5 + [1.0]], (0.0, 1.0)),
+        ([[], [None]], (0.0, 1.0)),
+    ],
+)
+def test_axis_of_shares_fits_the_values(curves, ends):
+    axis = share_axis(curves)
+    assert (axis.low, axis.high) == ends
+    assert (axis.ticks[0], axis.ticks[-1]) == ends
+    assert len(axis.ticks) >= 2
+
+
+def test_value_below_a_fitted_axis_has_no_dot():
+    accuracies = [0.1, 0.96, 0.97, 0.98]
+    chart = Chart(
+        "accuracy",
+        "Accuracy",
+        range(4),
+        [Curve("test", accuracies)],
+        True,
+        fitted_axis=share_axis([accuracies]),
+    )
+    (curve,) = chart.drawings()
+    assert len(curve.dots) == 3
+    assert curve.path.count("L") == 3  # to the clipped value too
+    assert [label for _, label in chart.y_ticks()] == ["95.5%", "96%", "96.5%", "97%", "97.5%",
+                                                       "98%", "98.5%"]  # fmt: skip
 
 
 def test_ticks_are_round():
