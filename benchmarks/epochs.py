@@ -21,8 +21,8 @@ from benchmarks.connection import Connection
 from benchmarks.report import Report
 from benchmarks.requests import train_digits
 from benchmarks.server import serve
-from benchmarks.serving import mean_seconds, serve_plainly
-from benchmarks.timing import Contender, Target, Timing, interleaved, ratio
+from benchmarks.serving import serve_plainly
+from benchmarks.timing import Contender, Target, Timing, interleaved, mean_seconds, ratio
 from service.core.datasets import DATASETS
 from service.core.png import encode_png
 from service.core.preprocessing import to_network_input

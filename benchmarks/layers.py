@@ -68,7 +68,6 @@ class LayerClock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._open: list[list[float]] = []  # start, seconds of inner layers
-        self._ignored_threads: set[int] = set()
 
     def reset(self) -> None:
         self.seconds = {name: 0.0 for name, *_ in LAYERS}

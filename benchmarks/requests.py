@@ -8,7 +8,6 @@ the answer is 304 and has no body. `GET /healthz` is the floor: the framework an
 import itertools
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import httpx
 
 from benchmarks.report import Report
 from benchmarks.server import serve
-from benchmarks.timing import Contender, interleaved, ratio
+from benchmarks.timing import interleaved, mean_seconds, ratio
 
 EPOCHS = 2
 REQUESTS, QUICK_REQUESTS = 100, 10  # a turn
@@ -27,7 +26,7 @@ POLL_SECONDS = 0.2
 
 def run(rounds: int, quick: bool) -> Report:
     requests = QUICK_REQUESTS if quick else REQUESTS
-    rounds = min(rounds, TRAINING_IMAGES // requests - 1)
+    rounds = min(rounds, TRAINING_IMAGES // (requests + 1) - 1)
     with (
         tempfile.TemporaryDirectory(prefix="camreel-benchmark-") as folder,
         serve(Path(folder)) as address,
@@ -40,16 +39,16 @@ def run(rounds: int, quick: bool) -> Report:
 
         timings = interleaved(
             {
-                "GET .../cam, first": _mean(
+                "GET .../cam, first": mean_seconds(
                     requests, lambda: _get(client, cam, 200, image=next(new_images))
                 ),
-                "GET .../cam, repeated": _mean(
+                "GET .../cam, repeated": mean_seconds(
                     requests, lambda: _get(client, cam, 200, image=image)
                 ),
-                "GET .../cam, If-None-Match": _mean(
+                "GET .../cam, If-None-Match": mean_seconds(
                     requests, lambda: _get(client, cam, 304, etag, image=image)
                 ),
-                "GET /healthz": _mean(requests, lambda: _get(client, "/healthz", 200)),
+                "GET /healthz": mean_seconds(requests, lambda: _get(client, "/healthz", 200)),
             },
             rounds,
         )
@@ -66,18 +65,6 @@ def run(rounds: int, quick: bool) -> Report:
             ratio("304 / floor", unchanged, health),
         ],
     )
-
-
-def _mean(requests: int, request: Callable[[], object]) -> Contender:
-    """A turn of so many requests; gives the mean seconds of one."""
-
-    def measure() -> float:
-        start = time.perf_counter()
-        for _ in range(requests):
-            request()
-        return (time.perf_counter() - start) / requests
-
-    return measure
 
 
 def _get(

@@ -24,7 +24,7 @@ from benchmarks.connection import Connection
 from benchmarks.report import Figure, Report
 from benchmarks.requests import trained_epoch
 from benchmarks.server import free_port, serve, wait_until_ready
-from benchmarks.timing import Contender, Target, interleaved, ratio
+from benchmarks.timing import Target, interleaved, mean_seconds, ratio
 
 REQUESTS, QUICK_REQUESTS = 500, 20  # of a turn, for answers that exist
 MAPS, QUICK_MAPS = 50, 5  # of a turn, for answers that are computed
@@ -114,19 +114,6 @@ def serve_plainly(folder: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def mean_seconds(requests: int, request: Callable[[], object]) -> Contender:
-    """A turn of so many requests after one that is not counted; the mean seconds of one."""
-
-    def measure() -> float:
-        request()
-        start = time.perf_counter()
-        for _ in range(requests):
-            request()
-        return (time.perf_counter() - start) / requests
-
-    return measure
 
 
 def _while_training(client: httpx.Client, measure: Callable[[], list[Figure]]) -> list[Figure]:

@@ -77,6 +77,19 @@ def timed(work: Callable[[], object], at_least_seconds: float = 0.0) -> Contende
     return measure
 
 
+def mean_seconds(requests: int, request: Callable[[], object]) -> Contender:
+    """A turn of so many requests after one that is not counted; the mean seconds of one."""
+
+    def measure() -> float:
+        request()
+        start = time.perf_counter()
+        for _ in range(requests):
+            request()
+        return (time.perf_counter() - start) / requests
+
+    return measure
+
+
 def interleaved(contenders: Mapping[str, Contender], rounds: int = ROUNDS) -> dict[str, Timing]:
     """Let the contenders run in turn, A B C A B C ..., `rounds` times."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
