@@ -142,6 +142,26 @@ class Service:
         return run
 
 
+class ExecutedService(Service):
+    """A service whose process is not forked from another: /proc shows its environment."""
+
+    def __init__(
+        self, state_dir: Path, environment: dict[str, str] | None = None, **popen_options: Any
+    ) -> None:
+        super().__init__(state_dir, environment)
+        self._popen_options = popen_options
+
+    def launch(self) -> None:
+        self.process = subprocess.Popen(
+            [CAMREEL, "serve", "--port", "0"],
+            env=self._environment,
+            cwd=self.state_dir,
+            stdout=subprocess.PIPE,
+            text=True,
+            **self._popen_options,
+        )
+
+
 @pytest.fixture
 def new_service(tmp_path: Path) -> Iterator[Callable[..., Service]]:
     """A factory of services for one test; stops them at the end."""

@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,33 +14,12 @@ import pytest
 
 from service.cli.listener import connection_limit
 from service.errors import CamreelError
-from tests.conftest import CAMREEL, Service
-
-
-class ServiceWithStderr(Service):
-    """A service with the given standard error and a function to call before exec."""
-
-    def __init__(self, state_dir: Path, stderr: int, preexec: Callable[[], None]) -> None:
-        super().__init__(state_dir, {})
-        self._stderr, self._preexec = stderr, preexec
-
-    def launch(self) -> None:
-        self.process = subprocess.Popen(
-            [CAMREEL, "serve", "--port", "0"],
-            env=self._environment,
-            cwd=self.state_dir,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-            preexec_fn=self._preexec,
-            text=True,
-        )
+from tests.conftest import ExecutedService, Service
 
 
 @contextmanager
-def run_service(
-    folder: Path, stderr: int, preexec: Callable[[], None]
-) -> Iterator[ServiceWithStderr]:
-    service = ServiceWithStderr(folder, stderr, preexec)
+def run_service(folder: Path, stderr: int, preexec: Callable[[], None]) -> Iterator[Service]:
+    service = ExecutedService(folder, stderr=stderr, preexec_fn=preexec)
     service.start()
     try:
         yield service

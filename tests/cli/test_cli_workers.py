@@ -21,7 +21,7 @@ import pytest
 from service.cli import shutdown
 from service.flows.credentials import new_token
 from tests.cli.commands import camreel
-from tests.conftest import Service
+from tests.conftest import ExecutedService, Service
 from tests.faults.tiny import LONG, TINY, statuses
 from tests.processes import fork_server_pids, is_alive, process_state, wait_until, worker_pids
 from tests.torture import processes
@@ -32,7 +32,7 @@ WORKERS = 2
 RATE_LIMIT = 100_000
 
 
-class Workers(processes.ExecutedService):
+class Workers(ExecutedService):
     """A service of two processes, whose token is known."""
 
     def __init__(self, folder: Path) -> None:

@@ -8,8 +8,8 @@ from service.store.data_version import ReadCache
 from service.store.store import Store, open_store
 
 
-def counted(values: list[int]) -> int:
-    """A value that tells how many were read."""
+def append_count(values: list[int]) -> int:
+    """Append the number of values with it, and return it."""
     values.append(len(values) + 1)
     return values[-1]
 
@@ -22,7 +22,7 @@ def test_value_is_read_again_after_a_commit_of_any_process(tmp_path: Path) -> No
         reads: list[int] = []
 
         def read() -> int:
-            return cache.get_or_read(store.read_version(), "key", lambda: counted(reads))
+            return cache.get_or_read(store.read_version(), "key", lambda: append_count(reads))
 
         assert [read(), read()] == [1, 1]
         with store.write_session() as session:
@@ -44,14 +44,14 @@ def test_commit_during_a_read_makes_its_value_outdated() -> None:
 def test_nothing_is_kept_without_a_version() -> None:
     cache: ReadCache[int] = ReadCache(10)
     reads: list[int] = []
-    assert [cache.get_or_read(None, "key", lambda: counted(reads)) for _ in range(2)] == [1, 2]
+    assert [cache.get_or_read(None, "key", lambda: append_count(reads)) for _ in range(2)] == [1, 2]
 
 
 def test_number_of_values_is_bounded() -> None:
     cache: ReadCache[int] = ReadCache(2)
     reads: list[int] = []
     for key in ("a", "b", "c", "a"):
-        cache.get_or_read((0, 1), key, lambda: counted(reads))
+        cache.get_or_read((0, 1), key, lambda: append_count(reads))
     assert reads == [1, 2, 3, 4]
 
 

@@ -1,25 +1,9 @@
 """Processes of a service, found by the state folder in their environment."""
 
-import subprocess
 import time
 from pathlib import Path
 
-from tests.conftest import CAMREEL, Service
-
 END_SECONDS = 20.0
-
-
-class ExecutedService(Service):
-    """A service whose process is not forked from another: /proc shows its environment."""
-
-    def launch(self) -> None:
-        self.process = subprocess.Popen(
-            [CAMREEL, "serve", "--port", "0"],
-            env=self._environment,
-            cwd=self.state_dir,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
 
 
 def list_pids(state_dir: Path) -> set[int]:

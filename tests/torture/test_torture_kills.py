@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from service.store.store import Store, open_store
-from tests.conftest import Service, mnist_dir
+from tests.conftest import ExecutedService, Service, mnist_dir
 from tests.torture import invariants, processes
 from tests.torture.kill_loop import KillLoop, Plan
 from tests.torture.witness import Spec
@@ -77,7 +77,7 @@ def expected_trace(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], 
     @cache
     def trace_of(index: int) -> Trace:
         folder = tmp_path_factory.mktemp("expected")
-        service = processes.ExecutedService(folder, SETTINGS)
+        service = ExecutedService(folder, SETTINGS)
         service.start()
         try:
             run_id = service.post_run(**SPECS[index])
@@ -97,7 +97,7 @@ def service(store_location: tuple[str, str], plan: Plan, tmp_path: Path) -> Iter
         "CAMREEL_BLOBS": store_location[1],
         "CAMREEL_MAX_PARALLEL_RUNS": str(plan.parallel_runs),
     }
-    new_service = processes.ExecutedService(tmp_path, SETTINGS | settings)
+    new_service = ExecutedService(tmp_path, SETTINGS | settings)
     new_service.start()
     yield new_service
     new_service.kill()
