@@ -9,6 +9,8 @@ from contextlib import suppress
 
 import structlog
 
+from service import logs
+from service.detached_stream import detach_stderr
 from service.errors import CamreelError, InvalidValue
 from service.settings import Settings
 
@@ -105,6 +107,13 @@ def connection_limit(max_connections: int, workers: int) -> int:
     if soft - reserved < max_connections:
         log.warning("fewer connections", connections=soft - reserved, open_files=soft)
     return min(max_connections, soft - reserved)
+
+
+def prepare_streams() -> None:
+    """Open the standard streams, and log so that a slow reader never blocks the process."""
+    open_standard_streams()
+    logs.configure()
+    detach_stderr()
 
 
 def open_standard_streams() -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import uvicorn
 
-from service import logs
 from service.api.sharing import Supervised
 from service.app import create_app
 from service.cli.connections import ConnectionTimeouts, new_protocol_class
@@ -19,11 +18,10 @@ from service.cli.listener import (
     Listener,
     base_url,
     open_listener,
-    open_standard_streams,
+    prepare_streams,
     print_address,
 )
 from service.cli.shutdown import ShutdownWatchdog
-from service.detached_stream import detach_stderr
 from service.errors import CamreelError
 from service.settings import Settings
 
@@ -120,9 +118,7 @@ def prepare_process() -> None:
     A slow reader of logs and standard streams never blocks it, and neither collections of garbage
     nor computing threads keep requests waiting.
     """
-    open_standard_streams()
-    logs.configure()
-    detach_stderr()
+    prepare_streams()
     # The objects that imports have made live until the end: without them a full collection takes
     # microseconds instead of 0.3 s, in which no request is answered, and the exit 0.7 s less.
     gc.freeze()

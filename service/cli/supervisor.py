@@ -19,13 +19,12 @@ from multiprocessing.process import BaseProcess
 
 import structlog
 
-from service import logs
 from service.api.sharing import ProcessReports, SharedState, Supervised
 from service.cli.database import prepare_database
-from service.cli.listener import Listener, open_listener, open_standard_streams, print_address
+from service.cli.listener import Listener, open_listener, prepare_streams, print_address
 from service.cli.shutdown import ABORT_SECONDS, SHUTDOWN_SECONDS
-from service.detached_stream import detach_stderr
 from service.errors import CamreelError
+from service.jobs.processes import process_context
 from service.settings import Settings
 
 SCAN_SECONDS = 0.1
@@ -43,12 +42,7 @@ STOP_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 SERVER_IMPORTS = ["service.cli.server"]
 PARENT_SCAN_SECONDS = 1.0
 
-# On macOS, system libraries are not fork-safe once they are loaded.
-_context = (
-    multiprocessing.get_context("forkserver")
-    if sys.platform == "linux"
-    else multiprocessing.get_context("spawn")
-)
+_context = process_context()
 
 log = structlog.get_logger()
 
@@ -58,9 +52,7 @@ def supervise(settings: Settings) -> None:
 
     Raises CamreelError if they do not start.
     """
-    open_standard_streams()
-    logs.configure()
-    detach_stderr()
+    prepare_streams()
     prepare_database(settings)
     Supervisor(settings, open_listener(settings, settings.port)).run()
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 from service.detached_stream import detach_stderr, drain_stderr
@@ -24,6 +25,14 @@ KILL_SECONDS = 1.0
 ENDED_SECONDS = 3.0
 
 log = logging.getLogger(__name__)
+
+
+def process_context() -> ForkServerContext | SpawnContext:
+    """How processes start: forked from a fork server on Linux, elsewhere in a new interpreter."""
+    if sys.platform == "linux":
+        return multiprocessing.get_context("forkserver")
+    # On macOS, system libraries are not fork-safe once they are loaded.
+    return multiprocessing.get_context("spawn")
 
 
 class ProcessExecutor:
@@ -42,12 +51,7 @@ class ProcessExecutor:
             # For processes started from now on: together they have more threads than there are
             # cores, and a thread that waits actively takes a core from the others.
             os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        # On macOS, system libraries are not fork-safe once they are loaded.
-        self._context = (
-            multiprocessing.get_context("forkserver")
-            if sys.platform == "linux"
-            else multiprocessing.get_context("spawn")
-        )
+        self._context = process_context()
         self._context.set_forkserver_preload(list(preload))
         # One thread per slot: it starts a process, waits for its end, and takes the next task.
         self._parallel = parallel
