@@ -4,6 +4,7 @@ from collections.abc import Hashable
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from alembic import command
@@ -12,7 +13,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from cachetools import LRUCache
+from cachetools import LRUCache, cached
 from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
@@ -41,11 +42,6 @@ SIGNATURE = {"runs", "run_tags", "epochs", "checkpoints", "heatmaps", "probes"}
 MAX_DIFFERENCES = 5  # in an error message
 
 SQLITE_SCHEMA = text("SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name")
-
-_comparisons: LRUCache[Hashable, list[str]] = LRUCache(16)
-"""Differences by the rows of SQLITE_SCHEMA, all that they depend on: reflecting the tables takes
-ten times as long, and a process opens its database several times.
-"""
 
 _PACKAGED = Path(__file__).parent.parent / "migrations"
 _CHECKOUT = Path(__file__).parent.parent.parent / "migrations"
@@ -169,13 +165,19 @@ def _refuse(differences: list[str]) -> None:
 
 def _differences(connection: Connection) -> list[str]:
     """Differences that would make statements of this program fail, or lose rows."""
-    if connection.dialect.name != "sqlite":
-        return _find_differences(connection)
-    key = tuple(connection.execute(SQLITE_SCHEMA).all())
-    differences = _comparisons.get(key)
-    if differences is None:
-        differences = _comparisons[key] = _find_differences(connection)
-    return differences
+    is_sqlite = connection.dialect.name == "sqlite"
+    return _sqlite_differences(connection) if is_sqlite else _find_differences(connection)
+
+
+def _sqlite_schema(connection: Connection) -> Hashable:
+    return tuple(connection.execute(SQLITE_SCHEMA).all())
+
+
+# The schema is all that they depend on. Reflecting the tables takes ten times as long as reading
+# it, and a process opens its database several times.
+@cached(LRUCache(16), key=_sqlite_schema, lock=Lock())
+def _sqlite_differences(connection: Connection) -> list[str]:
+    return _find_differences(connection)
 
 
 def _find_differences(connection: Connection) -> list[str]:

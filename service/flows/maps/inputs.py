@@ -50,21 +50,27 @@ class InputReader:
             spec, run_epoch = self._epochs.get_or_read(
                 version, (run_id, epoch), lambda: _read_epoch(session, run_id, epoch)
             )
-            if reference is None:
-                image = self._first_probes.get_or_read(
-                    version, run_id, lambda: map_inputs.find_first_probe(session(), run_id)
-                )
-            else:
-                reference = check_reference(spec.dataset, reference)
-                image = self._find_image(session, version, spec.dataset, reference)
+            image = self.find_image(session, version, run_id, spec.dataset, reference)
         return MapInputs(spec, run_epoch, self._images.complete(spec.dataset, image))
 
-    def _find_image(
-        self, session: NewSession, version: Version | None, dataset: str, reference: str
+    def find_image(
+        self,
+        session: NewSession,
+        version: Version | None,
+        run_id: int,
+        dataset: str,
+        reference: str | None,
     ) -> RequestedImage:
-        """The image as far as the store has it; a stored image has precedence over the dataset's,
-        which may have been replaced.
+        """The image as far as the store has it; `reference` None is the run's first probe.
+
+        A stored image has precedence over the dataset's, which may have been replaced. `version` is
+        that of the database before `session` began. Raises ImageNotFound and InvalidValue.
         """
+        if reference is None:
+            return self._first_probes.get_or_read(
+                version, run_id, lambda: map_inputs.find_first_probe(session(), run_id)
+            )
+        reference = check_reference(dataset, reference)
         if version is not None and self._images.is_loaded(dataset) and not is_upload(reference):
             references = self._references.get_or_read(
                 version, dataset, lambda: map_inputs.list_references(session(), dataset)

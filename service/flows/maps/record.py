@@ -78,7 +78,9 @@ class MapRecorder:
             self._thread.join()
 
     def _wake_writer(self) -> None:
-        """Wake the thread before the first row of a batch is added, and for no other."""
+        """Start the thread if there is none, and wake it before the first row of a batch is added:
+        waking it for each row would cost every request time.
+        """
         if self._thread is None and not self._is_closed.is_set():
             self._thread = threading.Thread(target=self._run, name="map-recorder", daemon=True)
             self._thread.start()

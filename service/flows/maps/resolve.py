@@ -6,7 +6,7 @@ from dataclasses import replace
 from service.core.cams.layers import resolve_layers
 from service.core.spec import RunSpec
 from service.errors import EpochQuarantined, InvalidValue
-from service.flows.maps.images import ImageReader, check_reference
+from service.flows.maps.images import ImageReader
 from service.flows.maps.inputs import InputReader
 from service.flows.maps.predicted_classes import PredictedClasses
 from service.flows.maps.request import (
@@ -153,14 +153,13 @@ class MapResolver:
     def _resolve_image(
         self, query: MapQuery, epochs: str
     ) -> tuple[RunSpec, StoredImage, EpochSelection]:
+        version = self._store.read_version()
         with self._store.read_session() as session:
             spec = RunSpec.model_validate(map_inputs.get_spec(session, query.run_id))
             available = map_inputs.list_epochs(session, query.run_id)
-            if query.image is None:
-                image = map_inputs.find_first_probe(session, query.run_id)
-            else:
-                reference = check_reference(spec.dataset, query.image)
-                image = map_inputs.find_image(session, spec.dataset, reference)
+            image = self._inputs.find_image(
+                lambda: session, version, query.run_id, spec.dataset, query.image
+            )
         selection = select_usable_epochs(epochs, query.run_id, available)
         return spec, self._images.complete(spec.dataset, image), selection
 
