@@ -280,7 +280,7 @@ export const japanese: Texts = {
   "export.animation": "アニメーション",
   "export.size": "マップの大きさ",
   "export.pixels": "{pixels} px",
-  "export.curve": "マップの下に精度を表示",
+  "export.curve": "マップの下に正解率を表示",
   "export.webp": "アニメーション（WebP）",
   "export.gif": "アニメーション（GIF）",
   "export.npz": "マップの値（NPZ）",
