@@ -68,6 +68,7 @@ def export_program(module: nn.Module, example_images: Tensor) -> Export:
     images = _distinct_images(example_images.to(device))
     with _evaluation_mode(network), torch.no_grad():
         outputs = _call(classifier, images)
+        _check_batch(classifier, images, outputs)
         try:
             return _attempt(classifier, images, outputs, "dynamic")
         except (ExportError, BatchDependence):
@@ -168,6 +169,21 @@ def _call(classifier: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([output.reshape(1, -1) for output in outputs])
 
 
+def _check_batch(classifier: nn.Module, images: Tensor, outputs: Tensor) -> None:
+    """Raises ExportError if images influence each other. A module may take one at a time only."""
+    try:
+        batch = classifier(images)
+    except Exception:
+        return
+    peak = float(outputs.abs().max())
+    if batch.numel() != outputs.numel() or not torch.allclose(
+        batch.reshape(outputs.shape), outputs, rtol=0, atol=HALF_TOLERANCE * max(peak, 1e-6)
+    ):
+        raise ExportError(
+            "the module's result for an image depends on the other images of its batch"
+        )
+
+
 def _attempt(classifier: "_Classifier", images: Tensor, outputs: Tensor, batch: Batch) -> Export:
     draft, constants = _draft(classifier, images[:2] if batch == "dynamic" else images[:1], batch)
     ending = find_ending(draft.steps, draft.output)
@@ -230,7 +246,9 @@ def _draft(classifier: nn.Module, images: Tensor, batch: Batch) -> tuple[Draft, 
 def _exported(classifier: nn.Module, images: Tensor, batch: Batch) -> ExportedProgram:
     shapes = {"images": {0: Dim("batch", min=1, max=MAX_BATCH)} if batch == "dynamic" else None}
     try:
-        return torch.export.export(classifier, (images,), dynamic_shapes=shapes, strict=False)
+        # With gradients, so that parts without them show in the graph.
+        with torch.enable_grad():
+            return torch.export.export(classifier, (images,), dynamic_shapes=shapes, strict=False)
     except Exception as error:
         raise ExportError(_reason(error), _user_line(error)) from error
 
