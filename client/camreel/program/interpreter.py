@@ -1,6 +1,6 @@
 """Networks that evaluate a program. Nothing in them changes: threads may share them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +42,10 @@ class ProgramNetwork:
     def values(self, images: Tensor, indices: tuple[int, ...]) -> dict[int, Tensor]:
         """The values of those indices, with all images in one batch. For programs of any batch."""
         return Plan.of(self._steps, indices).run({IMAGES: images}, len(images))
+
+    def plan(self, values: Iterable[int], results: Collection[int]) -> Plan:
+        """The evaluation of some steps, by the indices of their values in ascending order."""
+        return Plan.of([self._steps[value - 1] for value in values], results)
 
     def split(self, value: int) -> "Split":
         """The network split at a value. Raises ValueError if the output does not depend on it."""
@@ -112,9 +116,8 @@ class Split:
     def __init__(self, network: ProgramNetwork, cut: Cut) -> None:
         self.network = network
         self.cut = cut
-        steps = network._steps  # noqa: SLF001  of this module
-        self._below = Plan.of([steps[i - 1] for i in cut.below], {cut.value, *cut.live})
-        self._head = Plan.of([steps[i - 1] for i in cut.head], (network.program.logits,))
+        self._below = network.plan(cut.below, {cut.value, *cut.live})
+        self._head = network.plan(cut.head, (network.program.logits,))
         self.layout = network.layouts[cut.value]
         """Where the images lie in the activations; None if the program takes one at a time."""
         self._live_layouts = {index: network.layouts[index] for index in cut.live}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from service.core.cams.fusion import finest_layer
 from service.core.cams.method import AttributionLevel, Method
 from service.core.models import Layers, Placement
-from service.core.models.stages import INPUT
+from service.core.models.network import INPUT
 from service.errors import InvalidValue, UnknownName
 
 MAX_LAYERS = 8

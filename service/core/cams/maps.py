@@ -18,6 +18,7 @@ from service.core.cams.layers import check_layers
 from service.core.cams.methods import MethodSpec
 from service.core.cancellation import raise_if_cancelled
 from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.preprocessing import to_network_input
 
 Floats = npt.NDArray[np.float32]
@@ -170,7 +171,7 @@ class ClassMaps:
 
 
 def class_maps(
-    network: StagedNetwork,
+    network: Network,
     images: Tensor,
     layer: str,
     methods: Sequence[str],
@@ -223,7 +224,7 @@ def _block(
     return ClassMaps(signed, peaks.cpu().numpy(), probabilities.cpu().numpy(), indices)
 
 
-def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) -> int:
+def images_per_block(network: Network, images: Tensor, memory_bytes: int) -> int:
     """How many of the images make up one block.
 
     The first image's activations in all stages give the estimate: half of the memory is for
@@ -231,16 +232,12 @@ def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) 
     """
     if len(images) <= UNBATCHED_IMAGES:
         return max(1, len(images))
-    with torch.no_grad():
-        signal, image_bytes = images[:1], 0
-        for stage in network:
-            signal = stage(signal)
-            image_bytes += signal.nbytes
+    image_bytes = network.count_values(images[:1]) * images.element_size()
     return max(1, memory_bytes // 2 // (2 * image_bytes))
 
 
 def explain_images(
-    network: StagedNetwork,
+    network: Network,
     pixels: Sequence[Tensor],
     layer: str,
     methods: Sequence[str],
@@ -248,9 +245,9 @@ def explain_images(
     memory_bytes: int = MEMORY_BYTES,
 ) -> ClassMaps:
     """`class_maps` of images uint8 (D, h, w), on the network's device and in evaluation mode."""
-    device = next(network.parameters()).device
-    images = to_network_input(torch.stack(list(pixels)).to(device))
-    if not network.training:  # shared by threads: its mode must not be set
+    images = to_network_input(torch.stack(list(pixels)).to(network.device))
+    # Shared by threads: its mode must not be set.
+    if not isinstance(network, StagedNetwork) or not network.training:
         return class_maps(network, images, layer, methods, classes, memory_bytes)
     network.eval()
     try:

@@ -11,7 +11,7 @@ from service.core.cams.method import Cost
 from service.core.cams.methods import MethodSpec
 from service.core.measures.measure import images_per_pass
 from service.core.measures.resampling import layer_placement, resample_to_pixels
-from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.progress import track
 
 
@@ -22,7 +22,7 @@ class Explainer:
     text: str  # of a MethodSpec: `layer-cam/centered`
     layer: str  # as `class_maps` takes it
 
-    def __call__(self, network: StagedNetwork, images: Tensor, classes: Tensor) -> Tensor:
+    def __call__(self, network: Network, images: Tensor, classes: Tensor) -> Tensor:
         """Maps after their ReLU (N, h, w), >= 0, each for its image's class.
 
         Raises UnknownName and InvalidValue.

@@ -6,12 +6,8 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from service.core.models.stages import (
-    ArchitectureParameters,
-    Convolution,
-    OutputActivation,
-    StagedNetwork,
-)
+from service.core.models.network import OutputActivation
+from service.core.models.stages import ArchitectureParameters, Convolution, StagedNetwork
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
