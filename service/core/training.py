@@ -143,11 +143,9 @@ def evaluate_network(network: StagedNetwork, split: Split, classes: int) -> Spli
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     hits = torch.zeros(classes, dtype=torch.int64, device=split.labels.device)
     with torch.inference_mode():
-        for images, labels in zip(
-            torch.split(split.images, EVALUATION_BATCH),
-            torch.split(split.labels, EVALUATION_BATCH),
-            strict=True,
-        ):
+        for start in range(0, len(split.labels), EVALUATION_BATCH):
+            batch = slice(start, start + EVALUATION_BATCH)
+            images, labels = split.images[batch], split.labels[batch]
             logits = network.logits(network(to_network_input(images)))
             loss += F.cross_entropy(logits, labels, reduction="sum")
             hits += labels[logits.argmax(1) == labels].bincount(minlength=classes)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from service.core.datasets.dataset import Dataset, DatasetSource, Split, SplitName
+from service.core.input import unnormalized_input
 from service.errors import DatasetUnavailable
 from service.files import unfinished_folder
 
@@ -155,5 +156,6 @@ SOURCE = DatasetSource(
     class_names=tuple("0123456789"),
     train_size=60_000,
     test_size=10_000,
+    default_input=unnormalized_input("gray", 28, 28),
     load=load,
 )
