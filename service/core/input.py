@@ -114,6 +114,14 @@ class InputSpec(Parameters):
         size = self.resize.size if self.crop is None else self.crop.size
         return self.channel_count, size[0], size[-1]
 
+    def has_pixels_of(self, other: "InputSpec") -> bool:
+        """Whether both see the same pixels, whatever their normalization."""
+        return (self.channels, self.resize, self.crop) == (
+            other.channels,
+            other.resize,
+            other.crop,
+        )
+
     @property
     def is_unnormalized(self) -> bool:
         """Whether the input is level / 255."""

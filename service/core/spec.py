@@ -1,5 +1,6 @@
 """The settings of a run. The defaults are the paper's experiment (section 4)."""
 
+import hashlib
 import re
 from typing import Annotated, Literal
 
@@ -216,3 +217,16 @@ class RunSpec(Parameters):
         if source is None:
             raise UnknownName("dataset", self.dataset, DATASETS)
         return resized_source(source, self.input)
+
+    @property
+    def image_set(self) -> str:
+        """Name of the set of pixels that the network sees, at most 60 characters.
+
+        The dataset's name, with a hash if the dataset or the input may have others.
+        """
+        if self.dataset_info is None:
+            if self.input.has_pixels_of(DATASETS[self.dataset].default_input):
+                return self.dataset
+            return f"{self.dataset}@{self.input.pixels_key}"
+        parts = f"{self.dataset_info.content_sha256} {self.input.pixels_key}"
+        return f"{self.dataset}@{hashlib.sha256(parts.encode()).hexdigest()[:12]}"

@@ -222,7 +222,7 @@ def _probe_heatmaps(
                 run_id=run_id,
                 epoch=result.epoch,
                 checkpoint=checkpoint_sha256,
-                dataset=spec.dataset,
+                dataset=spec.image_set,
                 image=str(probe.reference),
                 layer=layer,
                 method=method,

@@ -33,7 +33,7 @@ class ImageEntry:
     class_name: str
     sha256: str  # of the file
     bytes: int
-    modified_ns: int
+    changed_ns: int
     height: int  # upright
     width: int
     is_gray: bool
@@ -57,6 +57,7 @@ class FolderIndex:
     entries: tuple[ImageEntry, ...]
     skipped: tuple[SkippedFile, ...]
     masks: int  # images that have a mask
+    listing_sha256: str = ""  # of the files' names, sizes and times when they were measured
 
     @cached_property
     def class_names(self) -> tuple[str, ...]:
@@ -171,6 +172,7 @@ class FolderIndex:
             ),
             skipped=tuple(SkippedFile(**file) for file in values["skipped"]),
             masks=values["masks"],
+            listing_sha256=values["listing_sha256"],
         )
 
 

@@ -45,7 +45,7 @@ class FileState:
     class_name: str
     split: SplitName | None  # None: the folder has no test split
     bytes: int
-    modified_ns: int
+    changed_ns: int  # time of the last change of its content, name or mode
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class _Walk:
             self._skip(path, reason)
             return
         status = (self._root / path).stat()
-        self.files.append(FileState(path, class_name, split, status.st_size, status.st_mtime_ns))
+        self.files.append(FileState(path, class_name, split, status.st_size, status.st_ctime_ns))
         if len(self.files) > MAX_FILES:
             raise DatasetUnavailable(
                 f"The image folder {self._root.name} has more than {MAX_FILES} images."

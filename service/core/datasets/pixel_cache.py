@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -78,7 +79,8 @@ def open_cache(folder: Path, input_spec: InputSpec) -> CachedImages:
         sizes = np.load(folder / SIZES, allow_pickle=False)
         counts = input_spec.channel_count * sizes.astype(np.int64).prod(axis=1)
         pixels = np.memmap(folder / PIXELS, np.uint8, "r")
-        os.utime(folder)  # the time of last use, by which caches are evicted
+        with suppress(PermissionError):
+            os.utime(folder)  # the time of last use, by which caches are evicted
     except (OSError, ValueError) as error:
         raise DatasetUnavailable("The cache of the image folder cannot be read.") from error
     if len(pixels) != counts.sum():

@@ -22,7 +22,7 @@ from service.core.resizing import (
 
 def resized_source(source: DatasetSource, input_spec: InputSpec) -> DatasetSource:
     """The source with the images that a network of this input sees."""
-    if input_spec.pixels_key == source.default_input.pixels_key:
+    if input_spec.has_pixels_of(source.default_input):
         return source
     load = partial(_load_resized, source, input_spec)
     return replace(source, image_shape=input_spec.image_shape, load=load)

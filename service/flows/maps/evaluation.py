@@ -129,4 +129,4 @@ def _test_images(pipeline: MapPipeline, spec: RunSpec, count: int) -> list[Store
             f"{spec.dataset} has {available} test images",
             {"minimum": 1, "maximum": available},
         )
-    return pipeline.images.first_test_images(spec.dataset, count)
+    return pipeline.images.first_test_images(spec, count)
