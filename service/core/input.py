@@ -114,6 +114,12 @@ class InputSpec(Parameters):
         size = self.resize.size if self.crop is None else self.crop.size
         return self.channel_count, size[0], size[-1]
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is that of `unnormalized_input`."""
+        _, height, width = self.image_shape
+        return self == unnormalized_input(self.channels, height, width)
+
     def has_pixels_of(self, other: "InputSpec") -> bool:
         """Whether both see the same pixels, whatever their normalization."""
         return (self.channels, self.resize, self.crop) == (

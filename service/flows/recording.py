@@ -162,6 +162,7 @@ def _encode_epoch(
         [probe.pixels for probe in probes],
         result.network.last_convolution,
         list(PAPER_METHODS),
+        input_spec=spec.input,
     )
     state = training_state.encode_optimizer(result.optimizer, result.epoch)
     return EpochRecord(

@@ -21,8 +21,10 @@ from service.core.cams.head_gradients import (
     cotangents_of,
 )
 from service.core.cams.targets import Outputs
+from service.core.input import InputSpec
 from service.core.models.placement import Placement, compute_placement
 from service.core.models.stages import Convolution, OutputActivation, StagedNetwork
+from service.core.preprocessing import baseline_images, has_zero_baseline
 
 
 def weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
@@ -131,15 +133,18 @@ class NetworkSplit:
     layer: str
     below: Sequence[nn.Module]
     head: Head
+    input_spec: InputSpec | None = None  # of the network's images; None: levels 0..1
 
     @classmethod
-    def at(cls, network: StagedNetwork, layer: str) -> "NetworkSplit":
+    def at(
+        cls, network: StagedNetwork, layer: str, input_spec: InputSpec | None = None
+    ) -> "NetworkSplit":
         """Split at a layer of the network, or at `input`, the image. Raises UnknownName."""
         splits = _SPLITS.setdefault(network, {})
         if layer not in splits or not _is_current(network, *splits[layer]):
             below, above = network.split_at(layer)
             splits[layer] = below, Head(above, network.output_activation)
-        return cls(network, layer, *splits[layer])
+        return cls(network, layer, *splits[layer], input_spec)
 
     @property
     def has_rectified_activations(self) -> bool:
@@ -169,6 +174,13 @@ class LayerPass(HeadPass):
     def network(self) -> StagedNetwork:
         """The whole network."""
         return self.split.network
+
+    @property
+    def baseline(self) -> Tensor | None:
+        """What removed pixels are replaced by (N, D, h, w); None: 0."""
+        if has_zero_baseline(self.split.input_spec):
+            return None
+        return baseline_images(self.images, self.split.input_spec)
 
     @property
     def activation_peaks(self) -> Tensor:

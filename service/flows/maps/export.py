@@ -69,6 +69,7 @@ def export_maps(
                 resolved_layer,
                 [str(method)],
                 memory_bytes=pipeline.computer.memory_bytes,
+                input_spec=spec.input,
             )
             prefix = f"epoch-{epoch.epoch:05d}"
             _write(archive, f"{prefix}/signed", maps.signed[str(method)])

@@ -63,7 +63,7 @@ const PARAMETERS: Record<string, string> = {
 const PARAMETER_NOTES: Record<string, string> = {
   "Random samples averaged.": "平均する乱数サンプルの数。",
   "Noisy images averaged.": "平均する、ノイズを加えた画像の数。",
-  "Images with blackened patches.": "パッチを黒く塗った画像の数。",
+  "Images with hidden patches.": "パッチを黒く塗った画像の数。",
   "Points of the integral.": "積分の点の数。",
   "Points of the midpoint rule.": "中点則の点の数。",
   "Points of the Gauss-Legendre rule.": "ガウス・ルジャンドル則の点の数。",
@@ -73,7 +73,7 @@ const PARAMETER_NOTES: Record<string, string> = {
   "Standard deviation; pixels are in 0..1.": "標準偏差。画素は 0～1 です。",
   "Number of most similar classes compared with; at most all others.": "比較する、最も似たクラスの数。",
   "Weight of their mean.": "それらの平均の重み。",
-  "Side of the black square, in pixels.": "黒い正方形の一辺（画素）。",
+  "Side of the square, in pixels.": "正方形の一辺（画素）。",
   "Pixels between squares; at most the window.": "正方形の間隔（画素）。窓の一辺以下です。",
   "Side of the square patches, in pixels.": "正方形のパッチの一辺（画素）。",
 };
