@@ -228,6 +228,21 @@ class DatasetChanged(DatasetUnavailable):
         )
 
 
+class DatasetExists(CamreelError):
+    """An image folder has this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a dataset {name} already. Delete it first.")
+
+
+class DatasetInUse(CamreelError):
+    """Runs that have not ended need the dataset, or it is built in."""
+
+
+class ArchiveRefused(CamreelError):
+    """A zip archive is unsafe, damaged, too large, or has no images to train on."""
+
+
 class DatasetNotMeasured(CamreelError):
     """An image folder has new images, too many to decode them during a request."""
 

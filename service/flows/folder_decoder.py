@@ -11,7 +11,7 @@ from service.jobs.sandbox import LimitExceeded, Limits, Sandbox, SandboxBusy, Sa
 
 MAX_IMAGE_BYTES = 64 * 2**20
 DEFAULT_MAX_PIXELS = 40_000_000
-MAX_PNG_SIDE = 2048  # so that the PNG of any image fits an answer of the process
+_BYTES_PER_PIXEL = 4  # of the largest answer, a PNG of an image that cannot be compressed
 
 _MAX_QUEUE_SECONDS = 60.0
 _CPU_SECONDS, _PIXELS_PER_CPU_SECOND = 5, 4_000_000
@@ -24,7 +24,12 @@ class FolderDecoder:
     def __init__(self, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         cpu_seconds = _CPU_SECONDS + max_pixels // _PIXELS_PER_CPU_SECOND
         memory_bytes = _MEMORY_BYTES + max_pixels * _MEMORY_BYTES_PER_PIXEL + MAX_IMAGE_BYTES * 6
-        limits = Limits(cpu_seconds, wall_seconds=4.0 * cpu_seconds, memory_bytes=memory_bytes)
+        limits = Limits(
+            cpu_seconds,
+            wall_seconds=4.0 * cpu_seconds,
+            memory_bytes=memory_bytes,
+            answer_bytes=max_pixels * _BYTES_PER_PIXEL,
+        )
         function = "service.core.folder_images:handle_request"
         self._sandbox = Sandbox(function, limits, _MAX_QUEUE_SECONDS)
         self._max_pixels = max_pixels
@@ -39,8 +44,9 @@ class FolderDecoder:
         values, pixels = self._call(request, data)
         return np.frombuffer(pixels, np.uint8).reshape(values["shape"])
 
-    def to_png(self, data: bytes, max_side: int = MAX_PNG_SIDE) -> bytes:
-        """The upright image as a PNG, with the longer side at most `max_side` pixels.
+    def to_png(self, data: bytes, max_side: int | None = None) -> bytes:
+        """The upright image as a PNG; scaled down if its longer side has more than `max_side`
+        pixels.
 
         Raises ImageRefused and UploadsBusy.
         """

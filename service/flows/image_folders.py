@@ -31,6 +31,7 @@ from service.core.progress import track
 from service.core.resizing import PixelArray, crop_pixels
 from service.errors import (
     DatasetChanged,
+    DatasetExists,
     DatasetNotFound,
     DatasetNotMeasured,
     DatasetUnavailable,
@@ -39,7 +40,7 @@ from service.errors import (
     ImageRefused,
     StoreFull,
 )
-from service.files import read_file, unfinished_folder, write_file
+from service.files import read_file, translate_os_errors, unfinished_folder, write_file
 from service.flows.folder_decoder import MAX_IMAGE_BYTES, FolderDecoder
 
 DEFAULT_CACHE_BYTES = 10 * 2**30
@@ -176,13 +177,41 @@ class ImageFolders:
             stored = read_index(paths)  # another process may have written it in the meantime
             if stored is not None and stored.listing_sha256 == listing_sha256:
                 return stored
-            index = self._measure(paths, files, _measured_entries(stored, files))
+            index = self._measure(paths.images, files, _measured_entries(stored, files))
             index = replace(index, listing_sha256=listing_sha256)
             write_file(paths.index, index.to_json())
         return index
 
+    def add(self, name: str, root: Path) -> FolderIndex:
+        """Move a folder of images, on the same disk, to that name; returns its index.
+
+        It is measured first: a folder that cannot be trained on is not moved. Raises
+        DatasetExists, DatasetUnavailable, RequestCancelled.
+        """
+        paths = FolderPaths(self.data_dir, name)
+        listing = list_folder(root)
+        index = self._measure(root, listing.files, {})
+        index = replace(index, listing_sha256=_digest(listing.files))
+        index.check_trainable()
+        try:
+            root.chmod(0o755)
+            root.rename(paths.images)
+        except OSError as error:
+            raise DatasetExists(FOLDER_PREFIX + name) from error
+        with _locked(paths):
+            write_file(paths.index, index.to_json())
+        return self.index(FOLDER_PREFIX + name)
+
+    def remove(self, dataset: str) -> None:
+        """Delete the folder, its index and its caches. Raises DatasetNotFound, FileRefused."""
+        paths = self.paths(dataset)
+        with translate_os_errors(paths.images), unfinished_folder(paths.images.parent) as trash:
+            # In one step, so that no other process finds a part of it.
+            paths.images.rename(trash / paths.name)
+        shutil.rmtree(paths.cache, ignore_errors=True)
+
     def _measure(
-        self, paths: FolderPaths, files: Sequence[FileState], measured: dict[str, ImageEntry]
+        self, root: Path, files: Sequence[FileState], measured: dict[str, ImageEntry]
     ) -> FolderIndex:
         entries, skipped = [], []
         for file in track(files):
@@ -190,15 +219,15 @@ class ImageFolders:
                 entries.append(replace(known_entry, class_name=file.class_name))
                 continue
             try:
-                entries.append(self._measure_file(paths, file))
+                entries.append(self._measure_file(root, file))
             except ImageRefused as error:
                 skipped.append(SkippedFile(file.path, str(error)))
-        masks = count_masks(paths.images, (entry.path for entry in entries))
+        masks = count_masks(root, (entry.path for entry in entries))
         return make_index(entries, skipped, masks)
 
-    def _measure_file(self, paths: FolderPaths, file: FileState) -> ImageEntry:
+    def _measure_file(self, root: Path, file: FileState) -> ImageEntry:
         try:
-            data = read_file(paths.images / file.path, MAX_IMAGE_BYTES)
+            data = read_file(root / file.path, MAX_IMAGE_BYTES)
         except FileRefused as error:
             raise ImageRefused(
                 f"cannot be read or has more than {MAX_IMAGE_BYTES} bytes"

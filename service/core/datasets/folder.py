@@ -1,7 +1,7 @@
 """Image folders as datasets: `folder:<name>`, read from a cache of resized images."""
 
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 import torch
@@ -64,9 +64,17 @@ class FolderPaths:
 def read_index(paths: FolderPaths) -> FolderIndex | None:
     """The stored index; None if there is none that can be read."""
     try:
-        return FolderIndex.from_json(paths.index.read_bytes())
+        status = paths.index.stat()
+        # A new index is another file, as it replaces the former one.
+        return _parsed_index(paths.index, status.st_ino, status.st_mtime_ns)
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+@lru_cache(maxsize=4)
+def _parsed_index(file: Path, inode: int, modified_ns: int) -> FolderIndex:  # noqa: ARG001
+    """The index, kept in memory: requests for single images need it, and it may be large."""
+    return FolderIndex.from_json(file.read_bytes())
 
 
 def folder_source(dataset: str, info: DatasetInfo, input_spec: InputSpec) -> DatasetSource:

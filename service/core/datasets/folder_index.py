@@ -95,9 +95,8 @@ class FolderIndex:
         train = {entry.sha256 for entry in self.split("train")}
         return sum(entry.sha256 in train for entry in self.split("test"))
 
-    @property
-    def info(self) -> DatasetInfo:
-        """What a run stores of the folder. Raises DatasetUnavailable if it cannot be trained on."""
+    def check_trainable(self) -> None:
+        """Raises DatasetUnavailable for a folder without classes, or without images of a split."""
         problems = {
             "it has fewer than two classes": len(self.class_names) < 2,
             "it has no training images": not self.split("train"),
@@ -106,6 +105,11 @@ class FolderIndex:
         for problem, holds in problems.items():
             if holds:
                 raise DatasetUnavailable(f"The image folder cannot be trained on: {problem}.")
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What a run stores of the folder. Raises as `check_trainable`."""
+        self.check_trainable()
         return DatasetInfo(
             content_sha256=self.content_sha256,
             class_names=list(self.class_names),

@@ -56,6 +56,11 @@ class FolderListing:
     skipped: list[SkippedFile]
 
 
+def is_system_file(name: str) -> bool:
+    """Whether a name is that of a hidden file, or of one that an operating system adds."""
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
 def list_folder(root: Path) -> FolderListing:
     """The files of the image folder. Raises DatasetUnavailable if it is missing or too large."""
     try:
@@ -180,9 +185,5 @@ class _Walk:
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder by name, without hidden files and those of operating systems."""
     with os.scandir(folder) as entries:
-        visible = [
-            entry
-            for entry in entries
-            if not entry.name.startswith(".") and entry.name.lower() not in _SYSTEM_FILES
-        ]
+        visible = [entry for entry in entries if not is_system_file(entry.name)]
     return sorted(visible, key=lambda entry: entry.name)

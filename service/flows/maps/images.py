@@ -118,7 +118,7 @@ class ImageReader:
         if spec.dataset_info is not None:
             image = self._decode_image(spec, spec.dataset_info, reference)
         else:
-            image = select_image(self._dataset(spec), reference)
+            image = select_image(self.load_dataset(spec), reference)
         png = to_png(image.pixels)
         return DatasetImage(spec.image_set, str(reference), image.label, png, image.pixels)
 
@@ -130,7 +130,8 @@ class ImageReader:
         pixels, label = self._folders.read_pixels(spec.dataset, info, spec.input, reference)
         return labeled_image(reference, pixels, label)
 
-    def _dataset(self, spec: RunSpec) -> Dataset:
+    def load_dataset(self, spec: RunSpec) -> Dataset:
+        """The run's built-in dataset, kept in memory. Raises DatasetUnavailable."""
         name = spec.image_set
         if name in self._datasets:
             return self._datasets[name]
