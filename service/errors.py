@@ -46,6 +46,14 @@ class UnknownName(InvalidValue):
         self.name = name
 
 
+class InvalidSettings(CamreelError):
+    """Several invalid values."""
+
+    def __init__(self, errors: Iterable[InvalidValue]) -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(map(str, self.errors)))
+
+
 class NotFound(CamreelError):
     """Something that was requested by its identity does not exist."""
 
@@ -200,6 +208,53 @@ class NotReady(CamreelError):
 
 class DatasetUnavailable(CamreelError):
     """A dataset is not in the data directory and cannot be downloaded."""
+
+
+class DatasetNotFound(NotFound):
+    """No dataset has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no dataset {name}.")
+        self.name = name
+
+
+class DatasetChanged(DatasetUnavailable):
+    """An image folder does not have the images any more that a run was created with."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The images of {name} have changed since the run was created. Their maps that are "
+            "recorded stay."
+        )
+
+
+class DatasetExists(CamreelError):
+    """An image folder has this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a dataset {name} already. Delete it first.")
+
+
+class DatasetInUse(CamreelError):
+    """Runs that have not ended need the dataset, or it is built in."""
+
+
+class ArchiveRefused(CamreelError):
+    """A zip archive is unsafe, damaged, too large, or has no images to train on."""
+
+
+class DatasetNotMeasured(CamreelError):
+    """An image folder has new images, too many to decode them during a request."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(
+            f"{name} has {count} new images. Request its report first, which decodes them: "
+            f"GET /datasets/{name}."
+        )
+
+
+class ImageRefused(CamreelError):
+    """An image file of a folder cannot be used. The text continues the name of the file."""
 
 
 class DeviceUnavailable(CamreelError):

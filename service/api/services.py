@@ -19,6 +19,7 @@ from service.flows.service_stats import read_service_stats
 from service.settings import Settings
 
 MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
+MAX_CONCURRENT_DATASET_UPLOADS = 2
 HEALTH_THREADS = 2
 METRICS_REPORT_SECONDS = 1.0
 
@@ -33,6 +34,7 @@ class ApiServices(flow_services.ServiceSet):
     answers: Cache[Content]
     prepared_answers: PreparedAnswers
     upload_slots: CapacityLimiter  # for uploads of images
+    dataset_upload_slots: CapacityLimiter  # for archives that are being received
     health_threads: CapacityLimiter  # for /readyz and /metrics
 
     def start(self) -> None:
@@ -82,6 +84,7 @@ def open_services(settings: Settings, sharing: Sharing) -> ApiServices:
             sharing,
         ),
         upload_slots=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
+        dataset_upload_slots=CapacityLimiter(MAX_CONCURRENT_DATASET_UPLOADS),
         health_threads=CapacityLimiter(HEALTH_THREADS),
     )
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from service.core.datasets.dataset import Dataset, ImageReference
 from service.core.png import encode_png
 from service.core.png_chunks import GRAY, RGB, PngHeader, read_png
+from service.core.resizing import PixelArray
 from service.core.spec import Probes
 from service.errors import CamreelError
 
@@ -43,6 +44,11 @@ def select_image(data: Dataset, reference: ImageReference) -> LabeledImage:
     return LabeledImage(
         reference, split.images[reference.index], int(split.labels[reference.index])
     )
+
+
+def labeled_image(reference: ImageReference, pixels: PixelArray, label: int) -> LabeledImage:
+    """An image of pixels uint8 (D, H, W), which are copied."""
+    return LabeledImage(reference, torch.from_numpy(pixels.copy()), label)
 
 
 def probe_images(

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from service.core.datasets.dataset import Dataset, Split
+from service.core.input import InputSpec
 from service.core.models import StagedNetwork
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
@@ -75,7 +76,7 @@ def train(
                 train_metrics = _train_epoch(
                     network, optimizer, train_split, spec, steps, after_batch
                 )
-        test_metrics = evaluate_network(network, test_split, len(data.class_names))
+        test_metrics = evaluate_network(network, test_split, len(data.class_names), spec.input)
         # The last step of an epoch may diverge without a further training loss.
         steps.require_finite(test_metrics.loss)
         yield EpochResult(
@@ -136,19 +137,19 @@ def seeded_rng(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def evaluate_network(network: StagedNetwork, split: Split, classes: int) -> SplitMetrics:
+def evaluate_network(
+    network: StagedNetwork, split: Split, classes: int, input_spec: InputSpec | None = None
+) -> SplitMetrics:
     """Metrics of the network on a whole split, in evaluation mode and float32."""
     was_training = network.training
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     hits = torch.zeros(classes, dtype=torch.int64, device=split.labels.device)
     with torch.inference_mode():
-        for images, labels in zip(
-            torch.split(split.images, EVALUATION_BATCH),
-            torch.split(split.labels, EVALUATION_BATCH),
-            strict=True,
-        ):
-            logits = network.logits(network(to_network_input(images)))
+        for start in range(0, len(split.labels), EVALUATION_BATCH):
+            batch = slice(start, start + EVALUATION_BATCH)
+            images, labels = split.images[batch], split.labels[batch]
+            logits = network.logits(network(to_network_input(images, input_spec)))
             loss += F.cross_entropy(logits, labels, reduction="sum")
             hits += labels[logits.argmax(1) == labels].bincount(minlength=classes)
     network.train(was_training)
@@ -186,9 +187,8 @@ def _train_epoch(
         with torch.autocast(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
         ):
-            units = network(
-                to_network_input(split.images[batch]).contiguous(memory_format=torch.channels_last)
-            )
+            images = to_network_input(split.images[batch], spec.input)
+            units = network(images.contiguous(memory_format=torch.channels_last))
         logits = network.logits(units.float())
         loss = F.cross_entropy(logits, labels)
         optimizer.zero_grad(set_to_none=True)

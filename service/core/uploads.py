@@ -65,8 +65,8 @@ def convert_upload(
     choices = UploadConversion(image.format, *image.picture.size, image.bits)
     background = 255 - background if invert else background
     channels, height, width = image_shape
-    picture, choices = _upright(image, choices)
-    picture, choices = _opaque(picture, choices, background)
+    picture, choices = make_upright(image, choices)
+    picture, choices = make_opaque(picture, choices, background)
     picture, choices = _in_channels(picture, choices, channels)
     picture, choices = _in_size(picture, choices, (width, height), background)
     if invert:
@@ -110,14 +110,16 @@ def parse_response(
 _Step = tuple[Image.Image, UploadConversion]
 
 
-def _upright(image: DecodedImage, choices: UploadConversion) -> _Step:
+def make_upright(image: DecodedImage, choices: UploadConversion) -> _Step:
+    """The picture as EXIF's orientation shows it."""
     transposition = _TRANSPOSITIONS.get(image.orientation or 1)
     if transposition is None:
         return image.picture, choices
     return image.picture.transpose(transposition), replace(choices, oriented=image.orientation)
 
 
-def _opaque(picture: Image.Image, choices: UploadConversion, background: int) -> _Step:
+def make_opaque(picture: Image.Image, choices: UploadConversion, background: int) -> _Step:
+    """The picture on a background of that level where it is transparent."""
     if not picture.has_transparency_data:
         return picture, choices
     gray = picture.mode == "LA"

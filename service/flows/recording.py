@@ -162,6 +162,7 @@ def _encode_epoch(
         [probe.pixels for probe in probes],
         result.network.last_convolution,
         list(PAPER_METHODS),
+        input_spec=spec.input,
     )
     state = training_state.encode_optimizer(result.optimizer, result.epoch)
     return EpochRecord(
@@ -222,7 +223,7 @@ def _probe_heatmaps(
                 run_id=run_id,
                 epoch=result.epoch,
                 checkpoint=checkpoint_sha256,
-                dataset=spec.dataset,
+                dataset=spec.image_set,
                 image=str(probe.reference),
                 layer=layer,
                 method=method,

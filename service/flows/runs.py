@@ -2,6 +2,7 @@
 
 from service.core.spec import MAX_EPOCHS, RunSpec
 from service.errors import InvalidValue, RunConflict
+from service.flows.datasets import resolve_dataset
 from service.flows.dispatch import dispatch_run
 from service.flows.divergence import check_would_not_diverge
 from service.flows.environment import check_device, check_resumable
@@ -22,7 +23,7 @@ def start_run(
     spec: RunSpec,
     dispatcher: str | None = None,
 ) -> Run:
-    """Create a run and dispatch it; returns it as queued. Raises like `create_run`."""
+    """Create a run and dispatch it; returns it as queued. Raises like `start_run_once`."""
     return start_run_once(store, executor, workspace, spec, None, None, dispatcher)[0]
 
 
@@ -35,7 +36,11 @@ def start_run_once(
     request_key: RequestKey | None,
     dispatcher: str | None = None,
 ) -> tuple[Run, bool]:
-    """Create a run and dispatch it, once per request key. Returns and raises like `create_run`."""
+    """Create a run and dispatch it, once per request key.
+
+    Returns and raises like `create_run`; raises also like `resolve_dataset`.
+    """
+    spec = resolve_dataset(workspace, spec)
     run, replayed = create_run(store, executor, spec, max_queued, request_key, dispatcher)
     if not replayed:
         # After the commit: a worker that starts earlier does not find its run.
@@ -51,8 +56,8 @@ def create_run(
     request_key: RequestKey | None = None,
     dispatcher: str | None = None,
 ) -> tuple[Run, bool]:
-    """A queued run that the caller has to dispatch, and False; or, for a request key that has
-    created a run before, that run and True.
+    """A queued run of a resolved spec that the caller has to dispatch, and False; or, for a request
+    key that has created a run before, that run and True.
 
     `dispatcher` is the caller's process, if no other process may dispatch the run while it lives.
     Raises InvalidValue for a missing upload or an unavailable device, QueueFull, StoreFull,
@@ -67,7 +72,8 @@ def create_run(
         if max_queued is not None:
             runs.check_queue_limit(session, max_queued)
         # Marked now, so that they are not removed as unused while the run is queued.
-        if missing_uploads := uploaded_images.mark_used(session, spec.dataset, probe_uploads(spec)):
+        uploads = probe_uploads(spec)
+        if missing_uploads := uploaded_images.mark_used(session, spec.image_set, uploads):
             raise InvalidValue(
                 "probes.images",
                 f"{spec.dataset} has no upload {missing_uploads[0]}",

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
+from service.core.datasets.folder_archive import ArchiveLimits
 from service.core.devices import available_devices
 from service.core.environment import DEFAULT_THREADS
 from service.core.parallel import use_torch_threads
@@ -14,9 +15,13 @@ from service.errors import StoreFull, StoreUnavailable
 from service.flows.access import is_loopback
 from service.flows.cache_sizes import CacheSizes
 from service.flows.credential_cache import CredentialCache
+from service.flows.dataset_reports import DatasetReports
+from service.flows.dataset_uploads import DatasetUploads
+from service.flows.datasets import open_folders
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.dispatch import LeaseMonitor, QueueMonitor, dispatch_queued
 from service.flows.election import CAMPAIGN_SECONDS, ElectedExecutor, Election
+from service.flows.image_folders import FolderLimits
 from service.flows.jobs import SCAN_SECONDS, JobLimits, Jobs
 from service.flows.maps.atlas import Atlases
 from service.flows.maps.pictures import MapPictures
@@ -63,6 +68,8 @@ class ServiceSet:
     activities: RunActivities
     credentials: CredentialCache
     uploads: UploadService
+    datasets: DatasetReports
+    dataset_uploads: DatasetUploads
     thread_pools: ThreadPools
     jobs: Jobs
     background: BackgroundTasks
@@ -122,13 +129,16 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
     schema.ensure(store)
     check_folder(workspace.data_dir, "CAMREEL_DATA_DIR")
     thread_pools = _thread_pools(settings)
+    folders = open_folders(workspace)
     pipeline = MapPipeline(
         store,
         workspace.data_dir,
         settings.memory_bytes,
         CacheSizes.share(settings.cache_bytes, settings.workers if is_server else 1),
         is_idle=lambda: _is_idle(thread_pools),
+        folders=folders,
     )
+    datasets = DatasetReports(pipeline.images, folders, pipeline.cache_sizes.images)
     election = Election(store, server_name(), settings.lease_seconds)
     executor: Executor = EXECUTORS[settings.executor](
         settings.max_parallel_runs, WORKER_IMPORTS, available_devices
@@ -149,6 +159,14 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
         activities=RunActivities(store, executor),
         credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
+        datasets=datasets,
+        dataset_uploads=DatasetUploads(
+            store,
+            datasets,
+            workspace.data_dir,
+            ArchiveLimits(expanded_bytes=settings.max_dataset_bytes),
+            settings.min_free_bytes,
+        ),
         thread_pools=thread_pools,
         jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds, election.name),
         background=background,
@@ -165,6 +183,7 @@ def _workspace(settings: Settings) -> Workspace:
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
         bounds=StorageLimits(settings.quota_bytes, settings.min_free_bytes),
+        folder_limits=FolderLimits(settings.dataset_cache_bytes, settings.max_upload_pixels),
     )
 
 

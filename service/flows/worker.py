@@ -12,7 +12,7 @@ from service import logs
 from service.background import BackgroundTask
 from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
-from service.core.datasets.dataset import Dataset, is_upload
+from service.core.datasets.dataset import is_upload
 from service.core.images import ProbeImage, probe_images, to_png
 from service.core.spec import RunSpec
 from service.core.training import train
@@ -25,6 +25,7 @@ from service.errors import (
     StoreUnavailable,
 )
 from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.datasets import load_dataset
 from service.flows.divergence import divergence_of
 from service.flows.environment import prepare_environment
 from service.flows.recording import record_epoch
@@ -197,10 +198,10 @@ def _train(
     keep_freed_memory()
     lease = heartbeat.lease
     heartbeat.report(EpochProgress(epoch, RunPhase.LOADING))
-    data = spec.source.load(workspace.data_dir, True)
+    data = load_dataset(workspace, spec)
     probes = probe_images(data, spec.probes, _load_uploads(store, spec))
     with store.write_session() as session:
-        images.set_probes(session, lease.run_id, [_stored_image(data, probe) for probe in probes])
+        images.set_probes(session, lease.run_id, [_stored_image(spec, probe) for probe in probes])
     state = _load_training_state(store, lease.run_id)
     reporter = _EpochReporter(store, heartbeat, spec.samples_per_epoch, epoch)
     reporter.begin(epoch)
@@ -235,12 +236,12 @@ def _load_uploads(store: Store, spec: RunSpec) -> dict[str, bytes]:
     pngs = {}
     for reference in probe_uploads(spec):
         with store.read_session() as session:
-            image = images.get(session, spec.dataset, reference)
+            image = images.get(session, spec.image_set, reference)
         if image is None:
             raise ImageNotFound(reference, "it was removed while the run was queued")
         pngs[reference] = image.png
     return pngs
 
 
-def _stored_image(data: Dataset, image: ProbeImage) -> StoredImage:
-    return StoredImage(data.name, str(image.reference), image.label, to_png(image.pixels))
+def _stored_image(spec: RunSpec, image: ProbeImage) -> StoredImage:
+    return StoredImage(spec.image_set, str(image.reference), image.label, to_png(image.pixels))

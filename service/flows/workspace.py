@@ -3,6 +3,7 @@
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
+from service.flows.image_folders import DEFAULT_LIMITS, FolderLimits
 from service.store.storage_quota import StorageLimits
 from service.store.store import NO_LIMITS
 
@@ -22,3 +23,4 @@ class Workspace:
     lease_seconds: float = 30.0
     max_attempts: int = 3
     bounds: StorageLimits = NO_LIMITS
+    folder_limits: FolderLimits = DEFAULT_LIMITS

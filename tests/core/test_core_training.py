@@ -66,10 +66,10 @@ def test_samples_of_an_epoch_are_drawn_without_replacement(spec, few_digits, mon
     indices: list[int] = []
     to_network_input = training.to_network_input
 
-    def record_indices(images: torch.Tensor) -> torch.Tensor:
+    def record_indices(images: torch.Tensor, *args: object) -> torch.Tensor:
         if (images[:, 0, 0, 1] == 200).all():
             indices.extend(images[:, 0, 0, 0].tolist())
-        return to_network_input(images)
+        return to_network_input(images, *args)
 
     monkeypatch.setattr(training, "to_network_input", record_indices)
     results = train(spec(epochs=2, samples_per_epoch=100), data)

@@ -20,7 +20,13 @@ from tests.page.training import SMALL, endless_run
 TEXTS = Path(__file__).parents[2] / "web" / "src" / "text"
 COMMANDS_ONLY = {
     *("backup-refused", "file-refused", "import-refused", "token-not-found"),
-    *("invalid-value", "unknown-name", "range-not-satisfiable", "request-cancelled"),
+    *(
+        "invalid-value",
+        "invalid-settings",
+        "unknown-name",
+        "range-not-satisfiable",
+        "request-cancelled",
+    ),
 }
 """Problems of commands and of requests that the page does not make, and those of fields."""
 

@@ -88,7 +88,10 @@ def _install_response_middleware(app: FastAPI, routes: RouteTable, settings: Set
     app.add_middleware(
         BodyLimitMiddleware,
         default_bytes=MAX_BODY_BYTES,
-        bytes_by_route={("POST", "/images"): settings.max_upload_bytes},
+        bytes_by_route={
+            ("POST", "/images"): settings.max_upload_bytes,
+            ("POST", "/datasets"): settings.max_dataset_bytes,
+        },
     )
     app.add_middleware(ContentETagMiddleware)
     app.add_middleware(ClientDisconnectMiddleware)

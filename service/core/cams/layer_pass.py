@@ -21,9 +21,11 @@ from service.core.cams.head_gradients import (
     cotangents_of,
 )
 from service.core.cams.targets import Outputs
+from service.core.input import InputSpec
 from service.core.models.network import Crossing, Network, OutputActivation, SplitNetwork
 from service.core.models.placement import Placement
 from service.core.models.stages import StagedNetwork, StagedSplit
+from service.core.preprocessing import baseline_images, has_zero_baseline
 
 
 def weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
@@ -157,14 +159,17 @@ class NetworkSplit:
     network: Network
     layer: str
     head: Head
+    input_spec: InputSpec | None = None  # of the network's images; None: levels 0..1
 
     @classmethod
-    def at(cls, network: Network, layer: str) -> "NetworkSplit":
+    def at(
+        cls, network: Network, layer: str, input_spec: InputSpec | None = None
+    ) -> "NetworkSplit":
         """Split at a layer of the network, or at `input`, the image. Raises UnknownName."""
         heads = _SPLITS.setdefault(network, {})
         if layer not in heads or not _is_current(network, heads[layer].split):
             heads[layer] = Head(network.split(layer))
-        return cls(network, layer, heads[layer])
+        return cls(network, layer, heads[layer], input_spec)
 
     def run(self, images: Tensor, gradient_bytes: int = GRADIENT_CHUNK_BYTES) -> "LayerPass":
         """A forward pass of images float32 (N, D, h, w)."""
@@ -192,6 +197,13 @@ class LayerPass(HeadPass):
     def network(self) -> Network:
         """The whole network."""
         return self.split.network
+
+    @property
+    def baseline(self) -> Tensor | None:
+        """What removed pixels are replaced by (N, D, h, w); None: 0."""
+        if has_zero_baseline(self.split.input_spec):
+            return None
+        return baseline_images(self.images, self.split.input_spec)
 
     @property
     def activation_peaks(self) -> Tensor:

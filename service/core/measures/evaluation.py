@@ -4,12 +4,14 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from service.core.input import InputSpec
 from service.core.measures.explainer import Explainer
 from service.core.measures.measure import EvaluationBatch, Measure, images_per_pass, split_together
 from service.core.measures.measures import get_measure
@@ -72,8 +74,11 @@ def evaluate(
     measures: Sequence[str],
     seed: int = 0,
     untrained: Network | None = None,
+    input_spec: InputSpec | None = None,
 ) -> list[MeasureResult]:
     """Results of methods by measures on images uint8 (D, h, w), each for its class.
+
+    `input_spec` makes the images the network's input; None: levels 0..1.
 
     The control is the mean over RANDOM_MAPS maps of the method `random` at the same layer, each
     with its own weights; for a method on the pixels, which takes no layer, at the last convolution.
@@ -81,7 +86,7 @@ def evaluate(
     UnknownName and InvalidValue.
     """
     entries = [get_measure(name) for name in dict.fromkeys(measures)]
-    evaluator = _Evaluator(network, untrained, pixels, classes, entries, seed)
+    evaluator = _Evaluator(network, untrained, pixels, classes, entries, seed, input_spec)
     results = []
     for method in track(list(dict.fromkeys(methods))):
         with progress_slice(0, 0.5):
@@ -111,12 +116,13 @@ class _Evaluator:
         classes: Sequence[int],
         measures: Sequence[Measure],
         seed: int,
+        input_spec: InputSpec | None,
     ) -> None:
         self._network = _in_evaluation_mode(network)
         self._untrained = None if untrained is None else _in_evaluation_mode(untrained)
-        self._measures, self._seed = measures, seed
+        self._measures, self._seed, self._input_spec = measures, seed, input_spec
         device = self._network.device
-        self._images = to_network_input(torch.stack(list(pixels)).to(device))
+        self._images = to_network_input(torch.stack(list(pixels)).to(device), input_spec)
         self._classes = torch.as_tensor(list(classes), device=device)
         self._random_values: dict[str, dict[str, Values]] = {}
 
@@ -148,9 +154,17 @@ class _Evaluator:
 
     def _batches(self, explain: Explainer) -> Iterator[EvaluationBatch]:
         size = images_per_pass(self._network, self._images)
+        explain_input = partial(explain, input_spec=self._input_spec)
         for images, classes in track(list(split_together(size, self._images, self._classes))):
             with progress_slice(0, EXPLAINING_SHARE):
-                maps = explain(self._network, images, classes)
+                maps = explain_input(self._network, images, classes)
             yield EvaluationBatch(
-                self._network, images, classes, maps, explain, self._untrained, seed=self._seed
+                self._network,
+                images,
+                classes,
+                maps,
+                explain_input,
+                self._untrained,
+                seed=self._seed,
+                input_spec=self._input_spec,
             )

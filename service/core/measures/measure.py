@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from service.core.cancellation import raise_if_cancelled
+from service.core.input import InputSpec
 from service.core.models.network import Network
+from service.core.preprocessing import baseline_images
 
 PASS_BYTES = 64 * 2**20
 """Bound of the input and output of a pass's largest stage, in bytes. Small passes stay in the
@@ -34,13 +36,14 @@ class EvaluationBatch:
     """
 
     network: Network
-    images: Tensor  # float32 (N, D, h, w), 0..1
+    images: Tensor  # float32 (N, D, h, w), the network's input
     classes: Tensor  # int64 (N,)
     maps: Tensor  # float32 (N, h, w), >= 0, on the image's pixels
     explain: ExplainFunction
     untrained: Network | None = None  # the same run's network at epoch 0
     mask: Tensor | None = None  # bool (N, h, w): the object's pixels, where annotated
     seed: int = 0  # of all random numbers
+    input_spec: InputSpec | None = None  # what the images were made by; None: levels 0..1
     _results: dict[object, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def cached(self, compute: Callable[["EvaluationBatch"], Tensor]) -> Tensor:
@@ -53,6 +56,11 @@ class EvaluationBatch:
     def normalized_maps(self) -> Tensor:
         """The maps divided by their peaks, 0..1 (N, h, w); a map of zeros stays one."""
         return divide_by_peak(self.maps)
+
+    @cached_property
+    def baseline(self) -> Tensor:
+        """What removed pixels are replaced by (N, D, h, w)."""
+        return baseline_images(self.images, self.input_spec)
 
     @cached_property
     def ranks(self) -> Tensor:

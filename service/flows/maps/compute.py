@@ -108,6 +108,7 @@ class MapComputer:
                 methods,
                 None if class_index is None else [class_index],
                 self.memory_bytes,
+                series.spec.input,
             )
             maps |= {index: block.select_image(i) for i, index in enumerate(indices)}
         return [maps[index] for index in range(len(column))]

@@ -20,7 +20,6 @@ from service.flows.maps.request import layers_of
 from service.flows.maps.resolve import require_usable
 from service.flows.recording import ENGINE_VERSION
 from service.store import map_inputs
-from service.store.epochs import Epoch
 from service.store.images import StoredImage
 
 MAX_IMAGES = 1000
@@ -83,31 +82,20 @@ def evaluation(
     )
 
     def make() -> Result[Evaluation]:
-        scores = _evaluate(pipeline, run.epoch, untrained, labeled, explainers, measures, seed)
+        scores = evaluate(
+            load_network(pipeline.store, run.epoch),
+            [from_png(image.png) for image in labeled],
+            [image.label for image in labeled if image.label is not None],
+            explainers,
+            measures,
+            seed,
+            None if untrained is None else load_network(pipeline.store, untrained),
+            spec.input,
+        )
         references = [image.reference for image in labeled]
         return Result(identity, Evaluation(run_id, epoch, references, seed, scores))
 
     return Deferred(identity, make)
-
-
-def _evaluate(
-    pipeline: MapPipeline,
-    epoch: Epoch,
-    untrained: Epoch | None,  # for measures that compare with epoch 0
-    images: Sequence[StoredImage],
-    explainers: Sequence[Explainer],
-    measures: Sequence[str],
-    seed: int,
-) -> list[MeasureResult]:
-    return evaluate(
-        load_network(pipeline.store, epoch),
-        [from_png(image.png) for image in images],
-        [image.label for image in images if image.label is not None],
-        explainers,
-        measures,
-        seed,
-        None if untrained is None else load_network(pipeline.store, untrained),
-    )
 
 
 def _explainer(spec: RunSpec, text: str, layer: str | None) -> Explainer:
@@ -129,4 +117,4 @@ def _test_images(pipeline: MapPipeline, spec: RunSpec, count: int) -> list[Store
             f"{spec.dataset} has {available} test images",
             {"minimum": 1, "maximum": available},
         )
-    return pipeline.images.first_test_images(spec.dataset, count)
+    return pipeline.images.first_test_images(spec, count)

@@ -50,7 +50,7 @@ def export_maps(
     if image_count is not None:
         if not 1 <= image_count <= spec.source.test_size:
             raise InvalidValue("images", f"{spec.dataset} has 1 to {spec.source.test_size}")
-        images = pipeline.images.first_test_images(spec.dataset, image_count)
+        images = pipeline.images.first_test_images(spec, image_count)
     if not images:
         raise ImageNotFound("by default", "the run has no probes yet")
     selection = select_usable_epochs(epochs, run_id, available)
@@ -69,6 +69,7 @@ def export_maps(
                 resolved_layer,
                 [str(method)],
                 memory_bytes=pipeline.computer.memory_bytes,
+                input_spec=spec.input,
             )
             prefix = f"epoch-{epoch.epoch:05d}"
             _write(archive, f"{prefix}/signed", maps.signed[str(method)])

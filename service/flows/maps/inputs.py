@@ -50,15 +50,15 @@ class InputReader:
             spec, run_epoch = self._epochs.get_or_read(
                 version, (run_id, epoch), lambda: _read_epoch(session, run_id, epoch)
             )
-            image = self.find_image(session, version, run_id, spec.dataset, reference)
-        return MapInputs(spec, run_epoch, self._images.complete(spec.dataset, image))
+            image = self.find_image(session, version, run_id, spec, reference)
+        return MapInputs(spec, run_epoch, self._images.complete(spec, image))
 
     def find_image(
         self,
         session: NewSession,
         version: Version | None,
         run_id: int,
-        dataset: str,
+        spec: RunSpec,
         reference: str | None,
     ) -> RequestedImage:
         """The image as far as the store has it; `reference` None is the run's first probe.
@@ -70,14 +70,14 @@ class InputReader:
             return self._first_probes.get_or_read(
                 version, run_id, lambda: map_inputs.find_first_probe(session(), run_id)
             )
-        reference = check_reference(dataset, reference)
-        if version is not None and self._images.is_loaded(dataset) and not is_upload(reference):
+        reference, image_set = check_reference(spec, reference), spec.image_set
+        if version is not None and self._images.is_loaded(spec) and not is_upload(reference):
             references = self._references.get_or_read(
-                version, dataset, lambda: map_inputs.list_references(session(), dataset)
+                version, image_set, lambda: map_inputs.list_references(session(), image_set)
             )
             if reference not in references:
                 return RequestedImage(reference, None)
-        return map_inputs.find_image(session(), dataset, reference)
+        return map_inputs.find_image(session(), image_set, reference)
 
 
 def _read_epoch(session: NewSession, run_id: int, epoch: int) -> tuple[RunSpec, Epoch]:

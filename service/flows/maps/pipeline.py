@@ -8,6 +8,7 @@ from service.core.cams.maps import MEMORY_BYTES, ClassMap
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.errors import EpochQuarantined
 from service.flows.cache_sizes import DEFAULT_CACHE_SIZES, CacheSizes
+from service.flows.image_folders import ImageFolders
 from service.flows.maps.compute import MapComputer
 from service.flows.maps.images import ImageReader
 from service.flows.maps.predicted_classes import PredictedClasses
@@ -32,12 +33,13 @@ class MapPipeline:
         cache_sizes: CacheSizes = DEFAULT_CACHE_SIZES,
         *,
         is_idle: Callable[[], bool] | None = None,
+        folders: ImageFolders | None = None,
     ) -> None:
         """`is_idle`: whether nothing is computed now; without it, no network is prefetched."""
         self.store = store
         self.cache_sizes = cache_sizes
         self.recorder = MapRecorder(store)
-        self.images = ImageReader(store, data_dir, self.recorder, cache_sizes.images)
+        self.images = ImageReader(store, data_dir, self.recorder, cache_sizes.images, folders)
         self.computer = MapComputer(store, memory_bytes, cache_sizes)
         classes = PredictedClasses(store, self.predict)
         self.resolver = MapResolver(store, self.images, classes)
@@ -85,4 +87,5 @@ class MapPipeline:
         """Store what is still to be recorded, and end the threads."""
         if self.prefetcher is not None:
             self.prefetcher.close()
+        self.images.close()
         self.recorder.close()

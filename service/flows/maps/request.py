@@ -87,7 +87,7 @@ class MapSeries:
         class_names = tuple(self.spec.source.class_names)
         return (
             self.run_id,
-            self.spec.dataset,
+            self.spec.image_set,
             self.image.reference,
             self.image.label,
             class_names,
@@ -155,7 +155,7 @@ class MapRequest:
             run_id=self.series.run_id,
             epoch=self.epoch.epoch,
             checkpoint=self.epoch.checkpoint.sha256,
-            dataset=self.series.spec.dataset,
+            dataset=self.series.spec.image_set,
             image=self.series.image.reference,
             layer=self.series.layer,
             method=self.series.method_text,

@@ -158,10 +158,10 @@ class MapResolver:
             spec = RunSpec.model_validate(map_inputs.get_spec(session, query.run_id))
             available = map_inputs.list_epochs(session, query.run_id)
             image = self._inputs.find_image(
-                lambda: session, version, query.run_id, spec.dataset, query.image
+                lambda: session, version, query.run_id, spec, query.image
             )
         selection = select_usable_epochs(epochs, query.run_id, available)
-        return spec, self._images.complete(spec.dataset, image), selection
+        return spec, self._images.complete(spec, image), selection
 
     def _classes_at(
         self, series: MapSeries, selection: EpochSelection

@@ -20,11 +20,11 @@ const TRAINING = ["epochs", "samples_per_epoch", "batch_size", "seed", "precisio
 export const OPTIMIZER_NAME = "optimizer.name";
 
 /** The form's fields by group, apart from the optimizer's. */
-export function runFields({ schema, architectures }: FormCatalogue) {
+export function runFields({ datasets, schema, architectures }: FormCatalogue) {
   const properties = schema.properties!;
   return {
     general: pick(properties, GENERAL),
-    dataset: properties.dataset!,
+    dataset: { ...properties.dataset!, enum: datasets.map(({ name }) => name) },
     architecture: architectures[0]!,
     training: pick(properties, TRAINING),
     probes: properties.probes!.properties!,

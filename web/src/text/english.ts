@@ -106,6 +106,7 @@ export const english = {
   "error.items": "Enter at most {count:# value|# values}.",
   "error.items.exactly": "Enter exactly {count:# value|# values}.",
   "error.odd": "Enter an odd number from {from} to {to}.",
+  "error.unknownDataset": "Choose a dataset: {names}, or folder:<name>.",
   "error.dataset": "The dataset {dataset} has {maximum} training images. Enter at most {maximum}.",
   "error.probes": "These settings ask for {total} probe images. Choose 1 to {maximum}.",
   "error.reference": "Write it as test:7 or train:12.",

@@ -105,6 +105,7 @@ export const japanese: Texts = {
   "error.items": "値は {count} 個までです。",
   "error.items.exactly": "値をちょうど {count} 個入力してください。",
   "error.odd": "{from} ～ {to} の奇数を入力してください。",
+  "error.unknownDataset": "データセットを選んでください：{names}、または folder:<name>。",
   "error.dataset": "データセット {dataset} の訓練画像は {maximum} 枚です。{maximum} 以下の値を入力してください。",
   "error.probes": "この設定ではプローブ画像が {total} 枚になります。1 ～ {maximum} 枚にしてください。",
   "error.reference": "test:7 または train:12 の形で指定してください。",
