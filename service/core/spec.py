@@ -9,6 +9,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import DatasetSource, ImageReference, is_upload
 from service.core.models import Architecture
+from service.core.models.table1 import Table1
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
 from service.errors import InvalidValue
@@ -83,7 +84,7 @@ class RunSpec(Parameters):
     """Labels for filtering runs: letters, digits and `_ . : -`."""
     dataset: Literal["mnist", "digits"] = "mnist"
     """Dataset to train on."""
-    architecture: Architecture = Field(default_factory=Architecture)
+    architecture: Architecture = Field(default_factory=Table1)
     """Network architecture."""
     optimizer: AnyOptimizer = Field(default_factory=Adadelta)
     """The optimizer and its parameters."""

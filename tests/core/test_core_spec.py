@@ -5,6 +5,7 @@ import json
 import math
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from service.core.datasets import DATASETS
@@ -204,6 +205,25 @@ def test_non_objects_are_refused(name, value):
     assert refusals({name: value})
 
 
+def test_default_architecture_is_kept_if_only_a_parameter_is_set():
+    architecture = RunSpec.model_validate({"architecture": {"kernel_size": 5}}).architecture
+    assert (architecture.name, architecture.kernel_size) == ("table1", 5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_builds_a_classifier(name):
+    spec = RunSpec.model_validate(body("architecture.name", name))
+    network = spec.architecture.build((1, 28, 28), 10)
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_parameters_of_another_architecture_are_refused():
+    fields = {"architecture": {"name": "lenet5", "kernel_size": 5}}
+    ((location, message),) = refusals(fields).items()
+    assert location == "architecture.lenet5.kernel_size"
+    assert "not permitted" in message
+
+
 def test_default_optimizer_is_kept_if_only_its_learning_rate_is_set():
     optimizer = RunSpec.model_validate({"optimizer": {"learning_rate": 0.5}}).optimizer
     assert (optimizer.name, optimizer.learning_rate) == ("adadelta", 0.5)
@@ -283,7 +303,8 @@ def test_unknown_dataset_is_the_only_error():
 
 def test_all_errors_of_a_body_are_reported_at_once():
     fields = {"epochs": 0, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
-    assert set(refusals(fields)) == {"epochs", "seed", "architecture.dropout", "nonsense"}
+    expected = {"epochs", "seed", "architecture.table1.dropout", "nonsense"}
+    assert set(refusals(fields)) == expected
 
 
 def test_spec_is_immutable():

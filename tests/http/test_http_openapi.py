@@ -105,7 +105,8 @@ def test_catalogs_equal_their_tables(
 
 
 def test_parameters_have_bounds_defaults_and_descriptions(http: httpx.Client) -> None:
-    (table1,) = http.get("/architectures").json()["items"]
+    table1, lenet5 = http.get("/architectures").json()["items"]
+    assert (lenet5["layers"], lenet5["default_layer"]) == (["c1", "s2", "c3", "s4"], "c3")
     assert (table1["layers"], table1["default_layer"]) == (["conv1", "conv2", "pool"], "conv2")
     kernel = table1["parameters"]["properties"]["kernel_size"]
     assert (kernel["minimum"], kernel["maximum"], kernel["default"]) == (1, 13, 3)

@@ -12,7 +12,7 @@ from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS, PAPER_METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
 from service.core.datasets import DATASETS
-from service.core.models import MODELS, Architecture, describe_layers
+from service.core.models import MODELS, describe_layers
 from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
 from service.core.render.colormaps import COLORMAPS, color_table
@@ -124,17 +124,18 @@ def list_datasets() -> Page[DatasetResponse]:
 def list_architectures() -> Page[ArchitectureResponse]:
     """All architectures, with the bounds and defaults of their parameters."""
     source = DATASETS["mnist"]
-    layers = describe_layers(Architecture(), source.image_shape, len(source.class_names))
-    items = [
-        ArchitectureResponse(
-            name=name,
-            description=_description(model_type),
-            parameters=model_type.model_json_schema(),
-            layers=list(layers.shapes),
-            default_layer=layers.default_layer,
+    items = []
+    for name, model_type in MODELS.items():
+        layers = describe_layers(model_type(), source.image_shape, len(source.class_names))
+        items.append(
+            ArchitectureResponse(
+                name=name,
+                description=_description(model_type),
+                parameters=model_type.model_json_schema(),
+                layers=list(layers.shapes),
+                default_layer=layers.default_layer,
+            )
         )
-        for name, model_type in MODELS.items()
-    ]
     return Page(items=items, next=None)
 
 
