@@ -63,6 +63,25 @@ def test_run_from_the_form_shows_epochs_as_they_finish(page: Page, service: Any)
     assert spec["tags"] == ["form", "page"]
 
 
+def test_form_has_the_parameters_of_the_selected_architecture(page: Page, service: Any) -> None:
+    page.goto("/app/new")
+    page.get_by_label("Dataset").select_option("digits")
+    page.get_by_label("Architecture").select_option("lenet5")
+    expect(page.get_by_label("Kernel size")).to_have_count(0)
+    page.get_by_label("Pooling").select_option("max")
+    page.get_by_label("Epochs", exact=True).fill("1")
+    page.get_by_label("Samples per epoch").fill("50")
+    page.get_by_role("button", name="Start run").click()
+    expect(page.locator(".status").first).to_have_text("succeeded", timeout=60_000)
+    number = int(page.url.split("/")[-1].split("?")[0])
+    assert service.run(number)["spec"]["architecture"] == {
+        "name": "lenet5", "pooling": "max", "hidden_activation": "tanh",
+    }  # fmt: skip
+    reel_is_drawn(page)
+    cam = service.http.get(f"/runs/{number}/epochs/1/cam.json").json()
+    assert cam["layer"] == "c3"
+
+
 def test_form_marks_invalid_fields(page: Page) -> None:
     page.goto("/app/new")
     page.get_by_label("Epochs", exact=True).fill("0")

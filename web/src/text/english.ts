@@ -75,6 +75,7 @@ export const english = {
   "new.general": "General",
   "new.network": "Network",
   "new.training": "Training",
+  "new.architecture": "Architecture",
   "new.optimizer": "Optimizer",
   "new.probes": "Probe images",
   "new.submit": "Start run",

@@ -31,6 +31,7 @@ const JAPANESE: Record<string, [name: string, description: string]> = {
     "出力の活性化関数",
     "最終層とソフトマックスの間の活性化関数。論文の記述では sigmoid です。",
   ],
+  "architecture.pooling": ["プーリング", "S2 と S4 のプーリング。1998 年のネットワークは平均（average）です。"],
   "optimizer.learning_rate": ["学習率", "更新の大きさ。"],
   "optimizer.rho": ["rho", "移動平均の減衰率。"],
   "optimizer.momentum": ["モーメンタム", "前回の更新を次の更新に加える割合。"],

@@ -74,6 +74,7 @@ export const japanese: Texts = {
   "new.general": "全般",
   "new.network": "ネットワーク",
   "new.training": "学習",
+  "new.architecture": "アーキテクチャ",
   "new.optimizer": "最適化手法",
   "new.probes": "プローブ画像",
   "new.submit": "実行を開始",
