@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from service.core.datasets import DATASETS
 from service.core.models import MODELS
 from service.core.optimizers import OPTIMIZERS
+from service.core.schedules import SCHEDULES
 from service.core.spec import RunSpec
 
 DEFAULTS = {
@@ -28,8 +29,11 @@ DEFAULTS = {
     },
     "optimizer": {"name": "adadelta", "learning_rate": 1.0},
     "epochs": 100,
+    "schedule": {"name": "constant", "warmup_epochs": 0},
     "samples_per_epoch": 10000,
     "batch_size": 100,
+    "label_smoothing": 0.0,
+    "augmentation": {"flip_probability": 0.0, "shift_fraction": 0.0, "crop_padding": 0},
     "seed": 0,
     "precision": "float32",
     "device": "auto",
@@ -90,9 +94,14 @@ def test_output_sigmoid_can_be_selected():
 
 BOUNDS = [
     # path, lowest, highest, below, above
-    ("epochs", 1, 10_000, 0, 10_001),
+    ("epochs", 0, 10_000, -1, 10_001),
     ("samples_per_epoch", 1, 60_000, 0, 60_001),
     ("batch_size", 1, 10_000, 0, 10_001),
+    ("label_smoothing", 0, math.nextafter(1, 0), -1e-9, 1.0),
+    ("augmentation.flip_probability", 0, 1, -1e-9, 1.1),
+    ("augmentation.shift_fraction", 0, 0.5, -1e-9, 0.51),
+    ("augmentation.crop_padding", 0, 64, -1, 65),
+    ("schedule.warmup_epochs", 0, 10_000, -1, 10_001),
     ("seed", 0, 2**32 - 1, -1, 2**32),
     ("architecture.kernel_size", 1, 13, -1, 15),
     ("architecture.hidden_units", 1, 4096, 0, 4097),
@@ -129,7 +138,17 @@ def test_numbers_are_accepted_within_their_bounds_only(path, lowest, highest, be
         ({"optimizer": {"name": "adam", "learning_rate": 0}}, "learning_rate", "greater than 0"),
         ({"optimizer": {"learning_rate": 1e30}}, "learning_rate", "equal to 100"),
         ({"epochs": 10**9}, "epochs", "equal to 10000"),
-        ({"epochs": 0}, "epochs", "equal to 1"),
+        ({"epochs": -1}, "epochs", "equal to 0"),
+        ({"schedule": {"warmup_epochs": -1}}, "warmup_epochs", "equal to 0"),
+        ({"schedule": {"name": "cosine", "span_epochs": 0}}, "span_epochs", "equal to 1"),
+        ({"schedule": {"name": "cosine", "final_factor": 1.5}}, "final_factor", "equal to 1"),
+        ({"schedule": {"name": "step", "interval_epochs": 0}}, "interval_epochs", "equal to 1"),
+        ({"schedule": {"name": "step", "reduction_factor": 0}}, "reduction_factor", "than 0"),
+        (
+            {"schedule": {"name": "cosine", "warmup_epochs": 3}, "epochs": 3},
+            "warmup_epochs",
+            "less than the 3 epochs",
+        ),
         ({"batch_size": 0}, "batch_size", "equal to 1"),
         ({"architecture": {"dropout": 1.0}}, "dropout", "less than 1"),
         ({"architecture": {"kernel_size": 4}}, "kernel_size", "odd: 1, 3, 5"),
@@ -185,6 +204,7 @@ def test_unknown_fields_are_refused(fields):
         ("architecture.hidden_activation", ["sigmoid", "relu", "tanh"]),
         ("architecture.output_activation", ["identity", "sigmoid"]),
         ("optimizer.name", list(OPTIMIZERS)),
+        ("schedule.name", list(SCHEDULES)),
         ("precision", ["float32", "bfloat16"]),
         ("device", ["auto", "cpu", "cuda"]),
     ],
@@ -200,7 +220,9 @@ def test_unknown_names_are_refused_with_the_available_ones(path, names):
 
 
 @pytest.mark.parametrize("value", ["adam", 3, True, None, ["adam"], [], "", [{"name": "adam"}]])
-@pytest.mark.parametrize("name", ["optimizer", "architecture", "probes"])
+@pytest.mark.parametrize(
+    "name", ["optimizer", "architecture", "schedule", "augmentation", "probes"]
+)
 def test_non_objects_are_refused(name, value):
     assert refusals({name: value})
 
@@ -302,7 +324,7 @@ def test_unknown_dataset_is_the_only_error():
 
 
 def test_all_errors_of_a_body_are_reported_at_once():
-    fields = {"epochs": 0, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
+    fields = {"epochs": -1, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
     expected = {"epochs", "seed", "architecture.table1.dropout", "nonsense"}
     assert set(refusals(fields)) == expected
 
