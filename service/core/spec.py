@@ -39,6 +39,22 @@ def _check_tag(text: str) -> str:
 Tag = Annotated[str, Field(json_schema_extra={"pattern": TAG_PATTERN}), AfterValidator(_check_tag)]
 
 
+STATES_PATTERN = "^(last|all|every:[1-9][0-9]{0,3})$"
+
+
+def _check_states(text: str) -> str:
+    if not re.fullmatch(STATES_PATTERN.strip("^$"), text, flags=re.ASCII):
+        raise PydanticCustomError(
+            "states_format", "must be last, all or every:<n>, as in every:10, where n is 1 to 9999"
+        )
+    return text
+
+
+RetainedStates = Annotated[
+    str, Field(json_schema_extra={"pattern": STATES_PATTERN}), AfterValidator(_check_states)
+]
+
+
 class Probes(Parameters):
     """The images whose maps are recorded at every epoch."""
 
@@ -114,6 +130,9 @@ class RunSpec(Parameters):
     """Precision of training. Weights and maps are always float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to train on. `auto` uses a GPU if one is available; `cuda` requires one."""
+    keep_states: RetainedStates = "last"
+    """Epochs whose training states are kept: the `last` one, from which the run resumes, and
+    `all` the others or `every:<n>`-th."""
     probes: Probes = Field(default_factory=Probes)
     """The images whose maps are recorded at every epoch."""
 
@@ -175,6 +194,11 @@ class RunSpec(Parameters):
             # Pydantic adds the location of `probes` to those of the errors.
             raise ValidationError.from_exception_data("Probes", errors)
         return probes
+
+    def retains_state(self, epoch: int) -> bool:
+        """Whether the training state of an epoch is kept after the next one's is recorded."""
+        policy, _, interval = self.keep_states.partition(":")
+        return policy == "all" or (policy == "every" and epoch % int(interval) == 0)
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of an epoch; of epoch 0, which trains nothing, the first one's."""

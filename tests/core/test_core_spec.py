@@ -37,6 +37,7 @@ DEFAULTS = {
     "seed": 0,
     "precision": "float32",
     "device": "auto",
+    "keep_states": "last",
     "probes": {"per_class": 1, "images": []},
 }
 
@@ -258,6 +259,25 @@ def test_every_optimizer_has_a_learning_rate_and_builds(name):
     torch_optimizer = optimizer.build(network.parameters())
     assert type(torch_optimizer).__name__.lower() == name
     assert torch_optimizer.param_groups[0]["lr"] == optimizer.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("policy", "epochs"),
+    [("last", []), ("all", [0, 1, 2, 3, 4, 5, 6]), ("every:3", [0, 3, 6]), ("every:9999", [0])],
+)
+def test_states_are_kept_of_the_epochs_of_the_policy(policy, epochs):
+    spec = RunSpec.model_validate({"keep_states": policy})
+    assert [epoch for epoch in range(7) if spec.retains_state(epoch)] == epochs
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "every", "every:0", "every:-1", "every:03", "every:10000", "All", "last\n", "every:٣"],
+)
+def test_unknown_policy_of_states_is_refused(text):
+    ((location, message),) = refusals({"keep_states": text}).items()
+    assert location == "keep_states"
+    assert "last, all or every:<n>" in message
 
 
 @pytest.mark.parametrize("channels", [[], [32], [32, 64, 128], "32", [32.0, 64], [True, 2], 32])

@@ -42,6 +42,7 @@ DEFAULT_SPEC = {
     "seed": 0,
     "precision": "float32",
     "device": "auto",
+    "keep_states": "last",
     "probes": {"per_class": 1, "images": []},
 }
 
