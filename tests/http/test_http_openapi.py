@@ -19,6 +19,7 @@ from service.core.datasets import DATASETS
 from service.core.models import MODELS
 from service.core.optimizers import OPTIMIZERS
 from service.core.render.colormaps import COLORMAPS
+from service.core.schedules import SCHEDULES
 from service.settings import Settings
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
@@ -61,7 +62,8 @@ def test_paths_of_the_schema() -> None:
         "/runs/{run_id}/atlas", "/runs/{run_id}/atlas.json", "/runs/{run_id}/atlas.bin",
         "/runs/{run_id}/scores", "/runs/{run_id}/divergence", "/runs/{run_id}/events", "/events",
         "/runs/{run_id}/epochs.csv", "/runs/{run_id}/blanks.csv", "/runs/{run_id}/report.html",
-        "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
+        "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/schedules",
+        "/methods", "/targets",
         "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",
         "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit", "/jobs",
         "/jobs/{job_id}", "/jobs/{job_id}/result",
@@ -91,6 +93,7 @@ def test_every_camreel_error_has_a_status() -> None:
         ("/datasets", DATASETS),
         ("/architectures", MODELS),
         ("/optimizers", OPTIMIZERS),
+        ("/schedules", SCHEDULES),
         ("/methods", METHODS),
         ("/colormaps", COLORMAPS),
     ],

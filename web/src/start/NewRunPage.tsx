@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { ScopeNote } from "../access/ScopeNote";
 import { hasScope } from "../access/session";
-import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema } from "../api/catalogue";
+import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema, fetchSchedules } from "../api/catalogue";
 import { fieldErrorsOf, getJson, isNotFound, postJson } from "../api/client";
 import type { FieldError, Run, Spec } from "../api/types";
 import { Failure, FailurePage, Loading } from "../components/Failure";
@@ -37,13 +37,14 @@ export function NewRunPage() {
   const load = async () => {
     failure.value = null;
     try {
-      const [datasets, architecture, optimizer, schema] = await Promise.all([
+      const [datasets, architecture, optimizer, schedule, schema] = await Promise.all([
         fetchDatasets(),
         fetchArchitectures(),
         fetchOptimizers(),
+        fetchSchedules(),
         fetchRunSchema(),
       ]);
-      const loaded = { datasets, alternatives: { architecture, optimizer }, schema };
+      const loaded = { datasets, alternatives: { architecture, optimizer, schedule }, schema };
       const template = await fetchTemplate();
       hasTemplate.value = template !== null;
       draft.value = withUrlValues(draftOf(loaded, template));
@@ -115,7 +116,7 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
   const isRefused = fieldErrorsOf(action.failure.value).length > 0; // with errors of fields
   const fields = { draft: draft.value, errors: errors.value, onChange };
   const choice = { catalogue, ...fields, onSelect };
-  const { general, dataset, training, probes } = runFields(catalogue);
+  const { general, dataset, training, augmentation, probes } = runFields(catalogue);
   const selectedDataset = catalogue.datasets.find(({ name }) => name === draft.value.dataset);
   return (
     <form ref={form} onSubmit={submit} noValidate>
@@ -137,6 +138,12 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
         <legend>{t("new.training")}</legend>
         <Fields schemas={training} prefix="" {...fields} />
         <PartFields part="optimizer" {...choice} />
+        <PartFields part="schedule" {...choice} />
+      </fieldset>
+      <fieldset>
+        <legend>{t("new.augmentation")}</legend>
+        <p class="note">{t("new.augmentationNote")}</p>
+        <Fields schemas={augmentation} prefix="augmentation." {...fields} />
       </fieldset>
       <fieldset>
         <legend>{t("new.probes")}</legend>

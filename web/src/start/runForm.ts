@@ -6,7 +6,7 @@ import { fieldLabel } from "../text/fields";
 import { type Draft, defaultDraft, parseDraft } from "./fieldValues";
 
 /** The settings with alternatives, which have a name and parameters of their own. */
-export const PARTS = ["architecture", "optimizer"] as const;
+export const PARTS = ["architecture", "optimizer", "schedule"] as const;
 export type Part = (typeof PARTS)[number];
 
 /** The parts of the catalogue that the form is generated from. */
@@ -19,7 +19,18 @@ export interface FormCatalogue {
 type Schemas = Record<string, Schema>;
 
 const GENERAL = ["name", "tags"];
-const TRAINING = ["epochs", "samples_per_epoch", "batch_size", "seed", "precision", "device"];
+const TRAINING = [
+  "epochs",
+  "samples_per_epoch",
+  "batch_size",
+  "label_smoothing",
+  "seed",
+  "precision",
+  "device",
+  "keep_states",
+];
+/** The settings that are objects of fields without alternatives. */
+const GROUPS = ["augmentation", "probes"] as const;
 
 /** The form's fields by group, apart from those of the parts. */
 export function runFields({ schema }: FormCatalogue) {
@@ -28,6 +39,7 @@ export function runFields({ schema }: FormCatalogue) {
     general: pick(properties, GENERAL),
     dataset: properties.dataset!,
     training: pick(properties, TRAINING),
+    augmentation: properties.augmentation!.properties!,
     probes: properties.probes!.properties!,
   };
 }
@@ -46,12 +58,20 @@ export function selectedAlternative({ alternatives }: FormCatalogue, draft: Draf
 /** The parameters of the alternative that the draft names. */
 export function parameterFields(catalogue: FormCatalogue, draft: Draft, part: Part): Schemas {
   const { properties } = selectedAlternative(catalogue, draft, part).parameters;
-  return Object.fromEntries(Object.entries(properties!).filter(([name]) => name !== "name"));
+  const entries = Object.entries(properties!).filter(([name]) => name !== "name");
+  return Object.fromEntries(entries.map(([name, schema]) => [name, withoutNull(schema)]));
+}
+
+/** The schema of a value that may be left out, as that of the value: an empty field leaves it out. */
+function withoutNull({ anyOf, default: byDefault, ...schema }: Schema): Schema {
+  const [value, ...others] = anyOf?.filter(({ type }) => type !== "null") ?? [];
+  if (value && others.length === 0) return { ...schema, ...value };
+  return { ...schema, anyOf, default: byDefault };
 }
 
 /** The labels of the form's fields by dotted name, in the order of the form. */
 export function fieldLabels(catalogue: FormCatalogue, draft: Draft): Record<string, string> {
-  const { general, dataset, training, probes } = runFields(catalogue);
+  const { general, dataset, training, ...groups } = runFields(catalogue);
   const labels = (schemas: Schemas, prefix: string) =>
     Object.entries(schemas).map(([name, schema]) => [prefix + name, fieldLabel(prefix + name, schema)]);
   const partLabels = (part: Part) => [
@@ -64,7 +84,7 @@ export function fieldLabels(catalogue: FormCatalogue, draft: Draft): Record<stri
     ...partLabels(architecture),
     ...labels(training, ""),
     ...others.flatMap(partLabels),
-    ...labels(probes, "probes."),
+    ...GROUPS.flatMap((group) => labels(groups[group], `${group}.`)),
   ]);
 }
 
@@ -80,7 +100,7 @@ function partDraft(catalogue: FormCatalogue, part: Part, name: string, template?
 
 /** The defaults, or the settings of another run. */
 export function draftOf(catalogue: FormCatalogue, template: Record<string, Json> | null): Draft {
-  const { general, dataset, training, probes } = runFields(catalogue);
+  const { general, dataset, training, ...groups } = runFields(catalogue);
   const valuesOf = (name: string) => template?.[name] as Record<string, Json> | undefined;
   const parts = PARTS.map((part) => {
     const values = valuesOf(part);
@@ -89,7 +109,7 @@ export function draftOf(catalogue: FormCatalogue, template: Record<string, Json>
   return Object.assign(
     defaultDraft({ ...general, dataset, ...training }, "", template),
     ...parts,
-    defaultDraft(probes, "probes.", valuesOf("probes")),
+    ...GROUPS.map((group) => defaultDraft(groups[group], `${group}.`, valuesOf(group))),
   );
 }
 
@@ -101,7 +121,7 @@ function defaultName({ schema, alternatives }: FormCatalogue, part: Part): strin
 
 /** The settings that the draft stands for, as `POST /runs` takes them. */
 export function specOf(catalogue: FormCatalogue, draft: Draft): Record<string, Json> {
-  const { general, dataset, training, probes } = runFields(catalogue);
+  const { general, dataset, training, ...groups } = runFields(catalogue);
   const parts = PARTS.map((part) => {
     const parameters = parseDraft(parameterFields(catalogue, draft, part), draft, `${part}.`);
     return [part, { name: draft[`${part}.name`]!, ...parameters }];
@@ -109,7 +129,7 @@ export function specOf(catalogue: FormCatalogue, draft: Draft): Record<string, J
   return {
     ...parseDraft({ ...general, dataset, ...training }, draft, ""),
     ...Object.fromEntries(parts),
-    probes: parseDraft(probes, draft, "probes."),
+    ...Object.fromEntries(GROUPS.map((group) => [group, parseDraft(groups[group], draft, `${group}.`)])),
   };
 }
 
