@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from service.core.input import InputSpec
-from service.core.models import Architecture, StagedNetwork
+from service.core.models import Architecture, StagedNetwork, parse_architecture
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt
 
@@ -68,7 +68,7 @@ class CheckpointHeader:
             values = json.loads(text)
             depth, height, width = (require_type(int, side) for side in values["image_shape"])
             return cls(
-                Architecture.model_validate(values["architecture"]),
+                parse_architecture(values["architecture"]),
                 require_type(int, values["epoch"]),
                 require_type(str, values["dataset"]),
                 (depth, height, width),

@@ -29,12 +29,12 @@ class EpochResult:
     """The result of one epoch. The next epoch trains the same `network` and `optimizer` on."""
 
     epoch: int
-    train_loss: float | None  # mean cross-entropy in nats while learning; None for epoch 0
-    train_accuracy: float | None  # 0..1, with dropout on
+    train_loss: float | None  # mean in nats, with label smoothing, while learning; None for epoch 0
+    train_accuracy: float | None  # 0..1, with dropout and augmentation on
     test_loss: float
     test_accuracy: float
     per_class_accuracy: list[float]
-    learning_rate: float
+    learning_rate: float  # of the epoch; that of the first for epoch 0
     seconds: float  # training and testing of this epoch
     network: StagedNetwork
     optimizer: torch.optim.Optimizer
@@ -69,6 +69,9 @@ def train(
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
     for epoch in range(first_epoch, spec.epochs + 1):
         start = time.perf_counter()
+        learning_rate = spec.learning_rate(epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
         steps = StepHistory(epoch, network.parameters(), spec.batch_size)
         train_metrics: tuple[float | None, float | None] = (None, None)
         if epoch > 0:
@@ -86,7 +89,7 @@ def train(
             test_loss=test_metrics.loss,
             test_accuracy=test_metrics.accuracy,
             per_class_accuracy=test_metrics.per_class_accuracy,
-            learning_rate=spec.optimizer.learning_rate,
+            learning_rate=learning_rate,
             seconds=time.perf_counter() - start,
             network=network,
             optimizer=optimizer,
@@ -184,13 +187,14 @@ def _train_epoch(
     images_trained = 0
     for batch in torch.split(indices, spec.batch_size):
         labels = split.labels[batch]
+        images = spec.augmentation.apply(split.images[batch], spec.source.background)
         with torch.autocast(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
         ):
-            images = to_network_input(split.images[batch], spec.input)
-            units = network(images.contiguous(memory_format=torch.channels_last))
+            signal = to_network_input(images, spec.input)
+            units = network(signal.contiguous(memory_format=torch.channels_last))
         logits = network.logits(units.float())
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         steps.record(loss.detach())

@@ -79,6 +79,7 @@ class EpochRecord:
     checkpoint_data: bytes
     training_state: StoredTrainingState
     training_state_data: bytes
+    is_retained: Callable[[int], bool]  # whether the training state of an epoch is retained
     heatmaps: list[Heatmap]
     predictions: list[Prediction]
 
@@ -116,7 +117,9 @@ def _write_checkpoint(store: Store, session: Any, record: EpochRecord) -> None:
 
 def _write_training_state(store: Store, session: Any, record: EpochRecord) -> None:
     store.blobs.put(session, record.training_state.blob_key, record.training_state_data)
-    outdated_key = training_states.replace(session, record.run_id, record.training_state)
+    outdated_key = training_states.add(
+        session, record.run_id, record.training_state, record.is_retained
+    )
     if outdated_key is not None:
         store.blobs.delete(session, [outdated_key])
 
@@ -176,9 +179,12 @@ def _encode_epoch(
             result.epoch,
             checkpoints.digest(state),
             len(state),
-            training_states.state_key(run_id, result.epoch),
+            training_states.state_key(
+                run_id, result.epoch, is_retained=spec.retains_state(result.epoch)
+            ),
         ),
         training_state_data=state,
+        is_retained=spec.retains_state,
         heatmaps=list(_probe_heatmaps(run_id, spec, result, probes, checkpoint.sha256, maps)),
         predictions=[
             Prediction(run_id, result.epoch, str(probe.reference), maps.probabilities[i])

@@ -1,6 +1,7 @@
 """The life of a run as clients control it: start, cancel and resume (`deletion.py` deletes)."""
 
-from service.core.spec import MAX_EPOCHS, RunSpec
+from service.core.schedules import MAX_EPOCHS
+from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunConflict
 from service.flows.datasets import resolve_dataset
 from service.flows.dispatch import dispatch_run
@@ -155,7 +156,7 @@ def extend_run(
 
 
 def _check_epochs_total(run: Run, total: int) -> None:
-    minimum = max(1, run.epochs_done + 1)
+    minimum = run.epochs_done + 1
     if not minimum <= total <= MAX_EPOCHS:
         raise InvalidValue(
             "epochs",

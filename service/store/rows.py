@@ -222,14 +222,14 @@ class CheckpointRow(Base):
 
 
 class TrainingStateRow(Base):
-    """State of the optimizer after the run's last epoch, from which training resumes."""
+    """State of the optimizer after an epoch: the run's last one, or one that its spec retains."""
 
     __tablename__ = "training_states"
 
     run_id: Mapped[int] = mapped_column(
         Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
     )
-    epoch: Mapped[int]
+    epoch: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)
     blob_key: Mapped[str] = mapped_column(String(200))

@@ -5,11 +5,13 @@ import json
 import math
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from service.core.datasets import DATASETS
 from service.core.models import MODELS
 from service.core.optimizers import OPTIMIZERS
+from service.core.schedules import SCHEDULES
 from service.core.spec import RunSpec
 
 DEFAULTS = {
@@ -36,11 +38,15 @@ DEFAULTS = {
     },
     "optimizer": {"name": "adadelta", "learning_rate": 1.0},
     "epochs": 100,
+    "schedule": {"name": "constant", "warmup_epochs": 0},
     "samples_per_epoch": 10000,
     "batch_size": 100,
+    "label_smoothing": 0.0,
+    "augmentation": {"flip_probability": 0.0, "shift_fraction": 0.0, "crop_padding": 0},
     "seed": 0,
     "precision": "float32",
     "device": "auto",
+    "keep_states": "last",
     "probes": {"per_class": 1, "images": []},
 }
 
@@ -98,9 +104,14 @@ def test_output_sigmoid_can_be_selected():
 
 BOUNDS = [
     # path, lowest, highest, below, above
-    ("epochs", 1, 10_000, 0, 10_001),
+    ("epochs", 0, 10_000, -1, 10_001),
     ("samples_per_epoch", 1, 60_000, 0, 60_001),
     ("batch_size", 1, 10_000, 0, 10_001),
+    ("label_smoothing", 0, math.nextafter(1, 0), -1e-9, 1.0),
+    ("augmentation.flip_probability", 0, 1, -1e-9, 1.1),
+    ("augmentation.shift_fraction", 0, 0.5, -1e-9, 0.51),
+    ("augmentation.crop_padding", 0, 64, -1, 65),
+    ("schedule.warmup_epochs", 0, 10_000, -1, 10_001),
     ("seed", 0, 2**32 - 1, -1, 2**32),
     ("architecture.kernel_size", 1, 13, -1, 15),
     ("architecture.hidden_units", 1, 4096, 0, 4097),
@@ -137,7 +148,17 @@ def test_numbers_are_accepted_within_their_bounds_only(path, lowest, highest, be
         ({"optimizer": {"name": "adam", "learning_rate": 0}}, "learning_rate", "greater than 0"),
         ({"optimizer": {"learning_rate": 1e30}}, "learning_rate", "equal to 100"),
         ({"epochs": 10**9}, "epochs", "equal to 10000"),
-        ({"epochs": 0}, "epochs", "equal to 1"),
+        ({"epochs": -1}, "epochs", "equal to 0"),
+        ({"schedule": {"warmup_epochs": -1}}, "warmup_epochs", "equal to 0"),
+        ({"schedule": {"name": "cosine", "span_epochs": 0}}, "span_epochs", "equal to 1"),
+        ({"schedule": {"name": "cosine", "final_factor": 1.5}}, "final_factor", "equal to 1"),
+        ({"schedule": {"name": "step", "interval_epochs": 0}}, "interval_epochs", "equal to 1"),
+        ({"schedule": {"name": "step", "reduction_factor": 0}}, "reduction_factor", "than 0"),
+        (
+            {"schedule": {"name": "cosine", "warmup_epochs": 3}, "epochs": 3},
+            "warmup_epochs",
+            "less than the 3 epochs",
+        ),
         ({"batch_size": 0}, "batch_size", "equal to 1"),
         ({"architecture": {"dropout": 1.0}}, "dropout", "less than 1"),
         ({"architecture": {"kernel_size": 4}}, "kernel_size", "odd: 1, 3, 5"),
@@ -193,6 +214,7 @@ def test_unknown_fields_are_refused(fields):
         ("architecture.hidden_activation", ["sigmoid", "relu", "tanh"]),
         ("architecture.output_activation", ["identity", "sigmoid"]),
         ("optimizer.name", list(OPTIMIZERS)),
+        ("schedule.name", list(SCHEDULES)),
         ("precision", ["float32", "bfloat16"]),
         ("device", ["auto", "cpu", "cuda"]),
     ],
@@ -208,9 +230,30 @@ def test_unknown_names_are_refused_with_the_available_ones(path, names):
 
 
 @pytest.mark.parametrize("value", ["adam", 3, True, None, ["adam"], [], "", [{"name": "adam"}]])
-@pytest.mark.parametrize("name", ["optimizer", "architecture", "probes"])
+@pytest.mark.parametrize(
+    "name", ["optimizer", "architecture", "schedule", "augmentation", "probes"]
+)
 def test_non_objects_are_refused(name, value):
     assert refusals({name: value})
+
+
+def test_default_architecture_is_kept_if_only_a_parameter_is_set():
+    architecture = RunSpec.model_validate({"architecture": {"kernel_size": 5}}).architecture
+    assert (architecture.name, architecture.kernel_size) == ("table1", 5)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_architecture_builds_a_classifier(name):
+    spec = RunSpec.model_validate(body("architecture.name", name))
+    network = spec.architecture.build((1, 28, 28), 10)
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_parameters_of_another_architecture_are_refused():
+    fields = {"architecture": {"name": "lenet5", "kernel_size": 5}}
+    ((location, message),) = refusals(fields).items()
+    assert location == "architecture.lenet5.kernel_size"
+    assert "not permitted" in message
 
 
 def test_default_optimizer_is_kept_if_only_its_learning_rate_is_set():
@@ -225,6 +268,25 @@ def test_every_optimizer_has_a_learning_rate_and_builds(name):
     torch_optimizer = optimizer.build(network.parameters())
     assert type(torch_optimizer).__name__.lower() == name
     assert torch_optimizer.param_groups[0]["lr"] == optimizer.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("policy", "epochs"),
+    [("last", []), ("all", [0, 1, 2, 3, 4, 5, 6]), ("every:3", [0, 3, 6]), ("every:9999", [0])],
+)
+def test_states_are_kept_of_the_epochs_of_the_policy(policy, epochs):
+    spec = RunSpec.model_validate({"keep_states": policy})
+    assert [epoch for epoch in range(7) if spec.retains_state(epoch)] == epochs
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "every", "every:0", "every:-1", "every:03", "every:10000", "All", "last\n", "every:٣"],
+)
+def test_unknown_policy_of_states_is_refused(text):
+    ((location, message),) = refusals({"keep_states": text}).items()
+    assert location == "keep_states"
+    assert "last, all or every:<n>" in message
 
 
 @pytest.mark.parametrize("channels", [[], [32], [32, 64, 128], "32", [32.0, 64], [True, 2], 32])
@@ -291,8 +353,9 @@ def test_unknown_dataset_is_the_only_error():
 
 
 def test_all_errors_of_a_body_are_reported_at_once():
-    fields = {"epochs": 0, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
-    assert set(refusals(fields)) == {"epochs", "seed", "architecture.dropout", "nonsense"}
+    fields = {"epochs": -1, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
+    expected = {"epochs", "seed", "architecture.table1.dropout", "nonsense"}
+    assert set(refusals(fields)) == expected
 
 
 def test_spec_is_immutable():

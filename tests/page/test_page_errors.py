@@ -37,7 +37,7 @@ INVALID_VALUES = {
     "Tags": "fine, a/b",
     "Kernel size": "4",
     "Channels": "32",
-    "Epochs": "0",
+    "Epochs": "-1",
     "Learning rate": "1000",
     "Per class": "0",
     "Images": "",
@@ -87,7 +87,7 @@ def test_errors_of_the_form_stand_once_at_their_fields_in_both_languages(page: P
         "digit.",
         "Kernel size": "Enter an odd number from 1 to 13.",
         "Channels": "Enter exactly 2 values.",
-        "Epochs": "Enter a whole number from 1 to 10,000.",
+        "Epochs": "Enter a whole number from 0 to 10,000.",
         "Learning rate": "Enter a number greater than 0 and at most 100.",
         "Per class": "These settings ask for 0 probe images. Choose 1 to 1,000.",
     }
@@ -111,7 +111,7 @@ def test_errors_of_the_form_stand_once_at_their_fields_in_both_languages(page: P
     # The same errors in Japanese.
     page.get_by_label("Language").select_option("ja")
     expect(page.locator("[id='epochs-error']")).to_have_text(
-        "1 ～ 10,000 の整数を入力してください。"
+        "0 ～ 10,000 の整数を入力してください。"
     )
     expect(page.locator("[id='architecture.kernel_size-error']")).to_contain_text("奇数")
     expect(summary).to_contain_text("次の 6 項目を修正してください")

@@ -58,7 +58,7 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
             key = training_states.state_key(run.id, 1)
             store.blobs.put(session, key, b"state")
             divergences.add(session, run.id, Divergence(2, 1, [2.3, math.inf], [0.5, 7.0]))
-            training_states.replace(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
+            training_states.add(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
             run_lifecycle.finish(
                 session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
             )

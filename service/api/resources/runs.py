@@ -12,7 +12,8 @@ from service.api.pagination import Cursor, Page, PageLimit, RunId, decode_cursor
 from service.api.scopes import requires
 from service.api.services import ApiServices, Services
 from service.api.strict_json import StrictJsonRoute
-from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
+from service.core.schedules import MAX_EPOCHS
+from service.core.spec import PartOfName, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import deletion
 from service.flows import runs as run_flows

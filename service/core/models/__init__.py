@@ -1,18 +1,31 @@
-"""The architectures of runs. A new one is a file here and an entry of the table."""
+"""The architectures of runs. A new one is a file here, an entry of the table and a variant."""
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 
 import torch
+from pydantic import Tag, TypeAdapter
 
+from service.core.models.lenet5 import LeNet5
 from service.core.models.placement import Placement, compute_placement, output_shape
 from service.core.models.stages import ArchitectureParameters, StagedNetwork
 from service.core.models.table1 import Table1
+from service.core.parameters import name_discriminator
 
-# A second architecture makes this a union discriminated by `name`, as in core/optimizers.py.
-Architecture = Table1
+MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1, "lenet5": LeNet5}
 
-MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1}
+Architecture = Annotated[
+    Annotated[Table1, Tag("table1")] | Annotated[LeNet5, Tag("lenet5")],
+    name_discriminator("table1"),
+]
+
+_ADAPTER: TypeAdapter[Architecture] = TypeAdapter(Architecture)
+
+
+def parse_architecture(values: object) -> Architecture:
+    """The architecture of its JSON values. Raises pydantic's ValidationError."""
+    return _ADAPTER.validate_python(values)
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Layers:
 
 
 def describe_layers(
-    architecture: Architecture, image_shape: tuple[int, int, int], classes: int
+    architecture: ArchitectureParameters, image_shape: tuple[int, int, int], classes: int
 ) -> Layers:
     """The layers of an architecture, by geometry alone: no weights, no forward pass."""
     return _layers(architecture.model_dump_json(), image_shape, classes)
@@ -35,7 +48,7 @@ def describe_layers(
 @cache
 def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) -> Layers:
     with torch.device("meta"):
-        network = Architecture.model_validate_json(architecture).build(image_shape, classes)
+        network = _ADAPTER.validate_json(architecture).build(image_shape, classes)
     shape, shapes, placements = image_shape, {}, {}
     for name in network.layers:
         placements[name] = compute_placement(network.split_at(name)[0])
@@ -43,4 +56,12 @@ def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) 
     return Layers(shapes, placements, network.convolutions, network.last_convolution)
 
 
-__all__ = ["MODELS", "Architecture", "Layers", "Placement", "StagedNetwork", "describe_layers"]
+__all__ = [
+    "MODELS",
+    "Architecture",
+    "Layers",
+    "Placement",
+    "StagedNetwork",
+    "describe_layers",
+    "parse_architecture",
+]

@@ -12,6 +12,8 @@ const REASONS: Record<string, keyof Texts> = {
   unknown_dataset: "error.unknownDataset",
   more_than_dataset: "error.dataset",
   probe_count: "error.probes",
+  warmup_too_long: "error.warmup",
+  states_format: "error.states",
   image_reference: "error.reference",
   image_index: "error.index",
   refused_character: "error.character",
