@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.core.cams.methods import PAPER_METHODS
-from service.core.spec import RunSpec
 from service.flows.cache import Cache
-from service.flows.maps.request import layers_of
+from service.flows.maps.explained_run import explain_run
 from service.store import summaries
 from service.store.runs import Run
 from service.store.store import Store
@@ -57,7 +56,7 @@ class RunSummaries:
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
         computed_summaries = {}
         for run in run_rows:
-            layer = layers_of(RunSpec.model_validate(run.spec)).default_layer
+            layer = explain_run(run.spec).layers.default_layer
             blank = {
                 method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
                 for method in PAPER_METHODS

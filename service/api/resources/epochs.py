@@ -98,11 +98,11 @@ def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber
 ) -> Response:
     """A safetensors file. Its metadata contains the architecture and the epoch."""
-    spec, record = services.pipeline.resolver.resolve_epoch(run_id, epoch)
+    run, record = services.pipeline.resolver.resolve_epoch(run_id, epoch)
     response = conditional(
         request,
         record.checkpoint.sha256,
-        lambda: load_verified_checkpoint(services.store, record, spec),
+        lambda: load_verified_checkpoint(services.store, record, run.spec),
         "application/octet-stream",
     )
     name = f"run-{run_id}-epoch-{epoch}.safetensors"

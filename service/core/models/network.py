@@ -78,6 +78,10 @@ class Network(Protocol):
         """The device of its weights."""
 
     @property
+    def nbytes(self) -> int:
+        """Size of its weights, in bytes."""
+
+    @property
     def layers(self) -> Sequence[str]:
         """Names of the layers that have maps."""
 

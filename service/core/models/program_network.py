@@ -65,6 +65,11 @@ class ProgramClassifier:
         tensors = self.network.tensors.values()
         return next((tensor.device for tensor in tensors), torch.device("cpu"))
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its tensors, in bytes."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
+
     @cached_property
     def layers(self) -> list[str]:
         """Names of the layers that have maps, the shortest of each."""

@@ -173,6 +173,11 @@ class StagedNetwork(nn.Sequential):
         """The device of its weights."""
         return next(self.parameters()).device
 
+    @property
+    def nbytes(self) -> int:
+        """Size of its weights, in bytes."""
+        return sum(parameter.nbytes for parameter in self.parameters())
+
     def split(self, layer: str) -> StagedSplit:
         """The network split at a layer, or at `input`. Raises UnknownName."""
         return StagedSplit(*self.split_at(layer), self.output_activation)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.datasets.dataset import is_upload
-from service.core.spec import RunSpec
+from service.flows.maps.explained_run import ExplainedRun, explain_run
 from service.flows.maps.images import ImageReader, check_reference
 from service.store import map_inputs
 from service.store.data_version import ReadCache, Version
@@ -23,9 +23,9 @@ NewSession = Callable[[], Any]
 
 @dataclass(frozen=True)
 class MapInputs:
-    """The spec of a run, one of its epochs, and an image."""
+    """A run, one of its epochs, and an image."""
 
-    spec: RunSpec
+    run: ExplainedRun
     epoch: Epoch
     image: StoredImage
 
@@ -36,7 +36,7 @@ class InputReader:
     def __init__(self, store: Store, images: ImageReader) -> None:
         self._store = store
         self._images = images
-        self._epochs: ReadCache[tuple[RunSpec, Epoch]] = ReadCache(MAX_EPOCHS)
+        self._epochs: ReadCache[tuple[ExplainedRun, Epoch]] = ReadCache(MAX_EPOCHS)
         self._first_probes: ReadCache[RequestedImage] = ReadCache(MAX_RUNS)
         self._references: ReadCache[frozenset[str]] = ReadCache(MAX_DATASETS)
 
@@ -47,18 +47,18 @@ class InputReader:
         """
         version = self._store.read_version()
         with self._store.lazy_read_session() as session:
-            spec, run_epoch = self._epochs.get_or_read(
+            run, run_epoch = self._epochs.get_or_read(
                 version, (run_id, epoch), lambda: _read_epoch(session, run_id, epoch)
             )
-            image = self.find_image(session, version, run_id, spec, reference)
-        return MapInputs(spec, run_epoch, self._images.complete(spec, image))
+            image = self.find_image(session, version, run_id, run, reference)
+        return MapInputs(run, run_epoch, self._images.complete(run, image))
 
     def find_image(
         self,
         session: NewSession,
         version: Version | None,
         run_id: int,
-        spec: RunSpec,
+        run: ExplainedRun,
         reference: str | None,
     ) -> RequestedImage:
         """The image as far as the store has it; `reference` None is the run's first probe.
@@ -70,8 +70,8 @@ class InputReader:
             return self._first_probes.get_or_read(
                 version, run_id, lambda: map_inputs.find_first_probe(session(), run_id)
             )
-        reference, image_set = check_reference(spec, reference), spec.image_set
-        if version is not None and self._images.is_loaded(spec) and not is_upload(reference):
+        reference, image_set = check_reference(run.spec, reference), run.image_set
+        if version is not None and self._images.is_loaded(image_set) and not is_upload(reference):
             references = self._references.get_or_read(
                 version, image_set, lambda: map_inputs.list_references(session(), image_set)
             )
@@ -80,6 +80,6 @@ class InputReader:
         return map_inputs.find_image(session(), image_set, reference)
 
 
-def _read_epoch(session: NewSession, run_id: int, epoch: int) -> tuple[RunSpec, Epoch]:
-    run = map_inputs.get_run_at_epoch(session(), run_id, epoch)
-    return RunSpec.model_validate(run.spec), run.epoch
+def _read_epoch(session: NewSession, run_id: int, epoch: int) -> tuple[ExplainedRun, Epoch]:
+    row = map_inputs.get_run_at_epoch(session(), run_id, epoch)
+    return explain_run(row.spec), row.epoch

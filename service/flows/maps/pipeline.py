@@ -14,7 +14,7 @@ from service.flows.maps.images import ImageReader
 from service.flows.maps.predicted_classes import PredictedClasses
 from service.flows.maps.prefetch import NetworkPrefetcher
 from service.flows.maps.record import MapRecorder
-from service.flows.maps.request import MapRequest, MapSeries, layers_of
+from service.flows.maps.request import MapRequest, MapSeries
 from service.flows.maps.resolve import MapResolver
 from service.flows.maps.rows import MapRows
 from service.store.epochs import Epoch
@@ -65,8 +65,8 @@ class MapPipeline:
         """
         # Any method and class would do: each pass gives the scores of all classes.
         proposed = MethodSpec.parse(PAPER_METHODS[0])
-        layer = layers_of(series.spec).default_layer
-        scores = MapSeries(series.run_id, series.spec, series.image, 0, proposed, layer)
+        layer = series.run.layers.default_layer
+        scores = MapSeries(series.run_id, series.run, series.image, 0, proposed, layer)
         columns = [[scores.at_epoch(epoch, 0)] for epoch in epochs]
         new_predictions: list[Prediction] = []
         damage_reasons: dict[int, str] = {}
