@@ -27,6 +27,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.EpochNotFound: 404,
     errors.ImageNotFound: 404,
     errors.DatasetUnavailable: 404,
+    errors.WeightsUnavailable: 404,
     errors.TokenNotFound: 404,
     errors.Unauthenticated: 401,
     errors.ScopeMissing: 403,

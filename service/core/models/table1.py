@@ -7,9 +7,9 @@ from pydantic_core import PydanticCustomError
 from torch import nn
 
 from service.core.models.stages import (
-    ArchitectureParameters,
     Convolution,
     OutputActivation,
+    StagedArchitecture,
     StagedNetwork,
 )
 
@@ -26,7 +26,7 @@ def _odd(size: int) -> int:
     return size
 
 
-class Table1(ArchitectureParameters):
+class Table1(StagedArchitecture):
     """Two convolutions with ReLU, max pooling, and two fully connected layers.
 
     Dropout stands between the fully connected layers, as in the example that Table 1 comes from
