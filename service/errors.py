@@ -206,6 +206,10 @@ class NotReady(CamreelError):
     """The service answers, but cannot work. The text states the reason."""
 
 
+class WeightsUnavailable(CamreelError):
+    """Weights to start from cannot be read, or are those of another network."""
+
+
 class DatasetUnavailable(CamreelError):
     """A dataset is not in the data directory and cannot be downloaded."""
 

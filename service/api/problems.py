@@ -35,6 +35,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.DatasetInUse: 409,
     errors.ArchiveRefused: 422,
     errors.ImageRefused: 422,
+    errors.WeightsUnavailable: 404,
     errors.TokenNotFound: 404,
     errors.Unauthenticated: 401,
     errors.ScopeMissing: 403,

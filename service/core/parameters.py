@@ -16,12 +16,12 @@ class Parameters(BaseModel):
 def name_discriminator(default: str) -> Discriminator:
     """Selects a variant of a union by its `name`; input without one is the `default` variant.
 
-    A request that changes one parameter of the default need not repeat its name.
+    A request that changes one parameter of the default need not repeat its name. A name such as
+    `torchvision:resnet18` selects the variant `torchvision`.
     """
 
     def name_of(value: Any) -> Any:
-        if isinstance(value, dict):
-            return value.get("name", default)
-        return getattr(value, "name", None)
+        name = value.get("name", default) if isinstance(value, dict) else getattr(value, "name", 0)
+        return name.partition(":")[0] if isinstance(name, str) else name
 
     return Discriminator(name_of)

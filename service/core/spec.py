@@ -20,7 +20,7 @@ from service.core.datasets.dataset import (
 from service.core.datasets.folder import FOLDER_INPUT, folder_source
 from service.core.datasets.resized import resized_source
 from service.core.input import InputSpec
-from service.core.models import Architecture
+from service.core.models import Architecture, StagedArchitecture
 from service.core.models.table1 import Table1
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
@@ -136,6 +136,15 @@ def _image_error(text: str, source: DatasetSource) -> PydanticCustomError | None
     )
 
 
+def _invalid_field(
+    title: str, field: str, error: PydanticCustomError, value: object
+) -> ValidationError:
+    """An error of a field of a nested object; pydantic adds the location of the object."""
+    return ValidationError.from_exception_data(
+        title, [{"type": error, "loc": (field,), "input": value}]
+    )
+
+
 class RunSpec(Parameters):
     """Settings of a run. `{}` is the paper's: Table 1, MNIST, 100 epochs of 10,000 images."""
 
@@ -199,6 +208,19 @@ class RunSpec(Parameters):
     def _tags_once(cls, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
 
+    @field_validator("architecture")
+    @classmethod
+    def _architecture_has_maps(cls, architecture: Architecture) -> Architecture:
+        """Refuses architectures of which no maps can be computed."""
+        if isinstance(architecture, StagedArchitecture):
+            return architecture
+        error = PydanticCustomError(
+            "architecture_without_maps",
+            "{name} has no maps yet, and cannot be trained by a run",
+            {"name": architecture.name},
+        )
+        raise _invalid_field("Architecture", "name", error, architecture.name)
+
     @field_validator("schedule")
     @classmethod
     def _schedule_spans_epochs(cls, schedule: AnySchedule, info: ValidationInfo) -> AnySchedule:
@@ -212,10 +234,7 @@ class RunSpec(Parameters):
             "must be less than the {maximum} epochs that the schedule spans",
             {"maximum": span_epochs},
         )
-        location = ("warmup_epochs",)
-        raise ValidationError.from_exception_data(
-            "Cosine", [{"type": error, "loc": location, "input": schedule.warmup_epochs}]
-        )
+        raise _invalid_field("Cosine", "warmup_epochs", error, schedule.warmup_epochs)
 
     @field_validator("samples_per_epoch")
     @classmethod

@@ -8,6 +8,7 @@ import structlog
 from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
 from service.core.models import StagedNetwork
+from service.core.models.stages import require_staged
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, EpochQuarantined, StoreFull, StoreUnavailable
 from service.store import epochs, runs
@@ -67,7 +68,7 @@ def load_network(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> Sta
     """The epoch's network, in evaluation mode. Raises EpochQuarantined."""
     data = load_verified_checkpoint(store, epoch, spec)
     try:
-        return checkpoints.decode(data)[0]
+        return require_staged(checkpoints.decode(data)[0])
     except CheckpointCorrupt as error:
         raise quarantine_epoch(store, epoch, Damage.UNREADABLE) from error
 

@@ -11,6 +11,7 @@ from service.core.cams.maps import ClassMap, ClassMaps, explain_images
 from service.core.cams.methods import PAPER_METHODS
 from service.core.checkpoints import CheckpointHeader
 from service.core.images import ProbeImage
+from service.core.models.stages import require_staged
 from service.core.render.atlas import atlas_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
@@ -160,10 +161,11 @@ def _encode_epoch(
     checkpoint = Checkpoint(
         checkpoints.digest(data), len(data), f"runs/{run_id}/epochs/{result.epoch}.safetensors"
     )
+    network = require_staged(result.network)
     maps = explain_images(
-        result.network,
+        network,
         [probe.pixels for probe in probes],
-        result.network.last_convolution,
+        network.last_convolution,
         list(PAPER_METHODS),
         input_spec=spec.input,
     )
@@ -217,7 +219,7 @@ def _probe_heatmaps(
 
     For an upload, which has no label, it is the class that this epoch's network predicts.
     """
-    layer = result.network.last_convolution
+    layer = require_staged(result.network).last_convolution
     classes = [
         maps.predicted_class(i) if probe.label is None else probe.label
         for i, probe in enumerate(probes)

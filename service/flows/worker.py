@@ -205,7 +205,10 @@ def _train(
     state = _load_training_state(store, lease.run_id)
     reporter = _EpochReporter(store, heartbeat, spec.samples_per_epoch, epoch)
     reporter.begin(epoch)
-    for result in train(spec, data, resume_from=state, after_batch=reporter):
+    weights_folder = workspace.data_dir / "weights"
+    for result in train(
+        spec, data, resume_from=state, weights_folder=weights_folder, after_batch=reporter
+    ):
         reporter.begin_recording()
         record_epoch(store, lease.run_id, spec, result, probes, lease)
         if result.epoch < spec.epochs:

@@ -108,9 +108,12 @@ def test_catalogs_equal_their_tables(
 
 
 def test_parameters_have_bounds_defaults_and_descriptions(http: httpx.Client) -> None:
-    table1, lenet5 = http.get("/architectures").json()["items"]
+    table1, lenet5, resnet20, torchvision = http.get("/architectures").json()["items"]
     assert (lenet5["layers"], lenet5["default_layer"]) == (["c1", "s2", "c3", "s4"], "c3")
     assert (table1["layers"], table1["default_layer"]) == (["conv1", "conv2", "pool"], "conv2")
+    assert (resnet20["layers"], resnet20["default_layer"]) == ([], None)
+    names = torchvision["parameters"]["properties"]["name"]["enum"]
+    assert "torchvision:resnet18" in names
     kernel = table1["parameters"]["properties"]["kernel_size"]
     assert (kernel["minimum"], kernel["maximum"], kernel["default"]) == (1, 13, 3)
     assert kernel["description"]

@@ -13,7 +13,7 @@ from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS, PAPER_METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
 from service.core.datasets import DATASETS
-from service.core.models import MODELS, describe_layers
+from service.core.models import MODELS, StagedArchitecture, describe_layers
 from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
 from service.core.render.colormaps import COLORMAPS, color_table
@@ -35,8 +35,12 @@ class ParametrizedResponse(BaseModel):
 class ArchitectureResponse(ParametrizedResponse):
     """A network architecture."""
 
-    layers: list[str] = Field(description="Layers that can be explained, with default parameters.")
-    default_layer: str
+    name: str = Field(description="The name in a spec, or the family of names before a colon.")
+    layers: list[str] = Field(
+        description="Layers that can be explained, with default parameters; empty where they "
+        "depend on more than the architecture."
+    )
+    default_layer: str | None
 
 
 class MethodResponse(BaseModel):
@@ -92,14 +96,20 @@ def list_architectures() -> Page[ArchitectureResponse]:
     source = DATASETS["mnist"]
     items = []
     for name, model_type in MODELS.items():
-        layers = describe_layers(model_type(), source.image_shape, len(source.class_names))
+        layers = None
+        if issubclass(model_type, StagedArchitecture):
+            layers = describe_layers(
+                model_type.model_validate({"name": name}),
+                source.image_shape,
+                len(source.class_names),
+            )
         items.append(
             ArchitectureResponse(
                 name=name,
                 description=_description(model_type),
                 parameters=model_type.model_json_schema(),
-                layers=list(layers.shapes),
-                default_layer=layers.default_layer,
+                layers=list(layers.shapes) if layers else [],
+                default_layer=layers.default_layer if layers else None,
             )
         )
     return Page(items=items, next=None)

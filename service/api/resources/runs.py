@@ -35,8 +35,8 @@ class RunErrorResponse(BaseModel):
 
     type: str = Field(
         description="Error code: diverged, oom, disk_full, dataset_unavailable, "
-        "device_unavailable, image_gone, worker_killed, worker_died, worker_lost, "
-        "checkpoint_corrupt, store_busy, error."
+        "weights_unavailable, device_unavailable, image_gone, worker_killed, worker_died, "
+        "worker_lost, checkpoint_corrupt, store_busy, error."
     )
     detail: str = Field(description="Description of the error.")
 

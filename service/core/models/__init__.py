@@ -4,19 +4,30 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated
 
-import torch
 from pydantic import Tag, TypeAdapter
 
+from service.core.models.architecture import ArchitectureParameters, build_structure
 from service.core.models.lenet5 import LeNet5
 from service.core.models.placement import Placement, compute_placement, output_shape
-from service.core.models.stages import ArchitectureParameters, StagedNetwork
+from service.core.models.resnet20 import ResNet20
+from service.core.models.stages import StagedArchitecture, StagedNetwork, require_staged
 from service.core.models.table1 import Table1
+from service.core.models.torchvision_classifiers import TorchvisionClassifier
 from service.core.parameters import name_discriminator
 
-MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1, "lenet5": LeNet5}
+MODELS: dict[str, type[ArchitectureParameters]] = {
+    "table1": Table1,
+    "lenet5": LeNet5,
+    "resnet20": ResNet20,
+    "torchvision": TorchvisionClassifier,
+}
+"""By name, or by the family of names such as `torchvision:resnet18`."""
 
 Architecture = Annotated[
-    Annotated[Table1, Tag("table1")] | Annotated[LeNet5, Tag("lenet5")],
+    Annotated[Table1, Tag("table1")]
+    | Annotated[LeNet5, Tag("lenet5")]
+    | Annotated[ResNet20, Tag("resnet20")]
+    | Annotated[TorchvisionClassifier, Tag("torchvision")],
     name_discriminator("table1"),
 ]
 
@@ -41,14 +52,14 @@ class Layers:
 def describe_layers(
     architecture: ArchitectureParameters, image_shape: tuple[int, int, int], classes: int
 ) -> Layers:
-    """The layers of an architecture, by geometry alone: no weights, no forward pass."""
+    """The layers of an architecture of stages, by geometry alone: no weights, no forward pass."""
     return _layers(architecture.model_dump_json(), image_shape, classes)
 
 
 @cache
 def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) -> Layers:
-    with torch.device("meta"):
-        network = _ADAPTER.validate_json(architecture).build(image_shape, classes)
+    parameters = _ADAPTER.validate_json(architecture)
+    network = require_staged(build_structure(parameters, image_shape, classes))
     shape, shapes, placements = image_shape, {}, {}
     for name in network.layers:
         placements[name] = compute_placement(network.split_at(name)[0])
@@ -61,6 +72,7 @@ __all__ = [
     "Architecture",
     "Layers",
     "Placement",
+    "StagedArchitecture",
     "StagedNetwork",
     "describe_layers",
     "parse_architecture",

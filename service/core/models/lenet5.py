@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import nn
 
-from service.core.models.stages import ArchitectureParameters, Convolution, StagedNetwork
+from service.core.models.stages import Convolution, StagedArchitecture, StagedNetwork
 from service.core.models.table1 import ACTIVATIONS
 
 FULL_SIDE = 32
@@ -18,7 +18,7 @@ POOLINGS: dict[str, type[nn.AvgPool2d] | type[nn.MaxPool2d]] = {
 }
 
 
-class LeNet5(ArchitectureParameters):
+class LeNet5(StagedArchitecture):
     """LeNet-5 (LeCun et al. 1998): two convolutions, each with pooling, and three linear layers.
 
     Stages carry the names of the paper: C1 (6 channels, 5 x 5), S2, C3 (16 channels, 5 x 5), S4,

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
+from service.core.models.architecture import ArchitectureParameters
 from service.core.models.network import INPUT, Crossing, OutputActivation
 from service.core.models.placement import Placement, compute_placement
-from service.core.parameters import Parameters
 from service.errors import UnknownName
 
 
@@ -197,9 +197,23 @@ class StagedNetwork(nn.Sequential):
         return stages[:index], stages[index:]
 
 
-class ArchitectureParameters(Parameters):
-    """Base of the architectures' parameters."""
+class StagedArchitecture(ArchitectureParameters):
+    """Base of the architectures whose networks are sequences of stages."""
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
         """The network for images (D, H, W), with torch's default initialization."""
         raise NotImplementedError
+
+
+def require_staged(network: nn.Module) -> StagedNetwork:
+    """The network, as one of stages. Raises TypeError for any other: it has no maps."""
+    if not isinstance(network, StagedNetwork):
+        raise TypeError(f"{type(network).__name__} is not a sequence of stages")
+    return network
+
+
+def compute_logits(network: nn.Module, pre_activations: Tensor) -> Tensor:
+    """The input of softmax (N, C): x behind the output activation, which only stages have."""
+    if isinstance(network, StagedNetwork):
+        return network.logits(pre_activations)
+    return pre_activations

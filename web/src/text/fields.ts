@@ -35,6 +35,14 @@ const JAPANESE: Record<string, [name: string, description: string]> = {
     "最終層とソフトマックスの間の活性化関数。論文の記述では sigmoid です。",
   ],
   "architecture.pooling": ["プーリング", "S2 と S4 のプーリング。1998 年のネットワークは平均（average）です。"],
+  "architecture.weights": [
+    "初期の重み",
+    "学習を始める重み。none は乱数、default は torchvision のもの、file:<name> はデータディレクトリの weights にある state dict。クラス数が違うとき、最終層は乱数になります。",
+  ],
+  "architecture.trainable": [
+    "学習する部分",
+    "all は全部、head は最終層だけ、または layer4 のようなモジュール名。残りは固定され、評価モードのままです。",
+  ],
   "label_smoothing": ["ラベル平滑化", "訓練損失で、目標の確率のうち全クラスに均等に配る割合。"],
   "keep_states": [
     "残す学習状態",
