@@ -64,7 +64,7 @@ def receive(document):
     return program
 
 
-def changed(path, content):
+def document_with(path, content):
     """The valid document with another content at a path such as `steps.0.operator`."""
     document = copy.deepcopy(valid_document())
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
@@ -87,7 +87,7 @@ def test_equal_programs_have_equal_identities():
     document["steps"][0]["arguments"]["stride"] = [1, 1]  # the default
     reordered = dict(reversed(document.items()))
     assert receive(reordered).identity == receive(valid_document()).identity
-    assert receive(changed("steps.1.operator", "tanh")).identity != receive(document).identity
+    assert receive(document_with("steps.1.operator", "tanh")).identity != receive(document).identity
 
 
 # Code
@@ -113,7 +113,7 @@ def test_equal_programs_have_equal_identities():
 )
 def test_unknown_operator_is_refused(name):
     with pytest.raises(InvalidProgram, match="not an operator"):
-        receive(changed("steps.1.operator", name))
+        receive(document_with("steps.1.operator", name))
 
 
 @pytest.mark.parametrize(
@@ -136,15 +136,15 @@ def test_unknown_operator_is_refused(name):
 @pytest.mark.parametrize("path", ["tensors.0.name", "modules.0.name"])
 def test_names_that_are_code_or_paths_are_refused(path, name):
     with pytest.raises(InvalidProgram):
-        receive(changed(path, name))
+        receive(document_with(path, name))
 
 
 @pytest.mark.parametrize("expression", ["s0 * 2", "__import__('os')", "sympify('1')"])
 def test_shapes_are_never_expressions(expression):
     with pytest.raises(InvalidProgram):
-        receive(changed("steps.0.shape", [{"batch": expression}, 2, 6, 6]))
+        receive(document_with("steps.0.shape", [{"batch": expression}, 2, 6, 6]))
     with pytest.raises(InvalidProgram):
-        receive(changed("steps.0.shape", [expression, 2, 6, 6]))
+        receive(document_with("steps.0.shape", [expression, 2, 6, 6]))
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04", b"\x80\x04\x95", b"", b"null", b"[]", b"\xff"])
@@ -161,7 +161,7 @@ def test_what_is_no_json_object_is_refused(content):
 def test_program_with_a_cycle_is_refused(index):
     """Step 1 makes value 2, and may read values 0 and 1."""
     with pytest.raises(InvalidProgram, match=r"steps\.1\.arguments\.input"):
-        receive(changed("steps.1.arguments.input", {"value": index}))
+        receive(document_with("steps.1.arguments.input", {"value": index}))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_program_with_a_cycle_is_refused(index):
 )
 def test_dangling_and_malformed_references_are_refused(reference):
     with pytest.raises(InvalidProgram, match=r"steps\.0\.arguments\.input"):
-        receive(changed("steps.0.arguments.input", reference))
+        receive(document_with("steps.0.arguments.input", reference))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_dangling_and_malformed_references_are_refused(reference):
 )
 def test_values_of_other_types_or_out_of_range_are_refused(path, content):
     with pytest.raises(InvalidProgram):
-        receive(changed(path, content))
+        receive(document_with(path, content))
 
 
 def test_missing_and_repeated_keys_are_refused():
@@ -238,7 +238,7 @@ def test_missing_and_repeated_keys_are_refused():
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999", "9" * 5000, "-" + "9" * 30])
 def test_numbers_that_are_none_are_refused(number):
-    text = json.dumps(changed("steps.0.arguments.groups", 12321)).replace("12321", number)
+    text = json.dumps(document_with("steps.0.arguments.groups", 12321)).replace("12321", number)
     with pytest.raises(InvalidProgram):
         Program.from_json(text.encode())
 
@@ -251,8 +251,7 @@ def assert_cheap(content, seconds=2.0, peak_bytes=300 * 2**20):
     tracemalloc.start()
     start = time.process_time()
     with pytest.raises(InvalidProgram):
-        program = Program.from_json(content)
-        check_shapes(program)
+        Program.from_json(content)
     elapsed = time.process_time() - start
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -263,14 +262,14 @@ def assert_cheap(content, seconds=2.0, peak_bytes=300 * 2**20):
 
 def test_program_of_a_million_steps_is_refused():
     step = {"operator": "relu", "arguments": {"input": {"value": 0}}, "shape": []}
-    text = json.dumps(changed("steps", []))
+    text = json.dumps(document_with("steps", []))
     steps = ",".join([json.dumps(step)] * 10**6)
     assert_cheap(text.replace('"steps": []', f'"steps": [{steps}]').encode())
 
 
 def test_as_many_steps_as_fit_into_the_bytes_are_refused():
     step = '{"operator":"relu","arguments":{"input":{"value":0}},"shape":[]}'
-    text = json.dumps(changed("steps", []))
+    text = json.dumps(document_with("steps", []))
     steps = ",".join([step] * (MAX_STEPS + 1))
     content = text.replace('"steps": []', f'"steps": [{steps}]').encode()
     assert len(content) < MAX_BYTES
@@ -304,7 +303,7 @@ def test_values_of_10_to_the_12_elements_are_refused():
 
 def test_tensors_of_10_to_the_12_elements_are_refused():
     with pytest.raises(InvalidProgram, match=r"tensors\.0\.shape"):
-        receive(changed("tensors.0.shape", [10**6, 10**6]))
+        receive(document_with("tensors.0.shape", [10**6, 10**6]))
 
 
 def test_many_values_that_stay_alive_are_refused():
@@ -319,12 +318,12 @@ def test_many_values_that_stay_alive_are_refused():
         }
         for _ in values
     ]
-    joined = {
+    concatenation = {
         "operator": "cat",
         "arguments": {"tensors": [{"value": value} for value in values], "dim": 1},
         "shape": [{"batch": 1}, 20, 4096, 4096],
     }
-    document["steps"][2:2] = [*repeats, joined]
+    document["steps"][2:2] = [*repeats, concatenation]
     document["steps"][-2]["arguments"]["input"] = {"value": 13}
     document["steps"][-1]["arguments"]["input"] = {"value": 14}
     document["output"]["logits"] = 15
@@ -346,16 +345,16 @@ def test_program_of_too_many_operations_is_refused():
 
 def test_declared_shape_that_is_not_computed_is_refused():
     with pytest.raises(InvalidProgram, match=r"steps\.0\.shape"):
-        receive(changed("steps.0.shape", [{"batch": 1}, 2, 7, 7]))
+        receive(document_with("steps.0.shape", [{"batch": 1}, 2, 7, 7]))
 
 
 def test_operands_that_do_not_fit_are_refused():
     with pytest.raises(InvalidProgram, match=r"steps\.0: "):
-        receive(changed("tensors.0.shape", [2, 4, 3, 3]))
+        receive(document_with("tensors.0.shape", [2, 4, 3, 3]))
 
 
 def test_output_of_another_shape_is_refused():
-    document = changed("tensors.1.shape", [4, 2])
+    document = document_with("tensors.1.shape", [4, 2])
     document["output"]["logits"] = 3
     document["output"]["classes"] = 2
     receive(document)  # the pooled channels are two classes

@@ -179,7 +179,7 @@ def test_values_are_freed_after_their_last_use():
     class Largest(TorchFunctionMode):
         def __init__(self):
             super().__init__()
-            self.alive, self.most = set(), 0
+            self.alive, self.maximum = set(), 0
 
         def __torch_function__(self, func, types, args=(), kwargs=None):
             result = func(*args, **(kwargs or {}))
@@ -187,11 +187,11 @@ def test_values_are_freed_after_their_last_use():
                 key = object()
                 self.alive.add(key)
                 finalizers.append(weakref.finalize(result, self.alive.discard, key))
-                self.most = max(self.most, len(self.alive))
+                self.maximum = max(self.maximum, len(self.alive))
             return result
 
     finalizers = []
     with torch.no_grad(), Largest() as largest:
         network(torch.randn(2, 3, 8, 8))
     assert len(finalizers) == 20
-    assert largest.most == 2
+    assert largest.maximum == 2

@@ -164,9 +164,9 @@ def test_positions_lie_at_the_centers_of_their_receptive_fields():
     for name in ("conv1", "act1", "conv2", "pool1"):
         layer = layers_by_name(export.program)[name]
         for axis, placement in zip((2, 3), layer.grid.placement, strict=True):
-            measured = receptive_centers(network, layer, axis)
-            assert len(measured) >= 2
-            for position, center in measured.items():
+            centers = receptive_centers(network, layer, axis)
+            assert len(centers) >= 2
+            for position, center in centers.items():
                 expected = placement.first_center + placement.step * position
                 assert center == pytest.approx(expected), (name, axis)
 
