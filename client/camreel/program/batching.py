@@ -82,10 +82,10 @@ def _layout(
     return BatchLayout(axis, 1, factor)
 
 
-def _reshaped(layout: BatchLayout, before: Shape, axis: int, after: Shape) -> BatchLayout:
-    factor = _factor(after, axis)
-    blocks = _count(before[: layout.axis]) * layout.outer
-    outer, remainder = divmod(blocks, _count(after[:axis]))
+def _reshaped(layout: BatchLayout, source_shape: Shape, axis: int, shape: Shape) -> BatchLayout:
+    factor = _factor(shape, axis)
+    blocks = _count(source_shape[: layout.axis]) * layout.outer
+    outer, remainder = divmod(blocks, _count(shape[:axis]))
     if remainder or outer == 0 or factor % outer:
         return BatchLayout(axis, 1, factor)
     return BatchLayout(axis, outer, factor // outer)

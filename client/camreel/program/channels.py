@@ -98,9 +98,9 @@ def _axis_permuted(step: Step, rank: int, result_axis: int | None) -> int | None
     return {1: FIRST, rank - 1: LAST}.get(axis)
 
 
-def _axis_flattened(before: Shape, after: Shape) -> int | None:
+def _axis_flattened(grid_shape: Shape, shape: Shape) -> int | None:
     """The channel axis where a grid becomes tokens, or a vector, with channels at the end."""
-    if len(after) == 3 and after[-1] == before[-1]:
+    if len(shape) == 3 and shape[-1] == grid_shape[-1]:
         return LAST
     return None
 

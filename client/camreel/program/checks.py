@@ -34,10 +34,10 @@ def check_finite(field: str, tensor: Tensor) -> None:
     if not tensor.is_floating_point() or tensor.numel() == 0:
         return
     # One pass that allocates nothing of the tensor's size.
-    least, greatest = torch.aminmax(tensor)
-    if torch.isnan(least) or torch.isnan(greatest):
+    minimum, maximum = torch.aminmax(tensor)
+    if torch.isnan(minimum) or torch.isnan(maximum):
         raise InvalidProgram(field, "contains NaN")
     if field.startswith("tensors.constant:"):
         return
-    if torch.isinf(least) or torch.isinf(greatest):
+    if torch.isinf(minimum) or torch.isinf(maximum):
         raise InvalidProgram(field, "contains infinite numbers")

@@ -41,22 +41,22 @@ class Draft:
 
     def prune(self) -> "Draft":
         """The steps that the output depends on; modules without them are left out."""
-        needed = {self.output}
+        required_values = {self.output}
         for index in range(self.output, 0, -1):
-            if index in needed:
+            if index in required_values:
                 for argument in self.steps[index - 1].arguments.values():
-                    needed.update(value_indices(argument))
-        needed.add(IMAGES)
-        indices = {index: position for position, index in enumerate(sorted(needed))}
+                    required_values.update(value_indices(argument))
+        required_values.add(IMAGES)
+        indices = {index: position for position, index in enumerate(sorted(required_values))}
         steps = tuple(
-            replace(step, arguments={n: _moved(a, indices) for n, a in step.arguments.items()})
+            replace(step, arguments={n: _renumbered(a, indices) for n, a in step.arguments.items()})
             for index, step in enumerate(self.steps, start=1)
-            if index in needed
+            if index in required_values
         )
         modules = tuple(
             ModuleCall(call.name, indices[call.value])
             for call in self.modules
-            if call.value in needed
+            if call.value in required_values
         )
         return Draft(steps, indices[self.output], modules)
 
@@ -96,11 +96,11 @@ class Draft:
         return replace(program, steps=steps)
 
 
-def _moved(argument: Argument, indices: Mapping[int, int]) -> Argument:
+def _renumbered(argument: Argument, indices: Mapping[int, int]) -> Argument:
     if isinstance(argument, ValueReference):
         return ValueReference(indices[argument.index])
     if isinstance(argument, tuple):
-        return tuple(_moved(item, indices) for item in argument)
+        return tuple(_renumbered(item, indices) for item in argument)
     return argument
 
 

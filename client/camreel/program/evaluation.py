@@ -40,7 +40,7 @@ class PreparedStep:
         """The result, given the values that the step reads and the number of images."""
         arguments = list(self._arguments)
         for position in self._variable_positions:
-            arguments[position] = _filled(arguments[position], values, images)
+            arguments[position] = _bound(arguments[position], values, images)
         return self._function(*arguments)
 
 
@@ -58,13 +58,13 @@ def _is_variable(argument: Any) -> bool:
     return isinstance(argument, ValueReference | BatchMultiple)
 
 
-def _filled(argument: Any, values: Mapping[int, Tensor], images: int) -> Any:
+def _bound(argument: Any, values: Mapping[int, Tensor], images: int) -> Any:
     if isinstance(argument, ValueReference):
         return values[argument.index]
     if isinstance(argument, BatchMultiple):
         return argument.factor * images
     if isinstance(argument, list):
-        return [_filled(item, values, images) for item in argument]
+        return [_bound(item, values, images) for item in argument]
     return argument
 
 

@@ -138,8 +138,8 @@ def _distinct_images(images: Tensor) -> Tensor:
     """Three images that differ: the examples, repeated with their pixels moved."""
     if len(images) == 0:
         raise ExportError("an example image is required")
-    moved = [images[:1].roll(shift, dims=(2, 3))[:1] for shift in ((1, 2), (2, 1))]
-    return torch.cat([images, *moved])[:3].contiguous() if len(images) < 3 else images[:3]
+    rolled = [images[:1].roll(shift, dims=(2, 3))[:1] for shift in ((1, 2), (2, 1))]
+    return torch.cat([images, *rolled])[:3].contiguous() if len(images) < 3 else images[:3]
 
 
 @contextmanager

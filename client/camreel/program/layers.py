@@ -151,8 +151,8 @@ def _spatial_grid(
         below = latest.get(height * width)
         if below is not None and (below.height, below.width) == (height, width):
             placement = below.placement
-    known = placement if isinstance(placement, tuple) else None
-    return Grid(layout, channels, height, width, 0, known)
+    grid_placement = placement if isinstance(placement, tuple) else None
+    return Grid(layout, channels, height, width, 0, grid_placement)
 
 
 def _token_grid(sizes: Sequence[int], latest: dict[int, Grid]) -> Grid | None:

@@ -22,7 +22,7 @@ class StepWriter(Protocol):
     def shape_of(self, node: Node) -> tuple[Dimension, ...]:
         """Shape of a node's result."""
 
-    def filled(self, shape: tuple[Dimension, ...], number: Any, dtype: str) -> Operand:
+    def full(self, shape: tuple[Dimension, ...], number: Any, dtype: str) -> Operand:
         """A constant of that shape, all elements equal."""
 
     def dtype_of(self, node: Node) -> str:
@@ -77,14 +77,14 @@ def _copy(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
     return writer.emit("expand", input=source, shape=writer.shape_of(node))
 
 
-def _filled(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
+def _full(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
     name = str(node.target).split(".")[1]
     number = 0 if "zeros" in name else 1 if "ones" in name else None
     if number is None:
         number = arguments.get("fill_value", arguments.get("value"))
     if not isinstance(number, int | float):
         raise UnsupportedCall("with a value that is computed")
-    return writer.filled(writer.shape_of(node), number, writer.dtype_of(node))
+    return writer.full(writer.shape_of(node), number, writer.dtype_of(node))
 
 
 def _reversed_sub(writer: StepWriter, _: Node, arguments: Arguments) -> Operand:
@@ -194,6 +194,16 @@ def _to_dtype(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
     return writer.emit("to_dtype", input=arguments["self"], dtype=writer.dtype_of(node))
 
 
+def _batch_norm(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
+    """With statistics of its own, for one image or the weights of a layer: instance norm."""
+    if not arguments["training"]:
+        return _BATCH_NORM(writer, node, arguments)
+    if writer.shape_of(node)[0] != 1 or arguments["running_mean"] is not None:
+        raise UnsupportedCall("with training=True")
+    names = ("input", "weight", "bias", "eps")
+    return writer.emit("instance_norm", **{name: arguments[name] for name in names})
+
+
 def _variance(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
     correction = arguments.get("correction", 1)
     if "unbiased" in arguments:
@@ -210,6 +220,7 @@ def _variance(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
 _DIM_TO_DIMS = {"dim": "dims"}
 _NO_DTYPE = {"dtype": (None,)}
 _CUDNN = frozenset({"cudnn_enabled", "cudnn_enable"})
+_BATCH_NORM = Direct("batch_norm", ignored=frozenset({"training", "momentum"}) | _CUDNN)
 _NO_STATISTICS = {"running_mean": (None,), "running_var": (None,), "use_input_stats": (True,)}
 
 
@@ -234,6 +245,7 @@ def _table() -> dict[str, Lowering]:
         *("view.default", "_unsafe_view.default", "reshape.default", "flatten.using_ints"),
         *("unflatten.int", "squeeze.default", "squeeze.dim", "squeeze.dims", "unsqueeze.default"),
         "view_as.default",
+        "reshape_as.default",
     ):
         table[name] = _reshape
     for name in (
@@ -241,7 +253,7 @@ def _table() -> dict[str, Lowering]:
         *("new_ones.default", "new_full.default", "zeros_like.default", "ones_like.default"),
         *("full_like.default", "fill.Scalar", "fill.Tensor", "zero.default"),
     ):
-        table[name] = _filled
+        table[name] = _full
     return table
 
 
@@ -266,9 +278,7 @@ LOWERINGS: dict[str, Lowering] = _table() | {
         "scaled_dot_product_attention",
         fixed={"dropout_p": (0, 0.0), "enable_gqa": (False,)},
     ),
-    "batch_norm.default": Direct(
-        "batch_norm", fixed={"training": (False,)}, ignored=frozenset({"momentum"}) | _CUDNN
-    ),
+    "batch_norm.default": _batch_norm,
     "_native_batch_norm_legit_no_training.default": Direct(
         "batch_norm", ignored=frozenset({"momentum"})
     ),
@@ -373,6 +383,7 @@ COPIES = {"clone.default", "lift_fresh_copy.default", "contiguous.default"}
 VIEWS = {
     "view.default",
     "view_as.default",
+    "reshape_as.default",
     "reshape.default",
     "flatten.using_ints",
     "unflatten.int",

@@ -52,9 +52,10 @@ def infer_shapes(program: Program, limits: Limits = LIMITS) -> tuple[Shape, ...]
     """
     if program.batch == 1:
         return tuple(_dry_run(program, 1, limits))
-    fewer, more = (_dry_run(program, images, limits) for images in BATCHES)
+    smaller, larger = (_dry_run(program, images, limits) for images in BATCHES)
     return tuple(
-        _merged(index, *shapes) for index, shapes in enumerate(zip(fewer, more, strict=True))
+        _symbolic_shape(index, *shapes)
+        for index, shapes in enumerate(zip(smaller, larger, strict=True))
     )
 
 
@@ -176,12 +177,12 @@ def _last_readers(steps: Sequence[Step]) -> dict[int, int]:
     }
 
 
-def _merged(index: int, fewer: Sequence[int], more: Sequence[int]) -> Shape:
+def _symbolic_shape(index: int, smaller: Sequence[int], larger: Sequence[int]) -> Shape:
     """The shape of which those are the sizes at each of BATCHES images."""
-    if len(fewer) != len(more):
+    if len(smaller) != len(larger):
         raise InvalidProgram(f"steps.{index}", "its number of dimensions depends on the batch")
     shape: list[Dimension] = []
-    for small, large in zip(fewer, more, strict=True):
+    for small, large in zip(smaller, larger, strict=True):
         factor = large - small
         if factor == 0:
             shape.append(small)
@@ -191,5 +192,5 @@ def _merged(index: int, fewer: Sequence[int], more: Sequence[int]) -> Shape:
             raise InvalidProgram(f"steps.{index}", "its size is no multiple of the batch")
     if sum(isinstance(size, BatchMultiple) for size in shape) > 1:
         raise InvalidProgram(f"steps.{index}", "two of its dimensions depend on the batch")
-    assert size_at(tuple(shape), BATCHES[0]) == tuple(fewer)  # noqa: S101
+    assert size_at(tuple(shape), BATCHES[0]) == tuple(smaller)  # noqa: S101
     return tuple(shape)

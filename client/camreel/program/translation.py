@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind
+from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
 from camreel.program.format import IMAGES, Step
@@ -110,13 +110,21 @@ class Translator:
             elif node.op == "call_function":
                 self._call(node)
             elif node.op == "output":
-                (output,) = node.args[0]
+                output = self._user_output(node)
             else:
                 raise UnsupportedNode("changes torch's gradient mode inside forward", node)
         operand = self._reference(self._operands[output])
         if not isinstance(operand, ValueReference):
             raise UnsupportedNode("the output does not depend on the images", output)
         return Translation(self._steps, operand, self._constants, self._values)
+
+    def _user_output(self, node: Node) -> Node:
+        """What the module returns, rather than a buffer that it has written to."""
+        outputs = zip(
+            node.all_input_nodes, self._exported.graph_signature.output_specs, strict=True
+        )
+        (output,) = (n for n, spec in outputs if spec.kind == OutputKind.USER_OUTPUT)
+        return output
 
     # Inputs
 
@@ -206,17 +214,17 @@ class Translator:
         target = node.args[0]
         if not isinstance(target, Node) or twin == name:
             raise UnsupportedNode(f"the operator aten.{name} is not supported", node)
-        before = self._operands[target]
-        after = self._lowered(node, twin, arguments)
-        storage = self._storages[target]
-        for alias in storage.nodes:
-            if self._operands[alias] is before or self._operands[alias] == before:
-                self._operands[alias] = after
+        previous = self._operands[target]
+        if isinstance(previous, Tensor):
+            # Other constants may share its memory.
+            raise ViewWrite
+        result = self._lowered(node, twin, arguments)
+        for alias in self._storages[target].nodes:
+            if self._operands[alias] == previous:
+                self._operands[alias] = result
             elif self._is_read_after(alias, node):
                 raise ViewWrite
-        if isinstance(before, TensorReference | Tensor) and after != before:
-            raise ViewWrite
-        self._set(node, after, target)
+        self._set(node, result, target)
 
     def _is_read_after(self, node: Node, position: Node) -> bool:
         return any(self._positions[user] > self._positions[position] for user in node.users)
@@ -302,15 +310,15 @@ class Translator:
     def emit(self, operator: str, **arguments: Any) -> Operand:
         """Append a step; returns its result."""
         definition = OPERATORS[operator]
-        given = {}
+        explicit_arguments = {}
         for name, argument in arguments.items():
             parameter = definition.parameters_by_name.get(name)
             if parameter is None:
                 raise UnsupportedCall(f"with {name}")
             reference = self._checked(self._reference(argument), parameter)
             if reference != parameter.default or type(reference) is not type(parameter.default):
-                given[name] = reference
-        self._steps.append(Step(operator, given, ()))
+                explicit_arguments[name] = reference
+        self._steps.append(Step(operator, explicit_arguments, ()))
         return ValueReference(len(self._steps))
 
     def _checked(self, argument: Any, parameter: Any) -> Any:
@@ -336,7 +344,7 @@ class Translator:
         assert isinstance(source, Node)  # noqa: S101
         return self._operands[source]
 
-    def filled(self, shape: tuple[Dimension, ...], number: Any, dtype: str) -> Operand:
+    def full(self, shape: tuple[Dimension, ...], number: Any, dtype: str) -> Operand:
         """A constant of that shape, all elements equal."""
         constant = self._constant(torch.tensor(number, dtype=DTYPES[dtype]))
         return self.emit("expand", input=constant, shape=shape)

@@ -17,32 +17,32 @@ from camreel.program.opset.operator import (
 from camreel.program.parameters import Choice, Number, Optional, Parameter, Tensorial
 
 
-def _add(signal: Any, other: Any, alpha: float) -> Tensor:
-    return torch.add(signal, other, alpha=alpha)
+def _add(signal: Any, operand: Any, alpha: float) -> Tensor:
+    return torch.add(signal, operand, alpha=alpha)
 
 
-def _sub(signal: Any, other: Any, alpha: float) -> Tensor:
-    # torch has no difference of a number and a tensor: other - signal is `rsub`.
+def _sub(signal: Any, operand: Any, alpha: float) -> Tensor:
+    # torch has no difference of a number and a tensor: operand - signal is `rsub`.
     if not isinstance(signal, Tensor):
-        return torch.rsub(other, signal) if alpha == 1 else torch.rsub(other * alpha, signal)
-    return torch.sub(signal, other, alpha=alpha)
+        return torch.rsub(operand, signal) if alpha == 1 else torch.rsub(operand * alpha, signal)
+    return torch.sub(signal, operand, alpha=alpha)
 
 
-def _mul(signal: Any, other: Any) -> Tensor:
-    return torch.mul(signal, other)
+def _mul(signal: Any, operand: Any) -> Tensor:
+    return torch.mul(signal, operand)
 
 
-def _div(signal: Any, other: Any) -> Tensor:
+def _div(signal: Any, operand: Any) -> Tensor:
     # A number as the dividend becomes a tensor of no dimensions, which promotes no type.
-    return torch.div(_tensor(signal), other)
+    return torch.div(_tensor(signal), operand)
 
 
 def _tensor(operand: Any) -> Tensor:
     return operand if isinstance(operand, Tensor) else torch.tensor(operand)
 
 
-def _where(condition: Tensor, signal: Any, other: Any) -> Tensor:
-    return torch.where(condition, signal, other)
+def _choose(condition: Tensor, signal: Any, operand: Any) -> Tensor:
+    return torch.where(condition, signal, operand)
 
 
 def _addcmul(signal: Tensor, left: Tensor, right: Tensor, factor: float) -> Tensor:
@@ -105,7 +105,7 @@ ARITHMETIC = (
             Parameter("input", Tensorial(or_number=True)),
             OTHER,
         ),
-        _where,
+        _choose,
     ),
     Operator(
         "masked_fill",
