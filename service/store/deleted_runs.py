@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.store import run_blobs, training_states
 from service.store.blobs import Blobs
+from service.store.recording_rows import RecordingRow, TensorReferenceRow
 from service.store.rows import (
     Base,
     DivergenceRow,
@@ -27,8 +28,8 @@ PAGE_BYTES = 4096
 """Size of a SQLite page. Deleting a row touches about one, a blob one per PAGE_BYTES."""
 
 # Rows are deleted before those that they refer to.
-_REFERRING = (HeatmapRow, PredictionRow)
-_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, TagRow)
+_REFERRING = (HeatmapRow, PredictionRow, TensorReferenceRow)
+_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RecordingRow, TagRow)
 
 
 def list_ids(session: Session) -> list[int]:

@@ -13,6 +13,7 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    LOST = "lost"  # only of a recorded run: its recorder sends no heartbeats
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
