@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from service.core.parameters import Parameters
-from service.core.spec import MAX_EPOCHS, Name, RunSpec, Tag
+from service.core.schedules import MAX_EPOCHS
+from service.core.spec import Name, RunSpec, Tag
 from service.errors import RunConflict
 from service.names import check_line
 
