@@ -4,16 +4,30 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import torch
-from camreel.program import Grid, Layer, Layout, Live, Program, ProgramNetwork, Split, find_layers
+from camreel.program import (
+    Export,
+    Grid,
+    Layer,
+    Layout,
+    Live,
+    Program,
+    ProgramNetwork,
+    Split,
+    export_program,
+    find_layers,
+)
 from camreel.program.format import IMAGES
 from camreel.program.neck import ProgramNeck, find_neck
 from camreel.program.references import Shape
-from torch import Tensor
+from torch import Tensor, nn
 
-from service.core.models.network import INPUT, Crossing, Neck, OutputActivation
+from service.core.models.layers import Layers
+from service.core.models.network import INPUT, Crossing, Neck, Network, OutputActivation
 from service.core.models.placement import Placement
+from service.core.models.stages import StagedNetwork
 from service.errors import UnknownName
 
 
@@ -125,12 +139,7 @@ class ProgramSplit:
     @property
     def placement(self) -> Placement | None:
         """Where the positions lie on the image; None if unknown, or not the same on both axes."""
-        if self.grid is None:
-            return Placement(0, 1)
-        if self.grid.placement is None:
-            return None
-        rows, columns = self.grid.placement
-        return Placement(rows.first_center, rows.step) if rows == columns else None
+        return Placement(0, 1) if self.grid is None else _placement(self.grid)
 
     @cached_property
     def neck(self) -> Neck | None:
@@ -185,7 +194,58 @@ def _count(shapes: Iterable[Shape]) -> int:
     )
 
 
+def _placement(grid: Grid) -> Placement | None:
+    """Where a grid's positions lie; None if unknown, or not the same on both axes."""
+    if grid.placement is None:
+        return None
+    rows, columns = grid.placement
+    return Placement(rows.first_center, rows.step) if rows == columns else None
+
+
 def _require(crossing: Crossing | None) -> LayerCrossing:
     if not isinstance(crossing, LayerCrossing):
         raise TypeError("the head of a program needs the values that cross its layer")
     return crossing
+
+
+MULTI_LAYER_COUNT = 4
+"""Default number of layers for methods that combine several."""
+
+
+def describe_program(program: Program) -> Layers:
+    """The layers of a program that have maps."""
+    shapes, placements, names_by_size = {}, {}, {}
+    aliases: dict[str, str] = {}
+    _, _, width = program.input_shape
+    for layer in find_layers(program):
+        grid = layer.grid
+        placement = _placement(grid) or Placement.evenly_spaced(grid.width, width)
+        shapes[layer.name], placements[layer.name] = grid.shape, placement
+        aliases |= dict.fromkeys(layer.aliases, layer.name)
+        names_by_size[grid.height, grid.width] = layer.name  # the last of each size
+    combined_layers = tuple(list(names_by_size.values())[-MULTI_LAYER_COUNT:])
+    default_layer = program.default_layer or INPUT
+    return Layers(shapes, placements, combined_layers, default_layer, aliases)
+
+
+_EXPORTS: WeakKeyDictionary[nn.Module, Export] = WeakKeyDictionary()
+"""The programs of networks in training, for as long as they live: an export takes seconds."""
+
+
+def export_once(module: nn.Module, image_shape: tuple[int, int, int]) -> Export:
+    """The module's program for images (D, H, W). Raises ExportError."""
+    if module not in _EXPORTS:
+        device = next(module.parameters()).device
+        _EXPORTS[module] = export_program(module, torch.zeros(1, *image_shape, device=device))
+    return _EXPORTS[module]
+
+
+def explained_network(module: nn.Module, image_shape: tuple[int, int, int]) -> Network:
+    """A module as the engine explains it: stages as they are, any other as a program.
+
+    It shares the module's weights. Raises ExportError.
+    """
+    if isinstance(module, StagedNetwork):
+        return module
+    export = export_once(module, image_shape)
+    return ProgramClassifier(export.program, export.tensors(module))
