@@ -55,6 +55,11 @@ class RecordedSpec(Parameters):
     epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] | None = None
     """The last epoch that the recorder will send, if it knows."""
 
+    @property
+    def has_program(self) -> bool:
+        """Whether the network is explained as a program: always."""
+        return True
+
 
 def is_recorded(spec: Mapping[str, Any]) -> bool:
     """Whether a stored spec is that of a recorded run."""

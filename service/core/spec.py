@@ -208,19 +208,6 @@ class RunSpec(Parameters):
     def _tags_once(cls, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
 
-    @field_validator("architecture")
-    @classmethod
-    def _architecture_has_maps(cls, architecture: Architecture) -> Architecture:
-        """Refuses architectures of which no maps can be computed."""
-        if isinstance(architecture, StagedArchitecture):
-            return architecture
-        error = PydanticCustomError(
-            "architecture_without_maps",
-            "{name} has no maps yet, and cannot be trained by a run",
-            {"name": architecture.name},
-        )
-        raise _invalid_field("Architecture", "name", error, architecture.name)
-
     @field_validator("schedule")
     @classmethod
     def _schedule_spans_epochs(cls, schedule: AnySchedule, info: ValidationInfo) -> AnySchedule:
@@ -280,6 +267,11 @@ class RunSpec(Parameters):
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of an epoch; of epoch 0, which trains nothing, the first one's."""
         return self.optimizer.learning_rate * self.schedule.factor(max(1, epoch))
+
+    @property
+    def has_program(self) -> bool:
+        """Whether the network is explained as a program, and not as a sequence of stages."""
+        return not isinstance(self.architecture, StagedArchitecture)
 
     @property
     def source(self) -> DatasetSource:

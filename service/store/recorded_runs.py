@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, CursorResult, select, update
 from sqlalchemy.orm import Session
 
 from service.store import events
+from service.store.insert_missing import insert_missing
 from service.store.recording_rows import RecordingRow
 from service.store.rows import RunRow, TagRow
 from service.store.run_lifecycle import Lease
@@ -67,8 +68,13 @@ def add_network(session: Session, run_id: int, network_id: str) -> None:
     session.flush()
 
 
+def set_network(session: Session, run_id: int, network_id: str) -> None:
+    """Record the network of a run that the service trains, with its first epoch."""
+    insert_missing(session, RecordingRow, [{"run_id": run_id, "network_id": network_id}])
+
+
 def get_network_id(session: Session, run_id: int) -> str | None:
-    """The network of a recorded run; None for other runs."""
+    """The network of a run; None for runs whose network is a sequence of stages."""
     query = select(RecordingRow.network_id).where(RecordingRow.run_id == run_id)
     return session.scalar(query)
 

@@ -168,6 +168,14 @@ def add(session: Session, tensor: StoredTensor) -> None:
     session.execute(insert(TensorRow).values(**row))
 
 
+def add_missing(session: Session, tensor: StoredTensor) -> bool:
+    """Insert the row of a tensor; False, and no change, if another transaction has done so."""
+    row = vars(tensor) | {"shape": list(tensor.shape), "used_at": datetime.now(UTC)}
+    insert_missing(session, TensorRow, [row])
+    query = select(TensorRow.folder).where(TensorRow.sha256 == tensor.sha256)
+    return session.scalar(query) == tensor.folder
+
+
 def add_references(session: Session, run_id: int, epoch: int, hashes: Collection[str]) -> None:
     """Record the tensors of an epoch, which `lock_many` has locked."""
     rows = [{"run_id": run_id, "epoch": epoch, "sha256": sha256} for sha256 in sorted(set(hashes))]
