@@ -9,6 +9,15 @@ from camreel.program.shapes import check_shapes
 from service.core import tensor_files
 from service.errors import CheckpointCorrupt, InvalidValue
 
+__all__ = [
+    "NetworkDescription",
+    "ProgramNetwork",
+    "TensorForm",
+    "build_network",
+    "read_network",
+    "verify_network",
+]
+
 MAX_PROGRAM_BYTES = 4 * 2**20
 """Of a program's JSON; larger ones are refused."""
 

@@ -55,6 +55,9 @@ class RecordedSpec(Parameters):
     """The last epoch that the recorder will send, if it knows."""
 
 
+AnySpec = RunSpec | RecordedSpec
+
+
 def is_recorded(spec: Mapping[str, Any]) -> bool:
     """Whether a stored spec is that of a recorded run."""
     return spec.get("source") == RECORDED
@@ -65,3 +68,8 @@ def training_spec(spec: Mapping[str, Any]) -> RunSpec:
     if is_recorded(spec):
         raise RunConflict("The run was recorded: the service has no settings of its training.")
     return RunSpec.model_validate(spec)
+
+
+def parse_spec(spec: Mapping[str, Any]) -> AnySpec:
+    """The stored spec of any run."""
+    return RecordedSpec.model_validate(spec) if is_recorded(spec) else RunSpec.model_validate(spec)

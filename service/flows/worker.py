@@ -14,6 +14,7 @@ from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import Dataset, is_upload
 from service.core.images import ProbeImage, probe_images, to_png
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
@@ -74,7 +75,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             if lease is None:
                 return
             run = runs.get(session, run_id)
-            spec = RunSpec.model_validate(run.spec)
+            spec = training_spec(run.spec)
         status, error, divergence = RunStatus.SUCCEEDED, None, None
         try:
             with Heartbeat(store, lease, workspace.lease_seconds) as heartbeat:

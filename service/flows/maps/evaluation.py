@@ -10,6 +10,7 @@ from service.core.images import from_png
 from service.core.measures.evaluation import MeasureResult, evaluate
 from service.core.measures.explainer import Explainer
 from service.core.measures.measures import get_measure
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
 from service.flows.checkpoints import load_network
@@ -67,7 +68,7 @@ def evaluation(
             map_inputs.get_run_at_epoch(session, run_id, 0).epoch if needs_untrained else None
         )
         probes = map_inputs.list_probes(session, run_id)
-    spec = RunSpec.model_validate(run.spec)
+    spec = training_spec(run.spec)
     explainers = [_explainer(spec, text, layer) for text in methods]
     for epoch_row in filter(None, (run.epoch, untrained)):
         require_usable(epoch_row)

@@ -11,7 +11,7 @@ from service.core.cams.maps import explain_images
 from service.core.cams.methods import MethodSpec
 from service.core.images import from_png
 from service.core.progress import track
-from service.core.spec import RunSpec
+from service.core.recorded_spec import training_spec
 from service.errors import ImageNotFound, InvalidValue
 from service.files import output_file
 from service.flows.checkpoints import load_network
@@ -42,7 +42,7 @@ def export_maps(
     DatasetUnavailable, FileRefused.
     """
     with pipeline.store.read_session() as session:
-        spec = RunSpec.model_validate(map_inputs.get_spec(session, run_id))
+        spec = training_spec(map_inputs.get_spec(session, run_id))
         images = map_inputs.list_probes(session, run_id)
         available = map_inputs.list_epochs(session, run_id)
     method = MethodSpec.parse(method_text)

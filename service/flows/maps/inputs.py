@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.core.datasets.dataset import is_upload
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.flows.maps.images import ImageReader, check_reference
 from service.store import map_inputs
@@ -82,4 +83,4 @@ class InputReader:
 
 def _read_epoch(session: NewSession, run_id: int, epoch: int) -> tuple[RunSpec, Epoch]:
     run = map_inputs.get_run_at_epoch(session(), run_id, epoch)
-    return RunSpec.model_validate(run.spec), run.epoch
+    return training_spec(run.spec), run.epoch

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.core.cams.layers import resolve_layers
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.errors import EpochQuarantined, InvalidValue
 from service.flows.maps.images import ImageReader
@@ -51,7 +52,7 @@ class MapResolver:
         with self._store.read_session() as session:
             run = map_inputs.get_run_at_epoch(session, run_id, epoch)
         require_usable(run.epoch)
-        return RunSpec.model_validate(run.spec), run.epoch
+        return training_spec(run.spec), run.epoch
 
     def resolve_epochs(self, run_id: int, epochs: str = ":") -> EpochSelection:
         """The usable epochs that a selection names."""
@@ -101,7 +102,7 @@ class MapResolver:
         """
         run_id = queries[0].run_id
         with self._store.read_session() as session:
-            spec = RunSpec.model_validate(map_inputs.get_spec(session, run_id))
+            spec = training_spec(map_inputs.get_spec(session, run_id))
             available = map_inputs.list_epochs(session, run_id)
             probes = map_inputs.list_probes(session, run_id)
         selection = select_usable_epochs(epochs, run_id, available)
@@ -110,7 +111,7 @@ class MapResolver:
     def resolve_probes(self, queries: Sequence[MapQuery]) -> list[list[MapSeries]]:
         """The series of `resolve_probe_series`, also of a run without epochs."""
         with self._store.read_session() as session:
-            spec = RunSpec.model_validate(map_inputs.get_spec(session, queries[0].run_id))
+            spec = training_spec(map_inputs.get_spec(session, queries[0].run_id))
             probes = map_inputs.list_probes(session, queries[0].run_id)
         return _probe_series(queries, spec, probes)
 
@@ -155,7 +156,7 @@ class MapResolver:
     ) -> tuple[RunSpec, StoredImage, EpochSelection]:
         version = self._store.read_version()
         with self._store.read_session() as session:
-            spec = RunSpec.model_validate(map_inputs.get_spec(session, query.run_id))
+            spec = training_spec(map_inputs.get_spec(session, query.run_id))
             available = map_inputs.list_epochs(session, query.run_id)
             image = self._inputs.find_image(
                 lambda: session, version, query.run_id, spec.dataset, query.image
