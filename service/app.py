@@ -27,10 +27,13 @@ from service.api.resources import (
     image_uploads,
     images,
     jobs,
+    networks,
     pictures,
+    recordings,
     report,
     scores,
     session,
+    tensors,
 )
 from service.api.resources import runs as runs_api
 from service.api.route_table import RouteTable
@@ -46,6 +49,9 @@ from service.web.page import page_router
 RESOURCES = (
     health,  # first, because the router tries them in turn
     runs_api,
+    recordings,
+    networks,
+    tensors,
     divergence,
     events,
     epochs,

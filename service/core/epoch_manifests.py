@@ -54,3 +54,8 @@ def _digest(value: object) -> str:
     if not re.fullmatch("[0-9a-f]{64}", text):
         raise ValueError("not a SHA-256")
     return text
+
+
+def is_manifest(data: bytes) -> bool:
+    """Whether the bytes of a checkpoint are a manifest, and not safetensors."""
+    return data.startswith(b"{")

@@ -2,12 +2,23 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from camreel.program import InvalidProgram, Layer, Program, ProgramNetwork, find_layers
+from camreel.program import InvalidProgram, Layer, Program, find_layers
 from camreel.program.shapes import check_shapes
 
 from service.core import tensor_files
+from service.core.models.layers import Layers
+from service.core.models.program_network import ProgramClassifier, describe_program
 from service.errors import CheckpointCorrupt, InvalidValue
+
+__all__ = [
+    "NetworkDescription",
+    "TensorForm",
+    "build_network",
+    "read_network",
+    "verify_network",
+]
 
 MAX_PROGRAM_BYTES = 4 * 2**20
 """Of a program's JSON; larger ones are refused."""
@@ -37,6 +48,11 @@ class NetworkDescription:
     def default_layer(self) -> str | None:
         """The layer that maps are computed for, unless another is requested."""
         return self.program.default_layer
+
+    @cached_property
+    def map_layers(self) -> Layers:
+        """The layers as maps are resolved by them."""
+        return describe_program(self.program)
 
     @property
     def tensor_forms(self) -> dict[str, TensorForm]:
@@ -68,11 +84,11 @@ def read_network(content: bytes) -> NetworkDescription:
 
 def build_network(
     network: NetworkDescription, tensors: Iterator[tuple[str, bytes]]
-) -> ProgramNetwork:
+) -> ProgramClassifier:
     """The network with the tensors of an epoch, as verified files by name."""
     files: Mapping[str, bytes] = dict(tensors)
     decoded = {name: tensor_files.decode(file) for name, file in files.items()}
     try:
-        return ProgramNetwork(network.program, decoded)
+        return ProgramClassifier(network.program, decoded)
     except InvalidProgram as error:
         raise CheckpointCorrupt(f"The tensors do not fit their program: {error}") from error

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, JsonValue, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from service.core.input import InputSpec
 from service.core.parameters import Parameters
 from service.core.schedules import MAX_EPOCHS
 from service.core.spec import Name, RunSpec, Tag
@@ -48,8 +49,8 @@ class RecordedSpec(Parameters):
     """Identity of a network that was stored by `POST /networks`."""
     class_names: Annotated[list[ClassName], Field(min_length=2, max_length=MAX_CLASSES)]
     """Names of the classes, in the order of the network's outputs."""
-    input: Document = Field(default_factory=dict)
-    """How images become the network's input."""
+    input: InputSpec | None = None
+    """How images become the network's input; null: levels scaled to 0..1."""
     config: Document = Field(default_factory=dict)
     """Settings of the training, with keys of any name."""
     epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] | None = None
@@ -59,6 +60,9 @@ class RecordedSpec(Parameters):
     def has_program(self) -> bool:
         """Whether the network is explained as a program: always."""
         return True
+
+
+AnySpec = RunSpec | RecordedSpec
 
 
 def is_recorded(spec: Mapping[str, Any]) -> bool:
@@ -71,3 +75,8 @@ def training_spec(spec: Mapping[str, Any]) -> RunSpec:
     if is_recorded(spec):
         raise RunConflict("The run was recorded: the service has no settings of its training.")
     return RunSpec.model_validate(spec)
+
+
+def parse_spec(spec: Mapping[str, Any]) -> AnySpec:
+    """The stored spec of any run."""
+    return RecordedSpec.model_validate(spec) if is_recorded(spec) else RunSpec.model_validate(spec)

@@ -14,6 +14,7 @@ from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
 from service.core.datasets.dataset import is_upload
 from service.core.images import ProbeImage, probe_images, to_png
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
@@ -24,7 +25,7 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.checkpoints import load_weights
 from service.flows.datasets import load_dataset
 from service.flows.divergence import divergence_of
 from service.flows.environment import prepare_environment
@@ -75,7 +76,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             if lease is None:
                 return
             run = runs.get(session, run_id)
-            spec = RunSpec.model_validate(run.spec)
+            spec = training_spec(run.spec)
         status, error, divergence = RunStatus.SUCCEEDED, None, None
         try:
             with Heartbeat(store, lease, workspace.lease_seconds) as heartbeat:
@@ -231,7 +232,7 @@ def _load_training_state(store: Store, run_id: int) -> TrainingState | None:
             raise CheckpointCorrupt("The run's training state is missing.") from error
     if checkpoints.digest(optimizer) != state_row.sha256:
         raise CheckpointCorrupt("The run's training state does not match its checksum.")
-    return TrainingState(last_epoch, load_verified_checkpoint(store, epoch), optimizer)
+    return TrainingState(last_epoch, load_weights(store, epoch), optimizer)
 
 
 def _load_uploads(store: Store, spec: RunSpec) -> dict[str, bytes]:

@@ -29,7 +29,7 @@ class EpochMetrics:
     per_class_accuracy: list[float]
     learning_rate: float | None
     seconds: float | None
-    metrics: dict[str, float] | None = None
+    metrics: dict[str, float | None] | None = None
     config_changes: dict[str, Any] | None = None
 
 

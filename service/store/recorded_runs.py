@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from service.store import events
 from service.store.insert_missing import insert_missing
-from service.store.recording_rows import RecordingRow
+from service.store.recording_rows import NetworkRow, RecordingRow
 from service.store.rows import RunRow, TagRow
 from service.store.run_lifecycle import Lease
 from service.store.run_status import RunStatus
@@ -79,6 +79,16 @@ def get_network_id(session: Session, run_id: int) -> str | None:
     return session.scalar(query)
 
 
+def get_default_layer(session: Session, run_id: int) -> str | None:
+    """The default layer of a recorded run's network; None if it has none."""
+    query = (
+        select(NetworkRow.default_layer)
+        .join(RecordingRow, RecordingRow.network_id == NetworkRow.id)
+        .where(RecordingRow.run_id == run_id)
+    )
+    return session.scalar(query)
+
+
 def get_lease(session: Session, run_id: int) -> Lease | None:
     """The lease of a recorded run; None for other runs."""
     query = (
@@ -138,12 +148,6 @@ def advance(session: Session, run_id: int, epoch: int, epochs_total: int) -> Non
         .values(epochs_done=epoch, epochs_total=max(epoch, epochs_total))
         .execution_options(synchronize_session=False)
     )
-
-
-def list_ids(session: Session) -> set[int]:
-    """Ids of the recorded runs that have not ended."""
-    query = select(RunRow.id).join(RecordingRow, RecordingRow.run_id == RunRow.id)
-    return set(session.scalars(query.where(RunRow.status.in_(ACTIVE_STATUSES))))
 
 
 def _change(

@@ -202,7 +202,7 @@ class EpochRow(Base):
     seconds: Mapped[float | None] = mapped_column(Float(53))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     # Of a recorded run: all metrics by name, and what changed in its configuration.
-    metrics: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
+    metrics: Mapped[dict[str, float | None] | None] = mapped_column(JSON(none_as_null=True))
     config_changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 

@@ -19,6 +19,13 @@ class RunStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+class RunSource(StrEnum):
+    """Where a run is trained."""
+
+    TRAINED = "trained"  # by a worker of the service
+    RECORDED = "recorded"  # elsewhere: a recorder sends its epochs
+
+
 class RunPhase(StrEnum):
     """What the worker of a run does now."""
 

@@ -10,12 +10,11 @@ from service.core.progress import track
 from service.errors import EpochQuarantined
 from service.flows.cache import Cache
 from service.flows.cache_sizes import DEFAULT_CACHE_SIZES, CacheSizes
-from service.flows.checkpoints import load_network
 from service.flows.compute_permission import require_permission
 from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.request import MapRequest
+from service.flows.networks import Networks
 from service.store.epochs import Epoch
-from service.store.store import Store
 
 Column = Sequence[MapRequest]
 """Requests of one epoch of a run; at least one."""
@@ -29,12 +28,12 @@ class MapComputer:
 
     def __init__(
         self,
-        store: Store,
+        networks: Networks,
         memory_bytes: int = MEMORY_BYTES,
         cache_sizes: CacheSizes = DEFAULT_CACHE_SIZES,
     ) -> None:
         self.memory_bytes = memory_bytes
-        self._store = store
+        self._loader = networks
         self._networks: Cache[Network] = Cache(cache_sizes.networks, lambda network: network.nbytes)
         self._maps: Cache[ClassMaps] = Cache(
             cache_sizes.maps, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
@@ -49,7 +48,7 @@ class MapComputer:
         """The epoch's network in evaluation mode, shared. Raises EpochQuarantined."""
         spec = None if run is None else run.spec
         return self._networks.get_or_make(
-            epoch.checkpoint.sha256, lambda: load_network(self._store, epoch, spec)
+            epoch.checkpoint.sha256, lambda: self._loader.load(epoch, spec)
         )
 
     def class_map(self, request: MapRequest) -> ClassMap:

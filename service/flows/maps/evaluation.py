@@ -11,10 +11,9 @@ from service.core.measures.evaluation import MeasureResult, evaluate
 from service.core.measures.explainer import Explainer
 from service.core.measures.measures import get_measure
 from service.errors import ImageNotFound, InvalidValue
-from service.flows.checkpoints import load_network
 from service.flows.identity import identity_of
 from service.flows.maps.deferred import Deferred, Result
-from service.flows.maps.explained_run import ExplainedRun, explain_run
+from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.resolve import require_usable
 from service.flows.recording import ENGINE_VERSION
@@ -64,7 +63,7 @@ def evaluation(
             map_inputs.get_run_at_epoch(session, run_id, 0).epoch if needs_untrained else None
         )
         probes = map_inputs.list_probes(session, run_id)
-    explained_run = explain_run(run.spec)
+        explained_run = pipeline.runs.describe(lambda: session, run_id, run.spec)
     explainers = [_explainer(explained_run, text, layer) for text in methods]
     for epoch_row in filter(None, (run.epoch, untrained)):
         require_usable(epoch_row)
@@ -85,13 +84,13 @@ def evaluation(
 
     def make() -> Result[Evaluation]:
         scores = evaluate(
-            load_network(pipeline.store, run.epoch),
+            pipeline.networks.load(run.epoch, explained_run.spec),
             [from_png(image.png) for image in labeled],
             [image.label for image in labeled if image.label is not None],
             explainers,
             measures,
             seed,
-            None if untrained is None else load_network(pipeline.store, untrained),
+            None if untrained is None else pipeline.networks.load(untrained, explained_run.spec),
             explained_run.input_spec,
         )
         references = [image.reference for image in labeled]

@@ -1,12 +1,18 @@
 """What the maps of a run depend on besides an epoch and an image."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from service.core.input import InputSpec
 from service.core.models import Layers, describe_layers
+from service.core.models.network import INPUT
+from service.core.recorded_spec import RecordedSpec, parse_spec
 from service.core.spec import RunSpec
+from service.flows.networks import Networks
+from service.store import images, recorded_runs
+
+NewSession = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,34 @@ class ExplainedRun:
         )
 
 
-def explain_run(spec: Mapping[str, Any]) -> ExplainedRun:
-    """The run of a stored spec."""
-    return ExplainedRun.of_spec(RunSpec.model_validate(spec))
+class ExplainedRuns:
+    """Describes runs by their stored specs. Thread-safe."""
+
+    def __init__(self, networks: Networks) -> None:
+        self._networks = networks
+
+    def describe(self, session: NewSession, run_id: int, spec: Mapping[str, Any]) -> ExplainedRun:
+        """The run of a stored spec; the network of a program is read once."""
+        parsed = parse_spec(spec)
+        if isinstance(parsed, RecordedSpec):
+            return self._describe_recorded(run_id, parsed)
+        layers = self._program_layers(session, run_id) if parsed.has_program else None
+        return ExplainedRun.of_spec(parsed, layers)
+
+    def _describe_recorded(self, run_id: int, spec: RecordedSpec) -> ExplainedRun:
+        network = self._networks.get(spec.network)
+        return ExplainedRun(
+            None,
+            "a recorded training",
+            tuple(spec.class_names),
+            network.program.input_shape,
+            images.dataset_of_run(run_id),
+            spec.input,
+            network.map_layers,
+        )
+
+    def _program_layers(self, session: NewSession, run_id: int) -> Layers:
+        network_id = recorded_runs.get_network_id(session(), run_id)
+        if network_id is None:  # before epoch 0
+            return Layers({}, {}, (), INPUT)
+        return self._networks.get(network_id).map_layers

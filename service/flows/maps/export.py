@@ -13,8 +13,6 @@ from service.core.images import from_png
 from service.core.progress import track
 from service.errors import ImageNotFound
 from service.files import output_file
-from service.flows.checkpoints import load_network
-from service.flows.maps.explained_run import explain_run
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.selection import select_usable_epochs
 from service.store import map_inputs
@@ -41,7 +39,8 @@ def export_maps(
     DatasetUnavailable, FileRefused.
     """
     with pipeline.store.read_session() as session:
-        run = explain_run(map_inputs.get_spec(session, run_id))
+        spec = map_inputs.get_spec(session, run_id)
+        run = pipeline.runs.describe(lambda: session, run_id, spec)
         images = map_inputs.list_probes(session, run_id)
         available = map_inputs.list_epochs(session, run_id)
     method = MethodSpec.parse(method_text)
@@ -59,7 +58,7 @@ def export_maps(
         _write(archive, "classes", np.array(class_names))
         for epoch in track(selection.epochs):
             # Not from the cache: each network is needed once.
-            network = load_network(pipeline.store, epoch, run.spec)
+            network = pipeline.networks.load(epoch, run.spec)
             maps = explain_images(
                 network,
                 pixels,

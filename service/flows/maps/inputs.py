@@ -1,11 +1,9 @@
 """Reading what a map is resolved from, kept in memory until the next commit."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from service.core.datasets.dataset import is_upload
-from service.flows.maps.explained_run import ExplainedRun, explain_run
+from service.flows.maps.explained_run import ExplainedRun, ExplainedRuns, NewSession
 from service.flows.maps.images import ImageReader, check_reference
 from service.store import map_inputs
 from service.store.data_version import ReadCache, Version
@@ -17,8 +15,6 @@ from service.store.store import Store
 MAX_EPOCHS = 1_000
 MAX_RUNS = 100
 MAX_DATASETS = 100
-
-NewSession = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -33,8 +29,9 @@ class MapInputs:
 class InputReader:
     """Reads the inputs of single maps, in one transaction or in none. Thread-safe."""
 
-    def __init__(self, store: Store, images: ImageReader) -> None:
+    def __init__(self, store: Store, runs: ExplainedRuns, images: ImageReader) -> None:
         self._store = store
+        self._runs = runs
         self._images = images
         self._epochs: ReadCache[tuple[ExplainedRun, Epoch]] = ReadCache(MAX_EPOCHS)
         self._first_probes: ReadCache[RequestedImage] = ReadCache(MAX_RUNS)
@@ -48,7 +45,7 @@ class InputReader:
         version = self._store.read_version()
         with self._store.lazy_read_session() as session:
             run, run_epoch = self._epochs.get_or_read(
-                version, (run_id, epoch), lambda: _read_epoch(session, run_id, epoch)
+                version, (run_id, epoch), lambda: self._read_epoch(session, run_id, epoch)
             )
             image = self.find_image(session, version, run_id, run, reference)
         return MapInputs(run, run_epoch, self._images.complete(run, image))
@@ -79,7 +76,8 @@ class InputReader:
                 return RequestedImage(reference, None)
         return map_inputs.find_image(session(), image_set, reference)
 
-
-def _read_epoch(session: NewSession, run_id: int, epoch: int) -> tuple[ExplainedRun, Epoch]:
-    row = map_inputs.get_run_at_epoch(session(), run_id, epoch)
-    return explain_run(row.spec), row.epoch
+    def _read_epoch(
+        self, session: NewSession, run_id: int, epoch: int
+    ) -> tuple[ExplainedRun, Epoch]:
+        row = map_inputs.get_run_at_epoch(session(), run_id, epoch)
+        return self._runs.describe(session, run_id, row.spec), row.epoch

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from service.core.cams.layers import resolve_layers
 from service.errors import EpochQuarantined, InvalidValue
-from service.flows.maps.explained_run import ExplainedRun, explain_run
+from service.flows.maps.explained_run import ExplainedRun, ExplainedRuns
 from service.flows.maps.images import ImageReader
 from service.flows.maps.inputs import InputReader
 from service.flows.maps.predicted_classes import PredictedClasses
@@ -32,11 +33,18 @@ class MapResolver:
     a selection without a usable epoch raises EpochQuarantined.
     """
 
-    def __init__(self, store: Store, images: ImageReader, classes: PredictedClasses) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runs: ExplainedRuns,
+        images: ImageReader,
+        classes: PredictedClasses,
+    ) -> None:
         self._store = store
         self._images = images
         self._classes = classes
-        self._inputs = InputReader(store, images)
+        self._runs = runs
+        self._inputs = InputReader(store, runs, images)
 
     def resolve_map(self, query: MapQuery, epoch: int) -> MapRequest:
         """One map of one epoch."""
@@ -49,8 +57,9 @@ class MapResolver:
         """A usable epoch and its run."""
         with self._store.read_session() as session:
             row = map_inputs.get_run_at_epoch(session, run_id, epoch)
+            run = self._runs.describe(lambda: session, run_id, row.spec)
         require_usable(row.epoch)
-        return explain_run(row.spec), row.epoch
+        return run, row.epoch
 
     def resolve_epochs(self, run_id: int, epochs: str = ":") -> EpochSelection:
         """The usable epochs that a selection names."""
@@ -100,7 +109,7 @@ class MapResolver:
         """
         run_id = queries[0].run_id
         with self._store.read_session() as session:
-            run = explain_run(map_inputs.get_spec(session, run_id))
+            run = self._describe(session, run_id)
             available = map_inputs.list_epochs(session, run_id)
             probes = map_inputs.list_probes(session, run_id)
         selection = select_usable_epochs(epochs, run_id, available)
@@ -109,7 +118,7 @@ class MapResolver:
     def resolve_probes(self, queries: Sequence[MapQuery]) -> list[list[MapSeries]]:
         """The series of `resolve_probe_series`, also of a run without epochs."""
         with self._store.read_session() as session:
-            run = explain_run(map_inputs.get_spec(session, queries[0].run_id))
+            run = self._describe(session, queries[0].run_id)
             probes = map_inputs.list_probes(session, queries[0].run_id)
         return _probe_series(queries, run, probes)
 
@@ -149,12 +158,15 @@ class MapResolver:
         ]
         return columns, usable_epochs
 
+    def _describe(self, session: Any, run_id: int) -> ExplainedRun:
+        return self._runs.describe(lambda: session, run_id, map_inputs.get_spec(session, run_id))
+
     def _resolve_image(
         self, query: MapQuery, epochs: str
     ) -> tuple[ExplainedRun, StoredImage, EpochSelection]:
         version = self._store.read_version()
         with self._store.read_session() as session:
-            run = explain_run(map_inputs.get_spec(session, query.run_id))
+            run = self._describe(session, query.run_id)
             available = map_inputs.list_epochs(session, query.run_id)
             image = self._inputs.find_image(
                 lambda: session, version, query.run_id, run, query.image
