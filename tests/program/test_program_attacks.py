@@ -332,11 +332,124 @@ def test_many_values_that_stay_alive_are_refused():
 
 
 def test_program_of_too_many_operations_is_refused():
+    """400 products of matrices of 1000 x 1000 in each of three channels."""
+    document = document_with("input", [3, 1000, 1000])
+    document["steps"] = [
+        {
+            "operator": "matmul",
+            "arguments": {"input": {"value": index}, "other": {"value": 0}},
+            "shape": [{"batch": 1}, 3, 1000, 1000],
+        }
+        for index in range(400)
+    ]
+    document["steps"].append(
+        {
+            "operator": "mean",
+            "arguments": {"input": {"value": 400}, "dims": [2, 3]},
+            "shape": [{"batch": 1}, 3],
+        }
+    )
+    document["output"] = {"logits": 401, "classes": 3, "activation": "identity"}
+    with pytest.raises(InvalidProgram, match=r"steps\.333: .*operations"):
+        receive(document)
+
+
+def test_sizes_that_overflow_are_refused():
     document = valid_document()
-    document["input"] = [3, 4000, 4000]
-    document["tensors"][0]["shape"] = [4, 3, 99, 99]
-    document["steps"][0]["shape"] = [{"batch": 1}, 4, 3902, 3902]
-    with pytest.raises(InvalidProgram, match="operations"):
+    size = 2**31 - 1
+    document["steps"][1] = {
+        "operator": "expand",
+        "arguments": {
+            "input": {"tensor": "fc.weight"},
+            "shape": [size, size, size, 4, 2],
+        },
+        "shape": [size, size, size, 4, 2],
+    }
+    with pytest.raises(InvalidProgram, match=r"steps\.1"):
+        receive(document)
+
+
+def test_attention_over_a_million_tokens_is_refused():
+    """Its operands and its result are small, the scores in between are not."""
+    document = valid_document()
+    tokens = [{"batch": 1}, 2, 2**20, 1]
+    document["steps"][1:] = [
+        {
+            "operator": "interpolate",
+            "arguments": {"input": {"value": 1}, "size": [1024, 1024], "mode": "nearest"},
+            "shape": [{"batch": 1}, 2, 1024, 1024],
+        },
+        {
+            "operator": "reshape",
+            "arguments": {"input": {"value": 2}, "shape": tokens},
+            "shape": tokens,
+        },
+        {
+            "operator": "scaled_dot_product_attention",
+            "arguments": {name: {"value": 3} for name in ("query", "key", "value")},
+            "shape": tokens,
+        },
+        {
+            "operator": "mean",
+            "arguments": {"input": {"value": 4}, "dims": [2, 3]},
+            "shape": [{"batch": 1}, 2],
+        },
+    ]
+    document["output"]["logits"] = 5
+    document["output"]["classes"] = 2
+    with pytest.raises(InvalidProgram, match=r"steps\.3: .*alive"):
+        receive(document)
+
+
+# Indices
+
+
+def indexing_document(index):
+    """Rows of the linear layer's weight, by an index: the class scores of a linear classifier."""
+    document = valid_document()
+    document["tensors"].append({"name": "rows", "dtype": "int64", "shape": [4]})
+    document["steps"].insert(
+        3,
+        {
+            "operator": "index",
+            "arguments": {"input": {"tensor": "fc.weight"}, "indices": [index]},
+            "shape": [4, 2],
+        },
+    )
+    document["steps"][4]["arguments"] = {"input": {"value": 3}, "weight": {"value": 4}}
+    document["output"]["logits"] = 5
+    return document
+
+
+def test_indices_within_their_range_are_accepted():
+    program = receive(indexing_document({"tensor": "rows"}))
+    tensors = with_tensor("rows", torch.tensor([3, -4, 0, 1]))
+    check_tensors(program, tensors)
+    assert ProgramNetwork(program, tensors)(torch.ones(1, 3, 8, 8)).shape == (1, 4)
+
+
+@pytest.mark.parametrize("row", [4, -5, 2**62])
+def test_indices_out_of_range_are_refused(row):
+    """On a GPU they would end the process's use of the device."""
+    program = receive(indexing_document({"tensor": "rows"}))
+    with pytest.raises(InvalidProgram, match=r"tensors\.rows"):
+        check_tensors(program, with_tensor("rows", torch.tensor([0, 1, 2, row])))
+
+
+def test_indices_that_are_computed_are_refused():
+    document = indexing_document({"value": 4})
+    document["steps"].insert(
+        3,
+        {
+            "operator": "to_dtype",
+            "arguments": {"input": {"tensor": "fc.weight"}, "dtype": "int64"},
+            "shape": [4, 2],
+        },
+    )
+    document["steps"][4]["shape"] = [4, 2, 2]
+    document["steps"][5]["arguments"]["weight"] = {"tensor": "fc.weight"}
+    document["output"]["logits"] = 6
+    with pytest.raises(InvalidProgram, match=r"steps\.4: its indices"):
         receive(document)
 
 

@@ -168,6 +168,11 @@ def _batch_sized_constants(module, images):
     return module.conv(images) + offset + torch.ones_like(offset)
 
 
+def _two_fills(module, images):
+    signal = module.conv(images)
+    return signal + torch.full_like(signal, 2.0) * torch.full_like(signal, 3.0)
+
+
 def _chunks(module, images):
     left, right = module.conv(images).chunk(2, 1)
     a, b, c = torch.unbind(left, 1)
@@ -194,6 +199,7 @@ FEATURES = {
     "write through a view": _write_through_view,
     "constants written into": _constants_in_slices,
     "batch-sized constants": _batch_sized_constants,
+    "two fills": _two_fills,
     "chunks": _chunks,
     "same padding": _same_padding,
     "standardized weights": _standardized_weights,
@@ -361,6 +367,18 @@ def test_unsupported_operator_is_refused_with_the_line_of_forward():
         export_program(with_features(_fourier), IMAGES[:1])
     line = _line_of(Classifier.forward, "self.features")
     assert refusal.value.location == f"{__file__}:{line}"
+
+
+def test_casts_of_autocast_are_steps():
+    def cast(module, images):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return module.conv(images).float()
+
+    module = with_features(cast)
+    export = export_program(module, IMAGES[:1])
+    assert "bfloat16" in str(export.program.to_json())
+    pre_activations = ProgramNetwork(export.program, export.tensors(module))(IMAGES)
+    torch.testing.assert_close(pre_activations, module(IMAGES))
 
 
 def test_part_without_gradients_is_refused():

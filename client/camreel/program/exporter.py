@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from camreel.program.constants import CONSTANT_PREFIX
 from camreel.program.default_layer import choose_default_layer
 from camreel.program.draft import Draft
 from camreel.program.endings import Ending, find_ending
@@ -20,13 +21,8 @@ from camreel.program.interpreter import ProgramNetwork
 from camreel.program.layers import find_layers
 from camreel.program.modules import locate_modules
 from camreel.program.references import BatchMultiple, Shape, TensorReference, ValueReference
-from camreel.program.translation import (
-    CONSTANT_PREFIX,
-    BatchDependence,
-    Translator,
-    UnsupportedNode,
-    ViewWrite,
-)
+from camreel.program.symbolic_sizes import BatchDependence
+from camreel.program.translation import NotFunctional, Translator, UnsupportedNode
 
 MAX_BATCH = 4096
 TOLERANCE = 1e-4
@@ -231,11 +227,11 @@ def _draft(classifier: nn.Module, images: Tensor, batch: Batch) -> tuple[Draft, 
     try:
         try:
             translation = Translator(exported, _PREFIX).translate()
-        except ViewWrite:
+        except NotFunctional:
             # Functionalization makes copies of what is written into.
             exported = exported.run_decompositions({})
             translation = Translator(exported, _PREFIX).translate()
-    except ViewWrite:
+    except NotFunctional:
         raise ExportError("a tensor is written into while views of it are read") from None
     except UnsupportedNode as error:
         raise ExportError(str(error), _line_of(error.node)) from None

@@ -31,9 +31,9 @@ from camreel.program.references import (
 )
 
 MAX_BYTES = 4 * 2**20
-MAX_STEPS = 20_000
-MAX_TENSORS = 20_000
-MAX_MODULES = 40_000
+MAX_STEPS = 5_000
+MAX_TENSORS = 10_000
+MAX_MODULES = 20_000
 MAX_NAME_LENGTH = 256
 MAX_SIDE = 4096
 """Of an image, in pixels."""
