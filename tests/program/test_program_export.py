@@ -288,6 +288,34 @@ def test_loop_over_the_batch_is_exported_for_a_batch_of_one():
     assert program.batch == 1
 
 
+def test_single_logit_of_one_image_at_a_time_becomes_two_classes():
+    class Loop(Classifier):
+        def features(self, images):
+            return torch.cat([self.conv(image[None]) for image in images])
+
+    program, pre_activations, logits = evaluate(Loop(classes=1))
+    assert program.batch == 1
+    torch.testing.assert_close(pre_activations.softmax(1)[:, 1:], logits.sigmoid())
+
+
+def test_softmax_of_converted_logits_is_an_ending():
+    _, pre_activations, logits = evaluate(with_ending(lambda x: x.double().softmax(1).float()))
+    torch.testing.assert_close(pre_activations, logits)
+
+
+def test_module_of_an_unusual_name_is_no_layer():
+    class Unusual(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleDict({"my relu; x": nn.ReLU()})
+
+        def features(self, images):
+            return self.parts["my relu; x"](self.conv(images))
+
+    program = export_program(Unusual(), IMAGES[:1]).program
+    assert [layer.name for layer in find_layers(program)] == ["conv"]
+
+
 def test_branch_on_the_batch_size_is_exported_for_a_batch_of_one():
     def branch(module, images):
         return module.conv(images) * (2 if images.shape[0] > 4 else 1)

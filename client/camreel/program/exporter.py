@@ -185,7 +185,7 @@ def _attempt(classifier: "_Classifier", images: Tensor, outputs: Tensor, batch: 
     ending = find_ending(draft.steps, draft.output)
     draft = Draft(draft.steps, ending.value, draft.modules)
     if outputs.shape[1] == 1:
-        draft, constants = _two_classes(draft, constants, images.device)
+        draft, constants = _two_classes(draft, constants, images.device, batch)
     if classifier._dtype != torch.float32:  # noqa: SLF001  of this module
         draft = draft.append("to_dtype", input=ValueReference(draft.output), dtype="float32")
     draft = draft.prune()
@@ -203,7 +203,15 @@ def _attempt(classifier: "_Classifier", images: Tensor, outputs: Tensor, batch: 
     export = Export(program, {name: tensor.cpu() for name, tensor in constants.items()})
     network = _verify(export, ending, classifier, images, outputs)
     default_layer = choose_default_layer(network, find_layers(program))
-    return replace(export, program=replace(program, default_layer=default_layer))
+    return replace(export, program=_checked(replace(program, default_layer=default_layer)))
+
+
+def _checked(program: Program) -> Program:
+    """The program as a server reads it. Raises ExportError if no server would accept it."""
+    try:
+        return Program.from_json(program.to_json())
+    except InvalidProgram as error:
+        raise ExportError(str(error)) from error
 
 
 def _with_classes(program: Program) -> Program:
@@ -250,14 +258,15 @@ def _exported(classifier: nn.Module, images: Tensor, batch: Batch) -> ExportedPr
 
 
 def _two_classes(
-    draft: Draft, constants: dict[str, Tensor], device: torch.device
+    draft: Draft, constants: dict[str, Tensor], device: torch.device, batch: Batch
 ) -> tuple[Draft, dict[str, Tensor]]:
     """One logit z as two classes, x = (-z/2, z/2): their softmax is sigmoid(z) for the second."""
     name = f"{CONSTANT_PREFIX}{len(constants)}"
     signs = torch.tensor([[-0.5, 0.5]], device=device)
-    draft = draft.append(
-        "reshape", input=ValueReference(draft.output), shape=(BatchMultiple(1), 1)
-    ).append("mul", input=ValueReference(len(draft.steps) + 1), other=TensorReference(name))
+    images = BatchMultiple(1) if batch == "dynamic" else 1
+    draft = draft.append("reshape", input=ValueReference(draft.output), shape=(images, 1)).append(
+        "mul", input=ValueReference(len(draft.steps) + 1), other=TensorReference(name)
+    )
     return draft, {**constants, name: signs}
 
 
