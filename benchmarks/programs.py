@@ -1,9 +1,9 @@
 """Any network: programs of 14 networks of torchvision and 7 of timm, compared with the modules.
 
-Each network is exported, and cut at three of its layers: the gradients of the head are compared with
-those of plain autograd on the module, batches of one and five. captum and torch-cam are compared
-where they differ: at layers before an in-place call, and at modules that are called twice. Weights
-are random. timm is not among the dependencies: without it, its networks are left out.
+Each network is exported and cut at three of its layers: the gradients of the head are compared with
+plain autograd on the module, batches of one and five. captum and torch-cam are compared where they
+differ: at layers before an in-place call, and at modules that are called twice. Weights are random.
+timm is not among the dependencies: without it, its networks are left out.
 """
 
 import hashlib

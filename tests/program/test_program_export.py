@@ -168,6 +168,11 @@ def _batch_sized_constants(module, images):
     return module.conv(images) + offset + torch.ones_like(offset)
 
 
+def _two_fills(module, images):
+    signal = module.conv(images)
+    return signal + torch.full_like(signal, 2.0) * torch.full_like(signal, 3.0)
+
+
 def _chunks(module, images):
     left, right = module.conv(images).chunk(2, 1)
     a, b, c = torch.unbind(left, 1)
@@ -194,6 +199,7 @@ FEATURES = {
     "write through a view": _write_through_view,
     "constants written into": _constants_in_slices,
     "batch-sized constants": _batch_sized_constants,
+    "two fills": _two_fills,
     "chunks": _chunks,
     "same padding": _same_padding,
     "standardized weights": _standardized_weights,
@@ -282,6 +288,34 @@ def test_loop_over_the_batch_is_exported_for_a_batch_of_one():
     assert program.batch == 1
 
 
+def test_single_logit_of_one_image_at_a_time_becomes_two_classes():
+    class Loop(Classifier):
+        def features(self, images):
+            return torch.cat([self.conv(image[None]) for image in images])
+
+    program, pre_activations, logits = evaluate(Loop(classes=1))
+    assert program.batch == 1
+    torch.testing.assert_close(pre_activations.softmax(1)[:, 1:], logits.sigmoid())
+
+
+def test_softmax_of_converted_logits_is_an_ending():
+    _, pre_activations, logits = evaluate(with_ending(lambda x: x.double().softmax(1).float()))
+    torch.testing.assert_close(pre_activations, logits)
+
+
+def test_module_of_an_unusual_name_is_no_layer():
+    class Unusual(Classifier):
+        def __init__(self):
+            super().__init__()
+            self.parts = nn.ModuleDict({"my relu; x": nn.ReLU()})
+
+        def features(self, images):
+            return self.parts["my relu; x"](self.conv(images))
+
+    program = export_program(Unusual(), IMAGES[:1]).program
+    assert [layer.name for layer in find_layers(program)] == ["conv"]
+
+
 def test_branch_on_the_batch_size_is_exported_for_a_batch_of_one():
     def branch(module, images):
         return module.conv(images) * (2 if images.shape[0] > 4 else 1)
@@ -361,6 +395,18 @@ def test_unsupported_operator_is_refused_with_the_line_of_forward():
         export_program(with_features(_fourier), IMAGES[:1])
     line = _line_of(Classifier.forward, "self.features")
     assert refusal.value.location == f"{__file__}:{line}"
+
+
+def test_casts_of_autocast_are_steps():
+    def cast(module, images):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return module.conv(images).float()
+
+    module = with_features(cast)
+    export = export_program(module, IMAGES[:1])
+    assert "bfloat16" in str(export.program.to_json())
+    pre_activations = ProgramNetwork(export.program, export.tensors(module))(IMAGES)
+    torch.testing.assert_close(pre_activations, module(IMAGES))
 
 
 def test_part_without_gradients_is_refused():

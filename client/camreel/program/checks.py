@@ -7,11 +7,15 @@ from torch import Tensor
 
 from camreel.program.errors import InvalidProgram
 from camreel.program.format import Program
+from camreel.program.indexing import check_indices
 from camreel.program.opset import DTYPES
 
 
 def check_tensors(program: Program, tensors: Mapping[str, Tensor]) -> None:
-    """Verify names, types, shapes, and that all numbers are finite. Raises InvalidProgram."""
+    """Verify names, types, shapes, indices, and that all numbers are finite.
+
+    Raises InvalidProgram.
+    """
     if unknown := sorted(set(tensors) - set(program.tensors_by_name)):
         raise InvalidProgram("tensors", f"has {unknown[0][:256]!r}, which the program does not use")
     for spec in program.tensors:
@@ -24,6 +28,7 @@ def check_tensors(program: Program, tensors: Mapping[str, Tensor]) -> None:
         if tuple(tensor.shape) != spec.shape:
             raise InvalidProgram(field, f"must have the shape {spec.shape}")
         check_finite(field, tensor)
+    check_indices(program, tensors)
 
 
 def check_finite(field: str, tensor: Tensor) -> None:

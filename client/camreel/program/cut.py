@@ -67,3 +67,8 @@ def _ancestors(operands_by_value: Sequence[Sequence[int]], values: Iterable[int]
 def leading_values(program: Program) -> set[int]:
     """Values below the output that the output depends on, the images included."""
     return _ancestors(operands(program), [program.logits]) - {program.logits}
+
+
+def image_values(program: Program) -> set[int]:
+    """Values that depend on the images, which are among them, and that the output depends on."""
+    return _descendants(operands(program), IMAGES) & leading_values(program)

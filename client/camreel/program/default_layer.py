@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from camreel.program.constants import CONSTANT_PREFIX
 from camreel.program.format import IMAGES, Program
 from camreel.program.interpreter import ProgramNetwork
 from camreel.program.layers import Layer
-from camreel.program.translation import CONSTANT_PREFIX
 
 LEAST_COVERAGE = 0.5
 """Share of a layer's positions that the classes have to depend on."""

@@ -27,6 +27,8 @@ PATTERNS = (
 )
 """Operators behind the pre-activations, innermost first; longer patterns before their parts."""
 
+_PASSED_OVER = {"reshape", "to_dtype"}
+
 
 @dataclass(frozen=True)
 class Ending:
@@ -52,13 +54,14 @@ class Ending:
 def find_ending(steps: Sequence[Step], output: int) -> Ending:
     """Walk from the output down to the pre-activations.
 
-    Reshaping between the operators is passed over: a single logit may lose its dimension there.
+    Reshaping and conversions between the operators are passed over: a single logit may lose its
+    dimension there.
     """
     operators: list[str] = []
     values = [output]
     while (operator := _ending_operator(steps, values[-1])) is not None:
         value = _input_of(steps[values[-1] - 1])
-        if operator == "reshape":
+        if operator in _PASSED_OVER:
             values[-1] = value
             continue
         operators.insert(0, operator)
@@ -76,7 +79,7 @@ def _ending_operator(steps: Sequence[Step], value: int) -> str | None:
     step = steps[value - 1]
     if step.operator in ("softmax", "log_softmax"):
         return step.operator if step.arguments["dim"] in (1, -1) else None
-    return step.operator if step.operator in ("sigmoid", "log", "reshape") else None
+    return step.operator if step.operator in _PASSED_OVER | {"sigmoid", "log"} else None
 
 
 def _input_of(step: Step) -> int:

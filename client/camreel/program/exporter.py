@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from camreel.program.constants import CONSTANT_PREFIX
 from camreel.program.default_layer import choose_default_layer
 from camreel.program.draft import Draft
 from camreel.program.endings import Ending, find_ending
@@ -20,13 +21,8 @@ from camreel.program.interpreter import ProgramNetwork
 from camreel.program.layers import find_layers
 from camreel.program.modules import locate_modules
 from camreel.program.references import BatchMultiple, Shape, TensorReference, ValueReference
-from camreel.program.translation import (
-    CONSTANT_PREFIX,
-    BatchDependence,
-    Translator,
-    UnsupportedNode,
-    ViewWrite,
-)
+from camreel.program.symbolic_sizes import BatchDependence
+from camreel.program.translation import NotFunctional, Translator, UnsupportedNode
 
 MAX_BATCH = 4096
 TOLERANCE = 1e-4
@@ -189,7 +185,7 @@ def _attempt(classifier: "_Classifier", images: Tensor, outputs: Tensor, batch: 
     ending = find_ending(draft.steps, draft.output)
     draft = Draft(draft.steps, ending.value, draft.modules)
     if outputs.shape[1] == 1:
-        draft, constants = _two_classes(draft, constants, images.device)
+        draft, constants = _two_classes(draft, constants, images.device, batch)
     if classifier._dtype != torch.float32:  # noqa: SLF001  of this module
         draft = draft.append("to_dtype", input=ValueReference(draft.output), dtype="float32")
     draft = draft.prune()
@@ -207,7 +203,15 @@ def _attempt(classifier: "_Classifier", images: Tensor, outputs: Tensor, batch: 
     export = Export(program, {name: tensor.cpu() for name, tensor in constants.items()})
     network = _verify(export, ending, classifier, images, outputs)
     default_layer = choose_default_layer(network, find_layers(program))
-    return replace(export, program=replace(program, default_layer=default_layer))
+    return replace(export, program=_checked(replace(program, default_layer=default_layer)))
+
+
+def _checked(program: Program) -> Program:
+    """The program as a server reads it. Raises ExportError if no server would accept it."""
+    try:
+        return Program.from_json(program.to_json())
+    except InvalidProgram as error:
+        raise ExportError(str(error)) from error
 
 
 def _with_classes(program: Program) -> Program:
@@ -231,11 +235,11 @@ def _draft(classifier: nn.Module, images: Tensor, batch: Batch) -> tuple[Draft, 
     try:
         try:
             translation = Translator(exported, _PREFIX).translate()
-        except ViewWrite:
+        except NotFunctional:
             # Functionalization makes copies of what is written into.
             exported = exported.run_decompositions({})
             translation = Translator(exported, _PREFIX).translate()
-    except ViewWrite:
+    except NotFunctional:
         raise ExportError("a tensor is written into while views of it are read") from None
     except UnsupportedNode as error:
         raise ExportError(str(error), _line_of(error.node)) from None
@@ -254,14 +258,15 @@ def _exported(classifier: nn.Module, images: Tensor, batch: Batch) -> ExportedPr
 
 
 def _two_classes(
-    draft: Draft, constants: dict[str, Tensor], device: torch.device
+    draft: Draft, constants: dict[str, Tensor], device: torch.device, batch: Batch
 ) -> tuple[Draft, dict[str, Tensor]]:
     """One logit z as two classes, x = (-z/2, z/2): their softmax is sigmoid(z) for the second."""
     name = f"{CONSTANT_PREFIX}{len(constants)}"
     signs = torch.tensor([[-0.5, 0.5]], device=device)
-    draft = draft.append(
-        "reshape", input=ValueReference(draft.output), shape=(BatchMultiple(1), 1)
-    ).append("mul", input=ValueReference(len(draft.steps) + 1), other=TensorReference(name))
+    images = BatchMultiple(1) if batch == "dynamic" else 1
+    draft = draft.append("reshape", input=ValueReference(draft.output), shape=(images, 1)).append(
+        "mul", input=ValueReference(len(draft.steps) + 1), other=TensorReference(name)
+    )
     return draft, {**constants, name: signs}
 
 

@@ -126,6 +126,9 @@ class Program:
     format_version: int = FORMAT_VERSION
     opset_version: int = OPSET_VERSION
 
+    def __hash__(self) -> int:
+        return hash(self.identity)
+
     @cached_property
     def shapes(self) -> tuple[tuple[Dimension, ...], ...]:
         """Shapes of all values, the images' first."""

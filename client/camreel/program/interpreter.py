@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from camreel.program.batching import BatchLayout, batch_layouts
-from camreel.program.cut import Cut, cut_program
+from camreel.program.cut import Cut, cut_program, leading_values
 from camreel.program.errors import InvalidProgram
 from camreel.program.evaluation import Plan, prepare
 from camreel.program.format import IMAGES, Program
@@ -30,7 +30,8 @@ class ProgramNetwork:
         self.program = program
         self.tensors = {spec.name: tensors[spec.name] for spec in program.tensors}
         self._steps = prepare(program.steps, self.tensors)
-        self._forward = Plan.of(self._steps, (program.logits,))
+        forward = sorted(leading_values(program) - {IMAGES} | {program.logits})
+        self._forward = Plan.of([self._steps[i - 1] for i in forward], (program.logits,))
         self._splits: dict[int, Split] = {}
         self.layouts = batch_layouts(program)
         """Where the images lie in each value."""

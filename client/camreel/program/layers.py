@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from camreel.program.channels import FIRST, LAST, channel_axes
-from camreel.program.cut import leading_values
+from camreel.program.cut import image_values
 from camreel.program.format import Program
 from camreel.program.placement import GridPlacement, Placement, grid_placements
 from camreel.program.references import BatchMultiple, Shape
@@ -94,7 +94,7 @@ def find_layers(program: Program) -> tuple[Layer, ...]:
         names.setdefault(call.value, []).append(call.name)
     return tuple(
         _layer(value, names[value], program, grid)
-        for value in sorted(leading_values(program) & set(names))
+        for value in sorted(image_values(program) & set(names))
         if (grid := grids[value]) is not None
     )
 

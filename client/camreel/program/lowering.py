@@ -6,11 +6,10 @@ from typing import Any, Protocol
 
 from torch.fx import Node
 
+from camreel.program.overloads import WHOLE_SLICE_END
 from camreel.program.references import Dimension, Operand
 
 Arguments = dict[str, Any]
-
-WHOLE_SLICE_END = 2**63 - 1
 
 
 class StepWriter(Protocol):
@@ -204,6 +203,12 @@ def _batch_norm(writer: StepWriter, node: Node, arguments: Arguments) -> Operand
     return writer.emit("instance_norm", **{name: arguments[name] for name in names})
 
 
+def _not(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
+    if writer.dtype_of(node) != "bool":
+        raise UnsupportedCall("of numbers")
+    return writer.emit("logical_not", input=arguments["self"])
+
+
 def _variance(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
     correction = arguments.get("correction", 1)
     if "unbiased" in arguments:
@@ -293,6 +298,7 @@ LOWERINGS: dict[str, Lowering] = _table() | {
     "pow.Tensor_Scalar": Direct("pow", names={"exponent": "other"}),
     "pow.Tensor_Tensor": Direct("pow", names={"exponent": "other"}),
     "pow.Scalar": Direct("pow", names={"exponent": "other"}),
+    "bitwise_not.default": _not,
     "square.default": _square,
     "rsub.Scalar": _reversed_sub,
     "rsub.Tensor": _reversed_sub,
@@ -350,69 +356,3 @@ LOWERINGS: dict[str, Lowering] = _table() | {
     "upsample_bicubic2d.default": _interpolate,
 }
 """By overload of `torch.ops.aten`. In-place overloads are looked up by their functional twins."""
-
-FIRST_RESULTS = {
-    "_native_batch_norm_legit_no_training.default",
-    "native_layer_norm.default",
-    "max_pool2d_with_indices.default",
-    "adaptive_max_pool2d.default",
-    "max.dim",
-    "min.dim",
-    "native_dropout.default",
-}
-"""Overloads with several results, of which programs have the first."""
-
-PASS_THROUGH = {
-    "contiguous.default",
-    "clone.default",
-    "alias.default",
-    "lift_fresh_copy.default",
-    "lift_fresh.default",
-    "detach_.default",
-    "dropout.default",
-    "feature_dropout.default",
-    "alpha_dropout.default",
-    "feature_alpha_dropout.default",
-    "native_dropout.default",
-}
-"""Overloads whose result equals their first argument in evaluation mode."""
-
-COPIES = {"clone.default", "lift_fresh_copy.default", "contiguous.default"}
-"""Those of which the result has memory of its own (a contiguous tensor may have)."""
-
-VIEWS = {
-    "view.default",
-    "view_as.default",
-    "reshape_as.default",
-    "reshape.default",
-    "flatten.using_ints",
-    "unflatten.int",
-    "squeeze.default",
-    "squeeze.dim",
-    "squeeze.dims",
-    "unsqueeze.default",
-    "expand.default",
-    "expand_as.default",
-    "permute.default",
-    "transpose.int",
-    "t.default",
-    "numpy_T.default",
-    "slice.Tensor",
-    "select.int",
-    "detach.default",
-    "chunk.default",
-    "split.Tensor",
-    "split.sizes",
-    "split_with_sizes.default",
-    "unbind.int",
-}
-"""Overloads whose result may share memory with their first argument."""
-
-
-def is_whole(arguments: Arguments) -> bool:
-    """Whether a slice takes everything."""
-    return (
-        arguments["start"] in (None, 0)
-        and arguments["end"] in (None, WHOLE_SLICE_END)
-        and arguments["step"] == 1
-    )

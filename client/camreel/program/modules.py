@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from torch.fx import Graph, Node
 
 from camreel.program.format import ModuleCall
+from camreel.program.parsing import is_name
 
 
 def locate_modules(graph: Graph, values: Mapping[Node, int], prefix: str) -> list[ModuleCall]:
     """The value of each module call, in the order of the calls, names without `prefix`.
 
-    A call returns the value of its scope that is read outside of it. Calls of which several are, or
-    none, have no layer: those in evaluation mode are identities, such as dropout.
+    A call returns the value of its scope that is read outside of it. Calls without such a value, or
+    with several, have no layer; neither have modules whose names programs cannot hold.
     """
     nodes_by_scope: dict[str, list[Node]] = {}
     paths: dict[str, str] = {}
@@ -26,8 +27,8 @@ def locate_modules(graph: Graph, values: Mapping[Node, int], prefix: str) -> lis
         path = paths[key]
         calls[path] = calls.get(path, 0) + 1
         results = _escaping_values(nodes, values)
-        if len(results) == 1:
-            name = path if calls[path] == 1 else f"{path}@{calls[path]}"
+        name = path if calls[path] == 1 else f"{path}@{calls[path]}"
+        if len(results) == 1 and is_name(name):
             located.append(ModuleCall(name, results.pop()))
     return located
 

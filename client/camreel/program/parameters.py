@@ -139,12 +139,12 @@ class Choice(ParameterType):
 
 @dataclass(frozen=True)
 class Equation(ParameterType):
-    """An equation of Einstein's notation, as `bhid,bhjd->bhij`."""
+    """An equation of Einstein's notation for one or two tensors, as `bhid,bhjd->bhij`."""
 
     def check(self, argument: Argument) -> None:
         """Raises ValueError for another form."""
         if not isinstance(argument, str) or not re.fullmatch(
-            r"[a-zA-Z]{0,8}(,[a-zA-Z]{0,8}){0,3}->[a-zA-Z]{0,8}", argument
+            r"[a-zA-Z]{0,8}(,[a-zA-Z]{0,8})?->[a-zA-Z]{0,8}", argument
         ):
             raise ValueError("must be an equation as bhid,bhjd->bhij")
 

@@ -31,9 +31,9 @@ from camreel.program.references import (
 )
 
 MAX_BYTES = 4 * 2**20
-MAX_STEPS = 20_000
-MAX_TENSORS = 20_000
-MAX_MODULES = 40_000
+MAX_STEPS = 5_000
+MAX_TENSORS = 10_000
+MAX_MODULES = 20_000
 MAX_NAME_LENGTH = 256
 MAX_SIDE = 4096
 """Of an image, in pixels."""
@@ -145,12 +145,13 @@ def _equal(content: Any, expected: int, field: str) -> None:
         raise InvalidProgram(field, f"must be {expected}: this is the supported version")
 
 
+def is_name(content: str) -> bool:
+    """Whether a tensor or a module may have this name."""
+    return len(content) <= MAX_NAME_LENGTH and NAME.fullmatch(content) is not None
+
+
 def _name(content: Any, field: str) -> str:
-    if (
-        not isinstance(content, str)
-        or len(content) > MAX_NAME_LENGTH
-        or not NAME.fullmatch(content)
-    ):
+    if not isinstance(content, str) or not is_name(content):
         raise InvalidProgram(
             field, f"must be at most {MAX_NAME_LENGTH} letters, digits and the signs _ . : @ -"
         )

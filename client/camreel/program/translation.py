@@ -6,7 +6,6 @@ writing into slices, is computed here and becomes a constant.
 """
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,37 +15,20 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
+from camreel.program.constants import ConstantPool, fold_call, is_constant_call
 from camreel.program.format import IMAGES, Step
-from camreel.program.lowering import (
-    COPIES,
-    FIRST_RESULTS,
-    LOWERINGS,
-    PASS_THROUGH,
-    VIEWS,
-    UnsupportedCall,
-    is_whole,
-)
+from camreel.program.lowering import LOWERINGS, UnsupportedCall
 from camreel.program.opset import DTYPES, OPERATORS
-from camreel.program.references import (
-    BatchMultiple,
-    Dimension,
-    Operand,
-    TensorReference,
-    ValueReference,
-)
-
-CONSTANT_PREFIX = "constant:"
-"""Of the names of constants; no attribute of a module has a colon in its name."""
+from camreel.program.overloads import COPIES, FIRST_RESULTS, PASS_THROUGH, VIEWS, is_whole
+from camreel.program.references import Dimension, Operand, TensorReference, ValueReference
+from camreel.program.sequences import SEQUENCES
+from camreel.program.symbolic_sizes import dimension_of
 
 DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
-class BatchDependence(Exception):
-    """The graph depends on the number of images in a way that programs do not have."""
-
-
-class ViewWrite(Exception):
-    """The graph writes into a tensor that is read through another view afterwards."""
+class NotFunctional(Exception):
+    """The graph writes into a tensor that is read through another view, or casts automatically."""
 
 
 class UnsupportedNode(Exception):
@@ -62,14 +44,6 @@ class Storage:
     """Memory that several tensors may share, and the nodes that have their results in it."""
 
     nodes: list[Node] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class ModuleScope:
-    """A call of a module: its path, and the key that torch gives this call."""
-
-    path: str
-    key: str
 
 
 @dataclass(frozen=True)
@@ -96,11 +70,10 @@ class Translator:
         self._values: dict[Node, int] = {}
         self._storages: dict[Node, Storage] = {}
         self._positions = {node: i for i, node in enumerate(exported.graph.nodes)}
-        self._constants: dict[str, Tensor] = {}
-        self._constant_names: dict[tuple[int, int], str] = {}
+        self._constants = ConstantPool()
 
     def translate(self) -> Translation:
-        """Translate all nodes. Raises UnsupportedNode, BatchDependence or ViewWrite."""
+        """Translate all nodes. Raises UnsupportedNode, BatchDependence or NotFunctional."""
         placeholders = {spec.arg.name: spec for spec in self._exported.graph_signature.input_specs}
         output: Any = None
         for node in self._exported.graph.nodes:
@@ -111,12 +84,10 @@ class Translator:
                 self._call(node)
             elif node.op == "output":
                 output = self._user_output(node)
-            else:
-                raise UnsupportedNode("changes torch's gradient mode inside forward", node)
         operand = self._reference(self._operands[output])
         if not isinstance(operand, ValueReference):
             raise UnsupportedNode("the output does not depend on the images", output)
-        return Translation(self._steps, operand, self._constants, self._values)
+        return Translation(self._steps, operand, self._constants.tensors, self._values)
 
     def _user_output(self, node: Node) -> Node:
         """What the module returns, rather than a buffer that it has written to."""
@@ -140,11 +111,15 @@ class Translator:
     def _call(self, node: Node) -> None:
         size = node.meta.get("val")
         if isinstance(size, int | torch.SymInt) and not isinstance(size, bool):
-            self._operands[node] = _dimension(size)
+            self._operands[node] = dimension_of(size)
         elif node.target is operator.getitem:
             self._item(node)
         elif isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  torch's only name
             self._overload(node, node.target)
+        elif "autocast" in _name(node):
+            raise NotFunctional
+        elif "set_grad_enabled" in _name(node):
+            raise UnsupportedNode("a part of forward has no gradients (torch.no_grad)", node)
         else:
             raise UnsupportedNode(f"{_name(node)} is not supported", node)
 
@@ -155,7 +130,7 @@ class Translator:
                 return
             raise UnsupportedNode(f"the operator {overload} is not supported", node)
         arguments = self._bound(node, overload)
-        if self._is_constant(name, arguments):
+        if is_constant_call(name, arguments.values()):
             self._fold(node, overload)
         elif overload._schema.is_mutable:  # noqa: SLF001  no public name
             self._write(node, name, arguments)
@@ -167,8 +142,8 @@ class Translator:
             if arguments.get("train") or arguments.get("training"):
                 raise UnsupportedNode("dropout is active in evaluation mode", node)
             return _first(arguments)
-        if name in _SEQUENCES:
-            return _SEQUENCES[name]  # its items are made where they are taken
+        if name in SEQUENCES:
+            return SEQUENCES[name]  # its items are made where they are taken
         if name.startswith(("to.", "_to_copy.")) and self.dtype_of(node) == self._dtype_before(
             node
         ):
@@ -217,66 +192,34 @@ class Translator:
         previous = self._operands[target]
         if isinstance(previous, Tensor):
             # Other constants may share its memory.
-            raise ViewWrite
+            raise NotFunctional
         result = self._lowered(node, twin, arguments)
         for alias in self._storages[target].nodes:
             if self._operands[alias] == previous:
                 self._operands[alias] = result
             elif self._is_read_after(alias, node):
-                raise ViewWrite
+                raise NotFunctional
         self._set(node, result, target)
 
     def _is_read_after(self, node: Node, position: Node) -> bool:
         return any(self._positions[user] > self._positions[position] for user in node.users)
 
-    # Constants
-
-    def _is_constant(self, name: str, arguments: dict[str, Any]) -> bool:
-        """Whether a call depends on neither images nor weights, nor on the number of images."""
-        operands = list(_flat(arguments.values()))
-        if any(isinstance(operand, BatchMultiple) for operand in operands):
-            return False
-        if name.startswith(("new_zeros", "new_ones", "new_full", "new_empty")):
-            return True
-        return not any(isinstance(o, ValueReference | TensorReference) for o in operands)
-
-    def _fold(self, node: Node, overload: torch._ops.OpOverload) -> None:
-        def real(argument: Any) -> Any:
-            if isinstance(argument, Node):
-                operand = self._operands[argument]
-                if isinstance(operand, ValueReference | TensorReference):
-                    return torch.empty(0, dtype=argument.meta["val"].dtype)
-                return operand
-            if isinstance(argument, list | tuple):
-                return [real(item) for item in argument]
-            return argument
-
-        try:
-            with torch.no_grad():
-                result = overload(
-                    *map(real, node.args), **{k: real(v) for k, v in node.kwargs.items()}
-                )
-        except RuntimeError as error:
-            raise UnsupportedNode(f"{_name(node)} failed: {error}", node) from None
-        self._operands[node] = result
-        self._storages[node] = Storage([node])
-
     def _reference(self, operand: Any) -> Any:
         """An argument of a step: constants become tensors of the program."""
         if isinstance(operand, Tensor):
-            return self._constant(operand)
+            return self._constants.reference(operand)
         if isinstance(operand, list | tuple):
             return tuple(self._reference(item) for item in operand)
         return operand
 
-    def _constant(self, tensor: Tensor) -> TensorReference:
-        # Constants that are written to later have another version by then.
-        key = (id(tensor), tensor._version)  # noqa: SLF001  no public name
-        if key not in self._constant_names:
-            name = f"{CONSTANT_PREFIX}{len(self._constants)}"
-            self._constant_names[key] = name
-            self._constants[name] = tensor.detach().clone().contiguous()
-        return TensorReference(self._constant_names[key])
+    def _fold(self, node: Node, overload: torch._ops.OpOverload) -> None:
+        args = self._translated(node.args, raw=True)
+        kwargs = {name: self._translated(a, raw=True) for name, a in node.kwargs.items()}
+        try:
+            self._operands[node] = fold_call(overload, args, kwargs)
+        except RuntimeError as error:
+            raise UnsupportedNode(f"{_name(node)} failed: {error}", node) from None
+        self._storages[node] = Storage([node])
 
     # Arguments
 
@@ -291,17 +234,18 @@ class Translator:
                 content = node.kwargs[argument.name]
             else:
                 content = argument.default_value
-            arguments[argument.name] = self._translated(content, node)
+            arguments[argument.name] = self._translated(content)
         return arguments
 
-    def _translated(self, content: Any, node: Node) -> Any:
+    def _translated(self, content: Any, *, raw: bool = False) -> Any:
+        """What a node's argument is now; `raw`: types remain those of torch."""
         if isinstance(content, Node):
             return self._operands[content]
         if isinstance(content, list | tuple):
-            return tuple(self._translated(item, node) for item in content)
+            return tuple(self._translated(item, raw=raw) for item in content)
         if isinstance(content, torch.SymInt):
-            return _dimension(content)
-        if isinstance(content, torch.dtype):
+            return dimension_of(content)
+        if isinstance(content, torch.dtype) and not raw:
             return DTYPE_NAMES.get(content, str(content))
         return content
 
@@ -332,11 +276,11 @@ class Translator:
 
     def shape_of(self, node: Node) -> tuple[Dimension, ...]:
         """Shape of a node's result."""
-        return tuple(_dimension(size) for size in node.meta["val"].shape)
+        return tuple(dimension_of(size) for size in node.meta["val"].shape)
 
     def item_shape(self, node: Node, index: int) -> tuple[Dimension, ...]:
         """Shape of one of the results of a node."""
-        return tuple(_dimension(size) for size in node.meta["val"][index].shape)
+        return tuple(dimension_of(size) for size in node.meta["val"][index].shape)
 
     def first_operand(self, node: Node) -> Any:
         """What the tensor is now that a node takes first."""
@@ -346,7 +290,7 @@ class Translator:
 
     def full(self, shape: tuple[Dimension, ...], number: Any, dtype: str) -> Operand:
         """A constant of that shape, all elements equal."""
-        constant = self._constant(torch.tensor(number, dtype=DTYPES[dtype]))
+        constant = self._constants.reference(torch.tensor(number, dtype=DTYPES[dtype]))
         return self.emit("expand", input=constant, shape=shape)
 
     def dtype_of(self, node: Node) -> str:
@@ -361,37 +305,6 @@ class Translator:
         return self.dtype_of(source) if isinstance(source, Node) else None
 
 
-def _chunk(writer: Translator, node: Node, index: int) -> Any:
-    """An item of `chunk`, `split` and the like, as a slice."""
-    dim = _argument(node, "dim", 0)
-    sizes = [writer.item_shape(node, i)[dim] for i in range(index + 1)]
-    lengths = [size for size in sizes if isinstance(size, int)]
-    if len(lengths) < len(sizes):
-        raise BatchDependence
-    return writer.emit(
-        "slice",
-        input=writer.first_operand(node),
-        dim=dim,
-        start=sum(lengths[:-1]) or None,
-        end=sum(lengths),
-    )
-
-
-def _unbind(writer: Translator, node: Node, index: int) -> Any:
-    return writer.emit(
-        "select", input=writer.first_operand(node), dim=_argument(node, "dim", 0), index=index
-    )
-
-
-_SEQUENCES: dict[str, Callable[[Translator, Node, int], Any]] = {
-    "chunk.default": _chunk,
-    "split.Tensor": _chunk,
-    "split.sizes": _chunk,
-    "split_with_sizes.default": _chunk,
-    "tensor_split.sections": _chunk,
-    "unbind.int": _unbind,
-}
-
 _ASSERTIONS = {
     "_assert_tensor_metadata.default",
     "_assert_scalar.default",
@@ -401,51 +314,9 @@ _ASSERTIONS = {
 }
 
 
-def _argument(node: Node, name: str, default: int) -> int:
-    names = [a.name for a in node.target._schema.arguments]  # type: ignore[union-attr]  # noqa: SLF001
-    position = names.index(name)
-    argument = node.args[position] if position < len(node.args) else node.kwargs.get(name, default)
-    assert isinstance(argument, int)  # noqa: S101
-    return argument
-
-
-def _dimension(size: Any) -> Dimension:
-    """A size that torch knows, in terms of the number of images."""
-    if isinstance(size, int):
-        return size
-    expression = size.node.expr
-    if expression.is_number:
-        return int(expression)
-    symbols = list(expression.free_symbols)
-    if len(symbols) != 1:
-        raise BatchDependence
-    factors = [expression.subs(symbols[0], images) / images for images in (2, 3, 5)]
-    if len(set(factors)) != 1 or not factors[0].is_integer:
-        raise BatchDependence
-    return BatchMultiple(int(factors[0]))
-
-
 def _first(arguments: dict[str, Any]) -> Any:
     return next(iter(arguments.values()))
 
 
-def _flat(arguments: Iterable[Any]) -> Iterable[Any]:
-    for argument in arguments:
-        if isinstance(argument, list | tuple):
-            yield from _flat(argument)
-        else:
-            yield argument
-
-
 def _name(node: Node) -> str:
     return str(node.target)
-
-
-def scopes(node: Node, prefix: str) -> Sequence[ModuleScope]:
-    """The calls of modules that a node is part of, outermost first."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return [
-        ModuleScope(path.removeprefix(prefix), key)
-        for key, (path, _) in stack.items()
-        if path.startswith(prefix)
-    ]

@@ -79,7 +79,9 @@ def elementwise(name: str, function: Callable[..., Tensor]) -> Operator:
     return Operator(name, f"{name}.default", (INPUT,), function)
 
 
-def binary(name: str, function: Callable[..., Tensor], *parameters: Parameter) -> Operator:
+def binary(
+    name: str, function: Callable[..., Tensor], *parameters: Parameter, overload: str = "Tensor"
+) -> Operator:
     """An operator of two tensors or numbers."""
     input_or_number = Parameter("input", Tensorial(or_number=True))
-    return Operator(name, f"{name}.Tensor", (input_or_number, OTHER, *parameters), function)
+    return Operator(name, f"{name}.{overload}", (input_or_number, OTHER, *parameters), function)
