@@ -179,8 +179,8 @@ def test_label_smoothing_raises_the_training_loss_alone(spec, few_digits):
         labels = few_digits.train.labels[indices]
         # Label smoothing of Szegedy et al. 2016: the mean over all classes joins the label's.
         log_probabilities = logits.log_softmax(1)
-        own = log_probabilities[torch.arange(60), labels].mean()
-        expected = -(1 - smoothing) * own - smoothing * log_probabilities.mean()
+        label_term = log_probabilities[torch.arange(60), labels].mean()
+        expected = -(1 - smoothing) * label_term - smoothing * log_probabilities.mean()
         assert trained.train_loss == pytest.approx(expected.item(), rel=1e-5)
     assert losses[0.0][0] == losses[0.5][0]
     assert losses[0.0][1] != losses[0.5][1]
