@@ -22,8 +22,10 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    later = states.alias()
-    has_later = sa.exists().where(later.c.run_id == states.c.run_id, later.c.epoch > states.c.epoch)
+    later_states = states.alias()
+    has_later = sa.exists().where(
+        later_states.c.run_id == states.c.run_id, later_states.c.epoch > states.c.epoch
+    )
     op.execute(sa.delete(states).where(has_later))
     _replace_primary_key(["run_id"])
 

@@ -30,17 +30,24 @@ class Adadelta(Parameters):
 
 
 class SGD(Parameters):
-    """Stochastic gradient descent with optional momentum."""
+    """Stochastic gradient descent with optional momentum and weight decay."""
 
     name: Literal["sgd"] = "sgd"
     learning_rate: LearningRate = 0.1
     """Step size."""
     momentum: Decay = 0.0
     """Fraction of the previous step added to the next one."""
+    weight_decay: WeightDecay = 0.0
+    """Weight decay coefficient: this times the weights is added to the gradient."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The optimizer of those parameters."""
-        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
 
 class Adam(Parameters):

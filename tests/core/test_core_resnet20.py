@@ -45,7 +45,7 @@ def test_block_without_residual_is_its_rectified_shortcut(channels):
 
 
 def test_trained_network_learns_and_round_trips_as_a_checkpoint(few_digits, images):
-    spec = spec_of(ResNet20(), epochs=3, samples_per_epoch=240)
+    spec = spec_of(ResNet20(), epochs=3, samples_per_epoch=120)
     untrained, *_, last = train(spec, few_digits)
     assert last.train_loss < untrained.test_loss - 0.5
     data = checkpoints.encode(last.network, checkpoints.CheckpointHeader.for_epoch(spec, 3))

@@ -143,6 +143,7 @@ def test_numbers_are_accepted_within_their_bounds_only(path, lowest, highest, be
     [
         ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "momentum", "less than 1"),
         ({"optimizer": {"name": "sgd", "momentum": -0.1}}, "momentum", "equal to 0"),
+        ({"optimizer": {"name": "sgd", "weight_decay": 11}}, "weight_decay", "equal to 10"),
         ({"optimizer": {"name": "adamw", "weight_decay": 11}}, "weight_decay", "equal to 10"),
         ({"optimizer": {"name": "adamw", "weight_decay": -1}}, "weight_decay", "equal to 0"),
         ({"optimizer": {"name": "adam", "learning_rate": 0}}, "learning_rate", "greater than 0"),

@@ -27,7 +27,7 @@ def classifier(name: str, **fields: object) -> TorchvisionClassifier:
     return TorchvisionClassifier(name=f"torchvision:{name}", **fields)
 
 
-def built(name: str, shape: tuple[int, int, int], classes: int = 10, **fields: object):
+def build(name: str, shape: tuple[int, int, int], classes: int = 10, **fields: object):
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
         return classifier(name, **fields).build(shape, classes).eval()
@@ -52,12 +52,12 @@ def test_network_is_torchvisions_own():
         torch.manual_seed(0)
         theirs = get_model("resnet18", num_classes=10).eval()
     images = torch.rand(2, 3, 32, 32)
-    assert torch.equal(built("resnet18", (3, 32, 32))(images), theirs(images))
+    assert torch.equal(build("resnet18", (3, 32, 32))(images), theirs(images))
 
 
 @pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "googlenet"])
 def test_gray_images_give_the_result_of_gray_rgb(name):
-    gray, color = built(name, (1, 48, 48)), built(name, (3, 48, 48))
+    gray, color = build(name, (1, 48, 48)), build(name, (3, 48, 48))
     # The last layers are drawn after the first convolution, from other random numbers.
     values = {key: value for key, value in color.state_dict().items() if value.dim() != 4}
     weights = gray.state_dict()
@@ -71,7 +71,7 @@ def test_gray_images_give_the_result_of_gray_rgb(name):
 
 
 def test_untrained_gray_network_has_the_summed_weights_of_the_color_network():
-    gray, color = built("resnet18", (1, 32, 32)), built("resnet18", (3, 32, 32))
+    gray, color = build("resnet18", (1, 32, 32)), build("resnet18", (3, 32, 32))
     assert torch.equal(gray.conv1.weight, color.conv1.weight.sum(1, keepdim=True))
 
 
@@ -90,7 +90,7 @@ def test_images_that_do_not_fit_are_refused(name, shape, text):
 
 
 def test_vision_transformer_takes_the_size_of_the_images():
-    assert built("vit_b_32", (3, 64, 64), 3)(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
+    assert build("vit_b_32", (3, 64, 64), 3)(torch.zeros(1, 3, 64, 64)).shape == (1, 3)
 
 
 def test_head_alone_is_trained_and_frozen_parts_stay_as_they_are(few_digits):
@@ -98,12 +98,12 @@ def test_head_alone_is_trained_and_frozen_parts_stay_as_they_are(few_digits):
     results = train(spec, few_digits)
     initial = {k: v.clone() for k, v in next(results).network.state_dict().items()}
     trained = next(results)
-    changed = {
+    changed_keys = {
         key
         for key, value in trained.network.state_dict().items()
         if not torch.equal(value, initial[key])
     }
-    assert changed == {"fc.weight", "fc.bias"}  # running means and counts of batches included
+    assert changed_keys == {"fc.weight", "fc.bias"}  # running means and counts of batches included
     assert len(trained.optimizer.state) == 2
     assert trained.network.layer1[0].conv1.weight.grad is None
 
@@ -113,9 +113,9 @@ def test_named_modules_are_trained_in_training_mode(few_digits):
     results = train(spec, few_digits)
     initial = {k: v.clone() for k, v in next(results).network.state_dict().items()}
     values = next(results).network.state_dict()
-    changed = {key for key in values if not torch.equal(values[key], initial[key])}
-    assert {key.rpartition(".")[0].rpartition(".")[0] for key in changed} == {"layer4.1", ""}
-    assert "layer4.1.bn1.running_mean" in changed
+    changed_keys = {key for key in values if not torch.equal(values[key], initial[key])}
+    assert {key.rpartition(".")[0].rpartition(".")[0] for key in changed_keys} == {"layer4.1", ""}
+    assert "layer4.1.bn1.running_mean" in changed_keys
 
 
 def test_unknown_module_is_refused_with_those_of_the_network():
@@ -144,7 +144,7 @@ def test_run_with_a_trained_head_resumes_exactly(few_digits):
 @pytest.mark.parametrize("name", ["resnet18", "regnet_x_400mf", "swin_t"])
 def test_checkpoint_contains_the_whole_network(name, images):
     spec = spec_of(classifier(name))
-    network = built(name, (1, 28, 28))
+    network = build(name, (1, 28, 28))
     data = checkpoints.encode(network, checkpoints.CheckpointHeader.for_epoch(spec, 0))
     decoded, header = checkpoints.decode(data)
     assert header.architecture == spec.architecture

@@ -166,6 +166,17 @@ def test_step_of_an_epoch_is_its_learning_rate_times_the_gradient(spec, few_digi
     assert torch.allclose(steps[0], 2 * steps[1], rtol=1e-4, atol=1e-6)
 
 
+def test_weight_decay_of_sgd_shrinks_the_weights_by_its_product_with_the_rate(spec, few_digits):
+    biases = {}
+    for weight_decay in (0.0, 0.25):
+        optimizer = {"name": "sgd", "learning_rate": 0.5, "weight_decay": weight_decay}
+        run = spec(epochs=1, samples_per_epoch=20, batch_size=20, optimizer=optimizer)
+        results = train(run, few_digits)
+        initial = next(results).network.output.bias.detach().clone()
+        biases[weight_decay] = next(results).network.output.bias.detach().clone()
+    assert torch.allclose(biases[0.25], biases[0.0] - 0.5 * 0.25 * initial, atol=1e-7)
+
+
 def test_label_smoothing_raises_the_training_loss_alone(spec, few_digits):
     losses = {}
     for smoothing in (0.0, 0.5):
@@ -179,8 +190,8 @@ def test_label_smoothing_raises_the_training_loss_alone(spec, few_digits):
         labels = few_digits.train.labels[indices]
         # Label smoothing of Szegedy et al. 2016: the mean over all classes joins the label's.
         log_probabilities = logits.log_softmax(1)
-        own = log_probabilities[torch.arange(60), labels].mean()
-        expected = -(1 - smoothing) * own - smoothing * log_probabilities.mean()
+        label_term = log_probabilities[torch.arange(60), labels].mean()
+        expected = -(1 - smoothing) * label_term - smoothing * log_probabilities.mean()
         assert trained.train_loss == pytest.approx(expected.item(), rel=1e-5)
     assert losses[0.0][0] == losses[0.5][0]
     assert losses[0.0][1] != losses[0.5][1]

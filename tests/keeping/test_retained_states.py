@@ -19,6 +19,11 @@ from tests.keeping.conftest import EPOCHS, SPEC, StateFolder, train
 from tests.keeping.transfers import refuse_import, with_manifest
 
 
+@pytest.fixture(params=["file", pytest.param("sql", marks=pytest.mark.torture)])
+def blob_type(request) -> str:
+    return request.param
+
+
 def kept_epochs(store: Store, run_id: int) -> list[int]:
     with store.read_session() as session:
         return [state.epoch for state in training_states.list_states(session, run_id)]

@@ -90,5 +90,5 @@ class ResNet20(ArchitectureParameters):
 
 
 def _group(channels_in: int, channels: int) -> nn.Sequential:
-    others = [Block(channels, channels) for _ in range(BLOCKS_PER_WIDTH - 1)]
-    return nn.Sequential(Block(channels_in, channels), *others)
+    same_width_blocks = [Block(channels, channels) for _ in range(BLOCKS_PER_WIDTH - 1)]
+    return nn.Sequential(Block(channels_in, channels), *same_width_blocks)

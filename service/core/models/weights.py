@@ -98,11 +98,11 @@ def load_tensors(
         if not name.startswith(optional_prefixes) and not name.endswith(".num_batches_tracked")
     ]
     if required:
-        listed = ", ".join(required[:MAX_LISTED_TENSORS])
-        more = ", ..." if len(required) > MAX_LISTED_TENSORS else ""
+        names = ", ".join(required[:MAX_LISTED_TENSORS])
+        ellipsis = ", ..." if len(required) > MAX_LISTED_TENSORS else ""
         raise WeightsUnavailable(
             f"The weights are those of another network or image size. Names or shapes differ: "
-            f"{listed}{more}."
+            f"{names}{ellipsis}."
         )
     matching = {name: tensor for name, tensor in tensors.items() if name not in differing}
     network.load_state_dict(matching, strict=False)

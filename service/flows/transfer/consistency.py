@@ -90,5 +90,5 @@ def check_training_state(archive: Archive, spec: RunSpec, exported: ExportedStat
     )
     try:
         validate_training_state(spec, state)
-    except CheckpointCorrupt as error:
+    except (CheckpointCorrupt, ValueError) as error:
         raise ImportRefused(f"{exported.state.name}: {error}") from error

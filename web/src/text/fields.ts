@@ -74,7 +74,7 @@ const JAPANESE: Record<string, [name: string, description: string]> = {
   "optimizer.learning_rate": ["学習率", "更新の大きさ。"],
   "optimizer.rho": ["rho", "移動平均の減衰率。"],
   "optimizer.momentum": ["モーメンタム", "前回の更新を次の更新に加える割合。"],
-  "optimizer.weight_decay": ["重み減衰", "重み減衰の係数。各ステップで、この係数と学習率の積だけ重みを縮めます。"],
+  "optimizer.weight_decay": ["重み減衰", "重み減衰の係数。重みを 0 に近づけます。"],
   "probes.per_class": ["クラスごとの枚数", "各クラスの最初の N 枚のテスト画像。"],
   "probes.images": ["追加の画像", "test:7、train:12、upload:<id> のような参照で指定します。"],
 };
