@@ -89,6 +89,16 @@ def test_changed_folder_is_refused_with_the_former_hash(folders, colors):
         folders.read_pixels(NAME, info, RGB, ImageReference("test", 0))
 
 
+def test_image_that_changed_since_it_was_measured_is_refused(folders, colors):
+    info = info_of(folders)
+    (colors / "train/amber/000.png").write_bytes(png(77))
+    with pytest.raises(DatasetChanged):
+        folders.read_pixels(NAME, info, RGB, ImageReference("train", 0))
+    # The others are still those of the run.
+    pixels, _ = folders.read_pixels(NAME, info, RGB, ImageReference("train", 1))
+    assert pixels.shape == (3, 30, 40)
+
+
 def test_unknown_folder_and_image_are_refused(folders, colors):
     with pytest.raises(DatasetNotFound):
         folders.index("folder:none")
