@@ -133,7 +133,8 @@ class DatasetReports:
             parsed.require_in(source)
             data = self._images.load_dataset(RunSpec(dataset=name))
             return to_png(select_image(data, parsed).pixels)
-        entry = find_entry(name, self.folders.index(name), parsed)
+        index = read_index(self.folders.paths(name)) or self.folders.index(name)
+        entry = find_entry(name, index, parsed)
         return self._pngs.get_or_make(
             (entry.sha256, max_side),
             lambda: self._decode(reference, self.folders.read_image(name, entry), max_side),

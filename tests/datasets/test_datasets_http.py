@@ -162,6 +162,28 @@ def test_run_on_a_folder_and_the_pixels_that_it_sees(application, data_dir):
         assert cam.status_code == 200, cam.text
 
 
+def test_upload_for_a_run_is_resized_and_cropped_as_its_images(application):
+    body = {"dataset": "folder:colors"} | SMALL_RUN
+    run_id = application.request("POST", "/runs", json=body).json()["id"]
+    photo = picture((90, 200, 30), 5, (60, 50))
+    response = application.request(
+        "POST", "/images", params={"run_id": run_id}, files={"file": encode(photo)}
+    )
+    assert response.status_code == 201, response.text
+    conversion = response.json()["conversion"]
+    assert (conversion["resized_to"], conversion["cropped_to"]) == ([24, 20], [16, 16])
+    reference = response.json()["reference"]
+    image = application.request("GET", response.headers["location"])
+    expected = photo.resize((24, 20), Image.Resampling.BILINEAR).crop((4, 2, 20, 18))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(image.content))), np.asarray(expected))
+    query = {"image": reference}
+    cam = application.request("GET", f"/runs/{run_id}/epochs/1/cam", params=query)
+    assert cam.status_code == 200, cam.text
+    # It belongs to runs of the same images and input alone.
+    other = application.request("GET", f"/images/{reference}", params={"dataset": "digits"})
+    assert other.status_code == 404
+
+
 def test_errors_of_a_folders_run_name_field_and_bounds(application):
     body = {"dataset": "folder:colors", "samples_per_epoch": 13, "probes": {"images": ["test:6"]}}
     response = application.request("POST", "/runs", json=body)

@@ -10,10 +10,12 @@ from PIL import Image
 from service.core.images import from_png
 from service.core.spec import RunSpec
 from service.errors import DatasetChanged, InvalidSettings, InvalidValue, UnknownName
+from service.flows import worker
 from service.flows.datasets import load_dataset, resolve_dataset
+from service.flows.folder_decoder import FolderDecoder
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.request import MapQuery
-from service.flows.runs import start_run
+from service.flows.runs import cancel_run, start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import map_inputs, runs, schema
@@ -129,3 +131,23 @@ def test_folder_info_of_a_built_in_dataset_is_refused(workspace):
     info = resolve_dataset(workspace, SPEC).model_dump(mode="json")["dataset_info"]
     with pytest.raises(ValueError, match="built-in"):
         RunSpec.model_validate({"dataset": "digits", "dataset_info": info})
+
+
+def test_run_is_cancelled_while_its_images_are_resized(workspace, monkeypatch):
+    monkeypatch.setattr(worker, "CANCEL_POLL_SECONDS", 0.0)
+    resized_count = 0
+
+    def resize_slowly(self: FolderDecoder, data: bytes, input_spec: object) -> np.ndarray:
+        nonlocal resized_count
+        resized_count += 1
+        if resized_count == 2:
+            with open_store(workspace.database) as other_store:
+                cancel_run(other_store, 1)
+        return np.zeros((3, 20, 26), np.uint8)
+
+    monkeypatch.setattr(FolderDecoder, "resize", resize_slowly)
+    run_id = train(workspace, SPEC)
+    with open_store(workspace.database) as store, store.read_session() as session:
+        assert runs.get(session, run_id).status == "cancelled"
+    assert resized_count == 2
+    assert not list((workspace.data_dir / "cache" / "colors").glob("*-*"))

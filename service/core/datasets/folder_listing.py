@@ -148,34 +148,36 @@ class _Walk:
             if entry.is_dir():
                 self._add_files(split, class_name, path, parents | {real_folder}, depth - 1)
             else:
-                self._add_file(split, class_name, path)
+                self._add_file(split, class_name, path, entry)
         return None
 
-    def _add_file(self, split: SplitName | None, class_name: str, path: str) -> None:
-        if reason := self._refusal(path):
+    def _add_file(
+        self, split: SplitName | None, class_name: str, path: str, entry: os.DirEntry[str]
+    ) -> None:
+        if reason := self._refusal(path, entry):
             self._skip(path, reason)
             return
-        status = (self._root / path).stat()
+        status = entry.stat()
         self.files.append(FileState(path, class_name, split, status.st_size, status.st_ctime_ns))
         if len(self.files) > MAX_FILES:
             raise DatasetUnavailable(
                 f"The image folder {self._root.name} has more than {MAX_FILES} images."
             )
 
-    def _refusal(self, path: str) -> str | None:
+    def _refusal(self, path: str, entry: os.DirEntry[str]) -> str | None:
         """Why the file is not used; None if it is."""
-        file = self._root / path
         if sanitize_line(path) != path or len(path) > MAX_PATH_CHARACTERS:
             return "has a name with characters that are refused, or too long a one"
-        if file.suffix.lower() not in IMAGE_SUFFIXES:
+        if os.path.splitext(path)[1].lower() not in IMAGE_SUFFIXES:  # noqa: PTH122  of many files
             return "is not a PNG, JPEG or WebP by its name"
-        if not file.resolve().is_relative_to(self._real_root):
-            return "is a symbolic link out of the image folder"
-        if not file.exists():
-            return "is a symbolic link to nothing"
-        if not stat.S_ISREG(file.stat().st_mode):
-            return "is not a regular file"
-        return None
+        if entry.is_symlink():
+            # Only links: resolving every path takes most of the time of the listing.
+            file = self._root / path
+            if not file.resolve().is_relative_to(self._real_root):
+                return "is a symbolic link out of the image folder"
+            if not file.exists():
+                return "is a symbolic link to nothing"
+        return None if stat.S_ISREG(entry.stat().st_mode) else "is not a regular file"
 
     def _skip(self, path: str, reason: str) -> None:
         if len(self.skipped) < MAX_FILES:
