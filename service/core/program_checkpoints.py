@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from camreel.program import Program
-from camreel.program.translation import CONSTANT_PREFIX
+from camreel.program.constants import CONSTANT_PREFIX
 from safetensors.torch import save
 from torch import Tensor, nn
 

@@ -9,6 +9,7 @@ import torch
 
 from service.core import training
 from service.core.datasets.dataset import Split
+from service.core.input import InputSpec
 from service.core.optimizers import OPTIMIZERS
 from service.core.spec import RunSpec
 from service.core.training import EpochResult, train
@@ -201,9 +202,9 @@ def test_augmentation_changes_training_images_alone(spec, few_digits, monkeypatc
     batches: list[torch.Tensor] = []
     to_network_input = training.to_network_input
 
-    def record(images: torch.Tensor) -> torch.Tensor:
+    def record(images: torch.Tensor, input_spec: InputSpec) -> torch.Tensor:
         batches.append(images.clone())
-        return to_network_input(images)
+        return to_network_input(images, input_spec)
 
     monkeypatch.setattr(training, "to_network_input", record)
     run = spec(epochs=1, samples_per_epoch=240, batch_size=240, augmentation={"crop_padding": 3})

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from service.errors import RunNotFound, StoreFull
 from service.flows import deletion
 from service.flows.backup import back_up
-from service.flows.deletion import DeletedRunCleaner, delete_run
+from service.flows.deletion import BatchPacer, DeletedRunCleaner, delete_run
 from service.flows.doctor.examination import examine
 from service.flows.runs import start_run
 from service.jobs.inline import InlineExecutor
