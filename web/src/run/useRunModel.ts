@@ -65,7 +65,7 @@ export function useRunModel(id: number): RunModel {
   const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: String }));
   const runReels = useRunReels(id, feed, view, selection, cursor, reelLayout.epochs);
   const rowSelection = useRowSelection(view, selection, runReels.rows, scores, last);
-  const lines = useRunLines(feed, view, runReels);
+  const lines = useRunLines(id, view, runReels);
   const peaks = usePeakChart(view, lines, rowSelection.row, epochs);
   const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
   return {
@@ -95,6 +95,6 @@ export function useRunModel(id: number): RunModel {
 
 /** The dropout rate of a run's network, 0 to 1. */
 function dropoutOf(run: Run | null): number {
-  const architecture = run?.spec.architecture as { dropout?: number } | undefined;
+  const architecture = run?.spec?.architecture as { dropout?: number } | undefined;
   return architecture?.dropout ?? 0;
 }

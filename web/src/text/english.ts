@@ -36,6 +36,7 @@ export const english = {
   "status.succeeded": "succeeded",
   "status.failed": "failed",
   "status.cancelled": "cancelled",
+  "status.lost": "no heartbeat",
 
   "welcome.camreel":
     "Camreel trains image classifiers, saves a checkpoint of every epoch, and shows where each of these networks " +
@@ -131,6 +132,7 @@ export const english = {
   "error.device": "This service does not have that device. Choose one of: {values}.",
   "error.epochs": "The run has reached epoch {epochs_done}. Enter {from} to {to}.",
 
+  "run.recorded": "recorded",
   "run.unnamed": "Run {id}",
   "run.epochs": "epoch {done} of {total}",
   "run.progress": "{done} of {total:# epoch|# epochs}",

@@ -37,6 +37,7 @@ export const japanese: Texts = {
   "status.succeeded": "完了",
   "status.failed": "失敗",
   "status.cancelled": "中止",
+  "status.lost": "応答なし",
 
   "welcome.camreel":
     "Camreel は画像分類器を学習させ、全エポックのチェックポイントを保存し、未学習から最終エポックまで、それぞれのネットワークがどこを見ているかをクラスごとに示します。",
@@ -130,6 +131,7 @@ export const japanese: Texts = {
   "error.device": "このサービスではそのデバイスを使えません。次のいずれかを選んでください：{values}。",
   "error.epochs": "実行はエポック {epochs_done} に達しています。{from} ～ {to} を入力してください。",
 
+  "run.recorded": "記録",
   "run.unnamed": "実行 {id}",
   "run.epochs": "エポック {done} / {total}",
   "run.progress": "{total} エポック中 {done}",
