@@ -276,6 +276,7 @@ export const english = {
     "epoch by epoch.",
 
   "scores.title": "Class scores",
+  "scores.search": "Find one of {count} classes",
   "scores.label": "true class",
   "scores.correct": "Correct",
   "scores.incorrect": "Predicted {name} (true class: {label})",
@@ -288,6 +289,7 @@ export const english = {
   "curves.blank": "Share of blank probe maps",
   "curves.blank.note": "At the default layer.",
   "curves.byClass": "Test accuracy by class",
+  "curves.byClass.note": "The {count} of {total} classes with the lowest accuracy in the latest epoch.",
   "curves.rate": "Learning rate",
   "curves.train": "training",
   "curves.test": "test",

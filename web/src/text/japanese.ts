@@ -272,6 +272,7 @@ export const japanese: Texts = {
     "この実行の訓練画像と同じサイズに変換されます。リールには、この画像の全クラスのマップがエポックごとに表示されます。",
 
   "scores.title": "クラスのスコア",
+  "scores.search": "{count} クラスから探す",
   "scores.label": "正解のクラス",
   "scores.correct": "正解",
   "scores.incorrect": "予測：{name}（正解のクラス：{label}）",
@@ -284,6 +285,7 @@ export const japanese: Texts = {
   "curves.blank": "空白のプローブマップの割合",
   "curves.blank.note": "既定の層での値。",
   "curves.byClass": "クラス別テスト正解率",
+  "curves.byClass.note": "{total} クラスのうち、最新のエポックで正解率が最も低い {count} クラス。",
   "curves.rate": "学習率",
   "curves.train": "訓練",
   "curves.test": "テスト",
