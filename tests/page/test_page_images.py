@@ -2,8 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -26,18 +25,24 @@ INPUT = {
 }
 
 
-@pytest.fixture
-def folder_service(new_service: Callable[..., Service], tmp_path: Path) -> Service:
-    write_folder(tmp_path / "data" / "folders" / "colors")
-    return new_service(CAMREEL_DATA_DIR=str(tmp_path / "data"))
+@pytest.fixture(scope="module")
+def folder_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with the image folder `colors`."""
+    data_dir = tmp_path_factory.mktemp("data")
+    write_folder(data_dir / "folders" / "colors")
+    state_dir = tmp_path_factory.mktemp("state")
+    service = Service(state_dir, {"CAMREEL_DATA_DIR": str(data_dir)})
+    service.start()
+    yield service
+    service.stop()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def http(folder_service: Service) -> httpx.Client:
     return folder_service.http
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def color_run(folder_service: Service) -> int:
     """The id of a run on color images of 48 x 24 pixels that has not trained."""
     number = folder_service.post_run(
