@@ -31,10 +31,10 @@ TORCHVISION = {
     **dict.fromkeys(("resnet18", "resnet50", "vgg11_bn", "mobilenet_v3_small"), 64),
     **dict.fromkeys(("efficientnet_b0", "convnext_tiny", "densenet121", "googlenet"), 64),
     **dict.fromkeys(("regnet_y_400mf", "shufflenet_v2_x1_0", "squeezenet1_1", "swin_t"), 64),
-    "inception_v3": 96,
+    "inception_v3": 299,
     "vit_b_16": 224,
 }
-"""Sides of images in pixels, as small as the networks allow."""
+"""Sides of images in pixels, small where the networks allow."""
 
 TIMM = {
     **dict.fromkeys(("convnextv2_atto", "mobilenetv4_conv_small", "efficientnet_lite0"), 64),

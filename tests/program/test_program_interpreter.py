@@ -148,6 +148,30 @@ def test_modes_see_relu_convolution_and_batch_norm():
     assert functions.count(F.batch_norm) == 20
 
 
+def test_results_without_gradients_equal_those_with_them():
+    """Without a graph, activations are written into their operands."""
+    for name in EXAMPLES:
+        network = program_network(name)
+        images = example_images(name, 2)
+        expected = network(images).detach()
+        pixels = images.clone()
+        with torch.no_grad():
+            assert torch.equal(network(pixels), expected)
+        assert torch.equal(pixels, images)
+
+
+@pytest.mark.parametrize(("name", "layer"), CASES)
+@torch.no_grad()
+def test_head_changes_neither_activations_nor_live_values(name, layer):
+    network = program_network(name)
+    split = split_at(network, layer)
+    activations, live = split.below(example_images(name, 2))
+    copies = [activations.clone(), *(tensor.clone() for tensor in live.parts[0].values())]
+    split.head(activations, live)
+    for tensor, copy in zip([activations, *live.parts[0].values()], copies, strict=True):
+        assert torch.equal(tensor, copy)
+
+
 def test_threads_share_a_network():
     network = program_network("densenet")
     batches = [example_images("densenet", count) for count in (1, 2, 3, 4)]
@@ -168,7 +192,7 @@ def test_values_are_freed_after_their_last_use():
     """A chain holds two values at a time, however long it is."""
     module = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1),
-        *[nn.ReLU() for _ in range(20)],
+        *[nn.Tanh() for _ in range(20)],
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
         nn.Linear(8, 2),
@@ -183,7 +207,7 @@ def test_values_are_freed_after_their_last_use():
 
         def __torch_function__(self, func, types, args=(), kwargs=None):
             result = func(*args, **(kwargs or {}))
-            if func is torch.relu:
+            if func is torch.tanh:
                 key = object()
                 self.alive.add(key)
                 finalizers.append(weakref.finalize(result, self.alive.discard, key))
