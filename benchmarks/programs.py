@@ -8,6 +8,7 @@ timm is not among the dependencies: without it, its networks are left out.
 
 import hashlib
 import importlib
+import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -188,7 +189,10 @@ def _cloned_output(module: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _relative_difference(actual: Tensor, expected: Tensor) -> float:
-    return float((actual - expected).abs().max() / expected.abs().max())
+    peak, difference = expected.abs().max(), (actual - expected).abs().max()
+    if not (0 < peak < math.inf and difference < math.inf):
+        raise SystemExit(f"a peak of {peak} and a difference of {difference} compare nothing")
+    return float(difference / peak)
 
 
 # Peers
