@@ -3,11 +3,9 @@
 Each network is exported and cut at three of its layers: the gradients of the head are compared with
 plain autograd on the module, batches of one and five. captum and torch-cam are compared where they
 differ: at layers before an in-place call, and at modules that are called twice. Weights are random.
-timm is not among the dependencies: without it, its networks are left out.
 """
 
 import hashlib
-import importlib
 import math
 import tempfile
 import time
@@ -58,25 +56,19 @@ def run(rounds: int, quick: bool) -> Report:
     if not quick:
         figures += _peer_figures()
     timings, ratios, milliseconds = _loading(rounds, LOADED[:1] if quick else LOADED)
-    missing = "" if _timm() else " timm is not installed: its networks are left out."
     return Report(
         "programs",
         "Difference of the gradients by three layers from plain autograd on the module, batches of "
-        "1 and 5, as a share of their peak. Loading: hash, read, parse, prepare." + missing,
+        "1 and 5, as a share of their peak. Loading: hash, read, parse, prepare.",
         timings,
         ratios,
         [*figures, *milliseconds],
     )
 
 
-def _timm() -> Any:
-    try:
-        return importlib.import_module("timm")
-    except ImportError:
-        return None
-
-
 def _builders() -> dict[str, Callable[[], nn.Module]]:
+    import timm  # takes seconds
+
     options: dict[str, dict[str, Any]] = {
         "googlenet": {"init_weights": False},
         "inception_v3": {"init_weights": False},
@@ -87,9 +79,7 @@ def _builders() -> dict[str, Callable[[], nn.Module]]:
         )
         for name in TORCHVISION
     }
-    if timm := _timm():
-        builders |= {name: lambda name=name: timm.create_model(name) for name in TIMM}
-    return builders
+    return builders | {name: lambda name=name: timm.create_model(name) for name in TIMM}
 
 
 def _build(name: str) -> nn.Module:
