@@ -52,7 +52,7 @@ def likeness(pipeline: MapPipeline, run: Run, epoch: int, text: str) -> float:
     spec = RunSpec.model_validate(run.spec)
     _, stored_epoch = pipeline.resolver.resolve_epoch(run.id, epoch)
     network = pipeline.computer.network(stored_epoch, spec)
-    images = pipeline.images.first_test_images(spec.dataset, IMAGES)
+    images = pipeline.images.first_test_images(spec, IMAGES)
     layers = describe_layers(
         spec.architecture, spec.source.image_shape, len(spec.source.class_names)
     )

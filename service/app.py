@@ -16,6 +16,8 @@ from service.api.resources import (
     cams,
     catalogue,
     csv_exports,
+    dataset_uploads,
+    datasets,
     divergence,
     docs,
     epochs,
@@ -25,10 +27,13 @@ from service.api.resources import (
     image_uploads,
     images,
     jobs,
+    networks,
     pictures,
+    recordings,
     report,
     scores,
     session,
+    tensors,
 )
 from service.api.resources import runs as runs_api
 from service.api.route_table import RouteTable
@@ -44,6 +49,9 @@ from service.web.page import page_router
 RESOURCES = (
     health,  # first, because the router tries them in turn
     runs_api,
+    recordings,
+    networks,
+    tensors,
     divergence,
     events,
     epochs,
@@ -58,6 +66,8 @@ RESOURCES = (
     images,
     image_uploads,
     catalogue,
+    datasets,
+    dataset_uploads,
     session,
     audit,
     docs,

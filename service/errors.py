@@ -1,7 +1,7 @@
 """Errors of the domain. They know nothing of HTTP: `api/problems.py` maps them to statuses."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class CamreelError(Exception):
@@ -44,6 +44,14 @@ class UnknownName(InvalidValue):
             code="unknown_name",
         )
         self.name = name
+
+
+class InvalidSettings(CamreelError):
+    """Several invalid values."""
+
+    def __init__(self, errors: Iterable[InvalidValue]) -> None:
+        self.errors = list(errors)
+        super().__init__("; ".join(map(str, self.errors)))
 
 
 class NotFound(CamreelError):
@@ -166,6 +174,60 @@ class RunConflict(CamreelError):
     """The run's state does not allow the operation."""
 
 
+class NetworkNotFound(NotFound):
+    """No network has this identity."""
+
+    def __init__(self, network_id: str) -> None:
+        super().__init__(f"There is no network {network_id}.")
+
+
+class TensorNotFound(NotFound):
+    """No complete tensor has this SHA-256; `received_bytes` of its upload are stored."""
+
+    def __init__(self, sha256: str, received_bytes: int) -> None:
+        stored = f": {received_bytes:,} bytes of it are stored" if received_bytes else ""
+        super().__init__(f"There is no tensor {sha256}{stored}.")
+        self.received_bytes = received_bytes
+
+
+class UploadConflict(CamreelError):
+    """The bytes of an upload do not continue those that are stored."""
+
+    def __init__(self, received_bytes: int) -> None:
+        super().__init__(
+            f"{received_bytes:,} bytes of the tensor are stored: continue with the next one."
+        )
+        self.received_bytes = received_bytes
+
+
+class TensorUploadsBusy(CamreelError):
+    """Too many tensors are being received."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many tensors are being received. Try again in a moment.")
+
+
+class LeaseStale(CamreelError):
+    """The lease is not the run's current one: another recorder has taken over."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"The lease is not the current one of run {run_id}.")
+
+
+class TensorsRejected(CamreelError):
+    """An epoch's tensors do not fit its network, or are not stored.
+
+    `reasons` maps names to what is wrong; `missing` holds the SHA-256 of what is not stored.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], missing: Sequence[str]) -> None:
+        name, reason = next(iter(reasons.items()))
+        others = f", and {len(reasons) - 1:,} others" if len(reasons) > 1 else ""
+        super().__init__(f"tensors.{name}: {reason}{others}")
+        self.reasons = reasons
+        self.missing = missing
+
+
 class CheckpointCorrupt(CamreelError):
     """A stored checkpoint is missing, or its bytes are not those that were written."""
 
@@ -204,6 +266,53 @@ class WeightsUnavailable(CamreelError):
 
 class DatasetUnavailable(CamreelError):
     """A dataset is not in the data directory and cannot be downloaded."""
+
+
+class DatasetNotFound(NotFound):
+    """No dataset has this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no dataset {name}.")
+        self.name = name
+
+
+class DatasetChanged(DatasetUnavailable):
+    """An image folder does not have the images any more that a run was created with."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"The images of {name} have changed since the run was created. Their maps that are "
+            "recorded stay."
+        )
+
+
+class DatasetExists(CamreelError):
+    """An image folder has this name already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a dataset {name} already. Delete it first.")
+
+
+class DatasetInUse(CamreelError):
+    """Runs that have not ended need the dataset, or it is built in."""
+
+
+class ArchiveRefused(CamreelError):
+    """A zip archive is unsafe, damaged, too large, or has no images to train on."""
+
+
+class DatasetNotMeasured(CamreelError):
+    """An image folder has new images, too many to decode them during a request."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(
+            f"{name} has {count} new images. Request its report first, which decodes them: "
+            f"GET /datasets/{name}."
+        )
+
+
+class ImageRefused(CamreelError):
+    """An image file of a folder cannot be used. The text continues the name of the file."""
 
 
 class DeviceUnavailable(CamreelError):

@@ -68,7 +68,8 @@ class Settings(BaseSettings):
     state_dir: Path = Field(Path("camreel-data"), description="Folder of the default database.")
     data_dir: Path | None = Field(
         None,
-        description="Datasets: MNIST in `MNIST/raw`. Default: `datasets` in the state folder.",
+        description="Datasets: MNIST in `MNIST/raw`, image folders in `folders/<name>`. Default: "
+        "`datasets` in the state folder.",
     )
     database_url: str | None = Field(
         None, description="Any SQLAlchemy URL. Default: SQLite, `camreel.db` in the state folder."
@@ -84,6 +85,9 @@ class Settings(BaseSettings):
     )
     lease_seconds: float = Field(
         30.0, ge=1, le=600, description="A worker without a heartbeat for this time is lost."
+    )
+    recorder_seconds: float = Field(
+        90.0, ge=1, le=3600, description="A recorder without a heartbeat for this time is lost."
     )
     max_attempts: PositiveInt = Field(
         3, le=1000, description="Lost workers after which a run fails."
@@ -107,6 +111,18 @@ class Settings(BaseSettings):
         ge=2**10,
         le=10**9,
         description="Maximum number of pixels of an image in POST /images.",
+    )
+    max_dataset_bytes: int = Field(
+        4 * 2**30,
+        ge=2**20,
+        le=2**32,
+        description="Maximum size of the body of POST /datasets, and of the images in it.",
+    )
+    dataset_cache_bytes: int = Field(
+        10 * 2**30,
+        ge=2**20,
+        description="Size of the caches of resized images; the ones unused for longest are "
+        "removed.",
     )
     upload_days: PositiveInt = Field(
         30, le=36_500, description="Days without use after which an upload may be deleted."

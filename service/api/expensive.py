@@ -166,9 +166,14 @@ class Responder:
         return (url.path, query, headers.get("accept", ""), headers.get("accept-encoding", ""))
 
 
-async def _responder(services: Services, request: Request, prefer: Prefer = None) -> Responder:
+def prefers_async(prefer: str | None) -> bool:
+    """Whether a `Prefer` header contains `respond-async`."""
     preferences = [part.partition(";")[0].strip().lower() for part in (prefer or "").split(",")]
-    return Responder(services, request, "respond-async" in preferences)
+    return "respond-async" in preferences
+
+
+async def _responder(services: Services, request: Request, prefer: Prefer = None) -> Responder:
+    return Responder(services, request, prefers_async(prefer))
 
 
 Respond = Annotated[Responder, Depends(_responder)]

@@ -16,19 +16,33 @@ from starlette.types import Scope
 from service import errors
 from service.api import errors as http_errors
 from service.api.problem_page import negotiate_problem
-from service.errors import CamreelError, InvalidValue, error_type
+from service.errors import CamreelError, InvalidSettings, InvalidValue, error_type
 from service.field_errors import SECONDARY_ERRORS, FieldError, field_error
 
 STATUSES: dict[type[CamreelError], int] = {
     errors.InvalidValue: 422,
     errors.UnknownName: 422,
+    errors.InvalidSettings: 422,
     errors.NotFound: 404,
     errors.RunNotFound: 404,
     errors.EpochNotFound: 404,
     errors.ImageNotFound: 404,
     errors.DatasetUnavailable: 404,
+    errors.DatasetNotFound: 404,
+    errors.DatasetChanged: 409,
+    errors.DatasetNotMeasured: 409,
+    errors.DatasetExists: 409,
+    errors.DatasetInUse: 409,
+    errors.ArchiveRefused: 422,
+    errors.ImageRefused: 422,
     errors.WeightsUnavailable: 404,
     errors.TokenNotFound: 404,
+    errors.NetworkNotFound: 404,
+    errors.TensorNotFound: 404,
+    errors.UploadConflict: 409,
+    errors.LeaseStale: 409,
+    errors.TensorsRejected: 422,
+    errors.TensorUploadsBusy: 503,
     errors.Unauthenticated: 401,
     errors.ScopeMissing: 403,
     http_errors.CsrfRefused: 403,
@@ -89,6 +103,9 @@ HINTS: dict[type[CamreelError], str] = {
     errors.PoolFull: "The header is Prefer: respond-async.",
 }
 """Appended to an error's text: how HTTP clients do what the text says."""
+
+UPLOAD_OFFSET = "upload-offset"
+"""Header with the number of bytes of an upload that are stored."""
 
 FIELD_NAMES = {"idempotency_key": "Idempotency-Key"}
 """Request fields whose name in HTTP differs from the one in the domain."""
@@ -158,18 +175,15 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
         headers["content-range"] = f"bytes */{error.length}"
     detail = f"{error} {HINTS.get(type(error), '')}".strip()
     extensions: dict[str, Any] = {}
-    if isinstance(error, InvalidValue):
-        field = FIELD_NAMES.get(error.field, error.field)
-        detail = f"{field}: {error.message}"
-        extensions["errors"] = [
-            {
-                "field": field,
-                "message": error.message,
-                "type": error.code,
-                "allowed": error.allowed,
-                "context": error.context,
-            }
-        ]
+    if isinstance(error, errors.TensorNotFound | errors.UploadConflict):
+        headers[UPLOAD_OFFSET] = str(error.received_bytes)
+        extensions["received_bytes"] = error.received_bytes
+    if isinstance(error, errors.TensorsRejected):
+        extensions = _tensor_errors(error)
+    if isinstance(error, InvalidValue | InvalidSettings):
+        invalid_values = [error] if isinstance(error, InvalidValue) else error.errors
+        extensions["errors"] = [_field_extension(value) for value in invalid_values]
+        detail = "; ".join(f"{e['field']}: {e['message']}" for e in extensions["errors"])[:2000]
     return Problem(
         error_type(type(error), " ").capitalize(),
         type_=error_type(type(error)),
@@ -178,6 +192,26 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
         headers=headers,
         **extensions,
     )
+
+
+def _field_extension(error: InvalidValue) -> dict[str, Any]:
+    return {
+        "field": FIELD_NAMES.get(error.field, error.field),
+        "message": error.message,
+        "type": error.code,
+        "allowed": error.allowed,
+        "context": error.context,
+    }
+
+
+def _tensor_errors(error: errors.TensorsRejected) -> dict[str, Any]:
+    return {
+        "missing": error.missing,
+        "errors": [
+            {"field": f"tensors.{name}", "message": reason}
+            for name, reason in error.reasons.items()
+        ],
+    }
 
 
 def _validation_problem(

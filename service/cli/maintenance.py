@@ -1,11 +1,11 @@
-"""Commands that maintain the store, and the command groups `camreel db` and `camreel token`."""
+"""Commands that maintain the store, and the groups `camreel db`, `token` and `dataset`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from service.cli.options import RunId, StateDir, load_settings
+from service.cli.options import DataDir, RunId, StateDir, load_settings
 
 store = typer.Typer()  # its commands are top-level commands
 
@@ -16,6 +16,10 @@ token = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
+
+dataset = typer.Typer(help="Manage datasets.", no_args_is_help=True, rich_markup_mode=None)
+
+DatasetName = Annotated[str, typer.Argument(help="Name of the dataset, such as folder:birds.")]
 
 
 @db.command("upgrade")
@@ -60,6 +64,43 @@ def token_revoke(
     from service.cli.access import revoke_token
 
     revoke_token(load_settings(state_dir=state_dir), token_id)
+
+
+@dataset.command("list")
+def dataset_list(state_dir: StateDir = None, data_dir: DataDir = None) -> None:
+    """List the built-in datasets and the image folders."""
+    from service.cli.datasets import list_datasets
+
+    list_datasets(load_settings(state_dir=state_dir, data_dir=data_dir))
+
+
+@dataset.command("report")
+def dataset_report(name: DatasetName, state_dir: StateDir = None, data_dir: DataDir = None) -> None:
+    """Print classes, statistics and skipped files. New images of a folder are decoded."""
+    from service.cli.datasets import report_dataset
+
+    report_dataset(load_settings(state_dir=state_dir, data_dir=data_dir), name)
+
+
+@dataset.command("add")
+def dataset_add(
+    name: Annotated[str, typer.Argument(help="The dataset will be folder:NAME.")],
+    file: Annotated[Path, typer.Argument(help="Zip of train/<class>/... and test/<class>/...")],
+    state_dir: StateDir = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Add an image folder from a zip archive."""
+    from service.cli.datasets import add_dataset
+
+    add_dataset(load_settings(state_dir=state_dir, data_dir=data_dir), name, file)
+
+
+@dataset.command("delete")
+def dataset_delete(name: DatasetName, state_dir: StateDir = None, data_dir: DataDir = None) -> None:
+    """Delete an image folder that no queued or running run needs."""
+    from service.cli.datasets import delete_dataset
+
+    delete_dataset(load_settings(state_dir=state_dir, data_dir=data_dir), name)
 
 
 @store.command()

@@ -11,13 +11,13 @@ from rich.console import Console
 from service.cli.progress import Snapshot, follow
 from service.cli.terminal import new_console, print_line
 from service.core.cams import DEFAULT_EPSILON
-from service.core.datasets import DATASETS
 from service.core.spec import RunSpec
 from service.counts import Count
 from service.errors import CamreelError, RunConflict
 from service.field_errors import field_errors
 from service.files import read_file
 from service.flows import runs as run_flows
+from service.flows.datasets import resolve_dataset
 from service.flows.dispatch import dispatch_run
 from service.flows.maps.blanks import blanks
 from service.flows.services import ServiceSet, open_services
@@ -33,6 +33,7 @@ def train(settings: Settings, path: Path | None, overrides: list[str]) -> None:
     console = new_console()
     spec = _read_spec(path, overrides)
     services = open_services(settings.model_copy(update={"executor": "inline"}))
+    spec = resolve_dataset(services.workspace, spec, max_measured=None)
     # Under its own name, so that no service on the database takes the run.
     run, _ = run_flows.create_run(
         services.store, services.executor, spec, dispatcher=services.election.name
@@ -98,7 +99,7 @@ def read_snapshot(services: ServiceSet, run_id: int) -> Snapshot:
         test_accuracy=metrics.test_accuracy if metrics else None,
         blanks={name: (count.blank, count.total) for name, count in counts.items()},
         activity=services.activities.get({run_id: RunProgress.from_run(run)})[run_id],
-        test_images_total=DATASETS[run.spec["dataset"]].test_size,
+        test_images_total=RunSpec.model_validate(run.spec).source.test_size,
     )
 
 

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import nn
 
+from service.core.input import InputSpec
 from service.core.models import Architecture, parse_architecture
 from service.core.models.architecture import build_structure
 from service.core.spec import RunSpec
@@ -32,12 +33,15 @@ class CheckpointHeader:
     dataset: str
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
+    input_spec: InputSpec | None = None  # None: the levels of the images, scaled to 0..1
 
     @classmethod
     def for_epoch(cls, spec: RunSpec, epoch: int) -> "CheckpointHeader":
         """The header of an epoch of a run."""
         source = spec.source
-        return cls(spec.architecture, epoch, spec.dataset, source.image_shape, source.class_names)
+        input_spec = None if spec.input.is_plain else spec.input
+        names = source.class_names
+        return cls(spec.architecture, epoch, spec.dataset, source.image_shape, names, input_spec)
 
     def to_json(self) -> str:
         """The header as JSON, as stored in the file's metadata."""
@@ -49,8 +53,15 @@ class CheckpointHeader:
                 "dataset": self.dataset,
                 "image_shape": self.image_shape,
                 "class_names": self.class_names,
+                **self._input_values(),
             }
         )
+
+    def _input_values(self) -> dict[str, object]:
+        # Left out where it says nothing, so that the bytes of older checkpoints are the same.
+        if self.input_spec is None:
+            return {}
+        return {"input": self.input_spec.model_dump(mode="json")}
 
     @classmethod
     def from_json(cls, text: str) -> "CheckpointHeader":
@@ -64,6 +75,7 @@ class CheckpointHeader:
                 require_type(str, values["dataset"]),
                 (depth, height, width),
                 tuple(require_type(str, name) for name in values["class_names"]),
+                InputSpec.model_validate(values["input"]) if "input" in values else None,
             )
         except (
             ValueError,

@@ -32,7 +32,7 @@ class DecodedImage:
     """A decoded image and the properties of its file."""
 
     picture: Image.Image  # mode 1, L, LA, P, RGB, RGBA or CMYK
-    format: str  # png or jpeg
+    format: str  # png, jpeg or webp
     bits: int  # of a sample in the file; 16 are scaled to 8
     orientation: int | None  # EXIF's, 1..8
 
@@ -61,14 +61,14 @@ def _decode_png(data: bytes, max_pixels: int) -> DecodedImage:
         picture = _from_16_bits(picture)
     elif (color_type, bits) == (GRAY_ALPHA, 16):  # which the decoder makes RGBA
         picture = Image.merge("LA", (picture.getchannel("R"), picture.getchannel("A")))
-    return DecodedImage(picture, "png", bits, _exif_orientation(png.exif))
+    return DecodedImage(picture, "png", bits, exif_orientation(png.exif))
 
 
 def _decode_jpeg(data: bytes, max_pixels: int) -> DecodedImage:
     jpeg = read_jpeg(data, max_pixels)
     _check_jpeg_complete(jpeg)
     picture = _load(jpeg.encode(), "JPEG")
-    return DecodedImage(picture, "jpeg", 8, _exif_orientation(jpeg.exif))
+    return DecodedImage(picture, "jpeg", 8, exif_orientation(jpeg.exif))
 
 
 _DECODERS: dict[bytes, Callable[[bytes, int], DecodedImage]] = {
@@ -178,7 +178,7 @@ def _reads_padding(jpeg: Jpeg) -> bool:
     return not np.array_equal(np.asarray(_load(jpeg.encode(), "JPEG")), padded)
 
 
-def _exif_orientation(exif: bytes | None) -> int | None:
+def exif_orientation(exif: bytes | None) -> int | None:
     """The orientation in the first directory of Exif's TIFF; None where it cannot be read."""
     tiff = (exif or b"").removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(tiff[:2])

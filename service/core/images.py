@@ -12,6 +12,7 @@ from torch import Tensor
 from service.core.datasets.dataset import Dataset, ImageReference
 from service.core.png import encode_png
 from service.core.png_chunks import GRAY, RGB, PngHeader, read_png
+from service.core.resizing import PixelArray
 from service.core.spec import Probes
 from service.errors import CamreelError
 
@@ -43,6 +44,11 @@ def select_image(data: Dataset, reference: ImageReference) -> LabeledImage:
     return LabeledImage(
         reference, split.images[reference.index], int(split.labels[reference.index])
     )
+
+
+def labeled_image(reference: ImageReference, pixels: PixelArray, label: int) -> LabeledImage:
+    """An image of pixels uint8 (D, H, W), which are copied."""
+    return LabeledImage(reference, torch.from_numpy(pixels.copy()), label)
 
 
 def probe_images(
@@ -95,6 +101,20 @@ def from_png(png: bytes) -> Pixels:
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         array = np.array(image)
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
+
+
+def canonical_png(png: bytes, shape: tuple[int, int, int]) -> bytes | None:
+    """The same pixels as a canonical PNG; None unless it is a PNG of 8 bits, gray or RGB, that has
+    that shape (D, H, W).
+    """
+    depth, height, width = shape
+    if depth not in (1, 3):
+        return None
+    try:
+        data = read_png(png, max_pixels=height * width).data
+    except CamreelError:
+        return None
+    return data if is_canonical_png(data, shape) else None
 
 
 def is_canonical_png(png: bytes, shape: tuple[int, int, int]) -> bool:

@@ -1,5 +1,6 @@
 """The settings of a run. The defaults are the paper's experiment (section 4)."""
 
+import hashlib
 import re
 from typing import Annotated, Literal
 
@@ -8,13 +9,23 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from service.core.augmentation import Augmentation
 from service.core.datasets import DATASETS
-from service.core.datasets.dataset import DatasetSource, ImageReference, is_upload
+from service.core.datasets.dataset import (
+    MAX_IMAGES,
+    DatasetInfo,
+    DatasetSource,
+    ImageReference,
+    is_folder,
+    is_upload,
+)
+from service.core.datasets.folder import FOLDER_INPUT, folder_source
+from service.core.datasets.resized import resized_source
+from service.core.input import InputSpec
 from service.core.models import Architecture, StagedArchitecture
 from service.core.models.table1 import Table1
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
 from service.core.schedules import MAX_EPOCHS, AnySchedule, Constant, Cosine
-from service.errors import InvalidValue
+from service.errors import InvalidValue, UnknownName
 from service.names import NAME_PATTERN, check_line, check_name
 
 PartOfName = Annotated[
@@ -64,9 +75,42 @@ class Probes(Parameters):
     """Additional images, by reference: `test:7`, `train:12`, `upload:<id>`."""
 
 
+def _check_dataset(name: str) -> str:
+    if name not in DATASETS and not is_folder(name):
+        raise PydanticCustomError(
+            "unknown_dataset",
+            "no such dataset; {names}, or folder:<name>",
+            {"names": ", ".join(DATASETS)},
+        )
+    return name
+
+
+DatasetName = Annotated[
+    str,
+    Field(json_schema_extra={"examples": [*DATASETS, "folder:birds"]}),
+    AfterValidator(_check_dataset),
+]
+
+
 def _source(data: dict[str, object]) -> DatasetSource | None:
-    # A dataset that was itself rejected is missing from `data`; its own error suffices.
-    return DATASETS.get(str(data.get("dataset")))
+    """The dataset as far as it is known: an image folder is only when the run is created.
+
+    A dataset that was itself rejected is missing from `data`; its own error suffices.
+    """
+    name, info = str(data.get("dataset")), data.get("dataset_info")
+    if isinstance(info, DatasetInfo):
+        return folder_source(name, info, _input(data))
+    return DATASETS.get(name)
+
+
+def _input(data: dict[str, object]) -> InputSpec:
+    input_spec = data.get("input")
+    return input_spec if isinstance(input_spec, InputSpec) else FOLDER_INPUT
+
+
+def _default_input(data: dict[str, object]) -> InputSpec:
+    source = _source(data)
+    return source.default_input if source else FOLDER_INPUT
 
 
 def _default_samples(data: dict[str, object]) -> int:
@@ -108,8 +152,13 @@ class RunSpec(Parameters):
     """Display name. Need not be unique."""
     tags: Annotated[list[Tag], Field(max_length=20)] = Field(default_factory=list)
     """Labels for filtering runs: letters, digits and `_ . : -`."""
-    dataset: Literal["mnist", "digits"] = "mnist"
-    """Dataset to train on."""
+    dataset: DatasetName = "mnist"
+    """Dataset to train on: a built-in one, or `folder:<name>` for a folder of images."""
+    dataset_info: DatasetInfo | None = None
+    """Of an image folder: its properties when the run was created. In a request, the run is refused
+    if the folder has changed since; by default, the service adds the current ones."""
+    input: InputSpec = Field(default_factory=_default_input)
+    """What the network sees of an image. Default: the dataset's."""
     architecture: Architecture = Field(default_factory=Table1)
     """Network architecture."""
     optimizer: AnyOptimizer = Field(default_factory=Adadelta)
@@ -122,7 +171,7 @@ class RunSpec(Parameters):
     samples_per_epoch: int = Field(
         default_factory=_default_samples,
         ge=1,
-        le=max(source.train_size for source in DATASETS.values()),
+        le=MAX_IMAGES,
     )
     """Training images per epoch, drawn at random without replacement. Default: 10,000, or the whole
     training set if it is smaller."""
@@ -145,23 +194,19 @@ class RunSpec(Parameters):
     probes: Probes = Field(default_factory=Probes)
     """The images whose maps are recorded at every epoch."""
 
+    @field_validator("dataset_info")
+    @classmethod
+    def _info_of_folder_only(
+        cls, dataset_info: DatasetInfo | None, info: ValidationInfo
+    ) -> DatasetInfo | None:
+        if dataset_info is not None and not is_folder(str(info.data.get("dataset"))):
+            raise PydanticCustomError("not_a_folder", "must be null for a built-in dataset")
+        return dataset_info
+
     @field_validator("tags")
     @classmethod
     def _tags_once(cls, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
-
-    @field_validator("architecture")
-    @classmethod
-    def _architecture_has_maps(cls, architecture: Architecture) -> Architecture:
-        """Refuses architectures of which no maps can be computed."""
-        if isinstance(architecture, StagedArchitecture):
-            return architecture
-        error = PydanticCustomError(
-            "architecture_without_maps",
-            "{name} has no maps yet, and cannot be trained by a run",
-            {"name": architecture.name},
-        )
-        raise _invalid_field("Architecture", "name", error, architecture.name)
 
     @field_validator("schedule")
     @classmethod
@@ -224,6 +269,30 @@ class RunSpec(Parameters):
         return self.optimizer.learning_rate * self.schedule.factor(max(1, epoch))
 
     @property
+    def has_program(self) -> bool:
+        """Whether the network is explained as a program, and not as a sequence of stages."""
+        return not isinstance(self.architecture, StagedArchitecture)
+
+    @property
     def source(self) -> DatasetSource:
-        """The dataset's entry of the table."""
-        return DATASETS[self.dataset]
+        """The dataset with the images that the network sees; `image_shape` is theirs.
+
+        Raises UnknownName for an image folder that was not examined.
+        """
+        source = _source(self.__dict__)
+        if source is None:
+            raise UnknownName("dataset", self.dataset, DATASETS)
+        return resized_source(source, self.input)
+
+    @property
+    def image_set(self) -> str:
+        """Name of the set of pixels that the network sees, at most 60 characters.
+
+        The dataset's name, with a hash if the dataset or the input may have others.
+        """
+        if self.dataset_info is None:
+            if self.input.has_pixels_of(DATASETS[self.dataset].default_input):
+                return self.dataset
+            return f"{self.dataset}@{self.input.pixels_key}"
+        parts = f"{self.dataset_info.content_sha256} {self.input.pixels_key}"
+        return f"{self.dataset}@{hashlib.sha256(parts.encode()).hexdigest()[:12]}"

@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
 
 from service.core.datasets.dataset import Dataset, Split
+from service.core.input import InputSpec
 from service.core.models.architecture import set_training_mode, trainable_parameters
 from service.core.models.stages import compute_logits
 from service.core.preprocessing import to_network_input
@@ -82,7 +83,7 @@ def train(
                 train_metrics = _train_epoch(
                     network, optimizer, train_split, spec, steps, after_batch
                 )
-        test_metrics = evaluate_network(network, test_split, len(data.class_names))
+        test_metrics = evaluate_network(network, test_split, len(data.class_names), spec.input)
         # The last step of an epoch may diverge without a further training loss.
         steps.require_finite(test_metrics.loss)
         yield EpochResult(
@@ -150,19 +151,20 @@ def seeded_rng(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def evaluate_network(network: nn.Module, split: Split, classes: int) -> SplitMetrics:
+def evaluate_network(
+    network: nn.Module, split: Split, classes: int, input_spec: InputSpec | None = None
+) -> SplitMetrics:
     """Metrics of the network on a whole split, in evaluation mode and float32."""
     was_training = network.training
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
     hits = torch.zeros(classes, dtype=torch.int64, device=split.labels.device)
     with torch.inference_mode():
-        for images, labels in zip(
-            torch.split(split.images, EVALUATION_BATCH),
-            torch.split(split.labels, EVALUATION_BATCH),
-            strict=True,
-        ):
-            logits = compute_logits(network, network(to_network_input(images)))
+        for start in range(0, len(split.labels), EVALUATION_BATCH):
+            batch = slice(start, start + EVALUATION_BATCH)
+            images, labels = split.images[batch], split.labels[batch]
+            units = network(to_network_input(images, input_spec))
+            logits = compute_logits(network, units)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             hits += labels[logits.argmax(1) == labels].bincount(minlength=classes)
     network.train(was_training)
@@ -201,7 +203,8 @@ def _train_epoch(
         with torch.autocast(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
         ):
-            units = network(to_network_input(images).contiguous(memory_format=torch.channels_last))
+            signal = to_network_input(images, spec.input)
+            units = network(signal.contiguous(memory_format=torch.channels_last))
         logits = compute_logits(network, units.float())
         loss = F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
         optimizer.zero_grad(set_to_none=True)

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from service.core.image_files import DecodedImage, decode_image_file
+from service.core.input import InputSpec
 from service.core.png import encode_png
+from service.core.resizing import resize_picture
 from service.errors import CamreelError, ImageTooLarge, InvalidValue, UnsupportedImage
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,6 +46,7 @@ class UploadConversion:
     resized_to: tuple[int, int] | None = None  # width, height
     resized_by: str | None = None
     padded_with: int | None = None  # the level around a picture of another shape
+    cropped_to: tuple[int, int] | None = None  # width, height
 
 
 def convert_upload(
@@ -53,11 +56,13 @@ def convert_upload(
     *,
     max_pixels: int,
     invert: bool = False,
+    input_spec: InputSpec | None = None,
 ) -> tuple[Pixels, UploadConversion]:
     """The image as pixels uint8 (D, H, W) of a dataset, and the operations applied.
 
-    `background` is the background level 0..255 of the dataset's images. Raises UnsupportedImage,
-    ImageTooLarge, InvalidValue for a damaged file, and MemoryError.
+    `background` is the background level 0..255 of the dataset's images. With an input, the image is
+    resized and cropped as those of its run; otherwise it is padded to their shape. Raises
+    UnsupportedImage, ImageTooLarge, InvalidValue for a damaged file, and MemoryError.
     """
     if not data:
         raise InvalidValue("file", "is empty; it must be a PNG or a JPEG")
@@ -65,10 +70,13 @@ def convert_upload(
     choices = UploadConversion(image.format, *image.picture.size, image.bits)
     background = 255 - background if invert else background
     channels, height, width = image_shape
-    picture, choices = _upright(image, choices)
-    picture, choices = _opaque(picture, choices, background)
+    picture, choices = make_upright(image, choices)
+    picture, choices = make_opaque(picture, choices, background)
     picture, choices = _in_channels(picture, choices, channels)
-    picture, choices = _in_size(picture, choices, (width, height), background)
+    if input_spec is None:
+        picture, choices = _in_size(picture, choices, (width, height), background)
+    else:
+        picture, choices = _as_input(picture, choices, input_spec)
     if invert:
         picture = picture.point(lambda level: 255 - level)
         choices = replace(choices, inverted=True)
@@ -87,6 +95,8 @@ def handle_request(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any]
     """`convert_upload` with JSON values and bytes, for calls from another process."""
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked before decoding
     arguments = request | {"image_shape": tuple(request["image_shape"])}
+    if (input_values := request.get("input_spec")) is not None:
+        arguments["input_spec"] = InputSpec.model_validate(input_values)
     try:
         pixels, choices = convert_upload(data, **arguments)
     except InvalidValue as error:
@@ -110,14 +120,16 @@ def parse_response(
 _Step = tuple[Image.Image, UploadConversion]
 
 
-def _upright(image: DecodedImage, choices: UploadConversion) -> _Step:
+def make_upright(image: DecodedImage, choices: UploadConversion) -> _Step:
+    """The picture as EXIF's orientation shows it."""
     transposition = _TRANSPOSITIONS.get(image.orientation or 1)
     if transposition is None:
         return image.picture, choices
     return image.picture.transpose(transposition), replace(choices, oriented=image.orientation)
 
 
-def _opaque(picture: Image.Image, choices: UploadConversion, background: int) -> _Step:
+def make_opaque(picture: Image.Image, choices: UploadConversion, background: int) -> _Step:
+    """The picture on a background of that level where it is transparent."""
     if not picture.has_transparency_data:
         return picture, choices
     gray = picture.mode == "LA"
@@ -140,6 +152,20 @@ def _in_channels(picture: Image.Image, choices: UploadConversion, channels: int)
     # By way of RGB: Pillow's direct conversion of palettes or CMYK to gray ignores colors.
     picture = picture.convert("RGB").convert(mode)
     return picture, replace(choices, converted_from=name)
+
+
+def _as_input(picture: Image.Image, choices: UploadConversion, input_spec: InputSpec) -> _Step:
+    """Resized and cropped as the images that a network sees."""
+    resized = resize_picture(picture, input_spec.resize)
+    if resized is not picture:
+        kind = ", antialiased" if input_spec.resize.antialias else ""
+        resized_by = input_spec.resize.interpolation + kind
+        choices = replace(choices, resized_to=resized.size, resized_by=resized_by)
+    top, left, bottom, right = input_spec.crop_box(resized.height, resized.width)
+    if (right - left, bottom - top) == resized.size:
+        return resized, choices
+    cropped = resized.crop((left, top, right, bottom))
+    return cropped, replace(choices, cropped_to=cropped.size)
 
 
 def _in_size(

@@ -57,7 +57,7 @@ class BlankBlock:
     seed: int
     run_id: int
     epochs: str  # in the API's notation, such as 1:100:2
-    test_accuracy: float  # of the last epoch
+    test_accuracy: float | None  # of the last epoch
     counts: dict[float, dict[str, BlankCount]]
 
 

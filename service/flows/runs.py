@@ -3,15 +3,23 @@
 from service.core.schedules import MAX_EPOCHS
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunConflict
+from service.flows.datasets import resolve_dataset
 from service.flows.dispatch import dispatch_run
 from service.flows.divergence import check_would_not_diverge
 from service.flows.environment import check_device, check_resumable
 from service.flows.worker import probe_uploads
 from service.flows.workspace import Workspace
 from service.jobs import Executor
-from service.store import request_keys, run_lifecycle, runs, training_states, uploaded_images
+from service.store import (
+    recorded_runs,
+    request_keys,
+    run_lifecycle,
+    runs,
+    training_states,
+    uploaded_images,
+)
 from service.store.request_keys import RequestKey
-from service.store.run_status import TERMINAL_STATUSES, RunStatus
+from service.store.run_status import TERMINAL_STATUSES, RunSource, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -23,7 +31,7 @@ def start_run(
     spec: RunSpec,
     dispatcher: str | None = None,
 ) -> Run:
-    """Create a run and dispatch it; returns it as queued. Raises like `create_run`."""
+    """Create a run and dispatch it; returns it as queued. Raises like `start_run_once`."""
     return start_run_once(store, executor, workspace, spec, None, None, dispatcher)[0]
 
 
@@ -36,7 +44,11 @@ def start_run_once(
     request_key: RequestKey | None,
     dispatcher: str | None = None,
 ) -> tuple[Run, bool]:
-    """Create a run and dispatch it, once per request key. Returns and raises like `create_run`."""
+    """Create a run and dispatch it, once per request key.
+
+    Returns and raises like `create_run`; raises also like `resolve_dataset`.
+    """
+    spec = resolve_dataset(workspace, spec)
     run, replayed = create_run(store, executor, spec, max_queued, request_key, dispatcher)
     if not replayed:
         # After the commit: a worker that starts earlier does not find its run.
@@ -52,8 +64,8 @@ def create_run(
     request_key: RequestKey | None = None,
     dispatcher: str | None = None,
 ) -> tuple[Run, bool]:
-    """A queued run that the caller has to dispatch, and False; or, for a request key that has
-    created a run before, that run and True.
+    """A queued run of a resolved spec that the caller has to dispatch, and False; or, for a request
+    key that has created a run before, that run and True.
 
     `dispatcher` is the caller's process, if no other process may dispatch the run while it lives.
     Raises InvalidValue for a missing upload or an unavailable device, QueueFull, StoreFull,
@@ -68,7 +80,8 @@ def create_run(
         if max_queued is not None:
             runs.check_queue_limit(session, max_queued)
         # Marked now, so that they are not removed as unused while the run is queued.
-        if missing_uploads := uploaded_images.mark_used(session, spec.dataset, probe_uploads(spec)):
+        uploads = probe_uploads(spec)
+        if missing_uploads := uploaded_images.mark_used(session, spec.image_set, uploads):
             raise InvalidValue(
                 "probes.images",
                 f"{spec.dataset} has no upload {missing_uploads[0]}",
@@ -83,16 +96,19 @@ def create_run(
 
 
 def cancel_run(store: Store, run_id: int) -> Run:
-    """Cancel a run: at once if it is queued, within a second if it is running.
+    """Cancel a run: at once if it is queued or recorded, within a second if it is trained here.
 
     Raises RunNotFound, and RunConflict if it has ended.
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
-        was_queued = run_lifecycle.finish(
-            session, run_id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+        # The service cannot stop a recorder: the next write of the recorder is refused.
+        is_recorded = run.source is RunSource.RECORDED
+        statuses = recorded_runs.ACTIVE_STATUSES if is_recorded else (RunStatus.QUEUED,)
+        has_ended = run_lifecycle.finish(
+            session, run_id, RunStatus.CANCELLED, from_statuses=statuses
         )
-        if not was_queued and not run_lifecycle.request_cancel(session, run_id):
+        if not has_ended and not run_lifecycle.request_cancel(session, run_id):
             raise RunConflict(f"Run {run_id} has ended already: it {run.status}.")
         session.expire_all()
         return runs.get(session, run_id)
@@ -130,6 +146,8 @@ def extend_run(
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
+        if run.source is RunSource.RECORDED:
+            raise RunConflict(f"Run {run_id} cannot be resumed here: it was recorded.")
         if run.status not in TERMINAL_STATUSES:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
         check_would_not_diverge(run)

@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from service.core.datasets import DATASETS
+from service.core.spec import RunSpec
 from service.core.uploads import UploadConversion, parse_response
 from service.errors import ImageTooLarge, InvalidValue, UnknownName, UploadsBusy
 from service.jobs.sandbox import LimitExceeded, Limits, Sandbox, SandboxBusy, SandboxCrashed
-from service.store import request_keys, uploaded_images
+from service.store import request_keys, runs, uploaded_images
 from service.store.images import StoredImage
 from service.store.request_keys import RequestKey
 from service.store.store import Store
@@ -44,23 +45,21 @@ class UploadService:
 
     def add(
         self,
-        dataset: str,
+        spec: RunSpec,
         data: bytes,
         *,
         invert: bool = False,
         request_key: RequestKey | None = None,
     ) -> tuple[Upload, bool]:
-        """Convert an image to the dataset's format and store it.
+        """Convert an image to the format of a run's images and store it.
 
         Returns the upload, or the earlier upload of the same file, and whether the request key has
-        been used before. Raises UnknownName, UnsupportedImage,
-        ImageTooLarge, InvalidValue, UploadsBusy, KeyReused, StoreFull.
+        been used before. Raises UnsupportedImage, ImageTooLarge, InvalidValue, UploadsBusy,
+        KeyReused, StoreFull.
         """
-        if dataset not in DATASETS:
-            raise UnknownName("dataset", dataset, DATASETS)
-        png, conversion = self._decode(data, dataset, invert)
+        png, conversion = self._decode(data, spec, invert)
         reference = f"upload:{secrets.token_urlsafe(ID_BYTES)}"
-        upload = Upload(StoredImage(dataset, reference, None, png), asdict(conversion))
+        upload = Upload(StoredImage(spec.image_set, reference, None, png), asdict(conversion))
         # Of the file, not of its pixels: files with equal pixels may be converted differently.
         digest = hashlib.sha256(b"inverted" * invert + b"\0" + data).hexdigest()
         with self.store.write_session() as session:
@@ -79,13 +78,25 @@ class UploadService:
         """Stop the decoder process."""
         self.decoder.close()
 
-    def _decode(self, data: bytes, dataset: str, invert: bool) -> tuple[bytes, UploadConversion]:
-        source = DATASETS[dataset]
+    def find_spec(self, dataset: str, run_id: int | None) -> RunSpec:
+        """The run's spec, or one of the built-in dataset. Raises RunNotFound and UnknownName."""
+        if run_id is not None:
+            with self.store.read_session() as session:
+                return RunSpec.model_validate(runs.get(session, run_id).spec)
+        if dataset not in DATASETS:
+            raise UnknownName("dataset", dataset, DATASETS)
+        return RunSpec(dataset=dataset)
+
+    def _decode(self, data: bytes, spec: RunSpec, invert: bool) -> tuple[bytes, UploadConversion]:
+        source = spec.source
+        # The images of a built-in dataset are padded to a square, and so are uploads for them.
+        has_own_pixels = spec.image_set == spec.dataset
         request = {
             "image_shape": source.image_shape,
             "background": source.background,
             "max_pixels": self.max_pixels,
             "invert": invert,
+            "input_spec": None if has_own_pixels else spec.input.model_dump(mode="json"),
         }
         try:
             response, pixels = self.decoder.call(request, data)

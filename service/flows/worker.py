@@ -12,8 +12,10 @@ from service import logs
 from service.background import BackgroundTask
 from service.core import checkpoints
 from service.core.allocator import keep_freed_memory
-from service.core.datasets.dataset import Dataset, is_upload
+from service.core.cancellation import cancellable
+from service.core.datasets.dataset import is_upload
 from service.core.images import ProbeImage, probe_images, to_png
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
@@ -24,7 +26,8 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.checkpoints import load_weights
+from service.flows.datasets import load_dataset
 from service.flows.divergence import divergence_of
 from service.flows.environment import prepare_environment
 from service.flows.recording import record_epoch
@@ -74,7 +77,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             if lease is None:
                 return
             run = runs.get(session, run_id)
-            spec = RunSpec.model_validate(run.spec)
+            spec = training_spec(run.spec)
         status, error, divergence = RunStatus.SUCCEEDED, None, None
         try:
             with Heartbeat(store, lease, workspace.lease_seconds) as heartbeat:
@@ -154,16 +157,41 @@ class Heartbeat:
                 self._task.request_stop()
 
 
+class _CancellationPoll:
+    """Whether a client has cancelled the run or another worker has it, asked now and then."""
+
+    def __init__(self, store: Store, heartbeat: Heartbeat) -> None:
+        self._store, self._heartbeat = store, heartbeat
+        self._polled_at = time.monotonic()
+
+    def raise_if_cancelled(self) -> None:
+        """Raises RunCancelled."""
+        run_id = self._heartbeat.lease.run_id
+        if self._heartbeat.lease_lost:
+            raise RunCancelled(f"Run {run_id} has been assigned to another worker.")
+        if time.monotonic() - self._polled_at >= CANCEL_POLL_SECONDS:
+            self._polled_at = time.monotonic()
+            with suppress(StoreUnavailable, StoreFull), self._store.read_session() as session:
+                if run_lifecycle.is_cancel_requested(session, run_id):
+                    raise RunCancelled(f"Run {run_id} was cancelled.")
+
+    def is_wanted(self) -> bool:
+        """For `cancellable`, whose work is then ended by RunCancelled itself."""
+        self.raise_if_cancelled()
+        return True
+
+
 class _EpochReporter:
     """Reports the progress of epochs. Called after each batch, it raises RunCancelled to end the
     training.
     """
 
-    def __init__(self, store: Store, heartbeat: Heartbeat, images_total: int, epoch: int) -> None:
-        self._store, self._heartbeat = store, heartbeat
+    def __init__(
+        self, poll: _CancellationPoll, heartbeat: Heartbeat, images_total: int, epoch: int
+    ) -> None:
+        self._poll, self._heartbeat = poll, heartbeat
         self._images_total = images_total  # of an epoch
         self._epoch = epoch
-        self._polled_at = time.monotonic()
 
     def begin(self, epoch: int) -> None:
         """Report the start of an epoch. Epoch 0, the untrained network, is only evaluated."""
@@ -175,16 +203,9 @@ class _EpochReporter:
         self._report(RunPhase.RECORDING, self._images_total if self._epoch else 0)
 
     def __call__(self, images_seen: int, images_of_epoch: int) -> None:
-        run_id = self._heartbeat.lease.run_id
-        if self._heartbeat.lease_lost:
-            raise RunCancelled(f"Run {run_id} has been assigned to another worker.")
         is_last = images_seen == images_of_epoch
         self._report(RunPhase.EVALUATING if is_last else RunPhase.TRAINING, images_seen)
-        if time.monotonic() - self._polled_at >= CANCEL_POLL_SECONDS:
-            self._polled_at = time.monotonic()
-            with suppress(StoreUnavailable, StoreFull), self._store.read_session() as session:
-                if run_lifecycle.is_cancel_requested(session, run_id):
-                    raise RunCancelled(f"Run {run_id} was cancelled.")
+        self._poll.raise_if_cancelled()
 
     def _report(self, phase: RunPhase, images_seen: int) -> None:
         self._heartbeat.report(EpochProgress(self._epoch, phase, images_seen))
@@ -197,12 +218,14 @@ def _train(
     keep_freed_memory()
     lease = heartbeat.lease
     heartbeat.report(EpochProgress(epoch, RunPhase.LOADING))
-    data = spec.source.load(workspace.data_dir, True)
+    poll = _CancellationPoll(store, heartbeat)
+    with cancellable(poll.is_wanted):
+        data = load_dataset(workspace, spec)
     probes = probe_images(data, spec.probes, _load_uploads(store, spec))
     with store.write_session() as session:
-        images.set_probes(session, lease.run_id, [_stored_image(data, probe) for probe in probes])
+        images.set_probes(session, lease.run_id, [_stored_image(spec, probe) for probe in probes])
     state = _load_training_state(store, lease.run_id)
-    reporter = _EpochReporter(store, heartbeat, spec.samples_per_epoch, epoch)
+    reporter = _EpochReporter(poll, heartbeat, spec.samples_per_epoch, epoch)
     reporter.begin(epoch)
     weights_folder = workspace.data_dir / "weights"
     for result in train(
@@ -230,7 +253,7 @@ def _load_training_state(store: Store, run_id: int) -> TrainingState | None:
             raise CheckpointCorrupt("The run's training state is missing.") from error
     if checkpoints.digest(optimizer) != state_row.sha256:
         raise CheckpointCorrupt("The run's training state does not match its checksum.")
-    return TrainingState(last_epoch, load_verified_checkpoint(store, epoch), optimizer)
+    return TrainingState(last_epoch, load_weights(store, epoch), optimizer)
 
 
 def _load_uploads(store: Store, spec: RunSpec) -> dict[str, bytes]:
@@ -238,12 +261,12 @@ def _load_uploads(store: Store, spec: RunSpec) -> dict[str, bytes]:
     pngs = {}
     for reference in probe_uploads(spec):
         with store.read_session() as session:
-            image = images.get(session, spec.dataset, reference)
+            image = images.get(session, spec.image_set, reference)
         if image is None:
             raise ImageNotFound(reference, "it was removed while the run was queued")
         pngs[reference] = image.png
     return pngs
 
 
-def _stored_image(data: Dataset, image: ProbeImage) -> StoredImage:
-    return StoredImage(data.name, str(image.reference), image.label, to_png(image.pixels))
+def _stored_image(spec: RunSpec, image: ProbeImage) -> StoredImage:
+    return StoredImage(spec.image_set, str(image.reference), image.label, to_png(image.pixels))

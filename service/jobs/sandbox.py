@@ -27,7 +27,6 @@ Function = Callable[[Values, bytes], tuple[Values, bytes]]
 
 _FRAME = struct.Struct(">II")  # length of the JSON, length of the data
 _EXCEPTION = "sandbox_exception"  # key of an answer if the function raised
-_MAX_ANSWER_BYTES = 2**24
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +50,7 @@ class Limits:
     cpu_seconds: int
     wall_seconds: float
     memory_bytes: int  # address space, in addition to the idle process's
+    answer_bytes: int = 2**24
 
 
 class Sandbox:
@@ -112,7 +112,7 @@ class Sandbox:
         answer = None
         try:
             _write_frame(cast(IO[bytes], process.stdin), request, data)
-            answer = _read_frame(cast(IO[bytes], process.stdout), _MAX_ANSWER_BYTES)
+            answer = _read_frame(cast(IO[bytes], process.stdout), self._limits.answer_bytes)
         except (OSError, ValueError, TypeError):  # a broken pipe, or an invalid answer
             log.warning("the process of %s ended during a call", self._function)
         finally:

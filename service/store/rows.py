@@ -194,12 +194,16 @@ class EpochRow(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True)
     train_loss: Mapped[float | None] = mapped_column(Float(53))
     train_accuracy: Mapped[float | None] = mapped_column(Float(53))
-    test_loss: Mapped[float] = mapped_column(Float(53))
-    test_accuracy: Mapped[float] = mapped_column(Float(53))
+    # Of a recorded run: those that its recorder sent.
+    test_loss: Mapped[float | None] = mapped_column(Float(53))
+    test_accuracy: Mapped[float | None] = mapped_column(Float(53))
     per_class_accuracy: Mapped[list[float]] = mapped_column(JSON)
-    learning_rate: Mapped[float] = mapped_column(Float(53))
-    seconds: Mapped[float] = mapped_column(Float(53))
+    learning_rate: Mapped[float | None] = mapped_column(Float(53))
+    seconds: Mapped[float | None] = mapped_column(Float(53))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Of a recorded run: all metrics by name, and what changed in its configuration.
+    metrics: Mapped[dict[str, float | None] | None] = mapped_column(JSON(none_as_null=True))
+    config_changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class CheckpointRow(Base):

@@ -10,6 +10,7 @@ PARAMETER_VALUES = {
     "{epoch}": "0",
     "{job_id}": "1",
     "{reference}": "test:0",
+    "{name}": "digits",
     "{path:path}": "swagger-ui.css",
 }
 

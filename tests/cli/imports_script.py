@@ -27,12 +27,17 @@ CALLS = [
     "cancel 1",
     "delete 1 --yes",
     "audit",
+    "dataset list",
+    "dataset report digits",
+    "dataset add birds birds.zip",
+    "dataset delete folder:birds",
     "db upgrade",
     "token create alice",
     "token list",
     "token revoke 1",
 ]
-MAY_FAIL = {"paper", "cancel"}  # an unknown recipe; a run that has ended
+# An unknown recipe; a run that has ended; an archive and a folder that do not exist.
+MAY_FAIL = {"paper", "cancel", "dataset"}
 
 
 def command_names(command: Any, prefix: str = "") -> Iterator[str]:

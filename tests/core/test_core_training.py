@@ -9,6 +9,7 @@ import torch
 
 from service.core import training
 from service.core.datasets.dataset import Split
+from service.core.input import InputSpec
 from service.core.optimizers import OPTIMIZERS
 from service.core.spec import RunSpec
 from service.core.training import EpochResult, train
@@ -66,10 +67,10 @@ def test_samples_of_an_epoch_are_drawn_without_replacement(spec, few_digits, mon
     indices: list[int] = []
     to_network_input = training.to_network_input
 
-    def record_indices(images: torch.Tensor) -> torch.Tensor:
+    def record_indices(images: torch.Tensor, *args: object) -> torch.Tensor:
         if (images[:, 0, 0, 1] == 200).all():
             indices.extend(images[:, 0, 0, 0].tolist())
-        return to_network_input(images)
+        return to_network_input(images, *args)
 
     monkeypatch.setattr(training, "to_network_input", record_indices)
     results = train(spec(epochs=2, samples_per_epoch=100), data)
@@ -201,9 +202,9 @@ def test_augmentation_changes_training_images_alone(spec, few_digits, monkeypatc
     batches: list[torch.Tensor] = []
     to_network_input = training.to_network_input
 
-    def record(images: torch.Tensor) -> torch.Tensor:
+    def record(images: torch.Tensor, input_spec: InputSpec) -> torch.Tensor:
         batches.append(images.clone())
-        return to_network_input(images)
+        return to_network_input(images, input_spec)
 
     monkeypatch.setattr(training, "to_network_input", record)
     run = spec(epochs=1, samples_per_epoch=240, batch_size=240, augmentation={"crop_padding": 3})

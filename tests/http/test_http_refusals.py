@@ -95,7 +95,7 @@ def test_values_of_the_wrong_kind_are_refused_by_name(
         ({"epochs": 10**30}, "epochs", "10000"),
         ({"batch_size": 0}, "batch_size", "10000"),
         ({"batch_size": 10**9}, "batch_size", "10000"),
-        ({"samples_per_epoch": 0}, "samples_per_epoch", "60000"),
+        ({"samples_per_epoch": 0}, "samples_per_epoch", "from 1 to"),
         ({"samples_per_epoch": 60_001}, "samples_per_epoch", "60000"),
         ({"dataset": "digits", "samples_per_epoch": 1501}, "samples_per_epoch", "1500"),
         ({"seed": -1}, "seed", str(2**32 - 1)),

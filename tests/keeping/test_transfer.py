@@ -108,7 +108,9 @@ def test_uploads_among_the_probes_are_exported_and_imported(empty_state_folder, 
         schema.ensure(store)
         png = to_png(torch.arange(28 * 28, dtype=torch.uint8).view(1, 28, 28))
         with closing(upload_decoder(10**6, 10**6)) as decoder:
-            upload, _ = UploadService(store, decoder, 10**6, timedelta(days=1)).add("digits", png)
+            upload, _ = UploadService(store, decoder, 10**6, timedelta(days=1)).add(
+                RunSpec(dataset="digits"), png
+            )
         reference = upload.image.reference
         probes = {"per_class": 0, "images": [reference, "test:1"]}
         spec = SPEC.model_copy(update={"probes": Probes.model_validate(probes), "epochs": 1})

@@ -15,12 +15,18 @@ from service.field_errors import field_errors
 from tests.http.test_http_validation_errors import PYDANTIC_ERRORS, bodies
 from tests.page.conftest import EPOCHS
 from tests.page.reel import epoch_is_shown, reel_is_drawn, select_box
-from tests.page.test_page_following import SMALL
+from tests.page.training import SMALL, endless_run
 
 TEXTS = Path(__file__).parents[2] / "web" / "src" / "text"
 COMMANDS_ONLY = {
     *("backup-refused", "file-refused", "import-refused", "token-not-found"),
-    *("invalid-value", "unknown-name", "range-not-satisfiable", "request-cancelled"),
+    *(
+        "invalid-value",
+        "invalid-settings",
+        "unknown-name",
+        "range-not-satisfiable",
+        "request-cancelled",
+    ),
 }
 """Problems of commands and of requests that the page does not make, and those of fields."""
 
@@ -196,10 +202,8 @@ def test_run_deleted_in_another_tab_is_reported_with_a_way_out(page: Page, servi
 def test_error_of_cancel_goes_when_the_service_answers_again(
     context: BrowserContext, service: Any
 ) -> None:
-    run_id = service.post_run(**SMALL, epochs=10_000, name="to be cancelled")
-    service.wait(run_id, lambda run: run["epochs_done"] >= 0)
     page = context.new_page()  # whose console is not checked: it logs the failed requests
-    try:
+    with endless_run(service, "to be cancelled") as run_id:
         page.goto(f"/app/runs/{run_id}")
         reel_is_drawn(page)
         page.route("**/cancel", lambda route: route.abort())
@@ -212,9 +216,6 @@ def test_error_of_cancel_goes_when_the_service_answers_again(
         page.route("**/cancel", lambda route: route.fulfill(status=409, json=CONFLICT))
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_role("alert")).to_contain_text("409")
-    finally:
-        service.http.post(f"/runs/{run_id}/cancel")
-        service.wait(run_id)
     expect(page.locator(".status").first).to_have_text("cancelled")
     expect(page.get_by_role("alert")).to_have_count(0)
     page.close()

@@ -68,6 +68,7 @@ def test_response_has_the_location_and_the_conversion(application: Application) 
         "resized_to": [14, 28],
         "resized_by": "bilinear, antialiased",
         "padded_with": 0,
+        "cropped_to": None,
     }
 
 

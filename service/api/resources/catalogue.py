@@ -1,4 +1,4 @@
-"""The catalogue: datasets, architectures, optimizers, schedules, methods, targets, colormaps."""
+"""The catalogue: architectures, optimizers, schedules, methods, targets, colormaps."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -22,20 +22,6 @@ from service.store.tokens import READ
 
 # Responses are cached: the tables are constant, and generating JSON schemas is slow.
 router = APIRouter(tags=["catalogue"])
-
-
-class DatasetResponse(BaseModel):
-    """A dataset to train on."""
-
-    name: str
-    title: str
-    description: str
-    license: str
-    image_shape: tuple[int, int, int] = Field(description="Channels, height, width.")
-    class_names: list[str]
-    train_size: int
-    test_size: int
-    bundled: bool = Field(description="Part of the installation: needs no download.")
 
 
 class ParametrizedResponse(BaseModel):
@@ -100,28 +86,6 @@ class ColormapResponse(BaseModel):
     kind: str
     description: str
     colors: str = Field(description="256 colors as RRGGBB, lowest level first.")
-
-
-@router.get("/datasets", summary="List datasets")
-@requires(READ)
-@cache
-def list_datasets() -> Page[DatasetResponse]:
-    """All datasets."""
-    items = [
-        DatasetResponse(
-            name=source.name,
-            title=source.title,
-            description=source.description,
-            license=source.license,
-            image_shape=source.image_shape,
-            class_names=list(source.class_names),
-            train_size=source.train_size,
-            test_size=source.test_size,
-            bundled=source.bundled,
-        )
-        for source in DATASETS.values()
-    ]
-    return Page(items=items, next=None)
 
 
 @router.get("/architectures", summary="List architectures")

@@ -17,9 +17,11 @@ from service.api.idempotency import (
     set_replayed_header,
 )
 from service.api.scopes import requires
-from service.api.services import Services
+from service.api.services import ApiServices, Services
 from service.core.datasets import DATASETS
+from service.core.spec import RunSpec
 from service.errors import InvalidValue, UploadsBusy
+from service.store.request_keys import RequestKey
 from service.store.tokens import RUN
 from service.store.uploaded_images import Upload
 
@@ -60,6 +62,9 @@ class UploadConversionResponse(BaseModel):
     resized_by: str | None = Field(description="Resampling filter.")
     padded_with: int | None = Field(
         description="Level of the padding, if the aspect ratio differs from the dataset's."
+    )
+    cropped_to: tuple[int, int] | None = Field(
+        None, description="Width and height of the center that the run's network sees."
     )
 
 
@@ -119,11 +124,21 @@ async def create_image(
             json_schema_extra={"enum": list(DATASETS)},
         ),
     ] = "mnist",
+    run_id: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=2**63 - 1,
+            description="Run whose images' size, crop and channels the image gets, in place of "
+            "those of a dataset. Required for runs on image folders or with an `input` of their "
+            "own.",
+        ),
+    ] = None,
     invert: Annotated[
         bool, Query(description="Swap black and white: MNIST's digits are white on black.")
     ] = False,
 ) -> UploadResponse:
-    """Convert a PNG or JPEG to the dataset's format and store it as PNG.
+    """Convert a PNG or JPEG to the format of a dataset or run, and store it as PNG.
 
     The file itself is not stored. `conversion` lists the steps. The same file gives the same
     reference again.
@@ -132,13 +147,30 @@ async def create_image(
     with _upload_slot(services.upload_slots, request):
         data = await _read_file(request)
         idempotency_key = request_key(request, key, data) if key is not None else None
-        upload, replayed = await to_thread.run_sync(
-            lambda: services.uploads.add(dataset, data, invert=invert, request_key=idempotency_key),
+        spec, upload, replayed = await to_thread.run_sync(
+            lambda: _add_upload(services, dataset, run_id, data, invert, idempotency_key),
             limiter=CapacityLimiter(1),  # bounded by the slots
         )
-    response.headers["Location"] = f"/images/{upload.image.reference}?dataset={dataset}"
+    reference = upload.image.reference
+    response.headers["Location"] = (
+        f"/images/{reference}?dataset={dataset}"
+        if run_id is None
+        else f"/runs/{run_id}/images/{reference}"
+    )
     set_replayed_header(response, replayed)
-    return _upload_response(upload)
+    return _upload_response(upload, spec)
+
+
+def _add_upload(
+    services: ApiServices,
+    dataset: str,
+    run_id: int | None,
+    data: bytes,
+    invert: bool,
+    key: RequestKey | None,
+) -> tuple[RunSpec, Upload, bool]:
+    spec = services.uploads.find_spec(dataset, run_id)
+    return spec, *services.uploads.add(spec, data, invert=invert, request_key=key)
 
 
 @contextmanager
@@ -178,7 +210,7 @@ async def _read_form_file(request: Request) -> bytes:
         return await part.read()
 
 
-def _upload_response(upload: Upload) -> UploadResponse:
-    _, height, width = DATASETS[upload.image.dataset].image_shape
+def _upload_response(upload: Upload, spec: RunSpec) -> UploadResponse:
+    _, height, width = spec.input.image_shape
     values: dict[str, Any] = {"conversion": upload.choices, "width": width, "height": height}
-    return UploadResponse(reference=upload.image.reference, dataset=upload.image.dataset, **values)
+    return UploadResponse(reference=upload.image.reference, dataset=spec.dataset, **values)

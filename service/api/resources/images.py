@@ -11,6 +11,7 @@ from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.core.images import from_png, tile_images, to_png
+from service.core.spec import RunSpec
 from service.errors import ImageNotFound
 from service.flows.identity import identity_of
 from service.flows.maps.deferred import Deferred, Result
@@ -83,6 +84,28 @@ def read_image(
         str, Query(max_length=64, json_schema_extra={"enum": list(DATASETS)})
     ] = "mnist",
 ) -> Response:
-    """Lossless, at the original size."""
+    """Lossless, at the size of the dataset's images."""
     image = services.pipeline.images.get(dataset, reference)
+    return conditional(request, content_etag(image.png), lambda: image.png, "image/png")
+
+
+@router.get(
+    "/runs/{run_id}/images/{reference}",
+    summary="Image as a run's network sees it",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+@requires(READ)
+def read_seen_image(
+    services: Services,
+    request: Request,
+    run_id: RunId,
+    reference: Annotated[
+        str, Path(max_length=100, description="`test:7` or `train:12`.", examples=["test:7"])
+    ],
+) -> Response:
+    """Lossless: resized and cropped as the run's `input` states, before normalization."""
+    with services.store.read_session() as session:
+        spec = RunSpec.model_validate(runs.get(session, run_id).spec)
+    image = services.pipeline.images.get_seen(spec, reference)
     return conditional(request, content_etag(image.png), lambda: image.png, "image/png")

@@ -80,20 +80,24 @@ def integrated_gradients(
 ) -> Tensor:
     """Maps (N, c, h, w), summed over color channels, by captum's Gauss-Legendre rule.
 
-    A map sums over pixels to score(X) - score(black), up to the error of the rule.
+    A map sums over pixels to score(X) - score(baseline), up to the error of the rule.
     """
     from captum.attr import IntegratedGradients
 
     rows = passes.rows_per_pass(layer_pass.network, layer_pass.images[:1])
     steps = parameters.steps
+    chunks = _with_baselines(layer_pass, max(1, rows // steps))
 
     def attribute(class_index: int) -> Tensor:
         integrated = IntegratedGradients(_score_function(layer_pass, target, class_index))
         attributions = [
             integrated.attribute(
-                chunk, n_steps=steps, internal_batch_size=rows if rows < steps else None
+                chunk,
+                baselines=baseline,
+                n_steps=steps,
+                internal_batch_size=rows if rows < steps else None,
             )
-            for chunk in torch.split(layer_pass.images, max(1, rows // steps))
+            for chunk, baseline in chunks
         ]
         return torch.cat(attributions).sum(1)
 
@@ -103,9 +107,9 @@ def integrated_gradients(
 INTEGRATED_GRADIENTS = Method(
     name="integrated-gradients",
     title="Integrated gradients",
-    description="Pixels times their gradient along the path from black to the image; sums to "
-    "what the image adds to the score of black.",
-    formula="X int_0^1 G(a X) da",
+    description="Pixels times their gradient along the path from the baseline to the image; sums "
+    "to what the image adds to the score of the baseline.",
+    formula="(X - B) int_0^1 G(B + a (X - B)) da",
     source="Sundararajan et al., Axiomatic Attribution for Deep Networks (arXiv:1703.01365), "
     "eq. 1 and 3",
     year=2017,
@@ -119,7 +123,7 @@ INTEGRATED_GRADIENTS = Method(
 class Window(Parameters):
     """Parameters of occlusion."""
 
-    window: PositiveInt = Field(5, le=128, description="Side of the black square, in pixels.")
+    window: PositiveInt = Field(5, le=128, description="Side of the square, in pixels.")
     stride: PositiveInt = Field(
         2, le=128, validate_default=True, description="Pixels between squares; at most the window."
     )
@@ -157,11 +161,12 @@ def occlusion(
     maps = [
         attribution.attribute(
             chunk,
+            baselines=baseline,
             sliding_window_shapes=(depth, *sides),
             strides=(depth, *strides),
             perturbations_per_eval=max(1, rows // len(chunk)),
         ).view(len(chunk), len(rows_of_classes), depth, height, width)
-        for chunk in torch.split(images, rows)
+        for chunk, baseline in _with_baselines(layer_pass, rows)
     ]
     return torch.cat(maps)[:, :, 0]  # the same for each color channel
 
@@ -169,7 +174,7 @@ def occlusion(
 OCCLUSION = Method(
     name="occlusion",
     title="Occlusion",
-    description="What the score loses while a black square hides a pixel.",
+    description="What the score loses while a square of the baseline hides a pixel.",
     formula="mean over squares S with the pixel: score(X) - score(X without S)",
     source="Zeiler and Fergus, Visualizing and Understanding Convolutional Networks "
     "(arXiv:1311.2901), 4.2",
@@ -184,7 +189,7 @@ OCCLUSION = Method(
 class Patches(Seeded):
     """Parameters of LIME."""
 
-    samples: PositiveInt = Field(200, le=5000, description="Images with blackened patches.")
+    samples: PositiveInt = Field(200, le=5000, description="Images with hidden patches.")
     patch: PositiveInt = Field(4, le=128, description="Side of the square patches, in pixels.")
 
 
@@ -193,7 +198,7 @@ def lime(
 ) -> Tensor:
     """Maps (N, c, h, w), by captum's Lime; every pixel has the coefficient of its patch.
 
-    Samples blacken each patch with probability 1/2 and weigh exp(-d^2 / 2), d being their cosine
+    Samples hide each patch with probability 1/2 and weigh exp(-d^2 / 2), d being their cosine
     distance to the image; the model is ridge regression, as in the authors' package.
     """
     from captum.attr import Lime
@@ -203,7 +208,7 @@ def lime(
     patches = square_patches(layer_pass.images, parameters.patch)
     rows = passes.rows_per_pass(network, layer_pass.images[:1])
     maps = []
-    for image in torch.split(layer_pass.images, 1):
+    for image, baseline in _with_baselines(layer_pass, 1):
         model = MulticlassRidge()
 
         def record_scores(perturbed: Tensor, model: MulticlassRidge = model) -> Tensor:
@@ -212,6 +217,7 @@ def lime(
         generator = image_generator(parameters.seed, image[0])
         coefficients = Lime(record_scores, model, perturb_func=_coin_flips(generator)).attribute(
             image,
+            baselines=baseline,
             feature_mask=patches,
             n_samples=parameters.samples,
             perturbations_per_eval=rows,
@@ -296,6 +302,15 @@ def _coin_flips(generator: torch.Generator) -> Callable[..., Tensor]:
         return torch.bernoulli(probabilities, generator=generator).long().to(image.device)
 
     return flip
+
+
+def _with_baselines(layer_pass: LayerPass, rows: int) -> list[tuple[Tensor, Tensor | None]]:
+    """Chunks of at most `rows` images, each with the baselines of its images; None: 0."""
+    baseline = layer_pass.baseline
+    chunks = torch.split(layer_pass.images, rows)
+    if baseline is None:
+        return [(chunk, None) for chunk in chunks]
+    return list(zip(chunks, torch.split(baseline, rows), strict=True))
 
 
 def _score_function(

@@ -17,7 +17,9 @@ from service.core.cams.layer_pass import NetworkSplit
 from service.core.cams.layers import check_layers
 from service.core.cams.methods import MethodSpec
 from service.core.cancellation import raise_if_cancelled
+from service.core.input import InputSpec
 from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.preprocessing import to_network_input
 
 Floats = npt.NDArray[np.float32]
@@ -170,25 +172,28 @@ class ClassMaps:
 
 
 def class_maps(
-    network: StagedNetwork,
+    network: Network,
     images: Tensor,
     layer: str,
     methods: Sequence[str],
     classes: Sequence[int] | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    input_spec: InputSpec | None = None,
 ) -> ClassMaps:
-    """Maps of images float32 (N, D, h, w), 0..1, at `layer`, by `methods`, for some classes or all.
+    """Maps of the network's input float32 (N, D, h, w) at `layer`, by `methods`, for some classes
+    or all.
 
     A method is a `MethodSpec` as text: `layer-cam/centered`. A layer is `conv2` or, for a combined
     map, `conv1,conv2`; methods that explain the image itself take `input`. One pass below a layer
     serves all methods. Memory besides the result stays under `memory_bytes` for any number of
-    images. Raises UnknownName and InvalidValue.
+    images. `input_spec` is what the input was made by; it has the baseline of removed pixels.
+    Raises UnknownName and InvalidValue.
     """
     specs = {text: MethodSpec.parse(text) for text in methods}
     layers = layer.split(",")
     for spec in specs.values():
         check_layers(spec.method, layers)
-    splits = [NetworkSplit.at(network, name) for name in layers]
+    splits = [NetworkSplit.at(network, name, input_spec) for name in layers]
     block_size = images_per_block(network, images, memory_bytes)
     with torch.no_grad():
         if block_size >= len(images):
@@ -223,7 +228,7 @@ def _block(
     return ClassMaps(signed, peaks.cpu().numpy(), probabilities.cpu().numpy(), indices)
 
 
-def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) -> int:
+def images_per_block(network: Network, images: Tensor, memory_bytes: int) -> int:
     """How many of the images make up one block.
 
     The first image's activations in all stages give the estimate: half of the memory is for
@@ -231,29 +236,26 @@ def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) 
     """
     if len(images) <= UNBATCHED_IMAGES:
         return max(1, len(images))
-    with torch.no_grad():
-        signal, image_bytes = images[:1], 0
-        for stage in network:
-            signal = stage(signal)
-            image_bytes += signal.nbytes
+    image_bytes = network.count_values(images[:1]) * images.element_size()
     return max(1, memory_bytes // 2 // (2 * image_bytes))
 
 
 def explain_images(
-    network: StagedNetwork,
+    network: Network,
     pixels: Sequence[Tensor],
     layer: str,
     methods: Sequence[str],
     classes: Sequence[int] | None = None,
     memory_bytes: int = MEMORY_BYTES,
+    input_spec: InputSpec | None = None,
 ) -> ClassMaps:
     """`class_maps` of images uint8 (D, h, w), on the network's device and in evaluation mode."""
-    device = next(network.parameters()).device
-    images = to_network_input(torch.stack(list(pixels)).to(device))
-    if not network.training:  # shared by threads: its mode must not be set
-        return class_maps(network, images, layer, methods, classes, memory_bytes)
+    images = to_network_input(torch.stack(list(pixels)).to(network.device), input_spec)
+    # Shared by threads: its mode must not be set.
+    if not isinstance(network, StagedNetwork) or not network.training:
+        return class_maps(network, images, layer, methods, classes, memory_bytes, input_spec)
     network.eval()
     try:
-        return class_maps(network, images, layer, methods, classes, memory_bytes)
+        return class_maps(network, images, layer, methods, classes, memory_bytes, input_spec)
     finally:
         network.train()

@@ -4,14 +4,26 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor
 
+from service.core.datasets.pixel_cache import CachedImages
+from service.core.input import InputSpec
+from service.core.parameters import Parameters
 from service.errors import ImageNotFound, InvalidValue
 
 SplitName = Literal["train", "test"]
 
+MAX_IMAGES = 10_000_000
+"""Images per split, at most."""
+
+FOLDER_PREFIX = "folder:"
+FOLDER_NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,39}"
+"""Name of an image folder after FOLDER_PREFIX. The whole name is at most 47 characters long."""
+
+_FOLDER = re.compile(FOLDER_PREFIX + FOLDER_NAME_PATTERN, flags=re.ASCII)
 _UPLOAD = re.compile(r"upload:[A-Za-z0-9_-]{1,64}", flags=re.ASCII)
 
 
@@ -20,17 +32,22 @@ def is_upload(text: str) -> bool:
     return _UPLOAD.fullmatch(text) is not None
 
 
+def is_folder(name: str) -> bool:
+    """Whether a dataset name is that of an image folder, `folder:<name>`; it may not exist."""
+    return _FOLDER.fullmatch(name) is not None
+
+
 @dataclass(frozen=True)
 class Split:
     """Images uint8 (N, D, H, W), 0..255, and their labels int64 (N,)."""
 
-    images: Tensor
+    images: Tensor | CachedImages
     labels: Tensor
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A dataset in memory: batches are index look-ups, without a data loader."""
+    """A dataset in memory or in a cache: batches are index look-ups, without a data loader."""
 
     name: str
     class_names: tuple[str, ...]
@@ -44,7 +61,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetSource:
-    """One entry of the table DATASETS: a dataset's properties, known before it is loaded.
+    """A dataset's properties, known before it is loaded.
 
     `load(data_dir, download)` returns the dataset or raises DatasetUnavailable.
     """
@@ -57,6 +74,7 @@ class DatasetSource:
     class_names: tuple[str, ...]
     train_size: int
     test_size: int
+    default_input: InputSpec
     load: Callable[[Path, bool], Dataset]
     background: int = 0  # level of the images' background, 0..255
     bundled: bool = False  # part of the installation: needs no download
@@ -64,6 +82,22 @@ class DatasetSource:
     def size(self, split: SplitName) -> int:
         """Number of images of the split."""
         return self.train_size if split == "train" else self.test_size
+
+
+class DatasetInfo(Parameters):
+    """The properties of an image folder when a run was created, which it is explained by later."""
+
+    content_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    """Hash of the names and contents of all images."""
+    class_names: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=200)]],
+        Field(min_length=2, max_length=10_000),
+    ]
+    """Names of the classes, by class index."""
+    train_size: Annotated[int, Field(ge=1, le=MAX_IMAGES)]
+    """Number of training images."""
+    test_size: Annotated[int, Field(ge=1, le=MAX_IMAGES)]
+    """Number of test images."""
 
 
 @dataclass(frozen=True)

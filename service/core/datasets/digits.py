@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 
 from service.core.datasets.dataset import Dataset, DatasetSource, Split
+from service.core.input import unnormalized_input
 
 TRAIN_SIZE = 1_500
 
@@ -48,6 +49,7 @@ SOURCE = DatasetSource(
     class_names=tuple("0123456789"),
     train_size=TRAIN_SIZE,
     test_size=297,
+    default_input=unnormalized_input("gray", 28, 28),
     load=load,
     bundled=True,
 )

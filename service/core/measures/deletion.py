@@ -16,7 +16,7 @@ def deletion(batch: EvaluationBatch, steps: int = STEPS) -> Tensor:
 DELETION = Measure(
     name="deletion",
     title="Deletion",
-    description="How long the class survives as its most relevant pixels turn black.",
+    description="How long the class survives as its most relevant pixels are removed.",
     formula="area under p_c by the share of pixels deleted, most relevant first",
     source="Petsiuk et al., RISE (arXiv:1806.07421), section 4",
     year=2018,
@@ -27,17 +27,19 @@ DELETION = Measure(
 
 
 def insertion(batch: EvaluationBatch, steps: int = STEPS) -> Tensor:
-    """Areas (N,), 0..1. The paper starts from a blurred photograph; a blurred digit is a digit."""
+    """Areas (N,), 0..1. It starts from the baseline of the run's input.
+
+    The paper starts from a blurred photograph; digits start from black, as a blurred digit is one.
+    """
     return _area(batch, steps, is_insertion=True)
 
 
 INSERTION = Measure(
     name="insertion",
     title="Insertion",
-    description="How soon the class is recognized as its most relevant pixels appear on black.",
+    description="How soon the class is recognized as its most relevant pixels appear.",
     formula="area under p_c by the share of pixels inserted, most relevant first",
-    source="Petsiuk et al., RISE (arXiv:1806.07421), section 4; from black, not from a blurred "
-    "image",
+    source="Petsiuk et al., RISE (arXiv:1806.07421), section 4; from the baseline of the input",
     year=2018,
     range=(0, 1),
     better_direction=Direction.HIGHER,
@@ -46,14 +48,16 @@ INSERTION = Measure(
 
 
 def _area(batch: EvaluationBatch, steps: int, *, is_insertion: bool) -> Tensor:
-    ranks, images = batch.ranks, batch.images
+    ranks, images, baseline = batch.ranks, batch.images, batch.baseline
     pixels = ranks[0].numel()
     counts = torch.linspace(0, pixels, steps + 1, dtype=torch.float64).round().to(ranks)
 
     def change(rows: slice) -> Tensor:
         most_relevant = ranks[rows].unsqueeze(1) < counts[None, :, None, None]
         visible = most_relevant if is_insertion else ~most_relevant
-        return images[rows].unsqueeze(1) * visible.unsqueeze(2)
+        return torch.where(
+            visible.unsqueeze(2), images[rows].unsqueeze(1), baseline[rows].unsqueeze(1)
+        )
 
     curve = batch.confidences_of(steps + 1, change)
     return torch.trapezoid(curve, (counts / pixels).to(curve), dim=1)

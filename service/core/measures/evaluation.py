@@ -4,17 +4,19 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from service.core.input import InputSpec
 from service.core.measures.explainer import Explainer
 from service.core.measures.measure import EvaluationBatch, Measure, images_per_pass, split_together
 from service.core.measures.measures import get_measure
 from service.core.models import StagedNetwork
-from service.core.models.stages import INPUT
+from service.core.models.network import INPUT, Network
 from service.core.preprocessing import to_network_input
 from service.core.progress import progress_slice, track
 
@@ -65,15 +67,18 @@ class MeasureResult:
 
 
 def evaluate(
-    network: StagedNetwork,
+    network: Network,
     pixels: Sequence[Tensor],
     classes: Sequence[int],
     methods: Sequence[Explainer],
     measures: Sequence[str],
     seed: int = 0,
-    untrained: StagedNetwork | None = None,
+    untrained: Network | None = None,
+    input_spec: InputSpec | None = None,
 ) -> list[MeasureResult]:
     """Results of methods by measures on images uint8 (D, h, w), each for its class.
+
+    `input_spec` makes the images the network's input; None: levels 0..1.
 
     The control is the mean over RANDOM_MAPS maps of the method `random` at the same layer, each
     with its own weights; for a method on the pixels, which takes no layer, at the last convolution.
@@ -81,7 +86,7 @@ def evaluate(
     UnknownName and InvalidValue.
     """
     entries = [get_measure(name) for name in dict.fromkeys(measures)]
-    evaluator = _Evaluator(network, untrained, pixels, classes, entries, seed)
+    evaluator = _Evaluator(network, untrained, pixels, classes, entries, seed, input_spec)
     results = []
     for method in track(list(dict.fromkeys(methods))):
         with progress_slice(0, 0.5):
@@ -95,30 +100,35 @@ def evaluate(
     return results
 
 
+def _in_evaluation_mode(network: Network) -> Network:
+    """A copy whose mode can be set, since other threads use the network; programs have no mode."""
+    return copy.deepcopy(network).eval() if isinstance(network, StagedNetwork) else network
+
+
 class _Evaluator:
     """Evaluates methods on the same images, in batches that fit into one pass."""
 
     def __init__(
         self,
-        network: StagedNetwork,
-        untrained: StagedNetwork | None,
+        network: Network,
+        untrained: Network | None,
         pixels: Sequence[Tensor],
         classes: Sequence[int],
         measures: Sequence[Measure],
         seed: int,
+        input_spec: InputSpec | None,
     ) -> None:
-        # Copies: evaluation mode is set on them, and other threads use the shared ones.
-        self._network = copy.deepcopy(network).eval()
-        self._untrained = None if untrained is None else copy.deepcopy(untrained).eval()
-        self._measures, self._seed = measures, seed
-        device = next(self._network.parameters()).device
-        self._images = to_network_input(torch.stack(list(pixels)).to(device))
+        self._network = _in_evaluation_mode(network)
+        self._untrained = None if untrained is None else _in_evaluation_mode(untrained)
+        self._measures, self._seed, self._input_spec = measures, seed, input_spec
+        device = self._network.device
+        self._images = to_network_input(torch.stack(list(pixels)).to(device), input_spec)
         self._classes = torch.as_tensor(list(classes), device=device)
         self._random_values: dict[str, dict[str, Values]] = {}
 
     def random_values(self, method: Explainer) -> dict[str, Values]:
         """Values of random maps at a method's layer, by the measures' names."""
-        layer = self._network.last_convolution if method.layer == INPUT else method.layer
+        layer = self._network.default_layer if method.layer == INPUT else method.layer
         if layer not in self._random_values:
             seeds = range(self._seed + 1, self._seed + 1 + RANDOM_MAPS)
             samples = [
@@ -144,9 +154,17 @@ class _Evaluator:
 
     def _batches(self, explain: Explainer) -> Iterator[EvaluationBatch]:
         size = images_per_pass(self._network, self._images)
+        explain_input = partial(explain, input_spec=self._input_spec)
         for images, classes in track(list(split_together(size, self._images, self._classes))):
             with progress_slice(0, EXPLAINING_SHARE):
-                maps = explain(self._network, images, classes)
+                maps = explain_input(self._network, images, classes)
             yield EvaluationBatch(
-                self._network, images, classes, maps, explain, self._untrained, seed=self._seed
+                self._network,
+                images,
+                classes,
+                maps,
+                explain_input,
+                self._untrained,
+                seed=self._seed,
+                input_spec=self._input_spec,
             )

@@ -9,9 +9,10 @@ from torch import Tensor
 from service.core.cams.maps import class_maps
 from service.core.cams.method import Cost
 from service.core.cams.methods import MethodSpec
+from service.core.input import InputSpec
 from service.core.measures.measure import images_per_pass
 from service.core.measures.resampling import layer_placement, resample_to_pixels
-from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.progress import track
 
 
@@ -22,10 +23,17 @@ class Explainer:
     text: str  # of a MethodSpec: `layer-cam/centered`
     layer: str  # as `class_maps` takes it
 
-    def __call__(self, network: StagedNetwork, images: Tensor, classes: Tensor) -> Tensor:
+    def __call__(
+        self,
+        network: Network,
+        images: Tensor,
+        classes: Tensor,
+        input_spec: InputSpec | None = None,
+    ) -> Tensor:
         """Maps after their ReLU (N, h, w), >= 0, each for its image's class.
 
-        Raises UnknownName and InvalidValue.
+        `input_spec` is what the images were made by, as of `class_maps`. Raises UnknownName and
+        InvalidValue.
         """
         placement = layer_placement(network, self.layer, images[:1])
         size = (images.shape[-2], images.shape[-1])
@@ -35,7 +43,12 @@ class Explainer:
             indices = torch.isin(classes, labels).nonzero().squeeze(1)
             for chunk in track(torch.split(indices, pass_size)):
                 result = class_maps(
-                    network, images[chunk], self.layer, [self.text], labels.tolist()
+                    network,
+                    images[chunk],
+                    self.layer,
+                    [self.text],
+                    labels.tolist(),
+                    input_spec=input_spec,
                 )
                 signed = torch.from_numpy(result.signed[self.text]).to(maps)
                 columns = torch.searchsorted(labels, classes[chunk])

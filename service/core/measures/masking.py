@@ -1,4 +1,4 @@
-"""What remains of the class in an image that is multiplied by its map."""
+"""What remains of the class in an image that is visible as far as its map is high."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,12 @@ from service.core.measures.measure import Direction, EvaluationBatch, Measure, c
 
 
 def masked_images(batch: EvaluationBatch) -> Tensor:
-    """Images times their maps, which are divided by their peaks: (N, D, h, w)."""
-    return batch.images * batch.normalized_maps.unsqueeze(1)
+    """The baseline, plus the difference to the image times the map divided by its peak.
+
+    (N, D, h, w); on black, the image times its map.
+    """
+    visible = (batch.images - batch.baseline) * batch.normalized_maps.unsqueeze(1)
+    return batch.baseline + visible
 
 
 def masked_confidences(batch: EvaluationBatch) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from service.core.cams.passes import image_generator, normal_noise
 from service.core.measures.measure import Direction, EvaluationBatch, Measure, images_per_pass
+from service.core.preprocessing import level_bounds
 
 INFIDELITY_SAMPLES = 32
 INFIDELITY_DEVIATION = 0.2
@@ -18,8 +19,8 @@ def infidelity(batch: EvaluationBatch) -> Tensor:
     """Values (N,), >= 0, with the best scale beta of each map (captum's `normalize`).
 
     A class activation map has no scale of its own. I is Gaussian noise of standard deviation 0.2
-    that leaves x - I within 0..1; channels share the map equally. The mean is over 32 samples,
-    which are each image's own. Section 2 of the paper.
+    of the levels 0..1, and leaves x - I within them; channels share the map equally. The mean is
+    over 32 samples, which are each image's own. Section 2 of the paper.
     """
     return _in_slices(batch, INFIDELITY_SAMPLES, _infidelity)
 
@@ -75,10 +76,11 @@ def _infidelity(batch: EvaluationBatch, rows: slice) -> Tensor:
     images, network = batch.images[rows], batch.network
     numbers = normal_noise(images, INFIDELITY_SAMPLES, tuple(images.shape[1:]), batch.seed)
     # Captum orders by image, then by sample.
-    noise = INFIDELITY_DEVIATION * numbers.transpose(0, 1).flatten(0, 1)
+    black, white = level_bounds(images, batch.input_spec)
+    noise = INFIDELITY_DEVIATION * (white - black) * numbers.transpose(0, 1).flatten(0, 1)
 
     def perturb(originals: Tensor) -> tuple[Tensor, Tensor]:
-        perturbed = (originals - noise).clamp(0, 1)
+        perturbed = (originals - noise).clamp(black, white)
         return originals - perturbed, perturbed
 
     def probabilities(images: Tensor) -> Tensor:
@@ -104,7 +106,8 @@ def _sensitivity_max(batch: EvaluationBatch, rows: slice) -> Tensor:
     images = batch.images[rows]
     shape = (SENSITIVITY_SAMPLES, *images.shape[1:])
     numbers = [torch.rand(shape, generator=image_generator(batch.seed, image)) for image in images]
-    noise = SENSITIVITY_RADIUS * (2 * torch.cat(numbers).to(images) - 1)
+    black, white = level_bounds(images, batch.input_spec)
+    noise = SENSITIVITY_RADIUS * (white - black) * (2 * torch.cat(numbers).to(images) - 1)
 
     def explain(
         inputs: Tensor | tuple[Tensor], target: Tensor

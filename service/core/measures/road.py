@@ -14,6 +14,7 @@ from torch import Tensor
 from service.core.cams.passes import normal_noise
 from service.core.cancellation import raise_if_cancelled
 from service.core.measures.measure import Direction, EvaluationBatch, Measure
+from service.core.preprocessing import level_bounds
 
 PERCENTILES = (20, 40, 60, 80)
 """Of the map's values: pixels at or above the percentile are removed, so 80 removes a fifth."""
@@ -87,6 +88,7 @@ def changes(
     pixels = ranks[0].numel()
     counts = torch.tensor([_removed_count(pixels, p) for p in percentiles], device=ranks.device)
     versions = 2 * len(counts)
+    black, white = (level.unsqueeze(1) for level in level_bounds(images, batch.input_spec))
 
     def change(rows: slice) -> Tensor:
         rank, originals = ranks[rows].unsqueeze(1), images[rows]
@@ -96,7 +98,9 @@ def changes(
         imputed = impute(copies.flatten(0, 1), mask.flatten(0, 1)).view(copies.shape)
         if noise:
             numbers = normal_noise(originals, versions, tuple(originals.shape[1:]), batch.seed)
-            imputed = imputed + noise * numbers.transpose(0, 1) * mask.unsqueeze(2)
+            imputed = imputed + noise * (white - black) * numbers.transpose(0, 1) * mask.unsqueeze(
+                2
+            )
         return imputed
 
     confidences = batch.confidences_of(versions, change)

@@ -1,12 +1,12 @@
 """The architectures of runs. A new one is a file here, an entry of the table and a variant."""
 
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated
 
 from pydantic import Tag, TypeAdapter
 
 from service.core.models.architecture import ArchitectureParameters, build_structure
+from service.core.models.layers import Layers
 from service.core.models.lenet5 import LeNet5
 from service.core.models.placement import Placement, compute_placement, output_shape
 from service.core.models.resnet20 import ResNet20
@@ -37,16 +37,6 @@ _ADAPTER: TypeAdapter[Architecture] = TypeAdapter(Architecture)
 def parse_architecture(values: object) -> Architecture:
     """The architecture of its JSON values. Raises pydantic's ValidationError."""
     return _ADAPTER.validate_python(values)
-
-
-@dataclass(frozen=True)
-class Layers:
-    """The layers of an architecture that have maps: their shapes (K, H, W) and placements."""
-
-    shapes: dict[str, tuple[int, int, int]]
-    placements: dict[str, Placement]
-    convolutions: tuple[str, ...]
-    default_layer: str
 
 
 def describe_layers(

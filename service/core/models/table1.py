@@ -6,12 +6,8 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from service.core.models.stages import (
-    Convolution,
-    OutputActivation,
-    StagedArchitecture,
-    StagedNetwork,
-)
+from service.core.models.network import OutputActivation
+from service.core.models.stages import Convolution, StagedArchitecture, StagedNetwork
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,

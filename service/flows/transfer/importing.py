@@ -147,7 +147,7 @@ class _Import:
         for exported in self._archive.manifest.images:
             if exported.upload is not None:
                 choices = asdict(exported.upload.choices)
-                dataset, digest = self._spec.dataset, exported.upload.digest
+                dataset, digest = self._spec.image_set, exported.upload.digest
                 uploaded_images.restore(session, dataset, exported.reference, digest, choices)
         history = [
             Event(event.number, event.kind, event.data) for event in self._archive.manifest.events
@@ -242,7 +242,7 @@ def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage
             ImageReference.parse(image.reference).require_in(source)
         except CamreelError as error:
             raise ImportRefused(f"{image.png.name}: {error}") from error
-    return StoredImage(spec.dataset, image.reference, image.label, png)
+    return StoredImage(spec.image_set, image.reference, image.label, png)
 
 
 def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
@@ -273,7 +273,7 @@ def _with_current_method(
 
 def _map_identity(spec: RunSpec, epoch: ExportedEpoch, row: ExportedHeatmap, method: str) -> str:
     checkpoint = epoch.checkpoint.sha256
-    return map_identity(checkpoint, spec.dataset, row.image, row.layer, method, row.class_index)
+    return map_identity(checkpoint, spec.image_set, row.image, row.layer, method, row.class_index)
 
 
 def _fits(row: ExportedHeatmap) -> bool:

@@ -33,11 +33,11 @@ const TRAINING = [
 const GROUPS = ["augmentation", "probes"] as const;
 
 /** The form's fields by group, apart from those of the parts. */
-export function runFields({ schema }: FormCatalogue) {
+export function runFields({ datasets, schema }: FormCatalogue) {
   const properties = schema.properties!;
   return {
     general: pick(properties, GENERAL),
-    dataset: properties.dataset!,
+    dataset: { ...properties.dataset!, enum: datasets.map(({ name }) => name) },
     training: pick(properties, TRAINING),
     augmentation: properties.augmentation!.properties!,
     probes: properties.probes!.properties!,

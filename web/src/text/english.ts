@@ -110,6 +110,7 @@ export const english = {
   "error.items": "Enter at most {count:# value|# values}.",
   "error.items.exactly": "Enter exactly {count:# value|# values}.",
   "error.odd": "Enter an odd number from {from} to {to}.",
+  "error.unknownDataset": "Choose a dataset: {names}, or folder:<name>.",
   "error.dataset": "The dataset {dataset} has {maximum} training images. Enter at most {maximum}.",
   "error.warmup": "The schedule spans {maximum} epochs. Enter fewer epochs of warm-up.",
   "error.noMaps": "No maps of {name} can be computed yet. Choose another architecture.",

@@ -9,6 +9,7 @@ const REASONS: Record<string, keyof Texts> = {
   missing: "error.missing",
   extra_forbidden: "error.unknown",
   even_number: "error.odd",
+  unknown_dataset: "error.unknownDataset",
   more_than_dataset: "error.dataset",
   probe_count: "error.probes",
   warmup_too_long: "error.warmup",

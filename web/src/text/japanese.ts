@@ -109,6 +109,7 @@ export const japanese: Texts = {
   "error.items": "値は {count} 個までです。",
   "error.items.exactly": "値をちょうど {count} 個入力してください。",
   "error.odd": "{from} ～ {to} の奇数を入力してください。",
+  "error.unknownDataset": "データセットを選んでください：{names}、または folder:<name>。",
   "error.dataset": "データセット {dataset} の訓練画像は {maximum} 枚です。{maximum} 以下の値を入力してください。",
   "error.warmup": "スケジュールの長さは {maximum} エポックです。ウォームアップはそれより短くしてください。",
   "error.noMaps": "{name} のマップはまだ計算できません。別のアーキテクチャを選んでください。",

@@ -33,8 +33,8 @@ const METHODS: Record<string, string> = {
   "full-grad": "画素と、すべての畳み込みと正規化のバイアスが、スコアに寄与する量の和。",
   "guided-backpropagation": "画素についての勾配。ReLU は正の部分だけを逆伝播します。クラスよりも画像の輪郭を示します。",
   "smooth-grad": "画素についての勾配を、ノイズを加えた画像の複製について平均します。",
-  "integrated-gradients": "黒から画像までの経路に沿った勾配と画素の積。和は、画像が黒のスコアに加える量です。",
-  "occlusion": "黒い正方形が画素を隠す間に、スコアが失う量。",
+  "integrated-gradients": "基準画像からの経路に沿った勾配と画素の差の積。和は、画像が基準画像のスコアに加える量です。",
+  "occlusion": "基準画像の正方形が画素を隠す間に、スコアが失う量。",
   "lime": "画像のどのパッチが見えるかからスコアを予測する線形モデル。",
 };
 
@@ -63,7 +63,7 @@ const PARAMETERS: Record<string, string> = {
 const PARAMETER_NOTES: Record<string, string> = {
   "Random samples averaged.": "平均する乱数サンプルの数。",
   "Noisy images averaged.": "平均する、ノイズを加えた画像の数。",
-  "Images with blackened patches.": "パッチを黒く塗った画像の数。",
+  "Images with hidden patches.": "パッチを隠した画像の数。",
   "Points of the integral.": "積分の点の数。",
   "Points of the midpoint rule.": "中点則の点の数。",
   "Points of the Gauss-Legendre rule.": "ガウス・ルジャンドル則の点の数。",
@@ -73,7 +73,7 @@ const PARAMETER_NOTES: Record<string, string> = {
   "Standard deviation; pixels are in 0..1.": "標準偏差。画素は 0～1 です。",
   "Number of most similar classes compared with; at most all others.": "比較する、最も似たクラスの数。",
   "Weight of their mean.": "それらの平均の重み。",
-  "Side of the black square, in pixels.": "黒い正方形の一辺（画素）。",
+  "Side of the square, in pixels.": "正方形の一辺（画素）。",
   "Pixels between squares; at most the window.": "正方形の間隔（画素）。窓の一辺以下です。",
   "Side of the square patches, in pixels.": "正方形のパッチの一辺（画素）。",
 };
