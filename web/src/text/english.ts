@@ -113,7 +113,8 @@ export const english = {
   "error.unknownDataset": "Choose a dataset: {names}, or folder:<name>.",
   "error.dataset": "The dataset {dataset} has {maximum} training images. Enter at most {maximum}.",
   "error.warmup": "The schedule spans {maximum} epochs. Enter fewer epochs of warm-up.",
-  "error.noMaps": "No maps of {name} can be computed yet. Choose another architecture.",
+  "error.unfit":
+    "{name} cannot process images of {height} × {width} pixels. Choose another size of the input or another architecture.",
   "error.weights": "Enter none, default or file:<name>.",
   "error.trainable": "Enter all, head or the names of up to {maximum} modules.",
   "error.states": "Enter last, all or every:<n>, for example every:10.",
