@@ -64,7 +64,8 @@ def test_paths_of_the_schema() -> None:
         "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
         "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",
         "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit", "/jobs",
-        "/jobs/{job_id}", "/jobs/{job_id}/result",
+        "/jobs/{job_id}", "/jobs/{job_id}/result", "/datasets/{name}", "/datasets/{name}/images",
+        "/datasets/{name}/images/{reference}", "/runs/{run_id}/images/{reference}",
     }  # fmt: skip
 
 
