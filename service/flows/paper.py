@@ -82,15 +82,19 @@ def paper_runs(
     """
     with store.read_session() as session:
         succeeded = {
-            json.dumps(run.spec, sort_keys=True): run.id
+            _spec_key(RunSpec.model_validate(run.spec)): run.id
             for run in runs.list_by_status(session, RunStatus.SUCCEEDED)
         }
     ids = []
     for spec in specs:
-        key = json.dumps(spec.model_dump(mode="json"), sort_keys=True)
-        run_id = succeeded.get(key)
+        run_id = succeeded.get(_spec_key(spec))
         ids.append(run_id or start_run(store, executor, workspace, spec, dispatcher).id)
     return ids
+
+
+def _spec_key(spec: RunSpec) -> str:
+    # Validated before, so that runs of older versions have the defaults of newer fields.
+    return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 
 def blank_blocks(pipeline: MapPipeline, run_id: int, recipe: str, seed: int) -> list[BlankBlock]:
