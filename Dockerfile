@@ -50,8 +50,8 @@ RUN if [ -z "$TORCH_INDEX" ]; then \
         && pip install --no-deps --index-url "$TORCH_INDEX" -r torch.txt; \
     fi
 COPY . .
-# A wheel instead of an editable install: the package is self-contained and includes its migrations.
-RUN pip wheel --no-deps --wheel-dir /wheels . && pip install --no-deps /wheels/*.whl
+# Wheels instead of editable installs: the packages are self-contained, with their migrations.
+RUN pip wheel --no-deps --wheel-dir /wheels ./client . && pip install --no-deps /wheels/*.whl
 
 FROM base AS runtime
 RUN groupadd --gid 10001 camreel \

@@ -25,7 +25,7 @@ lint: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/check_names.py service benchmarks scripts migrations tests
+	$(BIN)/python scripts/check_names.py service client benchmarks scripts migrations tests
 	$(BIN)/python -m scripts.npm run --silent lint
 
 bench: .venv/.dev
@@ -43,20 +43,23 @@ $(BIN)/python: | $(BOOT)/uv
 
 # Stamp files make repeated calls cheap. --require-hashes installs only the files that the lock lists.
 # Installing the package builds the page, so the page's sources are prerequisites.
+# `client` is installed with it: no index has it.
 PAGE := $(shell find web -path web/node_modules -prune -o -path web/tests -prune -o -type f -print) hatch_build.py
 
-.venv/.runtime: requirements.lock pyproject.toml $(PAGE) | $(BIN)/python
+.venv/.runtime: requirements.lock pyproject.toml client/pyproject.toml $(PAGE) | $(BIN)/python
 	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e .
+	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps -e client -e .
 	@touch $@
 
 .venv/.dev: requirements-dev.lock .venv/.runtime
 	$(BOOT)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements-dev.lock
 	@touch $@
 
+COMPILE := $(BOOT)/uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-package camreel-client
+
 lock: | $(BOOT)/uv
-	$(BOOT)/uv pip compile --quiet --universal --generate-hashes --no-header -o requirements.lock pyproject.toml
-	$(BOOT)/uv pip compile --quiet --universal --generate-hashes --no-header --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+	$(COMPILE) -o requirements.lock pyproject.toml
+	$(COMPILE) --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
 
 clean:
 	rm -rf .venv .venv-boot web/node_modules service/web/page

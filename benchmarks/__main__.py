@@ -14,6 +14,7 @@ from benchmarks import (
     maps,
     methods,
     page,
+    programs,
     recording,
     requests,
     serving,
@@ -37,6 +38,7 @@ BENCHMARKS = {
     "load": load.run,
     "fairness": fairness.run,
     "page": page.run,
+    "programs": programs.run,
 }
 
 

@@ -27,10 +27,14 @@ from service.api.resources import (
     image_uploads,
     images,
     jobs,
+    networks,
     pictures,
+    recordings,
     report,
+    run_networks,
     scores,
     session,
+    tensors,
 )
 from service.api.resources import runs as runs_api
 from service.api.route_table import RouteTable
@@ -46,6 +50,10 @@ from service.web.page import page_router
 RESOURCES = (
     health,  # first, because the router tries them in turn
     runs_api,
+    run_networks,
+    recordings,
+    networks,
+    tensors,
     divergence,
     events,
     epochs,

@@ -1,7 +1,7 @@
 """Errors of the domain. They know nothing of HTTP: `api/problems.py` maps them to statuses."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class CamreelError(Exception):
@@ -174,6 +174,60 @@ class RunConflict(CamreelError):
     """The run's state does not allow the operation."""
 
 
+class NetworkNotFound(NotFound):
+    """No network has this identity."""
+
+    def __init__(self, network_id: str) -> None:
+        super().__init__(f"There is no network {network_id}.")
+
+
+class TensorNotFound(NotFound):
+    """No complete tensor has this SHA-256; `received_bytes` of its upload are stored."""
+
+    def __init__(self, sha256: str, received_bytes: int) -> None:
+        stored = f": {received_bytes:,} bytes of it are stored" if received_bytes else ""
+        super().__init__(f"There is no tensor {sha256}{stored}.")
+        self.received_bytes = received_bytes
+
+
+class UploadConflict(CamreelError):
+    """The bytes of an upload do not continue those that are stored."""
+
+    def __init__(self, received_bytes: int) -> None:
+        super().__init__(
+            f"{received_bytes:,} bytes of the tensor are stored: continue with the next one."
+        )
+        self.received_bytes = received_bytes
+
+
+class TensorUploadsBusy(CamreelError):
+    """Too many tensors are being received."""
+
+    def __init__(self) -> None:
+        super().__init__("Too many tensors are being received. Try again in a moment.")
+
+
+class LeaseStale(CamreelError):
+    """The lease is not the run's current one: another recorder has taken over."""
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"The lease is not the current one of run {run_id}.")
+
+
+class TensorsRejected(CamreelError):
+    """An epoch's tensors do not fit its network, or are not stored.
+
+    `reasons` maps names to what is wrong; `missing` holds the SHA-256 of what is not stored.
+    """
+
+    def __init__(self, reasons: Mapping[str, str], missing: Sequence[str]) -> None:
+        name, reason = next(iter(reasons.items()))
+        others = f", and {len(reasons) - 1:,} others" if len(reasons) > 1 else ""
+        super().__init__(f"tensors.{name}: {reason}{others}")
+        self.reasons = reasons
+        self.missing = missing
+
+
 class CheckpointCorrupt(CamreelError):
     """A stored checkpoint is missing, or its bytes are not those that were written."""
 
@@ -204,6 +258,10 @@ class FileRefused(CamreelError):
 
 class NotReady(CamreelError):
     """The service answers, but cannot work. The text states the reason."""
+
+
+class WeightsUnavailable(CamreelError):
+    """Weights to start from cannot be read, or are those of another network."""
 
 
 class DatasetUnavailable(CamreelError):

@@ -208,8 +208,16 @@ def _variant(
     return next((option for option in options[1:] and options if _tag(option) == tag), None)
 
 
+def _names(schema: Schema) -> list[Any]:
+    """The values of `name` that select an alternative."""
+    name = schema.get("properties", {}).get("name", {})
+    return [name["const"]] if "const" in name else list(name.get("enum", []))
+
+
 def _tag(schema: Schema) -> object:
-    return schema.get("properties", {}).get("name", {}).get("const")
+    """The name of an alternative, or the family of its names: what stands before a colon."""
+    families = {str(name).partition(":")[0] for name in _names(schema)}
+    return families.pop() if len(families) == 1 else None
 
 
 def _child(
@@ -239,5 +247,5 @@ def _keywords(schema: Schema | None, definitions: Mapping[str, Schema]) -> dict[
     options = [o for o in _options(schema, definitions) if o.get("type") != "null"]
     if len(options) == 1:
         return {key: value for key, value in options[0].items() if key in _KEYWORDS}
-    names = [tag for option in options if (tag := _tag(option)) is not None]
+    names = [name for option in options for name in _names(option)]
     return {"enum": names} if names else {}

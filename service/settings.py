@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(
         30.0, ge=1, le=600, description="A worker without a heartbeat for this time is lost."
     )
+    recorder_seconds: float = Field(
+        90.0, ge=1, le=3600, description="A recorder without a heartbeat for this time is lost."
+    )
     max_attempts: PositiveInt = Field(
         3, le=1000, description="Lost workers after which a run fails."
     )

@@ -1,7 +1,11 @@
 """Process information from /proc, and waiting for a condition."""
 
+import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 TIMEOUT_SECONDS = 120.0
@@ -63,3 +67,35 @@ def _read_proc_file(pid: int, name: str) -> bytes:
 
 def open_file_count(pid: int) -> int:
     return len(list((Path("/proc") / str(pid) / "fd").iterdir()))
+
+
+@contextmanager
+def slow_workers(pid: int) -> Iterator[None]:
+    """The workers of a service run for a quarter of the time.
+
+    A test that only needs a run in training then leaves the cores to others.
+    """
+    ended = threading.Event()
+    thread = threading.Thread(target=_slow_down, args=(pid, ended))
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _slow_down(pid: int, ended: threading.Event) -> None:
+    while not ended.is_set():
+        workers = worker_pids(pid)
+        for _ in range(10):
+            _signal_all(workers, signal.SIGSTOP)
+            ended.wait(0.15)
+            _signal_all(workers, signal.SIGCONT)
+            ended.wait(0.05)
+
+
+def _signal_all(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)

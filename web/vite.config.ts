@@ -7,6 +7,7 @@ const API_PATHS = [
   "/datasets",
   "/architectures",
   "/optimizers",
+  "/schedules",
   "/methods",
   "/targets",
   "/measures",

@@ -35,7 +35,14 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.DatasetInUse: 409,
     errors.ArchiveRefused: 422,
     errors.ImageRefused: 422,
+    errors.WeightsUnavailable: 404,
     errors.TokenNotFound: 404,
+    errors.NetworkNotFound: 404,
+    errors.TensorNotFound: 404,
+    errors.UploadConflict: 409,
+    errors.LeaseStale: 409,
+    errors.TensorsRejected: 422,
+    errors.TensorUploadsBusy: 503,
     errors.Unauthenticated: 401,
     errors.ScopeMissing: 403,
     http_errors.CsrfRefused: 403,
@@ -96,6 +103,9 @@ HINTS: dict[type[CamreelError], str] = {
     errors.PoolFull: "The header is Prefer: respond-async.",
 }
 """Appended to an error's text: how HTTP clients do what the text says."""
+
+UPLOAD_OFFSET = "upload-offset"
+"""Header with the number of bytes of an upload that are stored."""
 
 FIELD_NAMES = {"idempotency_key": "Idempotency-Key"}
 """Request fields whose name in HTTP differs from the one in the domain."""
@@ -165,6 +175,11 @@ def _domain_problem(_: ExceptionHandler, __: Request, error: CamreelError) -> Pr
         headers["content-range"] = f"bytes */{error.length}"
     detail = f"{error} {HINTS.get(type(error), '')}".strip()
     extensions: dict[str, Any] = {}
+    if isinstance(error, errors.TensorNotFound | errors.UploadConflict):
+        headers[UPLOAD_OFFSET] = str(error.received_bytes)
+        extensions["received_bytes"] = error.received_bytes
+    if isinstance(error, errors.TensorsRejected):
+        extensions = _tensor_errors(error)
     if isinstance(error, InvalidValue | InvalidSettings):
         invalid_values = [error] if isinstance(error, InvalidValue) else error.errors
         extensions["errors"] = [_field_extension(value) for value in invalid_values]
@@ -186,6 +201,16 @@ def _field_extension(error: InvalidValue) -> dict[str, Any]:
         "type": error.code,
         "allowed": error.allowed,
         "context": error.context,
+    }
+
+
+def _tensor_errors(error: errors.TensorsRejected) -> dict[str, Any]:
+    return {
+        "missing": error.missing,
+        "errors": [
+            {"field": f"tensors.{name}", "message": reason}
+            for name, reason in error.reasons.items()
+        ],
     }
 
 

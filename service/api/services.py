@@ -20,6 +20,7 @@ from service.settings import Settings
 
 MAX_CONCURRENT_UPLOADS = 32  # received or waiting to be decoded, one at a time; beyond it 503
 MAX_CONCURRENT_DATASET_UPLOADS = 2
+MAX_CONCURRENT_TENSORS = 16  # each holds up to two parts of 4 MiB in memory; beyond it 503
 HEALTH_THREADS = 2
 METRICS_REPORT_SECONDS = 1.0
 
@@ -35,6 +36,7 @@ class ApiServices(flow_services.ServiceSet):
     prepared_answers: PreparedAnswers
     upload_slots: CapacityLimiter  # for uploads of images
     dataset_upload_slots: CapacityLimiter  # for archives that are being received
+    tensor_slots: CapacityLimiter  # for uploads of tensors
     health_threads: CapacityLimiter  # for /readyz and /metrics
 
     def start(self) -> None:
@@ -85,6 +87,7 @@ def open_services(settings: Settings, sharing: Sharing) -> ApiServices:
         ),
         upload_slots=CapacityLimiter(MAX_CONCURRENT_UPLOADS),
         dataset_upload_slots=CapacityLimiter(MAX_CONCURRENT_DATASET_UPLOADS),
+        tensor_slots=CapacityLimiter(MAX_CONCURRENT_TENSORS),
         health_threads=CapacityLimiter(HEALTH_THREADS),
     )
 

@@ -9,9 +9,11 @@ import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from service.core.input import InputSpec
-from service.core.models import Architecture, StagedNetwork
+from service.core.models import Architecture, parse_architecture
+from service.core.models.architecture import build_structure
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt
 
@@ -68,7 +70,7 @@ class CheckpointHeader:
             values = json.loads(text)
             depth, height, width = (require_type(int, side) for side in values["image_shape"])
             return cls(
-                Architecture.model_validate(values["architecture"]),
+                parse_architecture(values["architecture"]),
                 require_type(int, values["epoch"]),
                 require_type(str, values["dataset"]),
                 (depth, height, width),
@@ -93,7 +95,7 @@ def require_type(expected_type: type[T], value: object) -> T:
     return value
 
 
-def encode(network: StagedNetwork, header: CheckpointHeader) -> bytes:
+def encode(network: nn.Module, header: CheckpointHeader) -> bytes:
     """The network's tensors, float32, as safetensors bytes; equal networks give equal bytes."""
     tensors = {
         name: tensor.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
@@ -102,16 +104,16 @@ def encode(network: StagedNetwork, header: CheckpointHeader) -> bytes:
     return bytes(save(tensors, {METADATA_KEY: header.to_json()}))
 
 
-def decode(data: bytes) -> tuple[StagedNetwork, CheckpointHeader]:
+def decode(data: bytes) -> tuple[nn.Module, CheckpointHeader]:
     """The network, in evaluation mode and without gradients of its weights, and its header.
 
     Raises CheckpointCorrupt for bytes that are not a checkpoint.
     """
     header = read_header(data)
     try:
-        # On the meta device nothing is initialized, and a forged header allocates no memory.
-        with torch.device("meta"):
-            network = header.architecture.build(header.image_shape, len(header.class_names))
+        # Without memory nothing is initialized, and a forged header allocates none.
+        classes = len(header.class_names)
+        network = build_structure(header.architecture, header.image_shape, classes)
         network.load_state_dict(load(data), assign=True)
     except (SafetensorError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointCorrupt("The checkpoint's tensors do not fit its network.") from error

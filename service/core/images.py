@@ -103,6 +103,20 @@ def from_png(png: bytes) -> Pixels:
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
 
 
+def canonical_png(png: bytes, shape: tuple[int, int, int]) -> bytes | None:
+    """The same pixels as a canonical PNG; None unless it is a PNG of 8 bits, gray or RGB, that has
+    that shape (D, H, W).
+    """
+    depth, height, width = shape
+    if depth not in (1, 3):
+        return None
+    try:
+        data = read_png(png, max_pixels=height * width).data
+    except CamreelError:
+        return None
+    return data if is_canonical_png(data, shape) else None
+
+
 def is_canonical_png(png: bytes, shape: tuple[int, int, int]) -> bool:
     """Whether the bytes are a PNG in the form of `to_png`, of pixels of that shape (D, H, W).
 

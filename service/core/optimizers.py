@@ -1,14 +1,14 @@
 """The optimizers of runs. A new one is a class and an entry of the table."""
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field, Tag
 from torch import Tensor
 from torch.optim import Optimizer
 
-from service.core.parameters import Parameters
+from service.core.parameters import Parameters, name_discriminator
 
 LearningRate = Annotated[float, Field(gt=0, le=100)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -30,17 +30,24 @@ class Adadelta(Parameters):
 
 
 class SGD(Parameters):
-    """Stochastic gradient descent with optional momentum."""
+    """Stochastic gradient descent with optional momentum and weight decay."""
 
     name: Literal["sgd"] = "sgd"
     learning_rate: LearningRate = 0.1
     """Step size."""
     momentum: Decay = 0.0
     """Fraction of the previous step added to the next one."""
+    weight_decay: WeightDecay = 0.0
+    """Weight decay coefficient: this times the weights is added to the gradient."""
 
     def build(self, parameters: Iterable[Tensor]) -> Optimizer:
         """The optimizer of those parameters."""
-        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum)
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+        )
 
 
 class Adam(Parameters):
@@ -77,17 +84,10 @@ OPTIMIZERS: dict[str, type[Adadelta] | type[SGD] | type[Adam] | type[AdamW]] = {
 }
 
 
-def _name(value: Any) -> Any:
-    # A request that changes only the rate need not repeat the default's name.
-    if isinstance(value, dict):
-        return value.get("name", "adadelta")
-    return getattr(value, "name", None)
-
-
 AnyOptimizer = Annotated[
     Annotated[Adadelta, Tag("adadelta")]
     | Annotated[SGD, Tag("sgd")]
     | Annotated[Adam, Tag("adam")]
     | Annotated[AdamW, Tag("adamw")],
-    Discriminator(_name),
+    name_discriminator("adadelta"),
 ]

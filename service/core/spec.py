@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from service.core.augmentation import Augmentation
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import (
     MAX_IMAGES,
@@ -19,9 +20,11 @@ from service.core.datasets.dataset import (
 from service.core.datasets.folder import FOLDER_INPUT, folder_source
 from service.core.datasets.resized import resized_source
 from service.core.input import InputSpec
-from service.core.models import Architecture
+from service.core.models import Architecture, StagedArchitecture
+from service.core.models.table1 import Table1
 from service.core.optimizers import Adadelta, AnyOptimizer
 from service.core.parameters import Parameters
+from service.core.schedules import MAX_EPOCHS, AnySchedule, Constant, Cosine
 from service.errors import InvalidValue, UnknownName
 from service.names import NAME_PATTERN, check_line, check_name
 
@@ -33,7 +36,6 @@ PartOfName = Annotated[
 Name = Annotated[PartOfName, AfterValidator(check_name)]
 TAG_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.:-]{0,49}$"
 MAX_PROBES = 1000
-MAX_EPOCHS = 10_000
 
 
 def _check_tag(text: str) -> str:
@@ -46,6 +48,22 @@ def _check_tag(text: str) -> str:
 
 
 Tag = Annotated[str, Field(json_schema_extra={"pattern": TAG_PATTERN}), AfterValidator(_check_tag)]
+
+
+STATES_PATTERN = "^(last|all|every:[1-9][0-9]{0,3})$"
+
+
+def _check_states(text: str) -> str:
+    if not re.fullmatch(STATES_PATTERN.strip("^$"), text, flags=re.ASCII):
+        raise PydanticCustomError(
+            "states_format", "must be last, all or every:<n>, as in every:10, where n is 1 to 9999"
+        )
+    return text
+
+
+RetainedStates = Annotated[
+    str, Field(json_schema_extra={"pattern": STATES_PATTERN}), AfterValidator(_check_states)
+]
 
 
 class Probes(Parameters):
@@ -118,6 +136,15 @@ def _image_error(text: str, source: DatasetSource) -> PydanticCustomError | None
     )
 
 
+def _invalid_field(
+    title: str, field: str, error: PydanticCustomError, value: object
+) -> ValidationError:
+    """An error of a field of a nested object; pydantic adds the location of the object."""
+    return ValidationError.from_exception_data(
+        title, [{"type": error, "loc": (field,), "input": value}]
+    )
+
+
 class RunSpec(Parameters):
     """Settings of a run. `{}` is the paper's: Table 1, MNIST, 100 epochs of 10,000 images."""
 
@@ -132,12 +159,15 @@ class RunSpec(Parameters):
     if the folder has changed since; by default, the service adds the current ones."""
     input: InputSpec = Field(default_factory=_default_input)
     """What the network sees of an image. Default: the dataset's."""
-    architecture: Architecture = Field(default_factory=Architecture)
+    architecture: Architecture = Field(default_factory=Table1)
     """Network architecture."""
     optimizer: AnyOptimizer = Field(default_factory=Adadelta)
     """The optimizer and its parameters."""
-    epochs: Annotated[int, Field(ge=1, le=MAX_EPOCHS)] = 100
-    """Number of epochs. Each draws `samples_per_epoch` training images."""
+    epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] = 100
+    """Number of epochs. Each draws `samples_per_epoch` training images. 0 explains the network as
+    it is, without training."""
+    schedule: AnySchedule = Field(default_factory=Constant)
+    """The learning rate over the epochs, as a factor of the optimizer's."""
     samples_per_epoch: int = Field(
         default_factory=_default_samples,
         ge=1,
@@ -147,6 +177,10 @@ class RunSpec(Parameters):
     training set if it is smaller."""
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 100
     """Images per optimizer step."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the target probability that is spread over all classes in the training loss."""
+    augmentation: Augmentation = Field(default_factory=Augmentation)
+    """Random changes of training images. Test images and maps are not changed."""
     seed: Annotated[int, Field(ge=0, le=2**32 - 1, title="Random seed")] = 0
     """On a CPU, the same settings and `environment` give bit-identical results,
     no matter how many runs train at once. On a GPU, results may differ."""
@@ -154,6 +188,9 @@ class RunSpec(Parameters):
     """Precision of training. Weights and maps are always float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device to train on. `auto` uses a GPU if one is available; `cuda` requires one."""
+    keep_states: RetainedStates = "last"
+    """Epochs whose training states are kept: the `last` one, from which the run resumes, and
+    `all` the others or `every:<n>`-th."""
     probes: Probes = Field(default_factory=Probes)
     """The images whose maps are recorded at every epoch."""
 
@@ -170,6 +207,21 @@ class RunSpec(Parameters):
     @classmethod
     def _tags_once(cls, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_spans_epochs(cls, schedule: AnySchedule, info: ValidationInfo) -> AnySchedule:
+        if not isinstance(schedule, Cosine):
+            return schedule
+        span_epochs = schedule.span_epochs or max(1, info.data.get("epochs", 1))
+        if schedule.warmup_epochs < span_epochs:
+            return schedule.model_copy(update={"span_epochs": span_epochs})
+        error = PydanticCustomError(
+            "warmup_too_long",
+            "must be less than the {maximum} epochs that the schedule spans",
+            {"maximum": span_epochs},
+        )
+        raise _invalid_field("Cosine", "warmup_epochs", error, schedule.warmup_epochs)
 
     @field_validator("samples_per_epoch")
     @classmethod
@@ -206,6 +258,20 @@ class RunSpec(Parameters):
             # Pydantic adds the location of `probes` to those of the errors.
             raise ValidationError.from_exception_data("Probes", errors)
         return probes
+
+    def retains_state(self, epoch: int) -> bool:
+        """Whether the training state of an epoch is kept after the next one's is recorded."""
+        policy, _, interval = self.keep_states.partition(":")
+        return policy == "all" or (policy == "every" and epoch % int(interval) == 0)
+
+    def learning_rate(self, epoch: int) -> float:
+        """The learning rate of an epoch; of epoch 0, which trains nothing, the first one's."""
+        return self.optimizer.learning_rate * self.schedule.factor(max(1, epoch))
+
+    @property
+    def has_program(self) -> bool:
+        """Whether the network is explained as a program, and not as a sequence of stages."""
+        return not isinstance(self.architecture, StagedArchitecture)
 
     @property
     def source(self) -> DatasetSource:

@@ -4,14 +4,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
+from torch import nn
 
 from service.core.datasets.dataset import Dataset, Split
 from service.core.input import InputSpec
-from service.core.models import StagedNetwork
+from service.core.models.architecture import set_training_mode, trainable_parameters
+from service.core.models.stages import compute_logits
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.core.step_history import StepHistory
@@ -29,14 +32,14 @@ class EpochResult:
     """The result of one epoch. The next epoch trains the same `network` and `optimizer` on."""
 
     epoch: int
-    train_loss: float | None  # mean cross-entropy in nats while learning; None for epoch 0
-    train_accuracy: float | None  # 0..1, with dropout on
+    train_loss: float | None  # mean in nats, with label smoothing, while learning; None for epoch 0
+    train_accuracy: float | None  # 0..1, with dropout and augmentation on
     test_loss: float
     test_accuracy: float
     per_class_accuracy: list[float]
-    learning_rate: float
+    learning_rate: float  # of the epoch; that of the first for epoch 0
     seconds: float  # training and testing of this epoch
-    network: StagedNetwork
+    network: nn.Module
     optimizer: torch.optim.Optimizer
 
 
@@ -54,21 +57,25 @@ def train(
     data: Dataset,
     *,
     resume_from: TrainingState | None = None,
+    weights_folder: Path | None = None,
     after_batch: BatchCallback | None = None,
 ) -> Iterator[EpochResult]:
     """Train a run; yields epoch 0, the untrained network, then epochs 1 to spec.epochs.
 
     An epoch's random numbers depend on (seed, epoch) alone. With `resume_from`, training starts at
-    the epoch after it, and results are bit for bit those of an uninterrupted run. Raises
-    RunDiverged when a loss is not finite, CheckpointCorrupt for a state of another run, and what
-    `after_batch` raises.
+    the epoch after it, and results are bit for bit those of an uninterrupted run. `weights_folder`
+    contains weights to start from. Raises as `initialize_training`, RunDiverged when a loss is
+    not finite, and what `after_batch` raises.
     """
     device = resolve_device(spec.device)
-    network, optimizer = initialize_training(spec, device, resume_from)
+    network, optimizer = initialize_training(spec, device, resume_from, weights_folder)
     first_epoch = 0 if resume_from is None else resume_from.epoch + 1
     train_split, test_split = (_on(device, split) for split in (data.train, data.test))
     for epoch in range(first_epoch, spec.epochs + 1):
         start = time.perf_counter()
+        learning_rate = spec.learning_rate(epoch)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate
         steps = StepHistory(epoch, network.parameters(), spec.batch_size)
         train_metrics: tuple[float | None, float | None] = (None, None)
         if epoch > 0:
@@ -86,7 +93,7 @@ def train(
             test_loss=test_metrics.loss,
             test_accuracy=test_metrics.accuracy,
             per_class_accuracy=test_metrics.per_class_accuracy,
-            learning_rate=spec.optimizer.learning_rate,
+            learning_rate=learning_rate,
             seconds=time.perf_counter() - start,
             network=network,
             optimizer=optimizer,
@@ -94,18 +101,25 @@ def train(
 
 
 def initialize_training(
-    spec: RunSpec, device: torch.device, resume_from: TrainingState | None
-) -> tuple[StagedNetwork, torch.optim.Optimizer]:
+    spec: RunSpec,
+    device: torch.device,
+    resume_from: TrainingState | None,
+    weights_folder: Path | None = None,
+) -> tuple[nn.Module, torch.optim.Optimizer]:
     """Network and optimizer before the first step, or restored from a state.
 
-    Raises CheckpointCorrupt for a state of another run.
+    Raises CheckpointCorrupt for a state of another run, WeightsUnavailable, and ValueError for an
+    architecture that does not fit the images.
     """
     source = spec.source
     with seeded_rng(spec.seed, 0, device):
         network = spec.architecture.build(source.image_shape, len(source.class_names))
+        if resume_from is None:
+            spec.architecture.initialize(network, source.image_shape, weights_folder)
+    spec.architecture.freeze(network)
     # Channels last is the native format of the convolution libraries for CPU and GPU.
     network = network.to(device).to(memory_format=torch.channels_last)
-    optimizer = spec.optimizer.build(network.parameters())
+    optimizer = spec.optimizer.build(trainable_parameters(network))
     if resume_from is not None:
         restore_training_state(resume_from, network, optimizer)
     return network, optimizer
@@ -138,7 +152,7 @@ def seeded_rng(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
 
 
 def evaluate_network(
-    network: StagedNetwork, split: Split, classes: int, input_spec: InputSpec | None = None
+    network: nn.Module, split: Split, classes: int, input_spec: InputSpec | None = None
 ) -> SplitMetrics:
     """Metrics of the network on a whole split, in evaluation mode and float32."""
     was_training = network.training
@@ -149,7 +163,8 @@ def evaluate_network(
         for start in range(0, len(split.labels), EVALUATION_BATCH):
             batch = slice(start, start + EVALUATION_BATCH)
             images, labels = split.images[batch], split.labels[batch]
-            logits = network.logits(network(to_network_input(images, input_spec)))
+            units = network(to_network_input(images, input_spec))
+            logits = compute_logits(network, units)
             loss += F.cross_entropy(logits, labels, reduction="sum")
             hits += labels[logits.argmax(1) == labels].bincount(minlength=classes)
     network.train(was_training)
@@ -167,7 +182,7 @@ def _on(device: torch.device, split: Split) -> Split:
 
 
 def _train_epoch(
-    network: StagedNetwork,
+    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     split: Split,
     spec: RunSpec,
@@ -175,7 +190,7 @@ def _train_epoch(
     after_batch: BatchCallback | None,
 ) -> tuple[float, float]:
     """Train one epoch; returns its mean loss and accuracy."""
-    network.train()
+    set_training_mode(network)
     device = split.labels.device
     indices = torch.randperm(len(split.labels))[: spec.samples_per_epoch].to(device)
     # Summed on the device, so that a GPU does not synchronize after each batch.
@@ -184,13 +199,14 @@ def _train_epoch(
     images_trained = 0
     for batch in torch.split(indices, spec.batch_size):
         labels = split.labels[batch]
+        images = spec.augmentation.apply(split.images[batch], spec.source.background)
         with torch.autocast(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
         ):
-            images = to_network_input(split.images[batch], spec.input)
-            units = network(images.contiguous(memory_format=torch.channels_last))
-        logits = network.logits(units.float())
-        loss = F.cross_entropy(logits, labels)
+            signal = to_network_input(images, spec.input)
+            units = network(signal.contiguous(memory_format=torch.channels_last))
+        logits = compute_logits(network, units.float())
+        loss = F.cross_entropy(logits, labels, label_smoothing=spec.label_smoothing)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         steps.record(loss.detach())

@@ -9,7 +9,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from service.core.checkpoints import require_type
-from service.core.models import StagedNetwork
 from service.errors import CheckpointCorrupt
 
 METADATA_KEY = "camreel"
@@ -46,7 +45,7 @@ def encode_optimizer(optimizer: torch.optim.Optimizer, epoch: int) -> bytes:
 
 
 def restore_training_state(
-    state: TrainingState, network: StagedNetwork, optimizer: torch.optim.Optimizer
+    state: TrainingState, network: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
     """Restore a newly built network and optimizer, bit for bit.
 

@@ -2,17 +2,20 @@
 
 from contextlib import suppress
 from enum import StrEnum
+from typing import Any
 
 import structlog
 
 from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
-from service.core.models import StagedNetwork
-from service.core.spec import RunSpec
+from service.core.epoch_manifests import EpochManifest, is_manifest
+from service.core.program_checkpoints import assemble_state
+from service.core.recorded_spec import AnySpec, RecordedSpec, parse_spec
 from service.errors import CheckpointCorrupt, EpochQuarantined, StoreFull, StoreUnavailable
-from service.store import epochs, runs
+from service.store import epochs, runs, tensors
 from service.store.epochs import Epoch
 from service.store.store import Store
+from service.store.tensors import StoredTensor
 
 log = structlog.get_logger()
 
@@ -27,11 +30,12 @@ class Damage(StrEnum):
     UNREADABLE = "unreadable"  # the bytes that were written, but not a network
 
 
-def find_damage(data: bytes | None, epoch: Epoch, spec: RunSpec) -> Damage | None:
+def find_damage(data: bytes | None, epoch: Epoch, spec: AnySpec) -> Damage | None:
     """What is wrong with the bytes stored for an epoch of a run of `spec`, or None.
 
     A checkpoint does not name its run: equal networks are equal bytes, whatever the run. Its
-    SHA-256 ties it to the epoch's row, and its header ties the row to the epoch.
+    SHA-256 ties it to the epoch's row, and its header ties the row to the epoch. Of a recorded
+    epoch, the bytes are the manifest; `read_verified_tensor` verifies its tensors.
     """
     if data is None:
         return Damage.MISSING
@@ -40,19 +44,29 @@ def find_damage(data: bytes | None, epoch: Epoch, spec: RunSpec) -> Damage | Non
     if checkpoints.digest(data) != epoch.checkpoint.sha256:
         return Damage.CORRUPT
     try:
-        header = checkpoints.read_header(data)
+        belongs = _belongs(data, epoch, spec)
     except CheckpointCorrupt:
         return Damage.UNREADABLE
-    return None if header == CheckpointHeader.for_epoch(spec, epoch.epoch) else Damage.SWAPPED
+    return None if belongs else Damage.SWAPPED
 
 
-def load_verified_checkpoint(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> bytes:
+def _belongs(data: bytes, epoch: Epoch, spec: AnySpec) -> bool:
+    """Whether an intact checkpoint is that of the epoch. Raises CheckpointCorrupt."""
+    if isinstance(spec, RecordedSpec):
+        manifest = EpochManifest.decode(data)
+        return (manifest.network, manifest.epoch) == (spec.network, epoch.epoch)
+    if spec.has_program:
+        return EpochManifest.decode(data).epoch == epoch.epoch
+    return checkpoints.read_header(data) == CheckpointHeader.for_epoch(spec, epoch.epoch)
+
+
+def load_verified_checkpoint(store: Store, epoch: Epoch, spec: AnySpec | None = None) -> bytes:
     """The bytes stored for an epoch, verified. Raises EpochQuarantined if they are damaged.
 
     `spec` is the run's; without it, the run is read from the store.
     """
     with store.read_session() as session:
-        spec = spec or RunSpec.model_validate(runs.get(session, epoch.run_id).spec)
+        spec = spec or parse_spec(runs.get(session, epoch.run_id).spec)
         try:
             data = store.blobs.get(session, epoch.checkpoint.blob_key)
         except KeyError:
@@ -63,13 +77,43 @@ def load_verified_checkpoint(store: Store, epoch: Epoch, spec: RunSpec | None = 
     return data
 
 
-def load_network(store: Store, epoch: Epoch, spec: RunSpec | None = None) -> StagedNetwork:
-    """The epoch's network, in evaluation mode. Raises EpochQuarantined."""
-    data = load_verified_checkpoint(store, epoch, spec)
+def read_verified_tensor(store: Store, epoch: Epoch, sha256: str) -> bytes:
+    """The file of one of the epoch's tensors, verified. Raises EpochQuarantined."""
+    with store.read_session() as session:
+        tensor = tensors.get(session, sha256)
+        damage, data = verify_tensor(session, store, tensor)
+    if damage is not None:
+        raise quarantine_epoch(store, epoch, damage)
+    return data
+
+
+def verify_tensor(
+    session: Any, store: Store, tensor: StoredTensor | None
+) -> tuple[Damage | None, bytes]:
+    """What is wrong with the stored bytes of a tensor, or None; and the bytes."""
+    if tensor is None:
+        return Damage.MISSING, b""
     try:
-        return checkpoints.decode(data)[0]
-    except CheckpointCorrupt as error:
-        raise quarantine_epoch(store, epoch, Damage.UNREADABLE) from error
+        data = b"".join(tensors.read_parts(session, store.blobs, tensor))
+    except KeyError:
+        return Damage.MISSING, b""
+    if len(data) != tensor.bytes:
+        return Damage.TRUNCATED, data
+    return (None if checkpoints.digest(data) == tensor.sha256 else Damage.CORRUPT), data
+
+
+def load_weights(store: Store, epoch: Epoch, spec: AnySpec | None = None) -> bytes:
+    """The epoch's tensors as safetensors bytes, verified. Raises EpochQuarantined."""
+    data = load_verified_checkpoint(store, epoch, spec)
+    if not is_manifest(data):
+        return data
+    manifest = EpochManifest.decode(data)
+    return assemble_state(
+        {
+            name: read_verified_tensor(store, epoch, sha256)
+            for name, sha256 in manifest.tensors.items()
+        }
+    )
 
 
 def quarantine_epoch(store: Store, epoch: Epoch, reason: Damage) -> EpochQuarantined:

@@ -17,7 +17,7 @@ from service.flows.workspace import Workspace
 from service.jobs import Executor, ProcessExit, Task
 from service.store import run_lifecycle, runs
 from service.store.run_lifecycle import Lease
-from service.store.run_status import RunPhase, RunStatus
+from service.store.run_status import RunPhase, RunSource, RunStatus
 from service.store.runs import QueuedRun, Run, RunError
 from service.store.store import Store
 
@@ -184,7 +184,11 @@ class LeaseMonitor:
         scan_seconds = time.monotonic() if now_seconds is None else now_seconds
         try:
             with self.store.read_session() as session:
-                running = runs.list_by_status(session, RunStatus.RUNNING)
+                running = [
+                    run
+                    for run in runs.list_by_status(session, RunStatus.RUNNING)
+                    if run.source is RunSource.TRAINED
+                ]
                 queued = runs.list_by_status(session, RunStatus.QUEUED)
         except StoreUnavailable:
             # One of our own workers, stopped during its commit, may be what blocks the database.

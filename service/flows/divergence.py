@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.core.optimizers import AnyOptimizer
-from service.core.spec import RunSpec
+from service.core.recorded_spec import training_spec
 from service.errors import NotFound, RunConflict, RunDiverged
 from service.flows.run_errors import ERROR_TYPES
 from service.store import divergences, runs
@@ -53,7 +53,7 @@ def read_divergence(store: Store, run_id: int) -> DivergenceReport:
         steps = divergences.get(session, run_id)
     if not has_diverged(run):
         raise NotFound(f"Run {run_id} has not diverged.")
-    optimizer = RunSpec.model_validate(run.spec).optimizer
+    optimizer = training_spec(run.spec).optimizer
     return DivergenceReport(optimizer.learning_rate, suggest_learning_rate(optimizer), steps)
 
 
@@ -74,7 +74,7 @@ def suggest_learning_rate(optimizer: AnyOptimizer) -> LearningRateSuggestion:
 def check_would_not_diverge(run: Run) -> None:
     """Raises RunConflict for a run that would diverge again if it was resumed."""
     if has_diverged(run):
-        suggestion = suggest_learning_rate(RunSpec.model_validate(run.spec).optimizer)
+        suggestion = suggest_learning_rate(training_spec(run.spec).optimizer)
         raise RunConflict(
             f"Run {run.id} diverged, and would do so again: a resumed run trains the epoch with "
             "the same settings and random numbers. Start a new run with a smaller learning rate, "

@@ -57,7 +57,7 @@ class BlankBlock:
     seed: int
     run_id: int
     epochs: str  # in the API's notation, such as 1:100:2
-    test_accuracy: float  # of the last epoch
+    test_accuracy: float | None  # of the last epoch
     counts: dict[float, dict[str, BlankCount]]
 
 
@@ -82,18 +82,18 @@ def paper_runs(
     """
     with store.read_session() as session:
         succeeded = {
-            _spec_key(RunSpec.model_validate(run.spec)): run.id
+            _canonical(RunSpec.model_validate(run.spec)): run.id
             for run in runs.list_by_status(session, RunStatus.SUCCEEDED)
         }
     ids = []
     for spec in specs:
-        run_id = succeeded.get(_spec_key(spec))
+        run_id = succeeded.get(_canonical(spec))
         ids.append(run_id or start_run(store, executor, workspace, spec, dispatcher).id)
     return ids
 
 
-def _spec_key(spec: RunSpec) -> str:
-    # Validated before, so that runs of older versions have the defaults of newer fields.
+def _canonical(spec: RunSpec) -> str:
+    """The same text for equal specs, with defaults for fields that an older version lacks."""
     return json.dumps(spec.model_dump(mode="json"), sort_keys=True)
 
 

@@ -1,26 +1,38 @@
 """Recording an epoch: checkpoint, training state, metrics and probe maps, in one transaction."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from service import failpoints
-from service.core import checkpoints, training_state
+from service.core import checkpoints, program_checkpoints, tensor_files, training_state
 from service.core.cams.maps import ClassMap, ClassMaps, explain_images
 from service.core.cams.methods import PAPER_METHODS
 from service.core.checkpoints import CheckpointHeader
 from service.core.images import ProbeImage
+from service.core.models.program_network import explained_network
 from service.core.render.atlas import atlas_levels
 from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
-from service.store import epochs, heatmaps, predictions, run_lifecycle, training_states
+from service.store import (
+    epochs,
+    heatmaps,
+    networks,
+    predictions,
+    recorded_runs,
+    run_lifecycle,
+    tensors,
+    training_states,
+)
 from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
+from service.store.networks import StoredNetwork
 from service.store.predictions import Prediction
 from service.store.run_lifecycle import Lease
 from service.store.store import Store
+from service.store.tensors import StoredTensor
 from service.store.training_states import StoredTrainingState
 
 ENGINE_VERSION = 1
@@ -68,6 +80,16 @@ def heatmap_of(
 
 
 @dataclass(frozen=True)
+class EncodedCheckpoint:
+    """The checkpoint of an epoch: the network's tensors, or a manifest of their files."""
+
+    row: Checkpoint
+    data: bytes
+    network: StoredNetwork | None = None  # of a manifest
+    tensor_files: Mapping[str, bytes] = field(default_factory=dict)  # by SHA-256
+
+
+@dataclass(frozen=True)
 class EpochRecord:
     """Everything that one transaction writes for an epoch."""
 
@@ -75,10 +97,10 @@ class EpochRecord:
     epoch: int
     lease: Lease | None
     metrics: EpochMetrics
-    checkpoint: Checkpoint
-    checkpoint_data: bytes
+    checkpoint: "EncodedCheckpoint"
     training_state: StoredTrainingState
     training_state_data: bytes
+    is_retained: Callable[[int], bool]  # whether the training state of an epoch is retained
     heatmaps: list[Heatmap]
     predictions: list[Prediction]
 
@@ -111,18 +133,45 @@ def _advance_run(_: Store, session: Any, record: EpochRecord) -> None:
 
 
 def _write_checkpoint(store: Store, session: Any, record: EpochRecord) -> None:
-    store.blobs.put(session, record.checkpoint.blob_key, record.checkpoint_data)
+    checkpoint = record.checkpoint
+    store.blobs.put(session, checkpoint.row.blob_key, checkpoint.data)
+    if checkpoint.network is not None:
+        networks.add(session, checkpoint.network)
+        recorded_runs.set_network(session, record.run_id, checkpoint.network.id)
+        for sha256, file in checkpoint.tensor_files.items():
+            store_tensor(store, session, sha256, file)
+
+
+def store_tensor(store: Store, session: Any, sha256: str, file: bytes) -> None:
+    """Store the file of a tensor unless it is stored, and keep it until the transaction ends."""
+    if tensors.lock_many(session, [sha256]):
+        return
+    header = tensor_files.read_header(file[: tensor_files.MAX_HEADER_BYTES])
+    summary = tensor_files.summarize([file], len(file))
+    folder = tensors.new_folder(sha256)
+    starts = range(0, len(file), tensors.PART_BYTES)
+    parts = [file[start : start + tensors.PART_BYTES] for start in starts]
+    row = StoredTensor(
+        sha256, header.dtype, header.shape, len(file), folder, len(parts), summary.not_finite
+    )
+    if tensors.add_missing(session, row):
+        for key, part in zip(tensors.part_keys(folder, len(parts)), parts, strict=True):
+            store.blobs.put(session, key, part)
 
 
 def _write_training_state(store: Store, session: Any, record: EpochRecord) -> None:
     store.blobs.put(session, record.training_state.blob_key, record.training_state_data)
-    outdated_key = training_states.replace(session, record.run_id, record.training_state)
+    outdated_key = training_states.add(
+        session, record.run_id, record.training_state, record.is_retained
+    )
     if outdated_key is not None:
         store.blobs.delete(session, [outdated_key])
 
 
 def _write_epoch_row(_: Store, session: Any, record: EpochRecord) -> None:
-    epochs.add(session, record.run_id, record.epoch, record.metrics, record.checkpoint)
+    checkpoint = record.checkpoint
+    epochs.add(session, record.run_id, record.epoch, record.metrics, checkpoint.row)
+    tensors.add_references(session, record.run_id, record.epoch, checkpoint.tensor_files)
 
 
 def _write_heatmaps(_: Store, session: Any, record: EpochRecord) -> None:
@@ -152,15 +201,13 @@ def _encode_epoch(
     probes: Sequence[ProbeImage],
     lease: Lease | None,
 ) -> EpochRecord:
-    header = CheckpointHeader.for_epoch(spec, result.epoch)
-    data = checkpoints.encode(result.network, header)
-    checkpoint = Checkpoint(
-        checkpoints.digest(data), len(data), f"runs/{run_id}/epochs/{result.epoch}.safetensors"
-    )
+    checkpoint = _encode_checkpoint(run_id, spec, result)
+    network = explained_network(result.network, spec.source.image_shape)
+    layer = network.default_layer
     maps = explain_images(
-        result.network,
+        network,
         [probe.pixels for probe in probes],
-        result.network.last_convolution,
+        layer,
         list(PAPER_METHODS),
         input_spec=spec.input,
     )
@@ -171,20 +218,36 @@ def _encode_epoch(
         lease=lease,
         metrics=_metrics(result),
         checkpoint=checkpoint,
-        checkpoint_data=data,
         training_state=StoredTrainingState(
             result.epoch,
             checkpoints.digest(state),
             len(state),
-            training_states.state_key(run_id, result.epoch),
+            training_states.state_key(
+                run_id, result.epoch, is_retained=spec.retains_state(result.epoch)
+            ),
         ),
         training_state_data=state,
-        heatmaps=list(_probe_heatmaps(run_id, spec, result, probes, checkpoint.sha256, maps)),
+        is_retained=spec.retains_state,
+        heatmaps=list(_probe_heatmaps(run_id, spec, result.epoch, probes, checkpoint, layer, maps)),
         predictions=[
             Prediction(run_id, result.epoch, str(probe.reference), maps.probabilities[i])
             for i, probe in enumerate(probes)
         ],
     )
+
+
+def _encode_checkpoint(run_id: int, spec: RunSpec, result: EpochResult) -> EncodedCheckpoint:
+    name = f"runs/{run_id}/epochs/{result.epoch}"
+    if not spec.has_program:
+        header = CheckpointHeader.for_epoch(spec, result.epoch)
+        data = checkpoints.encode(result.network, header)
+        row = Checkpoint(checkpoints.digest(data), len(data), f"{name}.safetensors")
+        return EncodedCheckpoint(row, data)
+    encoded = program_checkpoints.encode(result.network, spec.source.image_shape, result.epoch)
+    program, data = encoded.program, encoded.manifest.encode()
+    row = Checkpoint(checkpoints.digest(data), len(data), f"{name}.json")
+    network = StoredNetwork(program.identity, program.to_json(), program.default_layer)
+    return EncodedCheckpoint(row, data, network, encoded.files)
 
 
 def _metrics(result: EpochResult) -> EpochMetrics:
@@ -202,16 +265,16 @@ def _metrics(result: EpochResult) -> EpochMetrics:
 def _probe_heatmaps(
     run_id: int,
     spec: RunSpec,
-    result: EpochResult,
+    epoch: int,
     probes: Sequence[ProbeImage],
-    checkpoint_sha256: str,
+    checkpoint: EncodedCheckpoint,
+    layer: str,
     maps: ClassMaps,
 ) -> Iterator[Heatmap]:
     """Rows of the probes' maps by the paper's methods, each for the probe's own class.
 
     For an upload, which has no label, it is the class that this epoch's network predicts.
     """
-    layer = result.network.last_convolution
     classes = [
         maps.predicted_class(i) if probe.label is None else probe.label
         for i, probe in enumerate(probes)
@@ -221,8 +284,8 @@ def _probe_heatmaps(
             yield heatmap_of(
                 maps.class_map(method, i, classes[i]),
                 run_id=run_id,
-                epoch=result.epoch,
-                checkpoint=checkpoint_sha256,
+                epoch=epoch,
+                checkpoint=checkpoint.row.sha256,
                 dataset=spec.image_set,
                 image=str(probe.reference),
                 layer=layer,

@@ -14,6 +14,7 @@ from service.errors import (
     StoreDamaged,
     StoreFull,
     StoreUnavailable,
+    WeightsUnavailable,
 )
 from service.jobs import ProcessExit
 from service.store.runs import RunError
@@ -21,6 +22,7 @@ from service.store.runs import RunError
 ERROR_TYPES: dict[type[Exception], str] = {
     RunDiverged: "diverged",
     DatasetUnavailable: "dataset_unavailable",
+    WeightsUnavailable: "weights_unavailable",
     DeviceUnavailable: "device_unavailable",
     ImageNotFound: "image_gone",
     StoreFull: "disk_full",

@@ -1,6 +1,7 @@
 """The life of a run as clients control it: start, cancel and resume (`deletion.py` deletes)."""
 
-from service.core.spec import MAX_EPOCHS, RunSpec
+from service.core.schedules import MAX_EPOCHS
+from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunConflict
 from service.flows.datasets import resolve_dataset
 from service.flows.dispatch import dispatch_run
@@ -9,9 +10,16 @@ from service.flows.environment import check_device, check_resumable
 from service.flows.worker import probe_uploads
 from service.flows.workspace import Workspace
 from service.jobs import Executor
-from service.store import request_keys, run_lifecycle, runs, training_states, uploaded_images
+from service.store import (
+    recorded_runs,
+    request_keys,
+    run_lifecycle,
+    runs,
+    training_states,
+    uploaded_images,
+)
 from service.store.request_keys import RequestKey
-from service.store.run_status import TERMINAL_STATUSES, RunStatus
+from service.store.run_status import TERMINAL_STATUSES, RunSource, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -88,16 +96,19 @@ def create_run(
 
 
 def cancel_run(store: Store, run_id: int) -> Run:
-    """Cancel a run: at once if it is queued, within a second if it is running.
+    """Cancel a run: at once if it is queued or recorded, within a second if it is trained here.
 
     Raises RunNotFound, and RunConflict if it has ended.
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
-        was_queued = run_lifecycle.finish(
-            session, run_id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+        # The service cannot stop a recorder: the next write of the recorder is refused.
+        is_recorded = run.source is RunSource.RECORDED
+        statuses = recorded_runs.ACTIVE_STATUSES if is_recorded else (RunStatus.QUEUED,)
+        has_ended = run_lifecycle.finish(
+            session, run_id, RunStatus.CANCELLED, from_statuses=statuses
         )
-        if not was_queued and not run_lifecycle.request_cancel(session, run_id):
+        if not has_ended and not run_lifecycle.request_cancel(session, run_id):
             raise RunConflict(f"Run {run_id} has ended already: it {run.status}.")
         session.expire_all()
         return runs.get(session, run_id)
@@ -135,6 +146,8 @@ def extend_run(
     """
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
+        if run.source is RunSource.RECORDED:
+            raise RunConflict(f"Run {run_id} cannot be resumed here: it was recorded.")
         if run.status not in TERMINAL_STATUSES:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
         check_would_not_diverge(run)
@@ -155,7 +168,7 @@ def extend_run(
 
 
 def _check_epochs_total(run: Run, total: int) -> None:
-    minimum = max(1, run.epochs_done + 1)
+    minimum = run.epochs_done + 1
     if not minimum <= total <= MAX_EPOCHS:
         raise InvalidValue(
             "epochs",

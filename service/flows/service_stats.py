@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.store import epochs, jobs, runs
-from service.store.run_status import RunStatus
+from service.store.run_status import RunSource, RunStatus
 from service.store.store import Store
 
 
@@ -19,7 +19,7 @@ class ServiceStats:
     blob_bytes: int
     used_bytes: int
     free_bytes: int | None  # on the disk with the least free space
-    oldest_heartbeat_seconds: float  # of running runs; 0 without running runs
+    oldest_heartbeat_seconds: float  # of runs in training; 0 without any
 
 
 def read_service_stats(store: Store) -> ServiceStats:
@@ -27,7 +27,9 @@ def read_service_stats(store: Store) -> ServiceStats:
     with store.read_session() as session:
         epoch_count, quarantined_count, size = epochs.count_totals(session)
         heartbeat_times = [
-            run.heartbeat_at for run in runs.list_by_status(session, RunStatus.RUNNING)
+            run.heartbeat_at
+            for run in runs.list_by_status(session, RunStatus.RUNNING)
+            if run.source is RunSource.TRAINED
         ]
         by_status = runs.count_by_status(session)
         jobs_by_status = jobs.count_by_status(session)

@@ -18,7 +18,7 @@ from service.flows.credential_cache import CredentialCache
 from service.flows.dataset_reports import DatasetReports
 from service.flows.dataset_uploads import DatasetUploads
 from service.flows.datasets import open_folders
-from service.flows.deletion import DeletedRunCleaner
+from service.flows.deletion import DeletedRunCleaner, UnusedTensorCleaner
 from service.flows.dispatch import LeaseMonitor, QueueMonitor, dispatch_queued
 from service.flows.election import CAMPAIGN_SECONDS, ElectedExecutor, Election
 from service.flows.image_folders import FolderLimits
@@ -26,7 +26,9 @@ from service.flows.jobs import SCAN_SECONDS, JobLimits, Jobs
 from service.flows.maps.atlas import Atlases
 from service.flows.maps.pictures import MapPictures
 from service.flows.maps.pipeline import MapPipeline
+from service.flows.networks import Networks
 from service.flows.readiness import ReadinessProbe
+from service.flows.recorded_runs import RecorderMonitor, Recordings
 from service.flows.run_activity import RunActivities
 from service.flows.server_names import server_name
 from service.flows.summaries import RunSummaries
@@ -51,6 +53,7 @@ MAX_CAMPAIGN_BACKOFF_SECONDS = 2.0
 RESIGN_SECONDS = 2.0
 DELETION_SECONDS = 1.0
 DELETION_CALL_SECONDS = 1.0
+UNUSED_TENSOR_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,8 @@ class ServiceSet:
     uploads: UploadService
     datasets: DatasetReports
     dataset_uploads: DatasetUploads
+    networks: Networks
+    recordings: Recordings
     thread_pools: ThreadPools
     jobs: Jobs
     background: BackgroundTasks
@@ -86,7 +91,9 @@ class ServiceSet:
         self.background.add(_election(self.election))
         self.background.add(_queue_monitor(self))
         self.background.add(_lease_monitor(self))
+        self.background.add(_recorder_monitor(self))
         self.background.add(_deletion(self.store))
+        self.background.add(_unused_tensors(self.store))
         self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=SCAN_SECONDS))
         self.background.start()
 
@@ -167,6 +174,8 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
             ArchiveLimits(expanded_bytes=settings.max_dataset_bytes),
             settings.min_free_bytes,
         ),
+        networks=pipeline.networks,
+        recordings=Recordings(store, pipeline.networks),
         thread_pools=thread_pools,
         jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds, election.name),
         background=background,
@@ -182,6 +191,7 @@ def _workspace(settings: Settings) -> Workspace:
         settings.resolved_data_dir.absolute(),
         lease_seconds=settings.lease_seconds,
         max_attempts=settings.max_attempts,
+        recorder_seconds=settings.recorder_seconds,
         bounds=StorageLimits(settings.quota_bytes, settings.min_free_bytes),
         folder_limits=FolderLimits(settings.dataset_cache_bytes, settings.max_upload_pixels),
     )
@@ -251,6 +261,29 @@ def _lease_monitor(services: ServiceSet) -> BackgroundTask:
     # Often enough that a lost run is resumed within two leases.
     interval_seconds = min(MAX_LEASE_SCAN_SECONDS, services.workspace.lease_seconds / 3)
     return BackgroundTask("lease-monitor", scan, interval_seconds=interval_seconds)
+
+
+def _recorder_monitor(services: ServiceSet) -> BackgroundTask:
+    monitor = RecorderMonitor(services.store, services.workspace.recorder_seconds)
+
+    def scan() -> None:
+        if services.election.is_leader:
+            monitor.scan()
+
+    interval_seconds = min(MAX_LEASE_SCAN_SECONDS, services.workspace.recorder_seconds / 3)
+    return BackgroundTask("recorder-monitor", scan, interval_seconds=interval_seconds)
+
+
+def _unused_tensors(store: Store) -> BackgroundTask:
+    cleaner = UnusedTensorCleaner(store)
+
+    def free_batch() -> None:
+        # In short calls: each that returns shows that the task is alive.
+        if not cleaner.free_space(DELETION_CALL_SECONDS):
+            task.wake()
+
+    task = BackgroundTask("unused-tensors", free_batch, interval_seconds=UNUSED_TENSOR_SECONDS)
+    return task
 
 
 def _deletion(store: Store) -> BackgroundTask:

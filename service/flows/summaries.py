@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from service.core.cams.methods import PAPER_METHODS
-from service.core.spec import RunSpec
+from service.core.recorded_spec import RecordedSpec, parse_spec
 from service.flows.cache import Cache
-from service.flows.maps.request import layers_of
-from service.store import summaries
+from service.flows.maps.explained_run import ExplainedRun
+from service.store import recorded_runs, summaries
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -55,15 +56,23 @@ class RunSummaries:
         with self._store.read_session() as session:
             accuracies = summaries.sample_accuracies(session, ids, MAX_ACCURACIES)
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
+            layers = {run.id: _default_layer(session, run) for run in run_rows}
         computed_summaries = {}
         for run in run_rows:
-            layer = layers_of(RunSpec.model_validate(run.spec)).default_layer
+            layer = layers[run.id]
             blank = {
-                method: BlankShare(*counts.get((run.id, layer, method), (0, 0)))
+                method: BlankShare(*counts.get((run.id, layer or "", method), (0, 0)))
                 for method in PAPER_METHODS
             }
             computed_summaries[_key(run)] = RunSummary(accuracies[run.id], blank)
         return computed_summaries
+
+
+def _default_layer(session: Any, run: Run) -> str | None:
+    spec = parse_spec(run.spec)
+    if isinstance(spec, RecordedSpec) or spec.has_program:
+        return recorded_runs.get_default_layer(session, run.id)
+    return ExplainedRun.of_spec(spec).layers.default_layer
 
 
 def _key(run: Run) -> tuple[int, int]:

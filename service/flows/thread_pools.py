@@ -163,7 +163,8 @@ class ThreadPool:
             if is_idle:
                 with self._changed:
                     self._borrowed_slots -= 1
-                    self._changed.notify()
+                    if self._requests or self._jobs:  # a woken thread competes for the GIL
+                        self._changed.notify()
 
     def leave(self, computation: Computation[Any]) -> None:
         """Remove one waiter; without waiters, a queued computation is cancelled."""

@@ -15,6 +15,7 @@ from service.core.allocator import keep_freed_memory
 from service.core.cancellation import cancellable
 from service.core.datasets.dataset import is_upload
 from service.core.images import ProbeImage, probe_images, to_png
+from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
@@ -25,7 +26,7 @@ from service.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.checkpoints import load_weights
 from service.flows.datasets import load_dataset
 from service.flows.divergence import divergence_of
 from service.flows.environment import prepare_environment
@@ -76,7 +77,7 @@ def train_run(workspace: Workspace, run_id: int, owner: str | None = None) -> No
             if lease is None:
                 return
             run = runs.get(session, run_id)
-            spec = RunSpec.model_validate(run.spec)
+            spec = training_spec(run.spec)
         status, error, divergence = RunStatus.SUCCEEDED, None, None
         try:
             with Heartbeat(store, lease, workspace.lease_seconds) as heartbeat:
@@ -226,7 +227,10 @@ def _train(
     state = _load_training_state(store, lease.run_id)
     reporter = _EpochReporter(poll, heartbeat, spec.samples_per_epoch, epoch)
     reporter.begin(epoch)
-    for result in train(spec, data, resume_from=state, after_batch=reporter):
+    weights_folder = workspace.data_dir / "weights"
+    for result in train(
+        spec, data, resume_from=state, weights_folder=weights_folder, after_batch=reporter
+    ):
         reporter.begin_recording()
         record_epoch(store, lease.run_id, spec, result, probes, lease)
         if result.epoch < spec.epochs:
@@ -249,7 +253,7 @@ def _load_training_state(store: Store, run_id: int) -> TrainingState | None:
             raise CheckpointCorrupt("The run's training state is missing.") from error
     if checkpoints.digest(optimizer) != state_row.sha256:
         raise CheckpointCorrupt("The run's training state does not match its checksum.")
-    return TrainingState(last_epoch, load_verified_checkpoint(store, epoch), optimizer)
+    return TrainingState(last_epoch, load_weights(store, epoch), optimizer)
 
 
 def _load_uploads(store: Store, spec: RunSpec) -> dict[str, bytes]:

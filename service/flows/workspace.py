@@ -12,8 +12,8 @@ from service.store.store import NO_LIMITS
 class Workspace:
     """The store, the datasets, and the limits of runs.
 
-    A worker without a heartbeat for `lease_seconds` is lost. A run fails after losing
-    `max_attempts` workers.
+    A worker without a heartbeat for `lease_seconds` is lost, a recorder for `recorder_seconds`. A
+    run fails after losing `max_attempts` workers.
     """
 
     database: Path | str  # a SQLite file, or a SQLAlchemy URL
@@ -22,5 +22,6 @@ class Workspace:
     _: KW_ONLY
     lease_seconds: float = 30.0
     max_attempts: int = 3
+    recorder_seconds: float = 90.0
     bounds: StorageLimits = NO_LIMITS
     folder_limits: FolderLimits = DEFAULT_LIMITS

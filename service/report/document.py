@@ -7,6 +7,7 @@ from typing import TypeVar
 from service import __version__
 from service.core.cams import DEFAULT_EPSILON
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
+from service.core.recorded_spec import training_spec
 from service.core.render.colormaps import SEQUENTIAL_DEFAULT
 from service.core.spec import RunSpec
 from service.errors import EpochNotFound
@@ -107,7 +108,7 @@ def _plan(
     sampled_epochs, step = sample(selection.numbers, columns)
     return _ReportPlan(
         run=run,
-        spec=RunSpec.model_validate(run.spec),
+        spec=training_spec(run.spec),
         selection=selection,
         sampled_epochs=sampled_epochs,
         sampling_step=step,

@@ -8,14 +8,16 @@ from typing import Any, cast
 from sqlalchemy import CursorResult, delete, func, inspect, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
-from service.store import run_blobs, training_states
+from service.store import images, run_blobs, training_states
 from service.store.blobs import Blobs
+from service.store.recording_rows import RecordingRow, TensorReferenceRow
 from service.store.rows import (
     Base,
     DivergenceRow,
     EpochRow,
     EventRow,
     HeatmapRow,
+    ImageRow,
     PredictionRow,
     ProbeRow,
     RunRow,
@@ -27,8 +29,8 @@ PAGE_BYTES = 4096
 """Size of a SQLite page. Deleting a row touches about one, a blob one per PAGE_BYTES."""
 
 # Rows are deleted before those that they refer to.
-_REFERRING = (HeatmapRow, PredictionRow)
-_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, TagRow)
+_REFERRING = (HeatmapRow, PredictionRow, TensorReferenceRow)
+_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RecordingRow, TagRow)
 
 
 def list_ids(session: Session) -> list[int]:
@@ -69,6 +71,7 @@ def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
         return
     # Either may contain a state whose transaction was never committed.
     blobs.delete_now(session, [training_states.state_key(run_id, epoch) for epoch in (0, 1)])
+    session.execute(delete(ImageRow).where(ImageRow.dataset == images.dataset_of_run(run_id)))
     session.execute(
         delete(RunRow).where(RunRow.id == run_id, RunRow.status == HiddenStatus.DELETING)
     )

@@ -6,7 +6,7 @@ from contextlib import closing
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from service.store import jobs, run_blobs
+from service.store import jobs, run_blobs, tensors
 from service.store.database import WAL_IS_SAFE, autocommit_connection
 
 
@@ -27,7 +27,7 @@ def blob_bytes(session: Session) -> int:
         session.scalar(select(run_blobs.total(row_type))) or 0
         for row_type in run_blobs.ROWS_BY_TYPE.values()
     )
-    return of_runs + jobs.blob_bytes(session)
+    return of_runs + jobs.blob_bytes(session) + tensors.blob_bytes(session)
 
 
 def incremental_vacuum(engine: Engine, pages: int) -> int:

@@ -17,15 +17,20 @@ from service.store.run_status import is_visible
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """Losses in nats, accuracies in 0..1, and the seconds that the epoch took."""
+    """Losses in nats, accuracies in 0..1, and the seconds that the epoch took.
+
+    A recorded epoch has those that its recorder sent, and `metrics` has all of them by name.
+    """
 
     train_loss: float | None
     train_accuracy: float | None
-    test_loss: float
-    test_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
     per_class_accuracy: list[float]
-    learning_rate: float
-    seconds: float
+    learning_rate: float | None
+    seconds: float | None
+    metrics: dict[str, float | None] | None = None
+    config_changes: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,16 @@ class StoredImage:
         return hashlib.sha256(self.png).hexdigest()
 
 
+def dataset_of_run(run_id: int) -> str:
+    """The name under which the images of a recorded run are stored, which has no dataset."""
+    return f"run:{run_id}"
+
+
+def is_of_run(dataset: str) -> bool:
+    """Whether the images of that name are those of a recorded run."""
+    return dataset.startswith("run:")
+
+
 def get(session: Session, dataset: str, reference: str) -> StoredImage | None:
     """The image of that reference, if it is stored."""
     row = _find(session, dataset, reference)
@@ -74,6 +84,17 @@ def set_probes(session: Session, run_id: int, images: list[StoredImage]) -> None
         row = _find(session, image.dataset, image.reference)
         assert row is not None, "inserted above"  # noqa: S101  for mypy
         session.add(ProbeRow(run_id=run_id, position=position, image_id=row.id))
+
+
+def put_probe(session: Session, run_id: int, position: int, image: StoredImage) -> bool:
+    """Store a probe of a recorded run at its position; False if there is another one."""
+    insert_missing(session, ImageRow, [vars(image)])
+    row = _find(session, image.dataset, image.reference)
+    assert row is not None, "inserted above"  # noqa: S101  for mypy
+    insert_missing(
+        session, ProbeRow, [{"run_id": run_id, "position": position, "image_id": row.id}]
+    )
+    return _value(row) == image
 
 
 def _find(session: Session, dataset: str, reference: str) -> ImageRow | None:

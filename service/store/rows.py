@@ -194,12 +194,16 @@ class EpochRow(Base):
     epoch: Mapped[int] = mapped_column(primary_key=True)
     train_loss: Mapped[float | None] = mapped_column(Float(53))
     train_accuracy: Mapped[float | None] = mapped_column(Float(53))
-    test_loss: Mapped[float] = mapped_column(Float(53))
-    test_accuracy: Mapped[float] = mapped_column(Float(53))
+    # Of a recorded run: those that its recorder sent.
+    test_loss: Mapped[float | None] = mapped_column(Float(53))
+    test_accuracy: Mapped[float | None] = mapped_column(Float(53))
     per_class_accuracy: Mapped[list[float]] = mapped_column(JSON)
-    learning_rate: Mapped[float] = mapped_column(Float(53))
-    seconds: Mapped[float] = mapped_column(Float(53))
+    learning_rate: Mapped[float | None] = mapped_column(Float(53))
+    seconds: Mapped[float | None] = mapped_column(Float(53))
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    # Of a recorded run: all metrics by name, and what changed in its configuration.
+    metrics: Mapped[dict[str, float | None] | None] = mapped_column(JSON(none_as_null=True))
+    config_changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class CheckpointRow(Base):
@@ -222,14 +226,14 @@ class CheckpointRow(Base):
 
 
 class TrainingStateRow(Base):
-    """State of the optimizer after the run's last epoch, from which training resumes."""
+    """State of the optimizer after an epoch: the run's last one, or one that its spec retains."""
 
     __tablename__ = "training_states"
 
     run_id: Mapped[int] = mapped_column(
         Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True
     )
-    epoch: Mapped[int]
+    epoch: Mapped[int] = mapped_column(primary_key=True)
     sha256: Mapped[str] = mapped_column(String(64))
     bytes: Mapped[int] = mapped_column(BigInteger)
     blob_key: Mapped[str] = mapped_column(String(200))

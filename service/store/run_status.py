@@ -13,9 +13,17 @@ class RunStatus(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    LOST = "lost"  # only of a recorded run: its recorder sends no heartbeats
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+class RunSource(StrEnum):
+    """Where a run is trained."""
+
+    TRAINED = "trained"  # by a worker of the service
+    RECORDED = "recorded"  # elsewhere: a recorder sends its epochs
 
 
 class RunPhase(StrEnum):

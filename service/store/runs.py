@@ -16,7 +16,7 @@ from service.errors import QueueFull, RunNotFound
 from service.names import sanitize_name
 from service.store import events
 from service.store.rows import EventRow, RunRow, TagRow
-from service.store.run_status import HIDDEN_STATUSES, HiddenStatus, RunPhase, RunStatus
+from service.store.run_status import HIDDEN_STATUSES, HiddenStatus, RunPhase, RunSource, RunStatus
 
 MAX_IDS_PER_QUERY = 500
 QUEUE_LOCK = 0x43414D51  # arbitrary, for pg_advisory_xact_lock
@@ -59,6 +59,11 @@ class Run:
     last_event: int = 0  # the number of its newest event
     # The process that dispatches it while it is queued; None: the one that is elected.
     dispatcher: str | None = None
+
+    @property
+    def source(self) -> RunSource:
+        """Where it is trained."""
+        return RunSource(self.spec.get("source", RunSource.TRAINED))
 
 
 class QueuedRun(NamedTuple):

@@ -12,7 +12,10 @@ from service.store.run_status import HIDDEN_STATUSES, is_visible
 def sample_accuracies(
     session: Session, run_ids: Sequence[int], max_points: int
 ) -> dict[int, list[float]]:
-    """Test accuracies by run: at most `max_points` evenly spaced epochs, the last included."""
+    """Test accuracies by run: at most `max_points` evenly spaced epochs, the last included.
+
+    Without recorded epochs that have none.
+    """
     last_epoch = RunRow.epochs_done
     stride = case(
         (last_epoch < max_points, 1), else_=(last_epoch + max_points - 2) // (max_points - 1)
@@ -26,7 +29,8 @@ def sample_accuracies(
     )
     accuracies: dict[int, list[float]] = {run_id: [] for run_id in run_ids}
     for run_id, accuracy in session.execute(query):
-        accuracies[run_id].append(accuracy)
+        if accuracy is not None:
+            accuracies[run_id].append(accuracy)
     return accuracies
 
 

@@ -255,12 +255,13 @@ def test_metrics_are_those_of_the_whole_service(views: tuple[View, View]) -> Non
     leader.wait(run_id)
 
 
-def test_killed_leader_is_replaced_twice_and_its_runs_continue(service: Workers) -> None:
-    epochs = 20
+@pytest.mark.parametrize("kills", [1, pytest.param(2, marks=pytest.mark.torture)])
+def test_killed_leader_is_replaced_and_its_runs_continue(service: Workers, kills: int) -> None:
+    epochs = 10 * kills
     leader, follower = service.views()
     training = follower.post_run(**TINY | {"epochs": epochs, "samples_per_epoch": 1500})
     queued = follower.post_run(**TINY | {"epochs": 1})
-    for _ in range(2):
+    for _ in range(kills):
         follower.wait(training, condition=lambda run: run["status"] == "running")
         os.kill(leader.pid, signal.SIGKILL)
         killed_at = time.monotonic()

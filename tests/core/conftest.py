@@ -13,7 +13,8 @@ from captum.attr import LayerGradCam
 
 from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, Split
-from service.core.models import Architecture, StagedNetwork
+from service.core.models import StagedNetwork
+from service.core.models.table1 import Table1
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
 from service.core.training import train
@@ -69,7 +70,7 @@ def untrained() -> Callable[..., StagedNetwork]:
     """Builds Table 1 networks, small by default, with weights from a seed."""
 
     def build(seed: int = 0, **parameters: object) -> StagedNetwork:
-        architecture = Architecture.model_validate(SMALL | parameters)
+        architecture = Table1.model_validate(SMALL | parameters)
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             return architecture.build((1, 28, 28), 10).eval()

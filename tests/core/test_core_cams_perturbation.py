@@ -25,7 +25,7 @@ from service.core.cams.perturbation import (
 )
 from service.core.cams.targets import TARGETS, parse_target
 from service.core.models import StagedNetwork
-from service.core.models.stages import Convolution
+from service.core.models.stages import Convolution, StagedSplit
 
 UNIT = TARGETS["unit"]
 ALL = [
@@ -215,9 +215,8 @@ def test_ablation_of_a_score_of_zero_is_finite(images):
 def test_closed_form_agrees_with_passes(learned, images, shape, layer):
     network = copy.deepcopy(learned("identity") if shape == "table1" else residual()).double()
     layer_pass = run_to_layer(network, images.double(), layer)
-    by_passes = HeadPass(
-        Head([nn.Sequential(*layer_pass.head.stages)], "identity"), layer_pass.activations
-    )
+    unknown_form = StagedSplit([], [nn.Sequential(*layer_pass.head.stages)], "identity")
+    by_passes = HeadPass(Head(unknown_form), layer_pass.activations)
     assert torch.allclose(
         ablated_pre_activations(layer_pass),
         ablated_pre_activations(by_passes),

@@ -8,7 +8,7 @@ from safetensors.torch import load
 
 from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
-from service.core.models import Architecture
+from service.core.models.table1 import Table1
 
 PARAMETERS = {
     "kernel_size": 5,
@@ -19,7 +19,7 @@ PARAMETERS = {
     "output_activation": "sigmoid",
 }
 HEADER = CheckpointHeader(
-    Architecture.model_validate(PARAMETERS), 17, "digits", (1, 28, 28), tuple("0123456789")
+    Table1.model_validate(PARAMETERS), 17, "digits", (1, 28, 28), tuple("0123456789")
 )
 
 

@@ -14,10 +14,10 @@ from safetensors.torch import save
 
 from service.core import checkpoints
 from service.core.checkpoints import CheckpointHeader
-from service.core.models import Architecture
+from service.core.models.table1 import Table1
 from service.errors import CheckpointCorrupt
 
-ARCHITECTURE = Architecture(channels=[1, 1], hidden_units=1)
+ARCHITECTURE = Table1(channels=[1, 1], hidden_units=1)
 HEADER = CheckpointHeader(ARCHITECTURE, 0, "digits", (1, 28, 28), ("a", "b"))
 VALID = checkpoints.encode(ARCHITECTURE.build((1, 28, 28), 2), HEADER)
 HEADER_BYTES = 8 + int.from_bytes(VALID[:8], "little")

@@ -6,6 +6,7 @@ from torch import nn
 
 from service.core.cams.closed_form import FEW_ROWS, ClosedHead, ClosedPass
 from service.core.cams.head_gradients import GRADIENT_CHUNK_BYTES, AutogradBackend
+from service.core.models.stages import StagedSplit
 
 IMAGES, CHANNELS, HIDDEN, CLASSES = 3, 5, 7, 4
 
@@ -39,7 +40,9 @@ def assert_forms_agree(stages: list, signal: torch.Tensor) -> None:
             closed_pass.pre_activations,
             closed_pass.position_sums() / signal[0, 0].numel(),
         )
-    by_autograd = AutogradBackend(stages).run(signal, GRADIENT_CHUNK_BYTES)
+    by_autograd = AutogradBackend(StagedSplit([], stages, "identity")).run(
+        signal, None, GRADIENT_CHUNK_BYTES
+    )
     their_units, their_weights = by_autograd.pre_activations, by_autograd.channel_weights
     assert weights.shape == (IMAGES, CLASSES, CHANNELS)
     assert torch.allclose(units, their_units, atol=1e-6)

@@ -196,7 +196,7 @@ def test_memory_is_bounded_by_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
              for m in MEASURES.values()}  # fmt: skip
     batch_sizes: list[int] = []
     network.register_forward_pre_hook(lambda _, inputs: batch_sizes.append(len(inputs[0])))
-    monkeypatch.setattr("service.core.measures.measure.PASS_BYTES", 40 * 2 * 36 * 4)
+    monkeypatch.setattr("service.core.measures.measure.PASS_BYTES", 40 * (36 + 3) * 4)
     for measure in MEASURES.values():
         chunked = measure.compute(subject(network, images, maps, untrained=network))
         torch.testing.assert_close(chunked, expected[measure.name], atol=1e-6, rtol=1e-5)

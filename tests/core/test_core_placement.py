@@ -5,9 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.models import Architecture, Placement, describe_layers
+from service.core.models import Placement, describe_layers
 from service.core.models.placement import compute_placement, output_shape
 from service.core.models.stages import Convolution
+from service.core.models.table1 import Table1
 
 
 def conv(kernel: int, **options: int) -> nn.Conv2d:
@@ -78,7 +79,7 @@ def test_padding_shifts_the_positions_outwards():
 
 
 def test_placements_of_the_papers_layers():
-    placements = describe_layers(Architecture(), (1, 28, 28), 10).placements
+    placements = describe_layers(Table1(), (1, 28, 28), 10).placements
     assert placements == {
         "conv1": Placement(1, 1),
         "conv2": Placement(2, 1),

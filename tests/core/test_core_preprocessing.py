@@ -12,7 +12,7 @@ from service.core.input import InputSpec
 from service.core.measures.deletion import deletion, insertion
 from service.core.measures.masking import masked_images
 from service.core.measures.measure import EvaluationBatch
-from service.core.models import Architecture
+from service.core.models.table1 import Table1
 from service.core.preprocessing import baseline_images, blur, to_network_input
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -40,7 +40,7 @@ def color_images() -> torch.Tensor:
 
 @pytest.fixture
 def color_network() -> torch.nn.Module:
-    architecture = Architecture.model_validate({"channels": [4, 6], "hidden_units": 12})
+    architecture = Table1.model_validate({"channels": [4, 6], "hidden_units": 12})
     with torch.random.fork_rng([]):
         torch.manual_seed(3)
         return architecture.build((3, 28, 28), 5).eval()

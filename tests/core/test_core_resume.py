@@ -77,6 +77,31 @@ def test_bfloat16_run_without_dropout_resumes_exactly(digits) -> None:
     assert states(spec, digits, resume_from=uninterrupted[1][0]) == uninterrupted[2:]
 
 
+def test_run_with_schedule_smoothing_and_augmentation_resumes_exactly(digits) -> None:
+    spec = spec_of(
+        epochs=3,
+        optimizer={"name": "sgd", "learning_rate": 0.1, "momentum": 0.9},
+        architecture={"channels": [2, 4]},
+        schedule={"name": "cosine", "warmup_epochs": 1, "final_factor": 0.2},
+        label_smoothing=0.1,
+        augmentation={"flip_probability": 0.5, "shift_fraction": 0.1, "crop_padding": 2},
+    )
+    uninterrupted = states(spec, digits)
+    assert len({metrics[-1] for _, metrics in uninterrupted}) == 3  # rates, that of epoch 0 twice
+    for stopped_after in range(3):
+        resumed = states(spec, digits, resume_from=uninterrupted[stopped_after][0])
+        assert resumed == uninterrupted[stopped_after + 1 :]
+
+
+def test_run_extended_after_its_cosine_equals_one_with_all_epochs_from_the_start(digits) -> None:
+    fields = {"architecture": {"channels": [2, 4]}}
+    short_run = states(spec_of(epochs=2, schedule={"name": "cosine"}, **fields), digits)
+    extended = spec_of(epochs=3, schedule={"name": "cosine", "span_epochs": 2}, **fields)
+    assert states(extended, digits) == [
+        *short_run, *states(extended, digits, resume_from=short_run[-1][0]),
+    ]  # fmt: skip
+
+
 def test_extended_run_equals_a_run_with_all_epochs_from_the_start(digits) -> None:
     short_run = states(spec_of(epochs=1), digits)
     long_run = states(spec_of(epochs=3), digits)

@@ -5,11 +5,13 @@ import json
 import math
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from service.core.datasets import DATASETS
-from service.core.models import MODELS
+from service.core.models import MODELS, parse_architecture
 from service.core.optimizers import OPTIMIZERS
+from service.core.schedules import SCHEDULES
 from service.core.spec import RunSpec
 
 DEFAULTS = {
@@ -36,11 +38,15 @@ DEFAULTS = {
     },
     "optimizer": {"name": "adadelta", "learning_rate": 1.0},
     "epochs": 100,
+    "schedule": {"name": "constant", "warmup_epochs": 0},
     "samples_per_epoch": 10000,
     "batch_size": 100,
+    "label_smoothing": 0.0,
+    "augmentation": {"flip_probability": 0.0, "shift_fraction": 0.0, "crop_padding": 0},
     "seed": 0,
     "precision": "float32",
     "device": "auto",
+    "keep_states": "last",
     "probes": {"per_class": 1, "images": []},
 }
 
@@ -98,9 +104,14 @@ def test_output_sigmoid_can_be_selected():
 
 BOUNDS = [
     # path, lowest, highest, below, above
-    ("epochs", 1, 10_000, 0, 10_001),
+    ("epochs", 0, 10_000, -1, 10_001),
     ("samples_per_epoch", 1, 60_000, 0, 60_001),
     ("batch_size", 1, 10_000, 0, 10_001),
+    ("label_smoothing", 0, math.nextafter(1, 0), -1e-9, 1.0),
+    ("augmentation.flip_probability", 0, 1, -1e-9, 1.1),
+    ("augmentation.shift_fraction", 0, 0.5, -1e-9, 0.51),
+    ("augmentation.crop_padding", 0, 64, -1, 65),
+    ("schedule.warmup_epochs", 0, 10_000, -1, 10_001),
     ("seed", 0, 2**32 - 1, -1, 2**32),
     ("architecture.kernel_size", 1, 13, -1, 15),
     ("architecture.hidden_units", 1, 4096, 0, 4097),
@@ -132,12 +143,23 @@ def test_numbers_are_accepted_within_their_bounds_only(path, lowest, highest, be
     [
         ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "momentum", "less than 1"),
         ({"optimizer": {"name": "sgd", "momentum": -0.1}}, "momentum", "equal to 0"),
+        ({"optimizer": {"name": "sgd", "weight_decay": 11}}, "weight_decay", "equal to 10"),
         ({"optimizer": {"name": "adamw", "weight_decay": 11}}, "weight_decay", "equal to 10"),
         ({"optimizer": {"name": "adamw", "weight_decay": -1}}, "weight_decay", "equal to 0"),
         ({"optimizer": {"name": "adam", "learning_rate": 0}}, "learning_rate", "greater than 0"),
         ({"optimizer": {"learning_rate": 1e30}}, "learning_rate", "equal to 100"),
         ({"epochs": 10**9}, "epochs", "equal to 10000"),
-        ({"epochs": 0}, "epochs", "equal to 1"),
+        ({"epochs": -1}, "epochs", "equal to 0"),
+        ({"schedule": {"warmup_epochs": -1}}, "warmup_epochs", "equal to 0"),
+        ({"schedule": {"name": "cosine", "span_epochs": 0}}, "span_epochs", "equal to 1"),
+        ({"schedule": {"name": "cosine", "final_factor": 1.5}}, "final_factor", "equal to 1"),
+        ({"schedule": {"name": "step", "interval_epochs": 0}}, "interval_epochs", "equal to 1"),
+        ({"schedule": {"name": "step", "reduction_factor": 0}}, "reduction_factor", "than 0"),
+        (
+            {"schedule": {"name": "cosine", "warmup_epochs": 3}, "epochs": 3},
+            "warmup_epochs",
+            "less than the 3 epochs",
+        ),
         ({"batch_size": 0}, "batch_size", "equal to 1"),
         ({"architecture": {"dropout": 1.0}}, "dropout", "less than 1"),
         ({"architecture": {"kernel_size": 4}}, "kernel_size", "odd: 1, 3, 5"),
@@ -189,10 +211,11 @@ def test_unknown_fields_are_refused(fields):
     ("path", "names"),
     [
         ("dataset", list(DATASETS)),
-        ("architecture.name", list(MODELS)),
+        ("architecture.name", ["table1", "lenet5"]),
         ("architecture.hidden_activation", ["sigmoid", "relu", "tanh"]),
         ("architecture.output_activation", ["identity", "sigmoid"]),
         ("optimizer.name", list(OPTIMIZERS)),
+        ("schedule.name", list(SCHEDULES)),
         ("precision", ["float32", "bfloat16"]),
         ("device", ["auto", "cpu", "cuda"]),
     ],
@@ -208,9 +231,70 @@ def test_unknown_names_are_refused_with_the_available_ones(path, names):
 
 
 @pytest.mark.parametrize("value", ["adam", 3, True, None, ["adam"], [], "", [{"name": "adam"}]])
-@pytest.mark.parametrize("name", ["optimizer", "architecture", "probes"])
+@pytest.mark.parametrize(
+    "name", ["optimizer", "architecture", "schedule", "augmentation", "probes"]
+)
 def test_non_objects_are_refused(name, value):
     assert refusals({name: value})
+
+
+def test_default_architecture_is_kept_if_only_a_parameter_is_set():
+    architecture = RunSpec.model_validate({"architecture": {"kernel_size": 5}}).architecture
+    assert (architecture.name, architecture.kernel_size) == ("table1", 5)
+
+
+@pytest.mark.parametrize("name", ["table1", "lenet5", "resnet20", "torchvision:resnet18"])
+def test_every_architecture_builds_a_classifier(name):
+    architecture = parse_architecture({"name": name})
+    assert type(architecture) is MODELS[name.partition(":")[0]]
+    network = architecture.build((1, 28, 28), 10)
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "torchvision:resnet18"])
+def test_architecture_without_maps_is_refused(name):
+    ((location, message),) = refusals({"architecture": {"name": name}}).items()
+    assert location == "architecture.name"
+    assert message.startswith(f"{name} has no maps yet")
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "text"),
+    [
+        ({"name": "torchvision:resnet19"}, "name", "resnet18, resnet34"),
+        ({"name": "torchvision:"}, "name", "resnet18"),
+        ({"weights": "imagenet"}, "weights", "none, default or file:<name>"),
+        ({"weights": "file:../secret"}, "weights", "none, default or file:<name>"),
+        ({"weights": "file:.hidden"}, "weights", "none, default or file:<name>"),
+        ({"weights": "file:a/b"}, "weights", "none, default or file:<name>"),
+        ({"trainable": "body"}, "trainable", "all, head or a list of 1 to 100"),
+        ({"trainable": []}, "trainable", "all, head or a list of 1 to 100"),
+        ({"trainable": ["fc"] * 101}, "trainable", "all, head or a list of 1 to 100"),
+        ({"trainable": ["fc "]}, "trainable", "all, head or a list of 1 to 100"),
+        ({"trainable": [3]}, "trainable", "all, head or a list of 1 to 100"),
+        ({"trainable": True}, "trainable", "all, head or a list of 1 to 100"),
+        ({"depth": 3}, "depth", "not permitted"),
+    ],
+    ids=str,
+)
+def test_invalid_parameters_of_torchvision_are_refused(fields, name, text):
+    architecture = {"name": "torchvision:resnet18"} | fields
+    ((location, message),) = refusals({"architecture": architecture}).items()
+    assert location == f"architecture.torchvision.{name}"
+    assert text in message
+
+
+def test_parameters_of_torchvision_are_accepted():
+    fields = {"weights": "file:best-2.pth", "trainable": ["layer4.1", "fc"]}
+    architecture = parse_architecture({"name": "torchvision:resnet18"} | fields)
+    assert architecture.model_dump() == {"name": "torchvision:resnet18"} | fields
+
+
+def test_parameters_of_another_architecture_are_refused():
+    fields = {"architecture": {"name": "lenet5", "kernel_size": 5}}
+    ((location, message),) = refusals(fields).items()
+    assert location == "architecture.lenet5.kernel_size"
+    assert "not permitted" in message
 
 
 def test_default_optimizer_is_kept_if_only_its_learning_rate_is_set():
@@ -225,6 +309,25 @@ def test_every_optimizer_has_a_learning_rate_and_builds(name):
     torch_optimizer = optimizer.build(network.parameters())
     assert type(torch_optimizer).__name__.lower() == name
     assert torch_optimizer.param_groups[0]["lr"] == optimizer.learning_rate
+
+
+@pytest.mark.parametrize(
+    ("policy", "epochs"),
+    [("last", []), ("all", [0, 1, 2, 3, 4, 5, 6]), ("every:3", [0, 3, 6]), ("every:9999", [0])],
+)
+def test_states_are_kept_of_the_epochs_of_the_policy(policy, epochs):
+    spec = RunSpec.model_validate({"keep_states": policy})
+    assert [epoch for epoch in range(7) if spec.retains_state(epoch)] == epochs
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "every", "every:0", "every:-1", "every:03", "every:10000", "All", "last\n", "every:٣"],
+)
+def test_unknown_policy_of_states_is_refused(text):
+    ((location, message),) = refusals({"keep_states": text}).items()
+    assert location == "keep_states"
+    assert "last, all or every:<n>" in message
 
 
 @pytest.mark.parametrize("channels", [[], [32], [32, 64, 128], "32", [32.0, 64], [True, 2], 32])
@@ -291,8 +394,9 @@ def test_unknown_dataset_is_the_only_error():
 
 
 def test_all_errors_of_a_body_are_reported_at_once():
-    fields = {"epochs": 0, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
-    assert set(refusals(fields)) == {"epochs", "seed", "architecture.dropout", "nonsense"}
+    fields = {"epochs": -1, "seed": -1, "architecture": {"dropout": 2}, "nonsense": 1}
+    expected = {"epochs", "seed", "architecture.table1.dropout", "nonsense"}
+    assert set(refusals(fields)) == expected
 
 
 def test_spec_is_immutable():

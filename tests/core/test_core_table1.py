@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from service.core.models import Architecture, describe_layers
+from service.core.models import describe_layers
+from service.core.models.table1 import Table1
 
 
 def test_network_has_the_shapes_of_table_1():
-    network = Architecture().build((1, 28, 28), 10)
+    network = Table1().build((1, 28, 28), 10)
     signal, shapes = torch.zeros(1, 1, 28, 28), {}
     for name, stage in network.named_children():
         signal = stage(signal)
@@ -31,7 +32,7 @@ def test_network_has_the_shapes_of_table_1():
 
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 13])
 def test_layers_are_described_without_building_the_network(kernel_size):
-    architecture = Architecture(kernel_size=kernel_size, channels=[3, 5])
+    architecture = Table1(kernel_size=kernel_size, channels=[3, 5])
     description = describe_layers(architecture, (1, 28, 28), 10)
     network = architecture.build((1, 28, 28), 10)
     signal, result = torch.zeros(1, 1, 28, 28), {}
@@ -43,10 +44,10 @@ def test_layers_are_described_without_building_the_network(kernel_size):
 
 
 def test_images_of_any_depth_and_size_are_accepted():
-    network = Architecture(channels=[2, 3], hidden_units=4).build((3, 17, 20), 7)
+    network = Table1(channels=[2, 3], hidden_units=4).build((3, 17, 20), 7)
     assert network(torch.zeros(2, 3, 17, 20)).shape == (2, 7)
 
 
 def test_kernels_larger_than_the_input_are_refused():
     with pytest.raises(ValueError, match="kernel_size"):
-        Architecture(kernel_size=13).build((1, 25, 28), 10)
+        Table1(kernel_size=13).build((1, 25, 28), 10)

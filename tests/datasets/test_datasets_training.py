@@ -81,9 +81,7 @@ def test_image_seen_by_a_run_is_pillows_resize_and_center_crop(workspace, colors
     run_id = train(workspace, SPEC)
     with open_store(workspace.database) as store:
         pipeline = MapPipeline(store, workspace.data_dir)
-        with store.read_session() as session:
-            spec = RunSpec.model_validate(runs.get(session, run_id).spec)
-        image = pipeline.images.get_seen(spec, "train:5")
+        image = pipeline.images.get_seen(pipeline.resolver.resolve_run(run_id), "train:5")
         pipeline.close()
     original = Image.open(colors / "train" / "blue" / "001.png")
     resized = original.resize((26, 20), Image.Resampling.BILINEAR)  # 40 x 30, shorter side 20

@@ -262,25 +262,36 @@ def context(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def wheel(context, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
+def build_wheel(source: Path, folder: Path) -> Path:
     build = [UV, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", folder]
     # The editable install of the environment has left the build backend in uv's cache. A network is
     # needed only if the cache was cleared.
-    if subprocess.run([*build, "--offline", context], capture_output=True).returncode:
-        subprocess.run([*build, context], check=True)
+    if subprocess.run([*build, "--offline", source], capture_output=True).returncode:
+        subprocess.run([*build, source], check=True)
     (wheel_path,) = folder.glob("*.whl")
     return wheel_path
 
 
-@pytest.fixture(scope="module")
-def site_packages(wheel, tmp_path_factory) -> Path:
-    """A directory that contains only the installed wheel."""
-    folder = tmp_path_factory.mktemp("site-packages")
+def install_wheels(folder: Path, *wheels: Path) -> Path:
     install = [UV, "pip", "install", "--quiet", "--offline", "--no-deps", "--link-mode", "copy"]
-    subprocess.run([*install, "--python", sys.executable, "--target", folder, wheel], check=True)
+    subprocess.run([*install, "--python", sys.executable, "--target", folder, *wheels], check=True)
     return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(context, tmp_path_factory) -> Path:
+    return build_wheel(context, tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="module")
+def client_wheel(context, tmp_path_factory) -> Path:
+    return build_wheel(context / "client", tmp_path_factory.mktemp("client-wheels"))
+
+
+@pytest.fixture(scope="module")
+def site_packages(wheel, client_wheel, tmp_path_factory) -> Path:
+    """A directory that contains only the installed wheels."""
+    return install_wheels(tmp_path_factory.mktemp("site-packages"), wheel, client_wheel)
 
 
 def test_context_contains_the_files_that_the_image_copies(context):
@@ -309,12 +320,42 @@ def test_wheel_contains_package_data_and_migrations(wheel):
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
 
 
+def test_client_wheel_contains_only_the_client(client_wheel):
+    names = set(zipfile.ZipFile(client_wheel).namelist())
+    sources = {str(path.relative_to(ROOT / "client")) for path in (ROOT / "client").rglob("*.py")}
+    assert sources | {"camreel/py.typed"} <= names
+    assert {name.partition("/")[0] for name in names - sources} <= {
+        "camreel",
+        "camreel_client-0.1.0.dist-info",
+    }
+
+
+def test_image_contains_both_packages():
+    (build,) = (step for step in instructions("RUN") if "pip wheel" in step)
+    assert "pip wheel --no-deps --wheel-dir /wheels ./client . " in build
+    assert "pip install --no-deps /wheels/*.whl" in build
+
+
+def test_client_is_imported_without_the_service(client_wheel, tmp_path):
+    script = "import sys, camreel.program; print('service' in sys.modules)"
+    folder = install_wheels(tmp_path / "site-packages", client_wheel)
+    # -P: the directory of the tests is no source of modules.
+    output = subprocess.run(
+        [sys.executable, "-P", "-c", script],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    assert output == b"False\n"
+
+
 COUNT_RUNS = """
 import json, sys
 paths = []
 sys.addaudithook(lambda event, data: event == "open" and paths.append(str(data[0])))
-# The image does not contain the editable install of the tests' environment.
-sys.path[:] = [path for path in sys.path if path != sys.argv[1]]
+# The image does not contain the editable installs of the tests' environment.
+sys.path[:] = [path for path in sys.path if path not in (sys.argv[1], sys.argv[1] + "/client")]
 
 from service.store import runs, schema
 from service.store.store import open_store

@@ -19,6 +19,7 @@ from service.core.datasets import DATASETS
 from service.core.models import MODELS
 from service.core.optimizers import OPTIMIZERS
 from service.core.render.colormaps import COLORMAPS
+from service.core.schedules import SCHEDULES
 from service.settings import Settings
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "openapi.json"
@@ -61,11 +62,17 @@ def test_paths_of_the_schema() -> None:
         "/runs/{run_id}/atlas", "/runs/{run_id}/atlas.json", "/runs/{run_id}/atlas.bin",
         "/runs/{run_id}/scores", "/runs/{run_id}/divergence", "/runs/{run_id}/events", "/events",
         "/runs/{run_id}/epochs.csv", "/runs/{run_id}/blanks.csv", "/runs/{run_id}/report.html",
-        "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/methods", "/targets",
+        "/images/{reference}", "/datasets", "/architectures", "/optimizers", "/schedules",
+        "/methods", "/targets",
         "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",
         "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit", "/jobs",
-        "/jobs/{job_id}", "/jobs/{job_id}/result", "/datasets/{name}", "/datasets/{name}/images",
-        "/datasets/{name}/images/{reference}", "/runs/{run_id}/images/{reference}",
+        "/jobs/{job_id}", "/jobs/{job_id}/result",
+        "/datasets/{name}", "/datasets/{name}/images", "/datasets/{name}/images/{reference}",
+        "/runs/{run_id}/images/{reference}", "/runs/{run_id}/network",
+        "/networks", "/networks/{network_id}", "/networks/{network_id}/program",
+        "/tensors/{sha256}",
+        "/runs/{run_id}/probes/{position}", "/runs/{run_id}/lease", "/runs/{run_id}/heartbeat",
+        "/runs/{run_id}/finish", "/runs/{run_id}/fail",
     }  # fmt: skip
 
 
@@ -92,6 +99,7 @@ def test_every_camreel_error_has_a_status() -> None:
         ("/datasets", DATASETS),
         ("/architectures", MODELS),
         ("/optimizers", OPTIMIZERS),
+        ("/schedules", SCHEDULES),
         ("/methods", METHODS),
         ("/colormaps", COLORMAPS),
     ],
@@ -106,8 +114,12 @@ def test_catalogs_equal_their_tables(
 
 
 def test_parameters_have_bounds_defaults_and_descriptions(http: httpx.Client) -> None:
-    (table1,) = http.get("/architectures").json()["items"]
+    table1, lenet5, resnet20, torchvision = http.get("/architectures").json()["items"]
+    assert (lenet5["layers"], lenet5["default_layer"]) == (["c1", "s2", "c3", "s4"], "c3")
     assert (table1["layers"], table1["default_layer"]) == (["conv1", "conv2", "pool"], "conv2")
+    assert (resnet20["layers"], resnet20["default_layer"]) == ([], None)
+    names = torchvision["parameters"]["properties"]["name"]["enum"]
+    assert "torchvision:resnet18" in names
     kernel = table1["parameters"]["properties"]["kernel_size"]
     assert (kernel["minimum"], kernel["maximum"], kernel["default"]) == (1, 13, 3)
     assert kernel["description"]

@@ -83,7 +83,14 @@ def test_values_of_the_wrong_kind_are_refused_by_name(
         ({"optimizer": {"learning_rate": 1e30}}, "optimizer.learning_rate", "100"),
         ({"optimizer": {"name": "adam", "learning_rate": 1e30}}, "optimizer.learning_rate", "100"),
         ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "optimizer.momentum", "1"),
-        ({"epochs": 0}, "epochs", "10000"),
+        ({"epochs": -1}, "epochs", "10000"),
+        ({"architecture": {"name": "torchvision:resnet19"}}, "architecture.name", "resnet18"),
+        ({"architecture": {"name": "torchvision:resnet18"}}, "architecture.name", "maps"),
+        ({"schedule": {"warmup_epochs": -1}}, "schedule.warmup_epochs", "10000"),
+        ({"schedule": {"name": "linear"}}, "schedule.name", "cosine"),
+        ({"label_smoothing": 1.0}, "label_smoothing", "1"),
+        ({"augmentation": {"shift_fraction": 0.6}}, "augmentation.shift_fraction", "0.5"),
+        ({"keep_states": "every:0"}, "keep_states", "every"),
         ({"epochs": 10**9}, "epochs", "10000"),
         ({"epochs": 10**30}, "epochs", "10000"),
         ({"batch_size": 0}, "batch_size", "10000"),
@@ -239,7 +246,8 @@ JSON = st.recursive(
 )
 FIELDS = [
     "name", "tags", "dataset", "architecture", "optimizer", "epochs", "samples_per_epoch",
-    "batch_size", "seed", "precision", "device", "probes",
+    "schedule", "batch_size", "label_smoothing", "augmentation", "seed", "precision", "device",
+    "keep_states", "probes",
 ]  # fmt: skip
 
 

@@ -43,11 +43,15 @@ DEFAULT_SPEC = {
     },
     "optimizer": {"name": "adadelta", "learning_rate": 1.0, "rho": 0.9},
     "epochs": 100,
+    "schedule": {"name": "constant", "warmup_epochs": 0},
     "samples_per_epoch": 10000,
     "batch_size": 100,
+    "label_smoothing": 0.0,
+    "augmentation": {"flip_probability": 0.0, "shift_fraction": 0.0, "crop_padding": 0},
     "seed": 0,
     "precision": "float32",
     "device": "auto",
+    "keep_states": "last",
     "probes": {"per_class": 1, "images": []},
 }
 

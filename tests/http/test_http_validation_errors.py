@@ -25,7 +25,7 @@ PYDANTIC_ERRORS = {*get_args(ErrorType), "path_type"} - {"value_error"}
 OUR_MESSAGES = re.compile(
     r"must be (a whole number|a number|text|a list|an object|true or false|a time|a path)"
     r"( (of|from|greater than|less than) .+)?"
-    r"|must be [\w.+-]+(, [\w.+-]+)*( or [\w.+-]+)?"
+    r"|must be [\w.+:-]+(, [\w.+:-]+)*( or [\w.+:-]+)?"
     r"|is required|is not a known field",
     re.DOTALL,
 )

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from service.errors import RunNotFound, StoreFull
 from service.flows import deletion
 from service.flows.backup import back_up
-from service.flows.deletion import DeletedRunCleaner, delete_run
+from service.flows.deletion import BatchPacer, DeletedRunCleaner, delete_run
 from service.flows.doctor.examination import examine
 from service.flows.runs import start_run
 from service.jobs.inline import InlineExecutor
@@ -68,7 +68,7 @@ def test_delete_hides_a_run_without_removing_rows_or_blobs(state_folder):
 @pytest.mark.parametrize("blob_type", [pytest.param("file", marks=pytest.mark.torture), "sql"])
 def test_deletion_continues_after_a_kill_at_any_batch(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
-    monkeypatch.setattr(DeletedRunCleaner, "_pages_per_batch", 1)
+    monkeypatch.setattr(BatchPacer, "pages_per_batch", 1)
     other_run_id = train(state_folder, SPEC.model_copy(update={"seed": 1}))
     with state_folder.open_store() as store:
         with store.read_session() as session:
@@ -101,7 +101,7 @@ def test_deletion_continues_after_a_kill_at_any_batch(state_folder, monkeypatch)
 @pytest.mark.parametrize("blob_type", [pytest.param("file", marks=pytest.mark.torture), "sql"])
 def test_two_processes_can_free_the_same_run(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "MAX_PAGES", 1)
-    monkeypatch.setattr(DeletedRunCleaner, "_pages_per_batch", 1)
+    monkeypatch.setattr(BatchPacer, "pages_per_batch", 1)
     with state_folder.open_store() as store, state_folder.open_store() as other_store:
         delete_run(store, 1)
         cleaners = [DeletedRunCleaner(store), DeletedRunCleaner(other_store)]

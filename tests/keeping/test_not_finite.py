@@ -63,7 +63,9 @@ def corrupt_weights(state_folder: StateFolder, name: str) -> None:
         state_folder.execute(f"DELETE FROM {table} WHERE epoch = {BAD_EPOCH}")
 
 
-@pytest.fixture(scope="module", params=WEIGHT_CHANGES)
+@pytest.fixture(
+    scope="module", params=["nan", "overflow", pytest.param("inf", marks=pytest.mark.torture)]
+)
 def state_folder(request, trained, tmp_path_factory) -> StateFolder:
     folder = tmp_path_factory.mktemp(request.param) / "state"
     shutil.copytree(trained["sql"].folder, folder)

@@ -55,11 +55,11 @@ MANIFEST_CHANGES = {
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
     "true-as-format": (set_at("format", True), "format"),
     "float-as-format": (set_at("format", 2.0), "format"),
-    "newer-format": (set_at("format", 5), "newer Camreel"),
+    "newer-format": (set_at("format", 6), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "non-terminal-status": (set_at("run", "status", "running"), "status"),
     "spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),
-    "spec-out-of-bounds": (set_at("run", "spec", "epochs", 0), "epochs"),
+    "spec-out-of-bounds": (set_at("run", "spec", "epochs", -1), "epochs"),
     "another-architecture": (
         set_at("run", "spec", "architecture", "hidden_units", 9), "another epoch or network",
     ),

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.page.reel import changed_canvas, reel_is_drawn, select_box
+from tests.page.training import SMALL, endless_run
 
 UNKNOWN = 999_999
 
@@ -15,12 +16,10 @@ UNKNOWN = 999_999
 @pytest.fixture
 def queued_id(service: Any) -> Iterator[int]:
     """A run that waits for the worker."""
-    small = {"dataset": "digits", "samples_per_epoch": 20, "epochs": 10_000}
-    run_ids = [service.post_run(**small, name=name) for name in ("training", "waiting")]
-    yield run_ids[1]
-    for run_id in reversed(run_ids):
+    with endless_run(service, "training"):
+        run_id = service.post_run(**SMALL, epochs=1, name="waiting")
+        yield run_id
         service.http.post(f"/runs/{run_id}/cancel").raise_for_status()
-    service.wait(run_ids[0])
 
 
 def test_runs_without_maps_leave_the_others_alone(

@@ -15,7 +15,7 @@ from service.field_errors import field_errors
 from tests.http.test_http_validation_errors import PYDANTIC_ERRORS, bodies
 from tests.page.conftest import EPOCHS
 from tests.page.reel import epoch_is_shown, reel_is_drawn, select_box
-from tests.page.test_page_following import SMALL
+from tests.page.training import SMALL, endless_run
 
 TEXTS = Path(__file__).parents[2] / "web" / "src" / "text"
 COMMANDS_ONLY = {
@@ -37,7 +37,7 @@ INVALID_VALUES = {
     "Tags": "fine, a/b",
     "Kernel size": "4",
     "Channels": "32",
-    "Epochs": "0",
+    "Epochs": "-1",
     "Learning rate": "1000",
     "Per class": "0",
     "Images": "",
@@ -87,7 +87,7 @@ def test_errors_of_the_form_stand_once_at_their_fields_in_both_languages(page: P
         "digit.",
         "Kernel size": "Enter an odd number from 1 to 13.",
         "Channels": "Enter exactly 2 values.",
-        "Epochs": "Enter a whole number from 1 to 10,000.",
+        "Epochs": "Enter a whole number from 0 to 10,000.",
         "Learning rate": "Enter a number greater than 0 and at most 100.",
         "Per class": "These settings ask for 0 probe images. Choose 1 to 1,000.",
     }
@@ -111,7 +111,7 @@ def test_errors_of_the_form_stand_once_at_their_fields_in_both_languages(page: P
     # The same errors in Japanese.
     page.get_by_label("Language").select_option("ja")
     expect(page.locator("[id='epochs-error']")).to_have_text(
-        "1 ～ 10,000 の整数を入力してください。"
+        "0 ～ 10,000 の整数を入力してください。"
     )
     expect(page.locator("[id='architecture.kernel_size-error']")).to_contain_text("奇数")
     expect(summary).to_contain_text("次の 6 項目を修正してください")
@@ -202,10 +202,8 @@ def test_run_deleted_in_another_tab_is_reported_with_a_way_out(page: Page, servi
 def test_error_of_cancel_goes_when_the_service_answers_again(
     context: BrowserContext, service: Any
 ) -> None:
-    run_id = service.post_run(**SMALL, epochs=10_000, name="to be cancelled")
-    service.wait(run_id, lambda run: run["epochs_done"] >= 0)
     page = context.new_page()  # whose console is not checked: it logs the failed requests
-    try:
+    with endless_run(service, "to be cancelled") as run_id:
         page.goto(f"/app/runs/{run_id}")
         reel_is_drawn(page)
         page.route("**/cancel", lambda route: route.abort())
@@ -218,9 +216,6 @@ def test_error_of_cancel_goes_when_the_service_answers_again(
         page.route("**/cancel", lambda route: route.fulfill(status=409, json=CONFLICT))
         page.get_by_role("button", name="Cancel").click()
         expect(page.get_by_role("alert")).to_contain_text("409")
-    finally:
-        service.http.post(f"/runs/{run_id}/cancel")
-        service.wait(run_id)
     expect(page.locator(".status").first).to_have_text("cancelled")
     expect(page.get_by_role("alert")).to_have_count(0)
     page.close()

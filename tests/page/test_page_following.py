@@ -10,12 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.page.reel import reel_is_drawn
-
-SMALL = {
-    "dataset": "digits",
-    "samples_per_epoch": 200,
-    "architecture": {"channels": [8, 16], "hidden_units": 32},
-}
+from tests.page.training import SMALL, endless_run
 
 
 @pytest.fixture
@@ -29,11 +24,8 @@ def tab(context: BrowserContext) -> Iterator[Page]:
 @pytest.fixture
 def training(service: Any) -> Iterator[int]:
     """A run that trains until the test ends."""
-    run_id = service.post_run(**SMALL, epochs=10_000, name="training")
-    service.wait(run_id, lambda run: run["epochs_done"] >= 1)
-    yield run_id
-    service.http.post(f"/runs/{run_id}/cancel").raise_for_status()
-    service.wait(run_id)
+    with endless_run(service, "training") as run_id:
+        yield run_id
 
 
 def refuse(tab: Page, run_id: int, times: int, status: int) -> list[str]:

@@ -8,13 +8,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.page.reel import reel_is_drawn
+from tests.page.training import SMALL, endless_run
 
-SMALL = {
-    "dataset": "digits",
-    "samples_per_epoch": 200,
-    "architecture": {"channels": [8, 16], "hidden_units": 32},
-    "epochs": 10_000,
-}
 PHASES = {
     "starting": "Starting a worker",
     "loading": "Loading the dataset",
@@ -27,13 +22,11 @@ PHASES = {
 @pytest.fixture
 def runs(service: Any) -> Iterator[list[int]]:
     """A run that trains, and two that wait for its worker, until the test ends."""
-    run_ids = [service.post_run(**SMALL, name="activity") for _ in range(3)]
-    service.wait(run_ids[0], lambda run: run["epochs_done"] >= 2)
-    yield run_ids
-    for run_id in reversed(run_ids):
-        service.http.post(f"/runs/{run_id}/cancel")
-    for run_id in run_ids:
-        service.wait(run_id)
+    with endless_run(service, "activity", epochs_done=2) as training:
+        queued = [service.post_run(**SMALL, epochs=1, name="activity") for _ in range(2)]
+        yield [training, *queued]
+        for run_id in reversed(queued):
+            service.http.post(f"/runs/{run_id}/cancel")
 
 
 def test_activity_of_queued_and_running_runs(page: Page, service: Any, runs: list[int]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from tests.page.reel import eventually
-from tests.page.test_page_following import SMALL
+from tests.page.training import SMALL, endless_run
 
 CONNECTIONS = 6  # that a browser has to one origin by HTTP/1.1
 FETCH = "async (path) => (await fetch(path, { cache: 'no-store' })).status"
@@ -46,13 +46,10 @@ def epochs_arrive(tabs: list[Page]) -> None:
 
 
 @pytest.fixture
-def training_id(service: Any, http: httpx.Client) -> Iterator[int]:
+def training_id(service: Any) -> Iterator[int]:
     """A run that trains until the test ends."""
-    run_id = service.post_run(**SMALL, epochs=10_000, name="in many tabs")
-    service.wait(run_id, lambda run: run["epochs_done"] >= 1)
-    yield run_id
-    http.post(f"/runs/{run_id}/cancel").raise_for_status()
-    service.wait(run_id)
+    with endless_run(service, "in many tabs") as run_id:
+        yield run_id
 
 
 @pytest.fixture

@@ -63,15 +63,82 @@ def test_run_from_the_form_shows_epochs_as_they_finish(page: Page, service: Any)
     assert spec["tags"] == ["form", "page"]
 
 
+def test_form_has_the_parameters_of_the_selected_architecture(page: Page, service: Any) -> None:
+    page.goto("/app/new")
+    page.get_by_label("Dataset").select_option("digits")
+    page.get_by_label("Architecture").select_option("lenet5")
+    expect(page.get_by_label("Kernel size")).to_have_count(0)
+    page.get_by_label("Pooling").select_option("max")
+    page.get_by_label("Epochs", exact=True).fill("1")
+    page.get_by_label("Samples per epoch").fill("50")
+    page.get_by_role("button", name="Start run").click()
+    expect(page.locator(".status").first).to_have_text("succeeded", timeout=60_000)
+    number = int(page.url.split("/")[-1].split("?")[0])
+    assert service.run(number)["spec"]["architecture"] == {
+        "name": "lenet5", "pooling": "max", "hidden_activation": "tanh",
+    }  # fmt: skip
+    reel_is_drawn(page)
+    cam = service.http.get(f"/runs/{number}/epochs/1/cam.json").json()
+    assert cam["layer"] == "c3"
+
+
+def test_form_sets_schedule_augmentation_and_kept_states(page: Page, service: Any) -> None:
+    page.goto("/app/new")
+    page.get_by_label("Dataset").select_option("digits")
+    page.get_by_label("Schedule", exact=True).select_option("cosine")
+    for label, value in (
+        ("Epochs", "3"),
+        ("Samples per epoch", "50"),
+        ("Warmup epochs", "3"),
+        ("Label smoothing", "0.1"),
+        ("Keep states", "each"),
+        ("Crop padding", "2"),
+    ):
+        page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Start run").click()
+    expect(page.locator("[id='schedule.warmup_epochs-error']")).to_have_text(
+        "The schedule spans 3 epochs. Enter fewer epochs of warm-up."
+    )
+    expect(page.locator("[id='keep_states-error']")).to_contain_text("last, all or every:<n>")
+    page.get_by_label("Warmup epochs").fill("1")
+    page.get_by_label("Keep states").fill("every:2")
+    page.get_by_role("button", name="Start run").click()
+    expect(page).to_have_url(re.compile(r"/app/runs/\d+"))
+    number = int(page.url.split("/")[-1].split("?")[0])
+    spec = service.wait(number)["spec"]
+    assert spec["schedule"] == {
+        "name": "cosine", "warmup_epochs": 1, "span_epochs": 3, "final_factor": 0.0,
+    }  # fmt: skip
+    assert (spec["label_smoothing"], spec["keep_states"]) == (0.1, "every:2")
+    assert spec["augmentation"]["crop_padding"] == 2
+    epochs = service.http.get(f"/runs/{number}/epochs").json()["items"]
+    assert [epoch["learning_rate"] for epoch in epochs] == [0.5, 0.5, 1.0, 0.5]
+
+
+def test_run_without_epochs_shows_the_untrained_network(page: Page, service: Any) -> None:
+    number = service.post_run(dataset="digits", epochs=0, name="untrained")
+    assert service.wait(number)["status"] == "succeeded"
+    page.goto(f"/app/runs/{number}")
+    reel_is_drawn(page)
+    epoch_is_shown(page, 0)
+    expect(page.locator(".status").first).to_have_text("succeeded")
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.goto("/app")
+    expect(page.locator(".runs tbody tr", has_text="untrained")).to_be_visible()
+    report = service.http.get(f"/runs/{number}/report.html", timeout=60)
+    assert report.status_code == 200
+    assert service.http.get(f"/runs/{number}/epochs/0/cam.json").json()["epoch"] == 0
+
+
 def test_form_marks_invalid_fields(page: Page) -> None:
     page.goto("/app/new")
-    page.get_by_label("Epochs", exact=True).fill("0")
+    page.get_by_label("Epochs", exact=True).fill("-1")
     page.get_by_label("Kernel size").fill("4")
     page.get_by_label("Batch size").fill("many")
     page.get_by_role("button", name="Start run").click()
     for label in ("Epochs", "Kernel size", "Batch size"):
         expect(page.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
-    expect(page.locator("#epochs-error")).to_contain_text("whole number from 1 to 10,000")
+    expect(page.locator("#epochs-error")).to_contain_text("whole number from 0 to 10,000")
     expect(page.get_by_role("alert")).to_contain_text("Correct these 3 fields")
     page.get_by_label("Epochs", exact=True).fill("5")
     expect(page.get_by_label("Epochs", exact=True)).not_to_have_attribute("aria-invalid", "true")

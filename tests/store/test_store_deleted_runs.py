@@ -14,24 +14,34 @@ from service.store import (
     events,
     heatmaps,
     images,
+    networks,
     predictions,
+    recorded_runs,
     run_blobs,
     run_lifecycle,
     runs,
     summaries,
+    tensors,
     training_states,
 )
 from service.store.divergences import Divergence
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
+from service.store.networks import StoredNetwork
 from service.store.predictions import Prediction
 from service.store.rows import Base, RunRow
 from service.store.run_status import HiddenStatus, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
+from service.store.tensors import StoredTensor
 from service.store.training_states import StoredTrainingState
 
-UNRELATED_TABLES = {"tokens", "sessions", "audit", "request_keys", "uploads", "jobs", "leaders"}
+UNRELATED_TABLES = {
+    *("tokens", "sessions", "audit", "request_keys", "uploads", "jobs", "leaders"),
+    "tensor_uploads",
+}
+NETWORK = StoredNetwork("a" * 64, b"{}", "conv2")
+TENSOR = StoredTensor("b" * 64, "float32", [1], 76, "tensors/b", 1, 0)
 ONE_BLOB_PER_BATCH = 1
 """A batch of one page: a batch frees at least one blob, here of five bytes."""
 
@@ -58,7 +68,12 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
             key = training_states.state_key(run.id, 1)
             store.blobs.put(session, key, b"state")
             divergences.add(session, run.id, Divergence(2, 1, [2.3, math.inf], [0.5, 7.0]))
-            training_states.replace(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
+            training_states.add(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
+            networks.add(session, NETWORK)
+            recorded_runs.add_network(session, run.id, NETWORK.id)
+            if tensors.get(session, TENSOR.sha256) is None:
+                tensors.add(session, TENSOR)
+            tensors.add_references(session, run.id, 1, [TENSOR.sha256])
             run_lifecycle.finish(
                 session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
             )

@@ -103,7 +103,7 @@ def test_runs_are_filtered_by_status(store, new_run):
         assert runs.list_newest(session, limit=9, status=RunStatus.FAILED) == []
         assert ids(runs.list_by_status(session, RunStatus.QUEUED)) == [queued.id]
         assert runs.count_by_status(session) == {
-            "queued": 1, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0,
+            "queued": 1, "lost": 0, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0,
         }  # fmt: skip
 
 

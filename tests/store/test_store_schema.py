@@ -16,8 +16,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from service.errors import SchemaMismatch
-from service.store import database, runs, schema
-from service.store.rows import Base
+from service.store import database, runs, schema, training_states
+from service.store.rows import Base, TrainingStateRow
 from service.store.store import Store, open_store
 
 NEXT_REVISION = '''
@@ -207,6 +207,20 @@ def test_upgrade_from_the_first_schema_keeps_runs_and_widens_columns(migrated_st
         assert (columns["method"].length, columns["layer"].length) == (200, 200)
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
+
+
+def test_downgrade_to_one_training_state_keeps_the_last(migrated_store):
+    with migrated_store.write_session() as session:
+        for epoch in (1, 3, 2):
+            row = TrainingStateRow(run_id=1, epoch=epoch, sha256="0" * 64, bytes=5, blob_key="key")
+            session.add(row)
+    config = schema._config()
+    with migrated_store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0014")
+    schema.upgrade(migrated_store)
+    with migrated_store.read_session() as session:
+        assert [state.epoch for state in training_states.list_states(session, 1)] == [3]
 
 
 def test_full_downgrade_leaves_an_empty_database(migrated_store):

@@ -29,6 +29,16 @@ describe("a form's draft", () => {
     expect(parseDraft(schemas, draft, "run.")).toEqual({ epochs: 7, channels: [32, 64], name: "", device: "auto" });
   });
 
+  test("sends a name of an alternative as text, and other text as a list", () => {
+    const names = { type: "string", enum: ["all", "head"] };
+    const list = { type: "array", items: { type: "string" } };
+    const trainable: Record<string, Schema> = { trainable: { anyOf: [names, list], default: "all" } };
+    expect(parseDraft(trainable, defaultDraft(trainable, ""), "")).toEqual({ trainable: "all" });
+    expect(parseDraft(trainable, { trainable: "layer4, fc" }, "")).toEqual({ trainable: ["layer4", "fc"] });
+    const draft = defaultDraft(trainable, "", { trainable: ["layer4", "fc"] });
+    expect(parseDraft(trainable, draft, "")).toEqual({ trainable: ["layer4", "fc"] });
+  });
+
   test("sends text that is not a number as it is, so that the service names the field", () => {
     expect(parseDraft(schemas, { epochs: "many", channels: "1 x" }, "")).toEqual({
       epochs: "many",

@@ -103,7 +103,7 @@ class WatchedRun(WatchedResource):
         self.state = RunProgress.from_run(run) if run else None
         self.progress: EncodedEvent | None = None  # of the last poll, unless the run has ended
         self._run_id = run_id
-        self._images_total: int = run.spec["samples_per_epoch"] if run else 0
+        self._images_total: int = run.spec.get("samples_per_epoch", 0) if run else 0
         self._progress_data: ProgressData | None = None
         self._progress_at = float("-inf")
 

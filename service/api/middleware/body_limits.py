@@ -6,9 +6,12 @@ from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.api.request_context import request_context
+
 
 class BodyLimitMiddleware:
-    """Rejects bodies larger than `default_bytes`, or the value of their (method, path): 413.
+    """Rejects bodies larger than `default_bytes`, or the value of their route, by method and
+    path template: 413.
 
     FastAPI has a limit of its own, but responds to it in plain text instead of problem+json.
     """
@@ -24,7 +27,7 @@ class BodyLimitMiddleware:
         """Reject at once by Content-Length; otherwise count the bytes received."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        route = scope["method"], scope["path"]
+        route = scope["method"], request_context(scope).route_template or ""
         limit_bytes = self._bytes_by_route.get(route, self._default_bytes)
         if _content_length(scope) > limit_bytes:
             response = _content_too_large(limit_bytes)

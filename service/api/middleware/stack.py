@@ -17,6 +17,8 @@ from service.api.middleware.root_path import RootPathMiddleware, check_prefix
 from service.api.prepared_answers import PreparedAnswersMiddleware
 from service.api.route_table import RouteTable
 from service.api.sharing import Sharing
+from service.core.recorded_networks import MAX_PROGRAM_BYTES
+from service.flows.tensor_uploads import MAX_TENSOR_BYTES
 from service.settings import Settings
 
 CORS_REQUEST_HEADERS = [
@@ -46,7 +48,10 @@ CORS_RESPONSE_HEADERS = [
 
 
 MAX_BODY_BYTES = 1 * 2**20
-"""Limit of request bodies, except uploaded images."""
+"""Limit of request bodies, except those of routes that have their own."""
+
+MAX_MANIFEST_BYTES = 8 * 2**20
+"""Limit of an epoch of a recorded run: 20,000 tensors with long names."""
 
 
 def install(app: FastAPI, routes: RouteTable, settings: Settings, sharing: Sharing) -> None:
@@ -91,6 +96,10 @@ def _install_response_middleware(app: FastAPI, routes: RouteTable, settings: Set
         bytes_by_route={
             ("POST", "/images"): settings.max_upload_bytes,
             ("POST", "/datasets"): settings.max_dataset_bytes,
+            ("PUT", "/runs/{run_id}/probes/{position}"): settings.max_upload_bytes,
+            ("POST", "/networks"): MAX_PROGRAM_BYTES,
+            ("PUT", "/runs/{run_id}/epochs/{epoch}"): MAX_MANIFEST_BYTES,
+            ("PUT", "/tensors/{sha256}"): MAX_TENSOR_BYTES,
         },
     )
     app.add_middleware(ContentETagMiddleware)

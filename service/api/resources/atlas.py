@@ -241,8 +241,7 @@ def _levels(atlas: Atlas) -> bytes:
 
 def _layout(atlas: Atlas) -> bytes:
     layout = atlas.layout
-    source = layout.rows[0].spec.source
-    _, image_height, image_width = source.image_shape
+    _, image_height, image_width = layout.rows[0].run.image_shape
     response = AtlasLayout.model_validate(
         {
             "run_id": layout.selection.run_id,

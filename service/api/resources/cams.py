@@ -142,7 +142,7 @@ def _response(values: MapValues, style: Style) -> CamResponse:
         epoch=request.epoch.epoch,
         image=series.image.reference,
         class_index=request.class_index,
-        class_name=series.spec.source.class_names[request.class_index],
+        class_name=series.run.class_names[request.class_index],
         label=series.image.label,
         method=series.method_text,
         layer=series.layer,

@@ -1,5 +1,6 @@
-"""The catalogue: architectures, optimizers, methods, targets, colormaps."""
+"""The catalogue: architectures, optimizers, schedules, methods, targets, colormaps."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,10 +13,11 @@ from service.core.cams.method import AttributionLevel, Cost
 from service.core.cams.methods import METHODS, PAPER_METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
 from service.core.datasets import DATASETS
-from service.core.models import MODELS, Architecture, describe_layers
+from service.core.models import MODELS, StagedArchitecture, describe_layers
 from service.core.optimizers import OPTIMIZERS
 from service.core.parameters import Parameters
 from service.core.render.colormaps import COLORMAPS, color_table
+from service.core.schedules import SCHEDULES
 from service.store.tokens import READ
 
 # Responses are cached: the tables are constant, and generating JSON schemas is slow.
@@ -33,8 +35,12 @@ class ParametrizedResponse(BaseModel):
 class ArchitectureResponse(ParametrizedResponse):
     """A network architecture."""
 
-    layers: list[str] = Field(description="Layers that can be explained, with default parameters.")
-    default_layer: str
+    name: str = Field(description="The name in a spec, or the family of names before a colon.")
+    layers: list[str] = Field(
+        description="Layers that can be explained, with default parameters; empty where they "
+        "depend on more than the architecture."
+    )
+    default_layer: str | None
 
 
 class MethodResponse(BaseModel):
@@ -88,17 +94,24 @@ class ColormapResponse(BaseModel):
 def list_architectures() -> Page[ArchitectureResponse]:
     """All architectures, with the bounds and defaults of their parameters."""
     source = DATASETS["mnist"]
-    layers = describe_layers(Architecture(), source.image_shape, len(source.class_names))
-    items = [
-        ArchitectureResponse(
-            name=name,
-            description=_description(model_type),
-            parameters=model_type.model_json_schema(),
-            layers=list(layers.shapes),
-            default_layer=layers.default_layer,
+    items = []
+    for name, model_type in MODELS.items():
+        layers = None
+        if issubclass(model_type, StagedArchitecture):
+            layers = describe_layers(
+                model_type.model_validate({"name": name}),
+                source.image_shape,
+                len(source.class_names),
+            )
+        items.append(
+            ArchitectureResponse(
+                name=name,
+                description=_description(model_type),
+                parameters=model_type.model_json_schema(),
+                layers=list(layers.shapes) if layers else [],
+                default_layer=layers.default_layer if layers else None,
+            )
         )
-        for name, model_type in MODELS.items()
-    ]
     return Page(items=items, next=None)
 
 
@@ -107,15 +120,15 @@ def list_architectures() -> Page[ArchitectureResponse]:
 @cache
 def list_optimizers() -> Page[ParametrizedResponse]:
     """All optimizers, with the bounds and defaults of their parameters."""
-    items = [
-        ParametrizedResponse(
-            name=name,
-            description=_description(model_type),
-            parameters=model_type.model_json_schema(),
-        )
-        for name, model_type in OPTIMIZERS.items()
-    ]
-    return Page(items=items, next=None)
+    return _parametrized(OPTIMIZERS)
+
+
+@router.get("/schedules", summary="List schedules of the learning rate")
+@requires(READ)
+@cache
+def list_schedules() -> Page[ParametrizedResponse]:
+    """All schedules of the learning rate, with the bounds and defaults of their parameters."""
+    return _parametrized(SCHEDULES)
 
 
 @router.get("/methods", summary="List methods")
@@ -168,6 +181,18 @@ def list_colormaps() -> Page[ColormapResponse]:
             colors=color_table(c.name).tobytes().hex(),
         )
         for c in COLORMAPS.values()
+    ]
+    return Page(items=items, next=None)
+
+
+def _parametrized(table: Mapping[str, type[Parameters]]) -> Page[ParametrizedResponse]:
+    items = [
+        ParametrizedResponse(
+            name=name,
+            description=_description(model_type),
+            parameters=model_type.model_json_schema(),
+        )
+        for name, model_type in table.items()
     ]
     return Page(items=items, next=None)
 

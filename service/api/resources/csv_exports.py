@@ -13,7 +13,7 @@ from service.api.scopes import requires
 from service.api.work import ExpensiveRequest, Representation
 from service.core.cams.maps import CAUSES
 from service.core.cams.methods import PAPER_METHODS
-from service.core.spec import RunSpec
+from service.core.recorded_spec import training_spec
 from service.flows.identity import identity_of
 from service.flows.maps.blanks import BlankTable, blanks
 from service.flows.maps.deferred import Deferred, Result
@@ -39,7 +39,7 @@ async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
 
     def represent() -> Representation[bytes]:
         with store.read_session() as session:
-            spec = RunSpec.model_validate(runs.get(session, run_id).spec)
+            spec = training_spec(runs.get(session, run_id).spec)
             rows = epochs.list_epochs(session, run_id)
         class_names = spec.source.class_names
         identity = identity_of("epochs.csv", class_names, [_epoch_row(row) for row in rows])

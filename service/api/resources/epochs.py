@@ -1,6 +1,7 @@
 """Epochs: metrics and checkpoints."""
 
 from datetime import datetime
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
@@ -17,7 +18,7 @@ from service.api.pagination import (
 )
 from service.api.scopes import requires
 from service.api.services import Services
-from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.checkpoints import load_weights
 from service.store import epochs
 from service.store.epochs import Epoch
 from service.store.tokens import READ
@@ -38,11 +39,19 @@ class EpochResponse(BaseModel):
     epoch: int
     train_loss: float | None = Field(description="During training, with dropout; null for epoch 0.")
     train_accuracy: float | None
-    test_loss: float
-    test_accuracy: float
-    per_class_accuracy: list[float]
-    learning_rate: float
-    seconds: float
+    test_loss: float | None = Field(
+        description="Null only for a recorded epoch without it, like the other measures."
+    )
+    test_accuracy: float | None
+    per_class_accuracy: list[float] = Field(description="Empty for a recorded epoch.")
+    learning_rate: float | None
+    seconds: float | None
+    metrics: dict[str, float | None] | None = Field(
+        description="Of a recorded epoch: all that the recorder has measured, by name."
+    )
+    config_changes: dict[str, Any] | None = Field(
+        description="Of a recorded epoch: values of `config` that changed in it."
+    )
     checkpoint: CheckpointResponse
     quarantine_reason: str | None = Field(
         description="Null, or why the checkpoint is no longer used: missing, truncated, corrupt, "
@@ -98,11 +107,11 @@ def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber
 ) -> Response:
     """A safetensors file. Its metadata contains the architecture and the epoch."""
-    spec, record = services.pipeline.resolver.resolve_epoch(run_id, epoch)
+    run, record = services.pipeline.resolver.resolve_epoch(run_id, epoch)
     response = conditional(
         request,
         record.checkpoint.sha256,
-        lambda: load_verified_checkpoint(services.store, record, spec),
+        lambda: load_weights(services.store, record, run.spec),
         "application/octet-stream",
     )
     name = f"run-{run_id}-epoch-{epoch}.safetensors"

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
 
 from service.api.concurrency import run_in_write_pool
 from service.api.idempotency import REPLAYED_HEADER, BodyRequestKey, set_replayed_header
@@ -12,7 +12,9 @@ from service.api.pagination import Cursor, Page, PageLimit, RunId, decode_cursor
 from service.api.scopes import requires
 from service.api.services import ApiServices, Services
 from service.api.strict_json import StrictJsonRoute
-from service.core.spec import MAX_EPOCHS, PartOfName, RunSpec
+from service.core.recorded_spec import AnySpec, RecordedSpec, parse_spec
+from service.core.schedules import MAX_EPOCHS
+from service.core.spec import PartOfName, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import deletion
 from service.flows import runs as run_flows
@@ -20,7 +22,7 @@ from service.flows.environment import reasons_not_reproducible
 from service.flows.run_activity import RunActivity
 from service.flows.summaries import RunSummary
 from service.store import runs
-from service.store.run_status import RunPhase, RunStatus
+from service.store.run_status import RunPhase, RunSource, RunStatus
 from service.store.runs import Run, RunProgress
 from service.store.tokens import ADMIN, READ, RUN
 
@@ -34,8 +36,8 @@ class RunErrorResponse(BaseModel):
 
     type: str = Field(
         description="Error code: diverged, oom, disk_full, dataset_unavailable, "
-        "device_unavailable, image_gone, worker_killed, worker_died, worker_lost, "
-        "checkpoint_corrupt, store_busy, error."
+        "weights_unavailable, device_unavailable, image_gone, worker_killed, worker_died, "
+        "worker_lost, checkpoint_corrupt, store_busy, error."
     )
     detail: str = Field(description="Description of the error.")
 
@@ -44,7 +46,7 @@ class ProgressResponse(BaseModel):
     """Progress of the epoch that is being trained, and what the run does now."""
 
     images_seen: int
-    images_total: int
+    images_total: int = Field(description="0 for a recorded run, like `test_images_total`.")
     test_images_total: int = Field(description="Images that each epoch is evaluated on.")
     phase: RunPhase | None = Field(
         description="What the worker does now, as of its last heartbeat; null without a worker. "
@@ -118,11 +120,22 @@ class RunResponse(BaseModel):
     id: int
     name: str
     tags: list[str]
-    status: RunStatus
+    source: RunSource = Field(
+        description="`trained` by the service, or `recorded` while it is trained elsewhere."
+    )
+    status: RunStatus = Field(
+        description="`lost`: the recorder of a recorded run sends no heartbeats; the run continues "
+        "with the next one."
+    )
     epochs_done: int = Field(description="The last complete epoch; -1 before epoch 0 is stored.")
-    epochs_total: int
+    epochs_total: int = Field(
+        description="Of a recorded run: as announced, or else the last complete epoch."
+    )
     progress: ProgressResponse
-    spec: RunSpec
+    spec: RunSpec | None = Field(description="Settings of the training; null for a recorded run.")
+    recording: RecordedSpec | None = Field(
+        description="What the recorder has said about the run; null for a trained run."
+    )
     error: RunErrorResponse | None
     summary: SummaryResponse
     created_at: datetime
@@ -143,6 +156,14 @@ class RunResponse(BaseModel):
         ge=0,
         description="Number of the newest event. `GET /runs/{run_id}/events?after=` with it "
         "continues from there.",
+    )
+
+
+class NewRunResponse(RunResponse):
+    """A run that was just created."""
+
+    lease: str | None = Field(
+        description="Of a recorded run: the value of `Camreel-Lease` in the recorder's requests."
     )
 
 
@@ -169,22 +190,38 @@ def _run_responses(services: ApiServices, run_rows: list[Run]) -> list[RunRespon
 
 def _run_response(run: Run, summary: RunSummary, activity: RunActivity) -> RunResponse:
     values: dict[str, Any] = vars(run)
-    spec = RunSpec.model_validate(run.spec)
+    parsed = parse_spec(run.spec)
+    spec = None if isinstance(parsed, RecordedSpec) else parsed
     progress = ProgressResponse(
         images_seen=run.images_seen,
-        images_total=spec.samples_per_epoch,
-        test_images_total=spec.source.test_size,
+        images_total=spec.samples_per_epoch if spec else 0,
+        test_images_total=spec.source.test_size if spec else 0,
         **vars(activity),
     )
     error = RunErrorResponse.model_validate(run.error) if run.error else None
     reasons = reasons_not_reproducible(run)
     derived_values: dict[str, Any] = {"spec": spec, "progress": progress, "error": error}
     derived_values |= {
+        "source": run.source,
+        "recording": parsed if isinstance(parsed, RecordedSpec) else None,
         "summary": summary,
         "reproducible": not reasons,
         "irreproducible_reasons": reasons,
     }
     return RunResponse.model_validate(values | derived_values)
+
+
+def _parse_new_spec(values: object) -> AnySpec:
+    """The spec of a new run, by its `source`. Raises ValidationError."""
+    if not isinstance(values, dict):
+        return RunSpec.model_validate(values)
+    if values.get("source", RunSource.TRAINED) != RunSource.TRAINED:
+        return RecordedSpec.model_validate(values)
+    return RunSpec.model_validate({k: v for k, v in values.items() if k != "source"})
+
+
+# Not a discriminated union: its errors would be located in one of the alternatives.
+AnyNewSpec = Annotated[AnySpec, PlainValidator(_parse_new_spec, json_schema_input_type=AnySpec)]
 
 
 @router.post(
@@ -200,7 +237,7 @@ def create_run(
     response: Response,
     key: BodyRequestKey,
     spec: Annotated[
-        RunSpec,
+        AnyNewSpec,
         Body(
             openapi_examples={
                 "paper": {"summary": "The paper's experiment", "value": {}},
@@ -216,23 +253,39 @@ def create_run(
                         "tags": ["sgd"],
                     },
                 },
+                "recorded": {
+                    "summary": "A run that is trained elsewhere",
+                    "value": {
+                        "source": "recorded",
+                        "network": "0" * 64,
+                        "class_names": ["cat", "dog"],
+                    },
+                },
             }
         ),
     ],
-) -> RunResponse:
-    """Queue a run. Every field has a default; `{}` is the experiment of the paper."""
-    run, replayed = run_flows.start_run_once(
-        services.store,
-        services.executor,
-        services.workspace,
-        spec,
-        services.max_queued_runs,
-        key,
-        services.election.leader_name,
-    )
+) -> NewRunResponse:
+    """Queue a run. Every field has a default; `{}` is the experiment of the paper.
+
+    With `source: "recorded"`, the run is trained elsewhere: it is running at once, and a recorder
+    sends its epochs.
+    """
+    lease = None
+    if isinstance(spec, RecordedSpec):
+        run, lease, replayed = services.recordings.create(spec, key)
+    else:
+        run, replayed = run_flows.start_run_once(
+            services.store,
+            services.executor,
+            services.workspace,
+            spec,
+            services.max_queued_runs,
+            key,
+            services.election.leader_name,
+        )
     response.headers["Location"] = f"/runs/{run.id}"
     set_replayed_header(response, replayed)
-    return run_response(services, run)
+    return NewRunResponse(**dict(run_response(services, run)), lease=lease)
 
 
 @router.get("/runs", summary="List runs, newest first")

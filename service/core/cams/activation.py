@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from service.core.cams.closed_form import ClosedHead
 from service.core.cams.eigen import EIGEN_CAM, KPCA_CAM, class_agnostic
-from service.core.cams.layer_pass import LayerPass, weighted_sum
+from service.core.cams.layer_pass import Head, LayerPass, weighted_sum
 from service.core.cams.method import CLASS_AGNOSTIC, Cost, Method, Seeded
 from service.core.cams.targets import Target
 from service.core.parameters import Parameters
@@ -21,13 +21,23 @@ def class_activation_mapping(
 
     Raises InvalidValue for a head that is not global average pooling and one linear layer.
     """
-    head = ClosedHead.match(layer_pass.head.stages)
-    if head is None or head.hidden_layer or not isinstance(head.pooling, nn.AdaptiveAvgPool2d):
+    weights = _averaging_head_weights(layer_pass.head)
+    if weights is None:
         raise InvalidValue(
             "method", "cam needs a head of global average pooling and one linear layer"
         )
-    weights = head.output.weight[list(classes)]
+    weights = weights[list(classes)]
     return weighted_sum(weights.expand(len(layer_pass.images), -1, -1), layer_pass.activations)
+
+
+def _averaging_head_weights(head: Head) -> Tensor | None:
+    """W (C, K) of a head of global average pooling and one linear layer; None for another form."""
+    if head.split.neck is not None:
+        return head.split.neck.linear_weights
+    closed = ClosedHead.match(head.stages)
+    if closed is None or closed.hidden_layer:
+        return None
+    return closed.output.weight if isinstance(closed.pooling, nn.AdaptiveAvgPool2d) else None
 
 
 CAM = Method(

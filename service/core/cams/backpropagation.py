@@ -19,6 +19,7 @@ from service.core.cams.method import AttributionLevel, Cost, Method
 from service.core.cams.passes import linearized_score, rows_per_pass
 from service.core.cams.targets import Target
 from service.core.parameters import Parameters
+from service.errors import InvalidValue
 
 
 def full_grad(
@@ -72,6 +73,10 @@ def full_gradients(
     with torch.enable_grad(), BiasedOutputs() as biased:
         pixels = images.detach().requires_grad_()
         pre_activations = layer_pass.network(pixels)
+    if not biased.calls:
+        raise InvalidValue(
+            "method", "full-grad needs a convolution or a batch normalization with a bias"
+        )
     factors = [pixels.detach(), *(bias.detach() for bias, _ in biased.calls)]
     leaves = [pixels, *(output for _, output in biased.calls)]
     for class_index in classes:
@@ -148,14 +153,17 @@ def guided_backpropagation(
 ) -> Tensor:
     """Maps (N, c, h, w), summed over color channels.
 
-    The same numbers as captum's GuidedBackprop on a network whose ReLUs are modules.
+    The same numbers as captum's GuidedBackprop on a network whose ReLUs are modules. Raises
+    InvalidValue for a network without ReLUs.
     """
     network = layer_pass.network
     maps = []
     for images in torch.split(layer_pass.images, rows_per_pass(network, layer_pass.images[:1])):
-        with torch.enable_grad(), GuidedReLUs():
+        with torch.enable_grad(), GuidedReLUs() as relus:
             pixels = images.detach().requires_grad_()
             pre_activations = network(pixels)
+        if not relus.count:
+            raise InvalidValue("method", "guided-backpropagation needs ReLUs: the network has none")
         class_maps = []
         for class_index in classes:
             with torch.enable_grad():
@@ -184,6 +192,11 @@ GUIDED_BACKPROPAGATION = Method(
 class GuidedReLUs(TorchFunctionMode):
     """Replaces ReLUs that this thread calls inside it by ReLUs with guided gradients."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        """Number of calls replaced."""
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -193,6 +206,7 @@ class GuidedReLUs(TorchFunctionMode):
     ) -> Any:
         """Calls the function, or the guided ReLU."""
         if func in _RELUS:
+            self.count += 1
             signal = args[0] if args else (kwargs or {})["input"]
             return _GuidedReLU.apply(signal)
         return func(*args, **(kwargs or {}))

@@ -247,7 +247,7 @@ def shapley_cam(
     activations, head = layer_pass.activations, layer_pass.head
     weights = []
     with torch.enable_grad():
-        graph = HeadGraph(head.stages, activations)
+        graph = HeadGraph(layer_pass.evaluate_head, activations)
         scores = target.scores(Outputs(graph.pre_activations, head.output_activation))
         for class_index in classes:
             score = scores[:, class_index].sum()

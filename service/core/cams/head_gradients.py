@@ -1,13 +1,13 @@
 """Gradients of a network's head by its activations: one backend for each form of head.
 
-`choose_backend` picks the backend from the head's stages alone, once for each network and layer.
+`choose_backend` picks the backend from the head's form alone, once for each network and layer.
 A backend runs the head on activations A (N, K, H, W) and returns a `HeadRun`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from service.core.cams.closed_form import ClosedHead, ClosedPass
 from service.core.cancellation import raise_if_cancelled
+from service.core.models.network import Crossing, Neck, SplitNetwork
 from service.core.models.stages import Convolution
 
 GRADIENT_CHUNK_BYTES = 256 * 2**20
@@ -53,37 +54,43 @@ class GradientBackend(Protocol):
     def is_closed_form(self) -> bool:
         """Whether channel weights of all classes need no backward pass."""
 
-    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:
-        """The head run on activations (N, K, H, W); gradients take `chunk_bytes` at a time."""
+    def run(self, activations: Tensor, crossing: Crossing | None, chunk_bytes: int) -> HeadRun:
+        """The head run on activations (N, K, H, W) and what else crosses the layer.
+
+        Gradients take `chunk_bytes` at a time.
+        """
 
 
-def choose_backend(stages: Sequence[nn.Module]) -> GradientBackend:
-    """The fastest backend for a head of those stages."""
-    head = ClosedHead.match(stages)
+def choose_backend(split: SplitNetwork) -> GradientBackend:
+    """The fastest backend for the head of a split."""
+    head = ClosedHead.match(split.stages)
     if head is not None:
-        return ClosedFormBackend(stages, head)
-    match stages:
+        return ClosedFormBackend(split, head)
+    if split.neck is not None:
+        return NeckBackend(split.neck)
+    match split.stages:
         case [Convolution() as first, *rest] if first.padding == (0, 0) and first.groups == 1:
             head = ClosedHead.match(rest)
             # Only maximum pooling commutes with ReLU.
             if head is not None and isinstance(head.pooling, nn.MaxPool2d | None):
                 return ConvolutionBackend(first, head)
-    return AutogradBackend(stages)
+    return AutogradBackend(split)
 
 
 @dataclass(frozen=True)
 class ClosedFormBackend:
     """For heads of pooling, flatten and at most two linear layers; see `closed_form`."""
 
-    stages: Sequence[nn.Module]
+    split: SplitNetwork
     head: ClosedHead
     is_closed_form = True
 
-    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:
+    def run(self, activations: Tensor, crossing: Crossing | None, chunk_bytes: int) -> HeadRun:
         """The head run on activations (N, K, H, W)."""
         if self.head.has_closed_gradients:
             return _ClosedRun(self.head, activations)
-        return _ClosedWeightsRun(self.stages, self.head, activations, chunk_bytes)
+        evaluate = _evaluation(self.split, crossing)
+        return _ClosedWeightsRun(evaluate, self.head, activations, chunk_bytes)
 
 
 @dataclass(frozen=True)
@@ -98,21 +105,51 @@ class ConvolutionBackend:
     head: ClosedHead
     is_closed_form = True
 
-    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:  # noqa: ARG002  the protocol's
+    def run(
+        self,
+        activations: Tensor,
+        crossing: Crossing | None,  # noqa: ARG002  the protocol's
+        chunk_bytes: int,  # noqa: ARG002
+    ) -> HeadRun:
         """The head run on activations (N, K, H, W)."""
         return _ConvolutionRun(self.convolution, self.head, activations)
+
+
+@dataclass(frozen=True)
+class NeckBackend:
+    """For heads that pool each channel by itself before anything mixes channels.
+
+    With p_k, which depends on A_k alone, d x_c / d A_k = (d x_c / d p_k) (d p_k / d A_k). The sum
+    of all p_k gives the second factor of every channel in one backward pass through the pooling.
+    The first is the Jacobian of the few layers above.
+    """
+
+    neck: Neck
+    is_closed_form = True
+
+    def run(self, activations: Tensor, crossing: Crossing | None, chunk_bytes: int) -> HeadRun:  # noqa: ARG002  the protocol's
+        """The head run on activations (N, K, H, W)."""
+        return _NeckRun(self.neck, activations, crossing)
 
 
 @dataclass(frozen=True)
 class AutogradBackend:
     """For any head: vector-Jacobian products, batched over classes."""
 
-    stages: Sequence[nn.Module]
+    split: SplitNetwork
     is_closed_form = False
 
-    def run(self, activations: Tensor, chunk_bytes: int) -> HeadRun:
+    def run(self, activations: Tensor, crossing: Crossing | None, chunk_bytes: int) -> HeadRun:
         """The head run on activations (N, K, H, W)."""
-        return _AutogradRun(self.stages, activations, chunk_bytes)
+        return _AutogradRun(_evaluation(self.split, crossing), activations, chunk_bytes)
+
+
+HeadEvaluation = Callable[[Tensor], Tensor]
+"""x (N, C) of activations (N, K, H, W)."""
+
+
+def _evaluation(split: SplitNetwork, crossing: Crossing | None) -> HeadEvaluation:
+    return partial(split.head, crossing=crossing)
 
 
 class _ClosedFormRun(HeadRun):
@@ -150,13 +187,13 @@ class _ClosedWeightsRun(_ClosedRun):
 
     def __init__(
         self,
-        stages: Sequence[nn.Module],
+        evaluate: HeadEvaluation,
         head: ClosedHead,
         activations: Tensor,
         chunk_bytes: int,
     ) -> None:
         super().__init__(head, activations)
-        self._autograd = _AutogradRun(stages, activations, chunk_bytes)
+        self._autograd = _AutogradRun(evaluate, activations, chunk_bytes)
 
     def gradients(self, cotangents: Tensor) -> Tensor:
         return self._autograd.gradients(cotangents)
@@ -186,19 +223,61 @@ class _ConvolutionRun(_ClosedFormRun):
             return below.view(*above.shape[:2], *below.shape[1:])
 
 
+class _NeckRun(HeadRun):
+    def __init__(self, neck: Neck, activations: Tensor, crossing: Crossing | None) -> None:
+        self._neck = neck
+        self._activations = activations
+        self._crossing = crossing
+
+    @cached_property
+    def _tail(self) -> "HeadGraph":
+        with torch.no_grad():
+            pooled = self._neck.pool(self._activations, self._crossing)
+        return HeadGraph(self._neck.tail, pooled)
+
+    @property
+    def pre_activations(self) -> Tensor:
+        return self._tail.pre_activations.detach()
+
+    @cached_property
+    def channel_weights(self) -> Tensor:
+        return self.score_weights(None, range(self.pre_activations.shape[1]))
+
+    def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
+        rows = cotangents_of(self.pre_activations, score_jacobian, classes)
+        by_pooled = self._gradients_by_pooled(rows)
+        return by_pooled.transpose(0, 1) * self._pooling_slopes.mean((2, 3)).unsqueeze(1)
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        by_pooled = self._gradients_by_pooled(cotangents)
+        return by_pooled[..., None, None] * self._pooling_slopes
+
+    def _gradients_by_pooled(self, cotangents: Tensor) -> Tensor:
+        """d (sum_c v_c x_c) / d p for V vectors v (V, N, C): (V, N, K)."""
+        if self._neck.linear_weights is not None:
+            return cotangents @ self._neck.linear_weights
+        return self._tail.gradients(cotangents)
+
+    @cached_property
+    def _pooling_slopes(self) -> Tensor:
+        """d p_k / d A_k (N, K, H, W)."""
+        with torch.enable_grad():
+            activations = self._activations.detach().requires_grad_()
+            total = self._neck.pool(activations, self._crossing).sum()
+        (slopes,) = torch.autograd.grad(total, activations)
+        return slopes
+
+
 class _AutogradRun(HeadRun):
-    def __init__(self, stages: Sequence[nn.Module], activations: Tensor, chunk_bytes: int) -> None:
-        self._stages = stages
+    def __init__(self, evaluate: HeadEvaluation, activations: Tensor, chunk_bytes: int) -> None:
+        self._evaluate = evaluate
         self._activations = activations
         self._chunk_bytes = chunk_bytes
 
     @cached_property
     def pre_activations(self) -> Tensor:
-        signal = self._activations
         with torch.no_grad():
-            for stage in self._stages:
-                signal = stage(signal)
-        return signal
+            return self._evaluate(self._activations)
 
     @cached_property
     def channel_weights(self) -> Tensor:
@@ -216,19 +295,16 @@ class _AutogradRun(HeadRun):
 
     @cached_property
     def _graph(self) -> "HeadGraph":
-        return HeadGraph(self._stages, self._activations)
+        return HeadGraph(self._evaluate, self._activations)
 
 
 class HeadGraph:
     """A head run once with autograd's graph kept, for any number of vector-Jacobian products."""
 
-    def __init__(self, stages: Sequence[nn.Module], activations: Tensor) -> None:
+    def __init__(self, evaluate: HeadEvaluation, activations: Tensor) -> None:
         with torch.enable_grad():
             self.activations = activations.detach().requires_grad_()
-            signal = self.activations
-            for stage in stages:
-                signal = stage(signal)
-        self.pre_activations: Tensor = signal
+            self.pre_activations: Tensor = evaluate(self.activations)
         """x (N, C), attached to the graph."""
 
     def gradients(self, cotangents: Tensor) -> Tensor:

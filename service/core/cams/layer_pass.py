@@ -22,8 +22,9 @@ from service.core.cams.head_gradients import (
 )
 from service.core.cams.targets import Outputs
 from service.core.input import InputSpec
-from service.core.models.placement import Placement, compute_placement
-from service.core.models.stages import Convolution, OutputActivation, StagedNetwork
+from service.core.models.network import Crossing, Network, OutputActivation, SplitNetwork
+from service.core.models.placement import Placement
+from service.core.models.stages import StagedNetwork, StagedSplit
 from service.core.preprocessing import baseline_images, has_zero_baseline
 
 
@@ -36,43 +37,63 @@ def weighted_sum(weights: Tensor, activations: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Head:
-    """The stages of a network above a layer, and the backend of their gradients."""
+    """A network above a layer, and the backend of its gradients."""
 
-    stages: Sequence[nn.Module]
-    output_activation: OutputActivation
+    split: SplitNetwork
+
+    @property
+    def output_activation(self) -> OutputActivation:
+        """What stands between the pre-activations and softmax."""
+        return self.split.output_activation
+
+    @property
+    def stages(self) -> Sequence[nn.Module]:
+        """The head as a chain of modules; empty if it is none."""
+        return self.split.stages
 
     @cached_property
     def backend(self) -> GradientBackend:
         """How this head's gradients are obtained."""
-        return choose_backend(self.stages)
+        return choose_backend(self.split)
 
 
-_SPLITS: WeakKeyDictionary[StagedNetwork, dict[str, tuple[Sequence[nn.Module], Head]]] = (
-    WeakKeyDictionary()
-)
-"""The stages below and the head above each layer that was split at, for as long as a network lives.
-Matching the form of a head takes longer than some of the operations on a single image."""
+_SPLITS: WeakKeyDictionary[Network, dict[str, Head]] = WeakKeyDictionary()
+"""The head above each layer that was split at, for as long as a network lives. Matching the form of
+a head takes longer than some of the operations on a single image."""
 
 
-def _is_current(network: StagedNetwork, below: Sequence[nn.Module], head: Head) -> bool:
-    stages, activation = [*below, *head.stages], head.output_activation
-    return stages == list(network) and activation == network.output_activation
+def _is_current(network: Network, split: SplitNetwork) -> bool:
+    """Whether a split still consists of the network's stages. Programs never change."""
+    if not isinstance(network, StagedNetwork) or not isinstance(split, StagedSplit):
+        return True
+    stages = [*split.stages_below, *split.stages]
+    return stages == list(network) and split.output_activation == network.output_activation
 
 
 class HeadPass:
     """A head run on activations A (N, K, H, W). Costly values are computed on first access."""
 
     def __init__(
-        self, head: Head, activations: Tensor, gradient_bytes: int = GRADIENT_CHUNK_BYTES
+        self,
+        head: Head,
+        activations: Tensor,
+        crossing: Crossing | None = None,
+        gradient_bytes: int = GRADIENT_CHUNK_BYTES,
     ) -> None:
         """`gradient_bytes` bounds what a chunk of gradients may take."""
         self.head = head
         self.activations = activations
+        self.crossing = crossing
         self.gradient_bytes = gradient_bytes
+
+    def evaluate_head(self, activations: Tensor) -> Tensor:
+        """x (N, C) of other activations (N, K, H, W) of the same images."""
+        return self.head.split.head(activations, self.crossing)
 
     @cached_property
     def _run(self) -> HeadRun:
-        return self.head.backend.run(self.activations, self.gradient_bytes)
+        crossing = self.crossing
+        return self.head.backend.run(self.activations, crossing, self.gradient_bytes)
 
     @property
     def pre_activations(self) -> Tensor:
@@ -120,58 +141,60 @@ class HeadPass:
         for chunk in torch.split(rows, size):
             yield self._run.gradients(chunk)
 
-    def with_activations(self, activations: Tensor) -> "HeadPass":
-        """The same head on other activations (N', K, H, W)."""
-        return HeadPass(self.head, activations, self.gradient_bytes)
+    def with_activations(self, activations: Tensor, images: Tensor | None = None) -> "HeadPass":
+        """The same head on other activations (M, K, H, W).
+
+        `images` int64 (M,) are the indices of the images they belong to; None: the same images.
+        """
+        crossing = self.crossing
+        if crossing is not None and images is not None:
+            crossing = crossing.select(images)
+        return HeadPass(self.head, activations, crossing, self.gradient_bytes)
 
 
 @dataclass(frozen=True)
 class NetworkSplit:
     """A network in evaluation mode, split at a layer. Threads may share it: nothing is changed."""
 
-    network: StagedNetwork
+    network: Network
     layer: str
-    below: Sequence[nn.Module]
     head: Head
     input_spec: InputSpec | None = None  # of the network's images; None: levels 0..1
 
     @classmethod
     def at(
-        cls, network: StagedNetwork, layer: str, input_spec: InputSpec | None = None
+        cls, network: Network, layer: str, input_spec: InputSpec | None = None
     ) -> "NetworkSplit":
         """Split at a layer of the network, or at `input`, the image. Raises UnknownName."""
-        splits = _SPLITS.setdefault(network, {})
-        if layer not in splits or not _is_current(network, *splits[layer]):
-            below, above = network.split_at(layer)
-            splits[layer] = below, Head(above, network.output_activation)
-        return cls(network, layer, *splits[layer], input_spec)
-
-    @property
-    def has_rectified_activations(self) -> bool:
-        """Whether the layer ends with a ReLU, so that its activations are >= 0."""
-        return bool(self.below) and isinstance(self.below[-1], Convolution)
+        heads = _SPLITS.setdefault(network, {})
+        if layer not in heads or not _is_current(network, heads[layer].split):
+            heads[layer] = Head(network.split(layer))
+        return cls(network, layer, heads[layer], input_spec)
 
     def run(self, images: Tensor, gradient_bytes: int = GRADIENT_CHUNK_BYTES) -> "LayerPass":
         """A forward pass of images float32 (N, D, h, w)."""
         with torch.no_grad():
-            signal = images
-            for stage in self.below:
-                signal = stage(signal)
-        return LayerPass(self, images, signal, gradient_bytes)
+            activations, crossing = self.head.split.below(images)
+        return LayerPass(self, images, activations, crossing, gradient_bytes)
 
 
 class LayerPass(HeadPass):
     """A network split at a layer, run on N images float32 (N, D, h, w)."""
 
     def __init__(
-        self, split: NetworkSplit, images: Tensor, activations: Tensor, gradient_bytes: int
+        self,
+        split: NetworkSplit,
+        images: Tensor,
+        activations: Tensor,
+        crossing: Crossing | None,
+        gradient_bytes: int,
     ) -> None:
-        super().__init__(split.head, activations, gradient_bytes)
+        super().__init__(split.head, activations, crossing, gradient_bytes)
         self.split = split
         self.images = images
 
     @property
-    def network(self) -> StagedNetwork:
+    def network(self) -> Network:
         """The whole network."""
         return self.split.network
 
@@ -187,7 +210,7 @@ class LayerPass(HeadPass):
         """The largest |A| of each image (N,)."""
         positions = (1, 2, 3)
         peaks = self.activations.amax(positions)
-        if self.split.has_rectified_activations:
+        if self.head.split.is_rectified:
             return peaks
         # Two passes without a copy are faster than aminmax.
         return torch.maximum(peaks, -self.activations.amin(positions))
@@ -195,10 +218,10 @@ class LayerPass(HeadPass):
     @property
     def placement(self) -> Placement:
         """Where its positions lie; spread evenly where a stage's geometry is unknown."""
-        try:
-            return compute_placement(self.split.below)
-        except (TypeError, ValueError):
-            return Placement.evenly_spaced(self.activations.shape[3], self.images.shape[3])
+        placement = self.head.split.placement
+        if placement is not None:
+            return placement
+        return Placement.evenly_spaced(self.activations.shape[3], self.images.shape[3])
 
     def with_images(self, images: Tensor) -> "LayerPass":
         """The same split run on other images (N', D, h, w)."""
@@ -206,7 +229,7 @@ class LayerPass(HeadPass):
 
 
 def run_to_layer(
-    network: StagedNetwork,
+    network: Network,
     images: Tensor,
     layer: str,
     gradient_bytes: int = GRADIENT_CHUNK_BYTES,

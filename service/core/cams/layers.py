@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from service.core.cams.fusion import finest_layer
 from service.core.cams.method import AttributionLevel, Method
 from service.core.models import Layers, Placement
-from service.core.models.stages import INPUT
+from service.core.models.network import INPUT
 from service.errors import InvalidValue, UnknownName
 
 MAX_LAYERS = 8
@@ -23,8 +23,8 @@ def resolve_layers(method: Method, requested: str | None, available: Layers) -> 
             case AttributionLevel.LAYER:
                 return available.default_layer
             case AttributionLevel.MULTI_LAYER:
-                return ",".join(available.convolutions)
-    names = [name.strip() for name in requested.split(",")]
+                return ",".join(available.combined_layers)
+    names = [available.aliases.get(name, name) for name in map(str.strip, requested.split(","))]
     check_layers(method, names)
     for name in names:
         if name != INPUT and name not in available.shapes:

@@ -19,6 +19,7 @@ from service.core.cams.methods import MethodSpec
 from service.core.cancellation import raise_if_cancelled
 from service.core.input import InputSpec
 from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.preprocessing import to_network_input
 
 Floats = npt.NDArray[np.float32]
@@ -171,7 +172,7 @@ class ClassMaps:
 
 
 def class_maps(
-    network: StagedNetwork,
+    network: Network,
     images: Tensor,
     layer: str,
     methods: Sequence[str],
@@ -227,7 +228,7 @@ def _block(
     return ClassMaps(signed, peaks.cpu().numpy(), probabilities.cpu().numpy(), indices)
 
 
-def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) -> int:
+def images_per_block(network: Network, images: Tensor, memory_bytes: int) -> int:
     """How many of the images make up one block.
 
     The first image's activations in all stages give the estimate: half of the memory is for
@@ -235,16 +236,12 @@ def images_per_block(network: StagedNetwork, images: Tensor, memory_bytes: int) 
     """
     if len(images) <= UNBATCHED_IMAGES:
         return max(1, len(images))
-    with torch.no_grad():
-        signal, image_bytes = images[:1], 0
-        for stage in network:
-            signal = stage(signal)
-            image_bytes += signal.nbytes
+    image_bytes = network.count_values(images[:1]) * images.element_size()
     return max(1, memory_bytes // 2 // (2 * image_bytes))
 
 
 def explain_images(
-    network: StagedNetwork,
+    network: Network,
     pixels: Sequence[Tensor],
     layer: str,
     methods: Sequence[str],
@@ -253,9 +250,9 @@ def explain_images(
     input_spec: InputSpec | None = None,
 ) -> ClassMaps:
     """`class_maps` of images uint8 (D, h, w), on the network's device and in evaluation mode."""
-    device = next(network.parameters()).device
-    images = to_network_input(torch.stack(list(pixels)).to(device), input_spec)
-    if not network.training:  # shared by threads: its mode must not be set
+    images = to_network_input(torch.stack(list(pixels)).to(network.device), input_spec)
+    # Shared by threads: its mode must not be set.
+    if not isinstance(network, StagedNetwork) or not network.training:
         return class_maps(network, images, layer, methods, classes, memory_bytes, input_spec)
     network.eval()
     try:

@@ -5,34 +5,32 @@ image has the same map in any batch.
 """
 
 import hashlib
-from collections.abc import Iterable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from service.core.cams.targets import Outputs, Target
 from service.core.cancellation import raise_if_cancelled
-from service.core.models.stages import StagedNetwork
+from service.core.models.network import Network
 
 PASS_BYTES = 64 * 2**20
 """Bound of the stages' outputs in one pass, in bytes."""
 
 
-def rows_per_pass(stages: Iterable[nn.Module], row: Tensor) -> int:
-    """How many rows of this shape (1, ...) a pass through the stages takes within PASS_BYTES.
+def rows_per_pass(network: Network, image: Tensor) -> int:
+    """How many images like this one (1, D, h, w) a forward pass takes within PASS_BYTES."""
+    return rows_within(network.count_values(image), image)
 
-    Every stage's output counts, since a pass with gradients keeps all of them; what a composite
-    stage allocates inside does not.
+
+def rows_within(values: int, row: Tensor) -> int:
+    """How many rows like this one (1, ...), from each of which that many values are computed.
+
+    All of them count, since a pass with gradients keeps them.
     """
-    signal, numbers = row, row.numel()
-    with torch.no_grad():
-        for stage in stages:
-            signal = stage(signal)
-            numbers += signal.numel()
-    return max(1, PASS_BYTES // (numbers * row.element_size()))
+    return max(1, PASS_BYTES // ((row.numel() + values) * row.element_size()))
 
 
-def scores(network: StagedNetwork, target: Target, images: Tensor) -> Tensor:
+def scores(network: Network, target: Target, images: Tensor) -> Tensor:
     """The target's scores of all classes (N, C), without a graph. Raises RequestCancelled."""
     raise_if_cancelled()
     with torch.no_grad():
@@ -40,7 +38,7 @@ def scores(network: StagedNetwork, target: Target, images: Tensor) -> Tensor:
 
 
 def linearized_score(
-    network: StagedNetwork, target: Target, pre_activations: Tensor, class_index: int
+    network: Network, target: Target, pre_activations: Tensor, class_index: int
 ) -> Tensor:
     """sum_j M_cj x_j (N,), whose gradient is that of score_c; x (N, C) with its graph.
 

@@ -202,13 +202,16 @@ def ablated_pre_activations(head_pass: HeadPass) -> Tensor:
 
 def _ablated_by_passes(head_pass: HeadPass) -> Iterator[Tensor]:
     """Copies of A without one channel through the head: (k, C), image after image."""
-    rows = passes.rows_per_pass(head_pass.head.stages, head_pass.activations[:1])
-    for activations in head_pass.activations:
+    split = head_pass.head.split
+    row = head_pass.activations[:1]
+    rows = passes.rows_within(split.count_head_values(row), row)
+    for image, activations in enumerate(head_pass.activations):
         for channels in torch.split(torch.arange(len(activations)), rows):
             raise_if_cancelled()
             copies = activations.repeat(len(channels), 1, 1, 1)
             copies[torch.arange(len(channels)), channels] = 0
-            yield head_pass.with_activations(copies).pre_activations
+            images = torch.full_like(channels, image)
+            yield head_pass.with_activations(copies, images).pre_activations
 
 
 def _ablated_by_differences(head: ClosedHead, activations: Tensor) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 import torch
 from torch import Tensor
 
-from service.core.models.stages import OutputActivation
+from service.core.models.network import OutputActivation
 from service.errors import InvalidValue, UnknownName
 
 

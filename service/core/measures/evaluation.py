@@ -16,7 +16,7 @@ from service.core.measures.explainer import Explainer
 from service.core.measures.measure import EvaluationBatch, Measure, images_per_pass, split_together
 from service.core.measures.measures import get_measure
 from service.core.models import StagedNetwork
-from service.core.models.stages import INPUT
+from service.core.models.network import INPUT, Network
 from service.core.preprocessing import to_network_input
 from service.core.progress import progress_slice, track
 
@@ -67,13 +67,13 @@ class MeasureResult:
 
 
 def evaluate(
-    network: StagedNetwork,
+    network: Network,
     pixels: Sequence[Tensor],
     classes: Sequence[int],
     methods: Sequence[Explainer],
     measures: Sequence[str],
     seed: int = 0,
-    untrained: StagedNetwork | None = None,
+    untrained: Network | None = None,
     input_spec: InputSpec | None = None,
 ) -> list[MeasureResult]:
     """Results of methods by measures on images uint8 (D, h, w), each for its class.
@@ -100,31 +100,35 @@ def evaluate(
     return results
 
 
+def _in_evaluation_mode(network: Network) -> Network:
+    """A copy whose mode can be set, since other threads use the network; programs have no mode."""
+    return copy.deepcopy(network).eval() if isinstance(network, StagedNetwork) else network
+
+
 class _Evaluator:
     """Evaluates methods on the same images, in batches that fit into one pass."""
 
     def __init__(
         self,
-        network: StagedNetwork,
-        untrained: StagedNetwork | None,
+        network: Network,
+        untrained: Network | None,
         pixels: Sequence[Tensor],
         classes: Sequence[int],
         measures: Sequence[Measure],
         seed: int,
         input_spec: InputSpec | None,
     ) -> None:
-        # Copies: evaluation mode is set on them, and other threads use the shared ones.
-        self._network = copy.deepcopy(network).eval()
-        self._untrained = None if untrained is None else copy.deepcopy(untrained).eval()
+        self._network = _in_evaluation_mode(network)
+        self._untrained = None if untrained is None else _in_evaluation_mode(untrained)
         self._measures, self._seed, self._input_spec = measures, seed, input_spec
-        device = next(self._network.parameters()).device
+        device = self._network.device
         self._images = to_network_input(torch.stack(list(pixels)).to(device), input_spec)
         self._classes = torch.as_tensor(list(classes), device=device)
         self._random_values: dict[str, dict[str, Values]] = {}
 
     def random_values(self, method: Explainer) -> dict[str, Values]:
         """Values of random maps at a method's layer, by the measures' names."""
-        layer = self._network.last_convolution if method.layer == INPUT else method.layer
+        layer = self._network.default_layer if method.layer == INPUT else method.layer
         if layer not in self._random_values:
             seeds = range(self._seed + 1, self._seed + 1 + RANDOM_MAPS)
             samples = [

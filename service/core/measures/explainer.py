@@ -12,7 +12,7 @@ from service.core.cams.methods import MethodSpec
 from service.core.input import InputSpec
 from service.core.measures.measure import images_per_pass
 from service.core.measures.resampling import layer_placement, resample_to_pixels
-from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.progress import track
 
 
@@ -25,7 +25,7 @@ class Explainer:
 
     def __call__(
         self,
-        network: StagedNetwork,
+        network: Network,
         images: Tensor,
         classes: Tensor,
         input_spec: InputSpec | None = None,

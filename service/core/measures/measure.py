@@ -10,15 +10,14 @@ from torch import Tensor
 
 from service.core.cancellation import raise_if_cancelled
 from service.core.input import InputSpec
-from service.core.models import StagedNetwork
-from service.core.models.stages import INPUT
+from service.core.models.network import Network
 from service.core.preprocessing import baseline_images
 
 PASS_BYTES = 64 * 2**20
 """Bound of the input and output of a pass's largest stage, in bytes. Small passes stay in the
 processor's caches, so a larger bound would not be faster."""
 
-ExplainFunction = Callable[[StagedNetwork, Tensor, Tensor], Tensor]
+ExplainFunction = Callable[[Network, Tensor, Tensor], Tensor]
 """A network, images (N, D, h, w) and their classes (N,) to maps (N, h, w), >= 0, on the pixels."""
 
 
@@ -36,12 +35,12 @@ class EvaluationBatch:
     The network is in evaluation mode. Measures change nothing; they share results by `cached`.
     """
 
-    network: StagedNetwork
+    network: Network
     images: Tensor  # float32 (N, D, h, w), the network's input
     classes: Tensor  # int64 (N,)
     maps: Tensor  # float32 (N, h, w), >= 0, on the image's pixels
     explain: ExplainFunction
-    untrained: StagedNetwork | None = None  # the same run's network at epoch 0
+    untrained: Network | None = None  # the same run's network at epoch 0
     mask: Tensor | None = None  # bool (N, h, w): the object's pixels, where annotated
     seed: int = 0  # of all random numbers
     input_spec: InputSpec | None = None  # what the images were made by; None: levels 0..1
@@ -116,7 +115,7 @@ def divide_by_peak(maps: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def confidences(network: StagedNetwork, images: Tensor, classes: Tensor) -> Tensor:
+def confidences(network: Network, images: Tensor, classes: Tensor) -> Tensor:
     """softmax(o)_c of each image for its own class (N,), in passes of bounded memory."""
     probabilities = []
     for chunk, labels in split_together(images_per_pass(network, images), images, classes):
@@ -131,11 +130,6 @@ def split_together(size: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(torch.split(tensor, size) for tensor in tensors), strict=True)
 
 
-@torch.no_grad()
-def images_per_pass(network: StagedNetwork, images: Tensor) -> int:
+def images_per_pass(network: Network, images: Tensor) -> int:
     """How many images of this shape a pass takes within PASS_BYTES, at least 1."""
-    largest, signal = 1, images[:1]
-    for stage in network.split_at(INPUT)[1]:
-        stage_input, signal = signal, stage(signal)
-        largest = max(largest, stage_input.nbytes + signal.nbytes)
-    return max(1, PASS_BYTES // largest)
+    return max(1, PASS_BYTES // max(1, network.count_values(images[:1]) * images.element_size()))

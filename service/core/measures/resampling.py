@@ -4,32 +4,23 @@ import torch
 from torch import Tensor
 
 from service.core.cams.fusion import finest_layer
-from service.core.models import Placement, StagedNetwork
-from service.core.models.placement import compute_placement
+from service.core.models import Placement
+from service.core.models.network import Network
 
 
 @torch.no_grad()
-def layer_placement(network: StagedNetwork, layers: str, image: Tensor) -> Placement | None:
+def layer_placement(network: Network, layers: str, image: Tensor) -> Placement | None:
     """The placement of maps of `conv2`, or of several layers `conv1,conv2`, on an image.
 
     By receptive-field centers; None where they are not known. Maps of several layers lie on the
     finest layer's positions; the layer `input` is the pixels themselves. `image` is (1, D, h, w).
     Raises UnknownName.
     """
-    stages_below = [network.split_at(name)[0] for name in layers.split(",")]
-    finest = 0
-    if len(stages_below) > 1:
-        sizes = []
-        for stages in stages_below:
-            signal = image
-            for stage in stages:
-                signal = stage(signal)
-            sizes.append((signal.shape[2], signal.shape[3]))
-        finest = finest_layer(sizes)
-    try:
-        return compute_placement(stages_below[finest])
-    except (TypeError, ValueError):
-        return None
+    splits = [network.split(name) for name in layers.split(",")]
+    if len(splits) == 1:
+        return splits[0].placement
+    shapes = [split.below(image)[0].shape for split in splits]
+    return splits[finest_layer([(shape[2], shape[3]) for shape in shapes])].placement
 
 
 def resample_to_pixels(maps: Tensor, size: tuple[int, int], placement: Placement | None) -> Tensor:

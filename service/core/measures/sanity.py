@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from service.core.measures.measure import Direction, EvaluationBatch, Measure
 from service.core.measures.similarity import spearman, ssim
 from service.core.models import StagedNetwork
+from service.core.models.network import Network
+from service.core.models.program_network import ProgramClassifier
 
 
 def randomized_spearman(batch: EvaluationBatch) -> Tensor:
@@ -105,14 +107,53 @@ def untrained_maps(batch: EvaluationBatch) -> Tensor:
     return batch.explain(batch.untrained, batch.images, batch.classes)
 
 
-def cascade(network: StagedNetwork, seed: int) -> Iterator[tuple[str, StagedNetwork]]:
-    """A copy of the network whose stages are randomized one by one, from the top.
+def cascade(network: Network, seed: int) -> Iterator[tuple[str, Network]]:
+    """Copies of the network whose layers are randomized one by one, from the top.
 
-    Yields it in evaluation mode with the name of the stage randomized last. It is the same copy
-    each time: use it before the next step. The network itself is not changed.
+    Yields each in evaluation mode with the name of the layer randomized last. It may be the same
+    copy each time: use it before the next step. The network itself is not changed.
     """
-    randomized = copy.deepcopy(network).eval()
     generator = torch.Generator().manual_seed(seed)
+    if isinstance(network, ProgramClassifier):
+        yield from _cascade_of_program(network, generator)
+    elif isinstance(network, StagedNetwork):
+        yield from _cascade_of_stages(network, generator)
+    else:
+        raise TypeError(f"no weights to randomize in {type(network).__name__}")
+
+
+def _cascade_of_program(
+    network: ProgramClassifier, generator: torch.Generator
+) -> Iterator[tuple[str, ProgramClassifier]]:
+    tensors = dict(network.tensors)
+    names_by_module: dict[str, list[str]] = {}
+    for name in tensors:
+        names_by_module.setdefault(name.rpartition(".")[0], []).append(name)
+    for module, names in reversed(names_by_module.items()):
+        weights = [tensors[name] for name in names if tensors[name].ndim > 1]
+        for name in names:
+            limit = weights[0][0].numel() ** -0.5 if weights else None
+            tensors[name] = _randomized(name, tensors[name], limit, generator)
+        yield module, ProgramClassifier(network.program, tensors)
+
+
+def _randomized(
+    name: str, tensor: Tensor, limit: float | None, generator: torch.Generator
+) -> Tensor:
+    """Uniform in -limit..limit; for a module without a fan in, as a normalization begins."""
+    if not tensor.is_floating_point():
+        return tensor
+    if limit is not None:
+        numbers = torch.rand(tensor.shape, generator=generator)
+        return (limit * (2 * numbers - 1)).to(tensor)
+    is_factor = name.endswith(("weight", "running_var"))
+    return torch.ones_like(tensor) if is_factor else torch.zeros_like(tensor)
+
+
+def _cascade_of_stages(
+    network: StagedNetwork, generator: torch.Generator
+) -> Iterator[tuple[str, StagedNetwork]]:
+    randomized = copy.deepcopy(network).eval()
     for name, stage in reversed(list(randomized.named_children())):
         if any(True for _ in stage.parameters()):
             randomize(stage, generator)

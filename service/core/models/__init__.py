@@ -1,41 +1,55 @@
-"""The architectures of runs. A new one is a file here and an entry of the table."""
+"""The architectures of runs. A new one is a file here, an entry of the table and a variant."""
 
-from dataclasses import dataclass
 from functools import cache
+from typing import Annotated
 
-import torch
+from pydantic import Tag, TypeAdapter
 
+from service.core.models.architecture import ArchitectureParameters, build_structure
+from service.core.models.layers import Layers
+from service.core.models.lenet5 import LeNet5
 from service.core.models.placement import Placement, compute_placement, output_shape
-from service.core.models.stages import ArchitectureParameters, StagedNetwork
+from service.core.models.resnet20 import ResNet20
+from service.core.models.stages import StagedArchitecture, StagedNetwork, require_staged
 from service.core.models.table1 import Table1
+from service.core.models.torchvision_classifiers import TorchvisionClassifier
+from service.core.parameters import name_discriminator
 
-# A second architecture makes this a union discriminated by `name`, as in core/optimizers.py.
-Architecture = Table1
+MODELS: dict[str, type[ArchitectureParameters]] = {
+    "table1": Table1,
+    "lenet5": LeNet5,
+    "resnet20": ResNet20,
+    "torchvision": TorchvisionClassifier,
+}
+"""By name, or by the family of names such as `torchvision:resnet18`."""
 
-MODELS: dict[str, type[ArchitectureParameters]] = {"table1": Table1}
+Architecture = Annotated[
+    Annotated[Table1, Tag("table1")]
+    | Annotated[LeNet5, Tag("lenet5")]
+    | Annotated[ResNet20, Tag("resnet20")]
+    | Annotated[TorchvisionClassifier, Tag("torchvision")],
+    name_discriminator("table1"),
+]
+
+_ADAPTER: TypeAdapter[Architecture] = TypeAdapter(Architecture)
 
 
-@dataclass(frozen=True)
-class Layers:
-    """The layers of an architecture that have maps: their shapes (K, H, W) and placements."""
-
-    shapes: dict[str, tuple[int, int, int]]
-    placements: dict[str, Placement]
-    convolutions: tuple[str, ...]
-    default_layer: str
+def parse_architecture(values: object) -> Architecture:
+    """The architecture of its JSON values. Raises pydantic's ValidationError."""
+    return _ADAPTER.validate_python(values)
 
 
 def describe_layers(
-    architecture: Architecture, image_shape: tuple[int, int, int], classes: int
+    architecture: ArchitectureParameters, image_shape: tuple[int, int, int], classes: int
 ) -> Layers:
-    """The layers of an architecture, by geometry alone: no weights, no forward pass."""
+    """The layers of an architecture of stages, by geometry alone: no weights, no forward pass."""
     return _layers(architecture.model_dump_json(), image_shape, classes)
 
 
 @cache
 def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) -> Layers:
-    with torch.device("meta"):
-        network = Architecture.model_validate_json(architecture).build(image_shape, classes)
+    parameters = _ADAPTER.validate_json(architecture)
+    network = require_staged(build_structure(parameters, image_shape, classes))
     shape, shapes, placements = image_shape, {}, {}
     for name in network.layers:
         placements[name] = compute_placement(network.split_at(name)[0])
@@ -43,4 +57,13 @@ def _layers(architecture: str, image_shape: tuple[int, int, int], classes: int) 
     return Layers(shapes, placements, network.convolutions, network.last_convolution)
 
 
-__all__ = ["MODELS", "Architecture", "Layers", "Placement", "StagedNetwork", "describe_layers"]
+__all__ = [
+    "MODELS",
+    "Architecture",
+    "Layers",
+    "Placement",
+    "StagedArchitecture",
+    "StagedNetwork",
+    "describe_layers",
+    "parse_architecture",
+]

@@ -1,16 +1,16 @@
 """Networks as sequences of named stages, so that maps need no hooks."""
 
 from collections.abc import Sequence
-from typing import Literal
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor, nn
 
-from service.core.parameters import Parameters
+from service.core.models.architecture import ArchitectureParameters
+from service.core.models.network import INPUT, Crossing, OutputActivation
+from service.core.models.placement import Placement, compute_placement
 from service.errors import UnknownName
-
-OutputActivation = Literal["identity", "sigmoid"]
 
 
 class Convolution(nn.Conv2d):
@@ -51,8 +51,54 @@ class Convolution(nn.Conv2d):
         return self.padding[0], self.padding[1]
 
 
-INPUT = "input"
-"""The layer below all stages: the image itself."""
+@dataclass(frozen=True)
+class StagedSplit:
+    """Stages below a layer, and those above."""
+
+    stages_below: Sequence[nn.Module]
+    stages: Sequence[nn.Module]
+    output_activation: OutputActivation
+    neck = None
+
+    @property
+    def is_rectified(self) -> bool:
+        """Whether the layer ends with a ReLU, so that its activations are >= 0."""
+        return bool(self.stages_below) and isinstance(self.stages_below[-1], Convolution)
+
+    @property
+    def placement(self) -> Placement | None:
+        """Where the positions lie on the image; None for stages of unknown geometry."""
+        try:
+            return compute_placement(self.stages_below)
+        except (TypeError, ValueError):
+            return None
+
+    def below(self, images: Tensor) -> tuple[Tensor, None]:
+        """The layer's activations (N, K, H, W)."""
+        return _evaluate(self.stages_below, images), None
+
+    def head(self, activations: Tensor, crossing: Crossing | None) -> Tensor:  # noqa: ARG002
+        """The pre-activations x (N, C); nothing crosses the layer beside its activations."""
+        return _evaluate(self.stages, activations)
+
+    def count_head_values(self, activations: Tensor) -> int:
+        """How many numbers the head's stages return; what a composite one computes is left out."""
+        return _count_values(self.stages, activations)
+
+
+def _evaluate(stages: Sequence[nn.Module], signal: Tensor) -> Tensor:
+    for stage in stages:
+        signal = stage(signal)
+    return signal
+
+
+def _count_values(stages: Sequence[nn.Module], signal: Tensor) -> int:
+    count = 0
+    with torch.no_grad():
+        for stage in stages:
+            signal = stage(signal)
+            count += signal.numel()
+    return count
 
 
 class StagedNetwork(nn.Sequential):
@@ -117,6 +163,29 @@ class StagedNetwork(nn.Sequential):
         """Name of the last convolutional stage: the default layer of Grad-CAM."""
         return self.convolutions[-1]
 
+    @property
+    def default_layer(self) -> str:
+        """The last convolutional stage."""
+        return self.last_convolution
+
+    @property
+    def device(self) -> torch.device:
+        """The device of its weights."""
+        return next(self.parameters()).device
+
+    @property
+    def nbytes(self) -> int:
+        """Size of its weights, in bytes."""
+        return sum(parameter.nbytes for parameter in self.parameters())
+
+    def split(self, layer: str) -> StagedSplit:
+        """The network split at a layer, or at `input`. Raises UnknownName."""
+        return StagedSplit(*self.split_at(layer), self.output_activation)
+
+    def count_values(self, image: Tensor) -> int:
+        """How many numbers the stages return for one image (1, D, h, w)."""
+        return _count_values(list(self), image)
+
     def split_at(self, layer: str) -> tuple[Sequence[nn.Module], Sequence[nn.Module]]:
         """The stages up to and with `layer`, and the head above. Raises UnknownName."""
         if layer == INPUT:
@@ -128,9 +197,23 @@ class StagedNetwork(nn.Sequential):
         return stages[:index], stages[index:]
 
 
-class ArchitectureParameters(Parameters):
-    """Base of the architectures' parameters."""
+class StagedArchitecture(ArchitectureParameters):
+    """Base of the architectures whose networks are sequences of stages."""
 
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
         """The network for images (D, H, W), with torch's default initialization."""
         raise NotImplementedError
+
+
+def require_staged(network: nn.Module) -> StagedNetwork:
+    """The network, as one of stages. Raises TypeError for any other: it has no maps."""
+    if not isinstance(network, StagedNetwork):
+        raise TypeError(f"{type(network).__name__} is not a sequence of stages")
+    return network
+
+
+def compute_logits(network: nn.Module, pre_activations: Tensor) -> Tensor:
+    """The input of softmax (N, C): x behind the output activation, which only stages have."""
+    if isinstance(network, StagedNetwork):
+        return network.logits(pre_activations)
+    return pre_activations

@@ -6,12 +6,8 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import nn
 
-from service.core.models.stages import (
-    ArchitectureParameters,
-    Convolution,
-    OutputActivation,
-    StagedNetwork,
-)
+from service.core.models.network import OutputActivation
+from service.core.models.stages import Convolution, StagedArchitecture, StagedNetwork
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
@@ -26,7 +22,7 @@ def _odd(size: int) -> int:
     return size
 
 
-class Table1(ArchitectureParameters):
+class Table1(StagedArchitecture):
     """Two convolutions with ReLU, max pooling, and two fully connected layers.
 
     Dropout stands between the fully connected layers, as in the example that Table 1 comes from

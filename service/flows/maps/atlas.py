@@ -20,7 +20,7 @@ from service.flows.cache import Cache
 from service.flows.identity import identity_of
 from service.flows.maps.deferred import Deferred, Result
 from service.flows.maps.pipeline import MapPipeline
-from service.flows.maps.request import MapQuery, MapRequest, MapSeries, layers_of
+from service.flows.maps.request import MapQuery, MapRequest, MapSeries
 from service.flows.maps.selection import EpochSelection, check_cells
 from service.flows.recording import ENGINE_VERSION
 from service.store import heatmaps
@@ -176,8 +176,8 @@ class Atlases:
         first = _check_one_layer(series)
         check_cells(len(series) * len(series[0]), selection.numbers, MAX_CELLS)
         series, selection = self._fix_classes(series, selection)
-        layers = layers_of(first.spec)
-        size = map_size(first.layer, layers, first.spec.source.image_shape[1:])
+        layers = first.run.layers
+        size = map_size(first.layer, layers, first.run.image_shape[1:])
         placement = atlas_cell_placement(map_placement(first.layer, layers), *size)
         return AtlasLayout(series, selection, atlas_cell_size(*size), placement)
 

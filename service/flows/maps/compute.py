@@ -4,18 +4,17 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 from service.core.cams.maps import MEMORY_BYTES, ClassMap, ClassMaps, explain_images
-from service.core.models import StagedNetwork
+from service.core.models.network import Network
 from service.core.parallel import parallel_map
 from service.core.progress import track
-from service.core.spec import RunSpec
 from service.errors import EpochQuarantined
 from service.flows.cache import Cache
 from service.flows.cache_sizes import DEFAULT_CACHE_SIZES, CacheSizes
-from service.flows.checkpoints import load_network
 from service.flows.compute_permission import require_permission
+from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.request import MapRequest
+from service.flows.networks import Networks
 from service.store.epochs import Epoch
-from service.store.store import Store
 
 Column = Sequence[MapRequest]
 """Requests of one epoch of a run; at least one."""
@@ -29,15 +28,13 @@ class MapComputer:
 
     def __init__(
         self,
-        store: Store,
+        networks: Networks,
         memory_bytes: int = MEMORY_BYTES,
         cache_sizes: CacheSizes = DEFAULT_CACHE_SIZES,
     ) -> None:
         self.memory_bytes = memory_bytes
-        self._store = store
-        self._networks: Cache[StagedNetwork] = Cache(
-            cache_sizes.networks, lambda network: sum(p.nbytes for p in network.parameters())
-        )
+        self._loader = networks
+        self._networks: Cache[Network] = Cache(cache_sizes.networks, lambda network: network.nbytes)
         self._maps: Cache[ClassMaps] = Cache(
             cache_sizes.maps, lambda maps: sum(signed.nbytes for signed in maps.signed.values())
         )
@@ -47,10 +44,11 @@ class MapComputer:
         """The caches by name, for metrics."""
         return {"networks": self._networks, "maps": self._maps}
 
-    def network(self, epoch: Epoch, spec: RunSpec | None = None) -> StagedNetwork:
+    def network(self, epoch: Epoch, run: ExplainedRun | None = None) -> Network:
         """The epoch's network in evaluation mode, shared. Raises EpochQuarantined."""
+        spec = None if run is None else run.spec
         return self._networks.get_or_make(
-            epoch.checkpoint.sha256, lambda: load_network(self._store, epoch, spec)
+            epoch.checkpoint.sha256, lambda: self._loader.load(epoch, spec)
         )
 
     def class_map(self, request: MapRequest) -> ClassMap:
@@ -102,13 +100,13 @@ class MapComputer:
         for (layer, methods, class_index), indices in by_pass.items():
             series = column[indices[0]].series
             block = explain_images(
-                self.network(column[0].epoch, series.spec),
+                self.network(column[0].epoch, series.run),
                 [column[index].series.pixels for index in indices],
                 layer,
                 methods,
                 None if class_index is None else [class_index],
                 self.memory_bytes,
-                series.spec.input,
+                series.run.input_spec,
             )
             maps |= {index: block.select_image(i) for i, index in enumerate(indices)}
         return [maps[index] for index in range(len(column))]

@@ -10,17 +10,14 @@ from service.core.images import from_png
 from service.core.measures.evaluation import MeasureResult, evaluate
 from service.core.measures.explainer import Explainer
 from service.core.measures.measures import get_measure
-from service.core.spec import RunSpec
 from service.errors import ImageNotFound, InvalidValue
-from service.flows.checkpoints import load_network
 from service.flows.identity import identity_of
 from service.flows.maps.deferred import Deferred, Result
+from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.pipeline import MapPipeline
-from service.flows.maps.request import layers_of
 from service.flows.maps.resolve import require_usable
 from service.flows.recording import ENGINE_VERSION
 from service.store import map_inputs
-from service.store.images import StoredImage
 
 MAX_IMAGES = 1000
 
@@ -66,11 +63,15 @@ def evaluation(
             map_inputs.get_run_at_epoch(session, run_id, 0).epoch if needs_untrained else None
         )
         probes = map_inputs.list_probes(session, run_id)
-    spec = RunSpec.model_validate(run.spec)
-    explainers = [_explainer(spec, text, layer) for text in methods]
+        explained_run = pipeline.runs.describe(lambda: session, run_id, run.spec)
+    explainers = [_explainer(explained_run, text, layer) for text in methods]
     for epoch_row in filter(None, (run.epoch, untrained)):
         require_usable(epoch_row)
-    images = probes if image_count is None else _test_images(pipeline, spec, image_count)
+    images = (
+        probes
+        if image_count is None
+        else pipeline.images.first_test_images(explained_run, image_count)
+    )
     labeled = [image for image in images if image.label is not None]
     if not labeled:
         raise ImageNotFound("by default", "the run has no labeled probes")
@@ -83,14 +84,14 @@ def evaluation(
 
     def make() -> Result[Evaluation]:
         scores = evaluate(
-            load_network(pipeline.store, run.epoch),
+            pipeline.networks.load(run.epoch, explained_run.spec),
             [from_png(image.png) for image in labeled],
             [image.label for image in labeled if image.label is not None],
             explainers,
             measures,
             seed,
-            None if untrained is None else load_network(pipeline.store, untrained),
-            spec.input,
+            None if untrained is None else pipeline.networks.load(untrained, explained_run.spec),
+            explained_run.input_spec,
         )
         references = [image.reference for image in labeled]
         return Result(identity, Evaluation(run_id, epoch, references, seed, scores))
@@ -98,23 +99,12 @@ def evaluation(
     return Deferred(identity, make)
 
 
-def _explainer(spec: RunSpec, text: str, layer: str | None) -> Explainer:
+def _explainer(run: ExplainedRun, text: str, layer: str | None) -> Explainer:
     """At the given layer where the method takes one, else at its default layer."""
     method = MethodSpec.parse(text)
-    class_count = len(spec.source.class_names)
+    class_count = len(run.class_names)
     if method.target and (method.target.contrast_class or 0) >= class_count:
         raise InvalidValue("contrast_class", f"is a class index, 0 to {class_count - 1}")
     is_of_input = method.method.attribution_level is AttributionLevel.INPUT
     requested = None if is_of_input else layer
-    return Explainer(text, resolve_layers(method.method, requested, layers_of(spec)))
-
-
-def _test_images(pipeline: MapPipeline, spec: RunSpec, count: int) -> list[StoredImage]:
-    available = spec.source.test_size
-    if count > available:
-        raise InvalidValue(
-            "images",
-            f"{spec.dataset} has {available} test images",
-            {"minimum": 1, "maximum": available},
-        )
-    return pipeline.images.first_test_images(spec, count)
+    return Explainer(text, resolve_layers(method.method, requested, run.layers))

@@ -11,12 +11,9 @@ from service.core.cams.maps import explain_images
 from service.core.cams.methods import MethodSpec
 from service.core.images import from_png
 from service.core.progress import track
-from service.core.spec import RunSpec
-from service.errors import ImageNotFound, InvalidValue
+from service.errors import ImageNotFound
 from service.files import output_file
-from service.flows.checkpoints import load_network
 from service.flows.maps.pipeline import MapPipeline
-from service.flows.maps.request import layers_of
 from service.flows.maps.selection import select_usable_epochs
 from service.store import map_inputs
 
@@ -42,34 +39,33 @@ def export_maps(
     DatasetUnavailable, FileRefused.
     """
     with pipeline.store.read_session() as session:
-        spec = RunSpec.model_validate(map_inputs.get_spec(session, run_id))
+        spec = map_inputs.get_spec(session, run_id)
+        run = pipeline.runs.describe(lambda: session, run_id, spec)
         images = map_inputs.list_probes(session, run_id)
         available = map_inputs.list_epochs(session, run_id)
     method = MethodSpec.parse(method_text)
-    resolved_layer = resolve_layers(method.method, layer, layers_of(spec))
+    resolved_layer = resolve_layers(method.method, layer, run.layers)
     if image_count is not None:
-        if not 1 <= image_count <= spec.source.test_size:
-            raise InvalidValue("images", f"{spec.dataset} has 1 to {spec.source.test_size}")
-        images = pipeline.images.first_test_images(spec, image_count)
+        images = pipeline.images.first_test_images(run, image_count)
     if not images:
         raise ImageNotFound("by default", "the run has no probes yet")
     selection = select_usable_epochs(epochs, run_id, available)
     pixels = [from_png(image.png) for image in images]
-    class_names = spec.source.class_names
+    class_names = run.class_names
     with output_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         _write(archive, "epochs", np.array(selection.numbers))
         _write(archive, "images", np.array([image.reference for image in images]))
         _write(archive, "classes", np.array(class_names))
         for epoch in track(selection.epochs):
             # Not from the cache: each network is needed once.
-            network = load_network(pipeline.store, epoch, spec)
+            network = pipeline.networks.load(epoch, run.spec)
             maps = explain_images(
                 network,
                 pixels,
                 resolved_layer,
                 [str(method)],
                 memory_bytes=pipeline.computer.memory_bytes,
-                input_spec=spec.input,
+                input_spec=run.input_spec,
             )
             prefix = f"epoch-{epoch.epoch:05d}"
             _write(archive, f"{prefix}/signed", maps.signed[str(method)])

@@ -9,11 +9,12 @@ from service.core.datasets import DATASETS
 from service.core.datasets.dataset import Dataset, DatasetInfo, ImageReference, is_upload
 from service.core.images import LabeledImage, Pixels, labeled_image, select_image, to_png
 from service.core.spec import RunSpec
-from service.errors import ImageNotFound, UnknownName
+from service.errors import ImageNotFound, InvalidValue, UnknownName
 from service.flows.cache import Cache
 from service.flows.cache_sizes import DEFAULT_CACHE_SIZES
 from service.flows.compute_permission import require_permission
 from service.flows.image_folders import ImageFolders
+from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.record import MapRecorder
 from service.store import images, map_inputs
 from service.store.images import StoredImage
@@ -57,38 +58,51 @@ class ImageReader:
         """
         if dataset not in DATASETS:
             raise UnknownName("dataset", dataset, DATASETS)
-        return self.get_seen(RunSpec(dataset=dataset), reference)
+        return self.get_seen(ExplainedRun.of_spec(RunSpec(dataset=dataset)), reference)
 
-    def get_seen(self, spec: RunSpec, reference: str) -> StoredImage:
+    def get_seen(self, run: ExplainedRun, reference: str) -> StoredImage:
         """An image as the network of a run sees it. Raises as `get`, and DatasetChanged."""
-        reference = check_reference(spec, reference)
+        reference = check_reference(run.spec, reference)
         with self._store.read_session() as session:
-            image = map_inputs.find_image(session, spec.image_set, reference)
-        return self.complete(spec, image)
+            image = map_inputs.find_image(session, run.image_set, reference)
+        return self.complete(run, image)
 
-    def complete(self, spec: RunSpec, image: RequestedImage) -> StoredImage:
+    def complete(self, run: ExplainedRun, image: RequestedImage) -> StoredImage:
         """The image that a read transaction found in the store, else the dataset's.
 
         Notes the use of an upload. Raises ImageNotFound and DatasetUnavailable.
         """
         if not image.use_is_recent:
-            self._recorder.note_upload_use(spec.image_set, str(image.reference))
+            self._recorder.note_upload_use(run.image_set, str(image.reference))
         if image.stored_image is not None:
             return image.stored_image
         if image.reference is None:
             raise ImageNotFound("by default", "the run has no probes yet")
+        if run.spec is None:
+            raise ImageNotFound(
+                image.reference, "a recorded run has the images of its probes alone"
+            )
         if is_upload(image.reference):
             raise ImageNotFound(
-                image.reference, f"nothing was uploaded for {spec.dataset} under that name"
+                image.reference, f"nothing was uploaded for {run.spec.dataset} under that name"
             )
-        return self._read_from_dataset(spec, ImageReference.parse(image.reference))
+        return self._read_from_dataset(run.spec, ImageReference.parse(image.reference))
 
-    def is_loaded(self, spec: RunSpec) -> bool:
-        """Whether the dataset is in memory."""
-        return spec.image_set in self._datasets
+    def is_loaded(self, image_set: str) -> bool:
+        """Whether the images of that set are in memory."""
+        return image_set in self._datasets
 
-    def first_test_images(self, spec: RunSpec, count: int) -> list[StoredImage]:
-        """The first `count` test images of a run's dataset. Raises DatasetUnavailable."""
+    def first_test_images(self, run: ExplainedRun, count: int) -> list[StoredImage]:
+        """The first `count` test images of a run's dataset.
+
+        Raises InvalidValue where it has fewer, and DatasetUnavailable.
+        """
+        if run.spec is None:
+            raise InvalidValue("images", "a recorded run has the images of its probes alone")
+        spec, available = run.spec, run.spec.source.test_size
+        if not 1 <= count <= available:
+            bounds: dict[str, object] = {"minimum": 1, "maximum": available}
+            raise InvalidValue("images", f"{spec.dataset} has {available} test images", bounds)
         references = [ImageReference("test", index) for index in range(count)]
         names = [str(reference) for reference in references]
         with self._store.read_session() as session:
@@ -143,8 +157,11 @@ class ImageReader:
             return self._datasets[name]
 
 
-def check_reference(spec: RunSpec, reference: str) -> str:
-    """The reference in its canonical form. Raises InvalidValue and ImageNotFound."""
-    if is_upload(reference):
+def check_reference(spec: RunSpec | None, reference: str) -> str:
+    """The reference in its canonical form. Raises InvalidValue and ImageNotFound.
+
+    `spec` None: a recorded run, whose probes have names of their own.
+    """
+    if spec is None or is_upload(reference):
         return reference
     return str(ImageReference.parse(reference).require_in(spec.source))

@@ -24,7 +24,7 @@ from service.flows.identity import identity_of
 from service.flows.maps.compute import Column, select_map
 from service.flows.maps.deferred import Deferred, Result
 from service.flows.maps.pipeline import MapPipeline
-from service.flows.maps.request import MapQuery, MapRequest, MapSeries, layers_of
+from service.flows.maps.request import MapQuery, MapRequest, MapSeries
 from service.flows.maps.scales import (
     ScaleName,
     default_scale_name,
@@ -136,7 +136,7 @@ class MapPictures:
             (maps,) = self.pipeline.computer.compute([request])
             class_map = select_map(request, maps)
             self.pipeline.note_map(request, class_map)
-            class_names = request.series.spec.source.class_names
+            class_names = request.series.run.class_names
             scores = dict(zip(class_names, map(float, maps.probabilities[0]), strict=True))
             return Result(identity, MapValues(request, class_map, scores))
 
@@ -248,7 +248,7 @@ class MapPictures:
         scales = row_scales(self.pipeline, rows, scale_name)
         heads = [series.class_label for series in rows]
         first = rows[0]
-        title = sheet_title(first.run_id, first.spec.source.title, first.method, first.layer)
+        title = sheet_title(first.run_id, first.run.dataset_title, first.method, first.layer)
 
         def identify(columns: Sequence[Column], shown_epochs: EpochSelection) -> str:
             parts = [[request.identity_parts for request in column] for column in columns]
@@ -319,4 +319,4 @@ class MapPictures:
 
 
 def _placement(series: MapSeries) -> Placement:
-    return map_placement(series.layer, layers_of(series.spec))
+    return map_placement(series.layer, series.run.layers)

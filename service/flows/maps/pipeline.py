@@ -10,13 +10,15 @@ from service.errors import EpochQuarantined
 from service.flows.cache_sizes import DEFAULT_CACHE_SIZES, CacheSizes
 from service.flows.image_folders import ImageFolders
 from service.flows.maps.compute import MapComputer
+from service.flows.maps.explained_run import ExplainedRuns
 from service.flows.maps.images import ImageReader
 from service.flows.maps.predicted_classes import PredictedClasses
 from service.flows.maps.prefetch import NetworkPrefetcher
 from service.flows.maps.record import MapRecorder
-from service.flows.maps.request import MapRequest, MapSeries, layers_of
+from service.flows.maps.request import MapRequest, MapSeries
 from service.flows.maps.resolve import MapResolver
 from service.flows.maps.rows import MapRows
+from service.flows.networks import Networks
 from service.store.epochs import Epoch
 from service.store.predictions import Prediction
 from service.store.store import Store
@@ -40,9 +42,11 @@ class MapPipeline:
         self.cache_sizes = cache_sizes
         self.recorder = MapRecorder(store)
         self.images = ImageReader(store, data_dir, self.recorder, cache_sizes.images, folders)
-        self.computer = MapComputer(store, memory_bytes, cache_sizes)
+        self.networks = Networks(store)
+        self.runs = ExplainedRuns(self.networks)
+        self.computer = MapComputer(self.networks, memory_bytes, cache_sizes)
         classes = PredictedClasses(store, self.predict)
-        self.resolver = MapResolver(store, self.images, classes)
+        self.resolver = MapResolver(store, self.runs, self.images, classes)
         self.rows = MapRows(store, self.resolver, self.computer, self.recorder)
         self.prefetcher = (
             NetworkPrefetcher(store, self.computer, cache_sizes.networks, is_idle)
@@ -65,8 +69,8 @@ class MapPipeline:
         """
         # Any method and class would do: each pass gives the scores of all classes.
         proposed = MethodSpec.parse(PAPER_METHODS[0])
-        layer = layers_of(series.spec).default_layer
-        scores = MapSeries(series.run_id, series.spec, series.image, 0, proposed, layer)
+        layer = series.run.layers.default_layer
+        scores = MapSeries(series.run_id, series.run, series.image, 0, proposed, layer)
         columns = [[scores.at_epoch(epoch, 0)] for epoch in epochs]
         new_predictions: list[Prediction] = []
         damage_reasons: dict[int, str] = {}

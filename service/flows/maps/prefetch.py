@@ -6,9 +6,9 @@ from contextlib import suppress
 
 import structlog
 
-from service.core.spec import RunSpec
 from service.errors import CamreelError
 from service.flows.maps.compute import MapComputer
+from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.request import MapRequest
 from service.store import epochs
 from service.store.epochs import Epoch
@@ -69,7 +69,7 @@ class NetworkPrefetcher:
     def _run(self) -> None:
         while (request := self._next_request()) is not None:
             try:
-                self._load_neighbors(request.series.spec, request.epoch)
+                self._load_neighbors(request.series.run, request.epoch)
             except CamreelError:
                 continue  # a request for the epoch reports it
             except Exception:  # the thread has no caller, and has to outlive any error
@@ -89,7 +89,7 @@ class NetworkPrefetcher:
             self._is_closed.wait(IDLE_SECONDS)
         return None
 
-    def _load_neighbors(self, spec: RunSpec, epoch: Epoch) -> None:
+    def _load_neighbors(self, run: ExplainedRun, epoch: Epoch) -> None:
         numbers = [epoch.epoch + 1, epoch.epoch - 1]
         with self._store.read_session() as session:
             neighbors = epochs.list_epochs(session, epoch.run_id, numbers=numbers)
@@ -97,4 +97,4 @@ class NetworkPrefetcher:
             is_usable = neighbor.quarantine_reason is None
             if is_usable and neighbor.checkpoint.bytes <= self._max_checkpoint_bytes:
                 with suppress(CamreelError):
-                    self._computer.network(neighbor, spec)
+                    self._computer.network(neighbor, run)

@@ -8,9 +8,8 @@ from service.core.cams.maps import ClassMap
 from service.core.cams.method import Cost
 from service.core.cams.methods import PAPER_METHODS, MethodSpec
 from service.core.images import Pixels, from_png
-from service.core.models import Layers, describe_layers
-from service.core.spec import RunSpec
 from service.errors import InvalidValue, UnknownName
+from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.images import DatasetImage
 from service.flows.recording import ENGINE_VERSION, heatmap_of
 from service.store.epochs import Epoch
@@ -48,7 +47,7 @@ class MapSeries:
     """The maps of one image and class by one method at one layer, over the epochs of a run."""
 
     run_id: int
-    spec: RunSpec
+    run: ExplainedRun
     image: StoredImage
     class_index: int | None  # None: the class that each epoch's network predicts
     method: MethodSpec
@@ -84,13 +83,12 @@ class MapSeries:
     @cached_property
     def displayed_names(self) -> tuple[object, ...]:
         """The names that a rendered page may show besides its method and layer."""
-        class_names = tuple(self.spec.source.class_names)
         return (
             self.run_id,
-            self.spec.image_set,
+            self.run.image_set,
             self.image.reference,
             self.image.label,
-            class_names,
+            self.run.class_names,
         )
 
     @property
@@ -98,7 +96,7 @@ class MapSeries:
         """The class's name, or `predicted`."""
         if self.class_index is None:
             return "predicted"
-        return self.spec.source.class_names[self.class_index]
+        return self.run.class_names[self.class_index]
 
     def at_epoch(self, epoch: Epoch, class_index: int) -> "MapRequest":
         """The series' map at an epoch."""
@@ -155,18 +153,12 @@ class MapRequest:
             run_id=self.series.run_id,
             epoch=self.epoch.epoch,
             checkpoint=self.epoch.checkpoint.sha256,
-            dataset=self.series.spec.image_set,
+            dataset=self.series.run.image_set,
             image=self.series.image.reference,
             layer=self.series.layer,
             method=self.series.method_text,
             class_index=self.class_index,
         )
-
-
-def layers_of(spec: RunSpec) -> Layers:
-    """The layers of a run's network that maps can be made of."""
-    source = spec.source
-    return describe_layers(spec.architecture, source.image_shape, len(source.class_names))
 
 
 def parse_method(query: MapQuery, class_names: Sequence[str]) -> MethodSpec:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from service.core.cams.layers import resolve_layers
-from service.core.spec import RunSpec
 from service.errors import EpochQuarantined, InvalidValue
+from service.flows.maps.explained_run import ExplainedRun, ExplainedRuns
 from service.flows.maps.images import ImageReader
 from service.flows.maps.inputs import InputReader
 from service.flows.maps.predicted_classes import PredictedClasses
@@ -16,7 +17,6 @@ from service.flows.maps.request import (
     check_contrast,
     contrast_class,
     find_class,
-    layers_of,
     parse_method,
 )
 from service.flows.maps.selection import EpochSelection, select_usable_epochs
@@ -33,25 +33,38 @@ class MapResolver:
     a selection without a usable epoch raises EpochQuarantined.
     """
 
-    def __init__(self, store: Store, images: ImageReader, classes: PredictedClasses) -> None:
+    def __init__(
+        self,
+        store: Store,
+        runs: ExplainedRuns,
+        images: ImageReader,
+        classes: PredictedClasses,
+    ) -> None:
         self._store = store
         self._images = images
         self._classes = classes
-        self._inputs = InputReader(store, images)
+        self._runs = runs
+        self._inputs = InputReader(store, runs, images)
 
     def resolve_map(self, query: MapQuery, epoch: int) -> MapRequest:
         """One map of one epoch."""
         inputs = self._inputs.read(query.run_id, epoch, query.image)
-        series = make_series(query, inputs.spec, inputs.image)
+        series = make_series(query, inputs.run, inputs.image)
         require_usable(inputs.epoch)
         return self._at_epoch(series, inputs.epoch)
 
-    def resolve_epoch(self, run_id: int, epoch: int) -> tuple[RunSpec, Epoch]:
-        """A usable epoch and its run's spec."""
+    def resolve_run(self, run_id: int) -> ExplainedRun:
+        """A run, whether it has epochs or not."""
         with self._store.read_session() as session:
-            run = map_inputs.get_run_at_epoch(session, run_id, epoch)
-        require_usable(run.epoch)
-        return RunSpec.model_validate(run.spec), run.epoch
+            return self._describe(session, run_id)
+
+    def resolve_epoch(self, run_id: int, epoch: int) -> tuple[ExplainedRun, Epoch]:
+        """A usable epoch and its run."""
+        with self._store.read_session() as session:
+            row = map_inputs.get_run_at_epoch(session, run_id, epoch)
+            run = self._runs.describe(lambda: session, run_id, row.spec)
+        require_usable(row.epoch)
+        return run, row.epoch
 
     def resolve_epochs(self, run_id: int, epochs: str = ":") -> EpochSelection:
         """The usable epochs that a selection names."""
@@ -69,8 +82,8 @@ class MapResolver:
         self, queries: Sequence[MapQuery], epochs: str
     ) -> tuple[list[MapSeries], EpochSelection]:
         """One series for each of several queries for one image of one run."""
-        spec, image, selection = self._resolve_image(queries[0], epochs)
-        return [make_series(query, spec, image) for query in queries], selection
+        run, image, selection = self._resolve_image(queries[0], epochs)
+        return [make_series(query, run, image) for query in queries], selection
 
     def resolve_class_series(
         self, queries: Sequence[MapQuery], epochs: str
@@ -79,11 +92,11 @@ class MapResolver:
 
         A class that the query contrasts the others with has none.
         """
-        spec, image, selection = self._resolve_image(queries[0], epochs)
-        class_names = spec.source.class_names
+        run, image, selection = self._resolve_image(queries[0], epochs)
+        class_names = run.class_names
         by_query = [
             [
-                make_series(replace(query, class_name=class_name), spec, image)
+                make_series(replace(query, class_name=class_name), run, image)
                 for index, class_name in enumerate(class_names)
                 if index != contrast_class(query, class_names)
             ]
@@ -101,18 +114,18 @@ class MapResolver:
         """
         run_id = queries[0].run_id
         with self._store.read_session() as session:
-            spec = RunSpec.model_validate(map_inputs.get_spec(session, run_id))
+            run = self._describe(session, run_id)
             available = map_inputs.list_epochs(session, run_id)
             probes = map_inputs.list_probes(session, run_id)
         selection = select_usable_epochs(epochs, run_id, available)
-        return _probe_series(queries, spec, probes), selection
+        return _probe_series(queries, run, probes), selection
 
     def resolve_probes(self, queries: Sequence[MapQuery]) -> list[list[MapSeries]]:
         """The series of `resolve_probe_series`, also of a run without epochs."""
         with self._store.read_session() as session:
-            spec = RunSpec.model_validate(map_inputs.get_spec(session, queries[0].run_id))
+            run = self._describe(session, queries[0].run_id)
             probes = map_inputs.list_probes(session, queries[0].run_id)
-        return _probe_series(queries, spec, probes)
+        return _probe_series(queries, run, probes)
 
     def probe_series_like(self, series: MapSeries) -> list[MapSeries]:
         """The run's probes by the series' method and layer, each for its own label."""
@@ -150,18 +163,21 @@ class MapResolver:
         ]
         return columns, usable_epochs
 
+    def _describe(self, session: Any, run_id: int) -> ExplainedRun:
+        return self._runs.describe(lambda: session, run_id, map_inputs.get_spec(session, run_id))
+
     def _resolve_image(
         self, query: MapQuery, epochs: str
-    ) -> tuple[RunSpec, StoredImage, EpochSelection]:
+    ) -> tuple[ExplainedRun, StoredImage, EpochSelection]:
         version = self._store.read_version()
         with self._store.read_session() as session:
-            spec = RunSpec.model_validate(map_inputs.get_spec(session, query.run_id))
+            run = self._describe(session, query.run_id)
             available = map_inputs.list_epochs(session, query.run_id)
             image = self._inputs.find_image(
-                lambda: session, version, query.run_id, spec, query.image
+                lambda: session, version, query.run_id, run, query.image
             )
         selection = select_usable_epochs(epochs, query.run_id, available)
-        return spec, self._images.complete(spec, image), selection
+        return run, self._images.complete(run, image), selection
 
     def _classes_at(
         self, series: MapSeries, selection: EpochSelection
@@ -184,28 +200,28 @@ def require_usable(epoch: Epoch) -> None:
         raise EpochQuarantined(epoch.run_id, epoch.epoch, epoch.quarantine_reason)
 
 
-def make_series(query: MapQuery, spec: RunSpec, image: StoredImage) -> MapSeries:
-    """A query for an image of a run of `spec`. Raises InvalidValue and UnknownName."""
-    class_names = spec.source.class_names
+def make_series(query: MapQuery, run: ExplainedRun, image: StoredImage) -> MapSeries:
+    """A query for an image of a run. Raises InvalidValue and UnknownName."""
+    class_names = run.class_names
     method = parse_method(query, class_names)
-    layer = resolve_layers(method.method, query.layer, layers_of(spec))
+    layer = resolve_layers(method.method, query.layer, run.layers)
     class_index = image.label
     if query.class_name is not None:
         class_index = find_class("class", query.class_name, class_names)
     if class_index is not None:
         check_contrast(method, class_index)
-    return MapSeries(query.run_id, spec, image, class_index, method, layer)
+    return MapSeries(query.run_id, run, image, class_index, method, layer)
 
 
 def _probe_series(
-    queries: Sequence[MapQuery], spec: RunSpec, probes: Sequence[StoredImage]
+    queries: Sequence[MapQuery], run: ExplainedRun, probes: Sequence[StoredImage]
 ) -> list[list[MapSeries]]:
-    class_names = spec.source.class_names
+    class_names = run.class_names
     by_query = []
     for query in queries:
         excluded_class = contrast_class(query, class_names)
         series = [
-            make_series(query, spec, probe)
+            make_series(query, run, probe)
             for probe in probes
             if excluded_class is None or probe.label != excluded_class
         ]

@@ -63,7 +63,7 @@ def _read_or_compute(
     value = Scores(
         series.image.reference,
         series.image.label,
-        series.spec.source.class_names,
+        series.run.class_names,
         selection.numbers,
         [by_epoch[number] for number in selection.numbers],
         selection.quarantined,

@@ -37,6 +37,7 @@ from service.store.images import StoredImage
 from service.store.run_status import TERMINAL_STATUSES
 from service.store.runs import Run
 from service.store.store import Store
+from service.store.training_states import StoredTrainingState
 
 
 @dataclass
@@ -115,7 +116,7 @@ def _manifest(store: Store, run: Run, epoch_rows: list[Epoch], members: _Members
         "events": [
             {"number": event.number, "kind": event.type, "data": event.data} for event in event_rows
         ],
-        "training_state": _training_state(store, run, members),
+        **_training_states(store, run, members),
         "divergence": _divergence(store, run),
     }
 
@@ -126,19 +127,30 @@ def _upload(store: Store, image: StoredImage) -> dict[str, Any] | None:
     return None if upload is None else {"digest": upload[0], "choices": upload[1]}
 
 
-def _training_state(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
-    """The training state of the last epoch; None if it is missing or damaged."""
+def _training_states(store: Store, run: Run, members: _Members) -> dict[str, Any]:
+    """The training states of the last and of earlier epochs, without missing and damaged ones."""
     with store.read_session() as session:
-        state = training_states.get(session, run.id)
-        if state is None or state.epoch != run.epochs_done:
-            return None
+        states = training_states.list_states(session, run.id)
+    members_by_epoch = {
+        state.epoch: members.add(f"states/{state.epoch:05d}.safetensors", data)
+        for state in sorted(states, key=lambda state: state.epoch != run.epochs_done)
+        if (data := _state_data(store, state)) is not None
+    }
+    return {
+        "training_state": members_by_epoch.pop(run.epochs_done, None),
+        "earlier_states": [
+            {"epoch": epoch, "state": member} for epoch, member in members_by_epoch.items()
+        ],
+    }
+
+
+def _state_data(store: Store, state: StoredTrainingState) -> bytes | None:
+    with store.read_session() as session:
         try:
             data = store.blobs.get(session, state.blob_key)
         except KeyError:
             return None
-    if hashlib.sha256(data).hexdigest() != state.sha256:
-        return None
-    return members.add(f"states/{state.epoch:05d}.safetensors", data)
+    return data if hashlib.sha256(data).hexdigest() == state.sha256 else None
 
 
 def _divergence(store: Store, run: Run) -> dict[str, Any] | None:

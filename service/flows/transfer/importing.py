@@ -11,16 +11,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from service.core import checkpoints
-from service.core.checkpoints import CheckpointHeader
-from service.core.datasets.dataset import ImageReference, is_upload
+from service.core.datasets.dataset import ImageReference
 from service.core.images import is_canonical_png
 from service.core.spec import RunSpec
-from service.core.training import validate_training_state
-from service.core.training_state import TrainingState
 from service.errors import (
     CamreelError,
-    CheckpointCorrupt,
     ImportRefused,
     StoreBusy,
     StoreFull,
@@ -30,12 +25,19 @@ from service.field_errors import field_errors
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, open_archive
+from service.flows.transfer.consistency import (
+    check_checkpoint,
+    check_run,
+    check_training_state,
+    list_states,
+)
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedDivergence,
     ExportedEpoch,
     ExportedHeatmap,
     ExportedImage,
+    ExportedState,
     Manifest,
     format_timestamp,
 )
@@ -76,14 +78,15 @@ def import_run(store: Store, path: Path) -> Run:
     """
     with open_archive(path) as archive:
         spec = _spec(archive.manifest)
-        _check_run(archive.manifest, spec)
+        check_run(archive.manifest, spec)
         # Before any transaction: verification is slow, and must not block other writers.
         for image in archive.manifest.images:
             _image(archive, spec, image)
         for epoch in archive.manifest.epochs:
             _rows(archive, spec, epoch)
-            _check_checkpoint(archive.read_member(epoch.checkpoint), spec, epoch)
-        _check_training_state(archive, spec)
+            check_checkpoint(archive.read_member(epoch.checkpoint), spec, epoch)
+        for exported in list_states(archive.manifest):
+            check_training_state(archive, spec, exported)
         run_id = _Import(store, archive, spec).run()
     with store.read_session() as session:
         return runs.get(session, run_id)
@@ -102,7 +105,6 @@ class _Import:
         self._spec = spec
         # Not by run id: the database may assign the id of a rolled-back transaction again.
         self._folder = f"imports/{uuid.uuid4().hex}"
-        self._state_key = f"{self._folder}/state.safetensors"
 
     def run(self) -> int:
         """Import everything; returns the run's new id. Removes everything if it fails."""
@@ -117,8 +119,10 @@ class _Import:
                 with self._transaction(run_id) as session:
                     for epoch in batch:
                         self._write_epoch(session, run_id, epoch)
+            for exported in list_states(manifest):
+                with self._transaction(run_id) as session:
+                    self._write_training_state(session, run_id, exported)
             with self._transaction(run_id) as session:
-                self._write_training_state(session, run_id)
                 self._write_images_and_events(session, run_id)
                 imports.finish(session, run_id, RunStatus(manifest.run.status))
         except BaseException:
@@ -174,14 +178,11 @@ class _Import:
         if batch:
             yield batch
 
-    def _write_training_state(self, session: Any, run_id: int) -> None:
-        state = self._archive.manifest.training_state
-        if state is None:
-            return
-        self._store.blobs.put(session, self._state_key, self._archive.read_member(state))
-        epoch = self._archive.manifest.run.epochs_done
-        state_row = StoredTrainingState(epoch, state.sha256, state.bytes, self._state_key)
-        training_states.replace(session, run_id, state_row)
+    def _write_training_state(self, session: Any, run_id: int, exported: ExportedState) -> None:
+        member, key = exported.state, self._state_key(exported)
+        self._store.blobs.put(session, key, self._archive.read_member(member))
+        state = StoredTrainingState(exported.epoch, member.sha256, member.bytes, key)
+        training_states.add(session, run_id, state, is_retained=lambda _: True)
 
     def _undo(self, run_id: int) -> None:
         """Delete the run, and free its space if possible."""
@@ -189,7 +190,9 @@ class _Import:
             with self._store.write_session() as session:
                 imports.abandon(session, run_id)
                 # External blobs are not rolled back with a transaction.
-                keys = [*map(self._key, self._archive.manifest.epochs), self._state_key]
+                manifest = self._archive.manifest
+                state_keys = map(self._state_key, list_states(manifest))
+                keys = [*map(self._key, manifest.epochs), *state_keys]
                 self._store.blobs.delete(session, keys)
             DeletedRunCleaner(self._store).free_space()
 
@@ -214,6 +217,9 @@ class _Import:
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._folder}/{epoch.epoch}.safetensors"
 
+    def _state_key(self, exported: ExportedState) -> str:
+        return f"{self._folder}/states/{exported.epoch}.safetensors"
+
 
 def _spec(manifest: Manifest) -> RunSpec:
     try:
@@ -222,50 +228,6 @@ def _spec(manifest: Manifest) -> RunSpec:
         details = error.errors(include_input=False, include_url=False)
         first_error = field_errors(details, RunSpec.model_json_schema())[0]
         raise ImportRefused(f"the run's spec: {first_error}"[:500]) from error
-
-
-def _check_run(manifest: Manifest, spec: RunSpec) -> None:
-    """Raises ImportRefused unless the parts of the manifest are consistent."""
-    run = manifest.run
-    numbers = list(range(len(manifest.epochs)))
-    values_by_kind: dict[str, list[Any]] = {"status": [*RunStatus], "epoch": numbers}
-    checks = {
-        "its epochs are not consecutive from 0": [e.epoch for e in manifest.epochs] == numbers,
-        "its last epoch is not epochs_done": run.epochs_done == len(numbers) - 1,
-        "it has more epochs than epochs_total": run.epochs_done <= run.epochs_total,
-        "only a failed run has an error": (run.error is not None) == (run.status == "failed"),
-        "its events are not numbered 1, 2, 3": [event.number for event in manifest.events]
-        == list(range(1, len(manifest.events) + 1)),
-        "its events refer to unknown epochs or statuses": all(
-            list(event.data) == [event.kind]
-            and type(event.data[event.kind]) in (int, str)
-            and event.data[event.kind] in values_by_kind[event.kind]
-            for event in manifest.events
-        ),
-        "its events do not contain each epoch once": sorted(
-            event.data.get("epoch", -1) for event in manifest.events if event.kind == "epoch"
-        )
-        == numbers,
-        "an image is marked as an upload and is none, or the reverse": all(
-            is_upload(image.reference)
-            == (image.upload is not None)
-            == (image.label is None and image.reference.startswith("upload:"))
-            for image in manifest.images
-        ),
-        "it has a training state but no epoch": manifest.training_state is None
-        or run.epochs_done >= 0,
-        "it has no loss and gradient norm of each step": manifest.divergence is None
-        or len(manifest.divergence.losses) == len(manifest.divergence.gradient_norms),
-        "it contains an image more than once": len({i.reference for i in manifest.images})
-        == len(manifest.images),
-        "an epoch does not have one accuracy per class": all(
-            len(epoch.per_class_accuracy) == len(spec.source.class_names)
-            for epoch in manifest.epochs
-        ),
-    }
-    for problem, holds in checks.items():
-        if not holds:
-            raise ImportRefused(problem)
 
 
 def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage:
@@ -281,32 +243,6 @@ def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage
         except CamreelError as error:
             raise ImportRefused(f"{image.png.name}: {error}") from error
     return StoredImage(spec.image_set, image.reference, image.label, png)
-
-
-def _check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
-    """Raises ImportRefused unless the checkpoint is of the run's network. Executes no code."""
-    name = epoch.checkpoint.name
-    try:
-        if checkpoints.read_header(data) != CheckpointHeader.for_epoch(spec, epoch.epoch):
-            raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
-        checkpoints.decode(data)
-    except CheckpointCorrupt as error:
-        raise ImportRefused(f"{name} is not a checkpoint: {error}") from error
-
-
-def _check_training_state(archive: Archive, spec: RunSpec) -> None:
-    """Raises ImportRefused unless the state fits the optimizer and the last epoch."""
-    member, manifest = archive.manifest.training_state, archive.manifest
-    if member is None:
-        return
-    last_epoch = manifest.epochs[-1]
-    state = TrainingState(
-        last_epoch.epoch, archive.read_member(last_epoch.checkpoint), archive.read_member(member)
-    )
-    try:
-        validate_training_state(spec, state)
-    except CheckpointCorrupt as error:
-        raise ImportRefused(f"{member.name}: {error}") from error
 
 
 def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:

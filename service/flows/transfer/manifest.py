@@ -1,10 +1,10 @@
 """Schema of exported files. Unknown fields are refused.
 
 The file is a zip of uncompressed members with the byte layout of `layout.py`. Its members are
-`manifest.json`, the images, for each epoch its rows (JSON) and its checkpoint (safetensors), and
-the training state of the last epoch (safetensors), in the order of the manifest. The comment of the
-zip is the SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no
-environment, format 3 no divergence.
+`manifest.json`, the images, for each epoch its rows (JSON) and its checkpoint (safetensors), the
+training state of the last epoch and those of earlier epochs (safetensors), in the order of the
+manifest. The comment of the zip is the SHA-256 of the manifest. Format 1 had no training state and
+no uploads, format 2 no environment, format 3 no divergence, format 4 no earlier training states.
 """
 
 import json
@@ -18,7 +18,7 @@ from service.core.step_history import MAX_STEPS
 from service.core.uploads import UploadConversion
 from service.names import check_line, check_paragraphs
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -65,7 +65,7 @@ class ExportedRun(Parameters):
     status: Literal["succeeded", "failed", "cancelled"]
     error: Failure | None
     epochs_done: Annotated[int, Field(ge=-1, le=10_000)]
-    epochs_total: Annotated[int, Field(ge=1, le=10_000)]
+    epochs_total: Annotated[int, Field(ge=0, le=10_000)]
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
@@ -99,6 +99,13 @@ class ExportedEpoch(Parameters):
     created_at: Timestamp
     rows: Member
     checkpoint: Member
+
+
+class ExportedState(Parameters):
+    """The training state of an epoch before the last."""
+
+    epoch: Number
+    state: Member
 
 
 class ExportedEvent(Parameters):
@@ -137,13 +144,18 @@ class Manifest(Parameters):
     epochs: Annotated[list[ExportedEpoch], Field(max_length=10_001)]
     events: Annotated[list[ExportedEvent], Field(max_length=50_000)]
     training_state: Member | None = None
+    earlier_states: Annotated[list[ExportedState], Field(max_length=10_000)] = Field(
+        default_factory=list
+    )
     divergence: ExportedDivergence | None = None
 
     def members(self) -> list[Member]:
         """All other members, in order."""
         by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
         training_state = [] if self.training_state is None else [self.training_state]
-        return [*(image.png for image in self.images), *by_epoch, *training_state]
+        earlier_states = [exported.state for exported in self.earlier_states]
+        images = [image.png for image in self.images]
+        return [*images, *by_epoch, *training_state, *earlier_states]
 
 
 class ExportedHeatmap(Parameters):

@@ -1,4 +1,4 @@
-// What the service offers: methods, targets, colormaps, datasets, architectures and optimizers.
+// What the service offers: methods, targets, colormaps, datasets, architectures, optimizers and schedules.
 
 import { getJson } from "./client";
 import type { Architecture, Colormap, Dataset, Method, Parametrized, Schema, Target } from "./types";
@@ -19,6 +19,7 @@ export const fetchColormaps = fetchOnce<Colormap>("/colormaps");
 export const fetchDatasets = fetchOnce<Dataset>("/datasets");
 export const fetchArchitectures = fetchOnce<Architecture>("/architectures");
 export const fetchOptimizers = fetchOnce<Parametrized>("/optimizers");
+export const fetchSchedules = fetchOnce<Parametrized>("/schedules");
 
 let recorded: readonly string[] = [];
 

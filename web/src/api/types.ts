@@ -162,7 +162,7 @@ export interface Parametrized {
 
 export interface Architecture extends Parametrized {
   layers: string[];
-  default_layer: string;
+  default_layer: string | null;
 }
 
 /** The part of JSON Schema that the catalogue uses. */

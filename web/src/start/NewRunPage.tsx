@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { ScopeNote } from "../access/ScopeNote";
 import { hasScope } from "../access/session";
-import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema } from "../api/catalogue";
+import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema, fetchSchedules } from "../api/catalogue";
 import { fieldErrorsOf, getJson, isNotFound, postJson } from "../api/client";
 import type { FieldError, Run, Spec } from "../api/types";
 import { Failure, FailurePage, Loading } from "../components/Failure";
@@ -18,13 +18,15 @@ import {
   draftOf,
   type FormCatalogue,
   fieldLabels,
-  OPTIMIZER_NAME,
-  optimizerFields,
+  namesOf,
+  type Part,
+  parameterFields,
   runFields,
-  selectOptimizer,
+  selectAlternative,
+  selectedAlternative,
   specOf,
 } from "./runForm";
-import { describedBy, Field, Fields, LabeledField } from "./SchemaForm";
+import { describedBy, Field, Fields, type FormProps, LabeledField } from "./SchemaForm";
 
 export function NewRunPage() {
   const catalogue = useSignal<FormCatalogue | null>(null);
@@ -35,13 +37,14 @@ export function NewRunPage() {
   const load = async () => {
     failure.value = null;
     try {
-      const [datasets, architectures, optimizers, schema] = await Promise.all([
+      const [datasets, architecture, optimizer, schedule, schema] = await Promise.all([
         fetchDatasets(),
         fetchArchitectures(),
         fetchOptimizers(),
+        fetchSchedules(),
         fetchRunSchema(),
       ]);
-      const loaded = { datasets, architectures, optimizers, schema };
+      const loaded = { datasets, alternatives: { architecture, optimizer, schedule }, schema };
       const template = await fetchTemplate();
       hasTemplate.value = template !== null;
       draft.value = withUrlValues(draftOf(loaded, template));
@@ -96,9 +99,9 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
     draft.value = { ...draft.value, [name]: value };
     errors.value = errors.value.filter((error) => !isErrorOf(name, error));
   };
-  const onSelectOptimizer = (name: string) => {
-    draft.value = selectOptimizer(catalogue, draft.value, name);
-    errors.value = errors.value.filter((error) => !isErrorOf("optimizer", error));
+  const onSelect = (part: Part, name: string) => {
+    draft.value = selectAlternative(catalogue, draft.value, part, name);
+    errors.value = errors.value.filter((error) => !isErrorOf(part, error));
   };
   const submit = async (event: Event) => {
     event.preventDefault();
@@ -112,7 +115,8 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
   };
   const isRefused = fieldErrorsOf(action.failure.value).length > 0; // with errors of fields
   const fields = { draft: draft.value, errors: errors.value, onChange };
-  const { general, dataset, architecture, training, probes } = runFields(catalogue);
+  const choice = { catalogue, ...fields, onSelect };
+  const { general, dataset, training, augmentation, probes } = runFields(catalogue);
   const selectedDataset = catalogue.datasets.find(({ name }) => name === draft.value.dataset);
   return (
     <form ref={form} onSubmit={submit} noValidate>
@@ -128,14 +132,18 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
       </fieldset>
       <fieldset>
         <legend>{t("new.network")}</legend>
-        <p class="note">{architecture.description}</p>
-        <Fields schemas={architecture.parameters.properties!} prefix="architecture." {...fields} />
+        <PartFields part="architecture" {...choice} />
       </fieldset>
       <fieldset>
         <legend>{t("new.training")}</legend>
         <Fields schemas={training} prefix="" {...fields} />
-        <OptimizerChoice catalogue={catalogue} draft={draft.value} errors={errors.value} onSelect={onSelectOptimizer} />
-        <Fields schemas={optimizerFields(catalogue, draft.value)} prefix="optimizer." {...fields} />
+        <PartFields part="optimizer" {...choice} />
+        <PartFields part="schedule" {...choice} />
+      </fieldset>
+      <fieldset>
+        <legend>{t("new.augmentation")}</legend>
+        <p class="note">{t("new.augmentationNote")}</p>
+        <Fields schemas={augmentation} prefix="augmentation." {...fields} />
       </fieldset>
       <fieldset>
         <legend>{t("new.probes")}</legend>
@@ -162,29 +170,33 @@ function focusError(form: HTMLFormElement | null): void {
   form?.querySelector<HTMLElement>("[aria-invalid=true], .failure")?.focus();
 }
 
-interface OptimizerProps {
+interface PartProps extends FormProps {
+  part: Part;
   catalogue: FormCatalogue;
-  draft: Draft;
-  errors: FieldError[];
-  onSelect: (name: string) => void;
+  onSelect: (part: Part, name: string) => void;
 }
 
-function OptimizerChoice({ catalogue: { optimizers }, draft, errors, onSelect }: OptimizerProps) {
-  const selected = draft[OPTIMIZER_NAME];
-  const note = optimizers.find(({ name }) => name === selected)?.description ?? "";
+/** The choice among a part's alternatives, and the parameters of the selected one. */
+function PartFields({ part, catalogue, onSelect, ...fields }: PartProps) {
+  const { draft, errors } = fields;
+  const name = `${part}.name`;
+  const note = selectedAlternative(catalogue, draft, part).description;
   return (
-    <LabeledField name={OPTIMIZER_NAME} label={t("new.optimizer")} errors={errors} note={note}>
-      <select
-        {...describedBy(OPTIMIZER_NAME, errors)}
-        value={selected}
-        onChange={(event) => onSelect(event.currentTarget.value)}
-      >
-        {optimizers.map(({ name }) => (
-          <option key={name} value={name}>
-            {name}
-          </option>
-        ))}
-      </select>
-    </LabeledField>
+    <>
+      <LabeledField name={name} label={t(`new.${part}`)} errors={errors} note={note}>
+        <select
+          {...describedBy(name, errors)}
+          value={draft[name]}
+          onChange={(event) => onSelect(part, event.currentTarget.value)}
+        >
+          {catalogue.alternatives[part].flatMap(namesOf).map((option) => (
+            <option key={option} value={option}>
+              {option}
+            </option>
+          ))}
+        </select>
+      </LabeledField>
+      <Fields schemas={parameterFields(catalogue, draft, part)} prefix={`${part}.`} {...fields} />
+    </>
   );
 }

@@ -5,7 +5,7 @@ import { fieldErrorText, isErrorOf } from "../text/fieldErrors";
 import { fieldDescription, fieldLabel } from "../text/fields";
 import { type Draft, formatValue } from "./fieldValues";
 
-interface FormProps {
+export interface FormProps {
   draft: Draft;
   errors: FieldError[];
   onChange: (name: string, value: string) => void;

@@ -23,14 +23,24 @@ export function parseDraft(schemas: Record<string, Schema>, draft: Draft, prefix
     if (schema.const !== undefined) continue;
     if (schema.type === "array" || schema.prefixItems) {
       const itemSchema = schema.items ?? schema.prefixItems?.[0];
-      const items = text.split(/[\s,]+/).filter(Boolean);
-      values[name] = items.map((item) => parseValue(item, itemSchema));
+      values[name] = listItems(text).map((item) => parseValue(item, itemSchema));
+    } else if (schema.anyOf) {
+      values[name] = parseAlternative(text, schema.anyOf);
     } else if (text || (schema.type === "string" && !schema.enum)) {
       values[name] = parseValue(text, schema);
     }
   }
   return values;
 }
+
+/** Text that is one of the alternatives' names stays text; other text is the list that another one takes. */
+function parseAlternative(text: string, alternatives: Schema[]): Json {
+  const isName = alternatives.some((schema) => schema.enum?.includes(text));
+  const list = alternatives.find(({ type }) => type === "array");
+  return isName || !list ? text : listItems(text).map((item) => parseValue(item, list.items));
+}
+
+const listItems = (text: string): string[] => text.split(/[\s,]+/).filter(Boolean);
 
 function parseValue(text: string, schema: Schema | undefined): Json {
   const isNumeric = schema?.type === "integer" || schema?.type === "number";

@@ -1,95 +1,135 @@
 // The fields of the form for a new run, and the settings that its draft stands for.
 
-import type { Architecture, Dataset, Json, Parametrized, Schema } from "../api/types";
+import type { Dataset, Json, Parametrized, Schema } from "../api/types";
 import { t } from "../text";
 import { fieldLabel } from "../text/fields";
 import { type Draft, defaultDraft, parseDraft } from "./fieldValues";
 
+/** The settings with alternatives, which have a name and parameters of their own. */
+export const PARTS = ["architecture", "optimizer", "schedule"] as const;
+export type Part = (typeof PARTS)[number];
+
 /** The parts of the catalogue that the form is generated from. */
 export interface FormCatalogue {
   datasets: Dataset[];
-  architectures: Architecture[];
-  optimizers: Parametrized[];
+  alternatives: Record<Part, Parametrized[]>;
   schema: Schema; // of a run's settings
 }
 
 type Schemas = Record<string, Schema>;
 
 const GENERAL = ["name", "tags"];
-const TRAINING = ["epochs", "samples_per_epoch", "batch_size", "seed", "precision", "device"];
-export const OPTIMIZER_NAME = "optimizer.name";
+const TRAINING = [
+  "epochs",
+  "samples_per_epoch",
+  "batch_size",
+  "label_smoothing",
+  "seed",
+  "precision",
+  "device",
+  "keep_states",
+];
+/** The settings that are objects of fields without alternatives. */
+const GROUPS = ["augmentation", "probes"] as const;
 
-/** The form's fields by group, apart from the optimizer's. */
-export function runFields({ datasets, schema, architectures }: FormCatalogue) {
+/** The form's fields by group, apart from those of the parts. */
+export function runFields({ datasets, schema }: FormCatalogue) {
   const properties = schema.properties!;
   return {
     general: pick(properties, GENERAL),
     dataset: { ...properties.dataset!, enum: datasets.map(({ name }) => name) },
-    architecture: architectures[0]!,
     training: pick(properties, TRAINING),
+    augmentation: properties.augmentation!.properties!,
     probes: properties.probes!.properties!,
   };
 }
 
-/** The parameters of the draft's optimizer. */
-export function optimizerFields({ optimizers }: FormCatalogue, draft: Draft): Schemas {
-  const optimizer = optimizers.find(({ name }) => name === draft[OPTIMIZER_NAME]) ?? optimizers[0]!;
-  const entries = Object.entries(optimizer.parameters.properties!);
-  return Object.fromEntries(entries.filter(([name]) => name !== "name"));
+/** The names of an alternative: one, or those of a family. */
+export function namesOf({ name, parameters }: Parametrized): string[] {
+  return parameters.properties!.name?.enum?.map(String) ?? [name];
+}
+
+/** The alternative that the draft names. */
+export function selectedAlternative({ alternatives }: FormCatalogue, draft: Draft, part: Part): Parametrized {
+  const name = draft[`${part}.name`]!;
+  return alternatives[part].find((alternative) => namesOf(alternative).includes(name)) ?? alternatives[part][0]!;
+}
+
+/** The parameters of the alternative that the draft names. */
+export function parameterFields(catalogue: FormCatalogue, draft: Draft, part: Part): Schemas {
+  const { properties } = selectedAlternative(catalogue, draft, part).parameters;
+  const entries = Object.entries(properties!).filter(([name]) => name !== "name");
+  return Object.fromEntries(entries.map(([name, schema]) => [name, withoutNull(schema)]));
+}
+
+/** The schema of a value that may be left out, as that of the value: an empty field leaves it out. */
+function withoutNull({ anyOf, default: byDefault, ...schema }: Schema): Schema {
+  const [value, ...others] = anyOf?.filter(({ type }) => type !== "null") ?? [];
+  if (value && others.length === 0) return { ...schema, ...value };
+  return { ...schema, anyOf, default: byDefault };
 }
 
 /** The labels of the form's fields by dotted name, in the order of the form. */
 export function fieldLabels(catalogue: FormCatalogue, draft: Draft): Record<string, string> {
-  const { general, dataset, architecture, training, probes } = runFields(catalogue);
+  const { general, dataset, training, ...groups } = runFields(catalogue);
   const labels = (schemas: Schemas, prefix: string) =>
-    Object.entries(schemas)
-      .filter(([, schema]) => schema.const === undefined)
-      .map(([name, schema]) => [prefix + name, fieldLabel(prefix + name, schema)]);
+    Object.entries(schemas).map(([name, schema]) => [prefix + name, fieldLabel(prefix + name, schema)]);
+  const partLabels = (part: Part) => [
+    [`${part}.name`, t(`new.${part}`)],
+    ...labels(parameterFields(catalogue, draft, part), `${part}.`),
+  ];
+  const [architecture, ...others] = PARTS;
   return Object.fromEntries([
     ...labels({ ...general, dataset }, ""),
-    ...labels(architecture.parameters.properties!, "architecture."),
+    ...partLabels(architecture),
     ...labels(training, ""),
-    [OPTIMIZER_NAME, t("new.optimizer")],
-    ...labels(optimizerFields(catalogue, draft), "optimizer."),
-    ...labels(probes, "probes."),
+    ...others.flatMap(partLabels),
+    ...GROUPS.flatMap((group) => labels(groups[group], `${group}.`)),
   ]);
 }
 
-/** The draft with another optimizer, whose parameters have their defaults. */
-export function selectOptimizer(catalogue: FormCatalogue, draft: Draft, name: string): Draft {
-  const selected = { ...draft, [OPTIMIZER_NAME]: name };
-  return { ...selected, ...defaultDraft(optimizerFields(catalogue, selected), "optimizer.") };
+/** The draft with another alternative of a part, whose parameters have their defaults. */
+export function selectAlternative(catalogue: FormCatalogue, draft: Draft, part: Part, name: string): Draft {
+  return { ...draft, ...partDraft(catalogue, part, name) };
+}
+
+function partDraft(catalogue: FormCatalogue, part: Part, name: string, template?: Record<string, Json>): Draft {
+  const draft = { [`${part}.name`]: name };
+  return { ...draft, ...defaultDraft(parameterFields(catalogue, draft, part), `${part}.`, template) };
 }
 
 /** The defaults, or the settings of another run. */
 export function draftOf(catalogue: FormCatalogue, template: Record<string, Json> | null): Draft {
-  const { general, dataset, architecture, training, probes } = runFields(catalogue);
-  const part = (name: string) => template?.[name] as Record<string, Json> | undefined;
-  const optimizer = { [OPTIMIZER_NAME]: String(part("optimizer")?.name ?? defaultOptimizer(catalogue)) };
-  return {
-    ...defaultDraft({ ...general, dataset, ...training }, "", template),
-    ...defaultDraft(architecture.parameters.properties!, "architecture.", part("architecture")),
-    ...optimizer,
-    ...defaultDraft(optimizerFields(catalogue, optimizer), "optimizer.", part("optimizer")),
-    ...defaultDraft(probes, "probes.", part("probes")),
-  };
+  const { general, dataset, training, ...groups } = runFields(catalogue);
+  const valuesOf = (name: string) => template?.[name] as Record<string, Json> | undefined;
+  const parts = PARTS.map((part) => {
+    const values = valuesOf(part);
+    return partDraft(catalogue, part, String(values?.name ?? defaultName(catalogue, part)), values);
+  });
+  return Object.assign(
+    defaultDraft({ ...general, dataset, ...training }, "", template),
+    ...parts,
+    ...GROUPS.map((group) => defaultDraft(groups[group], `${group}.`, valuesOf(group))),
+  );
 }
 
-/** The schema's default optimizer, else the catalogue's first. */
-function defaultOptimizer({ schema, optimizers }: FormCatalogue): string {
-  const byDefault = schema.properties!.optimizer?.default as Record<string, Json> | undefined;
-  return String(byDefault?.name ?? optimizers[0]!.name);
+/** The name of the schema's default alternative, else of the catalogue's first. */
+function defaultName({ schema, alternatives }: FormCatalogue, part: Part): string {
+  const byDefault = schema.properties![part]?.default as Record<string, Json> | undefined;
+  return String(byDefault?.name ?? alternatives[part][0]!.name);
 }
 
 /** The settings that the draft stands for, as `POST /runs` takes them. */
 export function specOf(catalogue: FormCatalogue, draft: Draft): Record<string, Json> {
-  const { general, dataset, architecture, training, probes } = runFields(catalogue);
-  const optimizer = parseDraft(optimizerFields(catalogue, draft), draft, "optimizer.");
+  const { general, dataset, training, ...groups } = runFields(catalogue);
+  const parts = PARTS.map((part) => {
+    const parameters = parseDraft(parameterFields(catalogue, draft, part), draft, `${part}.`);
+    return [part, { name: draft[`${part}.name`]!, ...parameters }];
+  });
   return {
     ...parseDraft({ ...general, dataset, ...training }, draft, ""),
-    architecture: parseDraft(architecture.parameters.properties!, draft, "architecture."),
-    optimizer: { name: draft[OPTIMIZER_NAME]!, ...optimizer },
-    probes: parseDraft(probes, draft, "probes."),
+    ...Object.fromEntries(parts),
+    ...Object.fromEntries(GROUPS.map((group) => [group, parseDraft(groups[group], draft, `${group}.`)])),
   };
 }
 

@@ -8,6 +8,7 @@ const JAPANESE: Record<string, string> = {
   "run-not-found": "その実行はありません。",
   "epoch-not-found": "その実行に、そのエポックはありません。",
   "image-not-found": "その画像はありません。",
+  "weights-unavailable": "学習を始める重みを読み込めないか、別のネットワークの重みです。",
   "dataset-unavailable": "データセットがサービスになく、ダウンロードもできません。",
   "dataset-not-found": "そのデータセットはありません。",
   "dataset-changed": "実行の作成後に、データセットの画像が変わりました。",

@@ -1,0 +1,94 @@
+"""Consistency of an exported run: its manifest, its checkpoints and its training states."""
+
+from typing import Any
+
+from service.core import checkpoints
+from service.core.checkpoints import CheckpointHeader
+from service.core.datasets.dataset import is_upload
+from service.core.spec import RunSpec
+from service.core.training import validate_training_state
+from service.core.training_state import TrainingState
+from service.errors import CheckpointCorrupt, ImportRefused
+from service.flows.transfer.archive import Archive
+from service.flows.transfer.manifest import ExportedEpoch, ExportedState, Manifest
+from service.store.run_status import RunStatus
+
+
+def list_states(manifest: Manifest) -> list[ExportedState]:
+    """The training states, by epoch."""
+    last_state = manifest.training_state
+    if last_state is None:
+        return manifest.earlier_states
+    last_epoch = manifest.run.epochs_done
+    return [*manifest.earlier_states, ExportedState(epoch=last_epoch, state=last_state)]
+
+
+def check_run(manifest: Manifest, spec: RunSpec) -> None:
+    """Raises ImportRefused unless the parts of the manifest are consistent."""
+    run = manifest.run
+    numbers = list(range(len(manifest.epochs)))
+    values_by_kind: dict[str, list[Any]] = {"status": [*RunStatus], "epoch": numbers}
+    checks = {
+        "its epochs are not consecutive from 0": [e.epoch for e in manifest.epochs] == numbers,
+        "its last epoch is not epochs_done": run.epochs_done == len(numbers) - 1,
+        "it has more epochs than epochs_total": run.epochs_done <= run.epochs_total,
+        "only a failed run has an error": (run.error is not None) == (run.status == "failed"),
+        "its events are not numbered 1, 2, 3": [event.number for event in manifest.events]
+        == list(range(1, len(manifest.events) + 1)),
+        "its events refer to unknown epochs or statuses": all(
+            list(event.data) == [event.kind]
+            and type(event.data[event.kind]) in (int, str)
+            and event.data[event.kind] in values_by_kind[event.kind]
+            for event in manifest.events
+        ),
+        "its events do not contain each epoch once": sorted(
+            event.data.get("epoch", -1) for event in manifest.events if event.kind == "epoch"
+        )
+        == numbers,
+        "an image is marked as an upload and is none, or the reverse": all(
+            is_upload(image.reference)
+            == (image.upload is not None)
+            == (image.label is None and image.reference.startswith("upload:"))
+            for image in manifest.images
+        ),
+        "it has a training state but no epoch": manifest.training_state is None
+        or run.epochs_done >= 0,
+        "its earlier training states are not of different epochs before the last, in order": [
+            state.epoch for state in manifest.earlier_states
+        ]
+        == sorted({state.epoch for state in manifest.earlier_states} & set(numbers[:-1])),
+        "it has no loss and gradient norm of each step": manifest.divergence is None
+        or len(manifest.divergence.losses) == len(manifest.divergence.gradient_norms),
+        "it contains an image more than once": len({i.reference for i in manifest.images})
+        == len(manifest.images),
+        "an epoch does not have one accuracy per class": all(
+            len(epoch.per_class_accuracy) == len(spec.source.class_names)
+            for epoch in manifest.epochs
+        ),
+    }
+    for problem, holds in checks.items():
+        if not holds:
+            raise ImportRefused(problem)
+
+
+def check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
+    """Raises ImportRefused unless the checkpoint is of the run's network. Executes no code."""
+    name = epoch.checkpoint.name
+    try:
+        if checkpoints.read_header(data) != CheckpointHeader.for_epoch(spec, epoch.epoch):
+            raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
+        checkpoints.decode(data)
+    except CheckpointCorrupt as error:
+        raise ImportRefused(f"{name} is not a checkpoint: {error}") from error
+
+
+def check_training_state(archive: Archive, spec: RunSpec, exported: ExportedState) -> None:
+    """Raises ImportRefused unless the state fits the optimizer and the network of its epoch."""
+    checkpoint = archive.manifest.epochs[exported.epoch].checkpoint
+    state = TrainingState(
+        exported.epoch, archive.read_member(checkpoint), archive.read_member(exported.state)
+    )
+    try:
+        validate_training_state(spec, state)
+    except (CheckpointCorrupt, ValueError) as error:
+        raise ImportRefused(f"{exported.state.name}: {error}") from error
