@@ -142,7 +142,7 @@ class DatasetReports:
 
     def _decode(self, reference: str, data: bytes, max_side: int | None) -> bytes:
         try:
-            return self.folders.decoder.to_png(data, max_side)
+            return self.folders.single_decoder.to_png(data, max_side)
         except ImageRefused as error:
             raise ImageNotFound(reference, f"its file {error}") from error
 

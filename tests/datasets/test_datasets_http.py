@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from service.core.spec import RunSpec
+from service.flows import image_folders
 from service.flows.datasets import resolve_dataset
 from service.flows.runs import create_run
 from tests.datasets.conftest import encode, picture, write_folder
@@ -244,6 +245,24 @@ def test_archive_without_images_to_train_on_fails_and_leaves_nothing(
     assert reason in job["error"]["detail"]
     assert folder_names(data_dir) == ["colors"]
     assert not (data_dir / "cache" / "useless").exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_ADDED_PIXELS", 12 * 40 * 30 - 1, "pixels in total"),
+        ("MAX_ADDED_FAILURES", 0, "cannot be decoded"),
+    ],
+)
+def test_archive_that_takes_too_long_to_decode_fails_and_leaves_nothing(
+    application, data_dir, monkeypatch, limit, value, reason
+):
+    monkeypatch.setattr(image_folders, limit, value)
+    data = make_zip(FILES | {"train/blue/damaged.png": b"damaged"})
+    job = finished_job(application, upload(application, "slow", data))
+    assert (job["status"], job["error"]["type"]) == ("failed", "archive-refused")
+    assert reason in job["error"]["detail"]
+    assert folder_names(data_dir) == ["colors"]
 
 
 def test_archive_whose_directory_lies_fails_its_job(application, data_dir):
