@@ -115,13 +115,17 @@ def test_unknown_dataset_is_404(application, name, path):
 
 def test_images_are_listed_by_class_in_pages(application):
     address = "/datasets/folder:colors/images"
-    query = {"split": "train", "class_index": 1, "limit": 3}
+    query = {"split": "train", "class": "blue", "limit": 3}
     first = application.request("GET", address, params=query).json()
     assert [item["image"] for item in first["items"]] == ["train:4", "train:5", "train:6"]
     assert first["items"][0] == {"image": "train:4", "label": 1, "width": 40, "height": 30}
     second = application.request("GET", address, params=query | {"cursor": first["next"]}).json()
     assert [item["image"] for item in second["items"]] == ["train:7"]
     assert second["next"] is None
+    by_index = application.request("GET", address, params=query | {"class": "1"}).json()
+    assert by_index == first
+    unknown = application.request("GET", address, params={"class": "green"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "class")
 
 
 def test_original_image_has_the_pixels_of_its_file(application, data_dir):
