@@ -4,41 +4,41 @@ import math
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from service.core import checkpoints
-from service.core.checkpoints import CheckpointHeader
-from service.core.datasets.dataset import ImageReference, is_upload
-from service.core.images import is_canonical_png
+from service.core.datasets.dataset import is_upload
+from service.core.recorded_spec import AnySpec, RecordedSpec
 from service.core.spec import RunSpec
 from service.core.training import validate_training_state
 from service.core.training_state import TrainingState
 from service.errors import (
-    CamreelError,
     CheckpointCorrupt,
     ImportRefused,
     StoreBusy,
     StoreFull,
     StoreUnavailable,
 )
-from service.field_errors import field_errors
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, open_archive
+from service.flows.transfer.contents import (
+    RecordedContents,
+    RunContents,
+    contents_of,
+    read_image,
+)
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedDivergence,
     ExportedEpoch,
     ExportedHeatmap,
-    ExportedImage,
     Manifest,
     format_timestamp,
 )
+from service.flows.transfer.recorded import import_network, import_tensor, refer_to_tensors
 from service.store import (
     divergences,
     epochs,
@@ -75,16 +75,17 @@ def import_run(store: Store, path: Path) -> Run:
     StoreUnavailable, and then leaves nothing behind.
     """
     with open_archive(path) as archive:
-        spec = _spec(archive.manifest)
-        _check_run(archive.manifest, spec)
+        contents = contents_of(archive)
+        _check_run(archive.manifest, contents)
         # Before any transaction: verification is slow, and must not block other writers.
         for image in archive.manifest.images:
-            _image(archive, spec, image)
+            read_image(contents, archive, image)
+        contents.check_archive()
         for epoch in archive.manifest.epochs:
-            _rows(archive, spec, epoch)
-            _check_checkpoint(archive.read_member(epoch.checkpoint), spec, epoch)
-        _check_training_state(archive, spec)
-        run_id = _Import(store, archive, spec).run()
+            _rows(archive, contents, epoch)
+            contents.check_checkpoint(epoch, archive.read_member(epoch.checkpoint))
+        _check_training_state(archive, contents)
+        run_id = _Import(store, archive, contents).run()
     with store.read_session() as session:
         return runs.get(session, run_id)
 
@@ -96,10 +97,11 @@ class _Import:
     a service deletes the run.
     """
 
-    def __init__(self, store: Store, archive: Archive, spec: RunSpec) -> None:
+    def __init__(self, store: Store, archive: Archive, contents: RunContents) -> None:
         self._store = store
         self._archive = archive
-        self._spec = spec
+        self._contents = contents
+        self._spec = contents.spec
         # Not by run id: the database may assign the id of a rolled-back transaction again.
         self._folder = f"imports/{uuid.uuid4().hex}"
         self._state_key = f"{self._folder}/state.safetensors"
@@ -110,9 +112,12 @@ class _Import:
         with self._store.write_session() as session:
             total = sum(member.bytes for member in manifest.members())
             self._store.quota.check(session, total)
-            self._read_probes(session)
             run_id = imports.create(session, _run(manifest, self._spec))
+            self._read_probes(session, run_id)
         try:
+            if isinstance(self._contents, RecordedContents):
+                import_network(self._store, self._contents, run_id)
+                self._import_tensors(run_id)
             for batch in self._batches():
                 with self._transaction(run_id) as session:
                     for epoch in batch:
@@ -126,10 +131,19 @@ class _Import:
             raise
         return run_id
 
-    def _read_probes(self, session: Any) -> list[StoredImage]:
+    def _import_tensors(self, run_id: int) -> None:
+        """Store the tensors that are not stored yet, each in a transaction per part."""
+        for member in self._archive.manifest.tensors:
+            with self._transaction(run_id):
+                pass  # a heartbeat
+            import_tensor(self._store, self._archive, member)
+
+    def _read_probes(self, session: Any, run_id: int) -> list[StoredImage]:
         """The run's probe images. Raises ImportRefused if a reference belongs to another image."""
+        dataset = self._contents.dataset(run_id)
         probes = [
-            _image(self._archive, self._spec, image) for image in self._archive.manifest.images
+            replace(read_image(self._contents, self._archive, image), dataset=dataset)
+            for image in self._archive.manifest.images
         ]
         for image in probes:
             existing = images.get(session, image.dataset, image.reference)
@@ -139,11 +153,11 @@ class _Import:
 
     def _write_images_and_events(self, session: Any, run_id: int) -> None:
         """Written last: images are shared with other runs, and not deleted with this one."""
-        images.set_probes(session, run_id, self._read_probes(session))
+        images.set_probes(session, run_id, self._read_probes(session, run_id))
         for exported in self._archive.manifest.images:
             if exported.upload is not None:
                 choices = asdict(exported.upload.choices)
-                dataset, digest = self._spec.dataset, exported.upload.digest
+                dataset, digest = self._contents.dataset(run_id), exported.upload.digest
                 uploaded_images.restore(session, dataset, exported.reference, digest, choices)
         history = [
             Event(event.number, event.kind, event.data) for event in self._archive.manifest.events
@@ -195,12 +209,14 @@ class _Import:
 
     def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
         data = self._archive.read_member(epoch.checkpoint)
-        rows = _rows(self._archive, self._spec, epoch)
+        rows = _rows(self._archive, self._contents, epoch)
         key = self._key(epoch)
         self._store.blobs.put(session, key, data)
         checkpoint = Checkpoint(epoch.checkpoint.sha256, len(data), key)
         epoch_row = Epoch(run_id, epoch.epoch, _measures(epoch), checkpoint, epoch.created_at)
         epochs.restore(session, epoch_row)
+        if isinstance(self._contents, RecordedContents):
+            refer_to_tensors(session, run_id, epoch.epoch, data)
         # Maps of another engine version differ: they are computed again when needed.
         if self._archive.manifest.engine == ENGINE_VERSION:
             heatmap_rows = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
@@ -212,19 +228,10 @@ class _Import:
         predictions.add_missing(session, prediction_rows)
 
     def _key(self, epoch: ExportedEpoch) -> str:
-        return f"{self._folder}/{epoch.epoch}.safetensors"
+        return f"{self._folder}/{epoch.epoch}.{epoch.checkpoint.name.rpartition('.')[2]}"
 
 
-def _spec(manifest: Manifest) -> RunSpec:
-    try:
-        return RunSpec.model_validate(manifest.run.spec)
-    except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False)
-        first_error = field_errors(details, RunSpec.model_json_schema())[0]
-        raise ImportRefused(f"the run's spec: {first_error}"[:500]) from error
-
-
-def _check_run(manifest: Manifest, spec: RunSpec) -> None:
+def _check_run(manifest: Manifest, contents: RunContents) -> None:
     """Raises ImportRefused unless the parts of the manifest are consistent."""
     run = manifest.run
     numbers = list(range(len(manifest.epochs)))
@@ -258,9 +265,8 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
         or len(manifest.divergence.losses) == len(manifest.divergence.gradient_norms),
         "it contains an image more than once": len({i.reference for i in manifest.images})
         == len(manifest.images),
-        "an epoch does not have one accuracy per class": all(
-            len(epoch.per_class_accuracy) == len(spec.source.class_names)
-            for epoch in manifest.epochs
+        "an epoch does not have its measures": all(
+            _has_measures(epoch, contents) for epoch in manifest.epochs
         ),
     }
     for problem, holds in checks.items():
@@ -268,58 +274,43 @@ def _check_run(manifest: Manifest, spec: RunSpec) -> None:
             raise ImportRefused(problem)
 
 
-def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage:
-    source = spec.source
-    png = archive.read_member(image.png)
-    if not is_canonical_png(png, source.image_shape):
-        raise ImportRefused(f"{image.png.name} is not a PNG of the size of {source.name} images")
-    if image.label is not None and image.label >= len(source.class_names):
-        raise ImportRefused(f"{image.png.name} is of class {image.label}, which does not exist")
-    if image.upload is None:
-        try:
-            ImageReference.parse(image.reference).require_in(source)
-        except CamreelError as error:
-            raise ImportRefused(f"{image.png.name}: {error}") from error
-    return StoredImage(spec.dataset, image.reference, image.label, png)
+def _has_measures(epoch: ExportedEpoch, contents: RunContents) -> bool:
+    """Whether an epoch has those of a trained run; a recorded one has what its recorder sent."""
+    if isinstance(contents, RecordedContents):
+        return not epoch.per_class_accuracy
+    measures = (epoch.test_loss, epoch.test_accuracy, epoch.learning_rate, epoch.seconds)
+    return None not in measures and len(epoch.per_class_accuracy) == contents.class_count
 
 
-def _check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
-    """Raises ImportRefused unless the checkpoint is of the run's network. Executes no code."""
-    name = epoch.checkpoint.name
-    try:
-        if checkpoints.read_header(data) != CheckpointHeader.for_epoch(spec, epoch.epoch):
-            raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
-        checkpoints.decode(data)
-    except CheckpointCorrupt as error:
-        raise ImportRefused(f"{name} is not a checkpoint: {error}") from error
-
-
-def _check_training_state(archive: Archive, spec: RunSpec) -> None:
+def _check_training_state(archive: Archive, contents: RunContents) -> None:
     """Raises ImportRefused unless the state fits the optimizer and the last epoch."""
     member, manifest = archive.manifest.training_state, archive.manifest
-    if member is None:
+    if member is None or not isinstance(contents.spec, RunSpec):
         return
     last_epoch = manifest.epochs[-1]
     state = TrainingState(
         last_epoch.epoch, archive.read_member(last_epoch.checkpoint), archive.read_member(member)
     )
     try:
-        validate_training_state(spec, state)
+        validate_training_state(contents.spec, state)
     except CheckpointCorrupt as error:
         raise ImportRefused(f"{member.name}: {error}") from error
 
 
-def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
+def _rows(archive: Archive, contents: RunContents, epoch: ExportedEpoch) -> EpochRows:
     rows = archive.read_model(epoch.rows, EpochRows)
-    classes = len(spec.source.class_names)
+    classes, spec = contents.class_count, contents.spec
+    if any(len(row.probabilities) != classes for row in rows.predictions):
+        raise ImportRefused(f"{epoch.rows.name}: a prediction needs one probability per class")
+    if isinstance(spec, RecordedSpec):
+        # Their identities contain the run's id, so they are computed again when needed.
+        return rows.model_copy(update={"heatmaps": []})
     same_engine = archive.manifest.engine == ENGINE_VERSION
     for row in rows.heatmaps:
         if same_engine and row.etag != _map_identity(spec, epoch, row, row.method):
             raise ImportRefused(f"{epoch.rows.name}: a map is of another checkpoint")
         if row.class_index >= classes or not _fits(row):
             raise ImportRefused(f"{epoch.rows.name}: the levels of a map do not match its size")
-    if any(len(row.probabilities) != classes for row in rows.predictions):
-        raise ImportRefused(f"{epoch.rows.name}: a prediction needs one probability per class")
     current = [_with_current_method(spec, epoch, row) for row in rows.heatmaps]
     return rows.model_copy(update={"heatmaps": current})
 
@@ -346,7 +337,7 @@ def _fits(row: ExportedHeatmap) -> bool:
     return len(row.levels) == math.prod((row.height, row.width))
 
 
-def _run(manifest: Manifest, spec: RunSpec) -> Run:
+def _run(manifest: Manifest, spec: AnySpec) -> Run:
     run = manifest.run
     origin = {
         "run_id": run.id,

@@ -2,9 +2,10 @@
 
 The file is a zip of uncompressed members with the byte layout of `layout.py`. Its members are
 `manifest.json`, the images, for each epoch its rows (JSON) and its checkpoint (safetensors), and
-the training state of the last epoch (safetensors), in the order of the manifest. The comment of the
-zip is the SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no
-environment, format 3 no divergence.
+the training state of the last epoch (safetensors), in the order of the manifest. Of a recorded run,
+the checkpoints are manifests (JSON), and the network (JSON) and the tensors (safetensors, each
+once) follow. The comment of the zip is the SHA-256 of the manifest. Format 1 had no training state
+and no uploads, format 2 no environment, format 3 no divergence, format 4 no recorded runs.
 """
 
 import json
@@ -18,7 +19,7 @@ from service.core.step_history import MAX_STEPS
 from service.core.uploads import UploadConversion
 from service.names import check_line, check_paragraphs
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -65,7 +66,7 @@ class ExportedRun(Parameters):
     status: Literal["succeeded", "failed", "cancelled"]
     error: Failure | None
     epochs_done: Annotated[int, Field(ge=-1, le=10_000)]
-    epochs_total: Annotated[int, Field(ge=1, le=10_000)]
+    epochs_total: Annotated[int, Field(ge=0, le=10_000)]
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
@@ -91,11 +92,13 @@ class ExportedEpoch(Parameters):
     epoch: Number
     train_loss: float | None
     train_accuracy: Fraction | None
-    test_loss: float
-    test_accuracy: Fraction
+    test_loss: float | None  # null only in a recorded run, like the next ones
+    test_accuracy: Fraction | None
     per_class_accuracy: Annotated[list[Fraction], Field(max_length=10_000)]
-    learning_rate: float
-    seconds: Annotated[float, Field(ge=0)]
+    learning_rate: float | None
+    seconds: Annotated[float, Field(ge=0)] | None
+    metrics: dict[str, float | None] | None = None
+    config_changes: dict[str, Any] | None = None
     created_at: Timestamp
     rows: Member
     checkpoint: Member
@@ -138,12 +141,14 @@ class Manifest(Parameters):
     events: Annotated[list[ExportedEvent], Field(max_length=50_000)]
     training_state: Member | None = None
     divergence: ExportedDivergence | None = None
+    network: Member | None = None
+    tensors: Annotated[list[Member], Field(max_length=100_000)] = Field(default_factory=list)
 
     def members(self) -> list[Member]:
         """All other members, in order."""
         by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
-        training_state = [] if self.training_state is None else [self.training_state]
-        return [*(image.png for image in self.images), *by_epoch, *training_state]
+        optional = [part for part in (self.training_state, self.network) if part is not None]
+        return [*(image.png for image in self.images), *by_epoch, *optional, *self.tensors]
 
 
 class ExportedHeatmap(Parameters):
