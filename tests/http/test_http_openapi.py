@@ -65,6 +65,9 @@ def test_paths_of_the_schema() -> None:
         "/measures", "/runs/{run_id}/epochs/{epoch}/evaluation", "/images",
         "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit", "/jobs",
         "/jobs/{job_id}", "/jobs/{job_id}/result",
+        "/networks", "/networks/{network_id}", "/networks/{network_id}/program",
+        "/tensors/{sha256}", "/runs/{run_id}/lease", "/runs/{run_id}/heartbeat",
+        "/runs/{run_id}/finish", "/runs/{run_id}/fail", "/runs/{run_id}/probes/{position}",
     }  # fmt: skip
 
 
