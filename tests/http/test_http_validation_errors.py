@@ -147,6 +147,9 @@ PATH_VALUES = {
     "reference": "test:1",
     "job_id": "1",
     "name": "digits",
+    "position": "0",
+    "network_id": "0" * 64,
+    "sha256": "0" * 64,
 }
 """The run does not exist, so requests with valid values compute nothing."""
 

@@ -10,10 +10,13 @@ from service.core.cams.methods import METHODS
 from service.core.epoch_manifests import EpochManifest
 from service.core.spec import RunSpec
 from service.flows.checkpoints import load_weights
+from service.flows.doctor.examination import examine
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.runs import resume_run
+from service.flows.transfer.exporting import export_run
+from service.flows.transfer.importing import import_run
 from service.jobs.inline import InlineExecutor
-from service.store import epochs, tensors
+from service.store import epochs, schema, tensors
 from tests.keeping.conftest import StateFolder, train
 
 RESNET = RunSpec(
@@ -150,3 +153,26 @@ def test_damaged_tensor_quarantines_its_epoch_alone(tmp_path):
         response = client.get("/runs/1/epochs/1/cam?image=train:3")
         assert response.status_code == 410, response.text
         assert client.get("/runs/1/epochs/2/cam?image=train:3").status_code == 200
+
+
+def test_exported_run_is_imported_and_resumed(resnet, tmp_path):
+    file = tmp_path / "run.camreel"
+    imported = StateFolder(tmp_path / "imported", "sql")
+    imported.folder.mkdir()
+    with resnet.open_store() as store:
+        export_run(store, 1, file)
+    with imported.open_store() as store:
+        schema.ensure(store)
+        assert import_run(store, file).status == "succeeded"
+        assert not examine(store).findings
+        resume_run(store, InlineExecutor(), imported.workspace, 1, 3)
+    assert weights(imported, 2) == weights(resnet, 2)
+    with imported.client() as client, resnet.client() as original:
+        assert client.get("/runs/1").json()["status"] == "succeeded"
+        url = "/runs/1/epochs/2/cam?image=test:5&method=layer-cam"
+        assert client.get(url).content == original.get(url).content
+
+
+def test_doctor_finds_no_damage(resnet):
+    with resnet.open_store() as store:
+        assert not examine(store).findings
