@@ -37,6 +37,7 @@ def _elementwise(module, signal):
     functions = (torch.abs, torch.cos, torch.sin, torch.erf, torch.neg, torch.exp)
     positive = signal.abs() + 1
     roots = positive.sqrt() + positive.rsqrt() + positive.log() + positive.log1p()
+    powers = signal**2 + 2**signal + positive.reciprocal()
     total = (
         sum(function(signal) for function in functions)
         + positive.reciprocal()
