@@ -10,6 +10,9 @@ PARAMETER_VALUES = {
     "{epoch}": "0",
     "{job_id}": "1",
     "{reference}": "test:0",
+    "{position}": "0",
+    "{network_id}": "0" * 64,
+    "{sha256}": "0" * 64,
     "{path:path}": "swagger-ui.css",
 }
 
