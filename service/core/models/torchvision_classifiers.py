@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from torch import nn
+from torch import Tensor, nn
 
 from service.core.models.architecture import ArchitectureParameters, minimum_side_reason
 from service.core.models.weights import (
@@ -189,22 +189,28 @@ class TorchvisionClassifier(ArchitectureParameters):
         """Load the weights. Raises WeightsUnavailable."""
         if self.weights == "none":
             return
-        source, _, name = self.weights.partition(":")
-        if source == "file":
-            tensors = read_weights_file(name, weights_folder)
-        else:
-            tensors = read_torchvision_weights(self.classifier, weights_folder)
-        first, last = _first_convolution(network), _head(network)
+        tensors = self.read_weights(weights_folder)
+        first, last = _first_convolution(network), head_name(network)
         weight = tensors.get(f"{first}.weight")
         if image_shape[0] == 1 and weight is not None and weight.dim() == 4:
             tensors = tensors | {f"{first}.weight": weight.sum(1, keepdim=True)}
         load_tensors(network, tensors, (f"{last}.", *AUXILIARY_HEADS))
 
+    def read_weights(self, weights_folder: Path | None) -> dict[str, Tensor]:
+        """The tensors of the weights by name, none if random. Raises WeightsUnavailable."""
+        source, _, name = self.weights.partition(":")
+        match source:
+            case "file":
+                return read_weights_file(name, weights_folder)
+            case "default":
+                return read_torchvision_weights(self.classifier, weights_folder)
+        return {}
+
     def freeze(self, network: nn.Module) -> None:
         """Turn off gradients outside the trainable modules. Raises ValueError for unknown ones."""
         if self.trainable == "all":
             return
-        modules = [_head(network)] if self.trainable == "head" else list(self.trainable)
+        modules = [head_name(network)] if self.trainable == "head" else list(self.trainable)
         names = [name for name, _ in network.named_parameters()]
         for module in modules:
             if not any(name == module or name.startswith(f"{module}.") for name in names):
@@ -231,7 +237,7 @@ def _first_convolution(network: nn.Module) -> str:
     return _layers(network)[0]
 
 
-def _head(network: nn.Module) -> str:
+def head_name(network: nn.Module) -> str:
     """Name of the last layer, which gives the pre-activations in all of these networks."""
     return _layers(network)[-1]
 
