@@ -91,6 +91,12 @@ export interface Atlas {
   blank: BlankCause[];
 }
 
+/** The network of a run. */
+export interface RunNetwork {
+  layers: { name: string; grid: { channels: number; height: number; width: number } }[]; // from the image up
+  default_layer: string | null;
+}
+
 export interface Scores {
   image: string;
   label: number | null;
@@ -117,6 +123,9 @@ export interface Probe {
 /** What the time of a map is proportional to. */
 export type Cost = "forward" | "gradient" | "samples" | "perturbations";
 
+/** Whose positions a map has: those of one layer, of the image's pixels, or of several layers combined. */
+export type AttributionLevel = "layer" | "input" | "layers";
+
 export interface Method {
   name: string;
   title: string;
@@ -125,6 +134,7 @@ export interface Method {
   source: string;
   year: number;
   cost: Cost;
+  attribution_level: AttributionLevel;
   targets: string[];
   parameters: Schema;
   recommended: boolean;

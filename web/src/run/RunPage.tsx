@@ -78,7 +78,13 @@ function RunContent({ id, run, model }: { id: number; run: Run; model: RunModel 
   return (
     <>
       <IgnoredValues values={view.ignored} />
-      <Options view={view} dataset={dataset} onZoom={reelLayout.zoom} isPair />
+      <Options
+        view={view}
+        classNames={scores.classNames.value}
+        layerMenu={model.layerMenu.value}
+        onZoom={reelLayout.zoom}
+        isPair
+      />
       <div class="stage">
         <ReelSection model={model} />
         <aside class="side" aria-label={t("preview.title")}>

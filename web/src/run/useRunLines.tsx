@@ -4,7 +4,7 @@ import type { RunFeed } from "../hooks/useRunFeed";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { colormaps, styleTable } from "../maps/colors";
 import type { Layout } from "../maps/layout";
-import { specTitle } from "../maps/methodTitles";
+import { reelTitle } from "../maps/methodTitles";
 import type { CellStyle } from "../maps/paint";
 import type { Line } from "../maps/ReelCanvas";
 import { missingReason, unavailableReason } from "../maps/reasons";
@@ -48,9 +48,7 @@ export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels
       return {
         key: lineKey(row, method),
         label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
-        description: [imageName(row.image), t("row.class", { name: row.class_name }), specTitle(reel.method)].join(
-          ", ",
-        ),
+        description: [imageName(row.image), t("row.class", { name: row.class_name }), reelTitle(reel)].join(", "),
         image: row.image,
         dataset,
         map: rowMaps(view, reel, key),
@@ -82,7 +80,7 @@ export function usePreviews(
       const key = row ? rowKey(view.rows.value, row) : "";
       return [
         {
-          title: [specTitle(reel.method), styleName].filter(Boolean).join(", "),
+          title: [reelTitle(reel), styleName].filter(Boolean).join(", "),
           map: rowMaps(view, reel, key, style)(epoch.value),
           missing: missingReason(reel, key, epoch.value),
         },
@@ -110,7 +108,7 @@ export function useReelVersion(
     return [
       ...signals.map((part) => part.value),
       colormaps.value.length,
-      ...reels.value.map((reel) => `${reel.selection.method} ${reel.version.value}`),
+      ...reels.value.map((reel) => `${reel.selection.method} ${reel.selection.layer} ${reel.version.value}`),
       layout.value.step,
     ].join(" ");
   });

@@ -1,5 +1,6 @@
 import { type ReadonlySignal, untracked, useComputed } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
+import { requestedLayers } from "../hooks/useCatalogue";
 import type { EpochCursor } from "../hooks/useEpochCursor";
 import { useReels } from "../hooks/useReels";
 import type { RunFeed } from "../hooks/useRunFeed";
@@ -38,7 +39,11 @@ export function useRunReels(
     const { value: rows } = view.rows;
     const { value: image } = classImage;
     if (!feed.run.value || (rows === "classes" && !image)) return null;
-    return [view.methodA.value, view.methodB.value].map((method) => ({ runId, method, rows, image }));
+    const layers = requestedLayers(view);
+    return [view.methodA.value, view.methodB.value].map((method, side) => ({
+      ...{ runId, method, rows, image },
+      layer: layers[side]!,
+    }));
   });
   useSignalLayoutEffect(() => {
     const last = cursor.last.value;
