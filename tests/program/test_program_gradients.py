@@ -38,13 +38,7 @@ def _elementwise(module, signal):
     positive = signal.abs() + 1
     roots = positive.sqrt() + positive.rsqrt() + positive.log() + positive.log1p()
     powers = signal**2 + 2**signal + positive.reciprocal()
-    total = (
-        sum(function(signal) for function in functions)
-        + positive.reciprocal()
-        + roots
-        + signal**2
-        + 2**signal
-    )
+    total = sum(function(signal) for function in functions) + roots + powers
     return torch.addcmul(total, signal, positive, value=0.5)
 
 
