@@ -1,6 +1,6 @@
 // Responses of the HTTP API (openapi/openapi.json), limited to the fields that the page reads.
 
-export type Status = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+export type Status = "queued" | "running" | "lost" | "succeeded" | "failed" | "cancelled";
 
 export interface BlankTotals {
   total: number;
@@ -30,7 +30,8 @@ export interface Run {
   epochs_done: number; // -1 before epoch 0 is stored
   epochs_total: number;
   progress: RunProgress;
-  spec: Spec;
+  spec: Spec | null; // null for a recorded run
+  recording: { [key: string]: Json } | null; // null for a trained run
   error: { type: string; detail: string } | null;
   summary: { test_accuracy: number[]; blank: Record<string, BlankTotals> };
   created_at: string;

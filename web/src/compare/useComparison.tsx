@@ -59,7 +59,7 @@ export function useComparison(ids: number[]): Comparison {
   const alignment = useAlignment(feeds);
   const cursor = useEpochCursor(view.epoch, alignment.last);
   const common = useComputed(() =>
-    commonProbes(feeds.map((feed) => ({ dataset: feed.run.value?.spec.dataset ?? "", probes: feed.probes.value }))),
+    commonProbes(feeds.map((feed) => ({ dataset: feed.run.value?.spec?.dataset ?? "", probes: feed.probes.value }))),
   );
   const classNames = useComputed(
     () => catalogue.datasets.value.find(({ name }) => name === common.value?.dataset)?.class_names ?? [],

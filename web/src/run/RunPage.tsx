@@ -74,7 +74,7 @@ function waitingMessage(run: Run): string {
 
 function RunContent({ id, run, model }: { id: number; run: Run; model: RunModel }) {
   const { view, cursor, image, scores, rowSelection, reelLayout } = model;
-  const { dataset } = run.spec;
+  const dataset = run.spec?.dataset ?? "";
   return (
     <>
       <IgnoredValues values={view.ignored} />

@@ -39,7 +39,7 @@ function rowMaps(view: View, reel: Reel, key: string, style: DrawStyle = view.st
 export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels): ReadonlySignal<Line[]> {
   return useComputed<Line[]>(() => {
     const methods = visibleMethodIndices(view.visibleMethods.value);
-    const dataset = feed.run.value?.spec.dataset ?? "";
+    const dataset = feed.run.value?.spec?.dataset ?? "";
     const isPair = methods.length > 1;
     const isByClass = view.rows.value === "classes";
     const lineOf = (row: AtlasRow, method: number, position: number): Line => {

@@ -95,6 +95,6 @@ export function useRunModel(id: number): RunModel {
 
 /** The dropout rate of a run's network, 0 to 1. */
 function dropoutOf(run: Run | null): number {
-  const architecture = run?.spec.architecture as { dropout?: number } | undefined;
+  const architecture = run?.spec?.architecture as { dropout?: number } | undefined;
   return architecture?.dropout ?? 0;
 }

@@ -30,7 +30,7 @@ export function useRunReels(
   columnEpochs: ReadonlySignal<number[]>,
 ): RunReels {
   useSignalLayoutEffect(() => {
-    const dataset = feed.run.value?.spec.dataset;
+    const dataset = feed.run.value?.spec?.dataset;
     const references = feed.probes.value.map((probe) => probe.image);
     if (dataset && references.length) void loadProbes(runId, dataset, references);
   });

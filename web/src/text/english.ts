@@ -33,6 +33,7 @@ export const english = {
 
   "status.queued": "queued",
   "status.running": "running",
+  "status.lost": "lost",
   "status.succeeded": "succeeded",
   "status.failed": "failed",
   "status.cancelled": "cancelled",
@@ -153,6 +154,7 @@ export const english = {
   "run.delete": "Delete",
   "run.delete.confirm": "Delete {name} and all its checkpoints and maps? This cannot be undone.",
   "run.first": "The maps of epoch 0, the untrained network, appear here first.",
+  "run.recorded": "recorded",
   "run.nothing": "This run ended before its first epoch was saved.",
   "run.reconnecting": "Connection lost. Reconnecting…",
   "run.settings": "Settings",

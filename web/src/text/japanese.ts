@@ -34,6 +34,7 @@ export const japanese: Texts = {
 
   "status.queued": "待機中",
   "status.running": "実行中",
+  "status.lost": "応答なし",
   "status.succeeded": "完了",
   "status.failed": "失敗",
   "status.cancelled": "中止",
@@ -151,6 +152,7 @@ export const japanese: Texts = {
   "run.delete": "削除",
   "run.delete.confirm": "{name} をチェックポイントとマップごと削除しますか？元に戻せません。",
   "run.first": "最初に、エポック 0（未学習のネットワーク）のマップがここに表示されます。",
+  "run.recorded": "記録",
   "run.nothing": "最初のエポックが保存される前に終了しました。",
   "run.reconnecting": "接続が切れました。再接続しています…",
   "run.settings": "設定",
