@@ -99,29 +99,29 @@ def test_module_that_cannot_be_exported_is_refused(pixels):
     assert refusal.value.field == "network"
 
 
-def opened(png):
+def decode_png(png):
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
 def test_photo_is_dark_outside_of_what_the_network_sees():
     photo = encode_png(np.full((80, 120, 3), 200, np.uint8))
-    marked = opened(mark_crop(photo, SPEC, 160))
+    picture = decode_png(mark_crop(photo, SPEC, 160))
     # Resized to 40 x 60, of which 32 x 32 are seen: on 160 x 240, rows 16..144, columns 56..184.
-    assert marked.shape == (160, 240, 3)
-    assert (marked[17:143, 57:183] == 200).all()
-    assert (marked[:16] == 110).all()
-    assert (marked[:, :56] == 110).all()
-    assert (marked[16, 56:184] == 255).all()
+    assert picture.shape == (160, 240, 3)
+    assert (picture[17:143, 57:183] == 200).all()
+    assert (picture[:16] == 110).all()
+    assert (picture[:, :56] == 110).all()
+    assert (picture[16, 56:184] == 255).all()
 
 
 def test_overlays_stand_beside_the_photo_under_a_title(module, pixels):
     explanation = explain_photo(module, pixels, SPEC)
     overlays = render_overlays(explanation, 64)
-    assert [opened(overlay).shape for overlay in overlays.values()] == [(64, 64, 3)] * 2
+    assert [decode_png(overlay).shape for overlay in overlays.values()] == [(64, 64, 3)] * 2
     photo = encode_png(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
     captions = {str(index): overlay for index, overlay in overlays.items()}
-    with_title = opened(render_comparison(photo, SPEC, captions, "small: proposed", 64))
-    assert with_title.shape[1] >= 3 * 64
+    page = decode_png(render_comparison(photo, SPEC, captions, "small: proposed", 64))
+    assert page.shape[1] >= 3 * 64
     for overlay in overlays.values():
-        windows = np.lib.stride_tricks.sliding_window_view(with_title, (1, 64, 3))[:, :, 0, 0]
-        assert (windows == opened(overlay)[30]).all((2, 3)).any()
+        windows = np.lib.stride_tricks.sliding_window_view(page, (1, 64, 3))[:, :, 0, 0]
+        assert (windows == decode_png(overlay)[30]).all((2, 3)).any()

@@ -48,12 +48,12 @@ def classifier(shift):
 
 
 @pytest.fixture(scope="module")
-def original():
+def network():
     return classifier(0.0)
 
 
 @pytest.fixture(scope="module")
-def shifted():
+def twin():
     return classifier(SHIFT)
 
 
@@ -62,23 +62,21 @@ def inputs():
     return torch.rand(3, 1, 13, 13, generator=torch.Generator().manual_seed(1)) + 0.2
 
 
-def test_probabilities_are_the_same_although_the_pre_activations_differ(original, shifted, inputs):
-    units, shifted_units = original(inputs), shifted(inputs)
-    added = SHIFT * NetworkSplit.at(original, LAYER).run(inputs).activations[:, :, 0, 0].sum(1)
-    assert added.min() > 1
-    assert torch.allclose(shifted_units - units, added.unsqueeze(1).expand_as(units), atol=1e-4)
+def test_probabilities_are_the_same_although_the_pre_activations_differ(network, twin, inputs):
+    units, shifted_units = network(inputs), twin(inputs)
+    shifts = SHIFT * NetworkSplit.at(network, LAYER).run(inputs).activations[:, :, 0, 0].sum(1)
+    assert shifts.min() > 1
+    assert torch.allclose(shifted_units - units, shifts.unsqueeze(1).expand_as(units), atol=1e-4)
     assert torch.allclose(units.softmax(1), shifted_units.softmax(1), atol=1e-5)
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
 @pytest.mark.parametrize("target", TARGET_NAMES)
-def test_map_changes_unless_its_target_is_shift_invariant(
-    original, shifted, inputs, method, target
-):
+def test_map_changes_unless_its_target_is_shift_invariant(network, twin, inputs, method, target):
     spec = f"{method}/{target}"
     maps, shifted_maps = (
-        class_maps(network, inputs, LAYER, [spec], CLASSES).signed[spec]
-        for network in (original, shifted)
+        class_maps(member, inputs, LAYER, [spec], CLASSES).signed[spec]
+        for member in (network, twin)
     )
     peak = np.abs(maps).max()
     difference = np.abs(shifted_maps - maps).max()
@@ -97,9 +95,9 @@ def test_map_changes_unless_its_target_is_shift_invariant(
 @pytest.mark.parametrize("name", TARGET_NAMES)
 def test_score_depends_on_a_shift_of_all_pre_activations_unless_invariant(name, units, shift):
     target = parse_target(name)
-    before = torch.tensor([units], dtype=torch.float64)
+    pre_activations = torch.tensor([units], dtype=torch.float64)
     scores, shifted_scores = (
-        target.scores(Outputs(x, "identity")) for x in (before, before + shift)
+        target.scores(Outputs(x, "identity")) for x in (pre_activations, pre_activations + shift)
     )
     expected = scores if target.is_shift_invariant else scores + shift
     assert torch.allclose(shifted_scores, expected, atol=1e-9)

@@ -34,7 +34,7 @@ def render_overlays(
 def render_comparison(
     photo: bytes, input_spec: InputSpec, overlays: Mapping[str, bytes], title: str, size: int
 ) -> bytes:
-    """PNG of the photo, its crop marked, beside overlays of height `size` by caption."""
+    """PNG of the photo, its crop page, beside overlays of height `size` by caption."""
     panels = [Panel(mark_crop(photo, input_spec, size), "what the network sees of the photo")]
     panels += [Panel(overlay, caption) for caption, overlay in overlays.items()]
     return render_side_by_side(panels, title)
@@ -43,11 +43,11 @@ def render_comparison(
 def mark_crop(photo: bytes, input_spec: InputSpec, height: int) -> bytes:
     """The photo, a PNG, at that height: outlined what the network sees, dark what it does not."""
     picture = Image.open(io.BytesIO(photo)).convert("RGB")
-    resized = input_spec.resize.target_size(picture.height, picture.width)
-    top, left, bottom, right = input_spec.crop_box(*resized)
+    resized_size = input_spec.resize.target_size(picture.height, picture.width)
+    top, left, bottom, right = input_spec.crop_box(*resized_size)
     width = max(1, round(picture.width * height / picture.height))
     picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-    scale_x, scale_y = width / resized[1], height / resized[0]
+    scale_x, scale_y = width / resized_size[1], height / resized_size[0]
     box = (
         round(left * scale_x),
         round(top * scale_y),
@@ -56,8 +56,8 @@ def mark_crop(photo: bytes, input_spec: InputSpec, height: int) -> bytes:
     )
     if box == (0, 0, width, height):
         return encode_png(np.asarray(picture))
-    marked = picture.point([round(level * CROP_SHADE) for level in range(256)] * 3)
-    marked.paste(picture.crop(box), box[:2])
-    draw = ImageDraw.Draw(marked)
+    page = picture.point([round(level * CROP_SHADE) for level in range(256)] * 3)
+    page.paste(picture.crop(box), box[:2])
+    draw = ImageDraw.Draw(page)
     draw.rectangle((box[0], box[1], box[2] - 1, box[3] - 1), outline=CROP_OUTLINE)
-    return encode_png(np.asarray(marked))
+    return encode_png(np.asarray(page))
