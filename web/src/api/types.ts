@@ -30,8 +30,8 @@ export interface Run {
   epochs_done: number; // -1 before epoch 0 is stored
   epochs_total: number;
   progress: RunProgress;
-  spec: Spec | null; // null for a recorded run
-  recording: { [key: string]: Json } | null; // null for a trained run
+  spec: Spec | null; // null for a run whose training happens elsewhere
+  recording: { config: Record<string, Json> } | null; // settings of such a run
   error: { type: string; detail: string } | null;
   summary: { test_accuracy: number[]; blank: Record<string, BlankTotals> };
   created_at: string;

@@ -1,6 +1,5 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
-import type { RunFeed } from "../hooks/useRunFeed";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { colormaps, styleTable } from "../maps/colors";
 import type { Layout } from "../maps/layout";
@@ -36,10 +35,9 @@ function rowMaps(view: View, reel: Reel, key: string, style: DrawStyle = view.st
 }
 
 /** The reel's lines: one per row and shown method. */
-export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels): ReadonlySignal<Line[]> {
+export function useRunLines(runId: number, view: View, { reels, rows }: RunReels): ReadonlySignal<Line[]> {
   return useComputed<Line[]>(() => {
     const methods = visibleMethodIndices(view.visibleMethods.value);
-    const dataset = feed.run.value?.spec?.dataset ?? "";
     const isPair = methods.length > 1;
     const isByClass = view.rows.value === "classes";
     const lineOf = (row: AtlasRow, method: number, position: number): Line => {
@@ -47,10 +45,10 @@ export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels
       const key = rowKey(view.rows.value, row);
       return {
         key: lineKey(row, method),
-        label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
+        label: <RowLabel {...{ row, runId, method, isPair, isByClass }} isFirst={position === 0} />,
         description: [imageName(row.image), t("row.class", { name: row.class_name }), reelTitle(reel)].join(", "),
         image: row.image,
-        dataset,
+        runId,
         map: rowMaps(view, reel, key),
         missing: (epoch) => missingReason(reel, key, epoch),
         note: unavailableReason(reel, key),

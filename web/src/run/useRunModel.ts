@@ -65,7 +65,7 @@ export function useRunModel(id: number): RunModel {
   const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: String }));
   const runReels = useRunReels(id, feed, view, selection, cursor, reelLayout.epochs);
   const rowSelection = useRowSelection(view, selection, runReels.rows, scores, last);
-  const lines = useRunLines(feed, view, runReels);
+  const lines = useRunLines(id, view, runReels);
   const peaks = usePeakChart(view, lines, rowSelection.row, epochs);
   const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
   return {

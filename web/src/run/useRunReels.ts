@@ -30,9 +30,8 @@ export function useRunReels(
   columnEpochs: ReadonlySignal<number[]>,
 ): RunReels {
   useSignalLayoutEffect(() => {
-    const dataset = feed.run.value?.spec?.dataset;
     const references = feed.probes.value.map((probe) => probe.image);
-    if (dataset && references.length) void loadProbes(runId, dataset, references);
+    if (references.length) void loadProbes(runId, references);
   });
   const classImage = useComputed(() => (view.rows.value === "classes" ? selection.image.value : null));
   const reels = useReels(() => {

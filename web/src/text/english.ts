@@ -133,6 +133,7 @@ export const english = {
   "error.device": "This service does not have that device. Choose one of: {values}.",
   "error.epochs": "The run has reached epoch {epochs_done}. Enter {from} to {to}.",
 
+  "run.recorded": "recorded",
   "run.unnamed": "Run {id}",
   "run.epochs": "epoch {done} of {total}",
   "run.progress": "{done} of {total:# epoch|# epochs}",
@@ -154,7 +155,6 @@ export const english = {
   "run.delete": "Delete",
   "run.delete.confirm": "Delete {name} and all its checkpoints and maps? This cannot be undone.",
   "run.first": "The maps of epoch 0, the untrained network, appear here first.",
-  "run.recorded": "recorded",
   "run.nothing": "This run ended before its first epoch was saved.",
   "run.reconnecting": "Connection lost. Reconnecting…",
   "run.settings": "Settings",

@@ -132,6 +132,7 @@ export const japanese: Texts = {
   "error.device": "このサービスではそのデバイスを使えません。次のいずれかを選んでください：{values}。",
   "error.epochs": "実行はエポック {epochs_done} に達しています。{from} ～ {to} を入力してください。",
 
+  "run.recorded": "記録",
   "run.unnamed": "実行 {id}",
   "run.epochs": "エポック {done} / {total}",
   "run.progress": "{total} エポック中 {done}",
@@ -152,7 +153,6 @@ export const japanese: Texts = {
   "run.delete": "削除",
   "run.delete.confirm": "{name} をチェックポイントとマップごと削除しますか？元に戻せません。",
   "run.first": "最初に、エポック 0（未学習のネットワーク）のマップがここに表示されます。",
-  "run.recorded": "記録",
   "run.nothing": "最初のエポックが保存される前に終了しました。",
   "run.reconnecting": "接続が切れました。再接続しています…",
   "run.settings": "設定",
