@@ -31,6 +31,7 @@ from service.api.resources import (
     pictures,
     recordings,
     report,
+    run_networks,
     scores,
     session,
     tensors,
@@ -49,6 +50,7 @@ from service.web.page import page_router
 RESOURCES = (
     health,  # first, because the router tries them in turn
     runs_api,
+    run_networks,
     recordings,
     networks,
     tensors,

@@ -68,8 +68,9 @@ def test_paths_of_the_schema() -> None:
         "/colormaps", "/healthz", "/readyz", "/metrics", "/session", "/audit", "/jobs",
         "/jobs/{job_id}", "/jobs/{job_id}/result",
         "/datasets/{name}", "/datasets/{name}/images", "/datasets/{name}/images/{reference}",
-        "/runs/{run_id}/images/{reference}",
-        "/networks", "/networks/{network_id}", "/networks/{network_id}/program", "/tensors/{sha256}",
+        "/runs/{run_id}/images/{reference}", "/runs/{run_id}/network",
+        "/networks", "/networks/{network_id}", "/networks/{network_id}/program",
+        "/tensors/{sha256}",
         "/runs/{run_id}/probes/{position}", "/runs/{run_id}/lease", "/runs/{run_id}/heartbeat",
         "/runs/{run_id}/finish", "/runs/{run_id}/fail",
     }  # fmt: skip

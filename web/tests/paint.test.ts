@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { BlankCause } from "../src/api/types";
 import type { MapCell } from "../src/maps/levels";
-import { type CellStyle, type Geometry, paintCell } from "../src/maps/paint";
+import { type CellStyle, containedRegion, type Geometry, paintCell } from "../src/maps/paint";
 import { blendTable, dimPixel, overlayPixel, packPixel, parseColorTable } from "../src/maps/pixels";
 
 const SIZE = 8;
@@ -28,7 +28,7 @@ const ramp = Array.from({ length: SIZE * SIZE }, (_, i) => i * 4);
 function painted(cell: MapCell, style: Partial<CellStyle> = {}, geometry = GEOMETRY): Uint32Array {
   const pixels = new Uint32Array(SIZE * SIZE);
   const image = new Uint32Array(SIZE * SIZE).fill(BLUE);
-  const region = { pixels, stride: SIZE, x: 0, y: 0, size: SIZE };
+  const region = { pixels, stride: SIZE, x: 0, y: 0, width: SIZE, height: SIZE };
   paintCell(region, cell, geometry, image, { style: "heatmap", table: GRAYS, scale: null, opacity: 0.85, ...style });
   return pixels;
 }
@@ -69,11 +69,36 @@ describe("paintCell", () => {
 
   test("leaves pixels outside of its region alone", () => {
     const pixels = new Uint32Array(SIZE * SIZE);
-    const region = { pixels, stride: SIZE, x: 2, y: 3, size: 2 };
+    const region = { pixels, stride: SIZE, x: 2, y: 3, width: 2, height: 2 };
     const style: CellStyle = { style: "heatmap", table: GRAYS, scale: null, opacity: 1 };
     paintCell(region, map(Array(64).fill(255)), GEOMETRY, new Uint32Array(4), style);
     const touched = [...pixels.keys()].filter((index) => pixels[index] !== 0);
     expect(touched).toEqual([26, 27, 34, 35]);
+  });
+});
+
+describe("containedRegion", () => {
+  const pixels = new Uint32Array(SIZE * SIZE);
+
+  test("has the aspect ratio of the image, in the middle of the square", () => {
+    const region = containedRegion(
+      { pixels, stride: SIZE, x: 0, y: 0, side: SIZE },
+      { ...GEOMETRY, imageWidth: 96, imageHeight: 48 },
+    );
+    expect(region).toEqual({ pixels, stride: SIZE, x: 0, y: 2, width: 8, height: 4 });
+  });
+
+  test("of a map over a portrait image is painted row by row of its own width", () => {
+    pixels.fill(0);
+    const portrait = { ...GEOMETRY, width: 1, height: 2, imageWidth: 1, imageHeight: 2 };
+    const region = containedRegion({ pixels, stride: SIZE, x: 0, y: 0, side: 2 }, portrait);
+    const style: CellStyle = { style: "heatmap", table: GRAYS, scale: null, opacity: 1 };
+    paintCell(region, map([255, 51]), portrait, new Uint32Array(2), style);
+    const touched = [...pixels.entries()].filter(([, pixel]) => pixel !== 0);
+    expect(touched).toEqual([
+      [0, gray(255)],
+      [8, gray(51)],
+    ]);
   });
 });
 

@@ -3,7 +3,7 @@ import type { Atlas } from "../src/api/types";
 import { Reel } from "../src/maps/reel";
 import { styledMaps } from "../src/maps/rowMaps";
 
-const SELECTION = { runId: 1, method: "layer-cam", rows: "probes", image: null } as const;
+const SELECTION = { runId: 1, method: "layer-cam", layer: null, rows: "probes", image: null } as const;
 const ROW = { image: "test:0", class_index: 3, class_name: "3", label: 3 };
 
 /** A response of one row of maps of 1 x 1 positions; the level of epoch e is 10 e. */
@@ -98,17 +98,20 @@ test("a request that the service could not answer is repeated with the next one"
   expect(reel.failure.value).toBeNull();
 });
 
-test("the maps of the predecessor are shown until the reel's own are loaded", async () => {
-  stubService({});
-  const predecessor = new Reel(SELECTION);
-  predecessor.request([0, 1]);
-  await loaded(predecessor);
-  const reel = new Reel({ ...SELECTION, method: "grad-cam" }, predecessor);
-  const style = { style: "heatmap", table: new Uint32Array(256), scale: null, opacity: 1 } as const;
-  const mapAt = () => styledMaps(reel, "test:0", () => style);
-  expect(mapAt()(1)).toMatchObject({ isOutdated: true });
-  reel.request([0]);
-  await loaded(reel);
-  expect(mapAt()(0)).toMatchObject({ isOutdated: false });
-  expect(mapAt()(1)).toBeNull();
-});
+test.each([{ method: "grad-cam" }, { layer: "conv1" }])(
+  "maps before a change to %o are outdated until its own are loaded",
+  async (change) => {
+    stubService({});
+    const predecessor = new Reel(SELECTION);
+    predecessor.request([0, 1]);
+    await loaded(predecessor);
+    const reel = new Reel({ ...SELECTION, ...change }, predecessor);
+    const style = { style: "heatmap", table: new Uint32Array(256), scale: null, opacity: 1 } as const;
+    const mapAt = () => styledMaps(reel, "test:0", () => style);
+    expect(mapAt()(1)).toMatchObject({ isOutdated: true });
+    reel.request([0]);
+    await loaded(reel);
+    expect(mapAt()(0)).toMatchObject({ isOutdated: false });
+    expect(mapAt()(1)).toBeNull();
+  },
+);

@@ -11,7 +11,6 @@ from service.api.scopes import requires
 from service.api.services import Services
 from service.core.datasets import DATASETS
 from service.core.images import from_png, tile_images, to_png
-from service.core.spec import RunSpec
 from service.errors import ImageNotFound
 from service.flows.identity import identity_of
 from service.flows.maps.deferred import Deferred, Result
@@ -105,7 +104,6 @@ def read_seen_image(
     ],
 ) -> Response:
     """Lossless: resized and cropped as the run's `input` states, before normalization."""
-    with services.store.read_session() as session:
-        spec = RunSpec.model_validate(runs.get(session, run_id).spec)
-    image = services.pipeline.images.get_seen(spec, reference)
+    run = services.pipeline.resolver.resolve_run(run_id)
+    image = services.pipeline.images.get_seen(run, reference)
     return conditional(request, content_etag(image.png), lambda: image.png, "image/png")

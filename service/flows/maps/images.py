@@ -58,14 +58,14 @@ class ImageReader:
         """
         if dataset not in DATASETS:
             raise UnknownName("dataset", dataset, DATASETS)
-        return self.get_seen(RunSpec(dataset=dataset), reference)
+        return self.get_seen(ExplainedRun.of_spec(RunSpec(dataset=dataset)), reference)
 
-    def get_seen(self, spec: RunSpec, reference: str) -> StoredImage:
+    def get_seen(self, run: ExplainedRun, reference: str) -> StoredImage:
         """An image as the network of a run sees it. Raises as `get`, and DatasetChanged."""
-        reference = check_reference(spec, reference)
+        reference = check_reference(run.spec, reference)
         with self._store.read_session() as session:
-            image = map_inputs.find_image(session, spec.image_set, reference)
-        return self.complete(ExplainedRun.of_spec(spec), image)
+            image = map_inputs.find_image(session, run.image_set, reference)
+        return self.complete(run, image)
 
     def complete(self, run: ExplainedRun, image: RequestedImage) -> StoredImage:
         """The image that a read transaction found in the store, else the dataset's.

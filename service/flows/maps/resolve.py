@@ -53,6 +53,11 @@ class MapResolver:
         require_usable(inputs.epoch)
         return self._at_epoch(series, inputs.epoch)
 
+    def resolve_run(self, run_id: int) -> ExplainedRun:
+        """A run, whether it has epochs or not."""
+        with self._store.read_session() as session:
+            return self._describe(session, run_id)
+
     def resolve_epoch(self, run_id: int, epoch: int) -> tuple[ExplainedRun, Epoch]:
         """A usable epoch and its run."""
         with self._store.read_session() as session:

@@ -1,6 +1,6 @@
 // Responses of the HTTP API (openapi/openapi.json), limited to the fields that the page reads.
 
-export type Status = "queued" | "running" | "succeeded" | "failed" | "cancelled";
+export type Status = "queued" | "running" | "lost" | "succeeded" | "failed" | "cancelled";
 
 export interface BlankTotals {
   total: number;
@@ -30,7 +30,8 @@ export interface Run {
   epochs_done: number; // -1 before epoch 0 is stored
   epochs_total: number;
   progress: RunProgress;
-  spec: Spec;
+  spec: Spec | null; // null for a run whose training happens elsewhere
+  recording: { config: Record<string, Json> } | null; // settings of such a run
   error: { type: string; detail: string } | null;
   summary: { test_accuracy: number[]; blank: Record<string, BlankTotals> };
   created_at: string;
@@ -91,6 +92,12 @@ export interface Atlas {
   blank: BlankCause[];
 }
 
+/** The network of a run. */
+export interface RunNetwork {
+  layers: { name: string; grid: { channels: number; height: number; width: number } }[]; // from the image up
+  default_layer: string | null;
+}
+
 export interface Scores {
   image: string;
   label: number | null;
@@ -117,6 +124,9 @@ export interface Probe {
 /** What the time of a map is proportional to. */
 export type Cost = "forward" | "gradient" | "samples" | "perturbations";
 
+/** Whose positions a map has: those of one layer, of the image's pixels, or of several layers combined. */
+export type AttributionLevel = "layer" | "input" | "layers";
+
 export interface Method {
   name: string;
   title: string;
@@ -125,6 +135,7 @@ export interface Method {
   source: string;
   year: number;
   cost: Cost;
+  attribution_level: AttributionLevel;
   targets: string[];
   parameters: Schema;
   recommended: boolean;

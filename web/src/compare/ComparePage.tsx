@@ -82,7 +82,13 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
       <DifferenceTable runs={runs.flatMap(({ feed }) => feed.run.value ?? [])} />
       <ComparisonOptions comparison={comparison} />
       <IgnoredValues values={view.ignored} />
-      <Options view={view} dataset={common.value?.dataset ?? ""} onZoom={reelLayout.zoom} isPair={false} />
+      <Options
+        view={view}
+        classNames={comparison.classNames.value}
+        layerMenu={comparison.layerMenu.value}
+        onZoom={reelLayout.zoom}
+        isPair={false}
+      />
       {!common.value && runs.some(({ feed }) => feed.probes.value.length) && (
         <p class="failure" role="alert">
           {t("compare.noProbe")}

@@ -6,7 +6,7 @@ import { differences } from "./differences";
 
 /** The runs side by side, with the settings that differ between them. */
 export function DifferenceTable({ runs }: { runs: Run[] }) {
-  const rows = differences(runs.map((run) => run.spec));
+  const rows = differences(runs.map((run) => run.spec ?? run.recording?.config ?? {}));
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls is reached by keyboard
     <div class="table-frame" tabIndex={0} role="region" aria-label={t("compare.differences")}>

@@ -23,7 +23,7 @@ export function useAlignment(feeds: RunFeed[]): Alignment {
   useSignalLayoutEffect(() => replaceSearchParams({ align: kind.value === "images" ? "images" : null }));
 
   // Infinite for a run that is not known, which has no epochs.
-  const imagesPerEpoch = useComputed(() => feeds.map((feed) => feed.run.value?.spec.samples_per_epoch ?? Infinity));
+  const imagesPerEpoch = useComputed(() => feeds.map((feed) => feed.run.value?.spec?.samples_per_epoch ?? Infinity));
   // Aligned by images, a column is as many images as the run with the smallest epochs sees in one epoch.
   const imagesPerColumn = useComputed(() => (kind.value === "images" ? Math.min(...imagesPerEpoch.value) : null));
   const last = useComputed(() => {

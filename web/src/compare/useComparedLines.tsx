@@ -42,7 +42,7 @@ export function useComparedLines(
         label: <span class="row-name">{name}</span>,
         description: run ? `${name} #${id}` : name,
         image: selection.image.value ?? "",
-        dataset: run?.spec.dataset ?? "",
+        runId: id,
         map: (column) => {
           const epoch = run ? alignment.epochAt(index, column) : 0;
           return absence.value !== null || epoch > last ? null : mapAt(epoch);

@@ -1,4 +1,5 @@
 import { type ReadonlySignal, untracked, useComputed } from "@preact/signals";
+import { requestedLayers } from "../hooks/useCatalogue";
 import type { EpochCursor } from "../hooks/useEpochCursor";
 import type { ReelLayout } from "../hooks/useReelLayout";
 import { useReels } from "../hooks/useReels";
@@ -22,7 +23,8 @@ export function useComparedReels(
   const image = useComputed(() => (view.scale.value === "run" ? null : selection.image.value));
   const reels = useReels(() => {
     const { value: method } = view.methodA;
-    return runs.map(({ id }) => ({ runId: id, method, rows: "probes", image: image.value }));
+    const [layer] = requestedLayers(view);
+    return runs.map(({ id }) => ({ runId: id, method, layer, rows: "probes", image: image.value }));
   });
   useSignalLayoutEffect(() => {
     const columns = reelLayout.epochs.value;

@@ -2,13 +2,15 @@ import { computed, type ReadonlySignal, useComputed } from "@preact/signals";
 import { useMemo } from "preact/hooks";
 import { recordedMethods } from "../api/catalogue";
 import { runName } from "../components/StatusBadge";
-import { useCatalogue } from "../hooks/useCatalogue";
+import { catalogue, useCatalogue } from "../hooks/useCatalogue";
 import { type EpochCursor, useEpochCursor } from "../hooks/useEpochCursor";
+import { useLayerMenu } from "../hooks/useLayerMenu";
 import { type ReelLayout, useReelLayout } from "../hooks/useReelLayout";
 import { type RunFeed, useRunFeeds } from "../hooks/useRunFeed";
 import { type Selection, useSelection } from "../hooks/useSelection";
 import { useView, type View } from "../hooks/useView";
 import { colormaps } from "../maps/colors";
+import type { LayerMenu } from "../maps/layers";
 import type { Columns, Line } from "../maps/ReelCanvas";
 import type { Reel } from "../maps/reel";
 import type { Chart } from "../run/charts";
@@ -41,6 +43,8 @@ export interface Comparison {
   reels: ReadonlySignal<Reel[]>; // by run
   lines: ReadonlySignal<Line[]>;
   version: ReadonlySignal<string>;
+  layerMenu: ReadonlySignal<LayerMenu>;
+  classNames: ReadonlySignal<string[]>; // of the common dataset
   isBusy: ReadonlySignal<boolean>;
   charts: ReadonlySignal<Chart>[];
   x: ReadonlySignal<number[]>;
@@ -51,10 +55,14 @@ export function useComparison(ids: number[]): Comparison {
   const feeds = useRunFeeds(ids);
   const view = useView(recordedMethods().at(-1));
   useCatalogue(view);
+  const layerMenu = useLayerMenu(view, feeds);
   const alignment = useAlignment(feeds);
   const cursor = useEpochCursor(view.epoch, alignment.last);
   const common = useComputed(() =>
-    commonProbes(feeds.map((feed) => ({ dataset: feed.run.value?.spec.dataset ?? "", probes: feed.probes.value }))),
+    commonProbes(feeds.map((feed) => ({ dataset: feed.run.value?.spec?.dataset ?? "", probes: feed.probes.value }))),
+  );
+  const classNames = useComputed(
+    () => catalogue.datasets.value.find(({ name }) => name === common.value?.dataset)?.class_names ?? [],
   );
   const probes = useComputed(() => common.value?.probes ?? []);
   const selection = useSelection(view.image, probes);
@@ -79,7 +87,7 @@ export function useComparison(ids: number[]): Comparison {
       ...[alignment.kind, alignment.last],
     ];
     return [
-      ...reels.value.map((reel) => `${reel.selection.method} ${reel.version.value}`),
+      ...reels.value.map((reel) => `${reel.selection.method} ${reel.selection.layer} ${reel.version.value}`),
       colormaps.value.length,
       ...signals.map((part) => part.value),
       reelLayout.layout.value.step,
@@ -98,6 +106,8 @@ export function useComparison(ids: number[]): Comparison {
     reels,
     lines: useComparedLines(runs, view, selection, alignment, reels),
     version,
+    layerMenu,
+    classNames,
     isBusy: useComputed(() => reels.value.some((reel) => reel.isBusy.value)),
     charts: useComparedCharts(runs, alignment, x),
     x,

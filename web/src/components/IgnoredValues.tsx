@@ -7,6 +7,8 @@ import type { Texts } from "../text/english";
 const LABELS: Record<string, [label: keyof Texts, name?: string]> = {
   a: ["options.method", "A"],
   b: ["options.method", "B"],
+  layer_a: ["options.layer", "A"],
+  layer_b: ["options.layer", "B"],
   show: ["options.visible"],
   rows: ["options.rows"],
   image: ["preview.input"],

@@ -4,6 +4,7 @@ import { fetchDatasets, fetchMethods, fetchTargets, recordedMethods } from "../a
 import { delay, networkIdle } from "../api/pending";
 import type { Dataset, Method, Target } from "../api/types";
 import { colormaps, loadColormaps } from "../maps/colors";
+import { parseMethodSpec } from "../maps/methodSpec";
 import { useSignalLayoutEffect } from "./useSignalLayoutEffect";
 import { ignoreUnknownNames, type View } from "./useView";
 
@@ -19,6 +20,22 @@ export const catalogue = {
 
 /** Whether every run records the method, as only the methods of the paper are. */
 export const isRecorded = (method: string): boolean => recordedMethods().includes(method);
+
+/** Whether the method, given with its target and parameters, explains one layer. */
+export function takesLayer(spec: string): boolean {
+  const { method: name } = parseMethodSpec(spec);
+  const method = catalogue.methods.value.find((candidate) => candidate.name === name);
+  return method?.attribution_level === "layer" || isRecorded(name);
+}
+
+/**
+ * The layers of the view's methods A and B; null for the default, for methods that do not take a layer, and for others
+ * until the catalogue is loaded.
+ */
+export const requestedLayers = ({ methodA, methodB, layerA, layerB }: View): [a: string | null, b: string | null] => [
+  takesLayer(methodA.value) ? layerA.value : null,
+  takesLayer(methodB.value) ? layerB.value : null,
+];
 
 /**
  * Loads the colormaps, and methods and targets: these after the page's first answers, unless the view needs them to

@@ -4,6 +4,7 @@ import { batch, effect, type Signal, signal } from "@preact/signals";
 import { useLayoutEffect, useMemo } from "preact/hooks";
 import { recordedMethods } from "../api/catalogue";
 import type { Colormap, Method } from "../api/types";
+import { hasLayers, type LayerMenu } from "../maps/layers";
 import { parseMethodSpec } from "../maps/methodSpec";
 import type { RowKind } from "../maps/reel";
 import type { DrawStyle, ScaleName } from "../maps/scale";
@@ -30,6 +31,8 @@ export interface View {
   epoch: Signal<number | null>; // null: the latest
   methodA: Signal<string>;
   methodB: Signal<string>;
+  layerA: Signal<string | null>; // or several, as in `conv1,conv2`; null: the run's default
+  layerB: Signal<string | null>;
   visibleMethods: Signal<VisibleMethods>;
   rows: Signal<RowKind>;
   image: Signal<string | null>; // reference of the selected image; null: the first probe
@@ -80,6 +83,8 @@ function parseView(params: URLSearchParams, methodA: string, methodB: string): V
     epoch: read<number | null>("epoch", parseCount, null),
     methodA: read("a", identity, methodA), // checked when the catalogue is loaded
     methodB: read("b", identity, methodB),
+    layerA: read<string | null>("layer_a", identity, null), // checked when the network is loaded
+    layerB: read<string | null>("layer_b", identity, null),
     visibleMethods: read("show", oneOf(VISIBLE_METHODS), "both"),
     rows: read("rows", oneOf(ROWS), "probes"),
     image: read<string | null>("image", parseReference, null),
@@ -126,6 +131,22 @@ export function ignoreUnknownNames(view: View, methods: Method[], colormaps: Col
   });
 }
 
+/** Replaces layers that the networks lack by the default, which is also how the default itself is stated. */
+export function ignoreUnknownLayers(view: View, menu: LayerMenu): void {
+  const check = (parameter: string, layer: Signal<string | null>) => {
+    const value = layer.peek();
+    if (value === null) return;
+    const isKnown = hasLayers(menu, value);
+    if (isKnown && value !== menu.defaultLayer) return;
+    if (!isKnown) view.ignored.value = [...view.ignored.peek(), { parameter, value }];
+    layer.value = null;
+  };
+  batch(() => {
+    check("layer_a", view.layerA);
+    check("layer_b", view.layerB);
+  });
+}
+
 /** The URL's parameters; null for those that have their default. */
 function formatView(view: View, methodA: string, methodB: string): Record<string, string | null> {
   const text = (value: unknown, byDefault: unknown) => (value === byDefault ? null : String(value));
@@ -133,6 +154,8 @@ function formatView(view: View, methodA: string, methodB: string): Record<string
     epoch: text(view.epoch.value, null),
     a: text(view.methodA.value, methodA),
     b: text(view.methodB.value, methodB),
+    layer_a: text(view.layerA.value, null),
+    layer_b: text(view.layerB.value, null),
     show: text(view.visibleMethods.value, "both"),
     rows: text(view.rows.value, "probes"),
     image: text(view.image.value, null),

@@ -1,7 +1,7 @@
 import { Failure } from "../components/Failure";
 import { t } from "../text";
-import { specTitle } from "./methodTitles";
-import type { Reel } from "./reel";
+import { reelTitle } from "./methodTitles";
+import { hasSameMethod, type Reel } from "./reel";
 
 /** Why the maps of a reel are not loaded, under the name that it has on the page; nothing if they are. */
 export function ReelFailure({ reel, name }: { reel: Reel; name: string }) {
@@ -17,10 +17,11 @@ export function ReelFailure({ reel, name }: { reel: Reel; name: string }) {
 
 /** Which maps of the reels are being replaced, if any. */
 export function ReplacementNote({ reels }: { reels: readonly Reel[] }) {
-  const texts = reels.flatMap(({ version, predecessor, selection, method }) => {
+  const texts = reels.flatMap((reel) => {
+    const { version, predecessor, selection } = reel;
     void version.value;
-    if (!predecessor || predecessor.selection.method === selection.method) return [];
-    return t("reel.replacing", { method: specTitle(method), previous: specTitle(predecessor.method) });
+    if (!predecessor || hasSameMethod(predecessor.selection, selection)) return [];
+    return t("reel.replacing", { method: reelTitle(reel), previous: reelTitle(predecessor) });
   });
   return (
     <span class="muted" role="status">

@@ -23,13 +23,14 @@ export interface CellStyle {
   opacity: number; // of an overlay's colors at the top of the scale, 0 to 1
 }
 
-/** A square region of a pixel buffer. */
+/** A rectangular region of a pixel buffer. */
 export interface PixelRegion {
   pixels: Uint32Array;
   stride: number; // pixels per row of the buffer
   x: number;
   y: number;
-  size: number; // pixels
+  width: number; // pixels
+  height: number;
 }
 
 /** For each sample along an axis: the padded position before it, and the weight of the position after it. */
@@ -62,7 +63,23 @@ const tableLevels = new Float32Array(256);
 let padded = new Float32Array(0);
 let rowLevels = new Float32Array(0);
 
-/** Paints a map over its input image, `region.size` pixels square, into the region. */
+/** The largest region of a square that has the aspect ratio of the geometry's image, in its middle. */
+export function containedRegion(
+  square: Omit<PixelRegion, "width" | "height"> & { side: number },
+  geometry: Geometry,
+): PixelRegion {
+  const { pixels, stride, x, y, side } = square;
+  const { width, height } = containedSize(geometry.imageWidth, geometry.imageHeight, side);
+  return { pixels, stride, x: x + ((side - width) >> 1), y: y + ((side - height) >> 1), width, height };
+}
+
+/** Width and height of an image whose longer side is scaled to `side` pixels; at least one pixel. */
+export function containedSize(width: number, height: number, side: number): { width: number; height: number } {
+  const scale = side / Math.max(width, height);
+  return { width: Math.max(1, Math.round(width * scale)), height: Math.max(1, Math.round(height * scale)) };
+}
+
+/** Paints a map over its input image, which has as many pixels as the region, into the region. */
 export function paintCell(
   region: PixelRegion,
   cell: MapCell,
@@ -109,25 +126,25 @@ function fillPadded(cell: MapCell, { width, height }: Geometry, zeroLevel: numbe
 }
 
 function paintPadded(region: PixelRegion, geometry: Geometry, image: Uint32Array, style: CellStyle): void {
-  const { pixels, stride, x, y, size } = region;
+  const { pixels, stride, x, y, width, height } = region;
   const { table } = style;
   const blend = blendTable(table, style.opacity);
-  const columns = interpolate(geometry, geometry.width, geometry.imageWidth, size);
-  const rows = interpolate(geometry, geometry.height, geometry.imageHeight, size);
+  const columns = interpolate(geometry, geometry.width, geometry.imageWidth, width);
+  const rows = interpolate(geometry, geometry.height, geometry.imageHeight, height);
   const paddedWidth = geometry.width + 2;
   const isOverlay = style.style === "overlay";
-  for (let i = 0; i < size; i++) {
+  for (let i = 0; i < height; i++) {
     const upper = rows.before[i]! * paddedWidth;
     const lower = Math.min(rows.before[i]! + 1, geometry.height + 1) * paddedWidth;
     const down = rows.weight[i]!;
     for (let j = 0; j < paddedWidth; j++) rowLevels[j] = padded[upper + j]! * (1 - down) + padded[lower + j]! * down;
     const start = (y + i) * stride + x;
-    for (let j = 0; j < size; j++) {
+    for (let j = 0; j < width; j++) {
       const left = columns.before[j]!;
       const across = columns.weight[j]!;
       const level = rowLevels[left]! * (1 - across) + rowLevels[Math.min(left + 1, paddedWidth - 1)]! * across;
       const entry = level <= 0 ? 0 : level >= 255 ? 255 : (level + 0.5) | 0;
-      pixels[start + j] = isOverlay ? overlayPixel(blend, entry, image[i * size + j]!) : table[entry]!;
+      pixels[start + j] = isOverlay ? overlayPixel(blend, entry, image[i * width + j]!) : table[entry]!;
     }
   }
 }
@@ -139,22 +156,22 @@ const STRIPE = packPixel(150, 150, 150);
  * finite.
  */
 export function paintHatching(
-  { pixels, stride, x, y, size }: PixelRegion,
+  { pixels, stride, x, y, width, height }: PixelRegion,
   image: Uint32Array,
   cause: BlankCause,
 ): void {
-  const period = Math.max(4, size >> 3);
+  const period = Math.max(4, Math.min(width, height) >> 3);
   const thickness = Math.max(1, Math.floor(period / 6));
   const isRising = cause === "saturated" || cause === "dead";
   const isFalling = cause === "all-negative" || cause === "dead";
   const isHorizontal = cause === "not-finite";
-  for (let i = 0; i < size; i++) {
-    for (let j = 0; j < size; j++) {
+  for (let i = 0; i < height; i++) {
+    for (let j = 0; j < width; j++) {
       const isStripe =
         (isHorizontal && i % period < thickness) ||
         (isRising && (i + j) % period < thickness) ||
         (isFalling && (((j - i) % period) + period) % period < thickness);
-      pixels[(y + i) * stride + x + j] = isStripe ? STRIPE : dimPixel(image[i * size + j]!);
+      pixels[(y + i) * stride + x + j] = isStripe ? STRIPE : dimPixel(image[i * width + j]!);
     }
   }
 }

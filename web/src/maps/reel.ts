@@ -16,6 +16,7 @@ export type RowKind = "probes" | "classes";
 export interface AtlasSelection {
   runId: number;
   method: string; // with its target and parameters
+  layer: string | null; // null: the default
   rows: RowKind;
   image: string | null;
 }
@@ -62,7 +63,8 @@ export class Reel {
     public predecessor: Reel | null = null,
   ) {
     this.method = selection.method;
-    const isRecorded = selection.rows === "probes" && recordedMethods().includes(selection.method);
+    const { method, layer, rows } = selection;
+    const isRecorded = layer === null && rows === "probes" && recordedMethods().includes(method);
     this.epochsPerRequest = isRecorded ? RECORDED_EPOCHS_PER_REQUEST : COMPUTED_EPOCHS_PER_REQUEST;
   }
 
@@ -196,8 +198,8 @@ export class Reel {
   }
 
   private params(epochs: number[] | null) {
-    const { method, rows, image } = this.selection;
-    return { method, rows, image, epochs: epochs && formatEpochs(epochs) };
+    const { method, layer, rows, image } = this.selection;
+    return { method, layer, rows, image, epochs: epochs && formatEpochs(epochs) };
   }
 
   /** Fetches these epochs, or all epochs of the run if null. */
@@ -232,6 +234,10 @@ export class Reel {
     for (const [index, epoch] of layout.epochs.entries()) this.maps.set(epoch, { levels, layout, index });
   }
 }
+
+/** Whether two selections explain the same layer by the same method. */
+export const hasSameMethod = (a: AtlasSelection, b: AtlasSelection): boolean =>
+  a.method === b.method && a.layer === b.layer;
 
 /** Index of a cell in its response's arrays, whose order is (row, epoch). */
 const cellIndex = ({ layout, index }: EpochMaps, row: number): number => row * layout.epochs.length + index;

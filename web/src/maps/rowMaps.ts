@@ -1,14 +1,14 @@
 import type { AtlasRow } from "../api/types";
 import type { MapCell } from "./levels";
 import type { CellStyle, Geometry } from "./paint";
-import { type Reel, type RowKind, rowKey } from "./reel";
+import { hasSameMethod, type Reel, type RowKind, rowKey } from "./reel";
 
 /** A map and how it is drawn. */
 export interface StyledMap {
   cell: MapCell;
   geometry: Geometry;
   style: CellStyle;
-  isOutdated: boolean; // of another method, whose maps are being replaced
+  isOutdated: boolean; // of another method or layer, whose maps are being replaced
 }
 
 /**
@@ -26,7 +26,7 @@ export function styledMaps(
   return (epoch) => {
     for (const { source, style } of sources) {
       const cell = source.cell(key, epoch);
-      const isOutdated = source.selection.method !== reel.selection.method;
+      const isOutdated = !hasSameMethod(source.selection, reel.selection);
       if (cell) return { cell, geometry: source.geometry!, style, isOutdated };
     }
     return null;

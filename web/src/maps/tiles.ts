@@ -1,5 +1,5 @@
 import { imagePixels, isLoading } from "./images";
-import { type PixelRegion, paintCell } from "./paint";
+import { containedRegion, type PixelRegion, paintCell } from "./paint";
 import { fadePixel } from "./pixels";
 import type { StyledMap } from "./rowMaps";
 import { paintBar } from "./strength";
@@ -7,7 +7,7 @@ import { paintBar } from "./strength";
 /** What a line of cells shows. */
 export interface LineMaps {
   image: string;
-  dataset: string;
+  runId: number; // whose network sees the image
   map: (epoch: number) => StyledMap | null; // null if it is not loaded
 }
 
@@ -43,7 +43,7 @@ export class TileCache {
     const cached = this.tiles.get(key);
     if (cached) return cached;
     const maps = lines.map((line) => line.map(epoch));
-    const lacksImage = lines.some((line, index) => maps[index] && isLoading(line.dataset, line.image));
+    const lacksImage = lines.some((line, index) => maps[index] && isLoading(line.runId, line.image));
     if (lacksImage || !maps.some(Boolean)) return null;
     const tile = paintTile(lines, maps, offsets, size);
     this.tiles.set(key, tile);
@@ -64,17 +64,18 @@ function paintTile(
     const map = maps[index];
     if (!map) return;
     const top = offsets[index]!;
-    const region = { pixels, stride: side, x: 0, y: top, size: side };
-    paintCell(region, map.cell, map.geometry, imagePixels(line.dataset, line.image, side), map.style);
+    const region = containedRegion({ pixels, stride: side, x: 0, y: top, side }, map.geometry);
+    const image = imagePixels(line.runId, line.image, region.width, region.height);
+    paintCell(region, map.cell, map.geometry, image, map.style);
     if (map.isOutdated) fade(region);
     paintBar(pixels, side, top + barTop, barHeight, map.cell);
   });
   return tile;
 }
 
-function fade({ pixels, stride, x, y, size }: PixelRegion): void {
-  for (let i = 0; i < size; i++) {
+function fade({ pixels, stride, x, y, width, height }: PixelRegion): void {
+  for (let i = 0; i < height; i++) {
     const start = (y + i) * stride + x;
-    for (let j = start; j < start + size; j++) pixels[j] = fadePixel(pixels[j]!);
+    for (let j = start; j < start + width; j++) pixels[j] = fadePixel(pixels[j]!);
   }
 }

@@ -2,6 +2,7 @@ import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { address, type Params } from "../api/address";
 import type { AtlasRow } from "../api/types";
 import { Details } from "../components/Details";
+import { requestedLayers } from "../hooks/useCatalogue";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { methodSpecParameters } from "../maps/methodSpec";
 import { specTitle } from "../maps/methodTitles";
@@ -18,41 +19,66 @@ interface Props {
 
 /** Links to everything that the service exports of a run: pictures, animations, numbers and a report. */
 export function Downloads({ runId, view, row }: Props) {
-  const methods = visibleMethodIndices(view.visibleMethods.value).map(
-    (index) => (index ? view.methodB : view.methodA).value,
-  );
+  const sides = visibleSides(view);
+  const layers = [...new Set(sides.map(({ layer }) => layer))];
   return (
     <Details class="downloads" summary={t("export.title")}>
       {() => (
         <div class="download-list">
-          {[...new Set(methods)].map((method) => (
-            <MethodDownloads key={method} runId={runId} view={view} row={row.value} method={method} />
+          {sides.map((side) => (
+            <MethodDownloads key={titleOf(side)} runId={runId} view={view} row={row.value} side={side} />
           ))}
-          <AnimationDownloads runId={runId} view={view} row={row.value} methods={methods} />
-          <RunDownloads runId={runId} methods={methods} />
+          {layers.map((layer) => (
+            <AnimationDownloads
+              key={layer}
+              {...{ runId, view, layer }}
+              row={row.value}
+              methods={sides.filter((side) => side.layer === layer).map(({ method }) => method)}
+            />
+          ))}
+          <RunDownloads runId={runId} methods={[...new Set(sides.map(({ method }) => method))]} />
         </div>
       )}
     </Details>
   );
 }
 
+/** A method and its layer. */
+interface Side {
+  method: string; // with its target and parameters
+  layer: string | null; // null: the default
+}
+
+const titleOf = ({ method, layer }: Side): string => specTitle(method, layer);
+
+/** The visible methods, each once with the same layer. */
+function visibleSides(view: View): Side[] {
+  const layers = requestedLayers(view);
+  const sides = visibleMethodIndices(view.visibleMethods.value).map((index): Side => {
+    const { value: method } = index ? view.methodB : view.methodA;
+    return { method, layer: layers[index] ?? null };
+  });
+  return [...new Map(sides.map((side) => [titleOf(side), side])).values()];
+}
+
 interface MethodProps {
   runId: number;
   view: View;
   row: AtlasRow | null;
-  method: string; // with its target and parameters
+  side: Side;
 }
 
-function MethodDownloads({ runId, view, row, method }: MethodProps) {
+function MethodDownloads({ runId, view, row, side }: MethodProps) {
+  const { method, layer } = side;
   const run = `/runs/${runId}`;
-  const file = `run-${runId}-${slug(method)}`;
-  const parameters = methodSpecParameters(method);
+  const file = `run-${runId}-${slug([method, layer].filter(Boolean).join("-"))}`;
+  const parameters = { ...methodSpecParameters(method), layer };
   const cell = cellParameters(row);
   const drawing = drawingParameters(view);
   const strip = { ...parameters, ...cell, ...drawing };
   return (
     <section>
-      <h3>{specTitle(method)}</h3>
+      <h3>{titleOf(side)}</h3>
       <Download
         url={address(`${run}/sheet`, { ...parameters, ...drawing })}
         file={`${file}-sheet.png`}
@@ -72,12 +98,13 @@ function MethodDownloads({ runId, view, row, method }: MethodProps) {
   );
 }
 
-interface AnimationProps extends Omit<MethodProps, "method"> {
+interface AnimationProps extends Omit<MethodProps, "side"> {
   methods: string[];
+  layer: string | null; // of all of them
 }
 
-/** One animation of the visible methods, side by side. */
-function AnimationDownloads({ runId, view, row, methods }: AnimationProps) {
+/** One animation of the visible methods of a layer, side by side. */
+function AnimationDownloads({ runId, view, row, methods, layer }: AnimationProps) {
   const size = useSignal(224);
   const hasCurve = useSignal(true);
   const method = methods.filter((spec) => hasMaps(spec, row));
@@ -85,6 +112,7 @@ function AnimationDownloads({ runId, view, row, methods }: AnimationProps) {
   const url = (format: string) =>
     address(`/runs/${runId}/strip.${format}`, {
       method,
+      layer,
       ...cellParameters(row),
       ...drawingParameters(view),
       size: size.value,
@@ -92,7 +120,7 @@ function AnimationDownloads({ runId, view, row, methods }: AnimationProps) {
     });
   return (
     <section>
-      <h3>{t("export.animation")}</h3>
+      <h3>{[t("export.animation"), layer].filter(Boolean).join(", ")}</h3>
       <label>
         {t("export.size")}{" "}
         <select value={size.value} onChange={(event) => (size.value = Number(event.currentTarget.value))}>

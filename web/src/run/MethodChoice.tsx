@@ -2,6 +2,7 @@
 
 import type { Signal } from "@preact/signals";
 import type { Method } from "../api/types";
+import { SearchableSelect } from "../components/SearchableSelect";
 import { catalogue, isRecorded } from "../hooks/useCatalogue";
 import { formatMethodSpec, type MethodSpec, parseMethodSpec } from "../maps/methodSpec";
 import { t } from "../text";
@@ -11,17 +12,17 @@ import { RichOption, RichSelect } from "./RichSelect";
 interface MethodProps {
   name: string; // "A" or "B", or empty
   value: Signal<string>; // in the notation `layer-cam/margin`
-  dataset: string; // whose classes can be contrasted
+  classNames: readonly string[]; // which can be contrasted
 }
 
-export function MethodChoice({ name, value, dataset }: MethodProps) {
+export function MethodChoice({ name, value, classNames }: MethodProps) {
   const spec = parseMethodSpec(value.value);
   const methods = catalogue.methods.value;
   const method = methods.find((candidate) => candidate.name === spec.method);
   const title = method ? methodTitle(method) : methodTitle({ name: spec.method, title: spec.method });
   const setSpec = (changes: Partial<MethodSpec>) => (value.value = formatMethodSpec({ ...spec, ...changes }));
   return (
-    <div class="method-choice">
+    <>
       <RichSelect
         label={t("options.method", { name }).trim()}
         text={title}
@@ -36,8 +37,8 @@ export function MethodChoice({ name, value, dataset }: MethodProps) {
       {method && !isRecorded(spec.method) && method.targets.length > 1 && (
         <TargetChoice method={method} spec={spec} onChange={setSpec} />
       )}
-      {spec.target === "contrast" && <ContrastChoice spec={spec} dataset={dataset} onChange={setSpec} />}
-    </div>
+      {spec.target === "contrast" && <ContrastChoice spec={spec} classNames={classNames} onChange={setSpec} />}
+    </>
   );
 }
 
@@ -93,24 +94,20 @@ function TargetChoice({ method: { targets }, spec, onChange }: TargetProps) {
 
 interface ContrastProps {
   spec: MethodSpec;
-  dataset: string;
+  classNames: readonly string[];
   onChange: (changes: Partial<MethodSpec>) => void;
 }
 
 /** The class d whose score is subtracted. */
-function ContrastChoice({ spec: { contrastClass = "" }, dataset, onChange }: ContrastProps) {
-  const classNames = catalogue.datasets.value.find(({ name }) => name === dataset)?.class_names ?? [];
+function ContrastChoice({ spec: { contrastClass = "" }, classNames, onChange }: ContrastProps) {
+  const options = classNames.map((name, index) => ({ value: String(index), text: name }));
+  if (!classNames[Number(contrastClass)]) options.push({ value: contrastClass, text: contrastClass });
   return (
-    <label>
-      <span>{t("options.contrast")}</span>
-      <select value={contrastClass} onChange={(event) => onChange({ contrastClass: event.currentTarget.value })}>
-        {!classNames[Number(contrastClass)] && <option value={contrastClass}>{contrastClass}</option>}
-        {classNames.map((name, index) => (
-          <option key={name} value={index}>
-            {name}
-          </option>
-        ))}
-      </select>
-    </label>
+    <SearchableSelect
+      label={t("options.contrast")}
+      options={options}
+      value={contrastClass}
+      onChange={(selected) => onChange({ contrastClass: selected })}
+    />
   );
 }

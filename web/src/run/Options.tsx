@@ -5,32 +5,46 @@ import { Failure } from "../components/Failure";
 import { catalogue, loadCatalogue } from "../hooks/useCatalogue";
 import { DRAW_STYLES, SCALES, type View, type VisibleMethods } from "../hooks/useView";
 import { colormaps } from "../maps/colors";
+import type { LayerMenu } from "../maps/layers";
 import type { ZoomDirection } from "../maps/layout";
 import { percent, t } from "../text";
+import { LayerChoice } from "./LayerChoice";
 import { MethodChoice } from "./MethodChoice";
 import { MethodDetails } from "./MethodDetails";
 
 interface Props {
   view: View;
-  dataset: string; // of the shown run
+  classNames: readonly string[];
+  layerMenu: LayerMenu;
   onZoom: (direction: ZoomDirection) => void;
   isPair: boolean; // two methods side by side, or one
 }
 
-export function Options({ view, dataset, onZoom, isPair }: Props) {
+/** The method and the layer of a side. */
+interface Side {
+  name: string; // "A" or "B", or empty
+  method: Signal<string>;
+  layer: Signal<string | null>;
+}
+
+export function Options({ view, classNames, layerMenu, onZoom, isPair }: Props) {
   const failure = catalogue.failure.value;
-  const methods: [string, Signal<string>][] = isPair
+  const { methodA, methodB, layerA, layerB } = view;
+  const sides: Side[] = isPair
     ? [
-        ["A", view.methodA],
-        ["B", view.methodB],
+        { name: "A", method: methodA, layer: layerA },
+        { name: "B", method: methodB, layer: layerB },
       ]
-    : [["", view.methodA]];
+    : [{ name: "", method: methodA, layer: layerA }];
   return (
     <>
       <div class="options">
         {failure && <Failure error={failure} retry={loadCatalogue} />}
-        {methods.map(([name, value]) => (
-          <MethodChoice key={name} name={name} value={value} dataset={dataset} />
+        {sides.map(({ name, method, layer }) => (
+          <div key={name} class="method-choice">
+            <MethodChoice name={name} value={method} classNames={classNames} />
+            <LayerChoice name={name} method={method} layer={layer} menu={layerMenu} />
+          </div>
         ))}
         {isPair && <PairOptions view={view} />}
         <Choice
@@ -58,7 +72,7 @@ export function Options({ view, dataset, onZoom, isPair }: Props) {
           </button>
         </div>
       </div>
-      <MethodDetails methods={methods} />
+      <MethodDetails methods={sides.map(({ name, method }) => [name, method])} />
     </>
   );
 }

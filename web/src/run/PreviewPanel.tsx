@@ -4,15 +4,15 @@ import { type ReadonlySignal, useSignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { useAnimationFrame } from "../hooks/useAnimationFrame";
 import { useSignalLayoutEffect } from "../hooks/useSignalLayoutEffect";
-import { imagePixels, isLoading, loadedImages } from "../maps/images";
+import { imagePixels, imageSize, isLoading, loadedImages } from "../maps/images";
 import { valueAt } from "../maps/levels";
-import { type Geometry, paintCell } from "../maps/paint";
+import { containedSize, type Geometry, paintCell } from "../maps/paint";
 import { summarize } from "../maps/ReelPointer";
 import type { StyledMap } from "../maps/rowMaps";
 import { significant, t } from "../text";
 import { imageName } from "./imageName";
 
-const SIDE = 224; // CSS pixels, at least as many as a picture is displayed with
+const SIDE = 224; // CSS pixels of the longer side, at least as many as a picture is displayed with
 const MAX_PIXEL_RATIO = 2;
 
 /** A map as a large picture. */
@@ -22,21 +22,31 @@ export interface Preview {
   missing: string; // why there is no map of the method
 }
 
+/** The pixels of a picture, row by row. */
+interface Pixels {
+  pixels: Uint32Array;
+  width: number;
+  height: number;
+}
+
 interface Props {
-  dataset: string;
+  runId: number;
   image: ReadonlySignal<string | null>; // reference
   previews: ReadonlySignal<Preview[]>;
 }
 
-export function PreviewPanel({ dataset, image, previews }: Props) {
-  const drawInput = (size: number) => {
+export function PreviewPanel({ runId, image, previews }: Props) {
+  const drawInput = (side: number): Pixels | null => {
     const reference = image.value;
-    return reference && !isLoading(dataset, reference) ? imagePixels(dataset, reference, size) : null;
+    if (!reference || isLoading(runId, reference)) return null;
+    const { width, height } = imageSize(runId, reference) ?? { width: 1, height: 1 };
+    const size = containedSize(width, height, side);
+    return { ...size, pixels: imagePixels(runId, reference, size.width, size.height) };
   };
   return (
     <div class="previews">
       {previews.value.map((_, index) => (
-        <MapPreview key={index} index={index} dataset={dataset} image={image} previews={previews} />
+        <MapPreview key={index} index={index} runId={runId} image={image} previews={previews} />
       ))}
       <figure>
         <Picture dependencies={[image]} draw={drawInput} label={t("preview.input")} />
@@ -51,7 +61,7 @@ export function PreviewPanel({ dataset, image, previews }: Props) {
 
 interface PictureProps {
   dependencies: readonly ReadonlySignal<unknown>[]; // a change of one of them draws the picture again
-  draw: (size: number) => Uint32Array | null; // null: keep what is drawn
+  draw: (side: number) => Pixels | null; // null: keep what is drawn
   label: string;
   isFaded?: boolean;
 }
@@ -59,19 +69,24 @@ interface PictureProps {
 function Picture({ dependencies, draw, label, isFaded = false }: PictureProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const paint = useAnimationFrame(() => {
-    const size = Math.round(SIDE * Math.min(Math.max(devicePixelRatio || 1, 1), MAX_PIXEL_RATIO));
-    const pixels = draw(size);
+    const side = Math.round(SIDE * Math.min(Math.max(devicePixelRatio || 1, 1), MAX_PIXEL_RATIO));
+    const drawing = draw(side);
     const element = canvas.current;
-    if (!pixels || !element) return;
-    if (element.width !== size) element.width = element.height = size;
-    const data = new ImageData(new Uint8ClampedArray(pixels.buffer as ArrayBuffer, 0, 4 * size * size), size, size);
+    if (!drawing || !element) return;
+    const { pixels, width, height } = drawing;
+    if (element.width !== width) element.width = width;
+    if (element.height !== height) element.height = height;
+    const bytes = new Uint8ClampedArray(pixels.buffer as ArrayBuffer, 0, 4 * width * height);
+    const data = new ImageData(bytes, width, height);
     element.getContext("2d")!.putImageData(data, 0, 0);
   });
   useSignalLayoutEffect(() => {
     void [loadedImages.value, ...dependencies.map((dependency) => dependency.value)];
     paint();
   });
-  return <canvas ref={canvas} role="img" aria-label={label} class={isFaded ? "faded" : ""} />;
+  return (
+    <canvas ref={canvas} width={SIDE} height={SIDE} role="img" aria-label={label} class={isFaded ? "faded" : ""} />
+  );
 }
 
 /** A position of a map: row and column. */
@@ -80,18 +95,19 @@ interface MapPosition {
   j: number;
 }
 
-function MapPreview({ index, dataset, image, previews }: Props & { index: number }) {
+function MapPreview({ index, runId, image, previews }: Props & { index: number }) {
   const position = useSignal<MapPosition | null>(null);
   const buffer = useRef(new Uint32Array(0));
-  const draw = (size: number) => {
+  const draw = (side: number): Pixels | null => {
     const { map } = previews.value[index] ?? {};
-    if (buffer.current.length !== size * size) buffer.current = new Uint32Array(size * size);
+    const { width, height } = containedSize(map?.geometry.imageWidth ?? 1, map?.geometry.imageHeight ?? 1, side);
+    if (buffer.current.length !== width * height) buffer.current = new Uint32Array(width * height);
     const pixels = buffer.current;
-    if (!map || !image.value) return pixels.fill(0);
-    if (isLoading(dataset, image.value)) return null;
-    const region = { pixels, stride: size, x: 0, y: 0, size };
-    paintCell(region, map.cell, map.geometry, imagePixels(dataset, image.value, size), map.style);
-    return pixels;
+    if (!map || !image.value) return { pixels: pixels.fill(0), width, height };
+    if (isLoading(runId, image.value)) return null;
+    const region = { pixels, stride: width, x: 0, y: 0, width, height };
+    paintCell(region, map.cell, map.geometry, imagePixels(runId, image.value, width, height), map.style);
+    return { pixels, width, height };
   };
   const preview = previews.value[index];
   if (!preview) return null;

@@ -1,7 +1,7 @@
 import { useComputed } from "@preact/signals";
 import { Loading } from "../components/Failure";
 import { visibleMethodIndices } from "../hooks/useView";
-import { specTitle } from "../maps/methodTitles";
+import { reelTitle } from "../maps/methodTitles";
 import { ReelCanvas } from "../maps/ReelCanvas";
 import { ReelFailure, ReplacementNote } from "../maps/ReelState";
 import { nth, t } from "../text";
@@ -28,11 +28,7 @@ export function ReelSection({ model }: { model: RunModel }) {
         <Legend view={view} />
       </div>
       {visible.map((index) => (
-        <ReelFailure
-          key={index}
-          reel={reels[index]!}
-          name={`${METHOD_NAMES[index]} · ${specTitle(reels[index]!.method)}`}
-        />
+        <ReelFailure key={index} reel={reels[index]!} name={`${METHOD_NAMES[index]} · ${reelTitle(reels[index]!)}`} />
       ))}
       {isBusy && !runReels.rows.value.length && <Loading message={t("reel.loading")} />}
       <ReelCanvas

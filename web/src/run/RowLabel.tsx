@@ -5,7 +5,7 @@ import { Thumbnail } from "./Thumbnail";
 
 interface Props {
   row: AtlasRow;
-  dataset: string;
+  runId: number;
   method: number;
   isPair: boolean; // two methods are shown
   isByClass: boolean; // rows are the classes of one image
@@ -13,11 +13,11 @@ interface Props {
 }
 
 /** The label of a line: its image and class on the first line of a pair, and its method if two are shown. */
-export function RowLabel({ row, dataset, method, isPair, isByClass, isFirst }: Props) {
+export function RowLabel({ row, runId, method, isPair, isByClass, isFirst }: Props) {
   const className = t("row.class", { name: row.class_name });
   return (
     <>
-      {isFirst ? <Thumbnail dataset={dataset} image={row.image} /> : <span class="no-image" />}
+      {isFirst ? <Thumbnail runId={runId} image={row.image} /> : <span class="no-image" />}
       {isFirst && (
         <span class="row-name" aria-hidden="true">
           {isByClass ? className : row.class_name}

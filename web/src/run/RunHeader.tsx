@@ -29,7 +29,7 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
     <header class="run-head">
       <RunSummary run={run} feed={feed} />
       <div class="actions">
-        {hasScope("run") && (
+        {hasScope("run") && run.spec && (
           <Link to={`/new?from=${run.id}`} class="button">
             {t("run.duplicate")}
           </Link>

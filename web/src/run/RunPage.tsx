@@ -2,7 +2,7 @@
 
 import { isNotFound } from "../api/client";
 import { hasEnded } from "../api/runEvents";
-import type { Run } from "../api/types";
+import type { Run, Spec } from "../api/types";
 import { FailurePage, Loading } from "../components/Failure";
 import { IgnoredValues } from "../components/IgnoredValues";
 import { runName } from "../components/StatusBadge";
@@ -72,19 +72,27 @@ function waitingMessage(run: Run): string {
   return hasEnded(run) ? t("run.nothing") : t("run.first");
 }
 
+/** Whether the network of a run sees color images. */
+const isColor = ({ input }: Spec): boolean => (input as { channels?: string } | null)?.channels === "rgb";
+
 function RunContent({ id, run, model }: { id: number; run: Run; model: RunModel }) {
   const { view, cursor, image, scores, rowSelection, reelLayout } = model;
-  const { dataset } = run.spec;
   return (
     <>
       <IgnoredValues values={view.ignored} />
-      <Options view={view} dataset={dataset} onZoom={reelLayout.zoom} isPair />
+      <Options
+        view={view}
+        classNames={scores.classNames.value}
+        layerMenu={model.layerMenu.value}
+        onZoom={reelLayout.zoom}
+        isPair
+      />
       <div class="stage">
         <ReelSection model={model} />
         <aside class="side" aria-label={t("preview.title")}>
-          <PreviewPanel dataset={dataset} image={image} previews={model.previews} />
+          <PreviewPanel runId={id} image={image} previews={model.previews} />
           <ClassScoresTable scores={scores} image={image} epoch={cursor.epoch} />
-          <UploadForm dataset={dataset} onUpload={rowSelection.showClasses} />
+          {run.spec && <UploadForm runId={id} isGray={!isColor(run.spec)} onUpload={rowSelection.showClasses} />}
         </aside>
       </div>
       <div class="dock">

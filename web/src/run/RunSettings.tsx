@@ -11,7 +11,7 @@ export function RunSettings({ run }: { run: Run }) {
             {t("run.created", { when: formatTime(run.created_at) })}
             {run.finished_at && ` · ${t("run.finished", { when: formatTime(run.finished_at) })}`}
           </p>
-          <pre>{JSON.stringify(run.spec, null, 2)}</pre>
+          <pre>{JSON.stringify(run.spec ?? run.recording, null, 2)}</pre>
         </>
       )}
     </Details>

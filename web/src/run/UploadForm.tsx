@@ -8,12 +8,13 @@ import { Failure, Loading } from "../components/Failure";
 import { t } from "../text";
 
 interface Props {
-  dataset: string;
+  runId: number;
+  isGray: boolean; // the run's images
   onUpload: (reference: string) => void;
 }
 
 /** Uploads an image, whose maps of all classes the reel then shows. */
-export function UploadForm({ dataset, onUpload }: Props) {
+export function UploadForm({ runId, isGray, onUpload }: Props) {
   const file = useSignal<File | null>(null);
   const isInverted = useSignal(false);
   const isSending = useSignal(false);
@@ -31,7 +32,7 @@ export function UploadForm({ dataset, onUpload }: Props) {
     isSending.value = true;
     failure.value = null;
     try {
-      const params = { dataset, invert: isInverted.value ? "true" : null };
+      const params = { run_id: runId, invert: isInverted.value ? "true" : null };
       const image = await postBlob<{ reference: string }>("/images", params, file.value, signal);
       onUpload(image.reference);
     } catch (error) {
@@ -56,10 +57,12 @@ export function UploadForm({ dataset, onUpload }: Props) {
             <span>{t("upload.file")}</span>
             <input type="file" accept="image/png,image/jpeg" disabled={!hasScope("run")} onChange={onFile} />
           </label>
-          <label class="tick">
-            <input type="checkbox" checked={isInverted.value} disabled={!hasScope("run")} onChange={onInvert} />
-            <span>{t("upload.invert")}</span>
-          </label>
+          {isGray && (
+            <label class="tick">
+              <input type="checkbox" checked={isInverted.value} disabled={!hasScope("run")} onChange={onInvert} />
+              <span>{t("upload.invert")}</span>
+            </label>
+          )}
           <p class="note">{t("upload.note")}</p>
           <ScopeNote scopes={["run"]} />
           {isSending.value && <Loading message={t("upload.sending")} />}

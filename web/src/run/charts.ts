@@ -65,6 +65,7 @@ export function useRunCharts(
   });
   const blank = useComputed<Chart>(() => ({
     title: t("curves.blank"),
+    note: t("curves.blank.note"),
     unit: "share",
     curves: Object.entries(blankShares.value).map(([method, values], color) => ({
       label: specTitle(method),

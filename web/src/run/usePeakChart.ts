@@ -1,5 +1,6 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
+import { requestedLayers } from "../hooks/useCatalogue";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { specTitle } from "../maps/methodTitles";
 import type { Line } from "../maps/ReelCanvas";
@@ -18,9 +19,12 @@ export function usePeakChart(
   return useComputed<Chart>(() => {
     const row = selectedRow.value;
     const methods = [view.methodA.value, view.methodB.value];
+    const layers = requestedLayers(view);
     const curves = visibleMethodIndices(view.visibleMethods.value).flatMap((method): Curve[] => {
       const line = row && lines.value.find((candidate) => candidate.key === lineKey(row, method));
-      return line ? [{ label: specTitle(methods[method]!), color: method, ...peaksOf(line, epochs.value) }] : [];
+      return line
+        ? [{ label: specTitle(methods[method]!, layers[method]), color: method, ...peaksOf(line, epochs.value) }]
+        : [];
     });
     const subject = row ? { image: imageName(row.image), name: row.class_name } : { image: "", name: "" };
     return { title: t("curves.peak", subject), note: t("curves.peak.note"), unit: "peak", curves };

@@ -1,10 +1,9 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
-import type { RunFeed } from "../hooks/useRunFeed";
 import { type View, visibleMethodIndices } from "../hooks/useView";
 import { colormaps, styleTable } from "../maps/colors";
 import type { Layout } from "../maps/layout";
-import { specTitle } from "../maps/methodTitles";
+import { reelTitle } from "../maps/methodTitles";
 import type { CellStyle } from "../maps/paint";
 import type { Line } from "../maps/ReelCanvas";
 import { missingReason, unavailableReason } from "../maps/reasons";
@@ -36,10 +35,9 @@ function rowMaps(view: View, reel: Reel, key: string, style: DrawStyle = view.st
 }
 
 /** The reel's lines: one per row and shown method. */
-export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels): ReadonlySignal<Line[]> {
+export function useRunLines(runId: number, view: View, { reels, rows }: RunReels): ReadonlySignal<Line[]> {
   return useComputed<Line[]>(() => {
     const methods = visibleMethodIndices(view.visibleMethods.value);
-    const dataset = feed.run.value?.spec.dataset ?? "";
     const isPair = methods.length > 1;
     const isByClass = view.rows.value === "classes";
     const lineOf = (row: AtlasRow, method: number, position: number): Line => {
@@ -47,12 +45,10 @@ export function useRunLines(feed: RunFeed, view: View, { reels, rows }: RunReels
       const key = rowKey(view.rows.value, row);
       return {
         key: lineKey(row, method),
-        label: <RowLabel {...{ row, dataset, method, isPair, isByClass }} isFirst={position === 0} />,
-        description: [imageName(row.image), t("row.class", { name: row.class_name }), specTitle(reel.method)].join(
-          ", ",
-        ),
+        label: <RowLabel {...{ row, runId, method, isPair, isByClass }} isFirst={position === 0} />,
+        description: [imageName(row.image), t("row.class", { name: row.class_name }), reelTitle(reel)].join(", "),
         image: row.image,
-        dataset,
+        runId,
         map: rowMaps(view, reel, key),
         missing: (epoch) => missingReason(reel, key, epoch),
         note: unavailableReason(reel, key),
@@ -82,7 +78,7 @@ export function usePreviews(
       const key = row ? rowKey(view.rows.value, row) : "";
       return [
         {
-          title: [specTitle(reel.method), styleName].filter(Boolean).join(", "),
+          title: [reelTitle(reel), styleName].filter(Boolean).join(", "),
           map: rowMaps(view, reel, key, style)(epoch.value),
           missing: missingReason(reel, key, epoch.value),
         },
@@ -110,7 +106,7 @@ export function useReelVersion(
     return [
       ...signals.map((part) => part.value),
       colormaps.value.length,
-      ...reels.value.map((reel) => `${reel.selection.method} ${reel.version.value}`),
+      ...reels.value.map((reel) => `${reel.selection.method} ${reel.selection.layer} ${reel.version.value}`),
       layout.value.step,
     ].join(" ");
   });

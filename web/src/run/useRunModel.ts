@@ -2,10 +2,12 @@ import { batch, type ReadonlySignal, useComputed } from "@preact/signals";
 import type { AtlasRow, Run } from "../api/types";
 import { useCatalogue } from "../hooks/useCatalogue";
 import { type EpochCursor, useEpochCursor } from "../hooks/useEpochCursor";
+import { useLayerMenu } from "../hooks/useLayerMenu";
 import { type ReelLayout, useReelLayout } from "../hooks/useReelLayout";
 import { type RunFeed, useRunFeed } from "../hooks/useRunFeed";
 import { useSelection } from "../hooks/useSelection";
 import { useView, type View, visibleMethodIndices } from "../hooks/useView";
+import type { LayerMenu } from "../maps/layers";
 import type { Columns, Line } from "../maps/ReelCanvas";
 import { type Chart, useRunCharts } from "./charts";
 import type { Preview } from "./PreviewPanel";
@@ -35,6 +37,7 @@ export interface RunModel {
   previews: ReadonlySignal<Preview[]>;
   charts: readonly ReadonlySignal<Chart>[];
   epochs: ReadonlySignal<number[]>;
+  layerMenu: ReadonlySignal<LayerMenu>;
   select: (epoch: number, line: Line) => void;
 }
 
@@ -45,6 +48,7 @@ export function useRunModel(id: number): RunModel {
   const epochs = useComputed(() => feed.epochs.value.map((epoch) => epoch.epoch));
   const last = useComputed(() => feed.epochs.value.length - 1);
   const cursor = useEpochCursor(view.epoch, last);
+  const layerMenu = useLayerMenu(view, [feed]);
   const selection = useSelection(view.image, feed.probes, () => view.rows.value === "classes");
   const scores = useScores(id, selection.image, cursor.epoch, last);
   const reelLayout = useReelLayout(view, cursor, () => {
@@ -61,7 +65,7 @@ export function useRunModel(id: number): RunModel {
   const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: String }));
   const runReels = useRunReels(id, feed, view, selection, cursor, reelLayout.epochs);
   const rowSelection = useRowSelection(view, selection, runReels.rows, scores, last);
-  const lines = useRunLines(feed, view, runReels);
+  const lines = useRunLines(id, view, runReels);
   const peaks = usePeakChart(view, lines, rowSelection.row, epochs);
   const blankShares = useBlankShares(id, () => [view.methodA.value, view.methodB.value], last);
   return {
@@ -80,6 +84,7 @@ export function useRunModel(id: number): RunModel {
     previews: usePreviews(view, runReels, rowSelection, cursor.epoch),
     charts: useRunCharts(feed.epochs, scores.classNames, peaks, blankShares, () => dropoutOf(feed.run.value)),
     epochs,
+    layerMenu,
     select: (epoch, line) =>
       batch(() => {
         cursor.seek(epoch);
@@ -90,6 +95,6 @@ export function useRunModel(id: number): RunModel {
 
 /** The dropout rate of a run's network, 0 to 1. */
 function dropoutOf(run: Run | null): number {
-  const architecture = run?.spec.architecture as { dropout?: number } | undefined;
+  const architecture = run?.spec?.architecture as { dropout?: number } | undefined;
   return architecture?.dropout ?? 0;
 }

@@ -1,5 +1,6 @@
 import { type ReadonlySignal, untracked, useComputed } from "@preact/signals";
 import type { AtlasRow } from "../api/types";
+import { requestedLayers } from "../hooks/useCatalogue";
 import type { EpochCursor } from "../hooks/useEpochCursor";
 import { useReels } from "../hooks/useReels";
 import type { RunFeed } from "../hooks/useRunFeed";
@@ -29,16 +30,19 @@ export function useRunReels(
   columnEpochs: ReadonlySignal<number[]>,
 ): RunReels {
   useSignalLayoutEffect(() => {
-    const dataset = feed.run.value?.spec.dataset;
     const references = feed.probes.value.map((probe) => probe.image);
-    if (dataset && references.length) void loadProbes(runId, dataset, references);
+    if (references.length) void loadProbes(runId, references);
   });
   const classImage = useComputed(() => (view.rows.value === "classes" ? selection.image.value : null));
   const reels = useReels(() => {
     const { value: rows } = view.rows;
     const { value: image } = classImage;
     if (!feed.run.value || (rows === "classes" && !image)) return null;
-    return [view.methodA.value, view.methodB.value].map((method) => ({ runId, method, rows, image }));
+    const layers = requestedLayers(view);
+    return [view.methodA.value, view.methodB.value].map((method, side) => ({
+      ...{ runId, method, rows, image },
+      layer: layers[side]!,
+    }));
   });
   useSignalLayoutEffect(() => {
     const last = cursor.last.value;

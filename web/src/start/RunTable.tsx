@@ -72,7 +72,7 @@ function RunRow({ run, isSelected, isSelectable, onToggle }: RowProps) {
         <Link to={`/runs/${run.id}`}>{runName(run)}</Link>
         <span class="muted">
           {" "}
-          #{run.id} · {run.spec.dataset}
+          #{run.id} · {run.spec?.dataset ?? t("run.recorded")}
         </span>
         <div>
           {run.tags.map((tag) => (

@@ -33,6 +33,7 @@ export const english = {
 
   "status.queued": "queued",
   "status.running": "running",
+  "status.lost": "lost",
   "status.succeeded": "succeeded",
   "status.failed": "failed",
   "status.cancelled": "cancelled",
@@ -96,6 +97,10 @@ export const english = {
   "form.items": "At most {count:# value|# values}.",
   "form.default": "Default: {value}.",
 
+  "search.label": "Search",
+  "search.none": "No matches.",
+  "search.more": "The first {shown} of {total}. Type to narrow the list.",
+
   "error.item": "Value {number}: {sentence}",
   "error.missing": "Enter a value.",
   "error.unknown": "The service has no such setting.",
@@ -113,7 +118,8 @@ export const english = {
   "error.unknownDataset": "Choose a dataset: {names}, or folder:<name>.",
   "error.dataset": "The dataset {dataset} has {maximum} training images. Enter at most {maximum}.",
   "error.warmup": "The schedule spans {maximum} epochs. Enter fewer epochs of warm-up.",
-  "error.noMaps": "No maps of {name} can be computed yet. Choose another architecture.",
+  "error.unfit":
+    "{name} cannot process images of {height} × {width} pixels. Choose another size of the input or another architecture.",
   "error.weights": "Enter none, default or file:<name>.",
   "error.trainable": "Enter all, head or the names of up to {maximum} modules.",
   "error.states": "Enter last, all or every:<n>, for example every:10.",
@@ -127,6 +133,7 @@ export const english = {
   "error.device": "This service does not have that device. Choose one of: {values}.",
   "error.epochs": "The run has reached epoch {epochs_done}. Enter {from} to {to}.",
 
+  "run.recorded": "recorded",
   "run.unnamed": "Run {id}",
   "run.epochs": "epoch {done} of {total}",
   "run.progress": "{done} of {total:# epoch|# epochs}",
@@ -208,6 +215,11 @@ export const english = {
   "options.cost": "Cost: {cost}.",
   "options.targets": "Targets: {targets}.",
   "options.targets.none": "No target: the same map for every class.",
+  "options.layer": "Layer {name}",
+  "options.layer.isDefault": "{name} (default)",
+  "options.layer.default": "default",
+  "options.layer.none": "input",
+  "options.layer.none.help": "This method does not take a layer.",
   "options.details": "Method details and parameters",
   "options.reset": "Reset the parameters",
   "cost.forward": "one forward pass for all classes",
@@ -275,6 +287,7 @@ export const english = {
   "curves.peak": "Peak of the maps of {image}, class {name}",
   "curves.peak.note": "Logarithmic axis. Marks at the bottom: blank maps.",
   "curves.blank": "Share of blank probe maps",
+  "curves.blank.note": "At the default layer.",
   "curves.byClass": "Test accuracy by class",
   "curves.rate": "Learning rate",
   "curves.train": "training",

@@ -34,6 +34,7 @@ export const japanese: Texts = {
 
   "status.queued": "待機中",
   "status.running": "実行中",
+  "status.lost": "応答なし",
   "status.succeeded": "完了",
   "status.failed": "失敗",
   "status.cancelled": "中止",
@@ -95,6 +96,10 @@ export const japanese: Texts = {
   "form.items": "値は {count} 個まで。",
   "form.default": "既定値：{value}。",
 
+  "search.label": "検索",
+  "search.none": "一致するものはありません。",
+  "search.more": "{total} 件のうち最初の {shown} 件。文字を入力すると絞り込めます。",
+
   "error.item": "{number} 番目の値：{sentence}",
   "error.missing": "値を入力してください。",
   "error.unknown": "サービスにこの設定はありません。",
@@ -112,7 +117,8 @@ export const japanese: Texts = {
   "error.unknownDataset": "データセットを選んでください：{names}、または folder:<name>。",
   "error.dataset": "データセット {dataset} の訓練画像は {maximum} 枚です。{maximum} 以下の値を入力してください。",
   "error.warmup": "スケジュールの長さは {maximum} エポックです。ウォームアップはそれより短くしてください。",
-  "error.noMaps": "{name} のマップはまだ計算できません。別のアーキテクチャを選んでください。",
+  "error.unfit":
+    "{name} は {height} × {width} 画素の画像を処理できません。入力の大きさか、アーキテクチャを変えてください。",
   "error.weights": "none、default、または file:<name> を入力してください。",
   "error.trainable": "all、head、または {maximum} 個以下のモジュール名を入力してください。",
   "error.states": "last、all、または every:<n>（例: every:10）を入力してください。",
@@ -126,6 +132,7 @@ export const japanese: Texts = {
   "error.device": "このサービスではそのデバイスを使えません。次のいずれかを選んでください：{values}。",
   "error.epochs": "実行はエポック {epochs_done} に達しています。{from} ～ {to} を入力してください。",
 
+  "run.recorded": "記録",
   "run.unnamed": "実行 {id}",
   "run.epochs": "エポック {done} / {total}",
   "run.progress": "{total} エポック中 {done}",
@@ -205,6 +212,11 @@ export const japanese: Texts = {
   "options.cost": "計算量：{cost}。",
   "options.targets": "ターゲット：{targets}。",
   "options.targets.none": "ターゲットなし：どのクラスでも同じマップです。",
+  "options.layer": "層 {name}",
+  "options.layer.isDefault": "{name}（既定）",
+  "options.layer.default": "既定",
+  "options.layer.none": "入力",
+  "options.layer.none.help": "この手法に層の指定はありません。",
   "options.details": "手法の説明とパラメーター",
   "options.reset": "パラメーターを既定値に戻す",
   "cost.forward": "全クラスで順伝播 1 回",
@@ -271,6 +283,7 @@ export const japanese: Texts = {
   "curves.peak": "{image}、クラス {name} のマップの最大値",
   "curves.peak.note": "対数軸。下端の印は空白のマップです。",
   "curves.blank": "空白のプローブマップの割合",
+  "curves.blank.note": "既定の層での値。",
   "curves.byClass": "クラス別テスト正解率",
   "curves.rate": "学習率",
   "curves.train": "訓練",
