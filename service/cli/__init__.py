@@ -36,7 +36,6 @@ app = typer.Typer(
     add_completion=False,
 )
 
-
 ALLOCATIONS_PER_COLLECTION = 50_000
 """Python's 700 runs hundreds of collections while torch is imported, which free nothing."""
 

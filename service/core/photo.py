@@ -66,6 +66,10 @@ def explain_photo(
     for index in indices:
         if not 0 <= index < len(probabilities):
             raise InvalidValue("class", f"is an index from 0 to {len(probabilities) - 1}")
+        if spec.target is not None and spec.target.contrast_class == index:
+            raise InvalidValue(
+                "contrast_class", "is the class itself; a contrast needs another one"
+            )
     maps = explain_images(network, [image], layer, [method], indices, input_spec=input_spec)
     return PhotoExplanation(
         image,

@@ -80,6 +80,7 @@ def test_two_most_probable_classes_are_explained_by_default(module, pixels):
         ({"classes": [4]}, "class"),
         ({"layer": "head"}, "layer"),
         ({"method": "grad-cam/unknown"}, "target"),
+        ({"method": "grad-cam/contrast:1", "classes": [0, 1]}, "contrast_class"),
         ({"method": "occlusion", "layer": "features"}, "layer"),
     ],
 )
