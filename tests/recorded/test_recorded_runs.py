@@ -73,6 +73,16 @@ def test_epoch_of_a_recorded_run_computes_what_the_module_computes(
     torch.testing.assert_close(network(images), module(images))
 
 
+def test_checkpoint_of_a_recorded_epoch_names_its_network_and_tensors(recorder: Recorder) -> None:
+    recorder.start()
+    epoch = recorder.record(0, new_network()).json()
+    response = recorder.http.get(f"/runs/{recorder.run_id}/epochs/0/checkpoint")
+    assert sha256(response.content) == epoch["checkpoint"]["sha256"]
+    files = recorder.files(new_network())
+    assert response.json()["network"] == recorder.export.program.identity
+    assert response.json()["tensors"] == {name: sha256(file) for name, file in files.items()}
+
+
 def test_same_epoch_is_stored_once_and_another_content_is_refused(recorder: Recorder) -> None:
     recorder.start()
     first = recorder.record(0, new_network(0), metrics={"loss": 1.5})
