@@ -6,6 +6,7 @@ import {
   GROUP_GAP,
   HEADER_HEIGHT,
   type Layout,
+  labeledLines,
   lineHeight,
   lineTops,
   maxStep,
@@ -132,5 +133,20 @@ describe("zoomLayout", () => {
     expect(zoomLayout({ cell: 24, step: 1 }, fitted, -1)).toEqual({ cell: 24, step: 2 });
     expect(zoomLayout(fitted, fitted, -1)).toBeNull();
     expect(zoomLayout({ cell: 96, step: 1 }, fitted, 0)).toBeNull();
+  });
+});
+
+describe("labeledLines", () => {
+  const tops = (count: number) => Array.from({ length: count }, (_, index) => 22 + 28 * index);
+
+  test("are all of a few lines", () => {
+    expect(labeledLines(tops(200), 3000, 500)).toEqual([0, 200]);
+  });
+
+  test("are of many lines those within a screen of the visible ones", () => {
+    // From 3000 - 500 = 2500 to 3000 + 2 * 500 = 4000: line 89 begins at 2514, line 142 at 3998.
+    expect(labeledLines(tops(2000), 3000, 500)).toEqual([89, 143]);
+    expect(labeledLines(tops(2000), 0, 500)[0]).toBe(0);
+    expect(labeledLines(tops(2000), 55_600, 500)[1]).toBe(2000);
   });
 });

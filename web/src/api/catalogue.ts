@@ -16,10 +16,12 @@ function fetchOnce<T>(path: string): () => Promise<T[]> {
 export const fetchMethods = fetchOnce<Method>("/methods");
 export const fetchTargets = fetchOnce<Target>("/targets");
 export const fetchColormaps = fetchOnce<Colormap>("/colormaps");
-export const fetchDatasets = fetchOnce<Dataset>("/datasets");
 export const fetchArchitectures = fetchOnce<Architecture>("/architectures");
 export const fetchOptimizers = fetchOnce<Parametrized>("/optimizers");
 export const fetchSchedules = fetchOnce<Parametrized>("/schedules");
+
+/** The datasets: each time anew, since image folders are added while the service runs. */
+export const fetchDatasets = async (): Promise<Dataset[]> => (await getJson<{ items: Dataset[] }>("/datasets")).items;
 
 let recorded: readonly string[] = [];
 

@@ -162,7 +162,24 @@ export interface Dataset {
   license: string;
   class_names: string[];
   train_size: number;
+  default_input: Json; // `input` of runs that do not state one
   bundled: boolean; // part of the installation: works without a download
+}
+
+/** A dataset and what is known of its images. */
+export interface DatasetReport extends Dataset {
+  status: "ready" | "not-measured" | "missing" | "unusable";
+  image_shape: [channels: number, height: number, width: number] | null; // null where images differ
+  test_size: number;
+  classes: { name: string; train: number; test: number }[]; // empty if the files are missing
+  imbalance: number | null; // training images of the largest class by those of the smallest
+  duplicates: number | null; // test images that equal a training image
+  skipped_total: number; // files that are not used
+}
+
+export interface DatasetImage {
+  image: string; // reference
+  label: number;
 }
 
 export interface Parametrized {

@@ -5,7 +5,16 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useRef } from "preact/hooks";
-import { HEADER_HEIGHT, LABEL_WIDTH, lineHeight, lineTops, RIGHT_MARGIN, reelHeight, type Viewport } from "./layout";
+import {
+  HEADER_HEIGHT,
+  LABEL_WIDTH,
+  labeledLines,
+  lineHeight,
+  lineTops,
+  RIGHT_MARGIN,
+  reelHeight,
+  type Viewport,
+} from "./layout";
 import { ReelTooltip, useReelPointer } from "./ReelPointer";
 import type { LineMaps } from "./tiles";
 import { useColumnPainter, useReelPainter } from "./useReelPainter";
@@ -86,7 +95,7 @@ export function ReelCanvas(props: ReelCanvasProps) {
             {...pointer.handlers}
           />
           <Cursor {...props} tops={tops} scroll={scroll} />
-          <LineLabels {...props} tops={tops} height={extent.value.height} />
+          <LineLabels {...props} tops={tops} scroll={scroll} height={extent.value.height} />
           <LineNotes {...props} tops={tops} width={scroll.visible.value.width - LABEL_WIDTH} />
         </div>
       </div>
@@ -100,11 +109,14 @@ interface WithTops extends ReelCanvasProps {
 }
 
 /** The buttons before the lines. */
-function LineLabels({ lines, tops, cellSize, selectedKey, epoch, onSelect, height }: WithTops & { height: number }) {
+function LineLabels(props: WithTops & { scroll: ReelScroll; height: number }) {
+  const { lines, tops, cellSize, selectedKey, epoch, onSelect, scroll, height } = props;
+  const labeled = useComputed(() => labeledLines(tops.value, scroll.offset.value.top, scroll.visible.value.height));
+  const [first, end] = labeled.value;
   return (
     <ul class="reel-labels" style={{ width: px(LABEL_WIDTH), height: px(height) }}>
-      {lines.value.map((line, index) => (
-        <li key={line.key} style={{ top: px(tops.value[index]!), height: px(lineHeight(cellSize.value)) }}>
+      {lines.value.slice(first, end).map((line, index) => (
+        <li key={line.key} style={{ top: px(tops.value[first + index]!), height: px(lineHeight(cellSize.value)) }}>
           <button
             type="button"
             class="reel-label"

@@ -40,6 +40,16 @@ export function lineTops(startsGroup: boolean[], cell: number): number[] {
   });
 }
 
+const MAX_LABELS = 200; // lines whose labels are all laid out
+
+/** Indices of the first line with a label and of the one after the last: all, or of many, those near the visible part. */
+export function labeledLines(tops: number[], scrollTop: number, height: number): [first: number, end: number] {
+  if (tops.length <= MAX_LABELS) return [0, tops.length];
+  const first = tops.findIndex((top) => top >= scrollTop - height);
+  const end = tops.findIndex((top) => top > scrollTop + 2 * height);
+  return [first < 0 ? tops.length : first, end < 0 ? tops.length : end];
+}
+
 /** The smallest of 1, 2, 5, 10, 20, 50, ... that is at least `minimum`. */
 export function niceStep(minimum: number): number {
   for (let power = 1; ; power *= 10) {

@@ -107,7 +107,7 @@ function RunContent({ id, run, model }: { id: number; run: Run; model: RunModel 
         onSelect={cursor.seek}
       />
       <Downloads runId={id} view={view} row={model.row} />
-      <RunSettings run={run} />
+      <RunSettings run={run} layerMenu={model.layerMenu.value} />
     </>
   );
 }

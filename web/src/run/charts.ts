@@ -28,6 +28,16 @@ export interface Chart {
   constant?: string; // the value of a curve that never changes, stated in place of the curve
 }
 
+const MAX_CLASS_CURVES = 10;
+
+/** Indices of the classes with a curve, in order: of many, those with the lowest accuracy in the latest epoch. */
+export function lowestClasses(accuracies: readonly number[], count: number): number[] {
+  const indices = Array.from({ length: count }, (_, index) => index);
+  if (count <= MAX_CLASS_CURVES) return indices;
+  const lowest = indices.sort((a, b) => (accuracies[a] ?? 1) - (accuracies[b] ?? 1)).slice(0, MAX_CLASS_CURVES);
+  return lowest.sort((a, b) => a - b);
+}
+
 /** The charts of a run, in order. Each changes only with the values that it shows. */
 export function useRunCharts(
   epochs: ReadonlySignal<Epoch[]>,
@@ -77,11 +87,16 @@ export function useRunCharts(
     title: t("curves.byClass"),
     unit: "share",
     clipsStart: true,
-    curves: classNames.value.map((label, index) => ({
-      label,
-      values: column((epoch) => epoch.per_class_accuracy[index] ?? null),
-      color: index,
-    })),
+    curves: lowestClasses(epochs.value.at(-1)?.per_class_accuracy ?? [], classNames.value.length).map(
+      (index, color) => ({
+        label: classNames.value[index]!,
+        values: column((epoch) => epoch.per_class_accuracy[index] ?? null),
+        color,
+      }),
+    ),
+    ...(classNames.value.length > MAX_CLASS_CURVES
+      ? { note: t("curves.byClass.note", { count: MAX_CLASS_CURVES, total: classNames.value.length }) }
+      : {}),
   }));
   const rate = useComputed<Chart>(() => {
     const values = column((epoch) => epoch.learning_rate);

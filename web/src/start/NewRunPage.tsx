@@ -12,12 +12,14 @@ import { useAction } from "../hooks/useAction";
 import { navigate, searchParams } from "../navigation";
 import { t } from "../text";
 import { isErrorOf } from "../text/fieldErrors";
+import { DatasetCard } from "./DatasetCard";
 import { ErrorSummary } from "./ErrorSummary";
 import type { Draft } from "./fieldValues";
 import {
   draftOf,
   type FormCatalogue,
   fieldLabels,
+  INPUT,
   namesOf,
   type Part,
   parameterFields,
@@ -74,7 +76,7 @@ function introduction(from: string | null, hasTemplate: boolean): string {
 
 /** The draft with the fields that the URL gives, as in `?from=5&optimizer.learning_rate=0.01`. */
 function withUrlValues(draft: Draft): Draft {
-  const values = [...searchParams.peek()].filter(([name]) => name in draft);
+  const values = [...searchParams.peek()].filter(([name]) => name in draft && name !== INPUT);
   return { ...draft, ...Object.fromEntries(values) };
 }
 
@@ -96,7 +98,8 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
   const form = useRef<HTMLFormElement>(null);
   const action = useAction();
   const onChange = (name: string, value: string) => {
-    draft.value = { ...draft.value, [name]: value };
+    // How the images of another dataset are prepared does not apply.
+    draft.value = { ...draft.value, [name]: value, ...(name === "dataset" && { [INPUT]: "" }) };
     errors.value = errors.value.filter((error) => !isErrorOf(name, error));
   };
   const onSelect = (part: Part, name: string) => {
@@ -124,11 +127,8 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
         <legend>{t("new.general")}</legend>
         <Fields schemas={general} prefix="" {...fields} />
         <Field name="dataset" schema={dataset} {...fields} />
-        {selectedDataset && (
-          <p class="note">
-            {selectedDataset.title}: {selectedDataset.description} ({selectedDataset.license})
-          </p>
-        )}
+        {selectedDataset && <DatasetCard dataset={selectedDataset} />}
+        {draft.value[INPUT] && <p class="note">{t("new.input")}</p>}
       </fieldset>
       <fieldset>
         <legend>{t("new.network")}</legend>

@@ -32,6 +32,9 @@ const TRAINING = [
 /** The settings that are objects of fields without alternatives. */
 const GROUPS = ["augmentation", "probes"] as const;
 
+/** The draft's `input` of the run that the form is filled from, as JSON; empty for the dataset's own. */
+export const INPUT = "input";
+
 /** The form's fields by group, apart from those of the parts. */
 export function runFields({ datasets, schema }: FormCatalogue) {
   const properties = schema.properties!;
@@ -107,10 +110,18 @@ export function draftOf(catalogue: FormCatalogue, template: Record<string, Json>
     return partDraft(catalogue, part, String(values?.name ?? defaultName(catalogue, part)), values);
   });
   return Object.assign(
+    { [INPUT]: inputDraft(catalogue, template) },
     defaultDraft({ ...general, dataset, ...training }, "", template),
     ...parts,
     ...GROUPS.map((group) => defaultDraft(groups[group], `${group}.`, valuesOf(group))),
   );
+}
+
+/** The `input` of another run, if it is not the default of its dataset. */
+function inputDraft({ datasets }: FormCatalogue, template: Record<string, Json> | null): string {
+  const source = datasets.find(({ name }) => name === template?.dataset);
+  const text = JSON.stringify(template?.input ?? null);
+  return text === "null" || text === JSON.stringify(source?.default_input) ? "" : text;
 }
 
 /** The name of the schema's default alternative, else of the catalogue's first. */
@@ -127,6 +138,7 @@ export function specOf(catalogue: FormCatalogue, draft: Draft): Record<string, J
     return [part, { name: draft[`${part}.name`]!, ...parameters }];
   });
   return {
+    ...(draft[INPUT] ? { input: JSON.parse(draft[INPUT]) as Json } : {}),
     ...parseDraft({ ...general, dataset, ...training }, draft, ""),
     ...Object.fromEntries(parts),
     ...Object.fromEntries(GROUPS.map((group) => [group, parseDraft(groups[group], draft, `${group}.`)])),
