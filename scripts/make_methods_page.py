@@ -101,9 +101,19 @@ def main() -> None:
         if picture is not None:
             (folder / f"{name}.png").write_bytes(picture)
             parts.append(f"![{method.title} over the epochs]({folder.name}/{name}.png)")
-    targets = [f"| `{t.name}` | `{t.formula}` | {t.description} |" for t in TARGETS.values()]
-    parts.append("## Targets\n\n| target | score | |\n|---|---|---|\n" + "\n".join(targets))
+    parts.append(target_table())
     (arguments.docs / "methods.md").write_text("\n\n".join(parts) + "\n")
+
+
+def target_table() -> str:
+    """All targets."""
+    lines = ["## Targets", "", "| target | score | shift-invariant | |", "|---|---|---|---|"]
+    for target in TARGETS.values():
+        invariance = "yes" if target.is_shift_invariant else "no"
+        lines.append(
+            f"| `{target.name}` | `{target.formula}` | {invariance} | {target.description} |"
+        )
+    return "\n".join(lines)
 
 
 def draw(pictures: MapPictures, run_id: int, name: str) -> bytes | None:

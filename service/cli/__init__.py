@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import maintenance
+from service.cli import maintenance, photos
 from service.cli.options import (
     DataDir,
     EpochCount,
@@ -35,7 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-
 
 ALLOCATIONS_PER_COLLECTION = 50_000
 """Python's 700 runs hundreds of collections while torch is imported, which free nothing."""
@@ -394,6 +393,7 @@ def openapi(output: Annotated[Path, typer.Argument(help="JSON file to write.")])
 
 
 app.add_typer(maintenance.store)
+app.add_typer(photos.photos)
 app.add_typer(maintenance.db, name="db")
 app.add_typer(maintenance.token, name="token")
 app.add_typer(maintenance.dataset, name="dataset")

@@ -10,6 +10,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.cli.listener import Listener
 from service.settings import Settings
 
+BODY_BYTES_PER_TIMEOUT = 2**20
+"""A body gets a timeout for each mebibyte: a large one over a slow link is not cut off, one without
+progress is."""
+
 MAX_HEAD_BYTES = 64 * 2**10
 """Limit of a request line with its headers; httptools itself has none."""
 
@@ -27,7 +31,8 @@ class ConnectionTimeouts:
     """Timeouts of a connection, in seconds."""
 
     header_seconds: float  # for the head of a request, from the first byte to the last
-    idle_seconds: float  # for the body; for the first byte; for a response that is not read
+    # For each BODY_BYTES_PER_TIMEOUT of the body, the first byte, a response that is not read.
+    idle_seconds: float
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "ConnectionTimeouts":
@@ -56,6 +61,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._timeouts = timeouts
         self._listener = listener
+        self._timed_body_bytes = 0  # received since the read timer of the body started
         self._parsed_head_bytes = 0
         self._received_head_bytes = 0
         self._has_completed_request = False  # with the data that are being parsed
@@ -74,7 +80,9 @@ class TimeoutProtocol(HttpToolsProtocol):
             self._expect(Part.FIRST_BYTE)
 
     def data_received(self, data: bytes) -> None:
-        """Start a timer for the missing part; more bytes of it do not restart the timer."""
+        """Start a timer for the missing part; more bytes of it do not restart the timer, except
+        BODY_BYTES_PER_TIMEOUT of a body.
+        """
         self._has_completed_request = False
         super().data_received(data)
         if self._incomplete_part is Part.HEAD and not self._has_completed_request:
@@ -82,6 +90,10 @@ class TimeoutProtocol(HttpToolsProtocol):
             self._received_head_bytes += len(data)
             if self._received_head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("The head of the request is too large.")
+        if self._incomplete_part is Part.BODY and self._timed_part is Part.BODY:
+            self._timed_body_bytes += len(data)
+            if self._timed_body_bytes >= BODY_BYTES_PER_TIMEOUT:
+                self._expect(None)  # and anew below
         # Received data stops uvicorn's own timer, but a blank line does not begin a request.
         self._expect(self._incomplete_part or (Part.FIRST_BYTE if self._is_idle else None))
 
@@ -150,6 +162,7 @@ class TimeoutProtocol(HttpToolsProtocol):
         if self._read_timer is not None:
             self._read_timer.cancel()
         self._timed_part = part
+        self._timed_body_bytes = 0
         # abort, because close would wait until the client has read the response.
         self._read_timer = None
         if part is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from service.cli.terminal import print_line
 from service.flows.backup import back_up
-from service.flows.deletion import DeletedRunCleaner
+from service.flows.deletion import DeletedRunCleaner, UnusedTensorCleaner
 from service.flows.doctor.examination import examine
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
@@ -74,6 +74,7 @@ def compact(settings: Settings) -> None:
     """Remove the remains of deleted runs and return all free space to the file system."""
     store = _open_store(settings)
     DeletedRunCleaner(store).free_space()
+    UnusedTensorCleaner(store).free_space()
     disk_space.compact(store.engine)
     print_line("The database is compact. From now on, deleting runs returns their space.")
 

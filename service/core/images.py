@@ -16,6 +16,8 @@ from service.core.resizing import PixelArray
 from service.core.spec import Probes
 from service.errors import CamreelError
 
+MAX_PIXELS = 2**24
+
 Pixels = Tensor
 """An image, uint8 (D, h, w)."""
 
@@ -101,6 +103,16 @@ def from_png(png: bytes) -> Pixels:
     with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
         array = np.array(image)
     return torch.from_numpy(array).reshape(*array.shape[:2], -1).permute(2, 0, 1).contiguous()
+
+
+def read_size(png: bytes) -> tuple[int, int, int] | None:
+    """The shape (D, H, W) that the header of a gray or RGB PNG states; None for other bytes."""
+    try:
+        header = read_png(png, max_pixels=MAX_PIXELS).header
+    except CamreelError:
+        return None
+    depth = {GRAY: 1, RGB: 3}.get(header.color_type)
+    return None if depth is None else (depth, header.height, header.width)
 
 
 def canonical_png(png: bytes, shape: tuple[int, int, int]) -> bytes | None:

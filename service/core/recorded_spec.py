@@ -73,7 +73,9 @@ def is_recorded(spec: Mapping[str, Any]) -> bool:
 def training_spec(spec: Mapping[str, Any]) -> RunSpec:
     """The stored spec of a run that the service trains. Raises RunConflict for a recorded run."""
     if is_recorded(spec):
-        raise RunConflict("The run was recorded: the service has no settings of its training.")
+        raise RunConflict(
+            "This exists only for runs that the service trains, and the run was recorded."
+        )
     return RunSpec.model_validate(spec)
 
 

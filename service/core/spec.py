@@ -137,11 +137,11 @@ def _image_error(text: str, source: DatasetSource) -> PydanticCustomError | None
 
 
 def _invalid_field(
-    title: str, field: str, error: PydanticCustomError, value: object
+    variant: str, field: str, error: PydanticCustomError, value: object
 ) -> ValidationError:
-    """An error of a field of a nested object; pydantic adds the location of the object."""
+    """An error of a field of a variant of a union; pydantic adds the location of the union."""
     return ValidationError.from_exception_data(
-        title, [{"type": error, "loc": (field,), "input": value}]
+        variant, [{"type": error, "loc": (variant, field), "input": value}]
     )
 
 
@@ -208,6 +208,26 @@ class RunSpec(Parameters):
     def _tags_once(cls, tags: list[str]) -> list[str]:
         return list(dict.fromkeys(tags))
 
+    @field_validator("architecture")
+    @classmethod
+    def _architecture_fits_input(
+        cls, architecture: Architecture, info: ValidationInfo
+    ) -> Architecture:
+        input_spec = info.data.get("input")
+        if not isinstance(input_spec, InputSpec):
+            return architecture
+        reason = architecture.unfit_reason(input_spec.image_shape)
+        if reason is None:
+            return architecture
+        _, height, width = input_spec.image_shape
+        error = PydanticCustomError(
+            "unfit_images",
+            "{name} {reason}, and the input has {height} x {width}",
+            {"name": architecture.name, "reason": reason, "height": height, "width": width},
+        )
+        family = architecture.name.partition(":")[0]
+        raise _invalid_field(family, "name", error, architecture.name)
+
     @field_validator("schedule")
     @classmethod
     def _schedule_spans_epochs(cls, schedule: AnySchedule, info: ValidationInfo) -> AnySchedule:
@@ -221,7 +241,7 @@ class RunSpec(Parameters):
             "must be less than the {maximum} epochs that the schedule spans",
             {"maximum": span_epochs},
         )
-        raise _invalid_field("Cosine", "warmup_epochs", error, schedule.warmup_epochs)
+        raise _invalid_field("cosine", "warmup_epochs", error, schedule.warmup_epochs)
 
     @field_validator("samples_per_epoch")
     @classmethod

@@ -13,7 +13,11 @@ from torch import nn
 
 from service.core.datasets.dataset import Dataset, Split
 from service.core.input import InputSpec
-from service.core.models.architecture import set_training_mode, trainable_parameters
+from service.core.models.architecture import (
+    accepts_single_image,
+    set_training_mode,
+    trainable_parameters,
+)
 from service.core.models.stages import compute_logits
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
@@ -109,7 +113,7 @@ def initialize_training(
     """Network and optimizer before the first step, or restored from a state.
 
     Raises CheckpointCorrupt for a state of another run, WeightsUnavailable, and ValueError for an
-    architecture that does not fit the images.
+    architecture that does not fit the images or the last batch.
     """
     source = spec.source
     with seeded_rng(spec.seed, 0, device):
@@ -117,6 +121,12 @@ def initialize_training(
         if resume_from is None:
             spec.architecture.initialize(network, source.image_shape, weights_folder)
     spec.architecture.freeze(network)
+    last_batch = spec.samples_per_epoch % spec.batch_size or spec.batch_size
+    if last_batch == 1 and not accepts_single_image(network, source.image_shape):
+        raise ValueError(
+            "batch_size: the last batch of an epoch has one image, and the batch normalization of "
+            f"{spec.architecture.name} needs more"
+        )
     # Channels last is the native format of the convolution libraries for CPU and GPU.
     network = network.to(device).to(memory_format=torch.channels_last)
     optimizer = spec.optimizer.build(trainable_parameters(network))
@@ -197,9 +207,10 @@ def _train_epoch(
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
     hits = torch.zeros((), dtype=torch.int64, device=device)
     images_trained = 0
+    background = spec.source.background
     for batch in torch.split(indices, spec.batch_size):
         labels = split.labels[batch]
-        images = spec.augmentation.apply(split.images[batch], spec.source.background)
+        images = spec.augmentation.apply(split.images[batch], background)
         with torch.autocast(
             device.type, torch.bfloat16, enabled=spec.precision == "bfloat16", cache_enabled=False
         ):

@@ -7,7 +7,7 @@ from service.files import check_new, fsync_path, publish, translate_os_errors, u
 from service.flows.doctor.checks import BACKUP_CHECKS
 from service.flows.doctor.examination import examine
 from service.flows.doctor.finding import Severity
-from service.store import deleted_runs, jobs, run_blobs
+from service.store import deleted_runs, jobs, run_blobs, tensors
 from service.store.sqlite_backup import copy_sqlite
 from service.store.sqlite_file import prepare
 from service.store.store import Store, open_store
@@ -53,7 +53,7 @@ def _copy_blobs(store: Store, copy: Store) -> None:
         keys = [
             blob.key for blob in run_blobs.list_run_blobs(session) if blob.run_id not in deleted
         ]
-        keys += jobs.blob_keys(session).values()
+        keys += [*jobs.blob_keys(session).values(), *tensors.list_blob_keys(session)]
     for key in keys:
         try:
             with store.read_session() as session:

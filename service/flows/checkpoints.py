@@ -1,8 +1,9 @@
 """Loading stored checkpoints: verified on every load, and quarantined when damaged."""
 
+import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from enum import StrEnum
-from typing import Any
 
 import structlog
 
@@ -15,7 +16,6 @@ from service.errors import CheckpointCorrupt, EpochQuarantined, StoreFull, Store
 from service.store import epochs, runs, tensors
 from service.store.epochs import Epoch
 from service.store.store import Store
-from service.store.tensors import StoredTensor
 
 log = structlog.get_logger()
 
@@ -79,27 +79,33 @@ def load_verified_checkpoint(store: Store, epoch: Epoch, spec: AnySpec | None = 
 
 def read_verified_tensor(store: Store, epoch: Epoch, sha256: str) -> bytes:
     """The file of one of the epoch's tensors, verified. Raises EpochQuarantined."""
-    with store.read_session() as session:
-        tensor = tensors.get(session, sha256)
-        damage, data = verify_tensor(session, store, tensor)
+    parts: list[bytes] = []
+    damage = find_tensor_damage(store, sha256, parts.append)
     if damage is not None:
         raise quarantine_epoch(store, epoch, damage)
-    return data
+    return b"".join(parts)
 
 
-def verify_tensor(
-    session: Any, store: Store, tensor: StoredTensor | None
-) -> tuple[Damage | None, bytes]:
-    """What is wrong with the stored bytes of a tensor, or None; and the bytes."""
-    if tensor is None:
-        return Damage.MISSING, b""
-    try:
-        data = b"".join(tensors.read_parts(session, store.blobs, tensor))
-    except KeyError:
-        return Damage.MISSING, b""
-    if len(data) != tensor.bytes:
-        return Damage.TRUNCATED, data
-    return (None if checkpoints.digest(data) == tensor.sha256 else Damage.CORRUPT), data
+def find_tensor_damage(
+    store: Store, sha256: str, keep_part: Callable[[bytes], object] = lambda _: None
+) -> Damage | None:
+    """What is wrong with the stored bytes of a tensor, or None. `keep_part` gets each part."""
+    digest = hashlib.sha256()
+    size = 0
+    with store.read_session() as session:
+        tensor = tensors.get(session, sha256)
+        if tensor is None:
+            return Damage.MISSING
+        try:
+            for part in tensors.read_parts(session, store.blobs, tensor):
+                digest.update(part)
+                size += len(part)
+                keep_part(part)
+        except KeyError:
+            return Damage.MISSING
+    if size != tensor.bytes:
+        return Damage.TRUNCATED
+    return None if digest.hexdigest() == sha256 else Damage.CORRUPT
 
 
 def load_weights(store: Store, epoch: Epoch, spec: AnySpec | None = None) -> bytes:

@@ -18,6 +18,7 @@ from service.errors import DatasetNotFound, DatasetUnavailable, ImageNotFound, I
 from service.flows.cache import Cache
 from service.flows.image_folders import ImageFolders, find_entry
 from service.flows.maps.images import ImageReader
+from service.flows.maps.request import find_class
 
 SPLITS: tuple[SplitName, ...] = ("train", "test")
 
@@ -100,22 +101,27 @@ class DatasetReports:
         return _report_of_source(source, classes=classes)
 
     def list_images(
-        self, name: str, split: SplitName, class_index: int | None
+        self, name: str, split: SplitName, class_name: str | None
     ) -> list[DatasetImageItem]:
         """The images of a split, of one class or all, in the order of their references.
 
-        Raises DatasetNotFound, DatasetUnavailable, ImageNotFound for a class that does not exist.
+        `class_name` is a class's name or index. Raises DatasetNotFound, DatasetUnavailable and
+        UnknownName.
         """
+        class_names: Sequence[str]
         if is_folder(name):
             index = self.folders.index(name)
+            class_names = index.class_names
             numbers = {class_name: i for i, class_name in enumerate(index.class_names)}
             sizes = [(entry.height, entry.width) for entry in index.split(split)]
             labels = [numbers[entry.class_name] for entry in index.split(split)]
         else:
             source = _built_in(name)
+            class_names = source.class_names
             data = self._images.load_dataset(RunSpec(dataset=name))
             labels = data.split(split).labels.tolist()
             sizes = [source.image_shape[1:]] * len(labels)
+        class_index = None if class_name is None else find_class("class", class_name, class_names)
         return [
             DatasetImageItem(ImageReference(split, number), label, *size)
             for number, (label, size) in enumerate(zip(labels, sizes, strict=True))
@@ -142,7 +148,7 @@ class DatasetReports:
 
     def _decode(self, reference: str, data: bytes, max_side: int | None) -> bytes:
         try:
-            return self.folders.decoder.to_png(data, max_side)
+            return self.folders.single_decoder.to_png(data, max_side)
         except ImageRefused as error:
             raise ImageNotFound(reference, f"its file {error}") from error
 

@@ -129,7 +129,6 @@ class DeletedRunCleaner:
         # Each phase for all runs: the vacuum must not move pages that are freed right afterwards.
         batches: list[Callable[[], bool]] = [
             *(partial(self._free_batch, run_id) for run_id in run_ids),
-            *([self._free_tensors] if run_ids else []),
             *([self._vacuum] if run_ids else []),
             *(partial(self._remove, run_id) for run_id in run_ids),
         ]
@@ -156,12 +155,6 @@ class DeletedRunCleaner:
             return deleted_runs.free_batch(
                 session, self.store.blobs, run_id, self._pacer.pages_per_batch
             )
-
-    def _free_tensors(self) -> bool:
-        """Free those that no other epoch uses, unless they were sent or used recently."""
-        max_bytes = self._pacer.pages_per_batch * deleted_runs.PAGE_BYTES
-        with self.store.write_session() as session:
-            return tensors.delete_unused(session, self.store.blobs, max_bytes)
 
     def _vacuum(self) -> bool:
         return disk_space.incremental_vacuum(self.store.engine, self._pacer.pages_per_batch) > 0

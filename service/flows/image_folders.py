@@ -56,6 +56,13 @@ class FolderLimits:
 
 DEFAULT_LIMITS = FolderLimits()
 
+MAX_ADDED_PIXELS = 20_000_000_000
+"""Pixels of a folder that is added, about an hour and a half of decoding."""
+
+MAX_ADDED_FAILURES = 100
+"""Images of a folder that is added which cannot be decoded: each may take all the time that one
+image has."""
+
 
 class ImageFolders:
     """The image folders of a data directory. Thread-safe."""
@@ -63,6 +70,8 @@ class ImageFolders:
     def __init__(self, data_dir: Path, limits: FolderLimits = DEFAULT_LIMITS) -> None:
         self.data_dir = data_dir
         self.decoder = FolderDecoder(limits.max_pixels)
+        # In a process of its own: a request for an image waits for no folder that is measured.
+        self.single_decoder = FolderDecoder(limits.max_pixels)
         self._limits = limits
 
     def names(self) -> list[str]:
@@ -146,7 +155,7 @@ class ImageFolders:
         entry = find_entry(dataset, index, reference)
         data = self.read_image(dataset, entry)
         try:
-            resized = self.decoder.resize(data, input_spec)
+            resized = self.single_decoder.resize(data, input_spec)
         except ImageRefused as error:
             raise ImageNotFound(str(reference), f"its file {error}") from error
         return crop_pixels(resized, input_spec), info.class_names.index(entry.class_name)
@@ -163,8 +172,9 @@ class ImageFolders:
         return data
 
     def close(self) -> None:
-        """Stop the decoder."""
+        """Stop the decoders."""
         self.decoder.close()
+        self.single_decoder.close()
 
     def _current_index(
         self, paths: FolderPaths, files: Sequence[FileState], max_measured: int | None
@@ -188,12 +198,12 @@ class ImageFolders:
     def add(self, name: str, root: Path) -> FolderIndex:
         """Move a folder of images, on the same disk, to that name; returns its index.
 
-        It is measured first: a folder that cannot be trained on is not moved. Raises
-        DatasetExists, DatasetUnavailable, RequestCancelled.
+        It is measured first: a folder that cannot be trained on, or takes too long to decode, is
+        not moved. Raises DatasetExists, DatasetUnavailable, RequestCancelled.
         """
         paths = FolderPaths(self.data_dir, name)
         listing = list_folder(root)
-        index = self._measure(root, listing.files, {})
+        index = self._measure(root, listing.files, {}, is_bounded=True)
         index = replace(index, listing_sha256=_digest(listing.files))
         index.check_trainable()
         try:
@@ -214,9 +224,16 @@ class ImageFolders:
         shutil.rmtree(paths.cache, ignore_errors=True)
 
     def _measure(
-        self, root: Path, files: Sequence[FileState], measured: dict[str, ImageEntry]
+        self,
+        root: Path,
+        files: Sequence[FileState],
+        measured: dict[str, ImageEntry],
+        *,
+        is_bounded: bool = False,
     ) -> FolderIndex:
-        entries, skipped = [], []
+        entries: list[ImageEntry] = []
+        skipped: list[SkippedFile] = []
+        pixel_count = 0
         for file in track(files):
             if (known_entry := measured.get(file.path)) is not None:
                 entries.append(replace(known_entry, class_name=file.class_name))
@@ -225,6 +242,10 @@ class ImageFolders:
                 entries.append(self._measure_file(root, file))
             except ImageRefused as error:
                 skipped.append(SkippedFile(file.path, str(error)))
+            else:
+                pixel_count += entries[-1].height * entries[-1].width
+            if is_bounded:
+                _check_bounds(pixel_count, len(skipped))
         masks = count_masks(root, (entry.path for entry in entries))
         return make_index(entries, skipped, masks)
 
@@ -286,6 +307,14 @@ def find_entry(dataset: str, index: FolderIndex, reference: ImageReference) -> I
             str(reference), f"{reference.split} of {dataset} has images 0 to {len(entries) - 1}"
         )
     return entries[reference.index]
+
+
+def _check_bounds(pixel_count: int, failure_count: int) -> None:
+    """Raises DatasetUnavailable for a folder that is not to be added."""
+    if pixel_count > MAX_ADDED_PIXELS:
+        raise DatasetUnavailable(f"The images have more than {MAX_ADDED_PIXELS} pixels in total.")
+    if failure_count > MAX_ADDED_FAILURES:
+        raise DatasetUnavailable(f"More than {MAX_ADDED_FAILURES} of the images cannot be decoded.")
 
 
 def _measured_entries(

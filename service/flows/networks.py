@@ -41,12 +41,12 @@ class Networks:
         Raises InvalidValue for an invalid program, and StoreFull.
         """
         # What was verified when it was stored, in its canonical form, is not verified again.
-        known = self._find(hashlib.sha256(content).hexdigest())
-        network = known or recorded_networks.verify_network(content)
-        stored = StoredNetwork(network.id, network.program.to_json(), network.default_layer)
+        known_network = self._find(hashlib.sha256(content).hexdigest())
+        network = known_network or recorded_networks.verify_network(content)
+        stored_network = StoredNetwork(network.id, network.program.to_json(), network.default_layer)
         with self.store.write_session() as session:
-            self.store.quota.check(session, len(stored.program))
-            is_new = networks.add(session, stored)
+            self.store.quota.check(session, len(stored_network.program))
+            is_new = networks.add(session, stored_network)
         return network, is_new
 
     def get(self, network_id: str) -> NetworkDescription:
@@ -83,9 +83,9 @@ class Networks:
         if description is not None:
             return description
         with self.store.read_session() as session:
-            stored = networks.get(session, network_id)
-        if stored is None:
+            stored_network = networks.get(session, network_id)
+        if stored_network is None:
             return None
-        description = recorded_networks.read_network(stored.program)
+        description = recorded_networks.read_network(stored_network.program)
         self._descriptions.put(network_id, description)
         return description

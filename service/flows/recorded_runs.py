@@ -239,8 +239,8 @@ class RecorderMonitor:
             {run.id: (run.attempt, run.heartbeats) for run in running.values()}, scan_seconds
         )
         lost_ids = []
-        stopped = self._heartbeats.stopped_heartbeats(scan_seconds, self.timeout_seconds)
-        for run_id, (attempt, heartbeats) in stopped.items():
+        stopped_recorders = self._heartbeats.stopped_heartbeats(scan_seconds, self.timeout_seconds)
+        for run_id, (attempt, heartbeats) in stopped_recorders.items():
             lease = Lease(run_id, attempt, running[run_id].lease_owner or "")
             with self.store.write_session() as session:
                 if recorded_runs.mark_lost(session, lease, heartbeats):
@@ -286,11 +286,13 @@ def _check_names(network: NetworkDescription, hashes: Mapping[str, str]) -> None
 
 
 def _check_tensors(
-    network: NetworkDescription, hashes: Mapping[str, str], stored: Mapping[str, StoredTensor]
+    network: NetworkDescription,
+    hashes: Mapping[str, str],
+    stored_tensors: Mapping[str, StoredTensor],
 ) -> None:
     reasons: dict[str, str] = {}
     for name, form in network.tensor_forms.items():
-        tensor = stored.get(hashes[name])
+        tensor = stored_tensors.get(hashes[name])
         if tensor is None:
             reasons[name] = f"{MISSING_TENSOR}{hashes[name]}"
         elif (tensor.dtype, tuple(tensor.shape)) != (form.dtype, form.shape):
@@ -299,7 +301,7 @@ def _check_tensors(
                 f"{form.dtype} of shape {list(form.shape)}"
             )
     if reasons:
-        raise TensorsRejected(reasons, sorted(set(hashes.values()) - set(stored)))
+        raise TensorsRejected(reasons, sorted(set(hashes.values()) - set(stored_tensors)))
 
 
 def _epoch_metrics(content: RecordedEpoch) -> EpochMetrics:
@@ -323,8 +325,8 @@ def _epoch_metrics(content: RecordedEpoch) -> EpochMetrics:
 
 
 def _require_equal(
-    stored: Epoch, checkpoint: Checkpoint, metrics: EpochMetrics
+    stored_epoch: Epoch, checkpoint: Checkpoint, metrics: EpochMetrics
 ) -> tuple[Epoch, bool]:
-    if (stored.checkpoint, stored.metrics) != (checkpoint, metrics):
-        raise RunConflict(f"Epoch {stored.epoch} is stored with another content.")
-    return stored, False
+    if (stored_epoch.checkpoint, stored_epoch.metrics) != (checkpoint, metrics):
+        raise RunConflict(f"Epoch {stored_epoch.epoch} is stored with another content.")
+    return stored_epoch, False

@@ -1,7 +1,7 @@
 """The content of a report, independent of language and layout."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -39,6 +39,10 @@ class EpochFacts:
     seconds: float
     checkpoint: str  # sha256
     created_at: datetime
+
+
+EPOCH_FIELDS = frozenset(field.name for field in fields(EpochFacts))
+"""Names of the fields of EpochFacts."""
 
 
 @dataclass(frozen=True)

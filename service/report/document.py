@@ -18,7 +18,14 @@ from service.flows.maps.pictures import MAX_CELLS, MapPictures, Picture, Renderi
 from service.flows.maps.request import MapQuery, MapSeries
 from service.flows.maps.scales import ScaleName
 from service.flows.maps.selection import EpochSelection, select_usable_epochs
-from service.report.content import EpochFacts, MethodFacts, MethodMaps, Report, RunFacts
+from service.report.content import (
+    EPOCH_FIELDS,
+    EpochFacts,
+    MethodFacts,
+    MethodMaps,
+    Report,
+    RunFacts,
+)
 from service.report.languages import Language
 from service.report.rendering import render_report
 from service.store import epochs, runs
@@ -217,7 +224,7 @@ def _run_facts(plan: _ReportPlan) -> RunFacts:
 def _epoch_facts(epoch: Epoch) -> EpochFacts:
     return EpochFacts(
         epoch=epoch.epoch,
-        **vars(epoch.metrics),
+        **{name: value for name, value in vars(epoch.metrics).items() if name in EPOCH_FIELDS},
         checkpoint=epoch.checkpoint.sha256,
         created_at=epoch.created_at,
     )

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
+from service.store.recording_rows import TensorReferenceRow
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
+
+RowOfEpoch = type[HeatmapRow] | type[PredictionRow] | type[TensorReferenceRow]
+_ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (HeatmapRow, PredictionRow, TensorReferenceRow)
 
 
 def check_integrity(session: Session) -> Iterator[str]:
@@ -34,16 +38,16 @@ def set_epochs_done(session: Session, run_id: int, epoch: int) -> None:
 
 
 def count_orphans(session: Session) -> int:
-    """Number of rows of heatmaps and predictions whose epoch is missing."""
+    """Number of rows of heatmaps, predictions and references to tensors whose epoch is missing."""
     return sum(
         len(session.execute(select(table.epoch).where(_has_no_epoch(table))).all())
-        for table in (HeatmapRow, PredictionRow)
+        for table in _ROWS_OF_EPOCHS
     )
 
 
 def delete_orphans(session: Session) -> None:
-    """Delete heatmaps and predictions whose epoch is missing."""
-    for table in (HeatmapRow, PredictionRow):
+    """Delete heatmaps, predictions and references to tensors whose epoch is missing."""
+    for table in _ROWS_OF_EPOCHS:
         session.execute(
             delete(table).where(_has_no_epoch(table)).execution_options(synchronize_session=False)
         )
@@ -55,7 +59,7 @@ def list_images(session: Session) -> list[tuple[str, str, bytes]]:
     return [(row[0], row[1], row[2]) for row in session.execute(query)]
 
 
-def _has_no_epoch(table: type[HeatmapRow] | type[PredictionRow]) -> ColumnElement[bool]:
+def _has_no_epoch(table: RowOfEpoch) -> ColumnElement[bool]:
     epoch = select(EpochRow.epoch).where(
         EpochRow.run_id == table.run_id, EpochRow.epoch == table.epoch
     )

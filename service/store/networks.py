@@ -61,7 +61,7 @@ def mark_used(session: Session, network_id: str) -> bool:
 
 def delete_unused(session: Session) -> None:
     """Delete networks that no run uses and that were not used for RETENTION."""
-    unused = (
+    unused_ids = (
         select(NetworkRow.id)
         .where(
             NetworkRow.used_at < datetime.now(UTC) - RETENTION,
@@ -69,13 +69,13 @@ def delete_unused(session: Session) -> None:
         )
         .with_for_update(skip_locked=True)
     )
-    ids = list(session.scalars(unused))
+    ids = list(session.scalars(unused_ids))
     # Again, with the rows locked: a run may have been committed since the query began.
-    used = set(
+    used_ids = set(
         session.scalars(select(RecordingRow.network_id).where(RecordingRow.network_id.in_(ids)))
     )
     session.execute(
         delete(NetworkRow)
-        .where(NetworkRow.id.in_(set(ids) - used))
+        .where(NetworkRow.id.in_(set(ids) - used_ids))
         .execution_options(synchronize_session=False)
     )

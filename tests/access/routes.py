@@ -11,6 +11,9 @@ PARAMETER_VALUES = {
     "{job_id}": "1",
     "{reference}": "test:0",
     "{name}": "digits",
+    "{position}": "0",
+    "{network_id}": "0" * 64,
+    "{sha256}": "0" * 64,
     "{path:path}": "swagger-ui.css",
 }
 

@@ -37,7 +37,7 @@ INVISIBLE_NAMES = [" ", "\u00a0", "\u3000 ", "\u200b", "\u200d", "\ufe0f\u200d",
 
 def post(service: GuardedService, name: str) -> Any:
     # With another invalid field, so that no run is created.
-    return service.request("POST", "/runs", "run", json={"name": name, "epochs": 0})
+    return service.request("POST", "/runs", "run", json={"name": name, "epochs": -1})
 
 
 def fields(response: Any) -> dict[str, str]:
@@ -73,7 +73,7 @@ def test_invalid_characters_are_refused_in_every_text_parameter(
         with pytest.raises(ValidationError, match=r"U\+"):
             Failure(type="error", detail=text)
     key = {"idempotency-key": text.encode(errors="surrogatepass")}
-    assert fields(guarded_service.request("POST", "/runs", "run", json={"epochs": 0}, headers=key))
+    assert fields(guarded_service.request("POST", "/runs", "run", json={"epochs": -1}, headers=key))
     params = {"x-request-id": text.encode(errors="surrogatepass")}
     assert (
         guarded_service.request("GET", "/runs", "read", headers=params)

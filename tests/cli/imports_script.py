@@ -14,6 +14,7 @@ CALLS = [
     "resume 1 --epochs 2",
     "runs",
     "cam 1 1",
+    "explain photo.jpg --network torchvision:squeezenet1_1",
     "blanks 1",
     "maps 1 maps.npz --epochs 1",
     "report 1 --epochs 1",
@@ -36,8 +37,8 @@ CALLS = [
     "token list",
     "token revoke 1",
 ]
-# An unknown recipe; a run that has ended; an archive and a folder that do not exist.
-MAY_FAIL = {"paper", "cancel", "dataset"}
+# An unknown recipe; a run that has ended; files that do not exist.
+MAY_FAIL = {"paper", "cancel", "dataset", "explain"}
 
 
 def command_names(command: Any, prefix: str = "") -> Iterator[str]:

@@ -127,7 +127,7 @@ def test_train_cam_and_blanks_without_a_service(tmp_path: Path) -> None:
     [
         (["cam", "7", "0"], "There is no run 7"),
         (["blanks", "7"], "There is no run 7"),
-        (["train", "--set", "epochs=0"], "epochs: must be a whole number from 1 to 10000"),
+        (["train", "--set", "epochs=-1"], "epochs: must be a whole number from 0 to 10000"),
         (
             ["train", "--set", "optimizer.name=lion"],
             "optimizer.name: must be adadelta, sgd, adam or adamw",

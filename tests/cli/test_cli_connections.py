@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 import httpx
 import pytest
 
-from service.cli.connections import MAX_HEAD_BYTES
+from service.cli.connections import BODY_BYTES_PER_TIMEOUT, MAX_HEAD_BYTES
 from service.cli.listener import connection_limit
 from tests.conftest import Service
 
@@ -132,6 +132,17 @@ def read_response(connection: socket.socket) -> bytes:
         assert chunk, response
         response += chunk
     return response
+
+
+def test_body_of_a_slow_upload_has_a_timeout_for_each_mebibyte(timeout_service: Service) -> None:
+    size = 3 * BODY_BYTES_PER_TIMEOUT
+    head = f"PUT /tensors/{'0' * 64} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n"
+    with open_sockets(timeout_service, 1, head.encode()) as (upload,):
+        # All of it takes longer than the timeout, each mebibyte less.
+        for _ in range(3):
+            time.sleep(0.75 * IDLE_SECONDS)
+            upload.sendall(bytes(BODY_BYTES_PER_TIMEOUT))
+        assert upload.recv(4096).startswith(b"HTTP/1.1 422 ")  # zeros are no tensor
 
 
 def test_keep_alive_connection_is_closed_when_idle(timeout_service: Service) -> None:

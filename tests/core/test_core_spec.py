@@ -5,11 +5,9 @@ import json
 import math
 
 import pytest
-import torch
 from pydantic import ValidationError
 
 from service.core.datasets import DATASETS
-from service.core.models import MODELS, parse_architecture
 from service.core.optimizers import OPTIMIZERS
 from service.core.schedules import SCHEDULES
 from service.core.spec import RunSpec
@@ -236,65 +234,6 @@ def test_unknown_names_are_refused_with_the_available_ones(path, names):
 )
 def test_non_objects_are_refused(name, value):
     assert refusals({name: value})
-
-
-def test_default_architecture_is_kept_if_only_a_parameter_is_set():
-    architecture = RunSpec.model_validate({"architecture": {"kernel_size": 5}}).architecture
-    assert (architecture.name, architecture.kernel_size) == ("table1", 5)
-
-
-@pytest.mark.parametrize("name", ["table1", "lenet5", "resnet20", "torchvision:resnet18"])
-def test_every_architecture_builds_a_classifier(name):
-    architecture = parse_architecture({"name": name})
-    assert type(architecture) is MODELS[name.partition(":")[0]]
-    network = architecture.build((1, 28, 28), 10)
-    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
-
-
-@pytest.mark.parametrize("name", ["resnet20", "torchvision:resnet18"])
-def test_architecture_without_maps_is_refused(name):
-    ((location, message),) = refusals({"architecture": {"name": name}}).items()
-    assert location == "architecture.name"
-    assert message.startswith(f"{name} has no maps yet")
-
-
-@pytest.mark.parametrize(
-    ("fields", "name", "text"),
-    [
-        ({"name": "torchvision:resnet19"}, "name", "resnet18, resnet34"),
-        ({"name": "torchvision:"}, "name", "resnet18"),
-        ({"weights": "imagenet"}, "weights", "none, default or file:<name>"),
-        ({"weights": "file:../secret"}, "weights", "none, default or file:<name>"),
-        ({"weights": "file:.hidden"}, "weights", "none, default or file:<name>"),
-        ({"weights": "file:a/b"}, "weights", "none, default or file:<name>"),
-        ({"trainable": "body"}, "trainable", "all, head or a list of 1 to 100"),
-        ({"trainable": []}, "trainable", "all, head or a list of 1 to 100"),
-        ({"trainable": ["fc"] * 101}, "trainable", "all, head or a list of 1 to 100"),
-        ({"trainable": ["fc "]}, "trainable", "all, head or a list of 1 to 100"),
-        ({"trainable": [3]}, "trainable", "all, head or a list of 1 to 100"),
-        ({"trainable": True}, "trainable", "all, head or a list of 1 to 100"),
-        ({"depth": 3}, "depth", "not permitted"),
-    ],
-    ids=str,
-)
-def test_invalid_parameters_of_torchvision_are_refused(fields, name, text):
-    architecture = {"name": "torchvision:resnet18"} | fields
-    ((location, message),) = refusals({"architecture": architecture}).items()
-    assert location == f"architecture.torchvision.{name}"
-    assert text in message
-
-
-def test_parameters_of_torchvision_are_accepted():
-    fields = {"weights": "file:best-2.pth", "trainable": ["layer4.1", "fc"]}
-    architecture = parse_architecture({"name": "torchvision:resnet18"} | fields)
-    assert architecture.model_dump() == {"name": "torchvision:resnet18"} | fields
-
-
-def test_parameters_of_another_architecture_are_refused():
-    fields = {"architecture": {"name": "lenet5", "kernel_size": 5}}
-    ((location, message),) = refusals(fields).items()
-    assert location == "architecture.lenet5.kernel_size"
-    assert "not permitted" in message
 
 
 def test_default_optimizer_is_kept_if_only_its_learning_rate_is_set():

@@ -6,8 +6,13 @@ import torchvision
 from torchvision.models import get_model, list_models
 
 from service.core import checkpoints
-from service.core.models.architecture import build_structure
-from service.core.models.torchvision_classifiers import CLASSIFIERS, TorchvisionClassifier
+from service.core.models.architecture import accepts_single_image, build_structure
+from service.core.models.torchvision_classifiers import (
+    CLASSIFIERS,
+    MAXVIT_SIDE,
+    MINIMUM_SIDES,
+    TorchvisionClassifier,
+)
 from service.core.training import train
 from tests.core.plain_modules import spec_of, trained_states
 
@@ -78,15 +83,30 @@ def test_untrained_gray_network_has_the_summed_weights_of_the_color_network():
 @pytest.mark.parametrize(
     ("name", "shape", "text"),
     [
-        ("alexnet", (3, 28, 28), "cannot process images of 28 x 28 pixels"),
-        ("vit_b_32", (3, 48, 64), "multiple of 32, not 48 x 64"),
+        ("alexnet", (3, 28, 80), "at least 63 x 63 pixels"),
+        ("vit_b_32", (3, 48, 64), "square images whose side is a multiple of 32"),
+        ("maxvit_t", (3, 224, 256), "sides are multiples of 224"),
         ("resnet18", (2, 32, 32), "gray or color"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(name, shape, text):
-    architecture = classifier(name)
     with pytest.raises(ValueError, match=f"torchvision:{name} .*{text}"):
-        architecture.initialize(architecture.build(shape, 3), shape, None)
+        classifier(name).build(shape, 3)
+
+
+@pytest.mark.parametrize("name", [*FAMILIES, "squeezenet1_0"])
+def test_smallest_images_that_a_family_accepts_pass_through_its_networks(name):
+    side = MINIMUM_SIDES.get(classifier(name)._family, 1)
+    side = {"vit_b_32": 32, "maxvit_t": MAXVIT_SIDE}.get(name, side)
+    # On the meta device, where torch checks shapes and computes nothing.
+    network = build_structure(classifier(name), (3, side, side), 2).to("meta").eval()
+    assert network(torch.zeros(1, 3, side, side, device="meta")).shape == (1, 2)
+    if side > 1:
+        smaller = (3, side - 1, side - 1)
+        assert classifier(name).unfit_reason(smaller) is not None
+        if name in ("alexnet", "convnext_tiny", "densenet121", "inception_v3", "vgg11"):
+            with pytest.raises(RuntimeError):
+                network(torch.zeros(1, *smaller, device="meta"))
 
 
 def test_vision_transformer_takes_the_size_of_the_images():
@@ -116,6 +136,32 @@ def test_named_modules_are_trained_in_training_mode(few_digits):
     changed_keys = {key for key in values if not torch.equal(values[key], initial[key])}
     assert {key.rpartition(".")[0].rpartition(".")[0] for key in changed_keys} == {"layer4.1", ""}
     assert "layer4.1.bn1.running_mean" in changed_keys
+
+
+@pytest.mark.parametrize(
+    ("trainable", "samples", "is_refused"),
+    [("all", 41, True), ("all", 42, False), ("head", 41, False)],
+)
+def test_last_batch_of_one_image_is_refused_where_it_cannot_be_normalized(
+    few_digits, trainable, samples, is_refused
+):
+    # Of images of 28 pixels, the last blocks of resnet18 have a single position.
+    architecture = classifier("resnet18", trainable=trainable)
+    results = train(spec_of(architecture, epochs=1, samples_per_epoch=samples), few_digits)
+    if is_refused:
+        with pytest.raises(ValueError, match="batch_size: the last batch of an epoch has one"):
+            next(results)
+    else:
+        assert [result.epoch for result in results] == [0, 1]
+
+
+def test_check_of_a_single_image_leaves_the_network_as_it_is():
+    network = build("resnet18", (3, 64, 64))
+    initial = {key: value.clone() for key, value in network.state_dict().items()}
+    state = torch.get_rng_state()
+    assert accepts_single_image(network, (3, 64, 64))
+    assert all(torch.equal(value, initial[key]) for key, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_unknown_module_is_refused_with_those_of_the_network():

@@ -80,6 +80,7 @@ def open_folders(decoder: FolderDecoder) -> Callable[..., ImageFolders]:
     def open_at(data_dir: Path, **options: object) -> ImageFolders:
         folders = ImageFolders(data_dir, **options)
         folders.decoder = copy.copy(decoder)  # whose methods a test may replace
+        folders.single_decoder = copy.copy(decoder)
         return folders
 
     return open_at

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from service.core.spec import RunSpec
+from service.flows import image_folders
 from service.flows.datasets import resolve_dataset
 from service.flows.runs import create_run
 from tests.datasets.conftest import encode, picture, write_folder
@@ -114,13 +115,17 @@ def test_unknown_dataset_is_404(application, name, path):
 
 def test_images_are_listed_by_class_in_pages(application):
     address = "/datasets/folder:colors/images"
-    query = {"split": "train", "class_index": 1, "limit": 3}
+    query = {"split": "train", "class": "blue", "limit": 3}
     first = application.request("GET", address, params=query).json()
     assert [item["image"] for item in first["items"]] == ["train:4", "train:5", "train:6"]
     assert first["items"][0] == {"image": "train:4", "label": 1, "width": 40, "height": 30}
     second = application.request("GET", address, params=query | {"cursor": first["next"]}).json()
     assert [item["image"] for item in second["items"]] == ["train:7"]
     assert second["next"] is None
+    by_index = application.request("GET", address, params=query | {"class": "1"}).json()
+    assert by_index == first
+    unknown = application.request("GET", address, params={"class": "green"})
+    assert (unknown.status_code, unknown.json()["errors"][0]["field"]) == (422, "class")
 
 
 def test_original_image_has_the_pixels_of_its_file(application, data_dir):
@@ -244,6 +249,24 @@ def test_archive_without_images_to_train_on_fails_and_leaves_nothing(
     assert reason in job["error"]["detail"]
     assert folder_names(data_dir) == ["colors"]
     assert not (data_dir / "cache" / "useless").exists()
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "reason"),
+    [
+        ("MAX_ADDED_PIXELS", 12 * 40 * 30 - 1, "pixels in total"),
+        ("MAX_ADDED_FAILURES", 0, "cannot be decoded"),
+    ],
+)
+def test_archive_that_takes_too_long_to_decode_fails_and_leaves_nothing(
+    application, data_dir, monkeypatch, limit, value, reason
+):
+    monkeypatch.setattr(image_folders, limit, value)
+    data = make_zip(FILES | {"train/blue/damaged.png": b"damaged"})
+    job = finished_job(application, upload(application, "slow", data))
+    assert (job["status"], job["error"]["type"]) == ("failed", "archive-refused")
+    assert reason in job["error"]["detail"]
+    assert folder_names(data_dir) == ["colors"]
 
 
 def test_archive_whose_directory_lies_fails_its_job(application, data_dir):

@@ -12,10 +12,13 @@ from service.core.spec import RunSpec
 from service.errors import DatasetChanged, InvalidSettings, InvalidValue, UnknownName
 from service.flows import worker
 from service.flows.datasets import load_dataset, resolve_dataset
+from service.flows.doctor.examination import examine
 from service.flows.folder_decoder import FolderDecoder
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.request import MapQuery
-from service.flows.runs import cancel_run, start_run
+from service.flows.runs import cancel_run, resume_run, start_run
+from service.flows.transfer.exporting import export_run
+from service.flows.transfer.importing import import_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import map_inputs, runs, schema
@@ -89,12 +92,7 @@ def test_image_seen_by_a_run_is_pillows_resize_and_center_crop(workspace, colors
 
 def test_same_run_is_the_same_bit_for_bit(workspace):
     first_id, second_id = train(workspace, SPEC), train(workspace, SPEC)
-    with open_store(workspace.database) as store, store.read_session() as session:
-        hashes = [
-            [epoch.checkpoint.sha256 for epoch in map_inputs.list_epochs(session, run_id)]
-            for run_id in (first_id, second_id)
-        ]
-    assert hashes[0] == hashes[1]
+    assert checkpoint_hashes(workspace, first_id) == checkpoint_hashes(workspace, second_id)
 
 
 def test_run_on_a_folder_that_changed_before_it_started_fails(workspace, colors):
@@ -149,3 +147,45 @@ def test_run_is_cancelled_while_its_images_are_resized(workspace, monkeypatch):
         assert runs.get(session, run_id).status == "cancelled"
     assert resized_count == 2
     assert not list((workspace.data_dir / "cache" / "colors").glob("*-*"))
+
+
+def checkpoint_hashes(workspace: Workspace, run_id: int) -> list[str]:
+    with open_store(workspace.database) as store, store.read_session() as session:
+        return [epoch.checkpoint.sha256 for epoch in map_inputs.list_epochs(session, run_id)]
+
+
+def test_resumed_run_is_bit_identical_although_its_cache_was_removed(workspace):
+    whole_id = train(workspace, SPEC)
+    first_id = train(workspace, SPEC.model_copy(update={"epochs": 1}))
+    shutil.rmtree(workspace.data_dir / "cache")
+    with open_store(workspace.database) as store:
+        resume_run(store, InlineExecutor(), workspace, first_id, 3)
+    assert checkpoint_hashes(workspace, first_id) == checkpoint_hashes(workspace, whole_id)
+
+
+def test_equal_weights_with_another_normalization_are_another_checkpoint(workspace):
+    plain = {"mean": [0.0] * 3, "std": [1.0] * 3}
+    other_input = SPEC.input.model_copy(update=plain)
+    ids = [
+        train(workspace, SPEC.model_copy(update={"epochs": 1, "input": input_spec}))
+        for input_spec in (SPEC.input, other_input)
+    ]
+    # Epoch 0 is untrained: the same weights, which see other values.
+    assert checkpoint_hashes(workspace, ids[0])[0] != checkpoint_hashes(workspace, ids[1])[0]
+
+
+def test_exported_run_is_imported_where_its_folder_does_not_exist(workspace, tmp_path):
+    run_id = train(workspace, SPEC)
+    with open_store(workspace.database) as store:
+        export_run(store, run_id, tmp_path / "run.camreel")
+        assert examine(store).findings == examine(store, repair=True).findings == []
+    with open_store(tmp_path / "elsewhere.db") as store:
+        schema.ensure(store)
+        imported = import_run(store, tmp_path / "run.camreel")
+        pipeline = MapPipeline(store, tmp_path / "nowhere")
+        request = pipeline.resolver.resolve_map(MapQuery(imported.id, "proposed"), 3)
+        ((maps,),) = pipeline.computer.compute_columns([[request]])
+        assert request.series.class_label == "amber"
+        assert len(maps.probabilities[0]) == 3
+        assert examine(store).findings == []
+        pipeline.close()

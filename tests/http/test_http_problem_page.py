@@ -51,5 +51,5 @@ def test_text_of_the_request_is_escaped_and_changes_are_answered_with_json(
 ) -> None:
     headers = {"accept": CHROMIUM}
     assert "<script" not in http.get("/images/<script>", headers=headers).text
-    answer = http.post("/runs", json={"epochs": 0}, headers=headers)
+    answer = http.post("/runs", json={"epochs": -1}, headers=headers)
     assert answer.headers["content-type"] == "application/problem+json"

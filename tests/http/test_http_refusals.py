@@ -85,7 +85,7 @@ def test_values_of_the_wrong_kind_are_refused_by_name(
         ({"optimizer": {"name": "sgd", "momentum": 1.0}}, "optimizer.momentum", "1"),
         ({"epochs": -1}, "epochs", "10000"),
         ({"architecture": {"name": "torchvision:resnet19"}}, "architecture.name", "resnet18"),
-        ({"architecture": {"name": "torchvision:resnet18"}}, "architecture.name", "maps"),
+        ({"architecture": {"name": "torchvision:vgg11"}}, "architecture.name", "32 x 32"),
         ({"schedule": {"warmup_epochs": -1}}, "schedule.warmup_epochs", "10000"),
         ({"schedule": {"name": "linear"}}, "schedule.name", "cosine"),
         ({"label_smoothing": 1.0}, "label_smoothing", "1"),

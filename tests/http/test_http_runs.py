@@ -23,6 +23,15 @@ from tests.processes import worker_pids
 DEFAULT_SPEC = {
     "tags": [],
     "dataset": "mnist",
+    "dataset_info": None,
+    "input": {
+        "channels": "gray",
+        "resize": {"mode": "exact", "size": 28, "interpolation": "bilinear", "antialias": True},
+        "crop": None,
+        "mean": [0.0],
+        "std": [1.0],
+        "baseline": "black",
+    },
     "architecture": {
         "name": "table1",
         "kernel_size": 3,

@@ -141,7 +141,16 @@ OPERATIONS = [
     for verb, operation in operations.items()
     if operation.get("parameters") and path != "/session"
 ]
-PATH_VALUES = {"run_id": "999999", "epoch": "1", "reference": "test:1", "job_id": "1"}
+PATH_VALUES = {
+    "run_id": "999999",
+    "epoch": "1",
+    "reference": "test:1",
+    "job_id": "1",
+    "name": "digits",
+    "position": "0",
+    "network_id": "0" * 64,
+    "sha256": "0" * 64,
+}
 """The run does not exist, so requests with valid values compute nothing."""
 
 

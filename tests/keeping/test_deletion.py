@@ -131,7 +131,7 @@ def test_no_transaction_of_a_deletion_exceeds_its_bound(state_folder, monkeypatc
         bound_pages = max(blob_sizes) // deleted_runs.PAGE_BYTES + 1
         monkeypatch.setattr(deletion, "MAX_PAGES", bound_pages)
         delete_run(store, 1)
-        DeletedRunCleaner(store, bound_pages).free_space()
+        DeletedRunCleaner(store, BatchPacer(bound_pages)).free_space()
     bound_bytes = bound_pages * deleted_runs.PAGE_BYTES
     assert sum(sizes) == sum(blob_sizes) > bound_bytes
     assert max(sizes) <= bound_bytes
@@ -151,7 +151,7 @@ def test_full_disk_only_delays_a_deletion(state_folder, monkeypatch):
     monkeypatch.setattr(deletion, "BATCH_SECONDS", 1e9)
     with state_folder.open_store() as store:
         delete_run(store, 1)
-        DeletedRunCleaner(store, 512).free_space()
+        DeletedRunCleaner(store, BatchPacer(512)).free_space()
         # Smaller transactions need smaller journals.
         assert pages[:2] == [512, deletion.MIN_PAGES]
         assert pending_run_ids(store) == []

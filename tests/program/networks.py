@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from functools import cache, partial
 
 import torch
-from camreel.program import Export, ProgramNetwork, export_program
+from camreel.program import (
+    Export,
+    Layer,
+    Program,
+    ProgramNetwork,
+    Split,
+    export_program,
+    find_layers,
+)
 from torch import Tensor, nn
 from torchvision.models import (
     ConvNeXt,
@@ -93,3 +101,14 @@ def exported(name: str) -> Export:
 def program_network(name: str) -> ProgramNetwork:
     export = exported(name)
     return ProgramNetwork(export.program, export.tensors(example_module(name)))
+
+
+def layers_by_name(program: Program) -> dict[str, Layer]:
+    return {name: layer for layer in find_layers(program) for name in (layer.name, *layer.aliases)}
+
+
+def split_at(network: ProgramNetwork, name: str) -> Split:
+    (layer,) = (
+        layer for layer in find_layers(network.program) if name in (layer.name, *layer.aliases)
+    )
+    return network.split(layer.value)

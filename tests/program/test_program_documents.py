@@ -1,6 +1,7 @@
 """Documents that are no programs are refused with the field that is wrong; nothing is evaluated."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +21,13 @@ def test_document_by_hand_is_valid_and_computes_what_it_says():
     network = ProgramNetwork(program, valid_tensors())
     # Each of 27 weights is 1: 27 on all positions of both channels, summed by the linear layer.
     assert network(torch.ones(2, 3, 8, 8)).tolist() == [[54.0] * 4] * 2
+
+
+def test_program_of_the_documentation_is_valid():
+    text = (Path(__file__).parents[2] / "docs" / "programs.md").read_text(encoding="utf-8")
+    _, _, block = text.partition("```json\n")
+    document = json.loads(block.partition("```")[0])
+    assert receive(document).as_json() == document
 
 
 def test_equal_programs_have_equal_identities():

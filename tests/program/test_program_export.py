@@ -1,6 +1,5 @@
-"""What can be exported, how it ends, and what is refused."""
+"""What can be exported, and how networks end."""
 
-import inspect
 from types import SimpleNamespace
 
 import pytest
@@ -9,45 +8,7 @@ import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from camreel.program import ExportError, ProgramNetwork, export_program, find_layers
 from torch import nn
 
-IMAGES = torch.randn(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-CLASSES = 4
-
-
-class Classifier(nn.Module):
-    """A convolution, global average pooling, a linear layer; subclasses change parts."""
-
-    def __init__(self, classes=CLASSES):
-        super().__init__()
-        torch.manual_seed(0)
-        self.conv = nn.Conv2d(3, 6, 3)
-        self.register_buffer("calls", torch.tensor(1))
-        self.relu = nn.ReLU()
-        self.fc = nn.Linear(6, classes)
-
-    def features(self, images):
-        return self.relu(self.conv(images))
-
-    def ending(self, logits):
-        return logits
-
-    def forward(self, images):
-        return self.ending(self.fc(self.features(images).mean((2, 3))))
-
-
-def with_features(function):
-    class Variant(Classifier):
-        def features(self, images):
-            return function(self, images)
-
-    return Variant()
-
-
-def with_ending(function, classes=CLASSES):
-    class Variant(Classifier):
-        def ending(self, logits):
-            return function(logits)
-
-    return Variant(classes)
+from tests.program.classifiers import CLASSES, IMAGES, Classifier, with_ending, with_features
 
 
 def evaluate(module, images=IMAGES):
@@ -324,6 +285,18 @@ def test_branch_on_the_batch_size_is_exported_for_a_batch_of_one():
     assert export.program.batch == 1
 
 
+def test_casts_of_autocast_are_steps():
+    def cast(module, images):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return module.conv(images).float()
+
+    module = with_features(cast)
+    export = export_program(module, IMAGES[:1])
+    assert "bfloat16" in str(export.program.to_json())
+    pre_activations = ProgramNetwork(export.program, export.tensors(module))(IMAGES)
+    torch.testing.assert_close(pre_activations, module(IMAGES))
+
+
 def test_export_leaves_the_module_as_it_was():
     module = Classifier().train()
     module.relu.eval()
@@ -348,84 +321,3 @@ def test_module_of_another_type_is_evaluated_in_it(dtype):
     assert pre_activations.dtype == torch.float32
     with torch.no_grad():
         torch.testing.assert_close(pre_activations, module(IMAGES.to(dtype)).float())
-
-
-# Refusals
-
-
-def _line_of(function, text):
-    lines, start = inspect.getsourcelines(function)
-    return start + next(i for i, line in enumerate(lines) if text in line)
-
-
-def _branch_on_values(module, images):
-    signal = module.conv(images)
-    if signal.sum() > 0:
-        return signal
-    return -signal
-
-
-def _numpy(module, images):
-    signal = module.conv(images)
-    return torch.from_numpy(signal.detach().numpy())
-
-
-def _fourier(module, images):
-    return torch.fft.rfft2(module.conv(images)).real
-
-
-def _no_grad(module, images):
-    with torch.no_grad():
-        signal = module.conv(images)
-    return signal + module.conv(images)
-
-
-@pytest.mark.parametrize(
-    ("features", "text"), [(_branch_on_values, "if signal"), (_numpy, "torch.from_numpy")]
-)
-def test_what_cannot_be_exported_is_refused_with_the_line(features, text):
-    with pytest.raises(ExportError) as refusal:
-        export_program(with_features(features), IMAGES[:1])
-    assert refusal.value.location == f"{__file__}:{_line_of(features, text)}"
-    assert refusal.value.reason
-
-
-def test_unsupported_operator_is_refused_with_the_line_of_forward():
-    with pytest.raises(ExportError, match="fft_rfft2") as refusal:
-        export_program(with_features(_fourier), IMAGES[:1])
-    line = _line_of(Classifier.forward, "self.features")
-    assert refusal.value.location == f"{__file__}:{line}"
-
-
-def test_casts_of_autocast_are_steps():
-    def cast(module, images):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            return module.conv(images).float()
-
-    module = with_features(cast)
-    export = export_program(module, IMAGES[:1])
-    assert "bfloat16" in str(export.program.to_json())
-    pre_activations = ProgramNetwork(export.program, export.tensors(module))(IMAGES)
-    torch.testing.assert_close(pre_activations, module(IMAGES))
-
-
-def test_part_without_gradients_is_refused():
-    with pytest.raises(ExportError, match="gradient"):
-        export_program(with_features(_no_grad), IMAGES[:1])
-
-
-def test_module_that_fails_is_refused_with_its_own_error():
-    module = Classifier()
-    with pytest.raises(ExportError, match="channels"):
-        export_program(module, torch.zeros(1, 1, 8, 8))
-
-
-def test_script_module_is_refused():
-    with pytest.raises(ExportError, match="ScriptModule"):
-        export_program(torch.jit.script(nn.Flatten()), IMAGES[:1])
-
-
-@pytest.mark.parametrize("images", [torch.zeros(3, 8, 8), torch.zeros(1, 3, 8, 8).double()])
-def test_example_images_of_another_form_are_refused(images):
-    with pytest.raises(ExportError, match="float32"):
-        export_program(Classifier(), images)

@@ -4,15 +4,11 @@ from functools import cache
 
 import pytest
 import torch
-from camreel.program import Layout, ProgramNetwork, export_program, find_layers
+from camreel.program import ProgramNetwork, export_program, find_layers
 from torch import nn
 from torchvision.models import squeezenet1_1
 
-from tests.program.networks import exported
-
-
-def layers_by_name(program):
-    return {name: layer for layer in find_layers(program) for name in (layer.name, *layer.aliases)}
+from tests.program.networks import layers_by_name
 
 
 @cache
@@ -22,22 +18,6 @@ def squeezenet():
 
 
 # The default layer
-
-
-@pytest.mark.parametrize(
-    ("name", "layer"),
-    [
-        ("resnet18", "layer4"),
-        ("mobilenet_v3_small", "features"),
-        ("densenet", "features"),
-        ("convnext", "features"),
-        # Later ones have no gradient on the patches: only the class token is read.
-        ("vit", "encoder.layers.encoder_layer_1.ln_1"),
-        ("swin", "permute"),
-    ],
-)
-def test_default_layer_is_what_people_use(name, layer):
-    assert exported(name).program.default_layer == layer
 
 
 def test_layer_of_class_scores_is_not_the_default():
@@ -65,46 +45,6 @@ def test_network_without_positions_has_no_layers():
 
 
 # Grids
-
-
-@pytest.mark.parametrize(
-    ("name", "layer_name", "layout", "grid", "prefix_tokens"),
-    [
-        ("resnet18", "layer2", Layout.CHANNELS_FIRST, (128, 8, 8), 0),
-        ("convnext", "features.1.0.block.2", Layout.CHANNELS_LAST, (16, 16, 16), 0),
-        ("convnext", "features.1", Layout.CHANNELS_FIRST, (16, 16, 16), 0),
-        ("swin", "features.1", Layout.CHANNELS_LAST, (24, 12, 12), 0),
-        ("swin", "features.2", Layout.CHANNELS_LAST, (48, 6, 6), 0),
-        ("swin", "permute", Layout.CHANNELS_FIRST, (48, 6, 6), 0),
-        ("vit", "conv_proj", Layout.CHANNELS_FIRST, (64, 4, 4), 0),
-        ("vit", "encoder.layers.encoder_layer_0.mlp.0", Layout.TOKENS, (128, 4, 4), 1),
-        ("vit", "encoder", Layout.TOKENS, (64, 4, 4), 1),
-    ],
-)
-def test_grid_of_a_layer(name, layer_name, layout, grid, prefix_tokens):
-    layer = layers_by_name(exported(name).program)[layer_name]
-    assert layer.grid.layout is layout
-    assert layer.grid.shape == grid
-    assert layer.grid.prefix_tokens == prefix_tokens
-
-
-def test_token_of_a_patch_becomes_its_position():
-    grid = layers_by_name(exported("vit").program)["encoder"].grid
-    activations = torch.zeros(2, 17, 64)
-    activations[1, 1 + 4 * 2 + 3, 5] = 1  # image 1, row 2, column 3, channel 5
-    assert grid.maps_of(activations).nonzero().tolist() == [[1, 5, 2, 3]]
-
-
-@pytest.mark.parametrize(
-    ("name", "layer_name"), [("vit", "encoder"), ("swin", "features.1"), ("resnet18", "layer2")]
-)
-def test_maps_become_the_activations_that_they_are_of(name, layer_name):
-    layer = layers_by_name(exported(name).program)[layer_name]
-    shape = (2, *(size for size in layer.shape[1:]))
-    activations = torch.randn(shape)
-    maps = layer.grid.maps_of(activations)
-    assert maps.shape == (2, *layer.grid.shape)
-    assert torch.equal(layer.grid.activations_of(maps, prefix=activations), activations)
 
 
 def test_queries_keys_and_scores_are_no_layers():
@@ -169,11 +109,6 @@ def test_positions_lie_at_the_centers_of_their_receptive_fields():
             for position, center in centers.items():
                 expected = placement.first_center + placement.step * position
                 assert center == pytest.approx(expected), (name, axis)
-
-
-def test_patches_are_evenly_spaced():
-    grid = layers_by_name(exported("vit").program)["encoder"].grid
-    assert [(axis.first_center, axis.step) for axis in grid.placement] == [(3.5, 8.0)] * 2
 
 
 def test_branches_of_different_centers_have_no_placement():

@@ -42,16 +42,16 @@ def test_recorded_run_is_running_until_its_recorder_ends_it(
     assert run["recording"]["config"] == {"lr": 0.1}
     assert run["recording"]["class_names"] == CLASS_NAMES
     for epoch in range(3):
-        stored = recorder.record(
+        response = recorder.record(
             epoch,
             new_network(epoch),
             metrics={"test_accuracy": 0.5 + epoch / 10, "val/f1": 0.25, "train_loss": None},
             config_changes={"lr": 0.1 / (epoch + 1)},
         )
-        assert stored.status_code == 201, stored.text
-    assert stored.json()["test_accuracy"] == 0.7
-    assert stored.json()["test_loss"] is None
-    assert stored.json()["metrics"] == {"test_accuracy": 0.7, "val/f1": 0.25, "train_loss": None}
+        assert response.status_code == 201, response.text
+    assert response.json()["test_accuracy"] == 0.7
+    assert response.json()["test_loss"] is None
+    assert response.json()["metrics"] == {"test_accuracy": 0.7, "val/f1": 0.25, "train_loss": None}
     assert recorder.call("POST", "finish").json()["status"] == "succeeded"
     run = recorder.run()
     assert (run["status"], run["epochs_done"], run["epochs_total"]) == ("succeeded", 2, 2)
@@ -71,6 +71,16 @@ def test_epoch_of_a_recorded_run_computes_what_the_module_computes(
     network = Networks(store).load_epoch(epoch)
     images = torch.rand(5, *INPUT_SHAPE)
     torch.testing.assert_close(network(images), module(images))
+
+
+def test_checkpoint_of_a_recorded_epoch_names_its_network_and_tensors(recorder: Recorder) -> None:
+    recorder.start()
+    epoch = recorder.record(0, new_network()).json()
+    response = recorder.http.get(f"/runs/{recorder.run_id}/epochs/0/checkpoint")
+    assert sha256(response.content) == epoch["checkpoint"]["sha256"]
+    files = recorder.files(new_network())
+    assert response.json()["network"] == recorder.export.program.identity
+    assert response.json()["tensors"] == {name: sha256(file) for name, file in files.items()}
 
 
 def test_same_epoch_is_stored_once_and_another_content_is_refused(recorder: Recorder) -> None:
@@ -128,9 +138,9 @@ def test_writes_under_a_stale_lease_are_refused(recorder: Recorder) -> None:
     stale_lease = recorder.lease
     files = recorder.files(new_network())
     recorder.record(0, new_network())
-    taken = recorder.http.post(f"/runs/{recorder.run_id}/lease")
-    assert taken.status_code == 201
-    for lease in (stale_lease, "1.0", "x", taken.json()["lease"][:-1] + "z"):
+    response_of_taker = recorder.http.post(f"/runs/{recorder.run_id}/lease")
+    assert response_of_taker.status_code == 201
+    for lease in (stale_lease, "1.0", "x", response_of_taker.json()["lease"][:-1] + "z"):
         recorder.lease = lease
         for response in (
             recorder.put_epoch(1, files),
@@ -140,7 +150,7 @@ def test_writes_under_a_stale_lease_are_refused(recorder: Recorder) -> None:
             recorder.call("PUT", "probes/0", content=png(0)),
         ):
             assert (response.status_code, response.json()["type"]) == (409, "lease-stale")
-    recorder.lease = taken.json()["lease"]
+    recorder.lease = response_of_taker.json()["lease"]
     assert recorder.put_epoch(1, files).status_code == 201
 
 
@@ -203,9 +213,9 @@ def test_recorded_run_is_neither_dispatched_nor_resumed_nor_retried(
     # A service that starts later dispatches what is queued, and takes over lost workers' runs.
     with store.read_session() as session:
         assert runs.list_queue(session) == []
-    other = new_client(lease_seconds=1)
-    assert other.app.state.services.executor.has_task(f"run-{recorder.run_id}") is False
-    services = other.app.state.services
+    second_client = new_client(lease_seconds=1)
+    assert second_client.app.state.services.executor.has_task(f"run-{recorder.run_id}") is False
+    services = second_client.app.state.services
     monitor = LeaseMonitor(store, services.executor, services.workspace)
     assert monitor.scan(0) == monitor.scan(1e6) == []
     assert recorder.run()["status"] == "running"
@@ -257,8 +267,8 @@ def test_probes_are_stored_with_their_labels_before_the_first_epoch(
     for position, label in ((0, 2), (1, None)):
         query = "" if label is None else f"?label={label}"
         for _ in range(2):
-            stored = recorder.call("PUT", f"probes/{position}{query}", content=png(position))
-            assert stored.status_code == 204, stored.text
+            response = recorder.call("PUT", f"probes/{position}{query}", content=png(position))
+            assert response.status_code == 204, response.text
     assert recorder.call("PUT", "probes/0?label=2", content=png(1)).status_code == 409
     assert recorder.call("PUT", "probes/2?label=3", content=png(1)).status_code == 422
     assert recorder.call("PUT", "probes/2", content=b"GIF89a").status_code == 422
@@ -281,9 +291,9 @@ def test_unchanged_tensors_are_stored_once(recorder: Recorder, store: Store) -> 
         with torch.no_grad():
             module.head.weight += 1
         recorder.record(epoch, module)
-    changed = {sha256(recorder.files(module)["head.weight"])}
+    last_head = {sha256(recorder.files(module)["head.weight"])}
     with store.read_session() as session:
         by_epoch = [tensors.list_references(session, recorder.run_id, e) for e in range(3)]
-        stored = tensors.list_hashes(session)
-    assert len(stored) == len(by_epoch[0]) + 2
-    assert by_epoch[2] - by_epoch[0] == changed
+        hashes = tensors.list_hashes(session)
+    assert len(hashes) == len(by_epoch[0]) + 2
+    assert by_epoch[2] - by_epoch[0] == last_head

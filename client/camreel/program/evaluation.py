@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from camreel.program.format import Step
@@ -15,6 +16,9 @@ from camreel.program.references import (
     ValueReference,
     value_indices,
 )
+
+ALLOCATING = frozenset({"conv1d", "conv2d", "linear", "batch_norm", "layer_norm", "add"})
+"""Operators whose results never share memory with their operands, or with tensors."""
 
 
 class PreparedStep:
@@ -28,7 +32,7 @@ class PreparedStep:
             index for argument in step.arguments.values() for index in value_indices(argument)
         )
         """Indices of the values that the step reads."""
-        self._function = operator.function
+        self.operator = operator
         self._arguments = [
             _resolved(argument, tensors) for argument in operator.positional(step.arguments)
         ]
@@ -36,12 +40,18 @@ class PreparedStep:
             position for position, item in enumerate(self._arguments) if _is_variable(item)
         ]
 
-    def evaluate(self, values: Mapping[int, Tensor], images: int) -> Tensor:
-        """The result, given the values that the step reads and the number of images."""
+    def evaluate(
+        self, values: Mapping[int, Tensor], images: int, *, in_place: bool = False
+    ) -> Tensor:
+        """The result, given the values that the step reads and the number of images.
+
+        `in_place`: it is written into the first of them.
+        """
         arguments = list(self._arguments)
         for position in self._variable_positions:
             arguments[position] = _bound(arguments[position], values, images)
-        return self._function(*arguments)
+        function = self.operator.in_place if in_place else None
+        return (function or self.operator.function)(*arguments)
 
 
 def _resolved(argument: Argument, tensors: Mapping[str, Tensor]) -> Any:
@@ -75,24 +85,40 @@ class Plan:
     steps: Sequence[PreparedStep]
     results: tuple[int, ...]
     releases: Sequence[tuple[int, ...]]
+    in_place: Sequence[bool]
+    """Whether a step may write into its operand while no graph of gradients is recorded."""
 
     @classmethod
     def of(cls, steps: Sequence[PreparedStep], results: Collection[int]) -> "Plan":
         """A plan that evaluates those steps and returns those values."""
-        last_readers = {
-            operand: position for position, step in enumerate(steps) for operand in step.operands
-        }
+        readers: dict[int, list[int]] = {}
+        for position, step in enumerate(steps):
+            for operand in step.operands:
+                readers.setdefault(operand, []).append(position)
         releases: list[list[int]] = [[] for _ in steps]
-        for operand, position in last_readers.items():
+        for operand, positions in readers.items():
             if operand not in results:
-                releases[position].append(operand)
-        return cls(steps, tuple(results), [tuple(indices) for indices in releases])
+                releases[positions[-1]].append(operand)
+        # A value that has memory of its own and this reader only is of no further use.
+        writable = {
+            step.value
+            for step in steps
+            if step.operator.name in ALLOCATING and step.value not in results
+        }
+        in_place = [
+            step.operator.in_place is not None
+            and all(o in writable and len(readers[o]) == 1 for o in step.operands)
+            for step in steps
+        ]
+        return cls(steps, tuple(results), [tuple(indices) for indices in releases], in_place)
 
     def run(self, inputs: Mapping[int, Tensor], images: int) -> dict[int, Tensor]:
         """The results by index, given the values that no step of the plan makes."""
         values = dict(inputs)
-        for step, releases in zip(self.steps, self.releases, strict=True):
-            values[step.value] = step.evaluate(values, images)
+        writes = not torch.is_grad_enabled()
+        plan = zip(self.steps, self.releases, self.in_place, strict=True)
+        for step, releases, in_place in plan:
+            values[step.value] = step.evaluate(values, images, in_place=in_place and writes)
             for index in releases:
                 del values[index]
         return {index: values[index] for index in self.results}

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from torch import Tensor
 from torch.fx import Node
 
 from camreel.program.overloads import WHOLE_SLICE_END
@@ -81,6 +82,8 @@ def _full(writer: StepWriter, node: Node, arguments: Arguments) -> Operand:
     number = 0 if "zeros" in name else 1 if "ones" in name else None
     if number is None:
         number = arguments.get("fill_value", arguments.get("value"))
+    if isinstance(number, Tensor) and number.numel() == 1:
+        number = number.item()
     if not isinstance(number, int | float):
         raise UnsupportedCall("with a value that is computed")
     return writer.full(writer.shape_of(node), number, writer.dtype_of(node))

@@ -77,6 +77,10 @@ class TargetResponse(BaseModel):
     name: str
     formula: str = Field(description="x: pre-activations; o: outputs after the activation.")
     description: str
+    shift_invariant: bool = Field(
+        description="Whether maps stay the same if one function of the image is added to all "
+        "pre-activations, which changes no probability."
+    )
 
 
 class ColormapResponse(BaseModel):
@@ -162,7 +166,12 @@ def list_methods() -> Page[MethodResponse]:
 def list_targets() -> Page[TargetResponse]:
     """All targets."""
     items = [
-        TargetResponse(name=t.name, formula=t.formula, description=t.description)
+        TargetResponse(
+            name=t.name,
+            formula=t.formula,
+            description=t.description,
+            shift_invariant=t.is_shift_invariant,
+        )
         for t in TARGETS.values()
     ]
     return Page(items=items, next=None)

@@ -189,8 +189,11 @@ def list_dataset_images(
     services: Services,
     name: DatasetName,
     split: ImageSplit = "test",
-    class_index: Annotated[
-        int | None, Query(ge=0, le=10_000, description="Only images of this class.")
+    class_name: Annotated[
+        str | None,
+        Query(
+            alias="class", max_length=200, description="Only images of this class: name or index."
+        ),
     ] = None,
     limit: PageLimit = 50,
     cursor: Cursor = None,
@@ -199,7 +202,7 @@ def list_dataset_images(
     after = decode_cursor(cursor)
     items = [
         item
-        for item in services.datasets.list_images(name, split, class_index)
+        for item in services.datasets.list_images(name, split, class_name)
         if after is None or item.reference.index > after
     ]
     return paginate(items[: limit + 1], limit, _image_response, lambda item: item.reference.index)

@@ -18,9 +18,12 @@ from service.api.pagination import (
 )
 from service.api.scopes import requires
 from service.api.services import Services
-from service.flows.checkpoints import load_weights
-from service.store import epochs
+from service.core.recorded_spec import parse_spec
+from service.flows.checkpoints import load_verified_checkpoint, load_weights
+from service.flows.maps.resolve import require_usable
+from service.store import epochs, runs
 from service.store.epochs import Epoch
+from service.store.run_status import RunSource
 from service.store.tokens import READ
 
 router = APIRouter(tags=["epochs"])
@@ -98,7 +101,7 @@ def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochRe
     summary="Download the checkpoint",
     response_class=Response,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
+        200: {"content": {"application/octet-stream": {}, "application/json": {}}},
         206: {"description": "The requested part (`Range`, `If-Range`), to resume a download."},
     },
 )
@@ -106,14 +109,21 @@ def read_epoch(services: Services, run_id: RunId, epoch: EpochNumber) -> EpochRe
 def read_checkpoint(
     services: Services, request: Request, run_id: RunId, epoch: EpochNumber
 ) -> Response:
-    """A safetensors file. Its metadata contains the architecture and the epoch."""
-    run, record = services.pipeline.resolver.resolve_epoch(run_id, epoch)
+    """A safetensors file. Its metadata contains the architecture and the epoch. Of a recorded run:
+    JSON with the network and the SHA-256 of each tensor.
+    """
+    with services.store.read_session() as session:
+        record = epochs.get(session, run_id, epoch)
+        run = runs.get(session, run_id)
+    require_usable(record)
+    is_recorded = run.source is RunSource.RECORDED
+    load = load_verified_checkpoint if is_recorded else load_weights
     response = conditional(
         request,
         record.checkpoint.sha256,
-        lambda: load_weights(services.store, record, run.spec),
-        "application/octet-stream",
+        lambda: load(services.store, record, parse_spec(run.spec)),
+        "application/json" if is_recorded else "application/octet-stream",
     )
-    name = f"run-{run_id}-epoch-{epoch}.safetensors"
+    name = f"run-{run_id}-epoch-{epoch}.{'json' if is_recorded else 'safetensors'}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

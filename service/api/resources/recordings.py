@@ -116,9 +116,9 @@ def create_epoch(
     SHA-256 of each, to be sent by `PUT /tensors/{sha256}`. Send the epoch again afterwards.
     """
     content = RecordedEpoch(body.tensors, body.metrics, body.config_changes)
-    stored, is_new = services.recordings.put_epoch(run_id, lease, epoch, content)
+    stored_epoch, is_new = services.recordings.put_epoch(run_id, lease, epoch, content)
     response.status_code = 201 if is_new else 200
-    return epoch_response(stored)
+    return epoch_response(stored_epoch)
 
 
 @router.post("/runs/{run_id}/finish", summary="End a recorded run")

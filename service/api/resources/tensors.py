@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 router = APIRouter(tags=["tensors"])
 
-_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,12})-([0-9]{1,12})|\*)/([0-9]{1,12})", re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18})", re.ASCII)
 
 _FORMAT = (
     "A safetensors file with one tensor of the name `tensor`, in one form: 8 bytes with the length "

@@ -70,6 +70,10 @@ class Target:
     description: str
     scores: Callable[[Outputs], Tensor]  # (N, C)
     score_jacobian: Callable[[Outputs], Tensor | None]  # M (N, C, C); None: the identity
+    is_shift_invariant: bool
+    """Whether the maps of a network without an output activation stay the same if one function of
+    the image is added to all its pre-activations, which changes no probability: each row of M sums
+    to 0. Lerma and Lucas, arXiv 2307.03305."""
     contrast_class: int | None = None  # the class d of a contrast
 
     def __str__(self) -> str:
@@ -164,6 +168,7 @@ TARGETS: dict[str, Target] = {
             "The class score after softmax; fades as softmax and sigmoid saturate.",
             _softmax,
             softmax_jacobian,
+            is_shift_invariant=True,
         ),
         Target(
             "unit",
@@ -171,6 +176,7 @@ TARGETS: dict[str, Target] = {
             "The unit before its output activation (Sakai and Takenaka 2019, equation 4).",
             lambda outputs: outputs.pre_activations,
             lambda _: None,
+            is_shift_invariant=False,
         ),
         Target(
             "output",
@@ -178,6 +184,7 @@ TARGETS: dict[str, Target] = {
             "The unit behind its output activation, before softmax.",
             lambda outputs: outputs.logits,
             _output_jacobian,
+            is_shift_invariant=False,
         ),
         Target(
             "log-softmax",
@@ -185,6 +192,7 @@ TARGETS: dict[str, Target] = {
             "The log-probability; its gradient fades only where the class's probability is near 1.",
             lambda outputs: outputs.logits.log_softmax(1),
             _log_softmax_jacobian,
+            is_shift_invariant=True,
         ),
         Target(
             "centered",
@@ -192,6 +200,7 @@ TARGETS: dict[str, Target] = {
             "The unit minus the mean over classes: what raises all classes equally cancels.",
             lambda outputs: outputs.pre_activations - outputs.pre_activations.mean(1, keepdim=True),
             _centered_jacobian,
+            is_shift_invariant=True,
         ),
         Target(
             "margin",
@@ -199,6 +208,7 @@ TARGETS: dict[str, Target] = {
             "The unit minus the strongest other one.",
             _margin_scores,
             _margin_jacobian,
+            is_shift_invariant=True,
         ),
         Target(
             "contrast",
@@ -206,6 +216,7 @@ TARGETS: dict[str, Target] = {
             "The unit minus that of a named class d: why c rather than d?",
             lambda outputs: outputs.pre_activations,
             lambda _: None,
+            is_shift_invariant=True,
         ),
     )
 }

@@ -24,7 +24,7 @@ MAX_SHORTER_SIDE = 256
 MIN_STD = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageEntry:
     """An image of a folder, as measured when it was decoded."""
 

@@ -14,10 +14,22 @@ class ArchitectureParameters(Parameters):
 
     name: str
 
+    def unfit_reason(self, image_shape: tuple[int, int, int]) -> str | None:  # noqa: ARG002
+        """Why the network cannot process images (D, H, W), as in "needs square images"; else None.
+
+        Continues the name of the architecture.
+        """
+        return None
+
+    def require_fit(self, image_shape: tuple[int, int, int]) -> None:
+        """Raises ValueError for images that the network cannot process."""
+        if reason := self.unfit_reason(image_shape):
+            raise ValueError(f"architecture: {self.name} {reason}")
+
     def build(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The network for images (D, H, W), with its initialization from torch's generator.
 
-        Raises ValueError for images that it is not made for.
+        Raises ValueError for images that it cannot process.
         """
         raise NotImplementedError
 
@@ -27,7 +39,7 @@ class ArchitectureParameters(Parameters):
         """Load the weights that training starts from, if the parameters name any.
 
         `weights_folder` contains the files of weights; None if there is none. Raises
-        WeightsUnavailable, and ValueError for images that the network is not made for.
+        WeightsUnavailable.
         """
 
     def freeze(self, network: nn.Module) -> None:
@@ -46,6 +58,13 @@ class _ParametersWithoutMemory(TorchFunctionMode):
         if func is torch.empty:
             options["device"] = "meta"
         return func(*args, **options)
+
+
+def minimum_side_reason(image_shape: tuple[int, int, int], side: int) -> str | None:
+    """The reason of `unfit_reason` for images with a side of less than `side` pixels."""
+    if min(image_shape[1:]) >= side:
+        return None
+    return f"needs images of at least {side} x {side} pixels"
 
 
 def build_structure(
@@ -71,3 +90,19 @@ def set_training_mode(network: nn.Module) -> None:
         parameters = list(module.parameters())
         if parameters and not any(parameter.requires_grad for parameter in parameters):
             module.eval()
+
+
+def accepts_single_image(network: nn.Module, image_shape: tuple[int, int, int]) -> bool:
+    """Whether the network can be trained on a batch of one image (D, H, W).
+
+    Batch normalization cannot where a channel has one position. The network and torch's generator
+    stay as they are, except for the network's training mode.
+    """
+    buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    set_training_mode(network)
+    with torch.no_grad(), torch.random.fork_rng([]):
+        try:
+            torch.func.functional_call(network, buffers, (torch.zeros(1, *image_shape),))
+        except ValueError:
+            return False
+    return True

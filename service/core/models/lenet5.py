@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import nn
 
+from service.core.models.architecture import minimum_side_reason
 from service.core.models.stages import Convolution, StagedArchitecture, StagedNetwork
 from service.core.models.table1 import ACTIVATIONS
 
@@ -42,13 +43,16 @@ class LeNet5(StagedArchitecture):
     hidden_activation: Literal["sigmoid", "relu", "tanh"] = "tanh"
     """Activation of C5 and F6. The network of 1998 has a scaled tanh."""
 
+    def unfit_reason(self, image_shape: tuple[int, int, int]) -> str | None:
+        """S4 has a position of images of 12 pixels, or more."""
+        return minimum_side_reason(image_shape, 12)
+
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
         """The network for images (D, H, W); raises ValueError for images too small for a map."""
+        self.require_fit(image_shape)
         depth, *sides = image_shape
         padding = 2 if min(sides) < FULL_SIDE else 0
         height, width = (((side + 2 * padding - 4) // 2 - 4) // 2 for side in sides)
-        if min(height, width) < 1:
-            raise ValueError("architecture: LeNet-5 needs images of at least 12 x 12 pixels")
         pooling, activation = POOLINGS[self.pooling], ACTIVATIONS[self.hidden_activation]
         return StagedNetwork(
             {

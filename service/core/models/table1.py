@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 from torch import nn
 
+from service.core.models.architecture import minimum_side_reason
 from service.core.models.network import OutputActivation
 from service.core.models.stages import Convolution, StagedArchitecture, StagedNetwork
 
@@ -49,13 +50,17 @@ class Table1(StagedArchitecture):
     output_activation: OutputActivation = "identity"
     """Activation between the last layer and softmax. The paper describes a sigmoid."""
 
+    def unfit_reason(self, image_shape: tuple[int, int, int]) -> str | None:
+        """Two convolutions leave two pixels of a side, or more, to pool."""
+        reason = minimum_side_reason(image_shape, 2 * self.kernel_size)
+        return reason and f"with kernel_size {self.kernel_size} {reason}"
+
     def build(self, image_shape: tuple[int, int, int], classes: int) -> StagedNetwork:
         """The network for images (D, H, W); raises ValueError where the kernels leave no map."""
+        self.require_fit(image_shape)
         depth, height, width = image_shape
         conv1_channels, conv2_channels = self.channels
         pooled = [(side - 2 * (self.kernel_size - 1)) // 2 for side in (height, width)]
-        if min(pooled) < 1:
-            raise ValueError("kernel_size: two convolutions of this size leave nothing to pool")
         return StagedNetwork(
             {
                 "conv1": Convolution(depth, conv1_channels, self.kernel_size),

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import torch
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
-from torch import nn
+from torch import Tensor, nn
 
-from service.core.models.architecture import ArchitectureParameters
+from service.core.models.architecture import ArchitectureParameters, minimum_side_reason
 from service.core.models.weights import (
     load_tensors,
     read_torchvision_weights,
@@ -36,6 +36,21 @@ CLASSIFIERS = tuple(
     """.split()  # noqa: SIM905  as a list it is a line a name
 )
 NAMES = tuple(PREFIX + name for name in CLASSIFIERS)
+
+MINIMUM_SIDES = {
+    "alexnet": 63,
+    "convnext": 32,
+    "densenet": 29,
+    "googlenet": 15,
+    "inception": 75,
+    "squeezenet": 21,
+    "swin": 4,
+    "vgg": 32,
+}
+"""Pixels of the smallest images that a family can process, where more than one."""
+
+MAXVIT_SIDE = 224
+"""Windows of 7 positions fit its stages, of which the last has every 32nd pixel."""
 
 AUXILIARY_HEADS = ("AuxLogits.", "aux1.", "aux2.")
 """Modules of Inception and GoogLeNet that serve training alone; left out here."""
@@ -125,35 +140,43 @@ class TorchvisionClassifier(ArchitectureParameters):
         """The name at torchvision."""
         return self.name.removeprefix(PREFIX)
 
+    @property
+    def _family(self) -> str:
+        return re.split(r"[\d_]", self.classifier)[0]
+
+    def unfit_reason(self, image_shape: tuple[int, int, int]) -> str | None:
+        """Sides too small for the network's pooling, or no multiples of its patches."""
+        depth, height, width = image_shape
+        if depth not in (1, 3):
+            return "needs gray or color images"
+        if self._family == "vit":
+            patch = int(self.classifier.rpartition("_")[2])
+            if height != width or height % patch:
+                return f"needs square images whose side is a multiple of {patch}"
+        if self._family == "maxvit" and (height % MAXVIT_SIDE or width % MAXVIT_SIDE):
+            return f"needs images whose sides are multiples of {MAXVIT_SIDE}"
+        return minimum_side_reason(image_shape, MINIMUM_SIDES.get(self._family, 1))
+
     def build(self, image_shape: tuple[int, int, int], classes: int) -> nn.Module:
         """The network for images (D, H, W), D 1 or 3. Raises ValueError for other images."""
         from torchvision.models import get_model
 
-        depth = image_shape[0]
-        if depth not in (1, 3):
-            raise ValueError(f"architecture: {self.name} needs gray or color images")
+        self.require_fit(image_shape)
         options = self._options(image_shape)
         network: nn.Module = get_model(
             self.classifier, weights=None, num_classes=classes, **options
         )
-        if depth == 1:
+        if image_shape[0] == 1:
             _sum_over_colors(network)
         return network
 
     def _options(self, image_shape: tuple[int, int, int]) -> dict[str, Any]:
         depth, height, width = image_shape
-        family = self.classifier.partition("_")[0]
-        if family == "vit":
-            patch = int(self.classifier.rpartition("_")[2])
-            if height != width or height % patch:
-                raise ValueError(
-                    f"architecture: {self.name} needs square images whose side is a multiple of "
-                    f"{patch}, not {height} x {width}"
-                )
+        if self._family == "vit":
             return {"image_size": height}
-        if family == "maxvit":
+        if self._family == "maxvit":
             return {"input_size": (height, width)}
-        if family in ("googlenet", "inception"):
+        if self._family in ("googlenet", "inception"):
             # torchvision's weights expect colors in the scale of the original implementation.
             has_own_scale = self.weights != "none" and depth == 3
             scale = {"transform_input": has_own_scale}
@@ -163,28 +186,31 @@ class TorchvisionClassifier(ArchitectureParameters):
     def initialize(
         self, network: nn.Module, image_shape: tuple[int, int, int], weights_folder: Path | None
     ) -> None:
-        """Load the weights, and run one image through the network.
+        """Load the weights. Raises WeightsUnavailable."""
+        if self.weights == "none":
+            return
+        tensors = self.read_weights(weights_folder)
+        first, last = _first_convolution(network), head_name(network)
+        weight = tensors.get(f"{first}.weight")
+        if image_shape[0] == 1 and weight is not None and weight.dim() == 4:
+            tensors = tensors | {f"{first}.weight": weight.sum(1, keepdim=True)}
+        load_tensors(network, tensors, (f"{last}.", *AUXILIARY_HEADS))
 
-        Raises WeightsUnavailable, and ValueError for images that are too small.
-        """
-        if self.weights != "none":
-            source, _, name = self.weights.partition(":")
-            if source == "file":
-                tensors = read_weights_file(name, weights_folder)
-            else:
-                tensors = read_torchvision_weights(self.classifier, weights_folder)
-            first, last = _first_convolution(network), _head(network)
-            weight = tensors.get(f"{first}.weight")
-            if image_shape[0] == 1 and weight is not None and weight.dim() == 4:
-                tensors = tensors | {f"{first}.weight": weight.sum(1, keepdim=True)}
-            load_tensors(network, tensors, (f"{last}.", *AUXILIARY_HEADS))
-        _check_size(self.name, network, image_shape)
+    def read_weights(self, weights_folder: Path | None) -> dict[str, Tensor]:
+        """The tensors of the weights by name, none if random. Raises WeightsUnavailable."""
+        source, _, name = self.weights.partition(":")
+        match source:
+            case "file":
+                return read_weights_file(name, weights_folder)
+            case "default":
+                return read_torchvision_weights(self.classifier, weights_folder)
+        return {}
 
     def freeze(self, network: nn.Module) -> None:
         """Turn off gradients outside the trainable modules. Raises ValueError for unknown ones."""
         if self.trainable == "all":
             return
-        modules = [_head(network)] if self.trainable == "head" else list(self.trainable)
+        modules = [head_name(network)] if self.trainable == "head" else list(self.trainable)
         names = [name for name, _ in network.named_parameters()]
         for module in modules:
             if not any(name == module or name.startswith(f"{module}.") for name in names):
@@ -211,7 +237,7 @@ def _first_convolution(network: nn.Module) -> str:
     return _layers(network)[0]
 
 
-def _head(network: nn.Module) -> str:
+def head_name(network: nn.Module) -> str:
     """Name of the last layer, which gives the pre-activations in all of these networks."""
     return _layers(network)[-1]
 
@@ -236,18 +262,3 @@ def _sum_over_colors(network: nn.Module) -> None:
             gray.bias.copy_(color.bias)
     parent, _, attribute = name.rpartition(".")
     setattr(network.get_submodule(parent), attribute, gray)
-
-
-def _check_size(name: str, network: nn.Module, image_shape: tuple[int, int, int]) -> None:
-    """Raises ValueError if one image cannot pass through the network."""
-    was_training = network.training
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, *image_shape))
-    except (RuntimeError, ValueError, AssertionError) as error:
-        height, width = image_shape[1:]
-        raise ValueError(
-            f"architecture: {name} cannot process images of {height} x {width} pixels"
-        ) from error
-    finally:
-        network.train(was_training)

@@ -46,21 +46,26 @@ class Panel:
     caption: str
 
 
-def render_side_by_side(panels: Sequence[Panel]) -> bytes:
-    """PNG of images of one height in a row, each above its caption."""
-    text = font(14)
+def render_side_by_side(panels: Sequence[Panel], title: str | None = None) -> bytes:
+    """PNG of images of one height in a row, each above its caption, under an optional title."""
+    text, bold = font(14), font(16)
     pictures = [Image.open(io.BytesIO(panel.png)).convert("RGB") for panel in panels]
     widths = [
         max(picture.width, text_width(text, panel.caption)) + MARGIN
         for picture, panel in zip(pictures, panels, strict=True)
     ]
     height = max(picture.height for picture in pictures)
-    page = Image.new("RGB", (sum(widths) + MARGIN, height + 2 * MARGIN + 24), PAPER)
+    title_width = 0 if title is None else text_width(bold, title) + MARGIN
+    y = MARGIN if title is None else MARGIN + text_height(bold) + 8
+    page_width = max(sum(widths), title_width) + MARGIN
+    page = Image.new("RGB", (page_width, y + height + 24 + MARGIN), PAPER)
     draw = ImageDraw.Draw(page)
+    if title is not None:
+        draw.text((MARGIN, MARGIN - 2), title, INK, bold)
     x = MARGIN
     for picture, panel, width in zip(pictures, panels, widths, strict=True):
-        page.paste(picture, (x + (width - MARGIN - picture.width) // 2, MARGIN))
+        page.paste(picture, (x + (width - MARGIN - picture.width) // 2, y))
         center = x + (width - MARGIN) / 2
-        draw.text((center, MARGIN + height + 6), panel.caption, INK, text, anchor="ma")
+        draw.text((center, y + height + 6), panel.caption, INK, text, anchor="ma")
         x += width
     return encode_png(np.asarray(page))

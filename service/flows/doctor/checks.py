@@ -3,17 +3,19 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from service.core import checkpoints
 from service.core.datasets import DATASETS
-from service.core.images import is_canonical_png
+from service.core.epoch_manifests import EpochManifest
+from service.core.images import is_canonical_png, read_size
+from service.core.recorded_spec import parse_spec
 from service.core.spec import RunSpec
 from service.counts import Count
 from service.errors import CheckpointCorrupt, SchemaMismatch
 from service.files import list_leftovers, remove_leftover
-from service.flows.checkpoints import Damage, find_damage
+from service.flows.checkpoints import Damage, find_damage, find_tensor_damage
 from service.flows.doctor.finding import Finding, Severity
 from service.store import (
     deleted_runs,
@@ -26,9 +28,11 @@ from service.store import (
     run_lifecycle,
     runs,
     schema,
+    tensors,
 )
+from service.store.images import is_of_run
 from service.store.run_lifecycle import Lease
-from service.store.run_status import RunStatus
+from service.store.run_status import RunSource, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -88,8 +92,9 @@ def _epoch_rows(store: Store) -> Iterator[Finding]:
 
 def _checkpoints(store: Store) -> Iterator[Finding]:
     """Size, SHA-256, header and tensors of each checkpoint, in one transaction per epoch."""
+    find_damage_of_tensor = cache(partial(find_tensor_damage, store))
     for run in _all_runs(store):
-        spec = RunSpec.model_validate(run.spec)
+        spec = parse_spec(run.spec)
         with store.read_session() as session:
             epoch_rows = epochs.list_epochs(session, run.id)
         for epoch in epoch_rows:
@@ -98,7 +103,11 @@ def _checkpoints(store: Store) -> Iterator[Finding]:
                     data = store.blobs.get(session, epoch.checkpoint.blob_key)
                 except KeyError:
                     data = None
-            defect = find_damage(data, epoch, spec) or _decoding_damage(data)
+            defect = find_damage(data, epoch, spec) or (
+                _manifest_damage(data or b"", find_damage_of_tensor)
+                if spec.has_program
+                else _decoding_damage(data)
+            )
             if defect is None and epoch.quarantine_reason is not None:
                 repair = partial(epochs.release_quarantine, run_id=run.id, epoch=epoch.epoch)
                 message = f"is quarantined ({epoch.quarantine_reason}), but is intact again"
@@ -120,6 +129,36 @@ def _decoding_damage(data: bytes | None) -> Damage | None:
     return None
 
 
+def _manifest_damage(
+    manifest: bytes, find_damage_of_tensor: Callable[[str], Damage | None]
+) -> Damage | None:
+    """Damage of a tensor of a recorded epoch; each is read once, however many epochs share it."""
+    hashes = EpochManifest.decode(manifest).tensors.values()
+    return next(filter(None, map(find_damage_of_tensor, hashes)), None)
+
+
+def _tensor_references(store: Store) -> Iterator[Finding]:
+    """Tensors of recorded epochs that would be deleted as unused."""
+    for run in _all_runs(store):
+        if run.source is RunSource.TRAINED:
+            continue
+        with store.read_session() as session:
+            for epoch in epochs.list_epochs(session, run.id):
+                try:
+                    data = store.blobs.get(session, epoch.checkpoint.blob_key)
+                    hashes = set(EpochManifest.decode(data).tensors.values())
+                except (KeyError, CheckpointCorrupt):
+                    continue  # `_checkpoints` finds it
+                references = tensors.list_references(session, run.id, epoch.epoch)
+                missing = set(tensors.get_many(session, hashes - references))
+                if missing:
+                    repair = partial(
+                        tensors.add_references, run_id=run.id, epoch=epoch.epoch, hashes=missing
+                    )
+                    message = "some of its tensors could be deleted as unused"
+                    yield Finding(Severity.DAMAGE, message, run.id, epoch.epoch, repair)
+
+
 def _blobs(store: Store) -> Iterator[Finding]:
     """Blobs without a row, and files of interrupted writes."""
     with store.read_session() as session:
@@ -129,6 +168,7 @@ def _blobs(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:  # afterwards: a row is written after its blob
         referenced_keys = {blob.key for blob in run_blobs.list_run_blobs(session)}
         referenced_keys.update(jobs.blob_keys(session).values())
+        referenced_keys.update(tensors.list_blob_keys(session))
     for blob in settled_blobs:
         if blob.name not in referenced_keys:
             reason = "left by an interrupted write" if blob.is_temporary else "no row refers to it"
@@ -209,19 +249,21 @@ def _lost_runs(store: Store) -> Iterator[Finding]:
 
 def _running(store: Store) -> list[Run]:
     with store.read_session() as session:
-        return runs.list_by_status(session, RunStatus.RUNNING)
+        running = runs.list_by_status(session, RunStatus.RUNNING)
+    return [run for run in running if run.source is RunSource.TRAINED]
 
 
 def _images(store: Store) -> Iterator[Finding]:
     with store.read_session() as session:
         stored_images = inspection.list_images(session)
     shapes = {name: source.image_shape for name, source in DATASETS.items()}
-    specs = [RunSpec.model_validate(run.spec) for run in _all_runs(store)]
-    shapes |= {spec.image_set: spec.source.image_shape for spec in specs}
+    specs = [parse_spec(run.spec) for run in _all_runs(store)]
+    shapes |= {s.image_set: s.source.image_shape for s in specs if isinstance(s, RunSpec)}
     for image_set, reference, png in stored_images:
         if image_set not in shapes and "@" in image_set:
             continue  # of deleted runs, which alone state the shape
-        if image_set not in shapes or not is_canonical_png(png, shapes[image_set]):
+        shape = read_size(png) if is_of_run(image_set) else shapes.get(image_set)
+        if shape is None or not is_canonical_png(png, shape):
             message = f"the stored image {reference} of {image_set} is invalid"
             yield Finding(Severity.DAMAGE, message)
 
@@ -239,6 +281,7 @@ CHECKS: dict[str, Check] = {
     "lost-runs": _lost_runs,
     "epochs": _epoch_rows,
     "checkpoints": _checkpoints,
+    "references": _tensor_references,
     "blobs": _blobs,
     "unfinished": _leftovers,
     "jobs": _jobs,
@@ -247,5 +290,5 @@ CHECKS: dict[str, Check] = {
 }
 """In order: the schema first, since the others are skipped if it is damaged."""
 
-BACKUP_CHECKS = ("schema", "epochs", "checkpoints", "derived")
+BACKUP_CHECKS = ("schema", "epochs", "checkpoints", "references", "derived")
 """Checks of a backup, in addition to SQLite's integrity check."""

@@ -14,9 +14,11 @@ from typing import IO, Any, TypeVar
 from pydantic import ValidationError
 
 from service.core.parameters import Parameters
+from service.core.recorded_networks import MAX_PROGRAM_BYTES
 from service.errors import ImportRefused
 from service.field_errors import field_errors
 from service.files import open_regular
+from service.flows.tensor_uploads import MAX_TENSOR_BYTES
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import FORMAT, MANIFEST, Manifest, Member, to_json
 
@@ -24,13 +26,15 @@ MAX_MANIFEST_BYTES = 64 * 2**20
 MAX_ROWS_BYTES = 256 * 2**20  # of one epoch
 MAX_IMAGE_BYTES = 2**24
 MAX_CHECKPOINT_BYTES = 2**32
-MAX_MEMBERS = 1 + 1_000 + 2 * 10_001 + 1
+MAX_MEMBERS = 1 + 1_000 + 2 * 10_001 + 1 + 1 + 100_000
 
 MAX_BYTES_BY_FOLDER = {
     "images": MAX_IMAGE_BYTES,
     "rows": MAX_ROWS_BYTES,
     "checkpoints": MAX_CHECKPOINT_BYTES,
     "states": MAX_CHECKPOINT_BYTES,
+    "networks": MAX_PROGRAM_BYTES,
+    "tensors": MAX_TENSOR_BYTES,
 }
 """Maximum size of a member, by its folder."""
 

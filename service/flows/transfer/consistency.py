@@ -1,16 +1,11 @@
-"""Consistency of an exported run: its manifest, its checkpoints and its training states."""
+"""Consistency of the manifest of an exported run."""
 
 from typing import Any
 
-from service.core import checkpoints
-from service.core.checkpoints import CheckpointHeader
 from service.core.datasets.dataset import is_upload
-from service.core.spec import RunSpec
-from service.core.training import validate_training_state
-from service.core.training_state import TrainingState
-from service.errors import CheckpointCorrupt, ImportRefused
-from service.flows.transfer.archive import Archive
-from service.flows.transfer.manifest import ExportedEpoch, ExportedState, Manifest
+from service.errors import ImportRefused
+from service.flows.transfer.contents import RunContents
+from service.flows.transfer.manifest import ExportedState, Manifest
 from service.store.run_status import RunStatus
 
 
@@ -23,7 +18,7 @@ def list_states(manifest: Manifest) -> list[ExportedState]:
     return [*manifest.earlier_states, ExportedState(epoch=last_epoch, state=last_state)]
 
 
-def check_run(manifest: Manifest, spec: RunSpec) -> None:
+def check_run(manifest: Manifest, contents: RunContents) -> None:
     """Raises ImportRefused unless the parts of the manifest are consistent."""
     run = manifest.run
     numbers = list(range(len(manifest.epochs)))
@@ -61,34 +56,10 @@ def check_run(manifest: Manifest, spec: RunSpec) -> None:
         or len(manifest.divergence.losses) == len(manifest.divergence.gradient_norms),
         "it contains an image more than once": len({i.reference for i in manifest.images})
         == len(manifest.images),
-        "an epoch does not have one accuracy per class": all(
-            len(epoch.per_class_accuracy) == len(spec.source.class_names)
-            for epoch in manifest.epochs
+        "an epoch does not have its measures": all(
+            contents.has_measures(epoch) for epoch in manifest.epochs
         ),
     }
     for problem, holds in checks.items():
         if not holds:
             raise ImportRefused(problem)
-
-
-def check_checkpoint(data: bytes, spec: RunSpec, epoch: ExportedEpoch) -> None:
-    """Raises ImportRefused unless the checkpoint is of the run's network. Executes no code."""
-    name = epoch.checkpoint.name
-    try:
-        if checkpoints.read_header(data) != CheckpointHeader.for_epoch(spec, epoch.epoch):
-            raise ImportRefused(f"{name} is a checkpoint of another epoch or network")
-        checkpoints.decode(data)
-    except CheckpointCorrupt as error:
-        raise ImportRefused(f"{name} is not a checkpoint: {error}") from error
-
-
-def check_training_state(archive: Archive, spec: RunSpec, exported: ExportedState) -> None:
-    """Raises ImportRefused unless the state fits the optimizer and the network of its epoch."""
-    checkpoint = archive.manifest.epochs[exported.epoch].checkpoint
-    state = TrainingState(
-        exported.epoch, archive.read_member(checkpoint), archive.read_member(exported.state)
-    )
-    try:
-        validate_training_state(spec, state)
-    except (CheckpointCorrupt, ValueError) as error:
-        raise ImportRefused(f"{exported.state.name}: {error}") from error

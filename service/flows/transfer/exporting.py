@@ -9,14 +9,17 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 from service import __version__
-from service.core.spec import RunSpec
+from service.core.epoch_manifests import EpochManifest
+from service.core.recorded_spec import parse_spec
 from service.errors import RunConflict
 from service.files import new_file
-from service.flows.checkpoints import load_verified_checkpoint
+from service.flows.checkpoints import load_verified_checkpoint, read_verified_tensor
+from service.flows.networks import Networks
 from service.flows.recording import ENGINE_VERSION
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import FORMAT, MANIFEST, format_timestamp, to_json
@@ -27,7 +30,9 @@ from service.store import (
     heatmaps,
     images,
     predictions,
+    recorded_runs,
     runs,
+    tensors,
     training_states,
     uploaded_images,
 )
@@ -118,7 +123,39 @@ def _manifest(store: Store, run: Run, epoch_rows: list[Epoch], members: _Members
         ],
         **_training_states(store, run, members),
         "divergence": _divergence(store, run),
+        "network": _network(store, run, members),
+        "tensors": (
+            _tensors(store, epoch_rows, members) if parse_spec(run.spec).has_program else []
+        ),
     }
+
+
+def _network(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
+    with store.read_session() as session:
+        network_id = recorded_runs.get_network_id(session, run.id)
+    if network_id is None:
+        return None
+    return members.add("networks/00000.json", Networks(store).get(network_id).program.to_json())
+
+
+def _tensors(store: Store, epoch_rows: list[Epoch], members: _Members) -> list[dict[str, Any]]:
+    """Each tensor of a program once, in the order of the first epochs that use them."""
+    epochs_by_hash: dict[str, Epoch] = {}
+    for epoch in epoch_rows:
+        manifest = EpochManifest.decode(load_verified_checkpoint(store, epoch))
+        for sha256 in manifest.tensors.values():
+            epochs_by_hash.setdefault(sha256, epoch)
+    with store.read_session() as session:
+        rows = tensors.get_many(session, epochs_by_hash)
+    return [
+        members.add_deferred(
+            f"tensors/{position:05d}.safetensors",
+            sha256,
+            rows[sha256].bytes if sha256 in rows else 0,
+            partial(read_verified_tensor, store, epoch, sha256),
+        )
+        for position, (sha256, epoch) in enumerate(epochs_by_hash.items())
+    ]
 
 
 def _upload(store: Store, image: StoredImage) -> dict[str, Any] | None:
@@ -170,7 +207,7 @@ def _run(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
         # Parsed, to fill in fields that an older version did not write.
-        "spec": RunSpec.model_validate(run.spec).model_dump(mode="json"),
+        "spec": parse_spec(run.spec).model_dump(mode="json"),
         "status": run.status,
         "error": vars(run.error) if run.error else None,
         "epochs_done": run.epochs_done,
@@ -205,7 +242,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
         "created_at": format_timestamp(epoch.created_at),
         "rows": members.add(f"rows/{epoch.epoch:05d}.json", text),
         "checkpoint": members.add_deferred(
-            f"checkpoints/{epoch.epoch:05d}.safetensors",
+            f"checkpoints/{epoch.epoch:05d}.{checkpoint.blob_key.rpartition('.')[2]}",
             checkpoint.sha256,
             checkpoint.bytes,
             lambda: load_verified_checkpoint(store, epoch),

@@ -4,43 +4,38 @@ import math
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from service.core.datasets.dataset import ImageReference
-from service.core.images import is_canonical_png
+from service.core.recorded_spec import AnySpec, RecordedSpec
 from service.core.spec import RunSpec
 from service.errors import (
-    CamreelError,
     ImportRefused,
     StoreBusy,
     StoreFull,
     StoreUnavailable,
 )
-from service.field_errors import field_errors
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, open_archive
-from service.flows.transfer.consistency import (
-    check_checkpoint,
-    check_run,
-    check_training_state,
-    list_states,
+from service.flows.transfer.consistency import check_run, list_states
+from service.flows.transfer.contents import (
+    RunContents,
+    contents_of,
+    read_image,
 )
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedDivergence,
     ExportedEpoch,
     ExportedHeatmap,
-    ExportedImage,
     ExportedState,
     Manifest,
     format_timestamp,
 )
+from service.flows.transfer.programs import import_network, import_tensor, refer_to_tensors
 from service.store import (
     divergences,
     epochs,
@@ -77,17 +72,18 @@ def import_run(store: Store, path: Path) -> Run:
     StoreUnavailable, and then leaves nothing behind.
     """
     with open_archive(path) as archive:
-        spec = _spec(archive.manifest)
-        check_run(archive.manifest, spec)
+        contents = contents_of(archive)
+        check_run(archive.manifest, contents)
         # Before any transaction: verification is slow, and must not block other writers.
         for image in archive.manifest.images:
-            _image(archive, spec, image)
+            read_image(contents, archive, image)
+        contents.check_archive()
         for epoch in archive.manifest.epochs:
-            _rows(archive, spec, epoch)
-            check_checkpoint(archive.read_member(epoch.checkpoint), spec, epoch)
+            _rows(archive, contents, epoch)
+            contents.check_checkpoint(epoch, archive.read_member(epoch.checkpoint))
         for exported in list_states(archive.manifest):
-            check_training_state(archive, spec, exported)
-        run_id = _Import(store, archive, spec).run()
+            contents.check_training_state(exported)
+        run_id = _Import(store, archive, contents).run()
     with store.read_session() as session:
         return runs.get(session, run_id)
 
@@ -99,10 +95,11 @@ class _Import:
     a service deletes the run.
     """
 
-    def __init__(self, store: Store, archive: Archive, spec: RunSpec) -> None:
+    def __init__(self, store: Store, archive: Archive, contents: RunContents) -> None:
         self._store = store
         self._archive = archive
-        self._spec = spec
+        self._contents = contents
+        self._spec = contents.spec
         # Not by run id: the database may assign the id of a rolled-back transaction again.
         self._folder = f"imports/{uuid.uuid4().hex}"
 
@@ -112,9 +109,12 @@ class _Import:
         with self._store.write_session() as session:
             total = sum(member.bytes for member in manifest.members())
             self._store.quota.check(session, total)
-            self._read_probes(session)
             run_id = imports.create(session, _run(manifest, self._spec))
+            self._read_probes(session, run_id)
         try:
+            if self._contents.program is not None:
+                import_network(self._store, self._contents.program.network, run_id)
+                self._import_tensors(run_id)
             for batch in self._batches():
                 with self._transaction(run_id) as session:
                     for epoch in batch:
@@ -130,10 +130,19 @@ class _Import:
             raise
         return run_id
 
-    def _read_probes(self, session: Any) -> list[StoredImage]:
+    def _import_tensors(self, run_id: int) -> None:
+        """Store the tensors that are not stored yet, each in a transaction per part."""
+        for member in self._archive.manifest.tensors:
+            with self._transaction(run_id):
+                pass  # a heartbeat
+            import_tensor(self._store, self._archive, member)
+
+    def _read_probes(self, session: Any, run_id: int) -> list[StoredImage]:
         """The run's probe images. Raises ImportRefused if a reference belongs to another image."""
+        dataset = self._contents.dataset(run_id)
         probes = [
-            _image(self._archive, self._spec, image) for image in self._archive.manifest.images
+            replace(read_image(self._contents, self._archive, image), dataset=dataset)
+            for image in self._archive.manifest.images
         ]
         for image in probes:
             existing = images.get(session, image.dataset, image.reference)
@@ -143,11 +152,11 @@ class _Import:
 
     def _write_images_and_events(self, session: Any, run_id: int) -> None:
         """Written last: images are shared with other runs, and not deleted with this one."""
-        images.set_probes(session, run_id, self._read_probes(session))
+        images.set_probes(session, run_id, self._read_probes(session, run_id))
         for exported in self._archive.manifest.images:
             if exported.upload is not None:
                 choices = asdict(exported.upload.choices)
-                dataset, digest = self._spec.image_set, exported.upload.digest
+                dataset, digest = self._contents.dataset(run_id), exported.upload.digest
                 uploaded_images.restore(session, dataset, exported.reference, digest, choices)
         history = [
             Event(event.number, event.kind, event.data) for event in self._archive.manifest.events
@@ -198,12 +207,14 @@ class _Import:
 
     def _write_epoch(self, session: Any, run_id: int, epoch: ExportedEpoch) -> None:
         data = self._archive.read_member(epoch.checkpoint)
-        rows = _rows(self._archive, self._spec, epoch)
+        rows = _rows(self._archive, self._contents, epoch)
         key = self._key(epoch)
         self._store.blobs.put(session, key, data)
         checkpoint = Checkpoint(epoch.checkpoint.sha256, len(data), key)
         epoch_row = Epoch(run_id, epoch.epoch, _measures(epoch), checkpoint, epoch.created_at)
         epochs.restore(session, epoch_row)
+        if self._contents.program is not None:
+            refer_to_tensors(session, run_id, epoch.epoch, data)
         # Maps of another engine version differ: they are computed again when needed.
         if self._archive.manifest.engine == ENGINE_VERSION:
             heatmap_rows = [_heatmap(run_id, epoch.epoch, row) for row in rows.heatmaps]
@@ -215,47 +226,26 @@ class _Import:
         predictions.add_missing(session, prediction_rows)
 
     def _key(self, epoch: ExportedEpoch) -> str:
-        return f"{self._folder}/{epoch.epoch}.safetensors"
+        return f"{self._folder}/{epoch.epoch}.{epoch.checkpoint.name.rpartition('.')[2]}"
 
     def _state_key(self, exported: ExportedState) -> str:
         return f"{self._folder}/states/{exported.epoch}.safetensors"
 
 
-def _spec(manifest: Manifest) -> RunSpec:
-    try:
-        return RunSpec.model_validate(manifest.run.spec)
-    except ValidationError as error:
-        details = error.errors(include_input=False, include_url=False)
-        first_error = field_errors(details, RunSpec.model_json_schema())[0]
-        raise ImportRefused(f"the run's spec: {first_error}"[:500]) from error
-
-
-def _image(archive: Archive, spec: RunSpec, image: ExportedImage) -> StoredImage:
-    source = spec.source
-    png = archive.read_member(image.png)
-    if not is_canonical_png(png, source.image_shape):
-        raise ImportRefused(f"{image.png.name} is not a PNG of the size of {source.name} images")
-    if image.label is not None and image.label >= len(source.class_names):
-        raise ImportRefused(f"{image.png.name} is of class {image.label}, which does not exist")
-    if image.upload is None:
-        try:
-            ImageReference.parse(image.reference).require_in(source)
-        except CamreelError as error:
-            raise ImportRefused(f"{image.png.name}: {error}") from error
-    return StoredImage(spec.image_set, image.reference, image.label, png)
-
-
-def _rows(archive: Archive, spec: RunSpec, epoch: ExportedEpoch) -> EpochRows:
+def _rows(archive: Archive, contents: RunContents, epoch: ExportedEpoch) -> EpochRows:
     rows = archive.read_model(epoch.rows, EpochRows)
-    classes = len(spec.source.class_names)
+    classes, spec = contents.class_count, contents.spec
+    if any(len(row.probabilities) != classes for row in rows.predictions):
+        raise ImportRefused(f"{epoch.rows.name}: a prediction needs one probability per class")
+    if isinstance(spec, RecordedSpec):
+        # Their identities contain the run's id, so they are computed again when needed.
+        return rows.model_copy(update={"heatmaps": []})
     same_engine = archive.manifest.engine == ENGINE_VERSION
     for row in rows.heatmaps:
         if same_engine and row.etag != _map_identity(spec, epoch, row, row.method):
             raise ImportRefused(f"{epoch.rows.name}: a map is of another checkpoint")
         if row.class_index >= classes or not _fits(row):
             raise ImportRefused(f"{epoch.rows.name}: the levels of a map do not match its size")
-    if any(len(row.probabilities) != classes for row in rows.predictions):
-        raise ImportRefused(f"{epoch.rows.name}: a prediction needs one probability per class")
     current = [_with_current_method(spec, epoch, row) for row in rows.heatmaps]
     return rows.model_copy(update={"heatmaps": current})
 
@@ -282,7 +272,7 @@ def _fits(row: ExportedHeatmap) -> bool:
     return len(row.levels) == math.prod((row.height, row.width))
 
 
-def _run(manifest: Manifest, spec: RunSpec) -> Run:
+def _run(manifest: Manifest, spec: AnySpec) -> Run:
     run = manifest.run
     origin = {
         "run_id": run.id,

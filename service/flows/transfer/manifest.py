@@ -3,8 +3,10 @@
 The file is a zip of uncompressed members with the byte layout of `layout.py`. Its members are
 `manifest.json`, the images, for each epoch its rows (JSON) and its checkpoint (safetensors), the
 training state of the last epoch and those of earlier epochs (safetensors), in the order of the
-manifest. The comment of the zip is the SHA-256 of the manifest. Format 1 had no training state and
-no uploads, format 2 no environment, format 3 no divergence, format 4 no earlier training states.
+manifest. Of a network that is described by a program, the checkpoints are manifests (JSON), and the
+network (JSON) and the tensors (safetensors, each once) follow. The comment of the zip is the
+SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no environment,
+format 3 no divergence, format 4 no earlier training states and no programs.
 """
 
 import json
@@ -91,11 +93,13 @@ class ExportedEpoch(Parameters):
     epoch: Number
     train_loss: float | None
     train_accuracy: Fraction | None
-    test_loss: float
-    test_accuracy: Fraction
+    test_loss: float | None  # null only in a recorded run, like the next ones
+    test_accuracy: Fraction | None
     per_class_accuracy: Annotated[list[Fraction], Field(max_length=10_000)]
-    learning_rate: float
-    seconds: Annotated[float, Field(ge=0)]
+    learning_rate: float | None
+    seconds: Annotated[float, Field(ge=0)] | None
+    metrics: dict[str, float | None] | None = None
+    config_changes: dict[str, Any] | None = None
     created_at: Timestamp
     rows: Member
     checkpoint: Member
@@ -148,14 +152,17 @@ class Manifest(Parameters):
         default_factory=list
     )
     divergence: ExportedDivergence | None = None
+    network: Member | None = None
+    tensors: Annotated[list[Member], Field(max_length=100_000)] = Field(default_factory=list)
 
     def members(self) -> list[Member]:
         """All other members, in order."""
         by_epoch = [member for epoch in self.epochs for member in (epoch.rows, epoch.checkpoint)]
-        training_state = [] if self.training_state is None else [self.training_state]
-        earlier_states = [exported.state for exported in self.earlier_states]
+        states = [self.training_state] if self.training_state is not None else []
+        states += [exported.state for exported in self.earlier_states]
+        network = [self.network] if self.network is not None else []
         images = [image.png for image in self.images]
-        return [*images, *by_epoch, *training_state, *earlier_states]
+        return [*images, *by_epoch, *states, *network, *self.tensors]
 
 
 class ExportedHeatmap(Parameters):

@@ -1,6 +1,6 @@
 // Responses of the HTTP API (openapi/openapi.json), limited to the fields that the page reads.
 
-export type Status = "queued" | "running" | "succeeded" | "failed" | "cancelled" | "lost";
+export type Status = "queued" | "running" | "lost" | "succeeded" | "failed" | "cancelled";
 
 export interface BlankTotals {
   total: number;

@@ -33,10 +33,10 @@ export const english = {
 
   "status.queued": "queued",
   "status.running": "running",
+  "status.lost": "lost",
   "status.succeeded": "succeeded",
   "status.failed": "failed",
   "status.cancelled": "cancelled",
-  "status.lost": "no heartbeat",
 
   "welcome.camreel":
     "Camreel trains image classifiers, saves a checkpoint of every epoch, and shows where each of these networks " +
@@ -136,7 +136,8 @@ export const english = {
   "error.unknownDataset": "Choose a dataset: {names}, or folder:<name>.",
   "error.dataset": "The dataset {dataset} has {maximum} training images. Enter at most {maximum}.",
   "error.warmup": "The schedule spans {maximum} epochs. Enter fewer epochs of warm-up.",
-  "error.noMaps": "No maps of {name} can be computed yet. Choose another architecture.",
+  "error.unfit":
+    "{name} cannot process images of {height} × {width} pixels. Choose another size of the input or another architecture.",
   "error.weights": "Enter none, default or file:<name>.",
   "error.trainable": "Enter all, head or the names of up to {maximum} modules.",
   "error.states": "Enter last, all or every:<n>, for example every:10.",

@@ -14,7 +14,7 @@ const REASONS: Record<string, keyof Texts> = {
   probe_count: "error.probes",
   warmup_too_long: "error.warmup",
   states_format: "error.states",
-  architecture_without_maps: "error.noMaps",
+  unfit_images: "error.unfit",
   weights_format: "error.weights",
   trainable_format: "error.trainable",
   image_reference: "error.reference",

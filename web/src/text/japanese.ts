@@ -34,10 +34,10 @@ export const japanese: Texts = {
 
   "status.queued": "待機中",
   "status.running": "実行中",
+  "status.lost": "応答なし",
   "status.succeeded": "完了",
   "status.failed": "失敗",
   "status.cancelled": "中止",
-  "status.lost": "応答なし",
 
   "welcome.camreel":
     "Camreel は画像分類器を学習させ、全エポックのチェックポイントを保存し、未学習から最終エポックまで、それぞれのネットワークがどこを見ているかをクラスごとに示します。",
@@ -135,7 +135,8 @@ export const japanese: Texts = {
   "error.unknownDataset": "データセットを選んでください：{names}、または folder:<name>。",
   "error.dataset": "データセット {dataset} の訓練画像は {maximum} 枚です。{maximum} 以下の値を入力してください。",
   "error.warmup": "スケジュールの長さは {maximum} エポックです。ウォームアップはそれより短くしてください。",
-  "error.noMaps": "{name} のマップはまだ計算できません。別のアーキテクチャを選んでください。",
+  "error.unfit":
+    "{name} は {height} × {width} 画素の画像を処理できません。入力の大きさか、アーキテクチャを変えてください。",
   "error.weights": "none、default、または file:<name> を入力してください。",
   "error.trainable": "all、head、または {maximum} 個以下のモジュール名を入力してください。",
   "error.states": "last、all、または every:<n>（例: every:10）を入力してください。",

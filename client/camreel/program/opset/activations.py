@@ -1,5 +1,7 @@
 """Activation functions."""
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import Tensor
@@ -23,13 +25,13 @@ def _elu(signal: Tensor, alpha: float) -> Tensor:
 
 
 ACTIVATIONS = (
-    elementwise("relu", torch.relu),
+    elementwise("relu", torch.relu, torch.relu_),
     elementwise("sigmoid", torch.sigmoid),
     elementwise("tanh", torch.tanh),
-    elementwise("silu", F.silu),
+    elementwise("silu", F.silu, partial(F.silu, inplace=True)),
     elementwise("mish", F.mish),
     elementwise("selu", F.selu),
-    elementwise("hardswish", F.hardswish),
+    elementwise("hardswish", F.hardswish, partial(F.hardswish, inplace=True)),
     elementwise("hardsigmoid", F.hardsigmoid),
     Operator(
         "gelu",

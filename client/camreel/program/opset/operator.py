@@ -48,6 +48,8 @@ class Operator:
     parameters: tuple[Parameter, ...]
     function: Callable[..., Tensor]
     """Takes the arguments in the order of the parameters."""
+    in_place: Callable[..., Tensor] | None = None
+    """The same, but writes the result into the first argument."""
 
     @cached_property
     def parameters_by_name(self) -> dict[str, Parameter]:
@@ -74,9 +76,11 @@ POSITIVE_PAIR = Integers(1, MAX_KERNEL, 1, 2)
 GROUPS = Parameter("groups", Integer(1, MAX_CHANNELS), 1)
 
 
-def elementwise(name: str, function: Callable[..., Tensor]) -> Operator:
+def elementwise(
+    name: str, function: Callable[..., Tensor], in_place: Callable[..., Tensor] | None = None
+) -> Operator:
     """An operator of one tensor."""
-    return Operator(name, f"{name}.default", (INPUT,), function)
+    return Operator(name, f"{name}.default", (INPUT,), function, in_place)
 
 
 def binary(
