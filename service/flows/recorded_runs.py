@@ -194,11 +194,18 @@ class Recordings:
 
     def _check_network(self, spec: RecordedSpec) -> None:
         try:
-            classes = self.networks.get(spec.network).program.classes
+            program = self.networks.get(spec.network).program
         except NetworkNotFound as error:
             raise _unknown_network() from error
-        if len(spec.class_names) != classes:
-            raise InvalidValue("class_names", f"must be {classes} names: the network's classes")
+        if len(spec.class_names) != program.classes:
+            message = f"must be {program.classes} names: the network's classes"
+            raise InvalidValue("class_names", message)
+        shape = program.input_shape
+        if spec.input is not None and spec.input.image_shape != shape:
+            depth, height, width = shape
+            raise InvalidValue(
+                "input", f"must give the network's {height} x {width} pixels of {depth} channels"
+            )
 
     def _spec(self, run_id: int) -> RecordedSpec:
         with self.store.read_session() as session:
