@@ -11,7 +11,7 @@ export function absenceReason(feed: RunFeed, common: CommonProbes | null, image:
   if (!feed.probes.value.length || !feed.epochs.value.length)
     return hasEnded(run) ? t("run.nothing") : t("compare.waiting");
   if (!common) return t("compare.noProbe");
-  const dataset = run.spec?.dataset ?? t("run.recorded");
-  if (dataset !== common.dataset) return t("compare.otherDataset", { dataset });
+  const dataset = run.spec?.dataset ?? ""; // as among the common probes
+  if (dataset !== common.dataset) return t("compare.otherDataset", { dataset: dataset || t("run.recorded") });
   return feed.probes.value.some((probe) => probe.image === image) ? null : t("compare.lacksProbe");
 }
