@@ -9,6 +9,7 @@ from benchmarks import (
     epochs,
     fairness,
     heads,
+    large_heads,
     layers,
     load,
     maps,
@@ -39,6 +40,7 @@ BENCHMARKS = {
     "fairness": fairness.run,
     "page": page.run,
     "programs": programs.run,
+    "large-heads": large_heads.run,
 }
 
 
