@@ -10,10 +10,11 @@ demo: .venv/.runtime
 	$(BIN)/camreel demo $(ARGS)
 
 # One torch thread per process, because the test workers and their child processes share the cores.
-# Six test workers for two cores, because they often wait for processes to start or end.
+# Five test workers for two cores, because they often wait for processes to start or end; more of
+# them leave no memory to keep the files of torch, which every process reads.
 test: lint
 	$(BIN)/python -m scripts.npm run --silent test
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 6 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Hundreds of kills at random times; the log shows each of them as it happens.
 torture: .venv/.dev

@@ -17,6 +17,8 @@ from service.settings import Settings
 from service.store import runs
 from tests.access.conftest import GuardedService
 
+schemathesis.serializer.alias("application/zip", "application/octet-stream")
+
 OPERATIONS = sorted(
     [
         (path, method)

@@ -14,7 +14,12 @@ from tests.pools.conftest import wait_until
 APP = create_app(Settings())
 ROUTES = routes_of(APP)
 PATHS = sorted({route.template for route in ROUTES})
-GETS = [route for route in ROUTES if route.method == "GET"]
+OF_RECORDERS = ("/networks", "/tensors")  # tests/recorded has some
+GETS = [
+    route
+    for route in ROUTES
+    if route.method == "GET" and not route.template.startswith(OF_RECORDERS)
+]
 QUERIES = {"/images/{reference}": "?dataset=digits", "/events": "?runs=1"}  # required parameters
 VARYING_HEADERS = {"x-request-id", "ratelimit", "date"}  # different in every response
 
@@ -128,5 +133,5 @@ def test_options_requires_a_token(trained_service: GuardedService) -> None:
 
 def test_schema_has_no_head() -> None:
     for path, operations in APP.openapi()["paths"].items():
-        assert set(operations) <= {"get", "post", "delete"}, path
+        assert set(operations) <= {"get", "post", "put", "delete"}, path
         assert {operation.upper() for operation in operations} <= methods_of(path)

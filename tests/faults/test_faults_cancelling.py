@@ -144,7 +144,7 @@ def test_deleting_a_run_while_its_map_is_computed_is_200_or_404(
 
     def compute_and_delete(self, *args):
         maps = compute(self, *args)
-        deletion.delete_run(self._store, deleted_id)
+        deletion.delete_run(self._loader.store, deleted_id)
         return maps
 
     with monkeypatch.context() as patch:

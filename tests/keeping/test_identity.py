@@ -19,8 +19,10 @@ PATH_PARAMETERS = {
     "{run_id}": "1",
     "{epoch}": "2",
     "{job_id}": "1",
+    "{name}": "digits",
     "{reference}": "test:3?dataset=digits",
 }
+OF_RECORDERS = ("/networks", "/tensors")  # tests/recorded has some
 UNTAGGED = {"/metrics", "/session"}  # never stored
 
 RUN_PAGES = ["strip", "strip.webp", "strip.gif", "strip.npz", "sheet", "atlas", "atlas.json",
@@ -42,7 +44,11 @@ def paths(run: int = 1) -> list[str]:
 
 def get_paths() -> list[str]:
     schema = json.loads(SCHEMA.read_text())
-    return [path for path, operations in schema["paths"].items() if "get" in operations]
+    return [
+        path
+        for path, operations in schema["paths"].items()
+        if "get" in operations and not path.startswith(OF_RECORDERS)
+    ]
 
 
 def fill(template: str) -> str:

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 from service.core import checkpoints
 from service.core.cams.maps import CAUSES
 from service.core.checkpoints import METADATA_KEY
-from service.flows.maps import compute
+from service.flows.networks import Networks
 from service.report.document import COLUMNS
 from tests.keeping.conftest import EPOCHS, StateFolder, train
 
@@ -63,13 +63,13 @@ def long_run(tmp_path_factory) -> StateFolder:
 def loaded_epochs(monkeypatch) -> list[int]:
     """Epochs whose networks were loaded."""
     epochs: list[int] = []
-    load_network = compute.load_network
+    load = Networks.load
 
-    def load_and_count(store, epoch, spec):
+    def load_and_count(self, epoch, spec):
         epochs.append(epoch.epoch)
-        return load_network(store, epoch, spec)
+        return load(self, epoch, spec)
 
-    monkeypatch.setattr(compute, "load_network", load_and_count)
+    monkeypatch.setattr(Networks, "load", load_and_count)
     return epochs
 
 

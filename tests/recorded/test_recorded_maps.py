@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from service.core.images import from_png
-from tests.recorded.conftest import CLASS_NAMES, Recorder, new_network, png
+from tests.recorded.conftest import CLASS_NAMES, Recorder, new_network, png, sha256
 
 INPUT = {
     "channels": "rgb",
@@ -72,3 +72,15 @@ def test_input_of_another_size_than_the_networks_is_refused(recorder: Recorder) 
     assert refusal.status_code == 422
     assert refusal.json()["errors"][0]["field"] == "input"
     assert "8 x 8" in refusal.json()["errors"][0]["message"]
+
+
+def test_networks_and_tensors_are_revalidated_by_their_etags(recorded: Recorder) -> None:
+    network_id = recorded.run()["recording"]["network"]
+    tensor = sha256(next(iter(recorded.files(new_network(0)).values())))
+    for url in (f"/networks/{network_id}", f"/networks/{network_id}/program", f"/tensors/{tensor}"):
+        response = recorded.http.get(url)
+        assert response.status_code == 200, response.text
+        head = recorded.http.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        etag = {"If-None-Match": response.headers["etag"]}
+        assert recorded.http.get(url, headers=etag).status_code == 304

@@ -139,8 +139,8 @@ def test_damaged_tensor_quarantines_the_epochs_that_use_it(
     with store.read_session() as session:
         by_number = {e.epoch: e for e in epochs.list_epochs(session, recorder.run_id)}
     with pytest.raises(EpochQuarantined):
-        Networks(store).load_epoch(by_number[1])
-    Networks(store).load_epoch(by_number[0])
+        Networks(store).load(by_number[1])
+    Networks(store).load(by_number[0])
     addresses = [f"/runs/{recorder.run_id}/epochs/{epoch}" for epoch in range(3)]
     reasons = [recorder.http.get(address).json()["quarantine_reason"] for address in addresses]
     assert reasons == [None, reason, None]
@@ -176,7 +176,7 @@ def test_backup_contains_tensors_and_refuses_damaged_ones(
     with open_store(database, f"file:{target / 'blobs'}" if is_folder else "sql") as copy:
         with copy.read_session() as session:
             epoch = epochs.get(session, recorder.run_id, 2)
-        assert Networks(copy).load_epoch(epoch).program == recorder.export.program
+        assert Networks(copy).load(epoch).program == recorder.export.program
         assert examine(copy).findings == []
     break_tensor(store, sha256(recorder.files(new_network())["norm.bias"]), None)
     with pytest.raises(BackupRefused):
@@ -212,7 +212,7 @@ def test_recorded_run_is_imported_as_it_was_exported(
         assert run.spec["config"] == {"lr": 0.1}
         with other_store.read_session() as session:
             epoch = epochs.get(session, run.id, 2)
-        Networks(other_store).load_epoch(epoch)
+        Networks(other_store).load(epoch)
         assert examine(other_store).findings == []
         age_everything(other_store)
         assert UnusedTensorCleaner(other_store).free_space()

@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 
+from service.api.caching import has_etag
 from service.api.concurrency import run_in_pool
 from service.api.problems import UPLOAD_OFFSET
 from service.api.scopes import requires
@@ -74,6 +75,7 @@ class TensorResponse(BaseModel):
     response_class=StreamingResponse,
     responses={
         200: {"content": _BINARY},
+        304: {"description": "The client has the tensor."},
         404: {
             "description": "The tensor is not stored, or not completely.",
             "headers": _OFFSET_HEADER,
@@ -81,16 +83,18 @@ class TensorResponse(BaseModel):
     },
 )
 @requires(READ)
-def read_tensor(services: Services, sha256: TensorHash) -> Response:
+def read_tensor(services: Services, request: Request, sha256: TensorHash) -> Response:
     """The tensor's file. HEAD tells whether it is stored, and how much of it if it is not."""
     tensor = tensor_uploads.find_tensor(services.store, sha256)
     headers = {
-        "Content-Length": str(tensor.bytes),
         "ETag": f'"{sha256}"',
         # The address contains the hash of the content.
         "Cache-Control": "private, max-age=31536000, immutable",
         "X-Content-Type-Options": "nosniff",
     }
+    if has_etag(request, sha256):
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(tensor.bytes)
     parts = tensor_uploads.read_tensor(services.store, tensor)
     return StreamingResponse(parts, media_type="application/octet-stream", headers=headers)
 
