@@ -63,11 +63,13 @@ export async function getAllItems<T>(path: string, params: Params = {}): Promise
 
 let csrfToken: string | null = null;
 let onUnauthorized: () => void = () => {};
+let sessionNumber = 0; // of sign-ins and sign-outs so far
 let beforeMutation: () => Promise<void> = async () => {};
 
 /** Sets the token that mutating requests send; null without a session cookie. */
 export function setCsrfToken(token: string | null): void {
   csrfToken = token;
+  sessionNumber += 1;
 }
 
 /** Makes every mutating request wait for `prepare`, which sets the CSRF token. */
@@ -82,6 +84,7 @@ export function setUnauthorizedHandler(handler: () => void): void {
 
 async function send(url: string, init: RequestInit & { signal?: AbortSignal | undefined }): Promise<Response> {
   const { signal, ...rest } = init;
+  const startedIn = sessionNumber;
   if (rest.method) await beforeMutation();
   if (rest.method && csrfToken) {
     rest.headers = { ...(rest.headers as Record<string, string>), "X-CSRF-Token": csrfToken };
@@ -96,6 +99,8 @@ async function send(url: string, init: RequestInit & { signal?: AbortSignal | un
   }
   isReachable.value = true;
   if (response.ok) return response;
+  // An answer to a request from before the sign-in says nothing about the session that has begun since.
+  if (response.status === 401 && startedIn !== sessionNumber && !rest.method) return send(url, init);
   if (response.status === 401) onUnauthorized();
   throw new ApiError(await readProblem(response));
 }
