@@ -26,7 +26,7 @@ from benchmarks.timing import Contender, Target, Timing, interleaved, mean_secon
 from service.core.datasets import DATASETS
 from service.core.png import encode_png
 from service.core.preprocessing import to_network_input
-from service.flows.checkpoints import load_network
+from service.flows.networks import Networks
 from service.store import epochs
 from service.store.store import open_store
 
@@ -116,7 +116,7 @@ def _in_process(
         def load_and_draw() -> None:
             with store.read_session() as session:
                 epoch = epochs.get(session, 1, next(numbers))
-            network = load_network(store, epoch)
+            network = Networks(store).load(epoch)
             with torch.no_grad():
                 network(images).softmax(1)
             encode_png(pixels)

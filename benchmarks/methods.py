@@ -28,10 +28,10 @@ from service.core.images import from_png
 from service.core.models import StagedNetwork
 from service.core.preprocessing import to_network_input
 from service.core.spec import RunSpec
-from service.flows.checkpoints import load_network
 from service.flows.maps.pictures import MapPictures, Rendering
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.request import MapQuery
+from service.flows.networks import Networks
 from service.flows.runs import start_run
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
@@ -208,7 +208,7 @@ def _forward_all(url: str, run_id: int) -> None:
         (probes,), selection = pipeline.resolver.resolve_probe_series(queries, ":")
         images = to_network_input(torch.stack([from_png(series.image.png) for series in probes]))
         for epoch in selection.epochs:
-            network = load_network(store, epoch)
+            network = Networks(store).load(epoch)
             with torch.no_grad():
                 network(images)
 

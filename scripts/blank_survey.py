@@ -19,7 +19,6 @@ from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import CAUSES, class_maps
 from service.core.cams.methods import METHODS
 from service.core.images import from_png
-from service.core.models import describe_layers
 from service.core.preprocessing import to_network_input
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.request import MapQuery
@@ -56,17 +55,14 @@ def survey(
     """Causes by explanation, over the run's probes for their own labels."""
     query = MapQuery(run_id, "proposed")
     (probes,), selection = pipeline.resolver.resolve_probe_series([query], f"{step}:{LAST}:{step}")
-    spec = probes[0].spec
-    layers = describe_layers(
-        spec.architecture, spec.source.image_shape, len(spec.source.class_names)
-    )
+    run = probes[0].run
     by_layer: dict[str, list[str]] = {}
     for text in texts:
-        layer = resolve_layers(METHODS[text.split("/")[0]], None, layers)
+        layer = resolve_layers(METHODS[text.split("/")[0]], None, run.layers)
         by_layer.setdefault(layer, []).append(text)
     counts: dict[str, Counter[str]] = {text: Counter() for text in texts}
     for epoch in selection.epochs:
-        network = pipeline.computer.network(epoch, spec)
+        network = pipeline.computer.network(epoch, run)
         for subject in probes:
             image = to_network_input(from_png(subject.image.png).unsqueeze(0))
             for layer, layer_texts in by_layer.items():

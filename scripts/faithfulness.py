@@ -19,9 +19,7 @@ from service.core.cams.layers import resolve_layers
 from service.core.cams.maps import class_maps
 from service.core.cams.methods import METHODS
 from service.core.images import from_png
-from service.core.models import describe_layers
 from service.core.preprocessing import to_network_input
-from service.core.spec import RunSpec
 from service.flows.maps.evaluation import evaluation
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.services import open_services
@@ -49,14 +47,10 @@ METHODS_COMPARED = (
 
 def likeness(pipeline: MapPipeline, run: Run, epoch: int, text: str) -> float:
     """Mean correlation of the maps (after ReLU) of the image's class and of the runner-up."""
-    spec = RunSpec.model_validate(run.spec)
-    _, stored_epoch = pipeline.resolver.resolve_epoch(run.id, epoch)
-    network = pipeline.computer.network(stored_epoch, spec)
-    images = pipeline.images.first_test_images(spec, IMAGES)
-    layers = describe_layers(
-        spec.architecture, spec.source.image_shape, len(spec.source.class_names)
-    )
-    layer = resolve_layers(METHODS[text.split("/")[0]], None, layers)
+    explained_run, stored_epoch = pipeline.resolver.resolve_epoch(run.id, epoch)
+    network = pipeline.computer.network(stored_epoch, explained_run)
+    images = pipeline.images.first_test_images(explained_run, IMAGES)
+    layer = resolve_layers(METHODS[text.split("/")[0]], None, explained_run.layers)
     results = []
     for first in range(0, IMAGES, 20):
         batch = images[first : first + 20]

@@ -244,8 +244,14 @@ class _NeckRun(HeadRun):
         return self.score_weights(None, range(self.pre_activations.shape[1]))
 
     def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
+        weights, positions = self._neck.linear_weights, self._activations.shape[2:].numel()
+        if weights is not None and score_jacobian is None:
+            # Behind a mean, the gradient by every position is that by the mean over their number.
+            return (weights[list(classes)] / positions).expand(len(self._activations), -1, -1)
         rows = cotangents_of(self.pre_activations, score_jacobian, classes)
         by_pooled = self._gradients_by_pooled(rows)
+        if weights is not None:
+            return by_pooled.transpose(0, 1) / positions
         return by_pooled.transpose(0, 1) * self._pooling_slopes.mean((2, 3)).unsqueeze(1)
 
     def gradients(self, cotangents: Tensor) -> Tensor:
