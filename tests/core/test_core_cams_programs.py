@@ -93,6 +93,54 @@ def test_neck_has_the_gradients_of_autograd(name, count):
         assert torch.allclose(weights, expected.mean((2, 3)), rtol=1e-4, atol=1e-7)
 
 
+class _MeanOfMeans(nn.Module):
+    """Windows of different sizes, averaged, and then their means."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.relu = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(3)
+        self.output = nn.Linear(4, 5)
+
+    def forward(self, images):
+        return self.output(self.pool(self.relu(self.conv(images))).mean((2, 3)))
+
+
+class _MeanOfTokens(nn.Module):
+    """A class token among the patches' tokens, and the mean of all."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 4, 4, stride=4)
+        self.token = nn.Parameter(torch.ones(1, 1, 4))
+        self.norm = nn.LayerNorm(4)
+        self.output = nn.Linear(4, 5)
+
+    def forward(self, images):
+        patches = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = self.norm(torch.cat([self.token.expand(patches.shape[0], -1, -1), patches], 1))
+        return self.output(tokens.mean(1))
+
+
+@pytest.mark.parametrize(("build", "layer"), [(_MeanOfMeans, "relu"), (_MeanOfTokens, "norm")])
+def test_mean_over_other_numbers_than_the_positions_has_the_gradients_of_autograd(build, layer):
+    torch.manual_seed(0)
+    network = exported(build().eval(), torch.rand(2, 3, 12, 12))
+    split = NetworkSplit.at(network, layer)
+    assert isinstance(split.head.backend, NeckBackend)
+    layer_pass = split.run(torch.rand(2, 3, 12, 12))
+    activations = layer_pass.activations.detach().requires_grad_()
+    outputs = layer_pass.evaluate_head(activations)
+    (expected,) = torch.autograd.grad(outputs[:, 2].sum(), activations)
+    (gradients,) = layer_pass.gradients(None, [2])
+    assert torch.allclose(gradients[0], expected, atol=1e-6)
+    weights = layer_pass.score_weights(None, [2])[:, 0]
+    assert torch.allclose(weights, expected.mean((2, 3)), atol=1e-6)
+    with pytest.raises(InvalidValue, match="global average pooling and one linear layer"):
+        class_maps(network, torch.rand(1, 3, 12, 12), layer, ["cam"], [2])
+
+
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_neck_is_recognized_at_the_default_layer_of_pooled_networks(name):
     network = classifier(name)

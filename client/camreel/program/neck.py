@@ -34,8 +34,9 @@ CHANNELS_FIRST = frozenset(
 """Operators that treat each index of axis 1 by itself."""
 REDUCTIONS = frozenset({"mean", "sum", "amax", "amin"})
 
-MEANS = frozenset({"adaptive_avg_pool2d", "adaptive_avg_pool1d", "mean", "reshape", "permute"})
-"""Operators that make nothing but a mean over positions."""
+MEANS = frozenset({"adaptive_avg_pool2d", "adaptive_avg_pool1d", "mean"})
+MOVES = frozenset({"reshape", "permute"})
+"""Operators that change no number."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,9 @@ def _linear_weights(split: Split, pooled: int, above: Sequence[int]) -> Tensor |
     is_linear = last.operator == "linear" and all(step.operator == "reshape" for step in reshapes)
     if not is_linear or not isinstance(weight, TensorReference):
         return None
-    if any(steps[index - 1].operator not in MEANS for index in below):
+    # Behind one mean, all positions weigh the same; behind means of windows, they may not.
+    operators = [steps[index - 1].operator for index in below]
+    if sum(name in MEANS for name in operators) != 1 or not set(operators) <= MEANS | MOVES:
         return None
     return split.network.tensors[weight.name]
 

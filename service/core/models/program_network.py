@@ -177,7 +177,9 @@ class ProgramSplit:
             crossing = _require(crossing)
             return neck.pool(self._value(activations, crossing), crossing.live)
 
-        return Neck(pool, neck.tail, neck.linear_weights)
+        # A mean over tokens is one over more than the positions.
+        has_prefix = self.grid is not None and self.grid.prefix_tokens > 0
+        return Neck(pool, neck.tail, None if has_prefix else neck.linear_weights)
 
     def _value(self, activations: Tensor, crossing: LayerCrossing) -> Tensor:
         """The program's value of activations (N, K, H, W)."""
