@@ -6,11 +6,10 @@ Epochs share the files of tensors that are equal, such as those of frozen layers
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from camreel.program import Program
 from camreel.program.constants import CONSTANT_PREFIX
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import nn
 
 from service.core import tensor_files
 from service.core.checkpoints import digest
@@ -39,15 +38,11 @@ def encode(module: nn.Module, image_shape: tuple[int, int, int], epoch: int) -> 
     files: dict[str, bytes] = {}
     hashes: dict[str, str] = {}
     for name, tensor in tensors.items():
-        file = tensor_files.encode(_contiguous(tensor))
+        file = tensor_files.encode(tensor.cpu())
         hashes[name] = digest(file)
         files[hashes[name]] = file
     manifest = EpochManifest(export.program.identity, epoch, hashes)
     return ProgramCheckpoint(manifest, export.program, files)
-
-
-def _contiguous(tensor: Tensor) -> Tensor:
-    return tensor.detach().to("cpu", memory_format=torch.contiguous_format).contiguous()
 
 
 def assemble_state(files: Mapping[str, bytes]) -> bytes:

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from service.core import checkpoints, recorded_networks
+from service.core import checkpoints, network_descriptions
 from service.core.epoch_manifests import EpochManifest, is_manifest
 from service.core.models.network import Network
 from service.core.models.stages import require_staged
-from service.core.recorded_networks import NetworkDescription
+from service.core.network_descriptions import NetworkDescription
 from service.core.spec import RunSpec
 from service.errors import CheckpointCorrupt, NetworkNotFound
 from service.flows.cache import Cache
@@ -42,7 +42,7 @@ class Networks:
         """
         # What was verified when it was stored, in its canonical form, is not verified again.
         known_network = self._find(hashlib.sha256(content).hexdigest())
-        network = known_network or recorded_networks.verify_network(content)
+        network = known_network or network_descriptions.verify_network(content)
         stored_network = StoredNetwork(network.id, network.program.to_json(), network.default_layer)
         with self.store.write_session() as session:
             self.store.quota.check(session, len(stored_network.program))
@@ -76,7 +76,7 @@ class Networks:
             for name, sha256 in manifest.tensors.items():
                 yield name, read_verified_tensor(self.store, epoch, sha256)
 
-        return recorded_networks.build_network(network, read_tensors())
+        return network_descriptions.build_network(network, read_tensors())
 
     def _find(self, network_id: str) -> NetworkDescription | None:
         description = self._descriptions.get(network_id)
@@ -86,6 +86,6 @@ class Networks:
             stored_network = networks.get(session, network_id)
         if stored_network is None:
             return None
-        description = recorded_networks.read_network(stored_network.program)
+        description = network_descriptions.read_network(stored_network.program)
         self._descriptions.put(network_id, description)
         return description

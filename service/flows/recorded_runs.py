@@ -16,7 +16,7 @@ import structlog
 from service.core import checkpoints
 from service.core.epoch_manifests import EpochManifest
 from service.core.images import canonical_png
-from service.core.recorded_networks import NetworkDescription
+from service.core.network_descriptions import NetworkDescription
 from service.core.recorded_spec import MAX_PROBES, RecordedSpec
 from service.errors import (
     InvalidValue,

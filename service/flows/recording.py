@@ -21,7 +21,6 @@ from service.store import (
     heatmaps,
     networks,
     predictions,
-    recorded_runs,
     run_lifecycle,
     tensors,
     training_states,
@@ -97,7 +96,7 @@ class EpochRecord:
     epoch: int
     lease: Lease | None
     metrics: EpochMetrics
-    checkpoint: "EncodedCheckpoint"
+    checkpoint: EncodedCheckpoint
     training_state: StoredTrainingState
     training_state_data: bytes
     is_retained: Callable[[int], bool]  # whether the training state of an epoch is retained
@@ -137,15 +136,14 @@ def _write_checkpoint(store: Store, session: Any, record: EpochRecord) -> None:
     store.blobs.put(session, checkpoint.row.blob_key, checkpoint.data)
     if checkpoint.network is not None:
         networks.add(session, checkpoint.network)
-        recorded_runs.set_network(session, record.run_id, checkpoint.network.id)
+        networks.set_of_run(session, record.run_id, checkpoint.network.id)
+        stored_tensors = tensors.lock_many(session, checkpoint.tensor_files)
         for sha256, file in checkpoint.tensor_files.items():
-            store_tensor(store, session, sha256, file)
+            if sha256 not in stored_tensors:
+                _store_tensor(store, session, sha256, file)
 
 
-def store_tensor(store: Store, session: Any, sha256: str, file: bytes) -> None:
-    """Store the file of a tensor unless it is stored, and keep it until the transaction ends."""
-    if tensors.lock_many(session, [sha256]):
-        return
+def _store_tensor(store: Store, session: Any, sha256: str, file: bytes) -> None:
     header = tensor_files.read_header(file[: tensor_files.MAX_HEADER_BYTES])
     summary = tensor_files.summarize([file], len(file))
     folder = tensors.new_folder(sha256)

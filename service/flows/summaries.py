@@ -8,7 +8,7 @@ from service.core.cams.methods import PAPER_METHODS
 from service.core.recorded_spec import RecordedSpec, parse_spec
 from service.flows.cache import Cache
 from service.flows.maps.explained_run import ExplainedRun
-from service.store import recorded_runs, summaries
+from service.store import networks, summaries
 from service.store.runs import Run
 from service.store.store import Store
 
@@ -71,7 +71,7 @@ class RunSummaries:
 def _default_layer(session: Any, run: Run) -> str | None:
     spec = parse_spec(run.spec)
     if isinstance(spec, RecordedSpec) or spec.has_program:
-        return recorded_runs.get_default_layer(session, run.id)
+        return networks.get_default_layer_of_run(session, run.id)
     return ExplainedRun.of_spec(spec).layers.default_layer
 
 

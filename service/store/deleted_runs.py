@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.store import images, run_blobs, training_states
 from service.store.blobs import Blobs
-from service.store.recording_rows import RecordingRow, TensorReferenceRow
+from service.store.program_rows import RunNetworkRow, TensorReferenceRow
 from service.store.rows import (
     Base,
     DivergenceRow,
@@ -30,7 +30,7 @@ PAGE_BYTES = 4096
 
 # Rows are deleted before those that they refer to.
 _REFERRING = (HeatmapRow, PredictionRow, TensorReferenceRow)
-_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RecordingRow, TagRow)
+_REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RunNetworkRow, TagRow)
 
 
 def list_ids(session: Session) -> list[int]:

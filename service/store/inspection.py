@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.store.recording_rows import TensorReferenceRow
+from service.store.program_rows import TensorReferenceRow
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
 
 RowOfEpoch = type[HeatmapRow] | type[PredictionRow] | type[TensorReferenceRow]

@@ -8,7 +8,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from service.store.insert_missing import insert_missing
-from service.store.recording_rows import NetworkRow, RecordingRow
+from service.store.program_rows import NetworkRow, RunNetworkRow
 
 RETENTION = timedelta(hours=24)
 """How long a network is stored that no run uses."""
@@ -25,8 +25,9 @@ class StoredNetwork:
 
 def add(session: Session, network: StoredNetwork) -> bool:
     """Store a network; False if it is stored already."""
+    if mark_used(session, network.id):
+        return False
     created_at = datetime.now(UTC)
-    is_known = mark_used(session, network.id)
     row = {
         "id": network.id,
         "program": zlib.compress(network.program, 6),
@@ -35,7 +36,7 @@ def add(session: Session, network: StoredNetwork) -> bool:
         "used_at": created_at,
     }
     insert_missing(session, NetworkRow, [row])
-    return not is_known
+    return True
 
 
 def get(session: Session, network_id: str) -> StoredNetwork | None:
@@ -45,6 +46,27 @@ def get(session: Session, network_id: str) -> StoredNetwork | None:
     if row is None:
         return None
     return StoredNetwork(network_id, zlib.decompress(row.program), row.default_layer)
+
+
+def set_of_run(session: Session, run_id: int, network_id: str) -> None:
+    """Record the network of a run whose epochs are manifests; it never changes."""
+    insert_missing(session, RunNetworkRow, [{"run_id": run_id, "network_id": network_id}])
+
+
+def get_id_of_run(session: Session, run_id: int) -> str | None:
+    """The network of a run; None for a network of stages, and before epoch 0."""
+    query = select(RunNetworkRow.network_id).where(RunNetworkRow.run_id == run_id)
+    return session.scalar(query)
+
+
+def get_default_layer_of_run(session: Session, run_id: int) -> str | None:
+    """The default layer of a run's program; None if it has no layer, or if there is no program."""
+    query = (
+        select(NetworkRow.default_layer)
+        .join(RunNetworkRow, RunNetworkRow.network_id == NetworkRow.id)
+        .where(RunNetworkRow.run_id == run_id)
+    )
+    return session.scalar(query)
 
 
 def mark_used(session: Session, network_id: str) -> bool:
@@ -65,14 +87,14 @@ def delete_unused(session: Session) -> None:
         select(NetworkRow.id)
         .where(
             NetworkRow.used_at < datetime.now(UTC) - RETENTION,
-            NetworkRow.id.not_in(select(RecordingRow.network_id)),
+            NetworkRow.id.not_in(select(RunNetworkRow.network_id)),
         )
         .with_for_update(skip_locked=True)
     )
     ids = list(session.scalars(unused_ids))
     # Again, with the rows locked: a run may have been committed since the query began.
     used_ids = set(
-        session.scalars(select(RecordingRow.network_id).where(RecordingRow.network_id.in_(ids)))
+        session.scalars(select(RunNetworkRow.network_id).where(RunNetworkRow.network_id.in_(ids)))
     )
     session.execute(
         delete(NetworkRow)

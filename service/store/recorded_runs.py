@@ -12,9 +12,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, select, update
 from sqlalchemy.orm import Session
 
-from service.store import events
-from service.store.insert_missing import insert_missing
-from service.store.recording_rows import NetworkRow, RecordingRow
+from service.store import events, networks
 from service.store.rows import RunRow, TagRow
 from service.store.run_lifecycle import Lease
 from service.store.run_status import RunStatus
@@ -57,45 +55,14 @@ def create(session: Session, recording: NewRecording, owner: str) -> Lease:
     session.add_all(
         TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(recording.tags)
     )
-    add_network(session, row.id, recording.network_id)
+    networks.set_of_run(session, row.id, recording.network_id)
     events.add_status(session, row.id, RunStatus.RUNNING)
     return Lease(row.id, 1, owner)
 
 
-def add_network(session: Session, run_id: int, network_id: str) -> None:
-    """Record the network of a run, which makes it a recorded one."""
-    session.add(RecordingRow(run_id=run_id, network_id=network_id))
-    session.flush()
-
-
-def set_network(session: Session, run_id: int, network_id: str) -> None:
-    """Record the network of a run that the service trains, with its first epoch."""
-    insert_missing(session, RecordingRow, [{"run_id": run_id, "network_id": network_id}])
-
-
-def get_network_id(session: Session, run_id: int) -> str | None:
-    """The network of a run; None for runs whose network is a sequence of stages."""
-    query = select(RecordingRow.network_id).where(RecordingRow.run_id == run_id)
-    return session.scalar(query)
-
-
-def get_default_layer(session: Session, run_id: int) -> str | None:
-    """The default layer of a recorded run's network; None if it has none."""
-    query = (
-        select(NetworkRow.default_layer)
-        .join(RecordingRow, RecordingRow.network_id == NetworkRow.id)
-        .where(RecordingRow.run_id == run_id)
-    )
-    return session.scalar(query)
-
-
 def get_lease(session: Session, run_id: int) -> Lease | None:
-    """The lease of a recorded run; None for other runs."""
-    query = (
-        select(RunRow.attempt, RunRow.lease_owner)
-        .join(RecordingRow, RecordingRow.run_id == RunRow.id)
-        .where(RunRow.id == run_id)
-    )
+    """The lease of a recorded run; None if it is deleted."""
+    query = select(RunRow.attempt, RunRow.lease_owner).where(RunRow.id == run_id)
     row = session.execute(query).one_or_none()
     return None if row is None else Lease(run_id, row.attempt, row.lease_owner or "")
 

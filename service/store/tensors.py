@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from service.store.blobs import Blobs
 from service.store.insert_missing import insert_missing
-from service.store.recording_rows import TensorReferenceRow, TensorRow, TensorUploadRow
+from service.store.program_rows import TensorReferenceRow, TensorRow, TensorUploadRow
 
 PART_BYTES = 4 * 2**20
 """Size of all parts but the last: far below SQLite's limit of a blob, and lost at most when a

@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import os
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ from fastapi.testclient import TestClient
 from httpx import Response
 from PIL import Image
 from safetensors.torch import save
-from sqlalchemy import NullPool, create_engine, make_url, text
 from torch import Tensor, nn
 
 from service.app import create_app
@@ -123,25 +120,11 @@ class Recorder:
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
-@pytest.fixture
-def postgres_database() -> Iterator[str]:
-    server_url = os.environ.get("CAMREEL_TEST_POSTGRES_URL")
-    if not server_url:
-        pytest.skip("CAMREEL_TEST_POSTGRES_URL is not set")
-    server = create_engine(make_url(server_url), isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    name = f"camreel_{uuid.uuid4().hex[:12]}"
-    with server.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    with server.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-
-
 @pytest.fixture(params=DATABASES)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'camreel.db'}"
-    url: str = request.getfixturevalue("postgres_database")
+    url: str = request.getfixturevalue("postgres_url")
     return url
 
 

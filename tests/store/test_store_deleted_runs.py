@@ -16,7 +16,6 @@ from service.store import (
     images,
     networks,
     predictions,
-    recorded_runs,
     run_blobs,
     run_lifecycle,
     runs,
@@ -70,7 +69,7 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
             divergences.add(session, run.id, Divergence(2, 1, [2.3, math.inf], [0.5, 7.0]))
             training_states.add(session, run.id, StoredTrainingState(1, "0" * 64, 5, key))
             networks.add(session, NETWORK)
-            recorded_runs.add_network(session, run.id, NETWORK.id)
+            networks.set_of_run(session, run.id, NETWORK.id)
             if tensors.get(session, TENSOR.sha256) is None:
                 tensors.add(session, TENSOR)
             tensors.add_references(session, run.id, 1, [TENSOR.sha256])

@@ -17,7 +17,7 @@ from service.api.middleware.root_path import RootPathMiddleware, check_prefix
 from service.api.prepared_answers import PreparedAnswersMiddleware
 from service.api.route_table import RouteTable
 from service.api.sharing import Sharing
-from service.core.recorded_networks import MAX_PROGRAM_BYTES
+from service.core.network_descriptions import MAX_PROGRAM_BYTES
 from service.flows.tensor_uploads import MAX_TENSOR_BYTES
 from service.settings import Settings
 

@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from service.api.concurrency import run_in_pool
 from service.api.scopes import requires
 from service.api.services import Services
-from service.core.recorded_networks import MAX_PROGRAM_BYTES, NetworkDescription
+from service.core.network_descriptions import MAX_PROGRAM_BYTES, NetworkDescription
 from service.flows.thread_pools import PoolName
 from service.store.tokens import READ, RUN
 

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator
 
 import torch
+from camreel.program.constants import CONSTANT_PREFIX
 from torch import Tensor, nn
 
 from service.core.measures.measure import Direction, EvaluationBatch, Measure
@@ -128,7 +129,8 @@ def _cascade_of_program(
     tensors = dict(network.tensors)
     names_by_module: dict[str, list[str]] = {}
     for name in tensors:
-        names_by_module.setdefault(name.rpartition(".")[0], []).append(name)
+        if not name.startswith(CONSTANT_PREFIX):
+            names_by_module.setdefault(name.rpartition(".")[0], []).append(name)
     for module, names in reversed(names_by_module.items()):
         weights = [tensors[name] for name in names if tensors[name].ndim > 1]
         for name in names:

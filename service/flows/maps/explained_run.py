@@ -10,7 +10,7 @@ from service.core.models.network import INPUT
 from service.core.recorded_spec import RecordedSpec, parse_spec
 from service.core.spec import RunSpec
 from service.flows.networks import Networks
-from service.store import images, recorded_runs
+from service.store import images, networks
 
 NewSession = Callable[[], Any]
 
@@ -70,7 +70,7 @@ class ExplainedRuns:
         )
 
     def _program_layers(self, session: NewSession, run_id: int) -> Layers:
-        network_id = recorded_runs.get_network_id(session(), run_id)
+        network_id = networks.get_id_of_run(session(), run_id)
         if network_id is None:  # before epoch 0
             return Layers({}, {}, (), INPUT)
         return self._networks.get(network_id).map_layers

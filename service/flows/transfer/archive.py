@@ -13,8 +13,8 @@ from typing import IO, Any, TypeVar
 
 from pydantic import ValidationError
 
+from service.core.network_descriptions import MAX_PROGRAM_BYTES
 from service.core.parameters import Parameters
-from service.core.recorded_networks import MAX_PROGRAM_BYTES
 from service.errors import ImportRefused
 from service.field_errors import field_errors
 from service.files import open_regular

@@ -9,14 +9,14 @@ from typing import Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from service.core import checkpoints, recorded_networks, tensor_files
+from service.core import checkpoints, network_descriptions, tensor_files
 from service.core.checkpoints import CheckpointHeader
 from service.core.datasets.dataset import ImageReference
 from service.core.epoch_manifests import EpochManifest
 from service.core.images import is_canonical_png
+from service.core.network_descriptions import NetworkDescription, TensorForm
 from service.core.parameters import Parameters
 from service.core.program_checkpoints import assemble_state
-from service.core.recorded_networks import NetworkDescription, TensorForm
 from service.core.recorded_spec import AnySpec, RecordedSpec, is_recorded
 from service.core.spec import RunSpec
 from service.core.training import validate_training_state
@@ -101,7 +101,7 @@ class ProgramParts:
         if member is None:
             raise ImportRefused("it has no network, and its run needs one")
         try:
-            return recorded_networks.verify_network(self.archive.read_member(member))
+            return network_descriptions.verify_network(self.archive.read_member(member))
         except InvalidValue as error:
             raise ImportRefused(f"{member.name}: {error}") from error
 

@@ -29,8 +29,8 @@ from service.store import (
     events,
     heatmaps,
     images,
+    networks,
     predictions,
-    recorded_runs,
     runs,
     tensors,
     training_states,
@@ -132,7 +132,7 @@ def _manifest(store: Store, run: Run, epoch_rows: list[Epoch], members: _Members
 
 def _network(store: Store, run: Run, members: _Members) -> dict[str, Any] | None:
     with store.read_session() as session:
-        network_id = recorded_runs.get_network_id(session, run.id)
+        network_id = networks.get_id_of_run(session, run.id)
     if network_id is None:
         return None
     return members.add("networks/00000.json", Networks(store).get(network_id).program.to_json())

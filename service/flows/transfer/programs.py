@@ -3,11 +3,11 @@
 from typing import Any
 
 from service.core.epoch_manifests import EpochManifest
-from service.core.recorded_networks import NetworkDescription
+from service.core.network_descriptions import NetworkDescription
 from service.flows.tensor_uploads import TensorReceiver
 from service.flows.transfer.archive import Archive
 from service.flows.transfer.manifest import Member
-from service.store import networks, recorded_runs, tensors
+from service.store import networks, tensors
 from service.store.networks import StoredNetwork
 from service.store.store import Store
 
@@ -17,7 +17,7 @@ def import_network(store: Store, network: NetworkDescription, run_id: int) -> No
     stored_network = StoredNetwork(network.id, network.program.to_json(), network.default_layer)
     with store.write_session() as session:
         networks.add(session, stored_network)
-        recorded_runs.add_network(session, run_id, network.id)
+        networks.set_of_run(session, run_id, network.id)
 
 
 def import_tensor(store: Store, archive: Archive, member: Member) -> None:

@@ -1,4 +1,4 @@
-"""The tables of recorded runs: networks, and tensors that epochs share."""
+"""The tables of programs: networks, whose they are, and the tensors that epochs share."""
 
 from datetime import datetime
 
@@ -28,10 +28,10 @@ class NetworkRow(Base):
     used_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
-class RecordingRow(Base):
-    """The network of a run that is recorded, not trained here."""
+class RunNetworkRow(Base):
+    """The network of a run whose epochs are manifests: recorded, or not made of stages."""
 
-    __tablename__ = "recordings"
+    __tablename__ = "run_networks"
 
     run_id: Mapped[int] = mapped_column(
         Identity, ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True

@@ -1,4 +1,4 @@
-"""Networks of recorded runs: programs that anybody may have sent, and their tensors."""
+"""Networks as programs: verified, described, and built of the tensors of an epoch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
