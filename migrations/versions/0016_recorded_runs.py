@@ -34,18 +34,18 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_networks")),
     )
     op.create_table(
-        "run_networks",
+        "recordings",
         sa.Column("run_id", IDENTITY, nullable=False),
         sa.Column("network_id", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(
-            ["run_id"], ["runs.id"], name=op.f("fk_run_networks_run_id_runs"), ondelete="CASCADE"
+            ["run_id"], ["runs.id"], name=op.f("fk_recordings_run_id_runs"), ondelete="CASCADE"
         ),
         sa.ForeignKeyConstraint(
-            ["network_id"], ["networks.id"], name=op.f("fk_run_networks_network_id_networks")
+            ["network_id"], ["networks.id"], name=op.f("fk_recordings_network_id_networks")
         ),
-        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_run_networks")),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_recordings")),
     )
-    op.create_index(op.f("ix_run_networks_network_id"), "run_networks", ["network_id"])
+    op.create_index(op.f("ix_recordings_network_id"), "recordings", ["network_id"])
     _create_tensors()
 
 
@@ -93,7 +93,7 @@ def _create_tensors() -> None:
 
 
 def downgrade() -> None:
-    for table in ("tensor_references", "tensor_uploads", "tensors", "run_networks", "networks"):
+    for table in ("tensor_references", "tensor_uploads", "tensors", "recordings", "networks"):
         op.drop_table(table)
     op.drop_column("epochs", "config_changes")
     op.drop_column("epochs", "metrics")

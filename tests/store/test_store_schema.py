@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
 from service.errors import SchemaMismatch
-from service.store import database, runs, schema, training_states
+from service.store import database, networks, runs, schema, training_states
+from service.store.program_rows import NetworkRow, RunNetworkRow
 from service.store.rows import Base, TrainingStateRow
 from service.store.store import Store, open_store
 
@@ -221,6 +223,23 @@ def test_downgrade_to_one_training_state_keeps_the_last(migrated_store):
     schema.upgrade(migrated_store)
     with migrated_store.read_session() as session:
         assert [state.epoch for state in training_states.list_states(session, 1)] == [3]
+
+
+def test_networks_of_runs_move_to_a_new_table_and_back(migrated_store):
+    now = datetime(2026, 11, 1, tzinfo=UTC)
+    with migrated_store.write_session() as session:
+        session.add(NetworkRow(id="0" * 64, program=b"{}", created_at=now, used_at=now))
+        session.flush()
+        session.add(RunNetworkRow(run_id=1, network_id="0" * 64))
+    config = schema._config()
+    with migrated_store.engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0016")
+        rows = connection.execute(text("SELECT run_id, network_id FROM recordings")).all()
+    assert [tuple(row) for row in rows] == [(1, "0" * 64)]
+    schema.upgrade(migrated_store)
+    with migrated_store.read_session() as session:
+        assert networks.get_id_of_run(session, 1) == "0" * 64
 
 
 def test_full_downgrade_leaves_an_empty_database(migrated_store):
