@@ -51,11 +51,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedService
     run = run_flows.start_run(services.store, InlineExecutor(), services.workspace, spec)
     with services.store.read_session() as session:
         assert runs.get(session, run.id).status == "succeeded"
-    # Generated runs stay queued.
+    # Generated runs stay queued, whether the request dispatches them or a scan of the queue.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_flows, "dispatch_run", lambda *_: None)
+        patch.setattr(InlineExecutor, "submit", lambda *_: None)
         yield guarded_service
-    guarded_service.close()
+        guarded_service.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.api.middleware.security_headers import HEADERS
+from service.jobs.inline import InlineExecutor
 from service.store import audit
 from service.web import page
 from tests.access.conftest import GuardedService
@@ -21,7 +22,7 @@ def entries(service: GuardedService, **params: Any) -> list[dict[str, Any]]:
 def test_change_is_recorded_in_the_audit_log(
     new_guarded_service: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.flows.runs.dispatch_run", lambda *_: None)  # no run is trained
+    monkeypatch.setattr(InlineExecutor, "submit", lambda *_: None)  # no run is trained
     service = new_guarded_service()
     spec = {"dataset": "digits", "epochs": 1}
     headers = {"x-request-id": "my-request.1"}
