@@ -2,8 +2,10 @@
 BOOT := .venv-boot/bin
 BIN := .venv/bin
 export UV_LINK_MODE ?= hardlink
+# Without bytecode, each of the hundreds of processes that tests start would compile the service.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test torture lint bench lock openapi clean
+.PHONY: demo test torture lint lint-types lint-rules lint-page bench lock openapi clean
 .DELETE_ON_ERROR:
 
 demo: .venv/.runtime
@@ -13,7 +15,6 @@ demo: .venv/.runtime
 # Five test workers for two cores, because they often wait for processes to start or end; more of
 # them leave no memory to keep the files of torch, which every process reads.
 test: lint
-	$(BIN)/python -m scripts.npm run --silent test
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Hundreds of kills at random times; the log shows each of them as it happens.
@@ -22,12 +23,20 @@ torture: .venv/.dev
 	CAMREEL_TORTURE=1 OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults/test_faults_histories.py
 
 lint: .venv/.dev
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target lint-types lint-rules lint-page
+
+lint-types: .venv/.dev
+	$(BIN)/mypy
+
+lint-rules: .venv/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_names.py service client benchmarks scripts migrations tests
+
+lint-page: .venv/.dev
 	$(BIN)/python -m scripts.npm run --silent lint
+	$(BIN)/python -m scripts.npm run --silent test
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
