@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PositiveInt
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from service.authority import host_pattern, parse_origin
+from service.machine_memory import memory_bytes
 
 
 def _split(text: object) -> object:
@@ -18,6 +19,11 @@ def _split(text: object) -> object:
         if isinstance(text, str)
         else text
     )
+
+
+def _default_cache_bytes() -> int:
+    """The networks of a strip of 100 epochs of the paper's network are about 470 MB."""
+    return min(max(memory_bytes() // 8, 688 * 2**20), 4 * 2**30)
 
 
 def _rate(text: str) -> str:
@@ -160,10 +166,11 @@ class Settings(BaseSettings):
         description="Memory limit of each process for computing maps, besides the maps themselves.",
     )
     cache_bytes: int = Field(
-        688 * 2**20,
+        default_factory=_default_cache_bytes,
         ge=2**24,
         le=2**44,
-        description="Size of the caches of networks, maps and answers, of all processes together.",
+        description="Size of the caches of networks, maps and answers, of all processes together. "
+        "Default: an eighth of the memory, between 688 MiB and 4 GiB.",
     )
     interactive_threads: PositiveInt = Field(
         4, le=64, description="Threads of each process for single maps and small atlases."

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from service import machine_memory
 from service.api.errors import TooManyStreams
 from service.api.services import ApiServices, open_services
 from service.api.sharing import Unshared
 from service.cli.listener import open_listener
-from service.flows.cache_sizes import CacheSizes
 from service.settings import Settings
 
 WORKERS = 3
@@ -56,7 +56,24 @@ def test_caches_are_divided_in_the_default_proportions(services: ApiServices) ->
     assert sizes.networks / sizes.images == pytest.approx(16, rel=1e-3)
 
 
-def test_default_of_the_setting_is_the_sum_of_the_default_sizes() -> None:
-    default = Settings(_env_file=None).cache_bytes
-    assert default == CacheSizes().total_bytes
-    assert CacheSizes.share(default) == CacheSizes()
+@pytest.mark.parametrize(
+    ("memory_gib", "cache_mib"), [(1, 688), (8, 1024), (24, 3072), (256, 4096)]
+)
+def test_default_of_the_setting_is_a_bounded_share_of_the_memory(
+    monkeypatch: pytest.MonkeyPatch, memory_gib: int, cache_mib: int
+) -> None:
+    monkeypatch.setattr("service.settings.memory_bytes", lambda: memory_gib * 2**30)
+    assert Settings(_env_file=None).cache_bytes == cache_mib * 2**20
+
+
+@pytest.mark.parametrize(
+    ("text", "is_limited"), [("1048576\n", True), ("max\n", False), ("9223372036854771712", False)]
+)
+def test_memory_is_that_of_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, is_limited: bool
+) -> None:
+    limit_file = tmp_path / "memory.max"
+    monkeypatch.setattr(machine_memory, "LIMIT_FILES", (tmp_path / "missing", limit_file))
+    physical_bytes = machine_memory.memory_bytes()
+    limit_file.write_text(text)
+    assert machine_memory.memory_bytes() == (2**20 if is_limited else physical_bytes)

@@ -1,6 +1,6 @@
 """Text in images: Pillow's typeface, and the colors of all pages."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 from PIL import ImageFont
 
@@ -16,6 +16,7 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return typeface
 
 
+@lru_cache(maxsize=4096)  # the labels of epochs and classes recur in every picture
 def text_width(text: ImageFont.FreeTypeFont, label: str) -> int:
     """Width of the label in pixels."""
     return round(text.getlength(label))
