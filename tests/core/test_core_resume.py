@@ -1,6 +1,7 @@
 """Training that resumes from an epoch's state is bit-identical to uninterrupted training."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -26,9 +27,19 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return DATASETS["digits"].load(tmp_path_factory.mktemp("digits"), False)
 
 
-def spec_of(**fields: object) -> RunSpec:
+SMALL = {"channels": [4, 8], "hidden_units": 16}
+
+
+def spec_of(architecture: dict[str, Any] | None = None, **fields: object) -> RunSpec:
     return RunSpec.model_validate(
-        {"dataset": "digits", "samples_per_epoch": 150, "batch_size": 50, "seed": 3, **fields}
+        {
+            "dataset": "digits",
+            "samples_per_epoch": 150,
+            "batch_size": 50,
+            "seed": 3,
+            "architecture": SMALL | (architecture or {}),
+            **fields,
+        }
     )
 
 

@@ -24,7 +24,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> MapPipeline:
     workspace = Workspace(f"sqlite:///{folder}/paper.db", "sql", folder)
     store = Store.open(workspace.database)
     schema.ensure(store)
-    values: dict[str, Any] = {"dataset": "digits", "epochs": 4}
+    values: dict[str, Any] = {"dataset": "digits", "epochs": 4, "samples_per_epoch": 1_000}
     spec = paper_spec("adam-sigmoid", 0).model_validate(values)
     with store.write_session() as session:
         run = runs.create(session, "", [], spec.model_dump(mode="json"), spec.epochs)
