@@ -79,8 +79,8 @@ class Outcome:
     @property
     def wrong_classes(self) -> list[int]:
         """Classes that findings name besides the planted one."""
-        named = {index for finding in self.findings for index in finding.class_indices}
-        return sorted(named - ({self.setting.class_index} if self.setting.kind else set()))
+        class_indices = {index for finding in self.findings for index in finding.class_indices}
+        return sorted(class_indices - ({self.setting.class_index} if self.setting.kind else set()))
 
 
 def planted_settings(quick: bool) -> Iterator[Setting]:
@@ -152,7 +152,7 @@ def run_setting(setting: Setting) -> Outcome:
         seed=setting.seed,
         with_map=False,
     )
-    findings = [one for one in find_shortcuts([test]) if isinstance(one, Finding)]
+    findings = [item for item in find_shortcuts([test]) if isinstance(item, Finding)]
     return Outcome(
         setting,
         result.test_accuracy,

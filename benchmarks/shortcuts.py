@@ -61,18 +61,22 @@ def summary(outcome: Outcome) -> dict[str, object]:
 
 def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
     """Recall of used plants, and accusations of clean runs, with bounds of 95 %."""
-    used = [o for o in outcomes if o.is_used]
-    measured = [o for o in used if has_operator(o)]
-    checked = [o for o in measured if o.setting.kind not in TUNING_KINDS]
+    used_runs = [o for o in outcomes if o.is_used]
+    runs_with_operator = [o for o in used_runs if has_operator(o)]
+    check_runs = [o for o in runs_with_operator if o.setting.kind not in TUNING_KINDS]
     clean = [o for o in outcomes if o.setting.kind is None and o.is_available]
     rows = [
-        _share("used plants with an operator, found", [o.is_hit for o in measured], at_least=0.9),
-        _share("of these, kinds that no threshold was fixed on", [o.is_hit for o in checked]),
+        _share(
+            "used plants with an operator, found",
+            [o.is_hit for o in runs_with_operator],
+            at_least=0.9,
+        ),
+        _share("of these, kinds that no threshold was fixed on", [o.is_hit for o in check_runs]),
         _share(
             "used plants without an operator, found",
-            [o.is_hit for o in used if not has_operator(o)],
+            [o.is_hit for o in used_runs if not has_operator(o)],
         ),
-        _share("used plants, another class accused", [bool(o.wrong_classes) for o in used]),
+        _share("used plants, another class accused", [bool(o.wrong_classes) for o in used_runs]),
         _share("clean runs accused", [bool(o.wrong_classes) for o in clean]),
     ]
     return [figure for figure in rows if figure is not None]
@@ -93,10 +97,10 @@ def conditions(outcomes: Sequence[Outcome], quick: bool) -> str:
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     for kind, rows in by_kind.items():
-        used = [row for row in rows if row.is_used]
+        used_runs = [row for row in rows if row.is_used]
         lines.append(
             f"| {kind} | {'fixed' if kind in TUNING_KINDS else 'checked'} | {len(rows)} "
-            f"| {len(used)} | {sum(row.is_hit for row in used)} "
+            f"| {len(used_runs)} | {sum(row.is_hit for row in used_runs)} "
             f"| {sum(bool(row.wrong_classes) for row in rows)} |"
         )
     clean = [row for row in outcomes if row.setting.kind is None and row.is_available]

@@ -43,6 +43,9 @@ FEW_PER_CLASS = 5
 """Images of each class that are looked at first: most datasets have objects, or none."""
 
 FORWARD_BATCH = 100
+SLOW_SECONDS = 0.005
+"""Time of an image from which on few images are enough to measure it."""
+
 MIN_SEPARATION = 0.5
 """A pair of classes counts whose means of u_c differ by more than this many standard deviations."""
 
@@ -124,12 +127,15 @@ def draw_sample(
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(labels), generator=generator)
     pools = [order[labels[order] == c][:POOL_PER_CLASS] for c in range(class_count)]
-    drawn, few = torch.cat(pools), torch.cat([pool[:FEW_PER_CLASS] for pool in pools])
-    if len(drawn) < 2 * MIN_RECIPIENTS_PER_CLASS:
+    pool_indices, first_indices = (
+        torch.cat(pools),
+        torch.cat([pool[:FEW_PER_CLASS] for pool in pools]),
+    )
+    if len(pool_indices) < 2 * MIN_RECIPIENTS_PER_CLASS:
         raise ExchangeUnavailable(ExchangeGap.TOO_FEW_IMAGES)
-    if masks is None and find_objects(images[few]).is_plausible.float().mean() < 0.5:
+    if masks is None and find_objects(images[first_indices]).is_plausible.float().mean() < 0.5:
         raise ExchangeUnavailable(ExchangeGap.NO_PLAUSIBLE_OBJECT)
-    objects = find_objects(images[drawn], None if masks is None else masks[drawn])
+    objects = find_objects(images[pool_indices], None if masks is None else masks[pool_indices])
     starts = [0, *torch.tensor([len(pool) for pool in pools]).cumsum(0).tolist()]
     rows = [
         start + objects.is_plausible[start:end].nonzero().flatten()
@@ -143,14 +149,14 @@ def draw_sample(
         raise ExchangeUnavailable(ExchangeGap.TOO_FEW_IMAGES)
     receiving = _receiving_classes(len(tested), generator)
     per_class = min(recipients_per_class, max(1, MAX_HYBRIDS // (len(tested) * len(receiving))))
-    chosen = [rows[tested[position]][:per_class] for position in receiving]
+    receiver_rows = [rows[tested[position]][:per_class] for position in receiving]
     return ExchangeSample(
         classes=tuple(tested),
         objects=objects,
         pool_rows=tuple(rows[c] for c in tested),
-        recipient_rows=torch.cat(chosen),
+        recipient_rows=torch.cat(receiver_rows),
         recipient_classes=torch.cat(
-            [torch.full((len(r),), p) for p, r in zip(receiving, chosen, strict=True)]
+            [torch.full((len(r),), p) for p, r in zip(receiving, receiver_rows, strict=True)]
         ),
         excluded_classes=tuple(sorted(set(range(class_count)) - set(tested))),
         seed=seed,
@@ -204,10 +210,14 @@ def exchange_property(
     rows, count = sample.pool_rows[position], len(sample.recipient_rows)
     # Each donor is used once before any is used again.
     rounds = -(-count // len(rows)) + 1
-    drawn = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in range(rounds)])
+    pool_indices = torch.cat(
+        [rows[torch.randperm(len(rows), generator=generator)] for _ in range(rounds)]
+    )
     donors = Donors(
-        sample.objects.select(drawn[:count]),
-        tuple(sample.objects.select(drawn[:count].roll(step)) for step in range(1, FILLERS + 1)),
+        sample.objects.select(pool_indices[:count]),
+        tuple(
+            sample.objects.select(pool_indices[:count].roll(step)) for step in range(1, FILLERS + 1)
+        ),
     )
     return operator.exchange(sample.recipients, donors)
 
@@ -224,12 +234,17 @@ def evidence(pre_activations: Tensor) -> Tensor:
 
 
 def seconds_per_image(network: PixelNetwork, images: Tensor) -> float:
-    """Time of one image of a batch, measured on few images."""
-    few = images[:10]
-    run_in_batches(network, few[:1])
-    start = time.perf_counter()
-    run_in_batches(network, few)
-    return (time.perf_counter() - start) / len(few)
+    """Time of one image of a batch: of few images, and of more where they are fast."""
+    run_in_batches(network, images[:1])
+    seconds = 0.0
+    for count in (10, FORWARD_BATCH):
+        batch = images[:count]
+        start = time.perf_counter()
+        run_in_batches(network, batch)
+        seconds = (time.perf_counter() - start) / len(batch)
+        if seconds > SLOW_SECONDS:
+            break
+    return seconds
 
 
 def _separations(scores: Tensor, sample: ExchangeSample) -> Tensor:
@@ -258,13 +273,13 @@ def _result(
     predictions = exchanged.argmax(dim=2)
     shares: list[float | None] = [None] * class_count
     recall_lost: list[float | None] = [None] * class_count
-    turned: list[float | None] = [None] * class_count
+    images_turned: list[float | None] = [None] * class_count
     for position, class_index in enumerate(columns):
         own_evidence = scores[position, :, position]
-        others = [p for p in range(tested_count) if p != position]
-        gains = own_evidence - scores[others, :, position].mean(dim=0)  # (M,)
+        other_positions = [p for p in range(tested_count) if p != position]
+        gains = own_evidence - scores[other_positions, :, position].mean(dim=0)  # (M,)
         is_class = predictions == class_index  # (K, M)
-        effect = is_class[position].float() - is_class[others].float().mean(dim=0)  # (M,)
+        effect = is_class[position].float() - is_class[other_positions].float().mean(dim=0)  # (M,)
         is_own = sample.recipient_classes == position
         ratios = [
             (gains[rows].mean() / separations[a, position]).item()
@@ -275,7 +290,7 @@ def _result(
         if 2 * len(finite) >= max(1, len(ratios)):
             shares[class_index] = finite.quantile(0.5).item()
         recall_lost[class_index] = effect[is_own].mean().item() if is_own.any() else None
-        turned[class_index] = effect[~is_own].mean().item()
+        images_turned[class_index] = effect[~is_own].mean().item()
     return OperatorResult(
-        name, tuple(shares), tuple(recall_lost), tuple(turned), len(sample.recipient_rows)
+        name, tuple(shares), tuple(recall_lost), tuple(images_turned), len(sample.recipient_rows)
     )

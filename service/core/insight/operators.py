@@ -100,8 +100,8 @@ _register(
 def exchange_ink(recipients: ObjectImages, donors: Donors) -> Tensor:
     """The recipient's object with the donor's mean contrast to the median."""
     ratio = _ratio(_mean_contrast(donors.first), _mean_contrast(recipients))
-    changed = recipients.medians + (recipients.images - recipients.medians) * ratio
-    return torch.where(recipients.masks, changed.clamp(0, 1), recipients.images)
+    object_pixels = recipients.medians + (recipients.images - recipients.medians) * ratio
+    return torch.where(recipients.masks, object_pixels.clamp(0, 1), recipients.images)
 
 
 _register(
@@ -156,8 +156,8 @@ def exchange_sharpness(recipients: ObjectImages, donors: Donors) -> Tensor:
         [blur(recipients.images, s) if s else recipients.images for s in BLUR_DEVIATIONS]
     )
     shares = torch.stack([_high_frequency_share(images) for images in blurred])  # (S, N)
-    wanted = _high_frequency_share(donors.first.images)
-    closest = (shares - wanted).abs().argmin(dim=0)
+    target = _high_frequency_share(donors.first.images)
+    closest = (shares - target).abs().argmin(dim=0)
     return blurred[closest, torch.arange(len(closest))]
 
 
@@ -208,8 +208,8 @@ _register(
 )
 
 
-def _ratio(wanted: Tensor, present: Tensor) -> Tensor:
-    return (wanted / present.clamp(min=EPSILON)).clamp(1 / MAX_RATIO, MAX_RATIO)
+def _ratio(target: Tensor, present: Tensor) -> Tensor:
+    return (target / present.clamp(min=EPSILON)).clamp(1 / MAX_RATIO, MAX_RATIO)
 
 
 def _mean_contrast(objects: ObjectImages) -> Tensor:
@@ -260,19 +260,19 @@ def _place_objects(recipients: ObjectImages, scale: Tensor, offsets: Tensor) -> 
     matrix[:, 0, 2], matrix[:, 1, 2] = shift[:, 1], shift[:, 0]
     contrast = (recipients.images - recipients.medians) * recipients.masks
     grid = F.affine_grid(matrix, list(contrast.shape), align_corners=False)
-    moved = F.grid_sample(contrast, grid, padding_mode="zeros", align_corners=False)
+    moved_contrast = F.grid_sample(contrast, grid, padding_mode="zeros", align_corners=False)
     weight = F.grid_sample(
         recipients.masks.float(), grid, padding_mode="zeros", align_corners=False
     )
     background = torch.where(recipients.masks, recipients.medians, recipients.images)
-    return (background * (1 - weight) + recipients.medians * weight + moved).clamp(0, 1)
+    return (background * (1 - weight) + recipients.medians * weight + moved_contrast).clamp(0, 1)
 
 
 def _high_frequency_share(images: Tensor) -> Tensor:
     """Energy of what a blur by one pixel removes, as a share of the energy about the mean, (N,)."""
     mean = images.mean(dim=(2, 3), keepdim=True)
-    removed = ((images - blur(images, 1.0)) ** 2).sum(dim=(1, 2, 3))
-    return removed / ((images - mean) ** 2).sum(dim=(1, 2, 3)).clamp(min=EPSILON)
+    detail = ((images - blur(images, 1.0)) ** 2).sum(dim=(1, 2, 3))
+    return detail / ((images - mean) ** 2).sum(dim=(1, 2, 3)).clamp(min=EPSILON)
 
 
 def _split_color(images: Tensor) -> tuple[Tensor, Tensor]:

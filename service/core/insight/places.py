@@ -26,6 +26,9 @@ PATH_STEPS = 3
 """Midpoints of the path at which gradients are taken."""
 
 PATHS_PER_CLASS = 30
+MAX_MAP_SIDE = 64
+"""Pixels of a side of an exchange map; pixels of larger images are added up."""
+
 REGION_SHARE = 0.5
 """The smallest rectangle with this share of the evidence is the region."""
 
@@ -38,7 +41,8 @@ class ExchangeMap:
     """Evidence by class and pixel, float32 (C, H, W).
 
     Each value is the mean contribution of a pixel to u_c on the way from other images to images of
-    class c, as a share of the mean total; 0 for classes that were not tested.
+    class c, as a share of the mean total; 0 for classes that were not tested. Of images with more
+    than MAX_MAP_SIDE pixels a side, a value is that of several pixels.
     """
 
     values: npt.NDArray[np.float32]
@@ -80,9 +84,11 @@ def locate_surround(network: PixelNetwork, sample: ExchangeSample, class_index: 
     rows = (sample.recipient_classes != position).nonzero().flatten()[:FORWARD_BATCH]
     totals = torch.zeros(ends.shape[-2:])
     for step in range(3):
-        other = (position + 1 + step * max(1, (len(sample.classes) - 1) // 3)) % len(sample.classes)
-        if other != position:
-            starts = exchange_property(operator, sample, other)
+        other_position = (position + 1 + step * max(1, (len(sample.classes) - 1) // 3)) % len(
+            sample.classes
+        )
+        if other_position != position:
+            starts = exchange_property(operator, sample, other_position)
             totals += path_contributions(network, starts[rows], ends[rows], class_index).sum(dim=0)
     return find_region(totals)
 
@@ -119,13 +125,25 @@ def map_exchanges(network: PixelNetwork, sample: ExchangeSample, class_count: in
     values = np.zeros((class_count, height, width), np.float32)
     generator = torch.Generator().manual_seed(sample.seed)
     for position, class_index in enumerate(sample.classes):
-        others = torch.cat([r for p, r in enumerate(sample.pool_rows) if p != position])
-        starts = others[torch.randperm(len(others), generator=generator)[:PATHS_PER_CLASS]]
-        own = sample.pool_rows[position]
-        ends = own[torch.randint(len(own), (len(starts),), generator=generator)]
+        other_rows = torch.cat([r for p, r in enumerate(sample.pool_rows) if p != position])
+        starts = other_rows[torch.randperm(len(other_rows), generator=generator)[:PATHS_PER_CLASS]]
+        own_rows = sample.pool_rows[position]
+        ends = own_rows[torch.randint(len(own_rows), (len(starts),), generator=generator)]
         images = sample.objects.images
         mean = path_contributions(network, images[starts], images[ends], class_index).mean(dim=0)
         total = mean.sum().item()
         if total > 0:
             values[class_index] = (mean / total).numpy()
-    return ExchangeMap(values)
+    return ExchangeMap(_add_up_pixels(values))
+
+
+def _add_up_pixels(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Maps (C, H, W) of at most MAX_MAP_SIDE pixels a side, with the same sums."""
+    sides = values.shape[1:]
+    reduced_sides = (min(sides[0], MAX_MAP_SIDE), min(sides[1], MAX_MAP_SIDE))
+    if reduced_sides == sides:
+        return values
+    means = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(values), reduced_sides)
+    factor = sides[0] * sides[1] / (reduced_sides[0] * reduced_sides[1])
+    reduced: npt.NDArray[np.float32] = (means * factor).numpy()
+    return reduced

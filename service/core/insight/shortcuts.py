@@ -1,5 +1,6 @@
 """Shortcuts: classes that a network decides by a property that is not the object's shape."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -87,6 +88,23 @@ class ExchangeTest:
             gap=document["gap"] and ExchangeGap(document["gap"]),
             exchange_map=exchange_map,
         )
+
+    def check(self, class_count: int) -> None:
+        """Raises ValueError for results that no test of so many classes has."""
+        for result in self.results:
+            numbers = (*result.shares, *result.recall_lost, *result.images_turned)
+            if result.operator not in OPERATORS or type(result.images) is not int:
+                raise ValueError("an unknown operator")
+            if len(numbers) != 3 * class_count or len(result.shares) != len(result.recall_lost):
+                raise ValueError("not one number per class")
+            values = [number for number in numbers if number is not None]
+            if not all(type(value) in (int, float) and math.isfinite(value) for value in values):
+                raise ValueError("a number is not finite")
+        for region in self.regions.values():
+            if not all(type(value) in (int, float) for value in vars(region).values()):
+                raise ValueError("a region is no rectangle")
+        if not {*self.regions, *self.excluded_classes} <= set(range(class_count)):
+            raise ValueError("an unknown class")
 
 
 def examine_exchanges(
@@ -190,7 +208,7 @@ def _finding(test: ExchangeTest, result: OperatorResult, index: int, first_epoch
         )
         if (value := values[index]) is not None
     ]
-    changes_predictions = any(one.value >= PREDICTION_THRESHOLD for one in changes)
+    changes_predictions = any(item.value >= PREDICTION_THRESHOLD for item in changes)
     severity = Severity.CHANGES_PREDICTIONS if changes_predictions else Severity.EVIDENCE_ONLY
     return Finding(
         kind=KIND_OF_OPERATOR.get(result.operator, ShortcutKind.OBJECT),
@@ -211,7 +229,7 @@ def _first_epoch(
 ) -> int:
     """The first of the consecutive tested epochs up to the last that show the shortcut."""
     first = last.epoch
-    for test in reversed([one for one in tests if one.epoch < last.epoch]):
+    for test in reversed([item for item in tests if item.epoch < last.epoch]):
         shares = [r.shares[index] for r in test.results if r.operator == operator]
         share = shares[0] if shares else None
         if share is None or share < OPERATORS[operator].threshold:

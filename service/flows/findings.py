@@ -1,0 +1,42 @@
+"""Findings of runs: what the stored results say."""
+
+from dataclasses import dataclass
+
+from service.core.insight.finding import Finding, Unavailable
+from service.core.insight.findings import evaluate_rules
+from service.core.insight.run_history import RunHistory
+from service.flows.exchange_tests import from_stored_test
+from service.flows.maps.pipeline import MapPipeline
+from service.store import exchange_tests, runs
+from service.store.run_status import RunStatus
+
+LINKED_PROBES = 3
+"""Cells of the reel that a finding links to, at most."""
+
+
+@dataclass(frozen=True)
+class RunFindings:
+    """The findings of a run, the most severe first, and what could not be examined."""
+
+    run_id: int
+    status: RunStatus
+    class_names: tuple[str, ...]
+    items: list[Finding]
+    unavailable: list[Unavailable]
+
+
+def read_findings(pipeline: MapPipeline, run_id: int) -> RunFindings:
+    """The findings that follow from the stored results of a run. Raises RunNotFound.
+
+    Nothing is computed: `exchange_test` computes what a run of an earlier version lacks.
+    """
+    with pipeline.store.read_session() as session:
+        run = runs.get(session, run_id)
+        explained_run = pipeline.runs.describe(lambda: session, run_id, run.spec)
+        stored_tests = exchange_tests.list_for_run(session, run_id)
+    history = RunHistory(
+        class_count=len(explained_run.class_names),
+        exchange_tests=[from_stored_test(test) for test in stored_tests],
+    )
+    items, unavailable = evaluate_rules(history)
+    return RunFindings(run_id, run.status, explained_run.class_names, items, unavailable)
