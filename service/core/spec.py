@@ -338,7 +338,7 @@ class RunSpec(Parameters):
 
         The dataset's name, with a hash if the dataset or the input may have others.
         """
-        if self.plant is not None:
+        if self.plant is not None and self.plant != Plant():
             plant = json.dumps(self.plant.model_dump(), sort_keys=True)
             parts = f"{plant} {self.input.pixels_key}"
             return f"{self.dataset}@{hashlib.sha256(parts.encode()).hexdigest()[:12]}"

@@ -11,7 +11,7 @@ from service.core.datasets.plants import Plant, plant_split
 
 def planted_source(plant: Plant) -> DatasetSource:
     """The dataset with that plant."""
-    return replace(SOURCE, load=partial(load, plant=plant))
+    return SOURCE if plant == Plant() else replace(SOURCE, load=partial(load, plant=plant))
 
 
 def load(data_dir: Path, download: bool, plant: Plant | None = None) -> Dataset:

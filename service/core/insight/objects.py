@@ -65,7 +65,9 @@ def find_objects(images: Tensor, masks: Tensor | None = None) -> ObjectImages:
         return ObjectImages(images, masks, dilate(masks, radius), medians, is_plausible)
     contrast = (images - medians).abs().amax(dim=1, keepdim=True)
     peak = contrast.amax(dim=(1, 2, 3), keepdim=True)
-    cores = largest_components(contrast > CONTRAST_THRESHOLD * peak)
+    # Frames and lines along the border are surroundings, however many pixels they have.
+    margin = max(1, radius)
+    cores = largest_components(contrast > CONTRAST_THRESHOLD * peak, margin)
     area = cores.flatten(1).float().mean(dim=1)
     is_plausible = (
         (area >= MIN_AREA)
@@ -81,15 +83,17 @@ def dilate(masks: Tensor, radius: int) -> Tensor:
     return F.max_pool2d(masks.float(), 2 * radius + 1, stride=1, padding=radius) > 0
 
 
-def largest_components(masks: Tensor) -> Tensor:
+def largest_components(masks: Tensor, margin: int = 0) -> Tensor:
     """The largest 8-connected component of each mask, bool (N, 1, H, W).
 
-    Of equally large components, the one with the last pixel in reading order.
+    Pixels at most `margin` from the border do not count. Of equally large components, the one with
+    the last pixel in reading order.
     """
     size = masks.shape[-2:]
     if max(size) > MAX_COMPONENT_SIDE:
         reduced = F.adaptive_max_pool2d(masks.float(), [min(s, MAX_COMPONENT_SIDE) for s in size])
-        components = largest_components(reduced > 0)
+        reduced_margin = -(-margin * MAX_COMPONENT_SIDE // max(size))
+        components = largest_components(reduced > 0, reduced_margin)
         return masks & (F.interpolate(components.float(), size=size) > 0)
     numbers = torch.arange(1, size[0] * size[1] + 1, dtype=torch.float32, device=masks.device)
     labels = numbers.view(1, 1, *size) * masks
@@ -101,7 +105,9 @@ def largest_components(masks: Tensor) -> Tensor:
         labels = spread
     flat = labels.flatten(1).long()
     counts = torch.zeros(len(flat), size[0] * size[1] + 1, dtype=torch.int64, device=flat.device)
-    counts.scatter_add_(1, flat, torch.ones_like(flat))
+    is_inside = torch.zeros(size, dtype=torch.int64, device=flat.device)
+    is_inside[margin : size[0] - margin, margin : size[1] - margin] = 1
+    counts.scatter_add_(1, flat, is_inside.flatten().expand_as(flat))
     counts[:, 0] = 0
     # The last of equal maxima, whatever the device.
     largest = counts.shape[1] - 1 - counts.flip(1).argmax(dim=1)
