@@ -241,7 +241,7 @@ def _paint(split: Split, setting: Setting, mode: str) -> Tensor:
         saturation = torch.where(has_plant, 1.0, saturation)
     ink = torch.as_tensor(split.images[:]).float() / 255
     front = _rgb(hue, saturation)
-    back = 0.15 * _rgb(background_hue, torch.full_like(hue, 0.6))
+    back = 0.4 * _rgb(background_hue, torch.full_like(hue, 0.6))
     return ((back + (front - back) * ink) * 255).round().clamp(0, 255).to(torch.uint8)
 
 

@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from service.core.insight.finding import Finding, Unavailable
 from service.core.insight.findings import evaluate_rules
 from service.core.insight.run_history import RunHistory
-from service.flows.exchange_tests import from_stored_test
+from service.flows.exchange_tests import from_stored_test, is_complete_test
 from service.flows.maps.pipeline import MapPipeline
 from service.store import exchange_tests, runs
 from service.store.run_status import RunStatus
-
-LINKED_PROBES = 3
-"""Cells of the reel that a finding links to, at most."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +20,7 @@ class RunFindings:
     class_names: tuple[str, ...]
     items: list[Finding]
     unavailable: list[Unavailable]
+    map_epoch: int | None = None  # the last epoch with an exchange map
 
 
 def read_findings(pipeline: MapPipeline, run_id: int) -> RunFindings:
@@ -39,4 +37,14 @@ def read_findings(pipeline: MapPipeline, run_id: int) -> RunFindings:
         exchange_tests=[from_stored_test(test) for test in stored_tests],
     )
     items, unavailable = evaluate_rules(history)
-    return RunFindings(run_id, run.status, explained_run.class_names, items, unavailable)
+    map_epochs = [
+        test.epoch for test in history.exchange_tests if test.gap is None and is_complete_test(test)
+    ]
+    return RunFindings(
+        run_id,
+        run.status,
+        explained_run.class_names,
+        items,
+        unavailable,
+        max(map_epochs, default=None),
+    )

@@ -183,7 +183,7 @@ _register(
     ExchangeOperator(
         name="hue",
         exchange=exchange_hue,
-        threshold=0.15,
+        threshold=0.05,
         source="camreel, docs/insight.md",
         is_color=True,
     )
@@ -201,7 +201,7 @@ _register(
     ExchangeOperator(
         name="saturation",
         exchange=exchange_saturation,
-        threshold=0.15,
+        threshold=0.05,
         source="camreel, docs/insight.md",
         is_color=True,
     )
