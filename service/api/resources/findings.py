@@ -1,6 +1,7 @@
 """Findings of runs, exchange tests, and pictures of classes."""
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +12,7 @@ from service.api.pagination import RunId
 from service.api.scopes import requires
 from service.api.services import Services
 from service.api.work import ExpensiveRequest, Representation
+from service.core.insight.class_means import CLASS_MEAN_METHOD
 from service.core.insight.finding import Finding, Severity
 from service.core.insight.shortcuts import ExchangeTest
 from service.flows.exchange_tests import exchange_test
@@ -248,20 +250,24 @@ def _finding(findings: RunFindings, finding: Finding, language: Language) -> Fin
         region=finding.region and RegionResponse.model_validate(finding.region),
         evidence=[EvidenceResponse.model_validate(item) for item in finding.evidence],
         refutation=text.refutation,
-        links=_links(findings.run_id, finding),
+        links=_links(findings, finding),
     )
 
 
-def _links(run_id: int, finding: Finding) -> FindingLinks:
-    page = f"runs/{run_id}"
-    if finding.class_indices:
-        page += f"?class={finding.class_indices[0]}"
+def _links(findings: RunFindings, finding: Finding) -> FindingLinks:
+    parameters: dict[str, str] = {}
     if finding.epochs is not None:
-        separator = "&" if "?" in page else "?"
-        page += f"{separator}epoch={finding.epochs[1]}"
+        parameters["epoch"] = str(finding.epochs[1])
+    probes = [findings.probes.get(index) for index in finding.class_indices]
+    for reference in (*finding.images, *filter(None, probes)):
+        parameters.setdefault("image", reference)
+    parameters["a"] = CLASS_MEAN_METHOD
     is_shortcut = finding.kind.startswith("shortcut")
-    picture = f"runs/{run_id}/exchange-map" if is_shortcut else None
-    return FindingLinks(page=page, picture=picture)
+    has_map = is_shortcut and findings.map_epoch is not None
+    return FindingLinks(
+        page=f"app/runs/{findings.run_id}?{urlencode(parameters, safe=':/')}",
+        picture=f"runs/{findings.run_id}/exchange-map" if has_map else None,
+    )
 
 
 def _exchange_response(test: ExchangeTest) -> ExchangeTestResponse:
