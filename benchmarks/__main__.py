@@ -19,6 +19,7 @@ from benchmarks import (
     recording,
     requests,
     serving,
+    shortcuts,
     training,
     workers,
 )
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "page": page.run,
     "programs": programs.run,
     "large-heads": large_heads.run,
+    "shortcuts": shortcuts.run,
 }
 
 

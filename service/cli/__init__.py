@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import maintenance, photos
+from service.cli import findings, maintenance, photos
 from service.cli.options import (
     DataDir,
     EpochCount,
@@ -394,6 +394,7 @@ def openapi(output: Annotated[Path, typer.Argument(help="JSON file to write.")])
 
 app.add_typer(maintenance.store)
 app.add_typer(photos.photos)
+app.add_typer(findings.findings)
 app.add_typer(maintenance.db, name="db")
 app.add_typer(maintenance.token, name="token")
 app.add_typer(maintenance.dataset, name="dataset")

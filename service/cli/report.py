@@ -6,11 +6,10 @@ from pathlib import Path
 
 from service.cli.terminal import print_line
 from service.core.cams.methods import PAPER_METHODS
-from service.errors import UnknownName
 from service.files import check_output, write_file
 from service.flows.services import open_services
 from service.report.document import ReportQuery, run_report
-from service.report.languages import LANGUAGES, Language
+from service.report.languages import parse_language
 from service.settings import Settings
 
 
@@ -23,7 +22,7 @@ def report(
     output: Path | None,
 ) -> None:
     """Write the report; by default to `run-<id>-report.html`."""
-    query = ReportQuery(run, methods or PAPER_METHODS, epochs, _parse_language(language))
+    query = ReportQuery(run, methods or PAPER_METHODS, epochs, parse_language(language))
     path = output or Path(f"run-{run}-report.html")
     check_output(path)
     services = open_services(settings)
@@ -31,11 +30,3 @@ def report(
         content = run_report(services.pictures, query).compute().value
     write_file(path, content)
     print_line(f"{path}: {len(content):,} bytes")
-
-
-def _parse_language(text: str) -> Language:
-    """Raises UnknownName."""
-    for language in LANGUAGES:
-        if language == text:
-            return language
-    raise UnknownName("language", text, LANGUAGES)

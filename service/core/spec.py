@@ -1,6 +1,7 @@
 """The settings of a run. The defaults are the paper's experiment (section 4)."""
 
 import hashlib
+import json
 import re
 from typing import Annotated, Literal
 
@@ -18,6 +19,9 @@ from service.core.datasets.dataset import (
     is_upload,
 )
 from service.core.datasets.folder import FOLDER_INPUT, folder_source
+from service.core.datasets.planted import SOURCE as PLANTED_SOURCE
+from service.core.datasets.planted import planted_source
+from service.core.datasets.plants import Plant
 from service.core.datasets.resized import resized_source
 from service.core.input import InputSpec
 from service.core.models import Architecture, StagedArchitecture
@@ -100,7 +104,14 @@ def _source(data: dict[str, object]) -> DatasetSource | None:
     name, info = str(data.get("dataset")), data.get("dataset_info")
     if isinstance(info, DatasetInfo):
         return folder_source(name, info, _input(data))
+    plant = data.get("plant")
+    if name == PLANTED_SOURCE.name and isinstance(plant, Plant):
+        return planted_source(plant)
     return DATASETS.get(name)
+
+
+def _default_plant(data: dict[str, object]) -> Plant | None:
+    return Plant() if data.get("dataset") == PLANTED_SOURCE.name else None
 
 
 def _input(data: dict[str, object]) -> InputSpec:
@@ -157,6 +168,8 @@ class RunSpec(Parameters):
     dataset_info: DatasetInfo | None = None
     """Of an image folder: its properties when the run was created. In a request, the run is refused
     if the folder has changed since; by default, the service adds the current ones."""
+    plant: Plant | None = Field(default_factory=_default_plant)
+    """Of `mnist-planted`: what is planted. Null for other datasets."""
     input: InputSpec = Field(default_factory=_default_input)
     """What the network sees of an image. Default: the dataset's."""
     architecture: Architecture = Field(default_factory=Table1)
@@ -202,6 +215,21 @@ class RunSpec(Parameters):
         if dataset_info is not None and not is_folder(str(info.data.get("dataset"))):
             raise PydanticCustomError("not_a_folder", "must be null for a built-in dataset")
         return dataset_info
+
+    @field_validator("plant")
+    @classmethod
+    def _plant_of_planted_only(cls, plant: Plant | None, info: ValidationInfo) -> Plant | None:
+        if "dataset" not in info.data:
+            return plant
+        if info.data["dataset"] == PLANTED_SOURCE.name:
+            return plant or Plant()
+        if plant is not None:
+            raise PydanticCustomError(
+                "not_planted",
+                "must be null unless the dataset is {dataset}",
+                {"dataset": PLANTED_SOURCE.name},
+            )
+        return plant
 
     @field_validator("tags")
     @classmethod
@@ -310,6 +338,10 @@ class RunSpec(Parameters):
 
         The dataset's name, with a hash if the dataset or the input may have others.
         """
+        if self.plant is not None and self.plant != Plant():
+            plant = json.dumps(self.plant.model_dump(), sort_keys=True)
+            parts = f"{plant} {self.input.pixels_key}"
+            return f"{self.dataset}@{hashlib.sha256(parts.encode()).hexdigest()[:12]}"
         if self.dataset_info is None:
             if self.input.has_pixels_of(DATASETS[self.dataset].default_input):
                 return self.dataset

@@ -59,6 +59,9 @@ WORK_KINDS = {
         WorkKind("sheet", PoolName.BATCH, covers_many_epochs=True),
         WorkKind("report", PoolName.BATCH, covers_many_epochs=True),
         WorkKind("evaluation", PoolName.BATCH),
+        WorkKind("exchange", PoolName.BATCH),
+        WorkKind("exchange-map", PoolName.BATCH),
+        WorkKind("class-means", PoolName.BATCH),
     )
 }
 """A new kind is a line here."""

@@ -82,6 +82,37 @@ class MethodMaps:
 
 
 @dataclass(frozen=True)
+class EvidenceFacts:
+    """A measured number, by the code of what was measured."""
+
+    name: str
+    value: float
+    threshold: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class FindingFacts:
+    """A finding with its sentences in the report's language."""
+
+    sentence: str
+    severity: str
+    refutation: str
+    epochs: tuple[int, int] | None
+    evidence: Sequence[EvidenceFacts]
+
+
+@dataclass(frozen=True)
+class FindingSection:
+    """What the stored results say; pictures are PNG, None where there are none."""
+
+    findings: Sequence[FindingFacts] = ()
+    unavailable: Sequence[str] = ()  # sentences
+    exchange_map: bytes | None = None
+    class_means: bytes | None = None
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that a report shows. Without epochs there are no maps."""
 
@@ -95,6 +126,7 @@ class Report:
     epsilon: float
     colormap: str
     version: str
+    insight: FindingSection = FindingSection()
 
     @property
     def table_epochs(self) -> list[EpochFacts]:

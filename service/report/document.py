@@ -26,13 +26,14 @@ from service.report.content import (
     Report,
     RunFacts,
 )
+from service.report.findings import FindingPlan, plan_findings
 from service.report.languages import Language
 from service.report.rendering import render_report
 from service.store import epochs, runs
 from service.store.epochs import Epoch
 from service.store.runs import Run
 
-REPORT_VERSION = 4
+REPORT_VERSION = 5
 """Part of every report's identity: raised when the same run gives a different report."""
 
 COLUMNS = 51  # the paper's 100 epochs and the untrained network, every second one
@@ -64,6 +65,7 @@ class _ReportPlan:
     methods: list[MethodFacts]
     row_count: int
     sheets: list[Deferred[Picture]]
+    findings: FindingPlan
 
 
 def run_report(pictures: MapPictures, query: ReportQuery) -> Deferred[bytes]:
@@ -125,6 +127,7 @@ def _plan(
         ],
         row_count=row_count,
         sheets=_sheets(pictures, queries, sampled_epochs, row_count),
+        findings=plan_findings(pictures.pipeline, selection),
     )
 
 
@@ -172,6 +175,7 @@ def _report(plan: _ReportPlan, query: ReportQuery, maps: list[MethodMaps]) -> Re
         epsilon=DEFAULT_EPSILON,
         colormap=SEQUENTIAL_DEFAULT,
         version=__version__,
+        insight=plan.findings.section(query.language),
     )
 
 
@@ -250,4 +254,5 @@ def _identity(plan: _ReportPlan, query: ReportQuery) -> str:
         [_epoch_facts(epoch) for epoch in plan.selection.epochs],
         *(plan.methods, plan.selection.quarantined, plan.row_count, plan.sampled_epochs),
         [sheet.identity for sheet in plan.sheets],
+        plan.findings.identity,
     )

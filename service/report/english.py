@@ -64,6 +64,25 @@ ENGLISH = Texts(
             "the map contains infinite values or NaN, as it does where the weights have diverged."
         ),
     },
+    findings="Findings",
+    no_findings="Nothing that was examined is conspicuous.",
+    evidence="Evidence",
+    evidence_names={
+        "exchange_share": "share of the evidence",
+        "recall_lost": "recall lost",
+        "images_turned": "other images turned into the class",
+    },
+    evidence_value="{value} (threshold {threshold}, n = {n})",
+    value_without_threshold="{value} (n = {n})",
+    epochs_of_finding="epochs {first} to {last}",
+    refutation="What would refute it: ",
+    exchange_map="Exchange map",
+    exchange_map_note=(
+        "Which pixels would turn other images into each class. A single place away from the "
+        "objects is a shortcut; strokes are what the class consists of."
+    ),
+    class_means="Mean maps of the classes",
+    class_means_note="Red speaks for the class, blue against it.",
     curves="Curves",
     loss="Loss (nats)",
     accuracy="Accuracy",

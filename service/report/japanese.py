@@ -62,6 +62,25 @@ JAPANESE = Texts(
         "dead": "この画像では層が活性化していません。",
         "not-finite": "マップの値が無限大または非数です。重みが発散した場合に起こります。",
     },
+    findings="所見",
+    no_findings="調べた範囲に目立つ点はありません。",
+    evidence="根拠",
+    evidence_names={
+        "exchange_share": "根拠の割合",
+        "recall_lost": "再現率の低下",
+        "images_turned": "このクラスに変わったほかの画像",
+    },
+    evidence_value="{value}（しきい値 {threshold}、n = {n}）",
+    value_without_threshold="{value}（n = {n}）",
+    epochs_of_finding="エポック {first} から {last}",
+    refutation="反証となるもの：",
+    exchange_map="交換マップ",
+    exchange_map_note=(
+        "ほかの画像を各クラスに変えるのはどのピクセルかを示します。対象物から離れた 1 か所ならショ"
+        "ートカット、線ならクラスそのものの形です。"
+    ),
+    class_means="クラスの平均マップ",
+    class_means_note="赤はクラスを支持し、青は否定します。",
     curves="曲線",
     loss="損失（ナット）",
     accuracy="正解率",

@@ -100,6 +100,7 @@ def _contents(report: Report, texts: Texts) -> Iterator[tuple[str, str]]:
     if report.maps:
         yield "legend", texts.legend
     if report.epochs:
+        yield "findings", texts.findings
         yield "curves", texts.curves
     if report.maps:
         yield "blanks", texts.blank_maps

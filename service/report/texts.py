@@ -35,6 +35,19 @@ class Texts:
     cause_names: Mapping[str, str]
     cause_descriptions: Mapping[str, str]
 
+    findings: str
+    no_findings: str
+    evidence: str
+    evidence_names: Mapping[str, str]
+    evidence_value: str
+    value_without_threshold: str
+    epochs_of_finding: str
+    refutation: str
+    exchange_map: str
+    exchange_map_note: str
+    class_means: str
+    class_means_note: str
+
     curves: str
     loss: str
     accuracy: str

@@ -17,6 +17,7 @@ DEFAULTS = {
     "tags": [],
     "dataset": "mnist",
     "dataset_info": None,
+    "plant": None,
     "input": {
         "channels": "gray",
         "resize": {"mode": "exact", "size": 28, "interpolation": "bilinear", "antialias": True},

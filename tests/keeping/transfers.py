@@ -13,6 +13,7 @@ from service.flows.transfer.manifest import to_json
 from service.store import (
     epochs,
     events,
+    exchange_tests,
     heatmaps,
     images,
     predictions,
@@ -57,6 +58,9 @@ def run_contents(store: Store, run_id: int) -> dict:
                 for e in run_epochs
                 for p in predictions.list_for_epoch(session, run_id, e.epoch)
             ],
+            "exchange_tests": [
+                (test.epoch, test.document) for test in exchange_tests.list_for_run(session, run_id)
+            ],
         }
 
 
@@ -65,7 +69,8 @@ def is_empty(state_folder: StateFolder) -> bool:
     rows = [
         state_folder.execute(f"SELECT count(*) FROM {table}")[0][0]
         for table in ("runs", "run_tags", "epochs", "checkpoints", "blobs", "heatmaps", "images",
-                      "predictions", "events", "probes", "training_states", "uploads")
+                      "predictions", "exchange_tests",
+                      "events", "probes", "training_states", "uploads")
     ]  # fmt: skip
     files = [path for path in (state_folder.folder / "blobs").rglob("*") if path.is_file()]
     return not any(rows) and not files

@@ -12,6 +12,7 @@ from service.store import (
     divergences,
     epochs,
     events,
+    exchange_tests,
     heatmaps,
     images,
     networks,
@@ -24,6 +25,7 @@ from service.store import (
     training_states,
 )
 from service.store.divergences import Divergence
+from service.store.exchange_tests import StoredExchangeTest
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
 from service.store.networks import StoredNetwork
@@ -64,6 +66,7 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
             predictions.add_missing(
                 session, [Prediction(run.id, epoch, "test:7", [0.5, 0.5]) for epoch in (0, 1)]
             )
+            exchange_tests.add_missing(session, StoredExchangeTest(run.id, 1, {"gap": None}))
             key = training_states.state_key(run.id, 1)
             store.blobs.put(session, key, b"state")
             divergences.add(session, run.id, Divergence(2, 1, [2.3, math.inf], [0.5, 7.0]))

@@ -209,7 +209,7 @@ def _orphans(store: Store) -> Iterator[Finding]:
         count = inspection.count_orphans(session)
     if count:
         rows = Count(count)
-        message = f"{rows:row|rows} of maps and predictions for missing epochs"
+        message = f"{rows:row|rows} of maps, predictions and tests for missing epochs"
         repair = inspection.delete_orphans
         yield Finding(Severity.WARNING, message, repair=repair)
 

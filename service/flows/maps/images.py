@@ -156,6 +156,17 @@ class ImageReader:
                 self._datasets[name] = spec.source.load(self._data_dir, False)
             return self._datasets[name]
 
+    def load_images(self, spec: RunSpec) -> Dataset:
+        """All images of the run's dataset; those of a folder from their cache, made if missing.
+
+        Raises DatasetUnavailable, DatasetChanged, StoreFull and UploadsBusy.
+        """
+        require_permission()
+        if spec.dataset_info is None:
+            return self.load_dataset(spec)
+        self._folders.prepare(spec.dataset, spec.dataset_info, spec.input)
+        return spec.source.load(self._data_dir, False)
+
 
 def check_reference(spec: RunSpec | None, reference: str) -> str:
     """The reference in its canonical form. Raises InvalidValue and ImageNotFound.

@@ -26,6 +26,7 @@ from service.flows.transfer.contents import (
     contents_of,
     read_image,
 )
+from service.flows.transfer.exchange_tests import import_exchange_test
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedDivergence,
@@ -40,6 +41,7 @@ from service.store import (
     divergences,
     epochs,
     events,
+    exchange_tests,
     heatmaps,
     images,
     imports,
@@ -79,7 +81,8 @@ def import_run(store: Store, path: Path) -> Run:
             read_image(contents, archive, image)
         contents.check_archive()
         for epoch in archive.manifest.epochs:
-            _rows(archive, contents, epoch)
+            rows = _rows(archive, contents, epoch)
+            import_exchange_test(0, epoch, rows, contents.class_count)
             contents.check_checkpoint(epoch, archive.read_member(epoch.checkpoint))
         for exported in list_states(archive.manifest):
             contents.check_training_state(exported)
@@ -224,6 +227,9 @@ class _Import:
             for row in rows.predictions
         ]
         predictions.add_missing(session, prediction_rows)
+        test = import_exchange_test(run_id, epoch, rows, self._contents.class_count)
+        if test is not None:
+            exchange_tests.add_missing(session, test)
 
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._folder}/{epoch.epoch}.{epoch.checkpoint.name.rpartition('.')[2]}"

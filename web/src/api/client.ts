@@ -26,6 +26,12 @@ export async function getJson<T>(path: string, params?: Params, signal?: AbortSi
   return trackRequest(send(address(path, params), { signal }).then((response) => response.json() as Promise<T>));
 }
 
+/** As `getJson`, for an answer with sentences in a language. */
+export async function getSentences<T>(path: string, language: string, signal?: AbortSignal): Promise<T> {
+  const response = send(address(path), { headers: { "Accept-Language": language }, signal });
+  return trackRequest(response.then((body) => body.json() as Promise<T>));
+}
+
 export async function getBlob(path: string, params?: Params): Promise<Blob> {
   return trackRequest(send(address(path, params), {}).then((response) => response.blob()));
 }

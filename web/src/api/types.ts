@@ -43,6 +43,24 @@ export interface Run {
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 export type Spec = { [key: string]: Json } & { dataset: string; samples_per_epoch: number };
 
+/** What the stored results of a run say, limited to what the page reads. */
+export interface Findings {
+  items: Finding[]; // the most severe first
+  unavailable: { kind: string; reason: string; sentence: string }[];
+}
+
+export interface Finding {
+  id: string;
+  kind: string;
+  severity: "changes-predictions" | "evidence-only" | "warning" | "note";
+  severity_label: string;
+  sentence: string;
+  epochs: [first: number, last: number] | null;
+  evidence: { name: string; value: number; threshold: number | null; n: number }[];
+  refutation: string;
+  links: { page: string; picture: string | null }; // relative to the service's root
+}
+
 /** How a run diverged, limited to what the page reads. */
 export interface Divergence {
   learning_rate: number; // of the run

@@ -15,6 +15,7 @@ import { Curves } from "./Curves";
 import { DivergenceAdvice, hasDiverged } from "./Divergence";
 import { Downloads } from "./Downloads";
 import { EpochAnnouncement } from "./EpochAnnouncement";
+import { FindingsPanel } from "./Findings";
 import { Options } from "./Options";
 import { PreviewPanel } from "./PreviewPanel";
 import { ReelSection } from "./ReelSection";
@@ -99,6 +100,7 @@ function RunContent({ id, run, model }: { id: number; run: Run; model: RunModel 
         <Scrubber cursor={cursor} isLive={!hasEnded(run)} label={(epoch) => t("scrubber.at", { epoch })} />
       </div>
       <EpochAnnouncement model={model} />
+      <FindingsPanel run={run} />
       <Curves
         charts={model.charts}
         x={model.epochs}
