@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import SchemaMismatch, StatementRefused
-from service.store import program_rows  # noqa: F401  its tables are part of the schema
+from service.store import experiment_rows, program_rows  # noqa: F401  their tables are part of it
 from service.store.database import read_only_connection, schema_transaction
 from service.store.rows import Base
 from service.store.store import Store
