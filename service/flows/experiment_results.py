@@ -208,17 +208,24 @@ def _read_epochs(session: Any, run_rows: Sequence[Run]) -> list[list[EpochResult
     counts = summaries.count_blank_maps_by_epoch(session, ids, PAPER_METHODS)
     layers = {run.id: default_layer(session, run) or "" for run in run_rows}
     results: Mapping[int, list[EpochResult]] = {run_id: [] for run_id in ids}
-    for epoch in summaries.list_epochs_of_runs(session, ids):
-        run_id, number, *metrics, seconds = epoch
+    for row in summaries.list_epochs_of_runs(session, ids):
         shares = {
             method: blank / total
             for method in PAPER_METHODS
-            for total, blank in [counts.get((run_id, number, layers[run_id], method), (0, 0))]
+            for total, blank in [counts.get((*row[:2], layers[row.run_id], method), (0, 0))]
             if total
         }
-        # Epoch 0 trains nothing: its duration is that of the evaluation.
-        duration = seconds if number > 0 else None
-        results[run_id].append(EpochResult(*metrics, duration, shares))
+        result = EpochResult(
+            train_loss=row.train_loss,
+            train_accuracy=row.train_accuracy,
+            test_loss=row.test_loss,
+            test_accuracy=row.test_accuracy,
+            per_class_accuracy=row.per_class_accuracy,
+            # Epoch 0 trains nothing: its duration is that of the evaluation.
+            seconds=row.seconds if row.epoch > 0 else None,
+            blank_shares=shares,
+        )
+        results[row.run_id].append(result)
     return [results[run_id] for run_id in ids]
 
 

@@ -109,6 +109,21 @@ class Experiments:
         self._dispatch(run_ids)
         return experiment
 
+    def change_labels(
+        self, experiment_id: int, name: str | None = None, notes: str | None = None
+    ) -> Experiment:
+        """Change name and notes; None leaves one as it is. Raises ExperimentNotFound."""
+        with self.store.write_session() as session:
+            experiment = experiments.get_for_update(session, experiment_id)
+            experiments.update_plan(
+                session,
+                experiment_id,
+                experiment.name if name is None else name,
+                experiment.notes if notes is None else notes,
+                experiment.plan,
+            )
+            return experiments.get(session, experiment_id)
+
     def cancel(self, experiment_id: int) -> Experiment:
         """Cancel all runs that have not ended: queued ones at once, running ones within a second.
 

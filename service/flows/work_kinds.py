@@ -59,6 +59,7 @@ WORK_KINDS = {
         WorkKind("sheet", PoolName.BATCH, covers_many_epochs=True),
         WorkKind("report", PoolName.BATCH, covers_many_epochs=True),
         WorkKind("evaluation", PoolName.BATCH),
+        WorkKind("matrix", PoolName.BATCH, can_use_recorded_rows=True, covers_many_epochs=True),
     )
 }
 """A new kind is a line here."""

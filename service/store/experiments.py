@@ -133,8 +133,10 @@ def update_plan(
     session.expire_all()
 
 
-def list_newest(session: Session, *, limit: int, before_id: int | None = None) -> list[Experiment]:
-    """Experiments with an id below `before_id`, newest first."""
+def list_newest(
+    session: Session, *, limit: int | None, before_id: int | None = None
+) -> list[Experiment]:
+    """Experiments with an id below `before_id`, newest first; all without a limit."""
     query = select(ExperimentRow).order_by(ExperimentRow.id.desc()).limit(limit)
     if before_id is not None:
         query = query.where(ExperimentRow.id < before_id)

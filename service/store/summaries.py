@@ -111,3 +111,26 @@ def list_epochs_of_runs(session: Session, run_ids: Sequence[int]) -> list[EpochS
         .order_by(EpochRow.run_id, EpochRow.epoch)
     )
     return [EpochSummary(*row) for row in session.execute(query)]
+
+
+def mean_epoch_seconds(session: Session, run_ids: Sequence[int]) -> dict[int, float]:
+    """Mean seconds from the recording of an epoch to that of the next, by run.
+
+    Without runs that have recorded fewer than two epochs, and those that the clock makes negative.
+    """
+    query = (
+        select(
+            EpochRow.run_id,
+            func.min(EpochRow.created_at),
+            func.max(EpochRow.created_at),
+            func.max(EpochRow.epoch),
+        )
+        .where(EpochRow.run_id.in_(run_ids), is_visible(EpochRow.run_id))
+        .group_by(EpochRow.run_id)
+        .having(func.max(EpochRow.epoch) > 0)
+    )
+    seconds = {
+        run_id: (end - start).total_seconds() / last_epoch
+        for run_id, start, end, last_epoch in session.execute(query)
+    }
+    return {run_id: value for run_id, value in seconds.items() if value > 0}

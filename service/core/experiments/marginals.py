@@ -124,15 +124,15 @@ def marginal(results: Sequence[SettingResult], path: str, *, is_grid: bool) -> M
     Of a grid, only settings that have results for every value of the field, so that the means are
     over the same values of the other fields.
     """
-    groups = _groups(results, path) if is_grid else _sample_groups(results, path)
-    if is_grid:
-        complete = _complete_blocks(groups, path)
-        noise = seed_noise(results)
-    else:
-        complete = groups
-        noise = _setting_noise(list(groups.values()))
-    left_out = sum(map(len, groups.values())) - sum(map(len, complete.values()))
-    means = [_mean(key, group, noise) for key, group in complete.items() if group]
+    values = [result.setting.get(path) for result in results]
+    groups: _Groups = [
+        (value, [results[index] for index in indices])
+        for value, indices in group_by_value(values, merges_numbers=not is_grid)
+    ]
+    complete = _complete_blocks(groups, path) if is_grid else groups
+    noise = seed_noise(results) if is_grid else _setting_noise([group for _, group in groups])
+    left_out = sum(len(group) for _, group in groups) - sum(len(group) for _, group in complete)
+    means = [_mean(value, group, noise) for value, group in complete if group]
     pairs = list(combinations(range(len(means)), 2))
     comparisons = [_compare(means, pair, noise, len(pairs)) for pair in pairs]
     return Marginal(means, comparisons, noise, left_out)
@@ -157,45 +157,42 @@ def value_key(value: JsonValue) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-_Groups = dict[str, list[SettingResult]]
+def group_by_value(
+    values: Sequence[JsonValue], *, merges_numbers: bool
+) -> list[tuple[JsonValue, list[int]]]:
+    """The indices of equal values by value; numbers in ascending order, others as they come.
 
-
-def _groups(results: Sequence[SettingResult], path: str) -> _Groups:
-    """Results by the JSON of their value; numbers in order, others as in the plan."""
-    groups: _Groups = {}
-    for result in results:
-        groups.setdefault(value_key(result.setting.get(path)), []).append(result)
-    if all(_is_number(json.loads(key)) for key in groups):
-        return dict(sorted(groups.items(), key=lambda item: float(json.loads(item[0]))))
-    return groups
-
-
-def _sample_groups(results: Sequence[SettingResult], path: str) -> _Groups:
-    """As `_groups`, but of many numbers thirds of the results, by the range of their values."""
-    groups = _groups(results, path)
-    is_numeric = all(_is_number(json.loads(key)) for key in groups)
-    if not is_numeric or len(groups) <= MAX_DISTINCT_SAMPLES:
-        return groups
-    ordered = [result for group in groups.values() for result in group]
+    With `merges_numbers`, more than MAX_DISTINCT_SAMPLES numbers become SAMPLE_GROUPS groups of
+    equal size, whose value is [lowest, highest].
+    """
+    groups: dict[str, list[int]] = {}
+    for index, value in enumerate(values):
+        groups.setdefault(value_key(value), []).append(index)
+    pairs = [(values[indices[0]], indices) for indices in groups.values()]
+    if not all(_is_number(value) for value, _ in pairs):
+        return pairs
+    pairs.sort(key=lambda pair: _number(pair[0]))
+    if not merges_numbers or len(pairs) <= MAX_DISTINCT_SAMPLES:
+        return pairs
+    ordered = [index for _, indices in pairs for index in indices]
     bounds = [round(len(ordered) * i / SAMPLE_GROUPS) for i in range(SAMPLE_GROUPS + 1)]
-    thirds = [ordered[start:end] for start, end in pairwise(bounds)]
-    return {
-        value_key([third[0].setting[path], third[-1].setting[path]]): third
-        for third in thirds
-        if third
-    }
+    parts = [ordered[start:end] for start, end in pairwise(bounds)]
+    return [([values[part[0]], values[part[-1]]], part) for part in parts if part]
+
+
+_Groups = list[tuple[JsonValue, list[SettingResult]]]
 
 
 def _complete_blocks(groups: _Groups, path: str) -> _Groups:
     def block(result: SettingResult) -> str:
         return value_key({key: value for key, value in result.setting.items() if key != path})
 
-    blocks = [{block(result) for result in group} for group in groups.values()]
+    blocks = [{block(result) for result in group} for _, group in groups]
     complete = set.intersection(*blocks) if blocks else set()
-    return {
-        key: [result for result in group if block(result) in complete]
-        for key, group in groups.items()
-    }
+    return [
+        (value, [result for result in group if block(result) in complete])
+        for value, group in groups
+    ]
 
 
 def _setting_noise(groups: Sequence[Sequence[SettingResult]]) -> Noise | None:
@@ -209,11 +206,11 @@ def _setting_noise(groups: Sequence[Sequence[SettingResult]]) -> Noise | None:
     return Noise(math.sqrt(squares / degrees), degrees, NoiseSource.SETTINGS)
 
 
-def _mean(key: str, group: Sequence[SettingResult], noise: Noise | None) -> MarginalMean:
+def _mean(value: JsonValue, group: Sequence[SettingResult], noise: Noise | None) -> MarginalMean:
     per_setting = noise is not None and noise.source is NoiseSource.SETTINGS
     factors = [1.0 if per_setting else 1 / len(result.values) for result in group]
     return MarginalMean(
-        value=json.loads(key),
+        value=value,
         settings=len(group),
         runs=sum(len(result.values) for result in group),
         mean=fmean(result.mean for result in group),
@@ -233,3 +230,7 @@ def _compare(
 
 def _is_number(value: JsonValue) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: JsonValue) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
