@@ -43,7 +43,7 @@ class _Pace:
 
 
 def estimate_time(
-    store: Store, planned: Sequence[PlannedRun], parallel_runs: int
+    store: Store, run_plans: Sequence[PlannedRun], parallel_runs: int
 ) -> TimeEstimate | None:
     """The estimate for a plan; None if a run has no comparable earlier one.
 
@@ -53,7 +53,7 @@ def estimate_time(
     """
     paces = _measure_paces(store)
     total, basis, is_scaled = 0.0, set(), False
-    for run in planned:
+    for run in run_plans:
         equal = [pace for pace in paces if _is_equal(pace, run.spec)][:MAX_BASIS_RUNS]
         similar = equal or [p for p in paces if _is_similar(p, run.spec)][:MAX_BASIS_RUNS]
         if not similar:

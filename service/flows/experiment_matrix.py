@@ -201,7 +201,7 @@ class ExperimentMatrices:
             )
         maps: dict[int, list[Floats | None]] = {}
         for levels in rows:
-            maps.setdefault(levels.epoch, []).append(_place(run, layer, levels))
+            maps.setdefault(levels.epoch, []).append(_place_levels(run, layer, levels))
         return maps
 
     def _probes(self, query: MatrixQuery, rows: Sequence[ExperimentRun]) -> tuple[str, Bytes]:
@@ -235,7 +235,7 @@ class ExperimentMatrices:
         return self._pipeline.runs.describe(lambda: session, row.run.id, row.run.spec)
 
 
-def _place(run: ExplainedRun, layer: str, row: ProbeLevels) -> Floats | None:
+def _place_levels(run: ExplainedRun, layer: str, row: ProbeLevels) -> Floats | None:
     if row.blank != Blank.NONE:
         return None
     levels = np.frombuffer(row.levels, np.uint8).reshape(row.height, row.width)

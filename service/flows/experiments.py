@@ -48,7 +48,7 @@ class Experiments:
         count as queued: a queue limit is for single runs. Raises like `plan`, and StoreFull,
         KeyReused, and ExperimentNotFound if the experiment of the key has been deleted.
         """
-        planned = self.plan(plan)
+        run_plans = self.plan(plan)
         with self.store.write_session() as session:
             earlier_id = request_keys.claim_key(session, request_key) if request_key else None
             if earlier_id is not None:
@@ -56,7 +56,7 @@ class Experiments:
             experiment = experiments.create(
                 session, plan.name, plan.notes, plan.model_dump(mode="json", exclude_none=True)
             )
-            run_ids = self._add(session, experiment.id, planned, dispatcher)
+            run_ids = self._add(session, experiment.id, run_plans, dispatcher)
             if request_key:
                 request_keys.record_answer(session, request_key, str(experiment.id))
         self._dispatch(run_ids)
@@ -69,15 +69,15 @@ class Experiments:
 
         Raises InvalidValue and InvalidSettings, which name the field; like `resolve_dataset` too.
         """
-        planned = [
+        run_plans = [
             PlannedRun(
                 run.position, run.setting, run.seed, resolve_dataset(self.workspace, run.spec)
             )
             for run in plan_runs(plan, seeds)
         ]
-        for device in {run.spec.device: run.spec for run in planned}.values():
+        for device in {run.spec.device: run.spec for run in run_plans}.values():
             check_device(device, self.executor)
-        return planned
+        return run_plans
 
     def add_seeds(
         self, experiment_id: int, seeds: Sequence[int], dispatcher: str | None = None
@@ -90,7 +90,7 @@ class Experiments:
         with self.store.read_session() as session:
             plan = parse_plan(experiments.get(session, experiment_id))
         extended = _with_seeds(plan, seeds)
-        planned = self.plan(extended, seeds)
+        run_plans = self.plan(extended, seeds)
         with self.store.write_session() as session:
             experiment = experiments.get_for_update(session, experiment_id)
             if parse_plan(experiment) != plan:
@@ -104,7 +104,7 @@ class Experiments:
                 experiment.notes,
                 extended.model_dump(mode="json", exclude_none=True),
             )
-            run_ids = self._add(session, experiment_id, planned, dispatcher)
+            run_ids = self._add(session, experiment_id, run_plans, dispatcher)
             experiment = experiments.get(session, experiment_id)
         self._dispatch(run_ids)
         return experiment
@@ -181,13 +181,13 @@ class Experiments:
         self,
         session: Any,
         experiment_id: int,
-        planned: Sequence[PlannedRun],
+        run_plans: Sequence[PlannedRun],
         dispatcher: str | None,
     ) -> list[int]:
         self.store.quota.check(session)
         # Most runs have the same probes.
         for spec in {
-            (run.spec.image_set, *run.spec.probes.images): run.spec for run in planned
+            (run.spec.image_set, *run.spec.probes.images): run.spec for run in run_plans
         }.values():
             mark_uploads(session, spec)
         new_runs = [
@@ -198,7 +198,7 @@ class Experiments:
                 run.spec.model_dump(mode="json"),
                 run.spec.epochs,
             )
-            for run in planned
+            for run in run_plans
         ]
         return experiments.add_runs(session, experiment_id, new_runs, dispatcher)
 

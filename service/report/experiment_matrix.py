@@ -41,8 +41,8 @@ def _page(matrix: Matrix) -> MatrixPage:
     subject = query.image or f"class {matrix.class_name}"
     is_lower_better = RUN_MEASURES[query.measure].direction is Direction.LOWER
     values = [cell.measure for row in matrix.rows for cell in row.cells]
-    known = [value for value in values if value is not None]
-    low, high = min(known, default=0.0), max(known, default=0.0)
+    numbers = [value for value in values if value is not None]
+    low, high = min(numbers, default=0.0), max(numbers, default=0.0)
 
     def tint(value: float | None) -> float | None:
         if value is None:

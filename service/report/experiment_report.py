@@ -82,7 +82,7 @@ def _best_text(comparison: SettingComparison, measure: str) -> str:
         f"{format_measure(best.mean)} over {Count(len(best.run_ids)):run|runs} "
         f"({', '.join(f'run {run_id}' for run_id in best.run_ids)})."
     ]
-    if reasons := "\n".join(_why(comparison, measure)):
+    if reasons := "\n".join(_reasons(comparison, measure)):
         sentences.append(reasons)
     sentences.append(_indistinguishable_text(best))
     sentences.append(
@@ -92,7 +92,7 @@ def _best_text(comparison: SettingComparison, measure: str) -> str:
     return "\n\n".join(sentences)
 
 
-def _why(comparison: SettingComparison, measure: str) -> Iterator[str]:
+def _reasons(comparison: SettingComparison, measure: str) -> Iterator[str]:
     """A sentence per field: what its best value gains, and whether that is more than noise."""
     for path, marginals in comparison.marginals.items():
         marginal = marginals.get(measure)
@@ -138,12 +138,12 @@ def _indistinguishable_text(best: BestSetting) -> str:
         )
     if not best.indistinguishable:
         return "Its difference from every other setting is larger than noise."
-    listed = [describe_setting(setting) for setting in best.indistinguishable]
-    more = len(listed) - MAX_LISTED_SETTINGS
+    texts = [describe_setting(setting) for setting in best.indistinguishable]
+    hidden_count = len(texts) - MAX_LISTED_SETTINGS
     return (
-        f"Its difference from {Count(len(listed)):other setting|other settings} is noise: "
-        + "; ".join(listed[:MAX_LISTED_SETTINGS])
-        + (f"; and {more} more" if more > 0 else "")
+        f"Its difference from {Count(len(texts)):other setting|other settings} is noise: "
+        + "; ".join(texts[:MAX_LISTED_SETTINGS])
+        + (f"; and {hidden_count} more" if hidden_count > 0 else "")
         + "."
     )
 
@@ -170,9 +170,9 @@ def _band_text(comparison: SettingComparison) -> str:
 
 def _marginal_tables(comparison: SettingComparison) -> Iterator[str]:
     for path, marginals in comparison.marginals.items():
-        shown = [name for name in MEASURES_OF_MARGINALS if name in marginals]
-        if shown:
-            yield f"### `{path}`\n\n" + _marginal_table(path, marginals, shown)
+        names = [name for name in MEASURES_OF_MARGINALS if name in marginals]
+        if names:
+            yield f"### `{path}`\n\n" + _marginal_table(path, marginals, names)
 
 
 def _marginal_table(path: str, marginals: Mapping[str, Marginal], names: Sequence[str]) -> str:

@@ -166,22 +166,26 @@ def list_runs(
 
 def count_runs(session: Session, experiment_ids: Collection[int]) -> dict[int, RunTotals]:
     """Totals of the runs of each experiment, by its id, in one query."""
-    done = func.sum(func.greatest(RunRow.epochs_done, 0))
+    epochs_done = func.sum(func.greatest(RunRow.epochs_done, 0))
     if session.get_bind().dialect.name == "sqlite":
-        done = func.sum(func.max(RunRow.epochs_done, 0))  # of two values: the larger one
+        epochs_done = func.sum(func.max(RunRow.epochs_done, 0))  # of two values: the larger one
     query = (
         select(
-            RunRow.experiment_id, RunRow.status, func.count(), done, func.sum(RunRow.epochs_total)
+            RunRow.experiment_id,
+            RunRow.status,
+            func.count(),
+            epochs_done,
+            func.sum(RunRow.epochs_total),
         )
         .where(RunRow.experiment_id.in_(experiment_ids), RunRow.status.not_in(HIDDEN_STATUSES))
         .group_by(RunRow.experiment_id, RunRow.status)
     )
     totals = {experiment_id: RunTotals({}, 0, 0) for experiment_id in experiment_ids}
-    for experiment_id, status, count, epochs_done, epochs_total in session.execute(query):
+    for experiment_id, status, count, done_total, epochs_total in session.execute(query):
         total = totals[experiment_id]
         totals[experiment_id] = RunTotals(
             {**total.by_status, RunStatus(status): count},
-            total.epochs_done + epochs_done,
+            total.epochs_done + done_total,
             total.epochs_total + epochs_total,
         )
     return totals

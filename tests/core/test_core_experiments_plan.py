@@ -29,19 +29,19 @@ def test_grid_has_all_combinations_of_which_the_last_field_varies_fastest() -> N
         {RATE: 1.0, DROPOUT: 0.0},
         {RATE: 1.0, DROPOUT: 0.5},
     ]
-    planned = plan_runs(plan)
-    assert [run.position for run in planned] == list(range(8))
-    assert [run.seed for run in planned] == [4] * 4 + [7] * 4
-    last = planned[-1].spec
+    run_plans = plan_runs(plan)
+    assert [run.position for run in run_plans] == list(range(8))
+    assert [run.seed for run in run_plans] == [4] * 4 + [7] * 4
+    last = run_plans[-1].spec
     assert (last.optimizer.learning_rate, last.seed, last.epochs) == (1.0, 7, 2)
     assert value_at(last.model_dump(), DROPOUT) == 0.5
     assert last.name == "learning_rate 1, dropout 0.5, seed 7"
-    assert plan_runs(plan, [7]) == planned[4:]
+    assert plan_runs(plan, [7]) == run_plans[4:]
 
 
 def test_plan_without_fields_repeats_the_base_with_each_seed() -> None:
-    planned = plan_runs(plan_of(base={"dataset": "digits"}, seeds=[1, 2, 3]))
-    assert [(run.setting, run.spec.seed) for run in planned] == [({}, 1), ({}, 2), ({}, 3)]
+    run_plans = plan_runs(plan_of(base={"dataset": "digits"}, seeds=[1, 2, 3]))
+    assert [(run.setting, run.spec.seed) for run in run_plans] == [({}, 1), ({}, 2), ({}, 3)]
 
 
 def test_fields_of_a_variant_and_elements_of_a_list_can_vary() -> None:
@@ -96,10 +96,10 @@ def test_samples_lie_in_their_ranges_and_repeat_with_the_seed() -> None:
     ],
 )
 def test_invalid_value_is_located_in_the_plan(plan: dict[str, Any], field: str) -> None:
-    with pytest.raises((InvalidSettings, InvalidValue)) as refused:
+    with pytest.raises((InvalidSettings, InvalidValue)) as error:
         plan_runs(plan_of(**plan))
-    errors = getattr(refused.value, "errors", [refused.value])
-    assert [error.field for error in errors] == [field]
+    errors = getattr(error.value, "errors", [error.value])
+    assert [invalid.field for invalid in errors] == [field]
 
 
 @pytest.mark.parametrize(

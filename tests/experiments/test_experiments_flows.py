@@ -140,7 +140,7 @@ def test_deletion_waits_for_running_runs_and_frees_all_rows(
     store: Store, experiments: Experiments
 ) -> None:
     experiment, _ = experiments.start(grid_plan())
-    kept, _ = experiments.start(grid_plan(name="another"))
+    other, _ = experiments.start(grid_plan(name="another"))
     ids = run_ids(store, experiment.id)
     delete_run(store, ids[3])  # a single run can be deleted from its experiment
     with store.write_session() as session:
@@ -156,7 +156,7 @@ def test_deletion_waits_for_running_runs_and_frees_all_rows(
         with pytest.raises(RunNotFound):
             runs.get(session, ids[0])
     assert DeletedRunCleaner(store).free_space()
-    assert len(run_ids(store, kept.id)) == 8
+    assert len(run_ids(store, other.id)) == 8
     examination = examine(store, checks=["integrity", "experiments", "blobs"])
     assert [checked.finding.message for checked in examination.findings] == []
 
@@ -175,11 +175,11 @@ def test_labels_of_runs_and_experiments_change_and_settings_do_not(
     experiment, _ = experiments.start(grid_plan())
     run_id = run_ids(store, experiment.id)[2]
     with store.read_session() as session:
-        before = runs.get(session, run_id)
+        initial_run = runs.get(session, run_id)
     run = run_flows.change_labels(store, run_id, name="mine", tags=["b", "a"], notes="one\ntwo")
     assert (run.name, run.tags, run.notes) == ("mine", ["b", "a"], "one\ntwo")
-    assert run.spec == before.spec | {"name": "mine", "tags": ["b", "a"]}
+    assert run.spec == initial_run.spec | {"name": "mine", "tags": ["b", "a"]}
     assert run_flows.change_labels(store, run_id, notes="").tags == ["b", "a"]
-    changed = experiments.change_labels(experiment.id, notes="found it")
-    assert (changed.name, changed.notes) == ("grid", "found it")
-    assert changed.plan["fields"][RATE] == {"values": [0.1, 1.0]}
+    renamed = experiments.change_labels(experiment.id, notes="found it")
+    assert (renamed.name, renamed.notes) == ("grid", "found it")
+    assert renamed.plan["fields"][RATE] == {"values": [0.1, 1.0]}

@@ -91,7 +91,7 @@ def test_comparison_has_the_means_of_the_listed_runs(
     (difference,) = rate["differences"]
     assert difference["is_noise"] == (abs(difference["difference"]) <= difference["band"])
     assert rate["noise_source"] == "seeds"
-    best = next(one for one in comparison["best"] if one["measure"] == "test_loss")
+    best = next(b for b in comparison["best"] if b["measure"] == "test_loss")
     assert set(best["run_ids"]) <= {item["run_id"] for item in experiment["items"]}
     images = http.get(path, params={"align": "images"}).json()
     assert images["column"] == 60
@@ -220,10 +220,10 @@ def test_cancel_add_seeds_rename_and_delete(http: httpx.Client) -> None:
 
 def test_labels_of_a_run_change(service: Service) -> None:
     run_id = service.post_run(dataset="digits", epochs=0)
-    changed = service.http.patch(
+    run = service.http.patch(
         f"/runs/{run_id}", json={"name": "renamed", "tags": ["x", "x"], "notes": "a\nb"}
     ).json()
-    assert (changed["name"], changed["tags"], changed["notes"]) == ("renamed", ["x"], "a\nb")
+    assert (run["name"], run["tags"], run["notes"]) == ("renamed", ["x"], "a\nb")
     run = service.wait(run_id)
     assert (run["name"], run["spec"]["name"], run["notes"]) == ("renamed", "renamed", "a\nb")
     problem = expect_problem(

@@ -380,17 +380,17 @@ def _skipped(skipped: list[SkippedRun]) -> list[SkippedRunResponse]:
 
 
 def _dry_run_response(services: ApiServices, plan: ExperimentPlan) -> Response:
-    planned = services.experiments.plan(plan)
-    estimate: TimeEstimate | None = estimate_time(services.store, planned, services.parallel_runs)
+    run_plans = services.experiments.plan(plan)
+    estimate: TimeEstimate | None = estimate_time(services.store, run_plans, services.parallel_runs)
     answer = DryRunResponse(
-        runs_total=len(planned),
+        runs_total=len(run_plans),
         settings_total=plan.setting_count,
         estimate=TimeEstimateResponse.model_validate(estimate) if estimate else None,
         items=[
             PlannedRunResponse(
                 position=run.position, parameters=run.setting, seed=run.seed, spec=run.spec
             )
-            for run in planned
+            for run in run_plans
         ],
     )
     return Response(answer.model_dump_json(), media_type="application/json")

@@ -59,9 +59,9 @@ def align(curves: Mapping[int, Curve], alignment: Alignment, columns: int) -> li
             )
             for epoch in spaced(last, columns)
         ]
-    most = max(curve.last_epoch * curve.images_per_epoch for curve in recorded.values())
+    image_count = max(curve.last_epoch * curve.images_per_epoch for curve in recorded.values())
     largest_step = max(curve.images_per_epoch for curve in recorded.values())
-    counts = [index * largest_step for index in spaced(most // largest_step, columns)]
+    counts = [index * largest_step for index in spaced(image_count // largest_step, columns)]
     return [
         Column(
             count,

@@ -143,12 +143,12 @@ def indistinguishable_settings(results: Sequence[SettingResult], best: int) -> l
     noise = seed_noise(results)
     if noise is None:
         return None
-    others = [index for index in range(len(results)) if index != best]
+    rivals = [index for index in range(len(results)) if index != best]
     return [
         index
-        for index in others
+        for index in rivals
         if abs(results[index].mean - results[best].mean)
-        <= noise.band(1 / len(results[index].values), 1 / len(results[best].values), len(others))
+        <= noise.band(1 / len(results[index].values), 1 / len(results[best].values), len(rivals))
     ]
 
 

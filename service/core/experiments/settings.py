@@ -60,7 +60,7 @@ def plan_runs(plan: ExperimentPlan, seeds: Collection[int] | None = None) -> lis
     if run_count > MAX_RUNS:
         raise _too_many(run_count, "runs")
     errors: dict[str, InvalidValue] = {}  # one per field: its first setting
-    planned = []
+    run_plans = []
     for seed_index, seed in enumerate(plan.seeds):
         if seeds is not None and seed not in seeds:
             continue
@@ -73,10 +73,10 @@ def plan_runs(plan: ExperimentPlan, seeds: Collection[int] | None = None) -> lis
                     errors.setdefault(invalid.field, invalid)
                 continue
             position = seed_index * len(settings) + index
-            planned.append(PlannedRun(position, setting, seed, spec))
+            run_plans.append(PlannedRun(position, setting, seed, spec))
         if errors:
             raise InvalidSettings(list(errors.values())[:MAX_ERRORS])
-    return planned
+    return run_plans
 
 
 def describe_setting(setting: Setting) -> str:
