@@ -54,7 +54,8 @@ def estimate_time(
     paces = _measure_paces(store)
     total, basis, is_scaled = 0.0, set(), False
     for run in run_plans:
-        equal = [pace for pace in paces if _is_equal(pace, run.spec)][:MAX_BASIS_RUNS]
+        architecture = run.spec.architecture.model_dump(mode="json")
+        equal = [p for p in paces if _is_equal(p, run.spec, architecture)][:MAX_BASIS_RUNS]
         similar = equal or [p for p in paces if _is_similar(p, run.spec)][:MAX_BASIS_RUNS]
         if not similar:
             return None
@@ -86,10 +87,10 @@ def _measure_paces(store: Store) -> list[_Pace]:
     ]
 
 
-def _is_equal(pace: _Pace, spec: RunSpec) -> bool:
+def _is_equal(pace: _Pace, spec: RunSpec, architecture: Any) -> bool:
     return (
         pace.dataset == spec.dataset
-        and pace.architecture == spec.architecture.model_dump(mode="json")
+        and pace.architecture == architecture
         and pace.samples == spec.samples_per_epoch
         and pace.batch_size == spec.batch_size
     )

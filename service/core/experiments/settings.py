@@ -130,8 +130,14 @@ def _draw(generator: random.Random, path: str, field: FieldValues) -> JsonValue:
 
 
 @cache
+def _run_schema() -> dict[str, Any]:
+    # Generating it takes longer than validating a spec.
+    return RunSpec.model_json_schema()
+
+
+@cache
 def _is_whole_number(path: str) -> bool:
-    schema = find_schema(path.split("."), RunSpec.model_json_schema())
+    schema = find_schema(path.split("."), _run_schema())
     return schema is not None and schema.get("type") == "integer"
 
 
@@ -152,7 +158,9 @@ def _set_value(values: dict[str, Any], path: str, value: JsonValue) -> None:
     *parents, key = path.split(".")
     node: Any = values
     for depth, part in enumerate(parents, 1):
-        node = node.setdefault(part, _default_node(".".join(parents[:depth])))
+        if isinstance(node, dict) and part not in node:
+            node[part] = _default_node(".".join(parents[:depth]))
+        node = node[part] if isinstance(node, dict) else None
         if not isinstance(node, dict | list):
             raise InvalidValue(f"fields.{path}", "is below a value that has no fields")
     if isinstance(node, list):
@@ -165,14 +173,14 @@ def _set_value(values: dict[str, Any], path: str, value: JsonValue) -> None:
 
 def _default_node(path: str) -> dict[str, Any] | list[Any]:
     """What contains a field of which the base has no value: the list of the defaults, or {}."""
-    schema = find_schema(path.split("."), RunSpec.model_json_schema())
+    schema = find_schema(path.split("."), _run_schema())
     default = (schema or {}).get("default")
     return list(default) if isinstance(default, list) else {}
 
 
 def _errors_of_setting(error: ValidationError, setting: Setting) -> Iterator[InvalidValue]:
     details = error.errors(include_input=False, include_url=False)
-    for invalid in field_errors(details, RunSpec.model_json_schema()):
+    for invalid in field_errors(details, _run_schema()):
         yield InvalidValue(
             _plan_field(invalid, setting),
             f"{invalid.message} (in the setting {describe_setting(setting)})"
