@@ -65,6 +65,17 @@ class RunNotFound(NotFound):
         super().__init__(f"There is no run {run_id}.")
 
 
+class ExperimentNotFound(NotFound):
+    """No experiment has this id."""
+
+    def __init__(self, experiment_id: int) -> None:
+        super().__init__(f"There is no experiment {experiment_id}.")
+
+
+class ExperimentConflict(CamreelError):
+    """The state of the experiment's runs does not allow the operation."""
+
+
 class EpochNotFound(NotFound):
     """The run has not recorded this epoch."""
 

@@ -52,6 +52,9 @@ MESSAGES = {"missing": "is required", "extra_forbidden": "is not a known field"}
 # Reported in addition to the actual error: a default that depends on an invalid field.
 SECONDARY_ERRORS = {"default_factory_not_called"}
 
+KEY_OF_OBJECT = "[key]"
+"""Follows a key in the location of an error if the key itself is not valid."""
+
 _PYDANTIC_ERRORS = frozenset(get_args(ErrorType)) - {"value_error", "assertion_error"}
 
 _KEYWORDS = (
@@ -193,6 +196,8 @@ def _locate(
     """
     fields = []
     for part in location:
+        if part == KEY_OF_OBJECT:
+            continue
         variant = _variant(schema, part, definitions)
         if variant is None:
             fields.append(str(part))
@@ -249,3 +254,18 @@ def _keywords(schema: Schema | None, definitions: Mapping[str, Schema]) -> dict[
         return {key: value for key, value in options[0].items() if key in _KEYWORDS}
     names = [name for option in options for name in _names(option)]
     return {"enum": names} if names else {}
+
+
+def find_schema(path: Sequence[str], schema: Schema) -> Schema | None:
+    """The schema at a path of fields, of the first alternative that has it; None if none has."""
+    definitions = schema.get("$defs", {})
+    node: Schema | None = schema
+    for part in path:
+        node = _child(node, int(part) if part.isdigit() else part, definitions)
+        if node is None:
+            return None
+    if node is None:
+        return None
+    options = _options(node, definitions)
+    # A default stands beside the reference to the schema that it is of.
+    return {**(options[0] if options else node), **{k: node[k] for k in ("default",) if k in node}}

@@ -25,6 +25,8 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.InvalidSettings: 422,
     errors.NotFound: 404,
     errors.RunNotFound: 404,
+    errors.ExperimentNotFound: 404,
+    errors.ExperimentConflict: 409,
     errors.EpochNotFound: 404,
     errors.ImageNotFound: 404,
     errors.DatasetUnavailable: 404,

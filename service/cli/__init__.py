@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from service import __version__
-from service.cli import findings, maintenance, photos
+from service.cli import experiments, findings, maintenance, photos
 from service.cli.options import (
     DataDir,
     EpochCount,
@@ -398,3 +398,4 @@ app.add_typer(findings.findings)
 app.add_typer(maintenance.db, name="db")
 app.add_typer(maintenance.token, name="token")
 app.add_typer(maintenance.dataset, name="dataset")
+app.add_typer(experiments.experiment, name="experiment")

@@ -86,7 +86,7 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
             if run.status == RunStatus.RUNNING:
                 raise RunConflict(f"Run {run_id} is running. First run: camreel cancel {run_id}")
         if not confirmed:
-            _confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])
+            confirm([f"run {run_id} ({run.name})" for run_id, run in targets.items()])
         for run_id in targets:
             delete_run(store, run_id)
             print_line(f"Run {run_id} is deleted.")
@@ -94,8 +94,8 @@ def delete(settings: Settings, run_ids: Sequence[int], *, confirmed: bool) -> No
         DeletedRunCleaner(store).free_space()
 
 
-def _confirm(labels: Sequence[str]) -> None:
-    """Raises CamreelError unless the user confirms on the terminal."""
+def confirm(labels: Sequence[str]) -> None:
+    """Ask before a deletion. Raises CamreelError unless the user confirms on the terminal."""
     if not sys.stdin.isatty():
         raise CamreelError("Deletion cannot be undone. Confirm it with --yes.")
     answer = input(

@@ -36,6 +36,8 @@ def dispatch_run(store: Store, executor: Executor, workspace: Workspace, run: Ru
             on_exit=partial(_on_worker_exit, store, executor, workspace, run, owner),
             name=task_name(run.id),
             should_start=partial(_is_queued, store, run.id),
+            # A single run does not wait for the hundreds of an experiment.
+            in_background=run.experiment_id is not None,
         )
     )
 

@@ -1,5 +1,7 @@
 """The life of a run as clients control it: start, cancel and resume (`deletion.py` deletes)."""
 
+from typing import Any
+
 from service.core.schedules import MAX_EPOCHS
 from service.core.spec import RunSpec
 from service.errors import InvalidValue, RunConflict
@@ -79,20 +81,47 @@ def create_run(
         store.quota.check(session)
         if max_queued is not None:
             runs.check_queue_limit(session, max_queued)
-        # Marked now, so that they are not removed as unused while the run is queued.
-        uploads = probe_uploads(spec)
-        if missing_uploads := uploaded_images.mark_used(session, spec.image_set, uploads):
-            raise InvalidValue(
-                "probes.images",
-                f"{spec.dataset} has no upload {missing_uploads[0]}",
-                code="missing_upload",
-                context={"dataset": spec.dataset, "reference": missing_uploads[0]},
-            )
+        mark_uploads(session, spec)
         values = spec.model_dump(mode="json")
         run = runs.create(session, spec.name, spec.tags, values, spec.epochs, dispatcher)
         if request_key:
             request_keys.record_answer(session, request_key, str(run.id))
     return run, False
+
+
+def mark_uploads(session: Any, spec: RunSpec) -> None:
+    """Mark the uploads among the probes as used. Raises InvalidValue for a missing one."""
+    # Now, so that they are not removed as unused while the run is queued.
+    uploads = probe_uploads(spec)
+    if missing_uploads := uploaded_images.mark_used(session, spec.image_set, uploads):
+        raise InvalidValue(
+            "probes.images",
+            f"{spec.dataset} has no upload {missing_uploads[0]}",
+            code="missing_upload",
+            context={"dataset": spec.dataset, "reference": missing_uploads[0]},
+        )
+
+
+def change_labels(
+    store: Store,
+    run_id: int,
+    name: str | None = None,
+    tags: list[str] | None = None,
+    notes: str | None = None,
+) -> Run:
+    """Change name, tags and notes of a run in any status; None leaves one as it is.
+
+    Raises RunNotFound.
+    """
+    with store.write_session() as session:
+        run = runs.get_for_update(session, run_id)
+        return runs.update_labels(
+            session,
+            run_id,
+            run.name if name is None else name,
+            run.tags if tags is None else tags,
+            run.notes if notes is None else notes,
+        )
 
 
 def cancel_run(store: Store, run_id: int) -> Run:

@@ -21,6 +21,9 @@ from service.flows.datasets import open_folders
 from service.flows.deletion import DeletedRunCleaner, UnusedTensorCleaner
 from service.flows.dispatch import LeaseMonitor, QueueMonitor, dispatch_queued
 from service.flows.election import CAMPAIGN_SECONDS, ElectedExecutor, Election
+from service.flows.experiment_matrix import ExperimentMatrices
+from service.flows.experiment_results import ExperimentResults
+from service.flows.experiments import Experiments
 from service.flows.image_folders import FolderLimits
 from service.flows.jobs import SCAN_SECONDS, JobLimits, Jobs
 from service.flows.maps.atlas import Atlases
@@ -69,6 +72,10 @@ class ServiceSet:
     atlases: Atlases
     summaries: RunSummaries
     activities: RunActivities
+    experiments: Experiments
+    experiment_results: ExperimentResults
+    matrices: ExperimentMatrices
+    parallel_runs: int
     credentials: CredentialCache
     uploads: UploadService
     datasets: DatasetReports
@@ -153,6 +160,7 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
     if is_server:
         executor = ElectedExecutor(executor, election)
     background = BackgroundTasks()
+    experiment_results = ExperimentResults(store)
     job_bounds = JobLimits(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
     return ServiceSet(
         store=store,
@@ -164,6 +172,10 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
         atlases=Atlases(pipeline),
         summaries=RunSummaries(store),
         activities=RunActivities(store, executor),
+        experiments=Experiments(store, executor, workspace),
+        experiment_results=experiment_results,
+        matrices=ExperimentMatrices(pipeline, experiment_results),
+        parallel_runs=settings.max_parallel_runs,
         credentials=CredentialCache(store, settings.auth == "auto" and is_loopback(settings.host)),
         uploads=_uploads(settings, store),
         datasets=datasets,

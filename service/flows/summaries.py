@@ -56,7 +56,7 @@ class RunSummaries:
         with self._store.read_session() as session:
             accuracies = summaries.sample_accuracies(session, ids, MAX_ACCURACIES)
             counts = summaries.count_blank_maps(session, ids, PAPER_METHODS)
-            layers = {run.id: _default_layer(session, run) for run in run_rows}
+            layers = {run.id: default_layer(session, run) for run in run_rows}
         computed_summaries = {}
         for run in run_rows:
             layer = layers[run.id]
@@ -68,7 +68,8 @@ class RunSummaries:
         return computed_summaries
 
 
-def _default_layer(session: Any, run: Run) -> str | None:
+def default_layer(session: Any, run: Run) -> str | None:
+    """The layer of the run's maps, unless a request names another; None without positions."""
     spec = parse_spec(run.spec)
     if isinstance(spec, RecordedSpec) or spec.has_program:
         return networks.get_default_layer_of_run(session, run.id)

@@ -62,6 +62,7 @@ WORK_KINDS = {
         WorkKind("exchange", PoolName.BATCH),
         WorkKind("exchange-map", PoolName.BATCH),
         WorkKind("class-means", PoolName.BATCH),
+        WorkKind("matrix", PoolName.BATCH, can_use_recorded_rows=True, covers_many_epochs=True),
     )
 }
 """A new kind is a line here."""

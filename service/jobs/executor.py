@@ -23,6 +23,7 @@ class Task:
     on_exit: Callable[[ProcessExit], None]  # called in this process, in any thread
     name: str = ""  # for `has_task` and `kill`
     should_start: Callable[[], bool] = lambda: True  # if False at its turn, it is dropped
+    in_background: bool = False  # starts after all queued tasks that are not
 
 
 Devices = Callable[[], Sequence[str]]
@@ -35,7 +36,7 @@ def cpu_only() -> Sequence[str]:
 
 
 class Executor(Protocol):
-    """Runs tasks in the order of submission, several at once."""
+    """Runs tasks in the order of submission, several at once; those in the background last."""
 
     def submit(self, task: Task) -> None:
         """Queue a task. Only the inline executor returns after the task has ended."""

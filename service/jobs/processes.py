@@ -57,6 +57,7 @@ class ProcessExecutor:
         self._parallel = parallel
         self._slots: list[threading.Thread] = []
         self._queue: deque[Task] = deque()
+        self._background_queue: deque[Task] = deque()
         self._busy = 0  # slots with a task
         self._condition = threading.Condition()
         # Starting a process polls all others, and an exit code can be read once.
@@ -72,12 +73,12 @@ class ProcessExecutor:
         with self._condition:
             if self._is_closed:
                 raise RuntimeError("The executor is closed.")
-            if len(self._slots) < min(self._parallel, self._busy + len(self._queue) + 1):
+            if len(self._slots) < min(self._parallel, self._busy + self._queue_length() + 1):
                 # A daemon thread: the interpreter must not wait for it at its end.
                 slot = threading.Thread(target=self._work_off, name="worker-slot", daemon=True)
                 slot.start()
                 self._slots.append(slot)
-            self._queue.append(task)
+            (self._background_queue if task.in_background else self._queue).append(task)
             self._names[task.name] += 1
             self._condition.notify_all()
 
@@ -114,9 +115,10 @@ class ProcessExecutor:
         # waited for a process, only one would get its exit code.
         with self._condition:
             self._is_closed = True
-            for task in self._queue:
-                self._forget(task)
-            self._queue.clear()
+            for queue in (self._queue, self._background_queue):
+                for task in queue:
+                    self._forget(task)
+                queue.clear()
             self._condition.notify_all()
             for process in self._live:
                 process.terminate()
@@ -142,6 +144,9 @@ class ProcessExecutor:
             if is_locked:
                 self._condition.release()
 
+    def _queue_length(self) -> int:
+        return len(self._queue) + len(self._background_queue)
+
     def _is_idle(self) -> bool:
         return not (self._starting or self._live)
 
@@ -166,11 +171,11 @@ class ProcessExecutor:
     def _next_task(self) -> Task | None:
         """The next task; None when the executor is closed."""
         with self._condition:
-            self._condition.wait_for(lambda: self._queue or self._is_closed)
+            self._condition.wait_for(lambda: self._queue_length() or self._is_closed)
             if self._is_closed:
                 return None
             self._busy += 1
-            task = self._queue.popleft()
+            task = (self._queue or self._background_queue).popleft()
             self._started_names[task.name] += 1
             return task
 

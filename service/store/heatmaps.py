@@ -125,6 +125,45 @@ def list_levels(
     return [MapLevels(*row) for row in session.execute(query)]
 
 
+class ProbeLevels(NamedTuple):
+    """A map of a probe for its own label, quantized to 256 levels."""
+
+    run_id: int
+    epoch: int
+    image: str
+    peak: float
+    minimum: float
+    blank: str
+    levels: bytes
+    height: int
+    width: int
+
+
+def list_probe_levels(
+    session: Session,
+    run_id: int,
+    layer: str,
+    method: str,
+    epochs: Sequence[int],
+    *,
+    class_index: int | None = None,
+    image: str | None = None,
+) -> list[ProbeLevels]:
+    """Maps of the run's probes for their own labels, of one class or one image."""
+    columns = (getattr(HeatmapRow, name) for name in ProbeLevels._fields)
+    query = _join_probes(select(*columns), run_id, layer).where(
+        HeatmapRow.method == method,
+        HeatmapRow.epoch.in_(epochs),
+        HeatmapRow.levels.is_not(None),
+    )
+    if class_index is not None:
+        query = query.where(HeatmapRow.class_index == class_index)
+    if image is not None:
+        query = query.where(HeatmapRow.image == image)
+    query = query.order_by(HeatmapRow.epoch, ProbeRow.position)
+    return [ProbeLevels(*row) for row in session.execute(query)]
+
+
 def list_for_image(
     session: Session, run_id: int, image: str, class_index: int | None, method: str, layer: str
 ) -> list[Heatmap]:

@@ -80,10 +80,16 @@ class RunRow(Base):
     """A training run."""
 
     __tablename__ = "runs"
-    __table_args__ = (Index(None, "status"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        *(Index(None, "status"), Index(None, "experiment_id")),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(Identity, primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    notes: Mapped[str | None] = mapped_column(Text)
+    experiment_id: Mapped[int | None] = mapped_column(Identity, ForeignKey("experiments.id"))
+    experiment_position: Mapped[int | None]  # in the plan of the experiment
     status: Mapped[str] = mapped_column(String(16))
     spec: Mapped[dict[str, Any]] = mapped_column(JSON)
     error_type: Mapped[str | None] = mapped_column(String(64))
@@ -107,10 +113,10 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     # Of an imported run: its identity where it was trained. Otherwise NULL, not JSON's null.
     origin: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
-    # What the results of the training depend on, at its first start, and the changes since.
+    # What the results depend on, at the first start of the training, and the changes since.
     environment: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     environment_changes: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    # Number of the newest event, in the same statement and so consistent with the other columns.
+    # Number of the newest event, in the same statement: consistent with the other columns.
     last_event: Mapped[int] = column_property(
         select(func.coalesce(func.max(EventRow.number), 0))
         .where(EventRow.run_id == id)  # noqa: A003  the column above

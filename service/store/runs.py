@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    delete,
     func,
     select,
     text,
@@ -14,7 +15,10 @@ from sqlalchemy.orm import Session
 
 from service.errors import QueueFull, RunNotFound
 from service.names import sanitize_name
-from service.store import events
+from service.store import (
+    events,
+    experiment_rows,  # noqa: F401  a run refers to its experiment
+)
 from service.store.rows import EventRow, RunRow, TagRow
 from service.store.run_status import HIDDEN_STATUSES, HiddenStatus, RunPhase, RunSource, RunStatus
 
@@ -59,6 +63,8 @@ class Run:
     last_event: int = 0  # the number of its newest event
     # The process that dispatches it while it is queued; None: the one that is elected.
     dispatcher: str | None = None
+    notes: str = ""
+    experiment_id: int | None = None
 
     @property
     def source(self) -> RunSource:
@@ -103,7 +109,7 @@ def create(
     session.flush()
     session.add_all(TagRow(run_id=row.id, tag=tag, position=i) for i, tag in enumerate(tags))
     events.add_status(session, row.id, RunStatus.QUEUED)
-    return _value(row, tags)
+    return run_from_row(row, tags)
 
 
 def restore(session: Session, run: Run, status: RunStatus | HiddenStatus | None = None) -> int:
@@ -128,6 +134,7 @@ def restore(session: Session, run: Run, status: RunStatus | HiddenStatus | None 
         origin=run.origin,
         environment=run.environment,
         environment_changes=list(run.environment_changes) or None,
+        notes=run.notes or None,
     )
     session.add(row)
     session.flush()
@@ -137,11 +144,18 @@ def restore(session: Session, run: Run, status: RunStatus | HiddenStatus | None 
 
 
 def check_queue_limit(session: Session, limit: int) -> None:
-    """Raises QueueFull if `limit` runs are queued. Holds until the transaction ends."""
+    """Raises QueueFull if `limit` runs are queued, without those of experiments.
+
+    Holds until the transaction ends.
+    """
     if session.get_bind().dialect.name == "postgresql":
         # One transaction at a time, as on SQLite: two that count at once could both insert.
         session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": QUEUE_LOCK})
-    queued_count = select(func.count()).select_from(RunRow).where(RunRow.status == RunStatus.QUEUED)
+    queued_count = (
+        select(func.count())
+        .select_from(RunRow)
+        .where(RunRow.status == RunStatus.QUEUED, RunRow.experiment_id.is_(None))
+    )
     if (session.scalar(queued_count) or 0) >= limit:
         raise QueueFull(limit)
 
@@ -151,7 +165,7 @@ def get(session: Session, run_id: int) -> Run:
     row = session.get(RunRow, run_id)
     if row is None or row.status in HIDDEN_STATUSES:
         raise RunNotFound(run_id)
-    return _value(row, _tags(session, [run_id]).get(run_id, []))
+    return run_from_row(row, tags_of_runs(session, [run_id]).get(run_id, []))
 
 
 def get_for_update(session: Session, run_id: int) -> Run:
@@ -211,8 +225,8 @@ def get_many(session: Session, run_ids: Collection[int]) -> dict[int, Run]:
     """Those of the runs that exist, by id. At most MAX_IDS_PER_QUERY ids."""
     query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.not_in(HIDDEN_STATUSES))
     rows = list(session.scalars(query))
-    tags = _tags(session, [row.id for row in rows])
-    return {row.id: _value(row, tags.get(row.id, [])) for row in rows}
+    tags = tags_of_runs(session, [row.id for row in rows])
+    return {row.id: run_from_row(row, tags.get(row.id, [])) for row in rows}
 
 
 def list_newest(
@@ -223,6 +237,7 @@ def list_newest(
     status: str | None = None,
     tag: str | None = None,
     search: str | None = None,
+    experiment_id: int | None = None,
 ) -> list[Run]:
     """Runs with an id below `before_id`, newest first. `search` is a case-insensitive substring of
     the name.
@@ -235,32 +250,37 @@ def list_newest(
         query = query.where(RunRow.status == status)
     if tag is not None:
         query = query.where(RunRow.id.in_(select(TagRow.run_id).where(TagRow.tag == tag)))
+    if experiment_id is not None:
+        query = query.where(RunRow.experiment_id == experiment_id)
     if search is not None:
         query = query.where(RunRow.name.icontains(search, autoescape=True))
     rows = list(session.scalars(query))
-    tags = _tags(session, [row.id for row in rows])
-    return [_value(row, tags.get(row.id, [])) for row in rows]
+    tags = tags_of_runs(session, [row.id for row in rows])
+    return [run_from_row(row, tags.get(row.id, [])) for row in rows]
 
 
 def list_queue(session: Session) -> list[QueuedRun]:
-    """The queued runs in the order in which they were queued."""
+    """The queued runs in the order in which they start: single runs before those of experiments,
+    each in the order in which they were queued.
+    """
     queued_at = (
         select(EventRow.created_at)
         .where(EventRow.run_id == RunRow.id, EventRow.number == RunRow.last_event)
         .scalar_subquery()
     )
+    of_experiment = RunRow.experiment_id.is_not(None)
     columns = RunRow.id, RunRow.dispatcher, RunRow.phase
     query = select(*columns).where(RunRow.status == RunStatus.QUEUED)
     return [
         QueuedRun(row.id, row.dispatcher, RunPhase(row.phase) if row.phase else None)
-        for row in session.execute(query.order_by(queued_at, RunRow.id))
+        for row in session.execute(query.order_by(of_experiment, queued_at, RunRow.id))
     ]
 
 
 def list_by_status(session: Session, status: RunStatus) -> list[Run]:
     """All runs of a status, oldest first, without their tags."""
     rows = session.scalars(select(RunRow).where(RunRow.status == status).order_by(RunRow.id))
-    return [_value(row, []) for row in rows]
+    return [run_from_row(row, []) for row in rows]
 
 
 def count_by_status(session: Session) -> dict[str, int]:
@@ -270,7 +290,8 @@ def count_by_status(session: Session) -> dict[str, int]:
     return {status.value: counts.get(status, 0) for status in RunStatus}
 
 
-def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
+def tags_of_runs(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
+    """Tags in order, by run."""
     tags: dict[int, list[str]] = {}
     query = select(TagRow.run_id, TagRow.tag).where(TagRow.run_id.in_(run_ids))
     for run_id, tag in session.execute(query.order_by(TagRow.position)):
@@ -278,7 +299,8 @@ def _tags(session: Session, run_ids: list[int]) -> dict[int, list[str]]:
     return tags
 
 
-def _value(row: RunRow, tags: list[str]) -> Run:
+def run_from_row(row: RunRow, tags: list[str]) -> Run:
+    """The run of a row."""
     # Older versions accepted names that are refused now.
     name = sanitize_name(row.name)
     return Run(
@@ -306,4 +328,18 @@ def _value(row: RunRow, tags: list[str]) -> Run:
         environment=row.environment,
         environment_changes=row.environment_changes or [],
         last_event=row.last_event,
+        notes=row.notes or "",
+        experiment_id=row.experiment_id,
     )
+
+
+def update_labels(session: Session, run_id: int, name: str, tags: list[str], notes: str) -> Run:
+    """Replace name, tags and notes of a run, which the caller has locked; returns it."""
+    row = session.get_one(RunRow, run_id)
+    row.name, row.notes = name, notes or None
+    row.spec = {**row.spec, "name": name, "tags": tags}
+    session.execute(delete(TagRow).where(TagRow.run_id == run_id))
+    session.expire(row, ["last_event"])
+    session.add_all(TagRow(run_id=run_id, tag=tag, position=i) for i, tag in enumerate(tags))
+    session.flush()
+    return run_from_row(row, tags)

@@ -19,7 +19,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import SchemaMismatch, StatementRefused
-from service.store import insight_rows, program_rows  # noqa: F401  their tables are part of the schema
+from service.store import (  # noqa: F401  their tables are part of the schema
+    experiment_rows,
+    insight_rows,
+    program_rows,
+)
 from service.store.database import read_only_connection, schema_transaction
 from service.store.rows import Base
 from service.store.store import Store

@@ -1,6 +1,7 @@
 """Summary figures of many runs, each with one query for all of them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
@@ -60,3 +61,76 @@ def count_blank_maps(
         (run_id, layer, method): (total, count)
         for run_id, layer, method, total, count in session.execute(query)
     }
+
+
+def count_blank_maps_by_epoch(
+    session: Session, run_ids: Sequence[int], methods: Sequence[str]
+) -> dict[tuple[int, int, str, str], tuple[int, int]]:
+    """By (run, epoch, layer, method): as `count_blank_maps`, epoch 0 included."""
+    blank = func.sum(case((HeatmapRow.blank == "none", 0), else_=1))
+    key = HeatmapRow.run_id, HeatmapRow.epoch, HeatmapRow.layer, HeatmapRow.method
+    query = (
+        select(*key, func.count(), blank)
+        .select_from(ProbeRow)
+        .join(ImageRow, ImageRow.id == ProbeRow.image_id)
+        .join(
+            HeatmapRow,
+            (HeatmapRow.run_id == ProbeRow.run_id)
+            & (HeatmapRow.image == ImageRow.reference)
+            & (HeatmapRow.class_index == ImageRow.label),
+        )
+        .where(is_visible(ProbeRow.run_id))
+        .where(ProbeRow.run_id.in_(run_ids), HeatmapRow.method.in_(methods))
+        .group_by(*key)
+    )
+    return {
+        (run_id, epoch, layer, method): (total, count)
+        for run_id, epoch, layer, method, total, count in session.execute(query)
+    }
+
+
+class EpochSummary(NamedTuple):
+    """The metrics of an epoch, as in `EpochMetrics`."""
+
+    run_id: int
+    epoch: int
+    train_loss: float | None
+    train_accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    per_class_accuracy: list[float]
+    seconds: float | None
+
+
+def list_epochs_of_runs(session: Session, run_ids: Sequence[int]) -> list[EpochSummary]:
+    """All epochs of those runs, by run and epoch."""
+    columns = (getattr(EpochRow, name) for name in EpochSummary._fields)
+    query = (
+        select(*columns)
+        .where(EpochRow.run_id.in_(run_ids), is_visible(EpochRow.run_id))
+        .order_by(EpochRow.run_id, EpochRow.epoch)
+    )
+    return [EpochSummary(*row) for row in session.execute(query)]
+
+
+def mean_epoch_seconds(session: Session, run_ids: Sequence[int]) -> dict[int, float]:
+    """Mean seconds from the recording of an epoch to that of the next, by run.
+
+    Without runs that have recorded fewer than two epochs, and those that the clock makes negative.
+    """
+    query = (
+        select(
+            EpochRow.run_id,
+            func.min(EpochRow.created_at),
+            func.max(EpochRow.created_at),
+            func.max(EpochRow.epoch),
+        )
+        .where(EpochRow.run_id.in_(run_ids), is_visible(EpochRow.run_id))
+        .group_by(EpochRow.run_id)
+        .having(func.max(EpochRow.epoch) > 0)
+    )
+    seconds = {
+        run_id: (end - start).total_seconds() / last_epoch
+        for run_id, start, end, last_epoch in session.execute(query)
+    }
+    return {run_id: value for run_id, value in seconds.items() if value > 0}

@@ -73,6 +73,11 @@ def test_paths_of_the_schema() -> None:
         "/tensors/{sha256}",
         "/runs/{run_id}/probes/{position}", "/runs/{run_id}/lease", "/runs/{run_id}/heartbeat",
         "/runs/{run_id}/finish", "/runs/{run_id}/fail",
+        "/experiments", "/experiments/{experiment_id}", "/experiments/{experiment_id}/cancel",
+        "/experiments/{experiment_id}/resume", "/experiments/{experiment_id}/retry",
+        "/experiments/{experiment_id}/seeds", "/experiments/{experiment_id}/comparison",
+        "/experiments/{experiment_id}/matrix", "/experiments/{experiment_id}/matrix.json",
+        "/experiments/{experiment_id}/report.md", "/experiments/{experiment_id}/runs.csv",
     }  # fmt: skip
 
 

@@ -143,6 +143,7 @@ OPERATIONS = [
 ]
 PATH_VALUES = {
     "run_id": "999999",
+    "experiment_id": "999999",
     "epoch": "1",
     "reference": "test:1",
     "job_id": "1",

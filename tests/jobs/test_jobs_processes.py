@@ -152,6 +152,26 @@ def test_jobs_start_in_order(new_executor, exits, tmp_path):
     assert (tmp_path / "lines").read_text().split() == ["0", "1", "2"]
 
 
+def test_jobs_in_the_background_start_after_all_others(new_executor, exits, tmp_path):
+    executor = new_executor(1)
+    names = [("first", False), ("a", True), ("b", True), ("single", False)]
+    for name, in_background in names:
+        executor.submit(
+            Task(
+                write_line,
+                (tmp_path / "lines", name),
+                exits.put,
+                name,
+                in_background=in_background,
+            )
+        )
+    assert executor.has_task("a")
+    for _ in names:
+        exits.get(timeout=SECONDS)
+    # The slot takes the first job at once, and finds the single one before those submitted earlier.
+    assert (tmp_path / "lines").read_text().split() == ["first", "single", "a", "b"]
+
+
 def test_exit_codes_are_reported_and_slots_are_reused(new_executor, exits):
     jobs: list[tuple[Callable[..., None], tuple, int]] = [
         (sys.exit, (3,), 3),

@@ -39,7 +39,7 @@ from service.store.training_states import StoredTrainingState
 
 UNRELATED_TABLES = {
     *("tokens", "sessions", "audit", "request_keys", "uploads", "jobs", "leaders"),
-    "tensor_uploads",
+    *("tensor_uploads", "experiments"),
 }
 NETWORK = StoredNetwork("a" * 64, b"{}", "conv2")
 TENSOR = StoredTensor("b" * 64, "float32", [1], 76, "tensors/b", 1, 0)

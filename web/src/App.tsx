@@ -6,6 +6,9 @@ import { networkIdle } from "./api/pending";
 import { ComparePage } from "./compare/ComparePage";
 import { isHelpOpen, KeyboardHelp } from "./components/KeyboardHelp";
 import { Link } from "./components/Link";
+import { ExperimentListPage } from "./experiments/ExperimentListPage";
+import { ExperimentPage } from "./experiments/ExperimentPage";
+import { NewExperimentPage } from "./experiments/NewExperimentPage";
 import icon from "./icon.svg?raw";
 import { route } from "./navigation";
 import { RunPage } from "./run/RunPage";
@@ -46,6 +49,9 @@ function Navigation() {
     <nav aria-label={t("nav.title")}>
       <Link to="" aria-current={route.value.page === "start" ? "page" : undefined}>
         {t("nav.runs")}
+      </Link>
+      <Link to="/experiments" aria-current={/^(newE|e)xperiment/.test(route.value.page) ? "page" : undefined}>
+        {t("nav.experiments")}
       </Link>
       {hasScope("run") && (
         <Link to="/new" aria-current={route.value.page === "new" ? "page" : undefined}>
@@ -105,6 +111,12 @@ function Page() {
       return <RunPage key={current.id} id={current.id} />;
     case "compare":
       return <ComparePage key={current.ids.join()} ids={current.ids} />;
+    case "experiments":
+      return <ExperimentListPage />;
+    case "newExperiment":
+      return <NewExperimentPage />;
+    case "experiment":
+      return <ExperimentPage key={current.id} id={current.id} />;
     case "notFound":
       return <NotFoundPage />;
   }

@@ -5,6 +5,9 @@ export type Route =
   | { page: "new" }
   | { page: "run"; id: number }
   | { page: "compare"; ids: number[] }
+  | { page: "experiments" }
+  | { page: "newExperiment" }
+  | { page: "experiment"; id: number }
   | { page: "notFound" };
 
 export const MAX_COMPARED = 6;
@@ -24,6 +27,10 @@ export function parseRoute(url: string, root: string): Route {
   if (!path.startsWith(`${base}/`)) return { page: "notFound" };
   const view = path.slice(base.length);
   const run = /^\/runs\/([1-9]\d{0,14})$/.exec(view);
+  const experiment = /^\/experiments\/([1-9]\d{0,14})$/.exec(view);
+  if (view === "/experiments") return { page: "experiments" };
+  if (view === "/experiments/new") return { page: "newExperiment" };
+  if (experiment) return { page: "experiment", id: Number(experiment[1]) };
   if (view === "/new") return { page: "new" };
   if (run) return { page: "run", id: Number(run[1]) };
   if (view === "/compare") return { page: "compare", ids: parseRunIds(new URLSearchParams(query).get("runs") ?? "") };

@@ -12,9 +12,10 @@ from service.api.pagination import Cursor, Page, PageLimit, RunId, decode_cursor
 from service.api.scopes import requires
 from service.api.services import ApiServices, Services
 from service.api.strict_json import StrictJsonRoute
+from service.core.experiments.plan import Notes
 from service.core.recorded_spec import AnySpec, RecordedSpec, parse_spec
 from service.core.schedules import MAX_EPOCHS
-from service.core.spec import PartOfName, RunSpec
+from service.core.spec import Name, PartOfName, RunSpec
 from service.core.spec import Tag as TagText
 from service.flows import deletion
 from service.flows import runs as run_flows
@@ -120,6 +121,10 @@ class RunResponse(BaseModel):
     id: int
     name: str
     tags: list[str]
+    notes: str
+    experiment_id: int | None = Field(
+        description="The experiment that the run belongs to; null for a single run."
+    )
     source: RunSource = Field(
         description="`trained` by the service, or `recorded` while it is trained elsewhere."
     )
@@ -298,6 +303,10 @@ def list_runs(
         PartOfName | None,
         Query(description="Only runs whose name contains this text, in any case."),
     ] = None,
+    experiment: Annotated[
+        int | None,
+        Query(ge=1, le=2**63 - 1, description="Only runs of the experiment with this id."),
+    ] = None,
     limit: PageLimit = 50,
     cursor: Cursor = None,
 ) -> Page[RunResponse]:
@@ -305,7 +314,13 @@ def list_runs(
     before_id = decode_cursor(cursor)
     with services.store.read_session() as session:
         rows = runs.list_newest(
-            session, limit=limit + 1, before_id=before_id, status=status, tag=tag, search=search
+            session,
+            limit=limit + 1,
+            before_id=before_id,
+            status=status,
+            tag=tag,
+            search=search,
+            experiment_id=experiment,
         )
     responses = _run_responses(services, rows)
     return paginate(responses, limit, to_item=lambda response: response, key=lambda run: run.id)
@@ -317,6 +332,28 @@ def read_run(services: Services, run_id: RunId) -> RunResponse:
     """The current state of the run."""
     with services.store.read_session() as session:
         run = runs.get(session, run_id)
+    return run_response(services, run)
+
+
+class LabelsBody(BaseModel):
+    """Labels of a run. A field that is left out or null stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: Name | None = Field(None, description="Display name. Need not be unique.")
+    tags: list[TagText] | None = Field(
+        None, max_length=20, description="All tags of the run, in order."
+    )
+    notes: Notes | None = Field(None, description="Text about the run.")
+
+
+@router.patch("/runs/{run_id}", summary="Rename, tag or annotate a run")
+@requires(RUN)
+@run_in_write_pool
+def change_run(services: Services, run_id: RunId, body: LabelsBody) -> RunResponse:
+    """Change labels of a run in any status. Its settings, maps and results stay as they are."""
+    tags = None if body.tags is None else list(dict.fromkeys(body.tags))
+    run = run_flows.change_labels(services.store, run_id, body.name, tags, body.notes)
     return run_response(services, run)
 
 

@@ -223,9 +223,17 @@ def _stripes(size: int, cause: Blank) -> Mask:
 
 
 def _resample(cell: Cell, values: Floats, size: int) -> Floats:
-    """Values (H, W) as (size, size) over the image, bilinear between their positions.
+    """The cell's values (H, W) over its image, as `resample_over_image`."""
+    _, height, width = cell.image.shape
+    return resample_over_image(values, cell.placement, (height, width), size)
 
-    They fade to 0 beyond the outermost positions.
+
+def resample_over_image(
+    values: Floats, placement: Placement, image_shape: tuple[int, int], size: int
+) -> Floats:
+    """Values (H, W) at their places on an image of (height, width) pixels, as (size, size).
+
+    Bilinear between their positions. They fade to 0 beyond the outermost positions.
     """
     height, width = values.shape
     padded = np.zeros((height + 2, width + 2), values.dtype)  # np.pad takes ten times as long
@@ -233,7 +241,7 @@ def _resample(cell: Cell, values: Floats, size: int) -> Floats:
     values = padded
     for axis in (0, 1):
         count = values.shape[axis]
-        low, high, share = _neighbors(cell.placement, count, cell.image.shape[axis + 1], size)
+        low, high, share = _neighbors(placement, count, image_shape[axis], size)
         share = np.expand_dims(share, 1 - axis)
         values = values.take(low, axis) * (1 - share) + values.take(high, axis) * share
     return values

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from service.core import checkpoints
 from service.core.datasets import DATASETS
 from service.core.epoch_manifests import EpochManifest
+from service.core.experiments.plan import ExperimentPlan
 from service.core.images import is_canonical_png, read_size
 from service.core.recorded_spec import parse_spec
 from service.core.spec import RunSpec
@@ -21,6 +24,7 @@ from service.store import (
     deleted_runs,
     disk_space,
     epochs,
+    experiments,
     imports,
     inspection,
     jobs,
@@ -273,6 +277,17 @@ def _all_runs(store: Store) -> list[Run]:
         return [run for status in RunStatus for run in runs.list_by_status(session, status)]
 
 
+def _experiments(store: Store) -> Iterator[Finding]:
+    with store.read_session() as session:
+        rows = experiments.list_newest(session, limit=None)
+    for experiment in rows:
+        try:
+            ExperimentPlan.model_validate(experiment.plan)
+        except ValidationError:
+            message = f"the plan of experiment {experiment.id} cannot be read"
+            yield Finding(Severity.DAMAGE, message)
+
+
 CHECKS: dict[str, Check] = {
     "schema": _schema,
     "integrity": _integrity,
@@ -287,8 +302,9 @@ CHECKS: dict[str, Check] = {
     "jobs": _jobs,
     "derived": _orphans,
     "images": _images,
+    "experiments": _experiments,
 }
 """In order: the schema first, since the others are skipped if it is damaged."""
 
-BACKUP_CHECKS = ("schema", "epochs", "checkpoints", "references", "derived")
+BACKUP_CHECKS = ("schema", "epochs", "checkpoints", "references", "derived", "experiments")
 """Checks of a backup, in addition to SQLite's integrity check."""

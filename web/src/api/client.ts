@@ -47,6 +47,11 @@ export async function postJson<T>(path: string, body?: unknown): Promise<T> {
   return (await send(address(path), { method: "POST", ...init })).json();
 }
 
+export async function patchJson<T>(path: string, body: unknown): Promise<T> {
+  const headers = { "Content-Type": "application/json" };
+  return (await send(address(path), { method: "PATCH", headers, body: JSON.stringify(body) })).json();
+}
+
 export async function postBlob<T>(path: string, params: Params, body: Blob, signal?: AbortSignal): Promise<T> {
   return (await send(address(path, params), { method: "POST", body, signal })).json();
 }

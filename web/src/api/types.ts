@@ -26,6 +26,8 @@ export interface Run {
   id: number;
   name: string;
   tags: string[];
+  notes: string;
+  experiment_id: number | null; // null for a single run
   status: Status;
   epochs_done: number; // -1 before epoch 0 is stored
   epochs_total: number;

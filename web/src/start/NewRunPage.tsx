@@ -4,7 +4,6 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { ScopeNote } from "../access/ScopeNote";
 import { hasScope } from "../access/session";
-import { fetchArchitectures, fetchDatasets, fetchOptimizers, fetchRunSchema, fetchSchedules } from "../api/catalogue";
 import { fieldErrorsOf, getJson, isNotFound, postJson } from "../api/client";
 import type { FieldError, Run, Spec } from "../api/types";
 import { Failure, FailurePage, Loading } from "../components/Failure";
@@ -12,23 +11,10 @@ import { useAction } from "../hooks/useAction";
 import { navigate, searchParams } from "../navigation";
 import { t } from "../text";
 import { isErrorOf } from "../text/fieldErrors";
-import { DatasetCard } from "./DatasetCard";
 import { ErrorSummary } from "./ErrorSummary";
 import type { Draft } from "./fieldValues";
-import {
-  draftOf,
-  type FormCatalogue,
-  fieldLabels,
-  INPUT,
-  namesOf,
-  type Part,
-  parameterFields,
-  runFields,
-  selectAlternative,
-  selectedAlternative,
-  specOf,
-} from "./runForm";
-import { describedBy, Field, Fields, type FormProps, LabeledField } from "./SchemaForm";
+import { fetchFormCatalogue, RunFieldsets } from "./RunFieldsets";
+import { draftOf, type FormCatalogue, fieldLabels, INPUT, type Part, selectAlternative, specOf } from "./runForm";
 
 export function NewRunPage() {
   const catalogue = useSignal<FormCatalogue | null>(null);
@@ -39,14 +25,7 @@ export function NewRunPage() {
   const load = async () => {
     failure.value = null;
     try {
-      const [datasets, architecture, optimizer, schedule, schema] = await Promise.all([
-        fetchDatasets(),
-        fetchArchitectures(),
-        fetchOptimizers(),
-        fetchSchedules(),
-        fetchRunSchema(),
-      ]);
-      const loaded = { datasets, alternatives: { architecture, optimizer, schedule }, schema };
+      const loaded = await fetchFormCatalogue();
       const template = await fetchTemplate();
       hasTemplate.value = template !== null;
       draft.value = withUrlValues(draftOf(loaded, template));
@@ -118,37 +97,9 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
   };
   const isRefused = fieldErrorsOf(action.failure.value).length > 0; // with errors of fields
   const fields = { draft: draft.value, errors: errors.value, onChange };
-  const choice = { catalogue, ...fields, onSelect };
-  const { general, dataset, training, augmentation, probes } = runFields(catalogue);
-  const selectedDataset = catalogue.datasets.find(({ name }) => name === draft.value.dataset);
   return (
     <form ref={form} onSubmit={submit} noValidate>
-      <fieldset>
-        <legend>{t("new.general")}</legend>
-        <Fields schemas={general} prefix="" {...fields} />
-        <Field name="dataset" schema={dataset} {...fields} />
-        {selectedDataset && <DatasetCard dataset={selectedDataset} />}
-        {draft.value[INPUT] && <p class="note">{t("new.input")}</p>}
-      </fieldset>
-      <fieldset>
-        <legend>{t("new.network")}</legend>
-        <PartFields part="architecture" {...choice} />
-      </fieldset>
-      <fieldset>
-        <legend>{t("new.training")}</legend>
-        <Fields schemas={training} prefix="" {...fields} />
-        <PartFields part="optimizer" {...choice} />
-        <PartFields part="schedule" {...choice} />
-      </fieldset>
-      <fieldset>
-        <legend>{t("new.augmentation")}</legend>
-        <p class="note">{t("new.augmentationNote")}</p>
-        <Fields schemas={augmentation} prefix="augmentation." {...fields} />
-      </fieldset>
-      <fieldset>
-        <legend>{t("new.probes")}</legend>
-        <Fields schemas={probes} prefix="probes." {...fields} />
-      </fieldset>
+      <RunFieldsets catalogue={catalogue} onSelect={onSelect} {...fields} />
       {action.failure.value && !isRefused && <Failure error={action.failure.value} />}
       <ErrorSummary errors={errors.value} labels={fieldLabels(catalogue, draft.value)} />
       <ScopeNote scopes={["run"]} id="new-scope-note" />
@@ -168,35 +119,4 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
 /** Moves the focus to the first invalid input, or to the message of an error without one. */
 function focusError(form: HTMLFormElement | null): void {
   form?.querySelector<HTMLElement>("[aria-invalid=true], .failure")?.focus();
-}
-
-interface PartProps extends FormProps {
-  part: Part;
-  catalogue: FormCatalogue;
-  onSelect: (part: Part, name: string) => void;
-}
-
-/** The choice among a part's alternatives, and the parameters of the selected one. */
-function PartFields({ part, catalogue, onSelect, ...fields }: PartProps) {
-  const { draft, errors } = fields;
-  const name = `${part}.name`;
-  const note = selectedAlternative(catalogue, draft, part).description;
-  return (
-    <>
-      <LabeledField name={name} label={t(`new.${part}`)} errors={errors} note={note}>
-        <select
-          {...describedBy(name, errors)}
-          value={draft[name]}
-          onChange={(event) => onSelect(part, event.currentTarget.value)}
-        >
-          {catalogue.alternatives[part].flatMap(namesOf).map((option) => (
-            <option key={option} value={option}>
-              {option}
-            </option>
-          ))}
-        </select>
-      </LabeledField>
-      <Fields schemas={parameterFields(catalogue, draft, part)} prefix={`${part}.`} {...fields} />
-    </>
-  );
 }

@@ -9,6 +9,7 @@ export interface FormProps {
   draft: Draft;
   errors: FieldError[];
   onChange: (name: string, value: string) => void;
+  omitted?: string[]; // dotted names of fields that are left out
 }
 
 /** Form fields of JSON schemas; those of constants are left out. */
@@ -16,7 +17,7 @@ export function Fields({ schemas, prefix, ...form }: FormProps & { schemas: Reco
   return (
     <>
       {Object.entries(schemas)
-        .filter(([, schema]) => schema.const === undefined)
+        .filter(([name, schema]) => schema.const === undefined && !form.omitted?.includes(prefix + name))
         .map(([name, schema]) => (
           <Field key={prefix + name} name={prefix + name} schema={schema} {...form} />
         ))}

@@ -1,4 +1,4 @@
-// The list of runs, newest first, and an introduction where there are none.
+// The table of runs, newest first, and an introduction where there are none.
 
 import { type Signal, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
@@ -9,10 +9,12 @@ import { IgnoredValues } from "../components/IgnoredValues";
 import { Link } from "../components/Link";
 import type { IgnoredValue } from "../hooks/useView";
 import { replaceSearchParams, searchParams } from "../navigation";
-import { MAX_COMPARED } from "../route";
 import { t } from "../text";
+import { ColumnMenu } from "./ColumnMenu";
+import { columnKeys, parseSettingFilter, parseSorting, passesFilter, settingPaths, sortRuns } from "./columns";
 import { Filters, STATUSES } from "./Filters";
 import { RunTable } from "./RunTable";
+import { SelectionBar } from "./SelectionBar";
 import { useRunList } from "./useRunList";
 import { Welcome } from "./Welcome";
 
@@ -20,18 +22,22 @@ export function StartPage() {
   const selectedIds = useSignal<number[]>([]);
   const parameter = (name: string) => searchParams.value.get(name) ?? "";
   const { status, ignored } = useStatusFilter();
-  const filter = { search: parameter("search"), tag: parameter("tag"), status };
-  const isFiltered = Object.values(filter).some(Boolean);
+  const experiment = /^[1-9]\d{0,14}$/.test(parameter("experiment")) ? parameter("experiment") : "";
+  const filter = { search: parameter("search"), tag: parameter("tag"), status, experiment };
+  const settingFilter = parseSettingFilter(parameter("setting"));
+  const sorting = parseSorting(parameter("sort"));
+  const isFiltered = Object.values(filter).some(Boolean) || settingFilter !== null;
   const { runs, failure, refresh, loadMore } = useRunList(filter);
   const list = runs.value;
   document.title = "Camreel";
 
   const isListShown = isFiltered || Boolean(list?.items.length);
-
-  const toggle = (id: number) => {
-    const ids = selectedIds.value;
-    selectedIds.value = ids.includes(id) ? ids.filter((other) => other !== id) : [...ids, id];
-  };
+  const items = list?.items ?? [];
+  const shown = sortRuns(
+    items.filter((run) => passesFilter(run, settingFilter)),
+    sorting,
+  );
+  const paths = settingPaths(items);
   const failureMessage = failure.value && <Failure error={failure.value} retry={refresh} />;
   return (
     <main class="start" id="content">
@@ -51,18 +57,34 @@ export function StartPage() {
       {isListShown && (
         <>
           <IgnoredValues values={ignored} />
-          <Filters {...filter} />
-          {list && <RunTable runs={list.items} selectedIds={selectedIds.value} onToggle={toggle} />}
-          {list && !list.items.length && <p class="muted">{t("start.none")}</p>}
+          <Filters {...filter} setting={settingFilter} paths={paths} />
+          <ColumnMenu paths={[...new Set([...paths, ...columnKeys.value.filter((key) => key.includes("."))])]} />
+          {list && (
+            <RunTable
+              runs={shown}
+              selectedIds={selectedIds}
+              sorting={sorting}
+              isGrouped={parameter("group") === "experiment"}
+              onEdited={refresh}
+            />
+          )}
+          {list && !shown.length && <p class="muted">{t("start.none")}</p>}
           {list?.next && (
-            <button type="button" onClick={loadMore}>
-              {t("start.more")}
-            </button>
+            <>
+              {(sorting || settingFilter) && <p class="note">{t("table.all", { count: items.length })}</p>}
+              <button type="button" onClick={loadMore}>
+                {t("start.more")}
+              </button>
+            </>
           )}
           {/* Below the list, so that the list stays in place when these appear. */}
           <div class="list-foot">
             {failureMessage}
-            <ComparisonPrompt ids={selectedIds.value} onClear={() => (selectedIds.value = [])} />
+            <SelectionBar
+              runs={items.filter(({ id }) => selectedIds.value.includes(id))}
+              onClear={() => (selectedIds.value = [])}
+              onChanged={refresh}
+            />
           </div>
         </>
       )}
@@ -81,29 +103,4 @@ function useStatusFilter(): { status: string; ignored: Signal<IgnoredValue[]> } 
     replaceSearchParams({ status: null });
   }, [value]);
   return { status: isKnown ? value : "", ignored };
-}
-
-/** How many runs are selected, and the link that compares them. Its space is reserved while there are none. */
-function ComparisonPrompt({ ids, onClear }: { ids: number[]; onClear: () => void }) {
-  const count = ids.length;
-  return (
-    <div class={count ? "comparison-prompt open" : "comparison-prompt"} role="status">
-      {count > 0 && (
-        <>
-          <span>
-            {t(count < MAX_COMPARED ? "start.selected" : "start.selectedMost", { count })}
-            {count === 1 && ` ${t("start.selectMore")}`}
-          </span>
-          {count > 1 && (
-            <Link to={`/compare?runs=${ids.join(",")}`} class="button primary">
-              {t("start.compare")}
-            </Link>
-          )}
-          <button type="button" onClick={onClear}>
-            {t("start.clear")}
-          </button>
-        </>
-      )}
-    </div>
-  );
 }

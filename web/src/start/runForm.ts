@@ -72,23 +72,34 @@ function withoutNull({ anyOf, default: byDefault, ...schema }: Schema): Schema {
   return { ...schema, anyOf, default: byDefault };
 }
 
+/** The schemas of the form's fields by dotted name, in the order of the form; those of the parts' names are enums. */
+export function fieldSchemas(catalogue: FormCatalogue, draft: Draft): Schemas {
+  const { general, dataset, training, ...groups } = runFields(catalogue);
+  const named = (schemas: Schemas, prefix: string): Schemas =>
+    Object.fromEntries(Object.entries(schemas).map(([name, schema]) => [prefix + name, schema]));
+  const partSchemas = (part: Part): Schemas => ({
+    [`${part}.name`]: { type: "string", title: t(`new.${part}`), enum: catalogue.alternatives[part].flatMap(namesOf) },
+    ...named(parameterFields(catalogue, draft, part), `${part}.`),
+  });
+  const [architecture, ...others] = PARTS;
+  return Object.assign(
+    named({ ...general, dataset }, ""),
+    partSchemas(architecture),
+    named(training, ""),
+    ...others.map(partSchemas),
+    ...GROUPS.map((group) => named(groups[group], `${group}.`)),
+  );
+}
+
 /** The labels of the form's fields by dotted name, in the order of the form. */
 export function fieldLabels(catalogue: FormCatalogue, draft: Draft): Record<string, string> {
-  const { general, dataset, training, ...groups } = runFields(catalogue);
-  const labels = (schemas: Schemas, prefix: string) =>
-    Object.entries(schemas).map(([name, schema]) => [prefix + name, fieldLabel(prefix + name, schema)]);
-  const partLabels = (part: Part) => [
-    [`${part}.name`, t(`new.${part}`)],
-    ...labels(parameterFields(catalogue, draft, part), `${part}.`),
-  ];
-  const [architecture, ...others] = PARTS;
-  return Object.fromEntries([
-    ...labels({ ...general, dataset }, ""),
-    ...partLabels(architecture),
-    ...labels(training, ""),
-    ...others.flatMap(partLabels),
-    ...GROUPS.flatMap((group) => labels(groups[group], `${group}.`)),
-  ]);
+  const partNames = PARTS.map((part) => `${part}.name`);
+  return Object.fromEntries(
+    Object.entries(fieldSchemas(catalogue, draft)).map(([name, schema]) => [
+      name,
+      partNames.includes(name) ? schema.title! : fieldLabel(name, schema),
+    ]),
+  );
 }
 
 /** The draft with another alternative of a part, whose parameters have their defaults. */

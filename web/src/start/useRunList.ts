@@ -23,6 +23,7 @@ export interface RunFilter {
   search: string;
   tag: string;
   status: string;
+  experiment: string; // its id
 }
 
 export interface RunList {
@@ -33,10 +34,16 @@ export interface RunList {
 }
 
 /** The runs that match a filter, newest first, kept up to date. */
-export function useRunList({ search, tag, status }: RunFilter): RunList {
+export function useRunList({ search, tag, status, experiment }: RunFilter): RunList {
   const runs = useSignal<FilteredRuns | null>(null);
   const failure = useSignal<Error | null>(null);
-  const params: Params = { search: search || null, tag: tag || null, status: status || null, limit: PAGE_SIZE };
+  const params: Params = {
+    search: search || null,
+    tag: tag || null,
+    status: status || null,
+    experiment: experiment || null,
+    limit: PAGE_SIZE,
+  };
   const key = address("", params);
   const latestKey = useRef(key);
   latestKey.current = key;

@@ -1,4 +1,7 @@
+import { experimentsEnglish } from "./experimentsEnglish";
+
 export const english = {
+  ...experimentsEnglish,
   "skip": "Skip to content",
   "loading": "Loading…",
   "close": "Close",
@@ -57,10 +60,8 @@ export const english = {
   "start.any": "any",
   "start.untag": "Remove the filter on the tag {tag}",
   "start.selected": "{count} selected.",
-  "start.selectedMost": "{count} selected, as many as a comparison can have.",
   "start.clear": "Clear",
-  "start.selectMore": "Select another run to compare.",
-  "start.select": "Select {name} for comparison",
+  "start.select": "Select {name}",
   "start.compare": "Compare",
   "start.run": "Run",
   "start.accuracy": "Test accuracy",

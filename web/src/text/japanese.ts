@@ -1,6 +1,8 @@
 import type { Texts } from "./english";
+import { experimentsJapanese } from "./experimentsJapanese";
 
 export const japanese: Texts = {
+  ...experimentsJapanese,
   "skip": "本文へ移動",
   "loading": "読み込み中…",
   "close": "閉じる",
@@ -56,10 +58,8 @@ export const japanese: Texts = {
   "start.any": "すべて",
   "start.untag": "タグ {tag} の絞り込みを解除",
   "start.selected": "{count} 件を選択中。",
-  "start.selectedMost": "{count} 件を選択中。比較できるのはここまでです。",
   "start.clear": "解除",
-  "start.selectMore": "比較するにはもう 1 件選んでください。",
-  "start.select": "{name} を比較対象に選択",
+  "start.select": "{name} を選択",
   "start.compare": "比較",
   "start.run": "実行",
   "start.accuracy": "テスト正解率",
