@@ -7,6 +7,7 @@ from starlette.routing import Mount
 
 PARAMETER_VALUES = {
     "{run_id}": "1",
+    "{experiment_id}": "1",
     "{epoch}": "0",
     "{job_id}": "1",
     "{reference}": "test:0",

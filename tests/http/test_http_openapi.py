@@ -69,6 +69,8 @@ def test_paths_of_the_schema() -> None:
         "/jobs/{job_id}", "/jobs/{job_id}/result",
         "/datasets/{name}", "/datasets/{name}/images", "/datasets/{name}/images/{reference}",
         "/runs/{run_id}/images/{reference}", "/runs/{run_id}/network",
+        "/runs/{run_id}/findings", "/runs/{run_id}/exchange", "/runs/{run_id}/exchange-map",
+        "/runs/{run_id}/class-means",
         "/networks", "/networks/{network_id}", "/networks/{network_id}/program",
         "/tensors/{sha256}",
         "/runs/{run_id}/probes/{position}", "/runs/{run_id}/lease", "/runs/{run_id}/heartbeat",
