@@ -154,13 +154,22 @@ def export_run(
 
 @store.command("import")
 def import_run(
-    file: Annotated[Path, typer.Argument(help="File written by `camreel export`.")],
+    file: Annotated[
+        Path, typer.Argument(help="File written by `camreel export`, or a recorder's spool folder.")
+    ],
     state_dir: StateDir = None,
 ) -> None:
-    """Import a run from a file under a new id. A file with a wrong checksum is rejected."""
-    from service.cli.storage import import_from_file
+    """Import a run from a file under a new id. A file with a wrong checksum is rejected.
 
-    import_from_file(load_settings(state_dir=state_dir), file)
+    Of a spool folder, what is new is added to its run; the folder is kept.
+    """
+    from service.cli.storage import import_from_file, import_from_spool
+
+    settings = load_settings(state_dir=state_dir)
+    if file.is_dir():
+        import_from_spool(settings, file)
+    else:
+        import_from_file(settings, file)
 
 
 @store.command()

@@ -202,7 +202,7 @@ def test_failed_run_has_the_error_of_its_recorder(recorder: Recorder) -> None:
         assert failed.json()["status"] == "failed"
     assert failed.json()["error"] == {"type": "recorder_failed", "detail": "CUDA out of memory"}
     for response in (recorder.record(0, new_network()), recorder.call("POST", "finish")):
-        assert (response.status_code, response.json()["type"]) == (409, "run-conflict")
+        assert (response.status_code, response.json()["type"]) == (409, "run-ended")
 
 
 def test_recorded_run_is_neither_dispatched_nor_resumed_nor_retried(
