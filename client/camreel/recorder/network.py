@@ -1,7 +1,7 @@
 """The network of a run: exported once, and its weights taken at each epoch."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -181,13 +181,17 @@ def _undisturbed(network: nn.Module) -> Iterator[None]:
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     cuda_devices = [device for device in devices if device.type == "cuda"]
     device_types = {"cpu", *(device.type for device in devices)}
-    with torch.random.fork_rng(devices=cuda_devices), torch.autocast("cpu", enabled=False):
-        if "cuda" in device_types:
-            with torch.autocast("cuda", enabled=False):
-                yield
-        else:
-            yield
+    with ExitStack() as last_to_first:
+        last_to_first.callback(_restore, buffers)
+        last_to_first.enter_context(torch.random.fork_rng(devices=cuda_devices))
+        for device_type in sorted(device_types & {"cpu", "cuda"}):
+            last_to_first.enter_context(torch.autocast(device_type, enabled=False))
+        yield
+
+
+def _restore(buffers: Sequence[tuple[Tensor, Tensor]]) -> None:
     with torch.no_grad():
         for buffer, copy in buffers:
+            # Not written to unless it has changed: a pending graph may hold it.
             if not torch.equal(buffer, copy):
                 buffer.copy_(copy)

@@ -113,6 +113,7 @@ class Recorder:
         self._is_active = is_recording_rank()
         self._steps = StepMetrics()
         self._records: dict[int, EpochRecord] = {}
+        self._metric_names: frozenset[str] = frozenset()
         self._calls = 0
         self._skipped_epochs = 0
         self._problems = Problems(is_strict=strict)
@@ -307,7 +308,7 @@ class Recorder:
             lambda file: self._network.write(file, tensors, metadata),
             is_synced=self._options.durable == "power",
         )
-        self._records[number] = EpochRecord(index, number, frozenset(values))
+        self._records[number] = EpochRecord(index, number, self._shared_names(values))
         self._last_number = number
         self._problems.current = None
         self._wake()
@@ -332,6 +333,12 @@ class Recorder:
         if reasons:
             self._problems.handle(BadMetric("; ".join(reasons)))
         return values
+
+    def _shared_names(self, metrics: Mapping[str, Any]) -> frozenset[str]:
+        """The names of an epoch's metrics: one object for all epochs that have the same."""
+        if self._metric_names != metrics.keys():
+            self._metric_names = frozenset(metrics)
+        return self._metric_names
 
     def _record_of(self, number: int) -> EpochRecord:
         try:

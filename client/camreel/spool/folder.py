@@ -69,7 +69,7 @@ class SpooledEpoch:
         return epoch_files.read_header(self.path)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class EpochRecord:
     """What a spool knows of an epoch, sent or not."""
 

@@ -1,0 +1,115 @@
+"""SIGKILL of the training, of the service, and of both: no acknowledged epoch is lost."""
+
+import logging
+import random
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from camreel.spool import Spool
+from fastapi.testclient import TestClient
+
+from service.flows.spools import import_spool
+from tests.conftest import Service
+from tests.recorder.conftest import assert_equal_weights, stored_weights
+from tests.recorder.trainer import camreel_spools, network_after, training
+
+log = logging.getLogger(__name__)
+
+
+def kill_in_turns(root: Path, kills: int, seed: int, url: str | None = None) -> int:
+    """Kill trainers after random numbers of epochs; the last epoch that was acknowledged."""
+    rng = random.Random(seed)
+    last_epoch = -1
+    for kill in range(kills):
+        with training(root, 10_000, url) as trainer:
+            trainer.wait_for(last_epoch + 1 + rng.randrange(4))
+            time.sleep(rng.uniform(0, 0.02))
+            acknowledged = trainer.kill()
+        assert acknowledged > last_epoch
+        last_epoch = acknowledged
+        log.info("kill %d after epoch %d", kill, last_epoch)
+    return last_epoch
+
+
+def check_spool(folder: Path, last_epoch: int) -> None:
+    """All acknowledged epochs are in the folder, each complete."""
+    spool = Spool(folder)
+    indices = [epoch.index for epoch in spool.pending_epochs()]
+    # One more may be complete and not acknowledged.
+    assert indices in (list(range(last_epoch + 1)), list(range(last_epoch + 2)))
+    for epoch in spool.pending_epochs():
+        for tensor in epoch.read().tensors:
+            tensor.sha256()
+
+
+def test_no_acknowledged_epoch_is_lost_with_the_training(
+    tmp_path: Path, client: TestClient, database: str
+) -> None:
+    last_epoch = kill_in_turns(tmp_path / "spools", kills=2, seed=0)
+    (folder,) = camreel_spools(tmp_path / "spools")
+    check_spool(folder, last_epoch)
+    run_id = import_spool(client.app.state.services.recordings, database, folder)
+    run = client.get(f"/runs/{run_id}").json()
+    assert run["epochs_done"] >= last_epoch
+    for epoch in range(run["epochs_done"] + 1):
+        assert_equal_weights(stored_weights(client, run_id, epoch), network_after(epoch))
+
+
+@pytest.mark.torture
+def test_no_acknowledged_epoch_is_lost_in_thirty_kills(tmp_path: Path) -> None:
+    last_epoch = kill_in_turns(tmp_path / "spools", kills=30, seed=1)
+    check_spool(camreel_spools(tmp_path / "spools")[0], last_epoch)
+
+
+def kill_service_and_training(root: Path, service: Service, kills: int, seed: int) -> None:
+    """Kill both in turns while a run is recorded; then everything is in the service."""
+    rng = random.Random(seed)
+    port = service.http.base_url.port
+    url = str(service.http.base_url)
+    epochs = 4 * kills
+    last_epoch = -1
+    for kill in range(kills):
+        with training(root, epochs, url) as trainer:
+            trainer.wait_for(min(epochs - 1, last_epoch + 1 + rng.randrange(3)))
+            time.sleep(rng.uniform(0, 0.5))
+            service.kill()
+            time.sleep(rng.uniform(0, 0.2))
+            last_epoch = max(last_epoch, trainer.kill() if trainer.is_alive else epochs - 1)
+        log.info("kill %d of both after epoch %d", kill, last_epoch)
+        service.launch(port)
+        service.connect()
+    with training(root, epochs, url) as trainer:
+        trainer.join()
+    spool = Spool(camreel_spools(root)[0])
+    assert spool.is_done()
+    runs = service.http.get("/runs").json()["items"]
+    assert [(run["status"], run["epochs_done"]) for run in runs] == [("succeeded", epochs - 1)]
+    for epoch in range(epochs):
+        weights = stored_weights(service.http, runs[0]["id"], epoch)
+        assert_equal_weights(weights, network_after(epoch))
+        assert service.http.get(f"/runs/{runs[0]['id']}/epochs/{epoch}").json()["metrics"] == {
+            "loss": epoch / 7
+        }
+
+
+@pytest.fixture
+def service(tmp_path: Path):
+    (tmp_path / "state").mkdir()
+    service = Service(tmp_path / "state", {"CAMREEL_EXECUTOR": "inline"})
+    service.start()
+    yield service
+    service.http.close()
+    service.kill()
+
+
+def test_no_acknowledged_epoch_is_lost_with_the_service(tmp_path: Path, service: Service) -> None:
+    torch.set_num_threads(1)
+    kill_service_and_training(tmp_path / "spools", service, kills=1, seed=0)
+
+
+@pytest.mark.torture
+def test_no_acknowledged_epoch_is_lost_in_many_kills(tmp_path: Path, service: Service) -> None:
+    torch.set_num_threads(1)
+    kill_service_and_training(tmp_path / "spools", service, kills=20, seed=1)
