@@ -15,7 +15,9 @@ import torch
 from tests.recorder.conftest import TinyNetwork, change_weights
 
 EPOCH_SECONDS = 0.02
-_CONTEXT = multiprocessing.get_context("fork")
+# Forked from a process without threads: those of autograd do not survive a fork.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.recorder.trainer", "camreel.recorder"])
 
 
 def network_after(epoch: int) -> TinyNetwork:
