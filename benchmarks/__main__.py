@@ -16,6 +16,7 @@ from benchmarks import (
     methods,
     page,
     programs,
+    recorder,
     recording,
     requests,
     serving,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "page": page.run,
     "programs": programs.run,
     "large-heads": large_heads.run,
+    "recorder": recorder.run,
 }
 
 

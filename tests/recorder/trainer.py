@@ -16,8 +16,18 @@ from tests.recorder.conftest import TinyNetwork, change_weights
 
 EPOCH_SECONDS = 0.02
 # Forked from a process without threads: those of autograd do not survive a fork.
-_CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.recorder.trainer", "camreel.recorder"])
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    # The last ones are what the first export of a process imports.
+    [
+        "tests.recorder.trainer",
+        "camreel.recorder",
+        "torch._dynamo",
+        "torch._export.non_strict_utils",
+        "torch._inductor.fx_utils",
+        "torch._functorch.aot_autograd",
+    ]
+)
 
 
 def network_after(epoch: int) -> TinyNetwork:
@@ -33,8 +43,8 @@ class Trainer:
     """The process of a training, and how many epochs it has acknowledged."""
 
     def __init__(self, root: Path, epochs: int, url: str | None) -> None:
-        self._acknowledged = _CONTEXT.Value("q", -1)
-        self._process = _CONTEXT.Process(
+        self._acknowledged = CONTEXT.Value("q", -1)
+        self._process = CONTEXT.Process(
             target=_train, args=(root, epochs, url, self._acknowledged), daemon=True
         )
         self._process.start()
@@ -49,7 +59,7 @@ class Trainer:
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def wait_for(self, epoch: int, seconds: float = 60) -> None:
+    def wait_for(self, epoch: int, seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while self.last_epoch < epoch and self.is_alive:
             assert time.monotonic() < deadline

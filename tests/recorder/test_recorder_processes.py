@@ -1,4 +1,4 @@
-"""SIGKILL of the training, of the service, and of both: no acknowledged epoch is lost."""
+"""Trainings in processes of their own: several ranks, and SIGKILL of training and service."""
 
 import logging
 import random
@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Service
 from tests.recorder.conftest import assert_equal_weights, change_weights, stored_weights
+from tests.recorder.distributed import train_in_two_processes
 from tests.recorder.trainer import camreel_spools, network_after, training
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,12 @@ def check_spool(folder: Path, last_epoch: int) -> None:
     for epoch in epochs:
         change_weights(network, epoch.index)
         assert_equal_weights(load_file(epoch.path), network)
+
+
+def test_distributed_training_is_not_changed_and_recorded_once(tmp_path: Path) -> None:
+    assert train_in_two_processes(tmp_path) == [0, 0]
+    (folder,) = camreel_spools(tmp_path / "spools")
+    assert [record.number for record in Spool(folder).records()] == [0, 1]
 
 
 def test_no_acknowledged_epoch_is_lost_with_the_training(tmp_path: Path) -> None:
