@@ -54,8 +54,8 @@ def spool_root(path: str | Path | None) -> Path:
 
 
 def service_url(url: str | None) -> str | None:
-    """The address of the service: that given, or `CAMREEL_URL`; None without one."""
-    return (url or os.environ.get("CAMREEL_URL") or "").rstrip("/") or None
+    """The address of the service: that given, or `CAMREEL_URL`; None without one, or for ""."""
+    return (os.environ.get("CAMREEL_URL", "") if url is None else url).rstrip("/") or None
 
 
 def service_token(token: str | None) -> str | None:
