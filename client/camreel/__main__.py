@@ -92,9 +92,9 @@ def _check(options: argparse.Namespace) -> int:
         end = spool.end()
         state = end["status"] if end else "not ended"
         service = spool.service()
-        place = f", run {service['run_id']} of {service['service']}" if service else ""
+        location = f", run {service['run_id']} of {service['service']}" if service else ""
         count = len(spool.sent_indices()) + len(pending_epochs)
-        _print(f"{folder}: {count} epochs, {len(pending_epochs)} to be sent, {state}{place}")
+        _print(f"{folder}: {count} epochs, {len(pending_epochs)} to be sent, {state}{location}")
     return int(damaged_count > 0)
 
 

@@ -72,10 +72,10 @@ def _read_classes(path: Path | None) -> list[str] | None:
     return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def _show_progress(done: int, total: int) -> None:
+def _show_progress(count: int, total: int) -> None:
     if sys.stderr.isatty():
-        bar = "#" * (30 * done // total)
-        sys.stderr.write(f"\r[{bar:<30}] {done}/{total}" + ("\n" if done == total else ""))
+        bar = "#" * (30 * count // total)
+        sys.stderr.write(f"\r[{bar:<30}] {count}/{total}" + ("\n" if count == total else ""))
 
 
 def _report(result: CheckpointImport) -> None:

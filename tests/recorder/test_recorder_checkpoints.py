@@ -100,10 +100,10 @@ def test_weights_are_found_in_layouts_of_frameworks(name, is_zip, tmp_path: Path
     torch.save(content, path, _use_new_zipfile_serialization=is_zip)
     checkpoint = read_checkpoint(path)
     assert checkpoint.epoch == epoch
-    found = find_weights(checkpoint, network.state_dict())
-    assert found.location == location
+    fitting_weights = find_weights(checkpoint, network.state_dict())
+    assert fitting_weights.location == location
     for key, tensor in network.state_dict().items():
-        assert torch.equal(found.weights[key], tensor)
+        assert torch.equal(fitting_weights.weights[key], tensor)
 
 
 def test_nothing_of_a_checkpoint_is_executed(tmp_path: Path) -> None:
@@ -172,8 +172,8 @@ def test_files_are_epochs_in_order_and_misfits_are_reported(tmp_path: Path, prob
     assert {path.name for path in result.refusals} == {"broken.pt", "last.pt"}
     spool = Spool(result.spool)
     assert [record.number for record in spool.records()] == [1, 2, 10]
-    for epoch, stored in zip((1, 2, 10), spool.pending_epochs(), strict=True):
-        assert_equal_weights(load_file(stored.path), copies[epoch])
+    for epoch, spooled in zip((1, 2, 10), spool.pending_epochs(), strict=True):
+        assert_equal_weights(load_file(spooled.path), copies[epoch])
 
 
 def test_command_imports_checkpoints_as_a_run(tmp_path: Path, monkeypatch) -> None:

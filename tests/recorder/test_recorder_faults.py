@@ -231,17 +231,17 @@ def test_full_disk_leaves_no_half_epoch(new_recorder: NewRecorder, monkeypatch) 
     network = new_network()
     recorder = new_recorder(network, strict=False)
     recorder.epoch()
-    written = []
+    names = []
 
     def fail(file, *arguments) -> None:
         file.write(b"half")
-        written.append(file.name)
+        names.append(file.name)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as context:
         context.setattr("camreel.recorder.network.write_tensors", fail)
         assert recorder.epoch() is None
-    assert not Path(written[0]).exists()
+    assert not Path(names[0]).exists()
     assert "No space left" in (recorder.status.problem or "")
     assert recorder.epoch() == 1
     assert [epoch.index for epoch in spool_of(recorder).pending_epochs()] == [0, 1]

@@ -161,11 +161,11 @@ class CountingNetwork(TinyNetwork):
 def test_buffers_are_as_before_the_export(new_recorder: NewRecorder) -> None:
     torch.manual_seed(0)
     network = CountingNetwork()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    copies = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     with suppress(CannotExport):  # its buffers must not change either
         new_recorder(network)
     for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
+        assert torch.equal(tensor, copies[name]), name
 
 
 def test_evaluation_mode_of_parts_is_as_before(new_recorder: NewRecorder) -> None:
@@ -246,12 +246,12 @@ def test_memory_does_not_grow_with_epochs(
 
     tracemalloc.start()
     try:
-        before = record(20)
-        after = record(100)
+        first_bytes = record(20)
+        last_bytes = record(100)
     finally:
         tracemalloc.stop()
     # Of an epoch, its number stays: some hundred bytes.
-    assert after - before < 100 * 500
+    assert last_bytes - first_bytes < 100 * 500
 
 
 def test_step_metrics_are_thinned_evenly() -> None:

@@ -68,7 +68,7 @@ def kill_service_and_training(root: Path, service: Service, kills: int, seed: in
     rng = random.Random(seed)
     port = service.http.base_url.port
     url = str(service.http.base_url)
-    epochs = 4 * kills
+    epochs = 25 * kills
     last_epoch = -1
     for kill in range(kills):
         with training(root, epochs, url) as trainer:

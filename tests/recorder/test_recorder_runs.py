@@ -315,8 +315,8 @@ def test_late_metrics_are_added_once(
     headers = {"Camreel-Lease": sender.lease.lease}
     again = client.post(path, json={"metrics": {"test_accuracy": 0.75}}, headers=headers)
     assert again.status_code == 200
-    other = client.post(path, json={"metrics": {"loss": 2}}, headers=headers)
-    assert (other.status_code, other.json()["type"]) == (409, "run-conflict")
+    refusal = client.post(path, json={"metrics": {"loss": 2}}, headers=headers)
+    assert (refusal.status_code, refusal.json()["type"]) == (409, "run-conflict")
 
 
 def test_run_that_a_person_cancels_is_no_longer_sent(

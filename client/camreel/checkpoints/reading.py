@@ -119,9 +119,9 @@ def find_weights(checkpoint: StoredCheckpoint, network: Mapping[str, Tensor]) ->
             reason = _misfit(weights, network)
             if reason is None:
                 fitting_weights = {name: weights[name] for name in network if name in weights}
-                where = location or "the file itself"
+                description = location or "the file itself"
                 return FittingWeights(
-                    fitting_weights, f"{where}, without `{prefix}`" if prefix else where
+                    fitting_weights, f"{description}, without `{prefix}`" if prefix else description
                 )
             reasons.append((sum(name in weights for name in network), reason))
     if not reasons:

@@ -45,8 +45,8 @@ def weights_by_name(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by the names that they have without compiled submodules."""
     return {
         clean_name(name): tensor
-        for named in (network.named_parameters, network.named_buffers)
-        for name, tensor in named(remove_duplicate=False)
+        for weights in (network.named_parameters, network.named_buffers)
+        for name, tensor in weights(remove_duplicate=False)
     }
 
 
@@ -72,15 +72,15 @@ def signature(network: nn.Module) -> Signature:
     return entries
 
 
-def difference(before: Signature, after: Signature) -> str | None:
+def difference(previous: Signature, current: Signature) -> str | None:
     """The first difference of two signatures as a sentence; None if they are equal."""
-    for name in before:
-        if name not in after:
+    for name in previous:
+        if name not in current:
             return f"{name or 'the network'} is no longer there"
-        if before[name] != after[name]:
-            return f"{name or 'the network'} was {before[name]} and is {after[name]}"
-    for name in after:
-        if name not in before:
+        if previous[name] != current[name]:
+            return f"{name or 'the network'} was {previous[name]} and is {current[name]}"
+    for name in current:
+        if name not in previous:
             return f"{name} is new"
     return None
 

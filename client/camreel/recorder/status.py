@@ -32,6 +32,8 @@ class RecorderStatus:
     def __str__(self) -> str:
         if self.spool is None:
             return "not recording in this process"
-        place = self.run_url or str(self.spool)
-        text = f"{self.recorded_epochs} epochs recorded, {self.pending_epochs} to be sent, {place}"
+        address = self.run_url or str(self.spool)
+        text = (
+            f"{self.recorded_epochs} epochs recorded, {self.pending_epochs} to be sent, {address}"
+        )
         return f"{text}; {self.problem}" if self.problem else text
