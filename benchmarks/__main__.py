@@ -16,6 +16,7 @@ from benchmarks import (
     methods,
     page,
     programs,
+    recorder,
     recording,
     requests,
     serving,
@@ -43,6 +44,7 @@ BENCHMARKS = {
     "programs": programs.run,
     "large-heads": large_heads.run,
     "shortcuts": shortcuts.run,
+    "recorder": recorder.run,
 }
 
 

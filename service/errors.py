@@ -185,6 +185,13 @@ class RunConflict(CamreelError):
     """The run's state does not allow the operation."""
 
 
+class RunEnded(RunConflict):
+    """The run has ended: its recorder cannot write any more."""
+
+    def __init__(self, run_id: int, status: str) -> None:
+        super().__init__(f"Run {run_id} has ended already: it {status}.")
+
+
 class NetworkNotFound(NotFound):
     """No network has this identity."""
 

@@ -62,6 +62,10 @@ def _proxies(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _paths(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(Path(text).absolute()) for text in texts)
+
+
 Listed = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
 Rate = Annotated[str, AfterValidator(_rate)]
 
@@ -97,6 +101,11 @@ class Settings(BaseSettings):
     )
     max_attempts: PositiveInt = Field(
         3, le=1000, description="Lost workers after which a run fails."
+    )
+    spools: Annotated[Listed, AfterValidator(_paths)] = Field(
+        (),
+        description="Folders whose spools of recorders are taken in as they grow, separated by "
+        "commas.",
     )
     quota_bytes: PositiveInt | None = Field(
         None, description="Limit of database and checkpoints together. Default: none."

@@ -94,10 +94,10 @@ class Service:
         self.launch()
         self.connect()
 
-    def launch(self) -> None:
-        """Start the process without waiting for the server."""
+    def launch(self, port: int = 0) -> None:
+        """Start the process without waiting for the server. Port 0 selects a free one."""
         self.process = fork_server().start(
-            ["serve", "--port", "0"], self._environment, self.state_dir
+            ["serve", "--port", str(port)], self._environment, self.state_dir
         )
 
     def connect(self) -> None:

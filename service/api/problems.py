@@ -67,6 +67,7 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.ImageTooLarge: 413,
     errors.UploadsBusy: 503,
     errors.RunConflict: 409,
+    errors.RunEnded: 409,
     errors.RunCancelled: 409,
     errors.RequestCancelled: 499,  # appears only in the log
     errors.RunDiverged: 409,

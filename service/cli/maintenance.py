@@ -7,6 +7,8 @@ import typer
 
 from service.cli.options import DataDir, RunId, StateDir, load_settings
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 store = typer.Typer()  # its commands are top-level commands
 
 db = typer.Typer(help="Manage the database schema.", no_args_is_help=True, rich_markup_mode=None)
@@ -154,13 +156,67 @@ def export_run(
 
 @store.command("import")
 def import_run(
-    file: Annotated[Path, typer.Argument(help="File written by `camreel export`.")],
+    file: Annotated[
+        Path, typer.Argument(help="File written by `camreel export`, or a recorder's spool folder.")
+    ],
     state_dir: StateDir = None,
 ) -> None:
-    """Import a run from a file under a new id. A file with a wrong checksum is rejected."""
-    from service.cli.storage import import_from_file
+    """Import a run from a file under a new id. A file with a wrong checksum is rejected.
 
-    import_from_file(load_settings(state_dir=state_dir), file)
+    Of a spool folder, what is new is added to its run; the folder is kept.
+    """
+    from service.cli.storage import import_from_file, import_from_spool
+
+    settings = load_settings(state_dir=state_dir)
+    if file.is_dir():
+        import_from_spool(settings, file)
+    else:
+        import_from_file(settings, file)
+
+
+@store.command("import-checkpoints")
+def import_checkpoints(
+    patterns: Annotated[
+        list[str], typer.Argument(help="Files, or patterns such as 'runs/*/epoch-*.pt'.")
+    ],
+    model: Annotated[
+        str, typer.Option(help="Function that makes the network, as in package.module:factory.")
+    ],
+    images: Annotated[
+        Path, typer.Option(help="Folder of pictures to explain, if possible in class folders.")
+    ],
+    size: Annotated[
+        list[int], typer.Option(min=1, max=1024, help="Side of the input, or height and width.")
+    ],
+    classes: Annotated[
+        Path | None, typer.Option(help="File with the name of a class in each line.")
+    ] = None,
+    mean: Annotated[
+        list[float] | None, typer.Option(help="Mean by channel, 0..1. Default: ImageNet's.")
+    ] = None,
+    std: Annotated[
+        list[float] | None, typer.Option(help="Standard deviation by channel. Default: ImageNet's.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the run.")] = "",
+    state_dir: StateDir = None,
+) -> None:
+    """Import checkpoints of a training that was not recorded as a run.
+
+    Runs the factory, and no code of the checkpoints.
+    """
+    from service.cli.checkpoints import CheckpointOptions, import_checkpoint_files
+
+    options = CheckpointOptions(
+        model=model,
+        patterns=patterns,
+        images=images,
+        classes=classes,
+        size=size,
+        mean=mean or IMAGENET_MEAN,
+        std=std or IMAGENET_STD,
+        name=name,
+    )
+    import_checkpoint_files(load_settings(state_dir=state_dir), options)
 
 
 @store.command()

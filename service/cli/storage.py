@@ -8,10 +8,13 @@ from service.cli.terminal import print_line
 from service.flows.backup import back_up
 from service.flows.deletion import DeletedRunCleaner, UnusedTensorCleaner
 from service.flows.doctor.examination import examine
+from service.flows.networks import Networks
+from service.flows.recorded_runs import Recordings
+from service.flows.spools import import_spool
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import import_run
 from service.settings import Settings
-from service.store import disk_space, schema
+from service.store import disk_space, runs, schema
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store
 
@@ -28,6 +31,16 @@ def import_from_file(settings: Settings, file: Path) -> None:
     run = import_run(_open_store(settings), file)
     assert run.origin is not None  # noqa: S101  set by the import
     print_line(f"Imported run {run.origin['run_id']} of {file} as run {run.id}")
+
+
+def import_from_spool(settings: Settings, folder: Path) -> None:
+    """Take in a spool, with what was recorded since the last time."""
+    store = _open_store(settings)
+    recordings = Recordings(store, Networks(store))
+    run_id = import_spool(recordings, str(settings.database), folder)
+    with store.read_session() as session:
+        run = runs.get(session, run_id)
+    print_line(f"{folder} is run {run_id}: {run.status}, {run.epochs_done + 1} epochs")
 
 
 def backup(settings: Settings, output: Path) -> None:

@@ -4,8 +4,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from camreel.program import InvalidProgram, Layer, Program, find_layers
 from camreel.program.shapes import check_shapes
+from torch import Tensor
 
 from service.core import tensor_files
 from service.core.models.layers import Layers
@@ -24,12 +26,21 @@ MAX_PROGRAM_BYTES = 4 * 2**20
 """Of a program's JSON; larger ones are refused."""
 
 
+ROUNDED_TYPES = ("float16", "bfloat16")
+"""Types that a recorder may round float32 weights to."""
+
+
 @dataclass(frozen=True)
 class TensorForm:
     """Type and shape that a program requires of a tensor."""
 
     dtype: str
     shape: tuple[int, ...]
+
+    def accepts(self, dtype: str, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor can be stored for it: also one that was rounded from float32."""
+        is_rounded = self.dtype == "float32" and dtype in ROUNDED_TYPES
+        return shape == self.shape and (dtype == self.dtype or is_rounded)
 
 
 @dataclass(frozen=True)
@@ -87,8 +98,17 @@ def build_network(
 ) -> ProgramClassifier:
     """The network with the tensors of an epoch, as verified files by name."""
     files: Mapping[str, bytes] = dict(tensors)
-    decoded = {name: tensor_files.decode(file) for name, file in files.items()}
+    forms = network.tensor_forms
+    decoded = {
+        name: _widened(tensor_files.decode(file), forms.get(name)) for name, file in files.items()
+    }
     try:
         return ProgramClassifier(network.program, decoded)
     except InvalidProgram as error:
         raise CheckpointCorrupt(f"The tensors do not fit their program: {error}") from error
+
+
+def _widened(tensor: Tensor, form: TensorForm | None) -> Tensor:
+    """A tensor that was rounded from float32, as float32 again."""
+    is_rounded = form is not None and form.dtype == "float32" and tensor.dtype != torch.float32
+    return tensor.float() if is_rounded else tensor

@@ -55,6 +55,8 @@ class RecordedSpec(Parameters):
     """Settings of the training, with keys of any name."""
     epochs: Annotated[int, Field(ge=0, le=MAX_EPOCHS)] | None = None
     """The last epoch that the recorder will send, if it knows."""
+    weights: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Type that the recorder has rounded float32 weights to; maps are computed in float32."""
 
     @property
     def has_program(self) -> bool:

@@ -8,7 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -23,6 +23,7 @@ from service.errors import (
     LeaseStale,
     NetworkNotFound,
     RunConflict,
+    RunEnded,
     TensorsRejected,
 )
 from service.flows.heartbeats import HeartbeatMonitor
@@ -35,6 +36,7 @@ from service.store import (
     request_keys,
     run_lifecycle,
     runs,
+    step_metrics,
     tensors,
 )
 from service.store.epochs import Checkpoint, Epoch, EpochMetrics
@@ -44,6 +46,7 @@ from service.store.request_keys import RequestKey
 from service.store.run_lifecycle import Lease
 from service.store.run_status import RunSource, RunStatus
 from service.store.runs import Run, RunError
+from service.store.step_metrics import Points
 from service.store.store import Store
 from service.store.tensors import StoredTensor
 
@@ -61,6 +64,7 @@ class RecordedEpoch:
     tensors: Mapping[str, str]  # SHA-256 by name
     metrics: Mapping[str, float | None]
     config_changes: Mapping[str, Any]
+    steps: Mapping[str, Points] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,14 +104,16 @@ class Recordings:
                 request_keys.record_answer(session, request_key, str(lease.run_id))
             return runs.get(session, lease.run_id), format_lease(lease), False
 
-    def take_over(self, run_id: int) -> str:
-        """A new lease, which makes the previous one stale. Raises RunNotFound, RunConflict."""
+    def take_over(self, run_id: int, *, is_reopened: bool = False) -> str:
+        """A new lease, which makes the previous one stale. With `is_reopened`, a run that has
+        ended continues. Raises RunNotFound, RunConflict.
+        """
         with self.store.write_session() as session:
             run = _get_recorded(session, run_id)
             owner = secrets.token_hex(OWNER_BYTES)
-            lease = recorded_runs.take_over(session, run_id, owner)
+            lease = recorded_runs.take_over(session, run_id, owner, is_reopened=is_reopened)
         if lease is None:
-            raise _ended(run)
+            raise RunEnded(run_id, run.status)
         return format_lease(lease)
 
     def put_probe(
@@ -165,8 +171,31 @@ class Recordings:
             self.store.blobs.put(session, checkpoint.blob_key, manifest)
             epochs.add(session, run_id, epoch, metrics, checkpoint)
             tensors.add_references(session, run_id, epoch, hashes)
+            step_metrics.add(session, run_id, epoch, content.steps)
             recorded_runs.advance(session, run_id, epoch, run.epochs_total)
             return epochs.get(session, run_id, epoch), True
+
+    def add_metrics(
+        self, run_id: int, lease_text: str, epoch: int, metrics: Mapping[str, float | None]
+    ) -> Epoch:
+        """Add metrics to a stored epoch, each name once. Repeating it has no further effect.
+
+        Raises RunNotFound, EpochNotFound, LeaseStale, and RunConflict for a name that the epoch
+        has already, with another value.
+        """
+        with self.store.write_session() as session:
+            self._renew(session, run_id, lease_text)
+            stored_metrics = epochs.get(session, run_id, epoch).metrics
+            known_metrics = stored_metrics.metrics or {}
+            for name in known_metrics.keys() & metrics.keys():
+                if known_metrics[name] != metrics[name]:
+                    raise RunConflict(f"Epoch {epoch} has the metric {name} already.")
+            late_names = {*(stored_metrics.late_metrics or ())} | metrics.keys() - known_metrics
+            changes = stored_metrics.config_changes or {}
+            content = RecordedEpoch({}, {**known_metrics, **metrics}, changes)
+            values = replace(_epoch_metrics(content), late_metrics=sorted(late_names))
+            epochs.set_metrics(session, run_id, epoch, values)
+            return epochs.get(session, run_id, epoch)
 
     def heartbeat(self, run_id: int, lease_text: str) -> Run:
         """Record that the recorder is alive. Raises RunNotFound, LeaseStale and RunConflict."""
@@ -218,7 +247,7 @@ class Recordings:
         if recorded_runs.renew(session, lease):
             return run
         if run.status not in recorded_runs.ACTIVE_STATUSES:
-            raise _ended(run)
+            raise RunEnded(run.id, run.status)
         raise LeaseStale(run_id)
 
 
@@ -276,10 +305,6 @@ def _get_recorded(session: Any, run_id: int) -> Run:
     return run
 
 
-def _ended(run: Run) -> RunConflict:
-    return RunConflict(f"Run {run.id} has ended already: it {run.status}.")
-
-
 def _unknown_network() -> InvalidValue:
     return InvalidValue("network", "is not stored: send it by POST /networks first")
 
@@ -302,7 +327,7 @@ def _check_tensors(
         tensor = stored_tensors.get(hashes[name])
         if tensor is None:
             reasons[name] = f"{MISSING_TENSOR}{hashes[name]}"
-        elif (tensor.dtype, tuple(tensor.shape)) != (form.dtype, form.shape):
+        elif not form.accepts(tensor.dtype, tuple(tensor.shape)):
             reasons[name] = (
                 f"is {tensor.dtype} of shape {list(tensor.shape)}, and the network requires "
                 f"{form.dtype} of shape {list(form.shape)}"
@@ -334,6 +359,13 @@ def _epoch_metrics(content: RecordedEpoch) -> EpochMetrics:
 def _require_equal(
     stored_epoch: Epoch, checkpoint: Checkpoint, metrics: EpochMetrics
 ) -> tuple[Epoch, bool]:
-    if (stored_epoch.checkpoint, stored_epoch.metrics) != (checkpoint, metrics):
+    late_names = stored_epoch.metrics.late_metrics or ()
+    first_metrics = {
+        name: value
+        for name, value in (stored_epoch.metrics.metrics or {}).items()
+        if name not in late_names
+    }
+    stored_values = (stored_epoch.checkpoint, first_metrics, stored_epoch.metrics.config_changes)
+    if stored_values != (checkpoint, metrics.metrics, metrics.config_changes):
         raise RunConflict(f"Epoch {stored_epoch.epoch} is stored with another content.")
     return stored_epoch, False

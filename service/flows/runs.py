@@ -176,7 +176,10 @@ def extend_run(
     with store.write_session() as session:
         run = runs.get_for_update(session, run_id)
         if run.source is RunSource.RECORDED:
-            raise RunConflict(f"Run {run_id} cannot be resumed here: it was recorded.")
+            raise RunConflict(
+                f"Run {run_id} cannot be resumed here: it was recorded, and its training loop is "
+                "the user's. Continue it there, with camreel.Recorder(resume=...)."
+            )
         if run.status not in TERMINAL_STATUSES:
             raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
         check_would_not_diverge(run)

@@ -4,6 +4,7 @@ import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from service.background import BackgroundTask, BackgroundTasks
 from service.core.allocator import keep_freed_memory
@@ -34,6 +35,7 @@ from service.flows.readiness import ReadinessProbe
 from service.flows.recorded_runs import RecorderMonitor, Recordings
 from service.flows.run_activity import RunActivities
 from service.flows.server_names import server_name
+from service.flows.spools import SpoolWatcher, spool_scan
 from service.flows.summaries import RunSummaries
 from service.flows.thread_pools import PoolName, ThreadPools
 from service.flows.upload_service import UploadService, upload_decoder
@@ -57,6 +59,7 @@ RESIGN_SECONDS = 2.0
 DELETION_SECONDS = 1.0
 DELETION_CALL_SECONDS = 1.0
 UNUSED_TENSOR_SECONDS = 60.0
+SPOOL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class ServiceSet:
     dataset_uploads: DatasetUploads
     networks: Networks
     recordings: Recordings
+    spool_watcher: SpoolWatcher
     thread_pools: ThreadPools
     jobs: Jobs
     background: BackgroundTasks
@@ -99,6 +103,8 @@ class ServiceSet:
         self.background.add(_queue_monitor(self))
         self.background.add(_lease_monitor(self))
         self.background.add(_recorder_monitor(self))
+        if self.spool_watcher.folders:
+            self.background.add(_spools(self))
         self.background.add(_deletion(self.store))
         self.background.add(_unused_tensors(self.store))
         self.background.add(BackgroundTask("jobs", self.jobs.scan, interval_seconds=SCAN_SECONDS))
@@ -161,6 +167,8 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
         executor = ElectedExecutor(executor, election)
     background = BackgroundTasks()
     experiment_results = ExperimentResults(store)
+    recordings = Recordings(store, pipeline.networks)
+    spool_folders = tuple(map(Path, settings.spools))
     job_bounds = JobLimits(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
     return ServiceSet(
         store=store,
@@ -187,7 +195,8 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
             settings.min_free_bytes,
         ),
         networks=pipeline.networks,
-        recordings=Recordings(store, pipeline.networks),
+        recordings=recordings,
+        spool_watcher=SpoolWatcher(recordings, str(workspace.database), spool_folders),
         thread_pools=thread_pools,
         jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds, election.name),
         background=background,
@@ -284,6 +293,11 @@ def _recorder_monitor(services: ServiceSet) -> BackgroundTask:
 
     interval_seconds = min(MAX_LEASE_SCAN_SECONDS, services.workspace.recorder_seconds / 3)
     return BackgroundTask("recorder-monitor", scan, interval_seconds=interval_seconds)
+
+
+def _spools(services: ServiceSet) -> BackgroundTask:
+    scan = spool_scan(services.spool_watcher, lambda: services.election.is_leader)
+    return BackgroundTask("spools", scan, interval_seconds=SPOOL_SECONDS)
 
 
 def _unused_tensors(store: Store) -> BackgroundTask:

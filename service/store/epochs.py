@@ -31,6 +31,8 @@ class EpochMetrics:
     seconds: float | None
     metrics: dict[str, float | None] | None = None
     config_changes: dict[str, Any] | None = None
+    late_metrics: list[str] | None = None
+    """Names of the `metrics` that came after the epoch."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,16 @@ def recording_intervals(session: Session, run_id: int, last_epoch: int, count: i
     )
     intervals = [later - earlier for later, earlier in pairwise(session.scalars(query))]
     return [seconds for one in intervals if (seconds := one.total_seconds()) > 0]
+
+
+def set_metrics(session: Session, run_id: int, epoch: int, metrics: EpochMetrics) -> None:
+    """Change the metrics of an epoch."""
+    session.execute(
+        update(EpochRow)
+        .where(EpochRow.run_id == run_id, EpochRow.epoch == epoch)
+        .values(**vars(metrics))
+        .execution_options(synchronize_session=False)
+    )
 
 
 def restore(session: Session, epoch: Epoch) -> None:

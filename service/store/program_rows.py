@@ -39,6 +39,22 @@ class RunNetworkRow(Base):
     network_id: Mapped[str] = mapped_column(String(64), ForeignKey("networks.id"), index=True)
 
 
+class StepMetricRow(Base):
+    """A metric of a recorded epoch's steps: pairs of step and value."""
+
+    __tablename__ = "step_metrics"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["run_id", "epoch"], ["epochs.run_id", "epochs.epoch"], ondelete="CASCADE"
+        ),
+    )
+
+    run_id: Mapped[int] = mapped_column(Identity, primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(256), primary_key=True)
+    points: Mapped[list[tuple[int, float | None]]] = mapped_column(JSON)
+
+
 class TensorRow(Base):
     """A complete tensor file, by its SHA-256. Blobs hold its bytes, in parts."""
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from service.store import events, networks
 from service.store.rows import RunRow, TagRow
 from service.store.run_lifecycle import Lease
-from service.store.run_status import RunStatus
+from service.store.run_status import TERMINAL_STATUSES, RunStatus
 
 ACTIVE_STATUSES = (RunStatus.RUNNING, RunStatus.LOST)
 
@@ -67,8 +67,15 @@ def get_lease(session: Session, run_id: int) -> Lease | None:
     return None if row is None else Lease(run_id, row.attempt, row.lease_owner or "")
 
 
-def take_over(session: Session, run_id: int, owner: str) -> Lease | None:
-    """A new lease of an active run, which makes the previous one stale; None if it has ended."""
+def take_over(
+    session: Session, run_id: int, owner: str, *, is_reopened: bool = False
+) -> Lease | None:
+    """A new lease of an active run, which makes the previous one stale; None if it has ended.
+
+    With `is_reopened`, a run that has ended is running again.
+    """
+    if is_reopened and _reopen(session, run_id):
+        events.add_status(session, run_id, RunStatus.RUNNING)
     statement = (
         update(RunRow)
         .where(RunRow.id == run_id, RunRow.status.in_(ACTIVE_STATUSES))
@@ -115,6 +122,23 @@ def advance(session: Session, run_id: int, epoch: int, epochs_total: int) -> Non
         .values(epochs_done=epoch, epochs_total=max(epoch, epochs_total))
         .execution_options(synchronize_session=False)
     )
+
+
+def _reopen(session: Session, run_id: int) -> bool:
+    """Set a run that has ended to running; False if it has not."""
+    statement = (
+        update(RunRow)
+        .where(RunRow.id == run_id, RunRow.status.in_(TERMINAL_STATUSES))
+        .values(
+            status=RunStatus.RUNNING,
+            error_type=None,
+            error_detail=None,
+            finished_at=None,
+            cancel_requested=False,
+        )
+        .execution_options(synchronize_session=False)
+    )
+    return bool(cast("CursorResult[Any]", session.execute(statement)).rowcount)
 
 
 def _change(

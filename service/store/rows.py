@@ -210,6 +210,8 @@ class EpochRow(Base):
     # Of a recorded run: all metrics by name, and what changed in its configuration.
     metrics: Mapped[dict[str, float | None] | None] = mapped_column(JSON(none_as_null=True))
     config_changes: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    # Of these metrics, those that came after the epoch.
+    late_metrics: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class CheckpointRow(Base):

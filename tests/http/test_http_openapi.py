@@ -80,6 +80,7 @@ def test_paths_of_the_schema() -> None:
         "/experiments/{experiment_id}/seeds", "/experiments/{experiment_id}/comparison",
         "/experiments/{experiment_id}/matrix", "/experiments/{experiment_id}/matrix.json",
         "/experiments/{experiment_id}/report.md", "/experiments/{experiment_id}/runs.csv",
+        "/runs/{run_id}/epochs/{epoch}/metrics", "/runs/{run_id}/steps",
     }  # fmt: skip
 
 

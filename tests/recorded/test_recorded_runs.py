@@ -202,7 +202,7 @@ def test_failed_run_has_the_error_of_its_recorder(recorder: Recorder) -> None:
         assert failed.json()["status"] == "failed"
     assert failed.json()["error"] == {"type": "recorder_failed", "detail": "CUDA out of memory"}
     for response in (recorder.record(0, new_network()), recorder.call("POST", "finish")):
-        assert (response.status_code, response.json()["type"]) == (409, "run-conflict")
+        assert (response.status_code, response.json()["type"]) == (409, "run-ended")
 
 
 def test_recorded_run_is_neither_dispatched_nor_resumed_nor_retried(
@@ -221,6 +221,63 @@ def test_recorded_run_is_neither_dispatched_nor_resumed_nor_retried(
     assert recorder.run()["status"] == "running"
     recorder.call("POST", "finish")
     assert recorder.http.post(f"/runs/{recorder.run_id}/resume").status_code == 409
+
+
+def test_metrics_come_within_an_epoch_and_after_it(recorder: Recorder) -> None:
+    recorder.start()
+    steps = {"loss": [[0, 2.5], [10, None]], "grad/norm": [[0, 1.0]]}
+    recorder.record(0, new_network(), metrics={"train_loss": 2.0}, steps=steps)
+    recorder.record(1, new_network(1))
+    late = {"test_accuracy": 0.5, "f1": None}
+    for _ in range(2):
+        response = recorder.call("POST", "epochs/0/metrics", json={"metrics": late})
+        assert response.status_code == 200, response.text
+    assert response.json()["metrics"] == {"train_loss": 2.0, **late}
+    assert response.json()["late_metrics"] == ["f1", "test_accuracy"]
+    assert response.json()["test_accuracy"] == 0.5
+    refusal = recorder.call("POST", "epochs/0/metrics", json={"metrics": {"train_loss": 3.0}})
+    assert (refusal.status_code, refusal.json()["type"]) == (409, "run-conflict")
+    assert recorder.call("POST", "epochs/2/metrics", json={"metrics": late}).status_code == 404
+    assert recorder.call("POST", "epochs/0/metrics", json={"metrics": {}}).status_code == 422
+    # The epoch as it was sent first is still the same epoch.
+    again = recorder.record(0, new_network(), metrics={"train_loss": 2.0}, steps=steps)
+    assert again.status_code == 200
+    assert recorder.http.get(f"/runs/{recorder.run_id}/steps").json() == {
+        "items": [{"epoch": 0, "metrics": steps}],
+        "next": None,
+    }
+    assert recorder.http.get("/runs/999/steps").status_code == 404
+
+
+def test_recorder_reopens_a_run_that_has_ended(recorder: Recorder, store: Store) -> None:
+    recorder.start()
+    recorder.call("POST", "fail", json={"detail": "out of memory"})
+    path = f"/runs/{recorder.run_id}/lease"
+    assert recorder.http.post(path).json()["type"] == "run-ended"
+    recorder.lease = recorder.http.post(f"{path}?reopen=true").json()["lease"]
+    run = recorder.run()
+    assert (run["status"], run["error"], run["finished_at"]) == ("running", None, None)
+    assert recorder.record(0, new_network()).status_code == 201
+    recorder.call("POST", "finish")
+    assert statuses(recorder, store) == [
+        "running",
+        "failed",
+        "running",
+        "epoch",
+        "succeeded",
+    ]
+
+
+def test_rounded_weights_are_accepted_for_float32_alone(recorder: Recorder) -> None:
+    recorder.start(weights="bfloat16")
+    files = recorder.files(new_network())
+    for file in files.values():
+        recorder.put_tensor(file)
+    for dtype, status in ((torch.bfloat16, 201), (torch.float64, 422)):
+        file = tensor_file(torch.zeros(3, 4, dtype=dtype))
+        recorder.put_tensor(file)
+        response = recorder.put_epoch(0 if status == 201 else 1, files | {"head.weight": file})
+        assert response.status_code == status, response.text
 
 
 def test_cancelled_run_refuses_its_recorder(recorder: Recorder) -> None:

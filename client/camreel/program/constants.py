@@ -1,10 +1,12 @@
 """Constants: what depends on neither images nor weights is computed when a module is exported."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
 
 from camreel.program.references import BatchMultiple, TensorReference, ValueReference
 
@@ -33,6 +35,30 @@ class ConstantPool:
             self._sources.append(tensor)
             self.tensors[name] = tensor.detach().clone().contiguous()
         return TensorReference(self._names[key])
+
+
+def find_baked_weight(exported: ExportedProgram, weights: Mapping[str, Tensor]) -> str | None:
+    """A constant of the graph that is a weight, by its name; None if there is none.
+
+    A constant that shares memory with a weight of the module, or that is trained although the
+    module does not hold it as a weight, such as the variables of Keras.
+    """
+    names = {_memory(tensor): name for name, tensor in weights.items() if tensor.numel()}
+    for spec in exported.graph_signature.input_specs:
+        if spec.kind is not InputKind.CONSTANT_TENSOR or spec.target is None:
+            continue
+        constant = exported.constants[spec.target]
+        if not isinstance(constant, Tensor) or not constant.numel():
+            continue
+        if _memory(constant) in names:
+            return names[_memory(constant)]
+        if constant.requires_grad:
+            return str(spec.target)
+    return None
+
+
+def _memory(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def is_constant_call(overload_name: str, arguments: Iterable[Any]) -> bool:

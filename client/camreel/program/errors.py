@@ -21,3 +21,7 @@ class ExportError(ProgramError):
         super().__init__(f"{reason} ({location})" if location else reason)
         self.reason = reason
         self.location = location
+
+
+class BakedWeights(ExportError):
+    """The exported graph has weights as constants: it would compute the same at each epoch."""

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from camreel.program.constants import CONSTANT_PREFIX
+from camreel.program.constants import CONSTANT_PREFIX, find_baked_weight
 from camreel.program.default_layer import choose_default_layer
 from camreel.program.draft import Draft
 from camreel.program.endings import Ending, find_ending
-from camreel.program.errors import ExportError, InvalidProgram
+from camreel.program.errors import BakedWeights, ExportError, InvalidProgram
 from camreel.program.format import Batch, Program
 from camreel.program.interpreter import ProgramNetwork
 from camreel.program.layers import find_layers
@@ -67,6 +67,8 @@ def export_program(module: nn.Module, example_images: Tensor) -> Export:
         _check_batch(classifier, images, outputs)
         try:
             return _attempt(classifier, images, outputs, "dynamic")
+        except BakedWeights:
+            raise
         except (ExportError, BatchDependence):
             # An error of the module itself repeats.
             try:
@@ -101,6 +103,10 @@ class _Classifier(nn.Module):
         super().__init__()
         self.network = network
         self._dtype = dtype
+
+    def weights(self) -> dict[str, Tensor]:
+        """Parameters and buffers of the network, by name."""
+        return _weights(self.network)
 
     def forward(self, images: Tensor) -> Tensor:
         """What the network returns as its logits."""
@@ -199,6 +205,9 @@ def _attempt(classifier: "_Classifier", images: Tensor, outputs: Tensor, batch: 
     except InvalidProgram as error:
         raise ExportError(str(error)) from error
     program = _with_classes(program)
+    weights = classifier.weights()
+    if weights and not weights.keys() & program.tensors_by_name.keys():
+        raise BakedWeights("no weight of the module is an input of the exported graph")
     constants = {n: t for n, t in constants.items() if n in program.tensors_by_name}
     export = Export(program, {name: tensor.cpu() for name, tensor in constants.items()})
     network = _verify(export, ending, classifier, images, outputs)
@@ -230,8 +239,13 @@ def _text(shape: Shape) -> str:
     return f"({', '.join(sizes)})"
 
 
-def _draft(classifier: nn.Module, images: Tensor, batch: Batch) -> tuple[Draft, dict[str, Tensor]]:
+def _draft(
+    classifier: "_Classifier", images: Tensor, batch: Batch
+) -> tuple[Draft, dict[str, Tensor]]:
     exported = _exported(classifier, images, batch)
+    baked_weight = find_baked_weight(exported, classifier.weights())
+    if baked_weight is not None:
+        raise BakedWeights(f"the weights are constants of the exported graph: {baked_weight}")
     try:
         try:
             translation = Translator(exported, _PREFIX).translate()

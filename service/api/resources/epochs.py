@@ -55,6 +55,9 @@ class EpochResponse(BaseModel):
     config_changes: dict[str, Any] | None = Field(
         description="Of a recorded epoch: values of `config` that changed in it."
     )
+    late_metrics: list[str] | None = Field(
+        description="Names of the `metrics` that came after the epoch; null if none did."
+    )
     checkpoint: CheckpointResponse
     quarantine_reason: str | None = Field(
         description="Null, or why the checkpoint is no longer used: missing, truncated, corrupt, "

@@ -7,7 +7,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from starlette.requests import ClientDisconnect
 
 from service.api.concurrency import run_in_pool, run_in_write_pool
-from service.api.pagination import EpochNumber, RunId
+from service.api.pagination import (
+    Cursor,
+    EpochNumber,
+    Page,
+    PageLimit,
+    RunId,
+    decode_cursor,
+    paginate,
+)
 from service.api.resources.epochs import EpochResponse, epoch_response
 from service.api.resources.runs import RunResponse, run_response
 from service.api.scopes import requires
@@ -17,12 +25,14 @@ from service.core.recorded_spec import MAX_PROBES, Sha256
 from service.flows.recorded_runs import RecordedEpoch
 from service.flows.thread_pools import PoolName
 from service.names import check_paragraphs
-from service.store.tokens import RUN
+from service.store import step_metrics
+from service.store.tokens import READ, RUN
 
 router = APIRouter(tags=["recorded runs"], route_class=StrictJsonRoute)
 
 MAX_TENSORS = 20_000
 MAX_METRICS = 1_000
+MAX_POINTS = 1_000
 
 Lease = Annotated[
     str,
@@ -34,6 +44,8 @@ Lease = Annotated[
     ),
 ]
 Name = Annotated[str, Field(min_length=1, max_length=256)]
+Point = Annotated[tuple[int, float | None], Field(strict=False)]
+Points = Annotated[list[Point], Field(max_length=MAX_POINTS)]
 Detail = Annotated[str, Field(max_length=2000), AfterValidator(check_paragraphs)]
 
 
@@ -54,6 +66,32 @@ class EpochBody(BaseModel):
     config_changes: dict[str, JsonValue] = Field(
         default_factory=dict, description="Values of `config` that have changed in this epoch."
     )
+    steps: Annotated[dict[Name, Points], Field(max_length=MAX_METRICS)] = Field(
+        default_factory=dict,
+        description="By name, pairs of step and value: metrics within the epoch. Not compared "
+        "when the epoch is sent again.",
+    )
+
+
+class MetricsBody(BaseModel):
+    """Metrics that were measured after their epoch."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    metrics: Annotated[dict[Name, float | None], Field(min_length=1, max_length=MAX_METRICS)] = (
+        Field(description="By name; null if not finite.")
+    )
+
+
+class StepsResponse(BaseModel):
+    """The step metrics of an epoch."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    epoch: int
+    metrics: dict[str, list[tuple[int, float | None]]] = Field(
+        description="By name, pairs of step, counted from the beginning of the training, and value."
+    )
 
 
 class FailureBody(BaseModel):
@@ -73,9 +111,15 @@ class LeaseResponse(BaseModel):
 @router.post("/runs/{run_id}/lease", status_code=201, summary="Take over a recorded run")
 @requires(RUN)
 @run_in_write_pool
-def take_over_run(services: Services, run_id: RunId) -> LeaseResponse:
+def take_over_run(
+    services: Services,
+    run_id: RunId,
+    reopen: Annotated[
+        bool, Query(description="Continue a run that has ended, instead of 409.")
+    ] = False,
+) -> LeaseResponse:
     """A new lease, for a recorder that was restarted. The previous one becomes stale."""
-    return LeaseResponse(lease=services.recordings.take_over(run_id))
+    return LeaseResponse(lease=services.recordings.take_over(run_id, is_reopened=reopen))
 
 
 @router.post("/runs/{run_id}/heartbeat", summary="Renew the lease of a recorded run")
@@ -115,10 +159,44 @@ def create_epoch(
     422 where tensors do not fit the network (`errors`), or are not stored: `missing` has the
     SHA-256 of each, to be sent by `PUT /tensors/{sha256}`. Send the epoch again afterwards.
     """
-    content = RecordedEpoch(body.tensors, body.metrics, body.config_changes)
+    content = RecordedEpoch(body.tensors, body.metrics, body.config_changes, body.steps)
     stored_epoch, is_new = services.recordings.put_epoch(run_id, lease, epoch, content)
     response.status_code = 201 if is_new else 200
     return epoch_response(stored_epoch)
+
+
+@router.post(
+    "/runs/{run_id}/epochs/{epoch}/metrics",
+    summary="Add metrics to an epoch of a recorded run",
+    responses={
+        409: {"description": "The lease is stale, or the epoch has a metric with another value."}
+    },
+)
+@requires(RUN)
+@run_in_write_pool
+def add_metrics(
+    services: Services,
+    run_id: RunId,
+    epoch: EpochNumber,
+    lease: Lease,
+    body: Annotated[MetricsBody, Body()],
+) -> EpochResponse:
+    """Metrics that were measured after the epoch was sent, each name once."""
+    return epoch_response(services.recordings.add_metrics(run_id, lease, epoch, body.metrics))
+
+
+@router.get("/runs/{run_id}/steps", summary="List the step metrics of a recorded run")
+@requires(READ)
+def list_steps(
+    services: Services, run_id: RunId, limit: PageLimit = 50, cursor: Cursor = None
+) -> Page[StepsResponse]:
+    """Metrics within the epochs, in ascending order of the epochs that have some."""
+    after = decode_cursor(cursor)
+    with services.store.read_session() as session:
+        rows = step_metrics.list_epochs(
+            session, run_id, after=-1 if after is None else after, limit=limit + 1
+        )
+    return paginate(rows, limit, StepsResponse.model_validate, lambda steps: steps.epoch)
 
 
 @router.post("/runs/{run_id}/finish", summary="End a recorded run")

@@ -101,6 +101,7 @@ class ExportedEpoch(Parameters):
     seconds: Annotated[float, Field(ge=0)] | None
     metrics: dict[str, float | None] | None = None
     config_changes: dict[str, Any] | None = None
+    late_metrics: list[str] | None = None
     created_at: Timestamp
     rows: Member
     checkpoint: Member
