@@ -22,6 +22,7 @@ import {
   INPUT,
   namesOf,
   type Part,
+  PLANTED,
   parameterFields,
   runFields,
   selectAlternative,
@@ -119,7 +120,7 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
   const isRefused = fieldErrorsOf(action.failure.value).length > 0; // with errors of fields
   const fields = { draft: draft.value, errors: errors.value, onChange };
   const choice = { catalogue, ...fields, onSelect };
-  const { general, dataset, training, augmentation, probes } = runFields(catalogue);
+  const { general, dataset, training, plant, augmentation, probes } = runFields(catalogue);
   const selectedDataset = catalogue.datasets.find(({ name }) => name === draft.value.dataset);
   return (
     <form ref={form} onSubmit={submit} noValidate>
@@ -128,6 +129,7 @@ function RunForm({ catalogue, initialDraft }: { catalogue: FormCatalogue; initia
         <Fields schemas={general} prefix="" {...fields} />
         <Field name="dataset" schema={dataset} {...fields} />
         {selectedDataset && <DatasetCard dataset={selectedDataset} />}
+        {draft.value.dataset === PLANTED && <Fields schemas={plant} prefix="plant." {...fields} />}
         {draft.value[INPUT] && <p class="note">{t("new.input")}</p>}
       </fieldset>
       <fieldset>
