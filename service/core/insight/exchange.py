@@ -173,17 +173,26 @@ def _receiving_classes(class_count: int, generator: torch.Generator) -> list[int
 
 
 def measure_exchanges(
-    network: PixelNetwork, sample: ExchangeSample, class_count: int, operators: list[str]
+    network: PixelNetwork,
+    sample: ExchangeSample,
+    class_count: int,
+    operators: list[str],
+    deadline: float | None = None,
 ) -> list[OperatorResult]:
-    """The result of each operator. Raises ExchangeUnavailable."""
+    """The result of each operator, without those that would start after `deadline`.
+
+    The deadline is one of `time.perf_counter`. Raises ExchangeUnavailable.
+    """
     scores = evidence(run_in_batches(network, sample.objects.images))
     if not scores.isfinite().all():
         raise ExchangeUnavailable(ExchangeGap.NOT_FINITE)
     separations = _separations(scores, sample)
     if separations.isnan().all():
         raise ExchangeUnavailable(ExchangeGap.CLASSES_NOT_SEPARATED)
-    results = []
+    results: list[OperatorResult] = []
     for name in operators:
+        if deadline is not None and time.perf_counter() > deadline:
+            break
         exchanged = torch.stack(
             [
                 run_in_batches(network, exchange_property(OPERATORS[name], sample, position))
@@ -191,6 +200,8 @@ def measure_exchanges(
             ]
         )
         results.append(_result(name, exchanged, separations, sample, class_count))
+    if not results:
+        raise ExchangeUnavailable(ExchangeGap.OVER_BUDGET)
     return results
 
 

@@ -1,6 +1,7 @@
 """Shortcuts: classes that a network decides by a property that is not the object's shape."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -127,14 +128,15 @@ def examine_exchanges(
     """
     names = applicable_operators(images.shape) if operators is None else list(operators)
     try:
-        per_class = RECIPIENTS_PER_CLASS
+        per_class, deadline = RECIPIENTS_PER_CLASS, None
         if budget_seconds is not None:
+            deadline = time.perf_counter() + budget_seconds
             seconds = seconds_per_image(network, images)
             per_class = _affordable_recipients(seconds, budget_seconds, class_count, len(names))
         sample = draw_sample(
             images, labels, class_count, masks=masks, seed=seed, recipients_per_class=per_class
         )
-        results = measure_exchanges(network, sample, class_count, names)
+        results = measure_exchanges(network, sample, class_count, names, deadline)
     except ExchangeUnavailable as error:
         return ExchangeTest(epoch, gap=error.gap)
     return ExchangeTest(
