@@ -170,9 +170,7 @@ def exchange_test(pipeline: MapPipeline, run_id: int, epoch: int | None) -> Defe
 
 def is_complete_test(test: ExchangeTest) -> bool:
     """Whether all operators were tried, as far as the images allow."""
-    if test.gap is not None:
-        return test.gap is not ExchangeGap.OVER_BUDGET
-    return len(test.results) > len(INTERIM_OPERATORS)
+    return test.is_complete and test.gap is not ExchangeGap.OVER_BUDGET
 
 
 def to_stored_test(run_id: int, test: ExchangeTest) -> StoredExchangeTest:

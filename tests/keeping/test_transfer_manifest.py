@@ -35,7 +35,9 @@ OTHER_STATE = safetensors.torch.save(
 )
 
 
-EMPTY_TEST = {"results": [], "regions": {}, "excluded_classes": [], "gap": None}
+EMPTY_TEST = {
+    "results": [], "regions": {}, "excluded_classes": [], "gap": None, "is_complete": True,
+}  # fmt: skip
 
 
 def rows_with_exchange_test(document, **fields):
