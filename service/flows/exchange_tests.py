@@ -6,6 +6,7 @@ import structlog
 
 from service.core.datasets.dataset import Dataset
 from service.core.images import from_png
+from service.core.input import InputSpec
 from service.core.insight.exchange import ExchangeGap, pixel_network
 from service.core.insight.samples import LabeledSample, sample_training_images, stack_images
 from service.core.insight.shortcuts import EXCHANGE_VERSION, ExchangeTest, examine_exchanges
@@ -16,7 +17,6 @@ from service.core.training import EpochResult
 from service.errors import EpochNotFound
 from service.flows.identity import identity_of
 from service.flows.maps.deferred import Deferred, Result
-from service.flows.maps.explained_run import ExplainedRun
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.resolve import require_usable
 from service.store import exchange_tests, map_inputs, run_lifecycle
@@ -80,9 +80,11 @@ class ExchangeRecorder:
         try:
             return run_exchange_test(
                 network,
-                self._spec,
                 self._sample,
-                result.epoch,
+                epoch=result.epoch,
+                class_count=len(self._data.class_names),
+                input_spec=self._spec.input,
+                seed=self._spec.seed,
                 is_complete=is_last,
                 budget_seconds=budget_seconds - self._test_seconds,
             )
@@ -92,25 +94,25 @@ class ExchangeRecorder:
 
 def run_exchange_test(
     network: Network,
-    spec: RunSpec | ExplainedRun,
     sample: LabeledSample,
-    epoch: int,
     *,
+    epoch: int,
+    class_count: int,
+    input_spec: InputSpec | None,
+    seed: int,
     is_complete: bool = True,
     budget_seconds: float | None = None,
 ) -> ExchangeTest:
     """The test of an epoch's network in evaluation mode; all operators if it is complete."""
-    run = ExplainedRun.of_spec(spec) if isinstance(spec, RunSpec) else spec
-    class_count = len(run.class_names)
     if not len(sample.images):
         return ExchangeTest(epoch, gap=ExchangeGap.TOO_FEW_IMAGES)
     return examine_exchanges(
-        pixel_network(network, run.input_spec),
+        pixel_network(network, input_spec),
         sample.images,
         sample.labels,
         class_count,
         epoch=epoch,
-        seed=0 if run.spec is None else run.spec.seed,
+        seed=seed,
         operators=None if is_complete else INTERIM_OPERATORS,
         with_map=is_complete and class_count <= MAX_MAP_CLASSES,
         budget_seconds=budget_seconds,
@@ -151,7 +153,14 @@ def exchange_test(pipeline: MapPipeline, run_id: int, epoch: int | None) -> Defe
         else:
             data = pipeline.images.load_images(run.spec)
             sample = sample_training_images(data, run.spec.seed)
-        test = run_exchange_test(network, run, sample, epoch_row.epoch)
+        test = run_exchange_test(
+            network,
+            sample,
+            epoch=epoch_row.epoch,
+            class_count=len(run.class_names),
+            input_spec=run.input_spec,
+            seed=0 if run.spec is None else run.spec.seed,
+        )
         with pipeline.store.write_session() as session:
             exchange_tests.replace(session, to_stored_test(run_id, test))
         return Result(identity, test)
@@ -161,9 +170,7 @@ def exchange_test(pipeline: MapPipeline, run_id: int, epoch: int | None) -> Defe
 
 def is_complete_test(test: ExchangeTest) -> bool:
     """Whether all operators were tried, as far as the images allow."""
-    if test.gap is not None:
-        return test.gap is not ExchangeGap.OVER_BUDGET
-    return len(test.results) > len(INTERIM_OPERATORS)
+    return test.is_complete and test.gap is not ExchangeGap.OVER_BUDGET
 
 
 def to_stored_test(run_id: int, test: ExchangeTest) -> StoredExchangeTest:

@@ -18,6 +18,7 @@ CALLS = [
     "blanks 1",
     "maps 1 maps.npz --epochs 1",
     "report 1 --epochs 1",
+    "findings 1",
     "evaluate 1 1 --measure complexity --json scores.json",
     "paper --recipe unknown",
     "doctor",

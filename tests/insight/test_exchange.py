@@ -239,6 +239,27 @@ def test_images_without_a_plausible_object_have_no_result():
     assert len(draw_sample(photos, labels, CLASSES, masks=masks).classes) == CLASSES
 
 
+def test_deadline_leaves_out_the_operators_that_would_start_after_it(monkeypatch):
+    images, labels = bar_images(marked=True)
+    sample = draw_sample(images, labels, CLASSES)
+    times = iter([0.0, 0.5, 1.5])
+    monkeypatch.setattr("service.core.insight.exchange.time.perf_counter", lambda: next(times))
+    results = measure_exchanges(
+        bar_network(), sample, CLASSES, ["surround", "level", "ink"], deadline=1.0
+    )
+    assert [result.operator for result in results] == ["surround", "level"]
+
+
+def test_incomplete_test_says_that_properties_of_the_object_were_not_examined():
+    images, labels = bar_images(marked=True)
+    test = examine_exchanges(
+        bar_network(), images, labels, CLASSES, epoch=1, operators=["surround"], with_map=False
+    )
+    assert not test.is_complete
+    assert ExchangeTest.from_document(1, test.to_document()) == test
+    assert Unavailable("shortcut-object", "not-tested") in list(find_shortcuts([test]))
+
+
 def test_too_small_a_budget_and_too_few_images_are_named():
     images, labels = bar_images(marked=False)
     tests = [

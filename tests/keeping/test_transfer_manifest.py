@@ -8,7 +8,7 @@ import torch
 
 from service.errors import ImportRefused
 from service.flows.transfer.importing import import_run
-from service.flows.transfer.manifest import to_json
+from service.flows.transfer.manifest import FORMAT, to_json
 from tests.keeping.conftest import MAINLY_SQL
 from tests.keeping.transfers import (
     read_parts,
@@ -35,6 +35,17 @@ OTHER_STATE = safetensors.torch.save(
 )
 
 
+EMPTY_TEST = {
+    "results": [], "regions": {}, "excluded_classes": [], "gap": None, "is_complete": True,
+}  # fmt: skip
+
+
+def rows_with_exchange_test(document, **fields):
+    """The rows of an epoch with an exchange test of that document alone."""
+    test = {"document": document, "map": None, "height": None, "width": None} | fields
+    return json.dumps({"heatmaps": [], "predictions": [], "exchange_test": test}).encode()
+
+
 def set_at(*path):
     def change(manifest, value=path[-1]):
         *outer, last = path[:-1]
@@ -55,7 +66,7 @@ MANIFEST_CHANGES = {
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
     "true-as-format": (set_at("format", True), "format"),
     "float-as-format": (set_at("format", 2.0), "format"),
-    "newer-format": (set_at("format", 6), "newer Camreel"),
+    "newer-format": (set_at("format", FORMAT + 1), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "non-terminal-status": (set_at("run", "status", "running"), "status"),
     "spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),
@@ -163,6 +174,10 @@ def test_swapped_epochs_are_refused(exported_run, empty_state_folder, tmp_path):
         (ROWS, b'{"heatmaps": [], "predictions": [], "more": 1}'),
         (ROWS, b'{"heatmaps": [], "predictions": [{"image": "test:1", "probabilities": [0.5]}]}'),
         (ROWS, b'{"heatmaps": NaN, "predictions": []}'),
+        (ROWS, rows_with_exchange_test({"results": []})),
+        (ROWS, rows_with_exchange_test({**EMPTY_TEST, "gap": "bored"})),
+        (ROWS, rows_with_exchange_test({**EMPTY_TEST, "excluded_classes": [10]})),
+        (ROWS, rows_with_exchange_test(EMPTY_TEST, map="AAAA", height=1, width=1)),
         (ROWS, None),  # the rows of epoch 1
         (STATE, b""),
         (STATE, b"\x80\x05cposix\nsystem\n"),

@@ -121,6 +121,7 @@ class ExchangeTestResponse(BaseModel):
     gap: str | None = Field(description="Why there are no results.")
     excluded_classes: list[int] = Field(description="Without enough images with an object.")
     results: list[OperatorResponse]
+    is_complete: bool = Field(description="Whether all operators that apply were tested.")
 
 
 class ExchangeParameters(BaseModel):
@@ -276,4 +277,5 @@ def _exchange_response(test: ExchangeTest) -> ExchangeTestResponse:
         gap=test.gap,
         excluded_classes=list(test.excluded_classes),
         results=[OperatorResponse.model_validate(result) for result in test.results],
+        is_complete=test.is_complete,
     )

@@ -3,11 +3,12 @@
 An operator T gives an image x of class a one property of a donor y of class d, and keeps the object
 of x. With u_c, the pre-activation of class c minus the mean over the classes,
 
-    g(a, c) = mean u_c(T(x_a; y_c)) - mean over d != c of u_c(T(x_a; y_d))
+    g(a, c) = mean u_c(T(x_a; y_c)) - median over d != c of the mean u_c(T(x_a; y_d))
     S(c)    = median over a != c of g(a, c) / (mean u_c over class c - mean u_c over class a)
 
-A property of the surroundings that carries a noticeable share is a shortcut. The median matters: a
-pair of classes may be naturally close, all pairs may not.
+A property of the surroundings that carries a noticeable share is a shortcut. Both medians matter: a
+pair of classes may be naturally close, all pairs may not; and a property that one class has speaks
+against all others, which must not make its absence a shortcut of theirs.
 """
 
 import time
@@ -172,17 +173,26 @@ def _receiving_classes(class_count: int, generator: torch.Generator) -> list[int
 
 
 def measure_exchanges(
-    network: PixelNetwork, sample: ExchangeSample, class_count: int, operators: list[str]
+    network: PixelNetwork,
+    sample: ExchangeSample,
+    class_count: int,
+    operators: list[str],
+    deadline: float | None = None,
 ) -> list[OperatorResult]:
-    """The result of each operator. Raises ExchangeUnavailable."""
+    """The result of each operator, without those that would start after `deadline`.
+
+    The deadline is one of `time.perf_counter`. Raises ExchangeUnavailable.
+    """
     scores = evidence(run_in_batches(network, sample.objects.images))
     if not scores.isfinite().all():
         raise ExchangeUnavailable(ExchangeGap.NOT_FINITE)
     separations = _separations(scores, sample)
     if separations.isnan().all():
         raise ExchangeUnavailable(ExchangeGap.CLASSES_NOT_SEPARATED)
-    results = []
+    results: list[OperatorResult] = []
     for name in operators:
+        if deadline is not None and time.perf_counter() > deadline:
+            break
         exchanged = torch.stack(
             [
                 run_in_batches(network, exchange_property(OPERATORS[name], sample, position))
@@ -190,6 +200,8 @@ def measure_exchanges(
             ]
         )
         results.append(_result(name, exchanged, separations, sample, class_count))
+    if not results:
+        raise ExchangeUnavailable(ExchangeGap.OVER_BUDGET)
     return results
 
 
@@ -275,14 +287,13 @@ def _result(
     recall_lost: list[float | None] = [None] * class_count
     images_turned: list[float | None] = [None] * class_count
     for position, class_index in enumerate(columns):
-        own_evidence = scores[position, :, position]
+        class_evidence = scores[:, :, position]  # (K, M)
         other_positions = [p for p in range(tested_count) if p != position]
-        gains = own_evidence - scores[other_positions, :, position].mean(dim=0)  # (M,)
         is_class = predictions == class_index  # (K, M)
         effect = is_class[position].float() - is_class[other_positions].float().mean(dim=0)  # (M,)
         is_own = sample.recipient_classes == position
         ratios = [
-            (gains[rows].mean() / separations[a, position]).item()
+            (_gain(class_evidence[:, rows].mean(dim=1), position) / separations[a, position]).item()
             for a in torch.unique(sample.recipient_classes).tolist()
             if a != position and (rows := sample.recipient_classes == a).any()
         ]
@@ -294,3 +305,9 @@ def _result(
     return OperatorResult(
         name, tuple(shares), tuple(recall_lost), tuple(images_turned), len(sample.recipient_rows)
     )
+
+
+def _gain(means: Tensor, position: int) -> Tensor:
+    """g(a, c) from the mean u_c by donor class (K,): that of class c minus the others' median."""
+    other_means = torch.cat([means[:position], means[position + 1 :]])
+    return means[position] - other_means.quantile(0.5)

@@ -16,7 +16,7 @@ from service.core.preprocessing import blur
 MAX_RATIO = 4.0
 """Contrast, saturation and size change by this factor at most, in either direction."""
 
-BLUR_DEVIATIONS = (0.0, 0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
+BLUR_DEVIATIONS = (0.4, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5, 3.0)
 """Standard deviations in pixels from which the blur of `sharpness` is taken."""
 
 LUMA = (0.299, 0.587, 0.114)
@@ -152,13 +152,16 @@ def exchange_sharpness(recipients: ObjectImages, donors: Donors) -> Tensor:
 
     A recipient that is no sharper than the donor stays as it is.
     """
-    blurred = torch.stack(
-        [blur(recipients.images, s) if s else recipients.images for s in BLUR_DEVIATIONS]
-    )
-    shares = torch.stack([_high_frequency_share(images) for images in blurred])  # (S, N)
     target = _high_frequency_share(donors.first.images)
-    closest = (shares - target).abs().argmin(dim=0)
-    return blurred[closest, torch.arange(len(closest))]
+    closest = recipients.images
+    distances = (_high_frequency_share(closest) - target).abs()
+    for deviation in BLUR_DEVIATIONS:
+        images = blur(recipients.images, deviation)
+        new_distances = (_high_frequency_share(images) - target).abs()
+        is_closer = new_distances < distances
+        closest = torch.where(is_closer[:, None, None, None], images, closest)
+        distances = torch.minimum(distances, new_distances)
+    return closest
 
 
 _register(

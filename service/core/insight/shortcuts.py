@@ -1,6 +1,7 @@
 """Shortcuts: classes that a network decides by a property that is not the object's shape."""
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -33,6 +34,10 @@ EXCHANGE_VERSION = 1
 """Raised when the test gives other results for the same network and images."""
 
 
+NOT_TESTED = "not-tested"
+"""Why a kind is unavailable if no test was recorded."""
+
+
 class ShortcutKind(StrEnum):
     """Kinds of findings of the exchange test."""
 
@@ -56,6 +61,7 @@ class ExchangeTest:
     regions: Mapping[int, Region] = field(default_factory=dict)  # of `surround`, by class
     excluded_classes: tuple[int, ...] = ()  # without enough images with a plausible object
     gap: ExchangeGap | None = None  # why there are no results
+    is_complete: bool = True  # with all operators that apply to the images
     exchange_map: npt.NDArray[np.float32] | None = None  # (C, H, W), as of `ExchangeMap`
 
     def to_document(self) -> dict[str, Any]:
@@ -66,6 +72,7 @@ class ExchangeTest:
             "regions": {str(index): vars(region) for index, region in self.regions.items()},
             "excluded_classes": list(self.excluded_classes),
             "gap": self.gap,
+            "is_complete": self.is_complete,
         }
 
     @classmethod
@@ -86,6 +93,7 @@ class ExchangeTest:
             regions={int(index): Region(**region) for index, region in document["regions"].items()},
             excluded_classes=tuple(document["excluded_classes"]),
             gap=document["gap"] and ExchangeGap(document["gap"]),
+            is_complete=bool(document["is_complete"]),
             exchange_map=exchange_map,
         )
 
@@ -125,23 +133,26 @@ def examine_exchanges(
     `operators` are by default all that apply. Within `budget_seconds`, as measured with a few
     images, fewer images are exchanged, or nothing is tested.
     """
-    names = applicable_operators(images.shape) if operators is None else list(operators)
+    applicable_names = applicable_operators(images.shape)
+    names = applicable_names if operators is None else list(operators)
     try:
-        per_class = RECIPIENTS_PER_CLASS
+        per_class, deadline = RECIPIENTS_PER_CLASS, None
         if budget_seconds is not None:
+            deadline = time.perf_counter() + budget_seconds
             seconds = seconds_per_image(network, images)
             per_class = _affordable_recipients(seconds, budget_seconds, class_count, len(names))
         sample = draw_sample(
             images, labels, class_count, masks=masks, seed=seed, recipients_per_class=per_class
         )
-        results = measure_exchanges(network, sample, class_count, names)
+        results = measure_exchanges(network, sample, class_count, names, deadline)
     except ExchangeUnavailable as error:
-        return ExchangeTest(epoch, gap=error.gap)
+        return ExchangeTest(epoch, gap=error.gap, is_complete=operators is None)
     return ExchangeTest(
         epoch,
         tuple(results),
         _regions(network, sample, results),
         sample.excluded_classes,
+        is_complete=len(results) == len(applicable_names),
         exchange_map=map_exchanges(network, sample, class_count).values if with_map else None,
     )
 
@@ -180,7 +191,7 @@ def find_shortcuts(tests: Sequence[ExchangeTest]) -> Iterator[Finding | Unavaila
     """
     ordered = sorted(tests, key=lambda test: test.epoch)
     if not ordered:
-        yield Unavailable("shortcut", "not-tested")
+        yield Unavailable("shortcut", NOT_TESTED)
         return
     last = max(ordered, key=lambda test: (len(test.results) > 1, test.epoch))
     if last.gap is not None:
@@ -188,6 +199,9 @@ def find_shortcuts(tests: Sequence[ExchangeTest]) -> Iterator[Finding | Unavaila
         return
     if last.excluded_classes:
         yield Unavailable("shortcut", ExchangeGap.NO_PLAUSIBLE_OBJECT)
+    if not last.is_complete:
+        reason = ExchangeGap.OVER_BUDGET if len(last.results) > 1 else NOT_TESTED
+        yield Unavailable(ShortcutKind.OBJECT, reason)
     findings = [
         _finding(last, result, index, _first_epoch(ordered, last, result.operator, index))
         for result in last.results

@@ -27,15 +27,16 @@ export function FindingsPanel({ run }: { run: Run }) {
   }, [run.id, isFinal, selectedLanguage]);
   if (!findings.value) return null;
   const { items, unavailable } = findings.value;
-  const isEmpty = !items.length && !unavailable.length;
+  const gaps = isFinal ? unavailable : []; // what is not examined yet may be later
+  const isEmpty = !items.length && !gaps.length;
   return (
     <section class="findings" aria-labelledby="findings-heading">
       <h2 id="findings-heading">{t("findings.title")}</h2>
-      {isEmpty && <p class="muted">{t("findings.none")}</p>}
+      {isEmpty && <p class="muted">{t(isFinal ? "findings.none" : "findings.later")}</p>}
       {items.map((finding) => (
         <FindingEntry key={finding.id} finding={finding} />
       ))}
-      {unavailable.map((gap) => (
+      {gaps.map((gap) => (
         <p key={gap.kind + gap.reason} class="muted">
           {gap.sentence}
         </p>

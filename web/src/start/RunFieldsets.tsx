@@ -8,6 +8,7 @@ import {
   INPUT,
   namesOf,
   type Part,
+  PLANTED,
   parameterFields,
   runFields,
   selectedAlternative,
@@ -34,7 +35,7 @@ export function RunFieldsets({ catalogue, onSelect, ...fields }: Props) {
   const { draft } = fields;
   const choice = { catalogue, ...fields, onSelect };
   const { omitted = [] } = fields;
-  const { general, dataset, training, augmentation, probes } = runFields(catalogue);
+  const { general, dataset, training, plant, augmentation, probes } = runFields(catalogue);
   const selectedDataset = catalogue.datasets.find(({ name }) => name === draft.dataset);
   return (
     <>
@@ -43,6 +44,7 @@ export function RunFieldsets({ catalogue, onSelect, ...fields }: Props) {
         <Fields schemas={general} prefix="" {...fields} />
         {!omitted.includes("dataset") && <Field name="dataset" schema={dataset} {...fields} />}
         {selectedDataset && <DatasetCard dataset={selectedDataset} />}
+        {draft.dataset === PLANTED && <Fields schemas={plant} prefix="plant." {...fields} />}
         {draft[INPUT] && <p class="note">{t("new.input")}</p>}
       </fieldset>
       <fieldset>

@@ -30,7 +30,10 @@ const TRAINING = [
   "keep_states",
 ];
 /** The settings that are objects of fields without alternatives. */
-const GROUPS = ["augmentation", "probes"] as const;
+const GROUPS = ["plant", "augmentation", "probes"] as const;
+
+/** The dataset whose settings say what is planted. */
+export const PLANTED = "mnist-planted";
 
 /** The draft's `input` of the run that the form is filled from, as JSON; empty for the dataset's own. */
 export const INPUT = "input";
@@ -42,6 +45,7 @@ export function runFields({ datasets, schema }: FormCatalogue) {
     general: pick(properties, GENERAL),
     dataset: { ...properties.dataset!, enum: datasets.map(({ name }) => name) },
     training: pick(properties, TRAINING),
+    plant: (properties.plant && withoutNull(properties.plant).properties) ?? {},
     augmentation: properties.augmentation!.properties!,
     probes: properties.probes!.properties!,
   };
@@ -152,7 +156,12 @@ export function specOf(catalogue: FormCatalogue, draft: Draft): Record<string, J
     ...(draft[INPUT] ? { input: JSON.parse(draft[INPUT]) as Json } : {}),
     ...parseDraft({ ...general, dataset, ...training }, draft, ""),
     ...Object.fromEntries(parts),
-    ...Object.fromEntries(GROUPS.map((group) => [group, parseDraft(groups[group], draft, `${group}.`)])),
+    ...Object.fromEntries(
+      GROUPS.filter((group) => group !== "plant" || draft.dataset === PLANTED).map((group) => [
+        group,
+        parseDraft(groups[group], draft, `${group}.`),
+      ]),
+    ),
   };
 }
 

@@ -162,6 +162,7 @@ export const english = {
   "run.cancel": "Cancel",
   "findings.title": "Findings",
   "findings.none": "Nothing that was examined is conspicuous.",
+  "findings.later": "The last epoch is examined at the end of the run.",
   "findings.epochs": "(epochs {first} to {last})",
   "findings.reel": "Show in the reel",
   "findings.evidence": "Evidence",

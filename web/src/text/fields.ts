@@ -62,6 +62,14 @@ const JAPANESE: Record<string, [name: string, description: string]> = {
   ],
   "schedule.interval_epochs": ["間隔のエポック数", "学習率を下げる間隔。"],
   "schedule.reduction_factor": ["低減倍率", "下げるたびに学習率に掛ける倍率。"],
+  "plant.kind": ["埋め込むもの", "画像に与える性質。"],
+  "plant.class_index": ["クラス番号", "その性質をもつ画像のクラス。"],
+  "plant.correlation": ["相関", "クラスの画像のうち性質をもつものの割合。ほかの画像では 1 からこれを引いた割合です。"],
+  "plant.test": [
+    "テスト画像",
+    "present は学習画像と同じように、absent はなし、shuffled は同じ頻度でクラスによらず性質をもたせます。",
+  ],
+  "plant.seed": ["埋め込みの乱数シード", "どの画像が性質をもつか。"],
   "augmentation.flip_probability": ["反転の確率", "画像を左右反転する確率。反転すると数字の意味が変わります。"],
   "augmentation.shift_fraction": [
     "平行移動の割合",

@@ -160,6 +160,7 @@ export const japanese: Texts = {
   "run.cancel": "中止",
   "findings.title": "所見",
   "findings.none": "調べた範囲に目立つ点はありません。",
+  "findings.later": "最後のエポックは実行の終わりに調べられます。",
   "findings.epochs": "（エポック {first} から {last}）",
   "findings.reel": "リールで見る",
   "findings.evidence": "根拠",
