@@ -20,6 +20,7 @@ from benchmarks import (
     requests,
     serving,
     training,
+    truth,
     workers,
 )
 from benchmarks.report import machine
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "page": page.run,
     "programs": programs.run,
     "large-heads": large_heads.run,
+    "truth": truth.run,
 }
 
 
