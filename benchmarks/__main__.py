@@ -22,6 +22,7 @@ from benchmarks import (
     serving,
     shortcuts,
     training,
+    truth,
     workers,
 )
 from benchmarks.report import machine
@@ -45,6 +46,7 @@ BENCHMARKS = {
     "large-heads": large_heads.run,
     "shortcuts": shortcuts.run,
     "recorder": recorder.run,
+    "truth": truth.run,
 }
 
 

@@ -5,6 +5,8 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients, Occlusion
 from scipy.ndimage import gaussian_filter1d
+from torch import nn
+from torchcam.methods import ISCAM, ScoreCAM
 from torchvision.transforms import v2
 
 from service.core.cams.maps import class_maps
@@ -118,6 +120,50 @@ def test_lime_of_an_image_that_is_its_baseline_is_zero(color_network):
     text = "lime?samples=50"
     maps = class_maps(color_network, images, "input", [text], [0], input_spec=spec).signed[text]
     assert np.abs(maps).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "theirs", "options"),
+    [
+        ("score-cam", ScoreCAM, {}),
+        ("is-cam?samples=3", ISCAM, {"num_samples": 3}),
+    ],
+)
+def test_masked_images_of_score_cam_fade_to_black(
+    color_images, color_network, text, theirs, options
+):
+    """torch-cam multiplies, so that its input must be 0 for black: levels, normalized within."""
+    spec = spec_of("black")
+    images = to_network_input(color_images[:2], spec)
+    maps = class_maps(color_network, images, "conv2", [text], [1], input_spec=spec).signed[text]
+    of_levels = nn.Sequential(v2.Normalize(MEAN, STD), color_network)
+    levels = color_images[:2].float() / 255
+    with theirs(of_levels, target_layer=color_network.conv2, **options) as extractor:
+        with torch.no_grad():
+            scores = of_levels(levels)
+        (expected,) = extractor(1, scores, normalized=False)
+    assert expected.abs().max() > 1e-3
+    assert np.allclose(np.maximum(maps[:, 0], 0), expected.numpy(), atol=1e-5)
+
+
+def test_masked_images_of_score_cam_fade_to_each_images_own_blur(color_images, color_network):
+    spec = spec_of("blur")
+    images = to_network_input(color_images[:2], spec)
+    signed = class_maps(color_network, images, "conv2", ["score-cam"], [1], input_spec=spec).signed[
+        "score-cam"
+    ]
+    blurred = baseline_images(images, spec)
+    with torch.no_grad():
+        activations = color_network.conv2(color_network.conv1(images))
+        for index, channels in enumerate(activations):
+            weights = []
+            for channel in channels:
+                mask = (channel - channel.min()) / (channel.max() - channel.min())
+                mask = nn.functional.interpolate(mask[None, None], (28, 28), mode="bilinear")[0]
+                mixed = mask * images[index] + (1 - mask) * blurred[index]
+                weights.append(color_network(mixed[None])[0, 1])
+            expected = torch.einsum("k,khw->hw", torch.stack(weights).softmax(0), channels)
+            assert np.allclose(signed[index, 0], expected.numpy(), atol=1e-5)
 
 
 def batch_of(network: torch.nn.Module, images: torch.Tensor, spec: InputSpec) -> EvaluationBatch:

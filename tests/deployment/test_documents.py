@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 
 from service.core.cams.methods import METHODS, RECOMMENDED
 from service.core.cams.targets import TARGETS
@@ -30,6 +31,15 @@ def test_the_recommended_method_has_no_blank_map_in_the_survey() -> None:
     for counts_by_method in recipes.values():
         counts = counts_by_method[f"{RECOMMENDED}/{METHODS[RECOMMENDED].targets[0]}"]
         assert counts == {"total": 500, "none": 500}
+
+
+def test_the_recommended_method_finds_the_right_quarter() -> None:
+    """In docs/methods/truth.json, on digits and on mosaics of photos."""
+    tasks = json.loads((ROOT / "docs" / "methods" / "truth.json").read_text())
+    assert len(tasks) == 3
+    for results in tasks.values():
+        mean, random = (fmean(results[name]["values"]) for name in (RECOMMENDED, "random"))
+        assert mean > max(0.25, random) + 0.15
 
 
 def test_readme_lists_every_setting() -> None:

@@ -40,6 +40,11 @@ class PreparedStep:
             position for position, item in enumerate(self._arguments) if _is_variable(item)
         ]
 
+    def argument(self, name: str) -> Any:
+        """An argument by name: a tensor, if the step reads one of the program's."""
+        names = [parameter.name for parameter in self.operator.parameters]
+        return self._arguments[names.index(name)]
+
     def evaluate(
         self, values: Mapping[int, Tensor], images: int, *, in_place: bool = False
     ) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 from camreel.program.batching import BatchLayout, batch_layouts
 from camreel.program.cut import Cut, cut_program, leading_values
 from camreel.program.errors import InvalidProgram
-from camreel.program.evaluation import Plan, prepare
+from camreel.program.evaluation import Plan, PreparedStep, prepare
 from camreel.program.format import IMAGES, Program
 
 
@@ -46,7 +46,11 @@ class ProgramNetwork:
 
     def plan(self, values: Iterable[int], results: Collection[int]) -> Plan:
         """The evaluation of some steps, by the indices of their values in ascending order."""
-        return Plan.of([self._steps[value - 1] for value in values], results)
+        return Plan.of(self.prepared_steps(values), results)
+
+    def prepared_steps(self, values: Iterable[int]) -> list[PreparedStep]:
+        """The steps of those values."""
+        return [self._steps[value - 1] for value in values]
 
     def split(self, value: int) -> "Split":
         """The network split at a value. Raises ValueError if the output does not depend on it."""

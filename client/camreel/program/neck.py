@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from camreel.program.chain import Chain, match_chain
 from camreel.program.cut import operands
 from camreel.program.format import Program, Step
 from camreel.program.interpreter import Live, Split
@@ -49,6 +50,10 @@ class ProgramNeck:
     """x (N, C) of p (N, K)."""
     linear_weights: Tensor | None
     """W (C, K) if the pooling is the mean over positions and the tail one linear layer."""
+    is_mean: bool
+    """Whether the pooling is the mean over positions."""
+    chain: Chain | None
+    """The tail, if its Jacobian has a closed form."""
 
 
 def find_neck(split: Split, channel_axis: int) -> ProgramNeck | None:
@@ -90,20 +95,30 @@ def _neck(split: Split, pooled: int, above: Sequence[int]) -> ProgramNeck:
         inputs = {pooled: channels.view(len(channels), *sizes)}
         return to_logits.run(inputs, len(channels))[logits]
 
-    return ProgramNeck(pool, tail, _linear_weights(split, pooled, above))
+    is_mean = _is_mean(split, pooled)
+    steps = [network.program.steps[index - 1] for index in above]
+    entries = list(zip(steps, network.prepared_steps(above), strict=True))
+    return ProgramNeck(
+        pool,
+        tail,
+        _linear_weights(split, above) if is_mean else None,
+        is_mean,
+        match_chain(network.program, pooled, entries),
+    )
 
 
-def _linear_weights(split: Split, pooled: int, above: Sequence[int]) -> Tensor | None:
+def _is_mean(split: Split, pooled: int) -> bool:
     steps, cut = split.network.program.steps, split.cut
-    below = [index for index in cut.head if index <= pooled]
-    *reshapes, last = (steps[index - 1] for index in above)
+    operators = [steps[index - 1].operator for index in cut.head if index <= pooled]
+    # Behind one mean, all positions weigh the same; behind means of windows, they may not.
+    return sum(name in MEANS for name in operators) == 1 and set(operators) <= MEANS | MOVES
+
+
+def _linear_weights(split: Split, above: Sequence[int]) -> Tensor | None:
+    *reshapes, last = (split.network.program.steps[index - 1] for index in above)
     weight = last.arguments.get("weight")
     is_linear = last.operator == "linear" and all(step.operator == "reshape" for step in reshapes)
     if not is_linear or not isinstance(weight, TensorReference):
-        return None
-    # Behind one mean, all positions weigh the same; behind means of windows, they may not.
-    operators = [steps[index - 1].operator for index in below]
-    if sum(name in MEANS for name in operators) != 1 or not set(operators) <= MEANS | MOVES:
         return None
     return split.network.tensors[weight.name]
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from service.core.cams.closed_form import ClosedHead, ClosedPass
 from service.core.cancellation import raise_if_cancelled
-from service.core.models.network import Crossing, Neck, SplitNetwork
+from service.core.models.network import Crossing, Neck, SplitNetwork, TailRun
 from service.core.models.stages import Convolution
 
 GRADIENT_CHUNK_BYTES = 256 * 2**20
@@ -121,7 +121,7 @@ class NeckBackend:
 
     With p_k, which depends on A_k alone, d x_c / d A_k = (d x_c / d p_k) (d p_k / d A_k). The sum
     of all p_k gives the second factor of every channel in one backward pass through the pooling.
-    The first is the Jacobian of the few layers above.
+    The first is the Jacobian of the few layers above, in closed form where they are a chain.
     """
 
     neck: Neck
@@ -230,9 +230,11 @@ class _NeckRun(HeadRun):
         self._crossing = crossing
 
     @cached_property
-    def _tail(self) -> "HeadGraph":
+    def _tail(self) -> "HeadGraph | TailRun":
         with torch.no_grad():
             pooled = self._neck.pool(self._activations, self._crossing)
+        if self._neck.run_tail is not None:
+            return self._neck.run_tail(pooled)
         return HeadGraph(self._neck.tail, pooled)
 
     @property
@@ -244,29 +246,46 @@ class _NeckRun(HeadRun):
         return self.score_weights(None, range(self.pre_activations.shape[1]))
 
     def score_weights(self, score_jacobian: Tensor | None, classes: Sequence[int]) -> Tensor:
-        weights, positions = self._neck.linear_weights, self._activations.shape[2:].numel()
-        if weights is not None and score_jacobian is None:
-            # Behind a mean, the gradient by every position is that by the mean over their number.
-            return (weights[list(classes)] / positions).expand(len(self._activations), -1, -1)
-        rows = cotangents_of(self.pre_activations, score_jacobian, classes)
-        by_pooled = self._gradients_by_pooled(rows)
-        if weights is not None:
-            return by_pooled.transpose(0, 1) / positions
+        if score_jacobian is None:
+            by_pooled = self._class_gradients(classes)
+        else:
+            rows = cotangents_of(self.pre_activations, score_jacobian, classes)
+            by_pooled = self._gradients_by_pooled(rows)
+        if self._neck.is_mean:
+            # The gradient by every position is that by the mean over their number.
+            return by_pooled.transpose(0, 1) / self._positions
         return by_pooled.transpose(0, 1) * self._pooling_slopes.mean((2, 3)).unsqueeze(1)
 
     def gradients(self, cotangents: Tensor) -> Tensor:
         by_pooled = self._gradients_by_pooled(cotangents)
         return by_pooled[..., None, None] * self._pooling_slopes
 
+    @property
+    def _positions(self) -> int:
+        return self._activations.shape[2:].numel()
+
+    def _class_gradients(self, classes: Sequence[int]) -> Tensor:
+        """d x_c / d p for those classes (c, N, K)."""
+        images = len(self._activations)
+        if self._neck.linear_weights is not None:
+            return self._neck.linear_weights[list(classes)].unsqueeze(1).expand(-1, images, -1)
+        raise_if_cancelled()
+        if isinstance(self._tail, HeadGraph):
+            return self._tail.gradients(cotangents_of(self.pre_activations, None, classes))
+        return self._tail.class_gradients(classes)
+
     def _gradients_by_pooled(self, cotangents: Tensor) -> Tensor:
         """d (sum_c v_c x_c) / d p for V vectors v (V, N, C): (V, N, K)."""
         if self._neck.linear_weights is not None:
             return cotangents @ self._neck.linear_weights
+        raise_if_cancelled()
         return self._tail.gradients(cotangents)
 
     @cached_property
     def _pooling_slopes(self) -> Tensor:
         """d p_k / d A_k (N, K, H, W)."""
+        if self._neck.is_mean:
+            return self._activations.new_tensor(1 / self._positions).expand_as(self._activations)
         with torch.enable_grad():
             activations = self._activations.detach().requires_grad_()
             total = self._neck.pool(activations, self._crossing).sum()
@@ -337,8 +356,8 @@ def cotangents_of(
     images, count = pre_activations.shape
     rows = torch.as_tensor(list(classes), device=pre_activations.device)
     if score_jacobian is None:
-        eye = torch.eye(count, dtype=pre_activations.dtype, device=pre_activations.device)
-        return eye[rows].unsqueeze(1).expand(-1, images, -1)
+        one_hot = nn.functional.one_hot(rows, count).to(pre_activations.dtype)
+        return one_hot.unsqueeze(1).expand(-1, images, -1)
     return score_jacobian[:, rows].transpose(0, 1)
 
 

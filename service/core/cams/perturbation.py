@@ -1,7 +1,9 @@
 """Methods that weight channels by how the score changes with or without them.
 
-Score-CAM and its variants rescale a channel of A to 0..1, stretch it over the image, and multiply
-the image by it. One set of passes serves all classes and targets.
+Score-CAM and its variants rescale a channel of A to 0..1, stretch it over the image, and blend the
+image with the input's baseline by it: where the mask is 0, the baseline is left. On a baseline of 0
+this multiplies the image by the mask, as in the papers. One set of passes serves all classes and
+targets.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +28,7 @@ from service.core.parameters import Parameters
 TINY = 1e-30
 
 Variation = Callable[[Tensor], Tensor]
-"""Masks (k, 1, h, w) to the masks that multiply the image."""
+"""Masks (k, 1, h, w) to the masks that blend the image with the baseline."""
 
 
 def score_cam(
@@ -132,10 +134,13 @@ def _weighted_by_scores(
     """Maps (N, c, H, W) whose weights are scores, averaged over an image's variations."""
     rows = passes.rows_per_pass(layer_pass.network, layer_pass.images[:1])
     weights = []
-    for image, masks in zip(layer_pass.images, min_max_scaled(layer_pass.activations), strict=True):
+    baselines = layer_pass.baseline
+    all_masks = min_max_scaled(layer_pass.activations)
+    for index, (image, masks) in enumerate(zip(layer_pass.images, all_masks, strict=True)):
+        baseline = None if baselines is None else baselines[index]
         scores = torch.stack(
             [
-                _masked_scores(layer_pass, target, image, masks, rows, variation)
+                _masked_scores(layer_pass, target, image, baseline, masks, rows, variation)
                 for variation in variations(image)
             ]
         )
@@ -147,15 +152,21 @@ def _masked_scores(
     layer_pass: LayerPass,
     target: Target,
     image: Tensor,
+    baseline: Tensor | None,
     masks: Tensor,
     rows: int,
     variation: Variation,
 ) -> Tensor:
-    """Scores (K, C) of an image (D, h, w) under each of the masks (K, H, W)."""
+    """Scores (K, C) of an image (D, h, w) under each of the masks (K, H, W).
+
+    The baseline (D, h, w) takes the image's place where a mask is 0; None: 0.
+    """
     scores = []
     for chunk in torch.split(masks.unsqueeze(1), rows):
         stretched = F.interpolate(chunk, image.shape[1:], mode="bilinear", align_corners=False)
-        scores.append(passes.scores(layer_pass.network, target, variation(stretched) * image))
+        shares = variation(stretched)
+        blended = shares * image if baseline is None else torch.lerp(baseline, image, shares)
+        scores.append(passes.scores(layer_pass.network, target, blended))
     return torch.cat(scores)
 
 

@@ -11,8 +11,13 @@ FOREGROUND = 0.5
 def pointing_game(batch: EvaluationBatch) -> Tensor:
     """Shares (N,), 0..1, of the batch's mask, or else of `foreground`; 0 for a map of zeros."""
     mask = foreground(batch.images) if batch.mask is None else batch.mask
-    total = batch.maps.sum((1, 2))
-    inside = (batch.maps * mask).sum((1, 2))
+    return share_inside(batch.maps, mask)
+
+
+def share_inside(maps: Tensor, mask: Tensor) -> Tensor:
+    """The share (N,), 0..1, of maps (N, h, w), >= 0, on pixels bool (N, h, w); 0 without any."""
+    total = maps.sum((1, 2))
+    inside = (maps * mask).sum((1, 2))
     return torch.where(total > 0, inside / torch.where(total > 0, total, 1), 0)
 
 

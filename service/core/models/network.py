@@ -21,6 +21,20 @@ class Crossing(Protocol):
         """The values of those images: indices int64 (M,), repeated as often as they occur."""
 
 
+class TailRun(Protocol):
+    """The tail of a neck evaluated on p (N, K), with its gradients in closed form."""
+
+    @property
+    def pre_activations(self) -> Tensor:
+        """x (N, C)."""
+
+    def class_gradients(self, classes: Sequence[int]) -> Tensor:
+        """d x_c / d p for those classes (c, N, K)."""
+
+    def gradients(self, cotangents: Tensor) -> Tensor:
+        """d (sum_c v_c x_c) / d p for V vectors v (V, N, C): (V, N, K)."""
+
+
 @dataclass(frozen=True)
 class Neck:
     """A head whose channels stay apart up to a pooled value: x = tail(pool(A))."""
@@ -31,6 +45,10 @@ class Neck:
     """x (N, C) of p (N, K)."""
     linear_weights: Tensor | None
     """W (C, K) if the pooling is the mean over positions and the tail one linear layer."""
+    is_mean: bool = False
+    """Whether the pooling is the mean over positions."""
+    run_tail: Callable[[Tensor], TailRun] | None = None
+    """The tail on p (N, K), where its gradients have a closed form."""
 
 
 class SplitNetwork(Protocol):

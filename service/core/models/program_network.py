@@ -179,7 +179,13 @@ class ProgramSplit:
 
         # A mean over tokens is one over more than the positions.
         has_prefix = self.grid is not None and self.grid.prefix_tokens > 0
-        return Neck(pool, neck.tail, None if has_prefix else neck.linear_weights)
+        return Neck(
+            pool,
+            neck.tail,
+            None if has_prefix else neck.linear_weights,
+            neck.is_mean and not has_prefix,
+            None if neck.chain is None else neck.chain.run,
+        )
 
     def _value(self, activations: Tensor, crossing: LayerCrossing) -> Tensor:
         """The program's value of activations (N, K, H, W)."""
