@@ -81,7 +81,7 @@ export const experimentsJapanese: typeof experimentsEnglish = {
 
   "matrix.title": "マトリックス",
   "matrix.intro":
-    "各セルは、その値をもつ実行のマップの平均です。マップはそれぞれの最大値で正規化し、画像の平均に重ねます。枠と数値は指標を表し、枠が明るいほど良い値です。",
+    "各セルは、その値をもつ実行のマップの平均です。マップはそれぞれの最大値で正規化し、画像の平均に重ねます。色の上端は最大の平均値です。枠と数値は指標を表し、枠が明るいほど良い値です。",
   "matrix.rows": "行",
   "matrix.columns": "列",
   "matrix.class": "クラス",
