@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.experiments.conftest import TINY
@@ -77,7 +78,7 @@ def test_runs_are_sorted_filtered_and_grouped(page: Page, experiment_id: int) ->
     page.get_by_label("Value", exact=True).fill("0.1")
     expect(rows).to_have_count(4)
     page.get_by_text("Columns", exact=True).click()
-    page.get_by_label(re.compile(r"\(architecture\.kernel_size\)")).check()
+    page.get_by_role("checkbox", name=re.compile("Kernel size")).check()
     page.get_by_role("button", name="Kernel size").click()
     expect(rows.first.locator(".column-architecture-kernel_size")).to_have_text("3")
     page.get_by_role("button", name="Kernel size").click()
@@ -122,6 +123,17 @@ def test_selected_runs_are_cancelled_and_deleted_together(page: Page, service: A
     page.get_by_role("button", name="Delete 3 runs").click(timeout=TIMEOUT_MS)
     expect(page.get_by_text("No matching runs.")).to_be_visible(timeout=TIMEOUT_MS)
     assert service.http.get(f"/runs/{numbers[0]}").status_code == 404
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_reports_no_violations(page: Page, experiment_id: int, theme: str) -> None:
+    page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+    for path in (f"/app/experiments/{experiment_id}", "/app/experiments/new", "/app/experiments"):
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        results = Axe().run(page, options=options)
+        assert results.violations_count == 0, results.generate_report()
 
 
 @pytest.mark.parametrize("width", [390, 1400, 1920])

@@ -6,7 +6,7 @@ training state of the last epoch and those of earlier epochs (safetensors), in t
 manifest. Of a network that is described by a program, the checkpoints are manifests (JSON), and the
 network (JSON) and the tensors (safetensors, each once) follow. The comment of the zip is the
 SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no environment,
-format 3 no divergence, format 4 no earlier training states and no programs.
+format 3 no divergence, format 4 no earlier training states and no programs, format 5 no notes.
 """
 
 import json
@@ -15,12 +15,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Base64Bytes, Field, StringConstraints
 
+from service.core.experiments.plan import Notes
 from service.core.parameters import Parameters
 from service.core.step_history import MAX_STEPS
 from service.core.uploads import UploadConversion
 from service.names import check_line, check_paragraphs
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -71,6 +72,7 @@ class ExportedRun(Parameters):
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
+    notes: Notes = ""
     environment: ExportedEnvironment | None = None
     environment_changes: Annotated[
         list[Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]*$")]],
