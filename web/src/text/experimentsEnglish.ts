@@ -130,6 +130,11 @@ export const experimentsEnglish = {
   "measure.blank_share_conventional": "Blank maps, conventional",
   "measure.seconds": "Seconds per epoch",
 
+  "compare.allProbes": "All probes",
+  "compare.pair": "Two methods",
+  "compare.differenceMaps": "Differences from the first run",
+  "compare.difference": "{name}, difference",
+  "compare.otherPositions": "the maps lie at other positions of the image",
   "compare.trainLoss": "Training loss",
   "compare.trainAccuracy": "Training accuracy",
   "compare.rate": "Learning rate",

@@ -127,6 +127,11 @@ export const experimentsJapanese: typeof experimentsEnglish = {
   "measure.blank_share_conventional": "空白のマップ（従来手法）",
   "measure.seconds": "1 エポックの秒数",
 
+  "compare.allProbes": "すべてのプローブ",
+  "compare.pair": "2 つの手法",
+  "compare.differenceMaps": "最初の実行との差",
+  "compare.difference": "{name} の差",
+  "compare.otherPositions": "マップの位置が画像上で異なります",
   "compare.trainLoss": "訓練損失",
   "compare.trainAccuracy": "訓練正解率",
   "compare.rate": "学習率",
