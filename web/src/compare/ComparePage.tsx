@@ -89,6 +89,7 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
         layerMenu={comparison.layerMenu.value}
         onZoom={reelLayout.zoom}
         isPair={comparison.options.isPair.value}
+        hasRows={false}
       />
       {!common.value && runs.some(({ feed }) => feed.probes.value.length) && (
         <p class="failure" role="alert">

@@ -1,6 +1,6 @@
 import { type ReadonlySignal, useComputed } from "@preact/signals";
 import { requestedLayers } from "../hooks/useCatalogue";
-import { type View, visibleMethodIndices } from "../hooks/useView";
+import type { View } from "../hooks/useView";
 import { replaceSearchParams, searchParams } from "../navigation";
 
 /** What a comparison shows of each run besides the selected probe by one method; the URL holds it. */
@@ -27,6 +27,6 @@ const useFlag = (name: string, text: string): ReadonlySignal<boolean> =>
 export function shownMethods(view: View, isPair: boolean): { method: string; layer: string | null }[] {
   const methods = [view.methodA.value, view.methodB.value];
   const layers = requestedLayers(view);
-  const indices = isPair ? visibleMethodIndices(view.visibleMethods.value) : [0];
+  const indices = isPair ? [0, 1] : [0];
   return indices.map((index) => ({ method: methods[index]!, layer: layers[index]! }));
 }

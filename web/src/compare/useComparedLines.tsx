@@ -17,6 +17,8 @@ import type { ComparedReels } from "./useComparedReels";
 import type { CompareOptions } from "./useCompareOptions";
 import type { ComparedRun } from "./useComparison";
 
+const MAX_LABEL = 16; // characters of a name; a longer one would be cut off where names differ
+
 interface Source {
   runs: ComparedRun[];
   view: View;
@@ -75,7 +77,11 @@ function mapLine(source: Source, reel: Reel, index: number, image: string, scale
   const name = run ? runName(run) : `#${id}`;
   const mapAt = styledMaps(reel, image, () => cellStyle);
   const epochAt = (column: number) => (run ? alignment.epochAt(runIndex, column) : 0);
-  const parts = [name, ...(options.showsAllProbes.value ? [image] : []), ...(methodCount > 1 ? [reelTitle(reel)] : [])];
+  const parts = [
+    name.length > MAX_LABEL ? `#${id}` : name,
+    ...(options.showsAllProbes.value ? [image] : []),
+    ...(methodCount > 1 ? [reelTitle(reel)] : []),
+  ];
   return {
     key: `${image} ${index}`,
     label: <span class="row-name">{parts.join(" · ")}</span>,
@@ -95,16 +101,23 @@ function mapLine(source: Source, reel: Reel, index: number, image: string, scale
 /** The maps of a line less those of a line of the first run. */
 function differenceLine(line: Line, reference: Line): Line {
   const table = styleTable("signed", "");
+  const [map, first] = [line.map(0), reference.map(0)];
+  const hasOtherPositions = map && first && !differenceMap(map, first, table);
   return {
     ...line,
     key: `${line.key} difference`,
-    label: <span class="row-name">{t("compare.difference", { name: line.description })}</span>,
+    label: (
+      <>
+        <span aria-hidden="true">−</span> {line.label}
+      </>
+    ),
     description: t("compare.difference", { name: line.description }),
     map: (column) => {
-      const [map, first] = [line.map(column), reference.map(column)];
-      return map && first && differenceMap(map, first, table);
+      const [other, base] = [line.map(column), reference.map(column)];
+      return other && base && differenceMap(other, base, table);
     },
     missing: (column) =>
       line.map(column) && reference.map(column) ? t("compare.otherPositions") : line.missing(column),
+    note: line.note ?? (hasOtherPositions ? t("compare.otherPositions") : null),
   };
 }
