@@ -55,7 +55,7 @@ MANIFEST_CHANGES = {
     "infinity": (set_at("epochs", 1, "test_loss", float("inf")), "test_loss"),
     "true-as-format": (set_at("format", True), "format"),
     "float-as-format": (set_at("format", 2.0), "format"),
-    "newer-format": (set_at("format", 6), "newer Camreel"),
+    "newer-format": (set_at("format", 7), "newer Camreel"),
     "no-format": (set_at("format", None), "format"),
     "non-terminal-status": (set_at("run", "status", "running"), "status"),
     "spec-with-an-unknown-dataset": (set_at("run", "spec", "dataset", "x"), "dataset"),
