@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from service.api.event_streams.subscriptions import EncodedEvent, WatchedResource
-from service.api.resources.experiments import ExperimentSummary, summary_response
+from service.api.resources.experiment_responses import ExperimentSummary, summary_response
 from service.api.services import ApiServices
 from service.store import experiments
 
