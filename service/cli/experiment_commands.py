@@ -114,18 +114,25 @@ def write_report(
     field: str | None,
     class_index: int,
 ) -> None:
-    """Write report.md and matrix.png. Raises ExperimentNotFound, UnknownName, InvalidValue."""
+    """Write report.md, and matrix.png if a field varies.
+
+    Raises ExperimentNotFound, UnknownName, InvalidValue.
+    """
     services = open_services(settings)
-    with closing(services.pipeline):
-        query = MatrixQuery(experiment_id, field, class_index=class_index, measure=measure)
-        matrix = services.matrices.matrix(query).compute().value
     experiment, rows = services.experiment_results.get(experiment_id)
-    comparison = compare_settings(parse_plan(experiment), rows, Alignment.EPOCH)
-    text = experiment_report(experiment, rows, comparison, measure, "matrix.png")
+    plan = parse_plan(experiment)
+    comparison = compare_settings(plan, rows, Alignment.EPOCH)
+    # Without a field that varies, there are no rows of a matrix.
+    picture_name = "matrix.png" if plan.paths else None
+    text = experiment_report(experiment, rows, comparison, measure, picture_name)
     make_folder(folder, "--out")
-    write_file(folder / "matrix.png", render_experiment_matrix(matrix, CELL_PIXELS))
+    if picture_name is not None:
+        with closing(services.pipeline):
+            query = MatrixQuery(experiment_id, field, class_index=class_index, measure=measure)
+            matrix = services.matrices.matrix(query).compute().value
+        write_file(folder / picture_name, render_experiment_matrix(matrix, CELL_PIXELS))
     write_file(folder / "report.md", text.encode())
-    print_line(f"{folder / 'report.md'}, {folder / 'matrix.png'}")
+    print_line(str(folder / "report.md"))
 
 
 def cancel_experiment(settings: Settings, experiment_id: int) -> None:

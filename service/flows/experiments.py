@@ -1,16 +1,16 @@
 """Experiments as clients control them: start, cancel, resume, retry, more seeds, delete."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.core.experiments.plan import ExperimentPlan
 from service.core.experiments.settings import PlannedRun, plan_runs
-from service.errors import ExperimentConflict, InvalidValue, RunConflict
+from service.errors import ExperimentConflict, InvalidValue, RunConflict, RunNotFound
 from service.flows.datasets import resolve_dataset
 from service.flows.dispatch import dispatch_run
 from service.flows.environment import check_device
-from service.flows.runs import extend_run, mark_uploads
+from service.flows.runs import extend_in_session, mark_uploads
 from service.flows.workspace import Workspace
 from service.jobs import Executor
 from service.store import experiments, request_keys, run_lifecycle, runs
@@ -18,6 +18,10 @@ from service.store.experiments import Experiment, NewRun
 from service.store.request_keys import RequestKey
 from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
+
+ACTIVE_STATUSES = (RunStatus.QUEUED, RunStatus.RUNNING)
+BATCH_RUNS = 25
+"""Runs that one transaction changes: workers that record an epoch wait for at most one of them."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +133,16 @@ class Experiments:
 
         Raises ExperimentNotFound.
         """
-        with self.store.write_session() as session:
-            experiment = experiments.get_for_update(session, experiment_id)
-            statuses = (RunStatus.QUEUED, RunStatus.RUNNING)
-            for _, run in experiments.list_runs(session, experiment_id, statuses=statuses):
-                if not run_lifecycle.finish(
-                    session, run.id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
-                ):
-                    run_lifecycle.request_cancel(session, run.id)
+        with self.store.read_session() as session:
+            experiment = experiments.get(session, experiment_id)
+            rows = experiments.list_runs(session, experiment_id, statuses=ACTIVE_STATUSES)
+        for batch in _batches([run.id for _, run in rows]):
+            with self.store.write_session() as session:
+                for run_id in batch:
+                    if not run_lifecycle.finish(
+                        session, run_id, RunStatus.CANCELLED, from_statuses=(RunStatus.QUEUED,)
+                    ):
+                        run_lifecycle.request_cancel(session, run_id)
         return experiment
 
     def continue_runs(
@@ -152,14 +158,19 @@ class Experiments:
             rows = experiments.list_runs(session, experiment_id, statuses=(status,))
         if not rows:
             raise ExperimentConflict(f"Experiment {experiment_id} has no run that {status}.")
-        run_ids, skipped = [], []
-        for _, run in rows:
-            try:
-                extend_run(self.store, run.id, None, executor=self.executor, dispatcher=dispatcher)
-            except RunConflict as error:
-                skipped.append(SkippedRun(run.id, str(error)))
-            else:
-                run_ids.append(run.id)
+        run_ids: list[int] = []
+        skipped: list[SkippedRun] = []
+        for batch in _batches([run.id for _, run in rows]):
+            with self.store.write_session() as session:
+                for run_id in batch:
+                    try:
+                        extend_in_session(session, run_id, None, None, self.executor, dispatcher)
+                    except RunConflict as error:
+                        skipped.append(SkippedRun(run_id, str(error)))
+                    except RunNotFound:  # deleted since
+                        continue
+                    else:
+                        run_ids.append(run_id)
         self._dispatch(run_ids)
         return experiment, skipped
 
@@ -209,6 +220,11 @@ class Experiments:
                 rows = runs.get_many(session, run_ids[start : start + runs.MAX_IDS_PER_QUERY])
             for run_id in sorted(rows):
                 dispatch_run(self.store, self.executor, self.workspace, rows[run_id])
+
+
+def _batches(run_ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(run_ids), BATCH_RUNS):
+        yield run_ids[start : start + BATCH_RUNS]
 
 
 def parse_plan(experiment: Experiment) -> ExperimentPlan:

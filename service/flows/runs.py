@@ -174,29 +174,41 @@ def extend_run(
     InvalidValue for a total that the run has already reached or that is out of range.
     """
     with store.write_session() as session:
-        run = runs.get_for_update(session, run_id)
-        if run.source is RunSource.RECORDED:
-            raise RunConflict(
-                f"Run {run_id} cannot be resumed here: it was recorded, and its training loop is "
-                "the user's. Continue it there, with camreel.Recorder(resume=...)."
-            )
-        if run.status not in TERMINAL_STATUSES:
-            raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
-        check_would_not_diverge(run)
-        total = run.epochs_total if epochs_total is None else epochs_total
-        if epochs_total is not None or run.status == RunStatus.SUCCEEDED:
-            _check_epochs_total(run, total)
-        if executor is not None:
-            check_resumable(run, executor)
-        state = training_states.get(session, run_id)
-        if run.epochs_done >= 0 and (state is None or state.epoch != run.epochs_done):
-            raise RunConflict(f"Run {run_id} cannot be resumed: it has no training state.")
-        if max_queued is not None:
-            runs.check_queue_limit(session, max_queued)
-        spec = {**run.spec, "epochs": total}
-        run_lifecycle.resume(session, run_id, spec, total, dispatcher)
-        session.expire_all()
-        return runs.get(session, run_id)
+        return extend_in_session(session, run_id, epochs_total, max_queued, executor, dispatcher)
+
+
+def extend_in_session(
+    session: Any,
+    run_id: int,
+    epochs_total: int | None,
+    max_queued: int | None,
+    executor: Executor | None,
+    dispatcher: str | None,
+) -> Run:
+    """Like `extend_run`, in a transaction of the caller, which is unchanged if it raises."""
+    run = runs.get_for_update(session, run_id)
+    if run.source is RunSource.RECORDED:
+        raise RunConflict(
+            f"Run {run_id} cannot be resumed here: it was recorded, and its training loop is "
+            "the user's. Continue it there, with camreel.Recorder(resume=...)."
+        )
+    if run.status not in TERMINAL_STATUSES:
+        raise RunConflict(f"Run {run_id} has not ended: it is {run.status}.")
+    check_would_not_diverge(run)
+    total = run.epochs_total if epochs_total is None else epochs_total
+    if epochs_total is not None or run.status == RunStatus.SUCCEEDED:
+        _check_epochs_total(run, total)
+    if executor is not None:
+        check_resumable(run, executor)
+    state = training_states.get(session, run_id)
+    if run.epochs_done >= 0 and (state is None or state.epoch != run.epochs_done):
+        raise RunConflict(f"Run {run_id} cannot be resumed: it has no training state.")
+    if max_queued is not None:
+        runs.check_queue_limit(session, max_queued)
+    spec = {**run.spec, "epochs": total}
+    run_lifecycle.resume(session, run_id, spec, total, dispatcher)
+    session.expire_all()
+    return runs.get(session, run_id)
 
 
 def _check_epochs_total(run: Run, total: int) -> None:

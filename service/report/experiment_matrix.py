@@ -42,6 +42,8 @@ def _page(matrix: Matrix) -> MatrixPage:
     is_lower_better = RUN_MEASURES[query.measure].direction is Direction.LOWER
     values = [cell.measure for row in matrix.rows for cell in row.cells]
     numbers = [value for value in values if value is not None]
+    means = [cell.mean for row in matrix.rows for cell in row.cells if cell.mean is not None]
+    top = max((float(mean.max()) for mean in means), default=0.0) or 1.0
     low, high = min(numbers, default=0.0), max(numbers, default=0.0)
 
     def tint(value: float | None) -> float | None:
@@ -54,7 +56,8 @@ def _page(matrix: Matrix) -> MatrixPage:
     return MatrixPage(
         title=f"{name}: mean maps of {subject} ({query.method})",
         footer=f"rows: {matrix.field}; columns: {COLUMN_TITLES[query.alignment]}; "
-        f"frame and number: {query.measure}; each map at the scale of its own peak",
+        f"frame and number: {query.measure}; maps relative to their peaks, colors up to the "
+        f"largest mean, {top:.2g}",
         row_heads=[f"{format_group(row.value)} (n={len(row.run_ids)})" for row in matrix.rows],
         column_heads=[
             f"{column.value:.3g}" if query.alignment is Alignment.LOSS else f"{column.value:,.0f}"
@@ -62,7 +65,11 @@ def _page(matrix: Matrix) -> MatrixPage:
         ],
         cells=[
             [
-                TintedMap(cell.mean, tint(cell.measure), format_measure(cell.measure))
+                TintedMap(
+                    None if cell.mean is None else cell.mean / top,
+                    tint(cell.measure),
+                    format_measure(cell.measure),
+                )
                 for cell in row.cells
             ]
             for row in matrix.rows

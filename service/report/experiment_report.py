@@ -160,9 +160,10 @@ def _band_text(comparison: SettingComparison) -> str:
     }
     noise = " and ".join(SOURCES[source] for source in sorted(sources))
     return f"At {column}, over {Count(comparison.run_count):run|runs} that succeeded. " + (
-        f"The band is the largest difference from the best value that is noise, from {noise} "
-        "(95 %, Bonferroni's correction for the pairs of values; see "
-        "[experiments.md](experiments.md))."
+        "The band is the largest difference of two values that is noise, from "
+        f"{noise} (95 %, with Bonferroni's correction for the pairs of values; "
+        "`docs/experiments.md` has the formula). Each pair has a band of its own, the tables show "
+        "the largest; `≈` marks values whose difference from the best one is noise."
         if noise
         else "Noise is not known: it takes two seeds or more."
     )

@@ -113,6 +113,12 @@ def get(session: Session, experiment_id: int) -> Experiment:
     return _value(row)
 
 
+def get_many(session: Session, experiment_ids: Collection[int]) -> dict[int, Experiment]:
+    """Those of the experiments that exist, by id."""
+    query = select(ExperimentRow).where(ExperimentRow.id.in_(experiment_ids))
+    return {row.id: _value(row) for row in session.scalars(query)}
+
+
 def get_for_update(session: Session, experiment_id: int) -> Experiment:
     """The experiment, its row locked until the transaction ends. Raises ExperimentNotFound."""
     # SQLite ignores FOR UPDATE: it has one writer at a time.

@@ -74,11 +74,19 @@ def test_three_values_are_compared_with_the_correction_of_bonferroni() -> None:
         for rate, value in ((1, 0), (2, 4), (3, 20))
     ]
     rate = marginal(results, "rate", is_grid=True)
-    # s^2 = 6 / 3; 3 pairs: t(1 - 0.05 / 6, 3) = 4.857; variance of a difference 2 (1/2 + 1/2).
-    assert [pair.band for pair in rate.comparisons] == pytest.approx(
-        [4.857 * math.sqrt(2)] * 3, rel=1e-3
-    )
+    # Of two values: s^2 = (2 + 2) / 2, df 2; 3 pairs: t(1 - 0.05 / 6, 2) = 7.649; variance of a
+    # difference 2 (1/2 + 1/2).
+    expected = [7.649 * math.sqrt(2)] * 3
+    assert [pair.band for pair in rate.comparisons] == pytest.approx(expected, rel=1e-3)
     assert [pair.is_noise for pair in rate.comparisons] == [True, False, False]
+
+
+def test_noise_of_a_poor_value_does_not_hide_a_difference_between_good_ones() -> None:
+    results = grid([(0, 0.0, [0, 40]), (1, 0.0, [90, 91]), (2, 0.0, [98, 99])])
+    poor, bad, good = marginal(results, "rate", is_grid=True).comparisons
+    # Of values 1 and 2: s^2 = (0.5 + 0.5) / 2; band 7.649 sqrt(0.5).
+    assert good.band == pytest.approx(7.649 * math.sqrt(0.5), rel=1e-3)
+    assert (poor.is_noise, bad.is_noise, good.is_noise) == (True, True, False)
 
 
 def test_noise_is_unknown_with_one_seed() -> None:

@@ -62,7 +62,7 @@ def test_runs_are_created_in_order_and_know_their_experiment(
         assert runs.list_newest(session, limit=100, experiment_id=99) == []
     assert [row.id for row in rows] == ids[::-1]
     assert (run.experiment_id, run.tags, run.last_event) == (experiment.id, ["digits"], 1)
-    assert run.name == "grid: learning_rate 1, dropout 0.5, seed 1"
+    assert run.name == "learning_rate 1, dropout 0.5, seed 1 · grid"
     assert run.spec["optimizer"]["learning_rate"] == 1.0
 
 

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import time
 from typing import Any
 
@@ -230,3 +231,20 @@ def test_labels_of_a_run_change(service: Service) -> None:
         service.http.patch(f"/runs/{run_id}", json={"tags": ["no spaces"]}), 422
     )
     assert problem["errors"][0]["field"] == "tags.0"
+
+
+def test_stream_follows_an_experiment_until_its_runs_have_ended(http: httpx.Client) -> None:
+    plan = TINY | {"fields": {RATE: {"values": [1.0]}}, "seeds": [0, 1]}
+    experiment_id = http.post("/experiments", json=plan).json()["id"]
+    with http.stream("GET", "/events", params={"experiments": experiment_id}) as stream:
+        lines = [line for line in stream.iter_lines() if line.startswith(("event:", "data:"))]
+    assert set(lines[::2]) == {"event: experiment"}
+    states = [json.loads(line.removeprefix("data:")) for line in lines[1::2]]
+    assert {state["experiment_id"] for state in states} == {experiment_id}
+    assert states[-1]["runs"]["succeeded"] == 2
+    epochs_done = [state["epochs_done"] for state in states]
+    assert epochs_done == sorted(epochs_done)
+    gone = http.get("/events", params={"experiments": 999999}).text
+    assert "event: gone" in gone
+    problem = expect_problem(http.get("/events", params={"experiments": "x"}), 422)
+    assert problem["errors"][0]["field"] == "experiments"

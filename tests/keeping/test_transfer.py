@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sqlalchemy import update
 
 from service.core.images import to_png
 from service.core.spec import Probes, RunSpec
@@ -16,7 +17,7 @@ from service.flows.deletion import DeletedRunCleaner
 from service.flows.maps.pictures import MapPictures, Rendering
 from service.flows.maps.pipeline import MapPipeline
 from service.flows.maps.request import MapQuery
-from service.flows.runs import resume_run, start_run
+from service.flows.runs import change_labels, resume_run, start_run
 from service.flows.transfer.exporting import export_run
 from service.flows.transfer.importing import _Import, import_run
 from service.flows.upload_service import UploadService, upload_decoder
@@ -24,6 +25,7 @@ from service.jobs.inline import InlineExecutor
 from service.store import (
     deleted_runs,
     epochs,
+    experiments,
     images,
     imports,
     run_lifecycle,
@@ -31,6 +33,7 @@ from service.store import (
     schema,
     uploaded_images,
 )  # fmt: skip
+from service.store.rows import RunRow
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
 from tests.keeping.conftest import EPOCHS, SPEC, StateFolder
@@ -61,6 +64,18 @@ def test_imported_run_is_bit_identical(trained, exported_run, empty_state_folder
         for epoch in range(4):
             pictures = [render_map(store, query, epoch) for store in (original_store, import_store)]
             assert pictures[0] == pictures[1]
+
+
+def test_notes_are_exported_and_the_experiment_is_not(state_folder, empty_state_folder, tmp_path):
+    with state_folder.open_store() as store:
+        with store.write_session() as session:
+            experiment = experiments.create(session, "", "", {})
+            session.execute(update(RunRow).values(experiment_id=experiment.id))
+        change_labels(store, 1, notes="first\nsecond")
+        export_run(store, 1, tmp_path / "annotated.camreel")
+    with empty_state_folder.open_store() as store:
+        run = import_run(store, tmp_path / "annotated.camreel")
+    assert (run.notes, run.experiment_id) == ("first\nsecond", None)
 
 
 def test_imported_run_has_a_new_id_and_its_origin(exported_run, state_folder):

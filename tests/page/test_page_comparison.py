@@ -68,3 +68,28 @@ def test_failed_maps_of_a_comparison_are_reported(
     reel_is_drawn(page)
     expect(page.get_by_role("alert")).to_have_count(0)
     changed_canvas(page, ".reel-canvas", "")
+
+
+def test_probes_methods_and_differences_are_lines_of_their_own(
+    page: Page, page_run: dict[str, Any], finished_run: dict[str, Any]
+) -> None:
+    page.goto(f"/app/compare?runs={page_run['id']},{finished_run['id']}")
+    reel_is_drawn(page)
+    labels = page.locator(".reel-label")
+    expect(labels).to_have_count(2)
+    page.get_by_label("Differences from the first run").check()
+    # Both networks have the same layers, so their maps can be subtracted.
+    expect(labels).to_have_text(["watched", "shared", re.compile("shared")])
+    page.get_by_label("Two methods").check()
+    expect(labels).to_have_count(6)
+    expect(page).to_have_url(re.compile("differences=1"))
+    page.get_by_label("All probes").check()
+    expect(page).to_have_url(re.compile("probes=all"))
+    reel_is_drawn(page)
+    for chart in ("Training loss", "Training accuracy", "Learning rate"):
+        expect(page.locator(".curve", has_text=chart).first).to_be_visible()
+    classes = page.locator(".class-accuracies tbody tr")
+    expect(classes).to_have_count(10)
+    expect(page.locator(".class-accuracies thead th")).to_have_text(
+        ["Class", f"#{page_run['id']}", f"#{finished_run['id']}", "Difference"]
+    )

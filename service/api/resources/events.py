@@ -1,4 +1,4 @@
-"""Server-sent events of runs and jobs."""
+"""Server-sent events of runs, jobs and experiments."""
 
 import re
 from collections.abc import AsyncIterator, Collection
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BeforeValidator
 
+from service.api.event_streams.experiments import ExperimentPoller, ExperimentSubscription
 from service.api.event_streams.jobs import JobPoller, JobSubscription
 from service.api.event_streams.runs import RunPoller, RunSubscription
 from service.api.event_streams.stream import stream_events
@@ -29,6 +30,7 @@ MAX_NUMBER = 2**31 - 1
 MAX_ID = 2**63 - 1
 MAX_RUNS = 200
 MAX_JOBS = 200
+MAX_EXPERIMENTS = 20
 IDS = re.compile(r"\d{1,19}(,\d{1,19})*", re.ASCII)
 CURSOR = re.compile(r"\d{1,19}:\d{1,10}(,\d{1,19}:\d{1,10})*", re.ASCII)
 
@@ -65,6 +67,11 @@ end, open a new stream.
 `jobs=` adds up to {MAX_JOBS} jobs. `job`, without an `id`, is the job as in `GET /jobs/{{job_id}}`,
 with its id as `job_id`: first its current state, then each change of status or progress. `gone`,
 `{{"job_id"}}`, means that the job does not exist or was removed.
+
+`experiments=` adds up to {MAX_EXPERIMENTS} experiments. `experiment`, without an `id`, is the
+experiment as in `GET /experiments`, with its id as `experiment_id`: first its current progress,
+then each change, until no run is queued or running. `gone`, `{{"experiment_id"}}`, means that the
+experiment does not exist or was deleted.
 
 Each `id` is a cursor: `run:number` for each run with sent events, in ascending order, as in
 `1:12,7:3`. Given as `Last-Event-ID` or `after`, it continues the stream without gaps or
@@ -156,8 +163,17 @@ async def _subscriptions(
         list[str] | None,
         Query(
             alias="jobs",
-            description=f"1 to {MAX_JOBS} job ids, comma-separated; `runs` or `jobs` is required.",
+            description=f"1 to {MAX_JOBS} job ids, comma-separated; `runs`, `jobs` or "
+            "`experiments` is required.",
             examples=["1"],
+        ),
+    ] = None,
+    experiment_ids: Annotated[
+        list[str] | None,
+        Query(
+            alias="experiments",
+            description=f"1 to {MAX_EXPERIMENTS} experiment ids, separated by commas.",
+            examples=[None],
         ),
     ] = None,
     after: Annotated[
@@ -168,8 +184,12 @@ async def _subscriptions(
     ] = None,
 ) -> list[Subscription]:
     """Parsed before the stream begins, so that errors still become problem responses."""
-    ids = _parse_ids("runs", run_ids, MAX_RUNS) if run_ids or not job_ids else []
+    has_others = job_ids or experiment_ids
+    ids = _parse_ids("runs", run_ids, MAX_RUNS) if run_ids or not has_others else []
     jobs = _parse_ids("jobs", job_ids, MAX_JOBS) if job_ids else []
+    experiments = (
+        _parse_ids("experiments", experiment_ids, MAX_EXPERIMENTS) if experiment_ids else []
+    )
     field, cursor = ("after", after) if last_event_id is None else ("Last-Event-ID", last_event_id)
     numbers = {} if cursor is None else _parse_cursor(field, cursor, ids)
     run_by_id = await _read_runs(services, ids) if ids else {}
@@ -179,7 +199,11 @@ async def _subscriptions(
         )
         for run_id in ids
     ]
-    return [*run_subscriptions, *await _job_subscriptions(services, jobs)]
+    return [
+        *run_subscriptions,
+        *await _job_subscriptions(services, jobs),
+        *await _experiment_subscriptions(services, experiments),
+    ]
 
 
 @router.get(
@@ -202,7 +226,7 @@ async def read_events(
 
 @router.get(
     "/events",
-    summary="Follow several runs and jobs",
+    summary="Follow several runs, jobs and experiments",
     description=STREAM_DESCRIPTION,
     response_class=EventStreamResponse,
     responses=EVENT_STREAM,
@@ -252,6 +276,16 @@ async def _job_subscriptions(services: ApiServices, ids: Collection[int]) -> lis
     poller = services.event_broker.get_poller(JobPoller, lambda: JobPoller(services))
     job_by_id = await services.event_broker.read(lambda: poller.poll(list(ids)))
     return [JobSubscription(poller, job_id, job_by_id.get(job_id)) for job_id in ids]
+
+
+async def _experiment_subscriptions(
+    services: ApiServices, ids: Collection[int]
+) -> list[Subscription]:
+    if not ids:
+        return []
+    poller = services.event_broker.get_poller(ExperimentPoller, lambda: ExperimentPoller(services))
+    states = await services.event_broker.read(lambda: poller.poll(list(ids)))
+    return [ExperimentSubscription(poller, one_id, states.get(one_id)) for one_id in ids]
 
 
 def _parse_ids(field: str, texts: list[str] | None, max_items: int) -> list[int]:

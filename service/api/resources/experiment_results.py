@@ -145,8 +145,10 @@ def read_report(
 ) -> Response:
     """The best setting and why, marginal means with their noise, and all runs."""
     experiment, rows = services.experiment_results.get(experiment_id)
-    comparison = compare_settings(parse_plan(experiment), rows, align)
-    text = experiment_report(experiment, rows, comparison, measure, "matrix")
+    plan = parse_plan(experiment)
+    comparison = compare_settings(plan, rows, align)
+    picture = "matrix" if plan.paths else None
+    text = experiment_report(experiment, rows, comparison, measure, picture)
     headers = {
         "Content-Disposition": f'attachment; filename="experiment-{experiment_id}-report.md"'
     }

@@ -1,14 +1,16 @@
 """Marginal means of a measure per value of a field, and which differences are noise.
 
 Noise is what a difference shows although the settings are the same: here the spread between runs
-of one setting that differ in their seed alone, pooled over all settings, with S settings of n_s
-runs (the error mean square of a factorial design with replicates; Montgomery, Design and Analysis
-of Experiments, section 5.3):
+of one setting that differ in their seed alone, pooled over the settings of the two values that are
+compared, with n_s runs of setting s (the error mean square of a factorial design with replicates;
+Montgomery, Design and Analysis of Experiments, section 5.3):
 
     s^2 = sum_s sum_k (y_sk - mean_s)^2 / df        df = sum_s (n_s - 1)
 
-The marginal mean of a value is the mean of the means of its m settings, whose variance due to
-seeds is v = s^2 sum_s (1 / n_s) / m^2. Two marginal means a and b differ by more than noise if
+Not over all settings of the experiment: runs of a poor setting often differ more than those of a
+good one. The marginal mean of a value is the mean of the means of its m settings, whose variance
+due to seeds is v = s^2 sum_s (1 / n_s) / m^2. Two marginal means a and b differ by more than noise
+if
 
     |a - b| > t(1 - alpha / (2 c), df) sqrt(v_a + v_b)
 
@@ -105,7 +107,7 @@ class Marginal:
 
     means: list[MarginalMean]
     comparisons: list[Comparison]  # of all pairs of means
-    noise: Noise | None
+    noise: Noise | None  # of all settings
     left_out: int  # settings of the grid whose counterparts of another value have no result
 
 
@@ -130,11 +132,15 @@ def marginal(results: Sequence[SettingResult], path: str, *, is_grid: bool) -> M
         for value, indices in group_by_value(values, merges_numbers=not is_grid)
     ]
     complete = _complete_blocks(groups, path) if is_grid else groups
-    noise = seed_noise(results) if is_grid else _setting_noise([group for _, group in groups])
+    noise = _noise([group for _, group in groups], is_grid)
     left_out = sum(len(group) for _, group in groups) - sum(len(group) for _, group in complete)
     means = [_mean(value, group, noise) for value, group in complete if group]
     pairs = list(combinations(range(len(means)), 2))
-    comparisons = [_compare(means, pair, noise, len(pairs)) for pair in pairs]
+    members = [group for _, group in complete if group]
+    comparisons = [
+        _compare(means, pair, _noise([members[index] for index in pair], is_grid), len(pairs))
+        for pair in pairs
+    ]
     return Marginal(means, comparisons, noise, left_out)
 
 
@@ -193,6 +199,13 @@ def _complete_blocks(groups: _Groups, path: str) -> _Groups:
         (value, [result for result in group if block(result) in complete])
         for value, group in groups
     ]
+
+
+def _noise(groups: Sequence[Sequence[SettingResult]], is_grid: bool) -> Noise | None:
+    """The noise among the settings of these groups; None if there is nothing to estimate it."""
+    if is_grid:
+        return seed_noise([result for group in groups for result in group])
+    return _setting_noise(groups)
 
 
 def _setting_noise(groups: Sequence[Sequence[SettingResult]]) -> Noise | None:

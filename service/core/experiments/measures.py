@@ -90,8 +90,8 @@ RUN_MEASURES: dict[str, RunMeasure] = {
         RunMeasure(
             "seconds",
             "Duration of the epoch's training and evaluation, in seconds. It depends on what else "
-            "the machine does.",
-            Direction.LOWER,
+            "the machine does, so no value is called better.",
+            Direction.NEITHER,
             lambda result: result.seconds,
         ),
     )

@@ -146,9 +146,10 @@ def _spec_values(plan: ExperimentPlan, setting: Setting, seed: int) -> dict[str,
     # Shallow paths first: a whole object does not replace the values of its own fields.
     for path in sorted(setting, key=lambda path: path.count(".")):
         _set_value(values, path, setting[path])
-    labels = [str(plan.base.get("name") or plan.name), describe_setting(setting)]
-    name = ": ".join(label for label in labels if label)
-    values["name"] = f"{name}, seed {seed}"[:MAX_NAME].strip(", ") if name else f"seed {seed}"
+    # The setting first: the end of a long name is cut off where there is no space.
+    setting_text = ", ".join(filter(None, [describe_setting(setting), f"seed {seed}"]))
+    name = str(plan.base.get("name") or plan.name)
+    values["name"] = (f"{setting_text} · {name}" if name else setting_text)[:MAX_NAME].strip(" ·")
     values["seed"] = seed
     return values
 

@@ -219,6 +219,7 @@ def _run(run: Run) -> dict[str, Any]:
         "finished_at": format_timestamp(run.finished_at) if run.finished_at else None,
         "environment": run.environment,
         "environment_changes": list(run.environment_changes),
+        "notes": run.notes,
     }
 
 

@@ -309,6 +309,7 @@ def _run(manifest: Manifest, spec: AnySpec) -> Run:
         origin=origin,
         environment=run.environment.model_dump() if run.environment else None,
         environment_changes=run.environment_changes,
+        notes=run.notes,
     )
 
 

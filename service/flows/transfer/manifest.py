@@ -7,7 +7,7 @@ manifest. Of a network that is described by a program, the checkpoints are manif
 network (JSON) and the tensors (safetensors, each once) follow. The comment of the zip is the
 SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no environment,
 format 3 no divergence, format 4 no earlier training states and no programs, format 5 no exchange
-tests.
+tests and no notes.
 """
 
 import json
@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Base64Bytes, Field, StringConstraints
 
+from service.core.experiments.plan import Notes
 from service.core.parameters import Parameters
 from service.core.step_history import MAX_STEPS
 from service.core.uploads import UploadConversion
@@ -72,6 +73,7 @@ class ExportedRun(Parameters):
     created_at: Timestamp
     started_at: Timestamp | None
     finished_at: Timestamp | None
+    notes: Notes = ""
     environment: ExportedEnvironment | None = None
     environment_changes: Annotated[
         list[Annotated[str, StringConstraints(max_length=2000, pattern=r"^[^\x00-\x1f\x7f]*$")]],

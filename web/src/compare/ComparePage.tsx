@@ -12,6 +12,7 @@ import { Options } from "../run/Options";
 import { Scrubber } from "../run/Scrubber";
 import { useShortcuts } from "../run/useShortcuts";
 import { t } from "../text";
+import { ClassAccuracies } from "./ClassAccuracies";
 import { DifferenceTable } from "./DifferenceTable";
 import { RemoveButton, RunPicker } from "./RunPicker";
 import type { AlignmentKind } from "./useAlignment";
@@ -74,7 +75,7 @@ function AbsentRun({ run: { id, feed, absence }, ids, hasCommonProbes }: AbsentP
 }
 
 function ComparisonContent({ comparison }: { comparison: Comparison }) {
-  const { runs, view, alignment, common, cursor, columns, reels, reelLayout } = comparison;
+  const { runs, view, alignment, common, cursor, columns, reels, methodCount, reelLayout } = comparison;
   const cellSize = useComputed(() => reelLayout.layout.value.cell);
   const selectedKey = useSignal("");
   return (
@@ -87,7 +88,8 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
         classNames={comparison.classNames.value}
         layerMenu={comparison.layerMenu.value}
         onZoom={reelLayout.zoom}
-        isPair={false}
+        isPair={comparison.options.isPair.value}
+        hasRows={false}
       />
       {!common.value && runs.some(({ feed }) => feed.probes.value.length) && (
         <p class="failure" role="alert">
@@ -95,7 +97,7 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
         </p>
       )}
       {reels.value.map((reel, index) => (
-        <ReelFailure key={runs[index]!.id} reel={reel} name={`#${runs[index]!.id}`} />
+        <ReelFailure key={index} reel={reel} name={`#${runs[Math.floor(index / methodCount.value)]!.id}`} />
       ))}
       <ReplacementNote reels={reels.value} />
       <ReelCanvas
@@ -120,12 +122,19 @@ function ComparisonContent({ comparison }: { comparison: Comparison }) {
         xLabel={t("compare.column")}
         onSelect={cursor.seek}
       />
+      <ClassAccuracies comparison={comparison} column={cursor.epoch} />
     </>
   );
 }
 
 /** The choice of the probe and of the alignment. */
-function ComparisonOptions({ comparison: { selection, common, alignment } }: { comparison: Comparison }) {
+function ComparisonOptions({ comparison: { selection, common, alignment, options } }: { comparison: Comparison }) {
+  const tick = (name: "probes" | "pair" | "differences", isTicked: boolean, label: string) => (
+    <label class="tick">
+      <input type="checkbox" checked={isTicked} onChange={(event) => options.set(name, event.currentTarget.checked)} />
+      {label}
+    </label>
+  );
   return (
     <div class="options">
       <label>
@@ -149,6 +158,9 @@ function ComparisonOptions({ comparison: { selection, common, alignment } }: { c
           <option value="images">{t("compare.images")}</option>
         </select>
       </label>
+      {tick("probes", options.showsAllProbes.value, t("compare.allProbes"))}
+      {tick("pair", options.isPair.value, t("compare.pair"))}
+      {tick("differences", options.showsDifferences.value, t("compare.differenceMaps"))}
     </div>
   );
 }

@@ -18,8 +18,9 @@ import { t } from "../text";
 import { absenceReason } from "./absence";
 import { type CommonProbes, commonProbes } from "./commonProbes";
 import { type Alignment, useAlignment } from "./useAlignment";
-import { useComparedLines } from "./useComparedLines";
+import { shownImages, useComparedLines } from "./useComparedLines";
 import { useComparedReels } from "./useComparedReels";
+import { type CompareOptions, useCompareOptions } from "./useCompareOptions";
 
 const MIN_CELL = 40; // CSS pixels
 
@@ -40,7 +41,9 @@ export interface Comparison {
   cursor: EpochCursor; // its epochs are columns
   reelLayout: ReelLayout;
   columns: ReadonlySignal<Columns>;
-  reels: ReadonlySignal<Reel[]>; // by run
+  reels: ReadonlySignal<Reel[]>; // by run, of each one per method
+  methodCount: ReadonlySignal<number>;
+  options: CompareOptions;
   lines: ReadonlySignal<Line[]>;
   version: ReadonlySignal<string>;
   layerMenu: ReadonlySignal<LayerMenu>;
@@ -74,17 +77,22 @@ export function useComparison(ids: number[]): Comparison {
       }),
     [],
   );
+  const options = useCompareOptions();
   const extent = () => {
     const epochs = alignment.last.value + 1;
-    return { epochs, plannedEpochs: epochs, lines: ids.length, groups: ids.length };
+    const perProbe = ids.length * (options.showsDifferences.value ? 2 : 1) * (options.isPair.value ? 2 : 1);
+    const lines = perProbe * shownImages({ options, common, selection }).length;
+    return { epochs, plannedEpochs: epochs, lines, groups: lines };
   };
   const reelLayout = useReelLayout(view, cursor, extent, MIN_CELL);
   const columns = useComputed<Columns>(() => ({ epochs: reelLayout.epochs.value, label: alignment.shortLabel }));
-  const reels = useComparedReels(runs, view, selection, alignment, cursor, reelLayout);
+  const comparedReels = useComparedReels(runs, view, selection, alignment, options, cursor, () => reelLayout);
+  const { reels, methodCount } = comparedReels;
   const version = useComputed(() => {
     const signals = [
       ...[selection.image, view.style, view.colormap, view.opacity, view.scale],
       ...[alignment.kind, alignment.last],
+      ...[options.showsAllProbes, options.showsDifferences, options.isPair],
     ];
     return [
       ...reels.value.map((reel) => `${reel.selection.method} ${reel.selection.layer} ${reel.version.value}`),
@@ -104,7 +112,9 @@ export function useComparison(ids: number[]): Comparison {
     reelLayout,
     columns,
     reels,
-    lines: useComparedLines(runs, view, selection, alignment, reels),
+    methodCount,
+    options,
+    lines: useComparedLines({ runs, view, selection, alignment, options, common, reels: comparedReels }),
     version,
     layerMenu,
     classNames,
@@ -119,14 +129,41 @@ const MAX_NAME_LENGTH = 24;
 const shorten = (name: string): string =>
   name.length > MAX_NAME_LENGTH ? `${name.slice(0, MAX_NAME_LENGTH - 1)}…` : name;
 
-/** Test loss and test accuracy of the runs that exist, by column. */
+type Metric = "test_loss" | "test_accuracy" | "train_loss" | "train_accuracy" | "learning_rate";
+
+/** The curves of the runs that exist, by column: a chart per metric. */
 function useComparedCharts(
   runs: ComparedRun[],
   alignment: Alignment,
   x: ReadonlySignal<number[]>,
 ): ReadonlySignal<Chart>[] {
-  const curvesOf = (metric: "test_loss" | "test_accuracy") =>
-    runs.flatMap(({ id, feed }, index) => {
+  const source = { runs, alignment, x };
+  return [
+    useMetricChart(source, "compare.loss", "test_loss", "nats"),
+    useMetricChart(source, "compare.accuracy", "test_accuracy", "share"),
+    useMetricChart(source, "compare.trainLoss", "train_loss", "nats"),
+    useMetricChart(source, "compare.trainAccuracy", "train_accuracy", "share"),
+    useMetricChart(source, "compare.rate", "learning_rate", "rate"),
+  ];
+}
+
+interface ChartSource {
+  runs: ComparedRun[];
+  alignment: Alignment;
+  x: ReadonlySignal<number[]>;
+}
+
+function useMetricChart(
+  { runs, alignment, x }: ChartSource,
+  title: Parameters<typeof t>[0],
+  metric: Metric,
+  unit: Chart["unit"],
+): ReadonlySignal<Chart> {
+  return useComputed<Chart>(() => ({
+    title: t(title),
+    unit,
+    clipsStart: unit === "share",
+    curves: runs.flatMap(({ id, feed }, index) => {
       const run = feed.run.value;
       if (!run) return [];
       return {
@@ -134,13 +171,6 @@ function useComparedCharts(
         values: x.value.map((column) => feed.epochs.value[alignment.epochAt(index, column)]?.[metric] ?? null),
         color: index,
       };
-    });
-  const loss = useComputed<Chart>(() => ({ title: t("compare.loss"), unit: "nats", curves: curvesOf("test_loss") }));
-  const accuracy = useComputed<Chart>(() => ({
-    title: t("compare.accuracy"),
-    unit: "share",
-    clipsStart: true,
-    curves: curvesOf("test_accuracy"),
+    }),
   }));
-  return [loss, accuracy];
 }

@@ -1,7 +1,7 @@
 // The matrix of an experiment: a row per value of a field, a column per epoch, a mean map in each cell.
 
 import { useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { address } from "../api/address";
 import { recordedMethods } from "../api/catalogue";
 import { getJson } from "../api/client";
@@ -11,7 +11,7 @@ import { colormaps, loadColormaps } from "../maps/colors";
 import { specTitle } from "../maps/methodTitles";
 import { number, t } from "../text";
 import { columnText, measureName, measureText, pathLabel, valueText } from "./format";
-import { paintMeanMap, tintColor } from "./meanMaps";
+import { paintMeanMap, tintColor, topLevel } from "./meanMaps";
 import type { Align, Experiment, Matrix, MatrixCell } from "./types";
 
 interface Props {
@@ -104,6 +104,7 @@ export function MatrixSection({ experiment, align, measure }: Props) {
 function MatrixTable({ matrix, isLowerBetter }: { matrix: Matrix; isLowerBetter: boolean }) {
   const measures = matrix.rows.flatMap(({ cells }) => cells.flatMap(({ measure }) => measure ?? []));
   const [low, high] = [Math.min(...measures), Math.max(...measures)];
+  const top = useMemo(() => topLevel(matrix), [matrix]);
   const tint = (measure: number | null) => {
     if (measure === null) return null;
     const position = high > low ? (measure - low) / (high - low) : 1;
@@ -134,6 +135,7 @@ function MatrixTable({ matrix, isLowerBetter }: { matrix: Matrix; isLowerBetter:
                 <td key={matrix.columns[index]}>
                   <Cell
                     matrix={matrix}
+                    top={top}
                     cell={cell}
                     tint={tint(cell.measure)}
                     label={cellLabel(matrix, valueText(value), index, cell)}
@@ -159,18 +161,19 @@ const cellLabel = (matrix: Matrix, value: string, column: number, cell: MatrixCe
 
 interface CellProps {
   matrix: Matrix;
+  top: number; // highest level of all cells
   cell: MatrixCell;
   tint: number | null;
   label: string;
 }
 
 /** A mean map in the frame of its measure; it leads to the first of its runs at that epoch. */
-function Cell({ matrix, cell, tint, label }: CellProps) {
+function Cell({ matrix, top, cell, tint, label }: CellProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const hasColors = colormaps.value.length > 0;
   useEffect(() => {
-    if (canvas.current && cell.levels && hasColors) paintMeanMap(canvas.current, cell.levels, matrix);
-  }, [cell.levels, matrix.image, hasColors]);
+    if (canvas.current && cell.levels && hasColors) paintMeanMap(canvas.current, cell.levels, matrix, top);
+  }, [cell.levels, matrix.image, top, hasColors]);
   const first = Object.entries(cell.run_epochs)[0];
   const picture = cell.levels ? (
     <canvas ref={canvas} width={matrix.side} height={matrix.side} role="img" aria-label={label} />

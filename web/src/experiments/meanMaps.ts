@@ -10,7 +10,13 @@ const TINT_COLORMAP = "cividis";
 
 const decode = (base64: string): Uint8Array => Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 
-export function paintMeanMap(canvas: HTMLCanvasElement, levels: string, { side, image }: Matrix): void {
+const highest = (levels: Uint8Array): number => levels.reduce((top, level) => Math.max(top, level), 0);
+
+/** The highest level of all cells, at which the colors end: means are far below the peaks of single maps. */
+export const topLevel = ({ rows }: Matrix): number =>
+  Math.max(1, ...rows.flatMap(({ cells }) => cells.map(({ levels }) => (levels ? highest(decode(levels)) : 0))));
+
+export function paintMeanMap(canvas: HTMLCanvasElement, levels: string, { side, image }: Matrix, top: number): void {
   const context = canvas.getContext("2d");
   if (!context) return;
   const data = context.createImageData(side, side);
@@ -19,7 +25,7 @@ export function paintMeanMap(canvas: HTMLCanvasElement, levels: string, { side, 
   const colors = decode(image);
   decode(levels).forEach((level, index) => {
     const pixel = packPixel(colors[3 * index]!, colors[3 * index + 1]!, colors[3 * index + 2]!);
-    pixels[index] = overlayPixel(blend, level, pixel);
+    pixels[index] = overlayPixel(blend, Math.round((level * 255) / top), pixel);
   });
   context.putImageData(data, 0, 0);
 }

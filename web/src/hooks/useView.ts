@@ -48,7 +48,8 @@ export interface View {
 
 /** The view that the URL describes, and from then on the URL of the view. `methodA` is the default of its method A. */
 export function useView(methodA = recordedMethods()[0] ?? ""): View {
-  const { view, stop } = useMemo(() => openView(methodA, recordedMethods()[1] ?? ""), []);
+  const methodB = recordedMethods().findLast((method) => method !== methodA) ?? "";
+  const { view, stop } = useMemo(() => openView(methodA, methodB), []);
   useLayoutEffect(() => stop, []);
   return view;
 }

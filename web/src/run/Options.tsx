@@ -18,6 +18,7 @@ interface Props {
   layerMenu: LayerMenu;
   onZoom: (direction: ZoomDirection) => void;
   isPair: boolean; // two methods side by side, or one
+  hasRows?: boolean; // the rows of the reel can be chosen; by default those of a pair
 }
 
 /** The method and the layer of a side. */
@@ -27,7 +28,7 @@ interface Side {
   layer: Signal<string | null>;
 }
 
-export function Options({ view, classNames, layerMenu, onZoom, isPair }: Props) {
+export function Options({ view, classNames, layerMenu, onZoom, isPair, hasRows = isPair }: Props) {
   const failure = catalogue.failure.value;
   const { methodA, methodB, layerA, layerB } = view;
   const sides: Side[] = isPair
@@ -46,7 +47,7 @@ export function Options({ view, classNames, layerMenu, onZoom, isPair }: Props) 
             <LayerChoice name={name} method={method} layer={layer} menu={layerMenu} />
           </div>
         ))}
-        {isPair && <PairOptions view={view} />}
+        {hasRows && <PairOptions view={view} />}
         <Choice
           label={t("options.style")}
           value={view.style}

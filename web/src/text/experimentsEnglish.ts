@@ -83,8 +83,8 @@ export const experimentsEnglish = {
 
   "matrix.title": "Matrix",
   "matrix.intro":
-    "Each cell is the mean map of the runs with that value, each map at the scale of its own peak, over the mean " +
-    "image. The frame and the number show the measure; the brighter the frame, the better.",
+    "Each cell is the mean map of the runs with that value, each map relative to its own peak, over the mean image. " +
+    "The colors end at the largest mean. The frame and the number show the measure; the brighter the frame, the better.",
   "matrix.rows": "Rows",
   "matrix.columns": "Columns",
   "matrix.class": "Class",
@@ -130,6 +130,11 @@ export const experimentsEnglish = {
   "measure.blank_share_conventional": "Blank maps, conventional",
   "measure.seconds": "Seconds per epoch",
 
+  "compare.allProbes": "All probes",
+  "compare.pair": "Two methods",
+  "compare.differenceMaps": "Differences from the first run",
+  "compare.difference": "{name}, difference",
+  "compare.otherPositions": "the maps lie at other positions of the image",
   "compare.trainLoss": "Training loss",
   "compare.trainAccuracy": "Training accuracy",
   "compare.rate": "Learning rate",

@@ -81,7 +81,7 @@ export const experimentsJapanese: typeof experimentsEnglish = {
 
   "matrix.title": "マトリックス",
   "matrix.intro":
-    "各セルは、その値をもつ実行のマップの平均です。マップはそれぞれの最大値で正規化し、画像の平均に重ねます。枠と数値は指標を表し、枠が明るいほど良い値です。",
+    "各セルは、その値をもつ実行のマップの平均です。マップはそれぞれの最大値で正規化し、画像の平均に重ねます。色の上端は最大の平均値です。枠と数値は指標を表し、枠が明るいほど良い値です。",
   "matrix.rows": "行",
   "matrix.columns": "列",
   "matrix.class": "クラス",
@@ -127,6 +127,11 @@ export const experimentsJapanese: typeof experimentsEnglish = {
   "measure.blank_share_conventional": "空白のマップ（従来手法）",
   "measure.seconds": "1 エポックの秒数",
 
+  "compare.allProbes": "すべてのプローブ",
+  "compare.pair": "2 つの手法",
+  "compare.differenceMaps": "最初の実行との差",
+  "compare.difference": "{name} の差",
+  "compare.otherPositions": "マップの位置が画像上で異なります",
   "compare.trainLoss": "訓練損失",
   "compare.trainAccuracy": "訓練正解率",
   "compare.rate": "学習率",
