@@ -5,11 +5,19 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
+from service.store.epoch_insight_rows import EpochInsightRow
 from service.store.program_rows import TensorReferenceRow
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
 
-RowOfEpoch = type[HeatmapRow] | type[PredictionRow] | type[TensorReferenceRow]
-_ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (HeatmapRow, PredictionRow, TensorReferenceRow)
+RowOfEpoch = (
+    type[EpochInsightRow] | type[HeatmapRow] | type[PredictionRow] | type[TensorReferenceRow]
+)
+_ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (
+    EpochInsightRow,
+    HeatmapRow,
+    PredictionRow,
+    TensorReferenceRow,
+)
 
 
 def check_integrity(session: Session) -> Iterator[str]:
@@ -38,7 +46,7 @@ def set_epochs_done(session: Session, run_id: int, epoch: int) -> None:
 
 
 def count_orphans(session: Session) -> int:
-    """Number of rows of heatmaps, predictions and references to tensors whose epoch is missing."""
+    """Number of rows of epochs, such as heatmaps and predictions, whose epoch is missing."""
     return sum(
         len(session.execute(select(table.epoch).where(_has_no_epoch(table))).all())
         for table in _ROWS_OF_EPOCHS
@@ -46,7 +54,7 @@ def count_orphans(session: Session) -> int:
 
 
 def delete_orphans(session: Session) -> None:
-    """Delete heatmaps, predictions and references to tensors whose epoch is missing."""
+    """Delete rows of epochs, such as heatmaps and predictions, whose epoch is missing."""
     for table in _ROWS_OF_EPOCHS:
         session.execute(
             delete(table).where(_has_no_epoch(table)).execution_options(synchronize_session=False)

@@ -19,7 +19,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.errors import SchemaMismatch, StatementRefused
-from service.store import program_rows  # noqa: F401  its tables are part of the schema
+from service.store import (  # their tables are part of the schema
+    epoch_insight_rows,  # noqa: F401
+    program_rows,  # noqa: F401
+)
 from service.store.database import read_only_connection, schema_transaction
 from service.store.rows import Base
 from service.store.store import Store

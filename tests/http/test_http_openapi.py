@@ -73,6 +73,8 @@ def test_paths_of_the_schema() -> None:
         "/tensors/{sha256}",
         "/runs/{run_id}/probes/{position}", "/runs/{run_id}/lease", "/runs/{run_id}/heartbeat",
         "/runs/{run_id}/finish", "/runs/{run_id}/fail",
+        "/runs/{run_id}/insights", "/runs/{run_id}/insights.csv", "/runs/{run_id}/probe-events",
+        "/runs/{run_id}/epochs/{epoch}/confusion",
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from service.flows.transfer.contents import (
     contents_of,
     read_image,
 )
+from service.flows.transfer.insights import import_insight
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedDivergence,
@@ -38,6 +39,7 @@ from service.flows.transfer.manifest import (
 from service.flows.transfer.programs import import_network, import_tensor, refer_to_tensors
 from service.store import (
     divergences,
+    epoch_insights,
     epochs,
     events,
     heatmaps,
@@ -79,7 +81,8 @@ def import_run(store: Store, path: Path) -> Run:
             read_image(contents, archive, image)
         contents.check_archive()
         for epoch in archive.manifest.epochs:
-            _rows(archive, contents, epoch)
+            rows = _rows(archive, contents, epoch)
+            import_insight(0, epoch, rows, contents.class_count)
             contents.check_checkpoint(epoch, archive.read_member(epoch.checkpoint))
         for exported in list_states(archive.manifest):
             contents.check_training_state(exported)
@@ -224,6 +227,9 @@ class _Import:
             for row in rows.predictions
         ]
         predictions.add_missing(session, prediction_rows)
+        insight = import_insight(run_id, epoch, rows, self._contents.class_count)
+        if insight is not None:
+            epoch_insights.add_missing(session, insight)
 
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._folder}/{epoch.epoch}.{epoch.checkpoint.name.rpartition('.')[2]}"

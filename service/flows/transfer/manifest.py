@@ -6,7 +6,8 @@ training state of the last epoch and those of earlier epochs (safetensors), in t
 manifest. Of a network that is described by a program, the checkpoints are manifests (JSON), and the
 network (JSON) and the tensors (safetensors, each once) follow. The comment of the zip is the
 SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no environment,
-format 3 no divergence, format 4 no earlier training states and no programs.
+format 3 no divergence, format 4 no earlier training states and no programs, format 5 no
+insights.
 """
 
 import json
@@ -20,7 +21,7 @@ from service.core.step_history import MAX_STEPS
 from service.core.uploads import UploadConversion
 from service.names import check_line, check_paragraphs
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -189,11 +190,21 @@ class ExportedPrediction(Parameters):
     probabilities: Annotated[list[Fraction | None], Field(max_length=10_000)]  # null if not finite
 
 
+class ExportedInsight(Parameters):
+    """The insight of an epoch. Its parts are checked when they are read."""
+
+    document: dict[str, Any]
+    mistakes: Base64Bytes
+    presentations: Base64Bytes | None
+    class_means: Base64Bytes | None
+
+
 class EpochRows(Parameters):
     """Content of an epoch's JSON member."""
 
     heatmaps: list[ExportedHeatmap]
     predictions: list[ExportedPrediction]
+    insight: ExportedInsight | None = None
 
 
 def to_json(values: object) -> bytes:
