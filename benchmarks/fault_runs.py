@@ -1,7 +1,8 @@
 """Small training runs with a known fault, and runs without one."""
 
+import itertools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from unittest.mock import patch
@@ -35,13 +36,15 @@ BASE: dict[str, Any] = {
 }
 
 ChangeData = Callable[[Dataset, int], Dataset]
+Order = Callable[[Tensor, int, int], Tensor]
+"""From all labels, the epoch from 1 and the seed to the indices of the epoch's images."""
 
 
 @dataclass(frozen=True)
 class FaultPlan:
     """A run: the kinds that must be found, and those that may be, as consequences.
 
-    `change` plants a fault into the dataset, `sorts_batches` orders each epoch by class.
+    `change` plants a fault into the dataset, `order` into the order of an epoch's images.
     """
 
     name: str
@@ -49,7 +52,7 @@ class FaultPlan:
     expected: frozenset[str] = frozenset()
     tolerated: frozenset[str] = frozenset()
     change: ChangeData | None = None
-    sorts_batches: bool = False
+    order: Order | None = None
 
 
 def small_dataset(data: Dataset, seed: int) -> Dataset:
@@ -123,17 +126,34 @@ def few_images(count: int) -> ChangeData:
     return change
 
 
+def sorted_by_class(labels: Tensor, epoch: int, seed: int) -> Tensor:  # noqa: ARG001
+    """All images in the order of their labels."""
+    return labels.argsort(stable=True)
+
+
+def without_class_at_even_epochs(labels: Tensor, epoch: int, seed: int) -> Tensor:
+    """All images, shuffled; at epochs 2, 4, 6 ... without those of one class."""
+    generator = torch.Generator().manual_seed(1_000 * seed + epoch)
+    order = torch.randperm(len(labels), generator=generator)
+    return order if epoch % 2 else order[labels[order] != seed % 10]
+
+
 @contextmanager
-def sorted_epochs(data: Dataset) -> Iterator[None]:
-    """Epochs in the order of the labels, in place of the service's shuffling."""
+def ordered_epochs(labels: Tensor, order: Order | None, seed: int) -> Iterator[None]:
+    """Epochs in an order, in place of the service's shuffling."""
+    if order is None:
+        yield
+        return
     original: Callable[..., Tensor] = torch.randperm
+    epochs = itertools.count(1)
 
-    def order(count: int, **options: Any) -> Tensor:
-        if count != len(data.train.labels):
+    def permute(count: int, **options: Any) -> Tensor:
+        if options or count != len(labels):
             return original(count, **options)
-        return data.train.labels.argsort(stable=True)
+        with patch.object(torch, "randperm", original):
+            return order(labels, next(epochs), seed)
 
-    with patch.object(torch, "randperm", order):
+    with patch.object(torch, "randperm", permute):
         yield
 
 
@@ -150,7 +170,7 @@ def train_history(data: Dataset, plan: FaultPlan, seed: int) -> TrainingHistory:
     insight: EpochInsight | None = None
     facts, diverged = None, None
     try:
-        with sorted_epochs(small) if plan.sorts_batches else nullcontext():
+        with ordered_epochs(small.train.labels, plan.order, seed):
             for result in train(spec, small):
                 insight = _observe(observer, result, spec)
                 facts = insight.facts or facts

@@ -92,7 +92,7 @@ CASES: dict[str, tuple[TrainingHistory, TrainingHistory]] = {
     ),
     "label-errors": (
         history(values={**LABELS, "doubtful_images": 40.0}, hardest=[SUSPECT]),
-        history(values={**LABELS, "doubtful_images": 10.0}, hardest=[SUSPECT]),
+        history(values={**LABELS, "doubtful_images": 8.0}, hardest=[SUSPECT]),
     ),
     "test-images-in-training": (
         history(facts=DatasetFacts((100,) * 3, (50,) * 3, 1, ("test:4",))),

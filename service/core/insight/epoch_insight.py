@@ -63,15 +63,8 @@ class EpochInsight:
         }
 
     def class_means_bytes(self) -> bytes | None:
-        """The class-mean maps as little-endian float16, each divided by its largest magnitude.
-
-        Correlations do not depend on the scale.
-        """
-        if self.class_means is None:
-            return None
-        peaks = np.abs(self.class_means).max(axis=(1, 2), keepdims=True)
-        scaled = self.class_means / np.where(peaks > 0, peaks, 1)
-        return scaled.astype(HALF_FLOAT).tobytes()
+        """The class-mean maps as little-endian float16."""
+        return None if self.class_means is None else self.class_means.astype(HALF_FLOAT).tobytes()
 
     @classmethod
     def from_stored(
@@ -182,10 +175,11 @@ class EpochObserver:
             for measure in EPOCH_MEASURES
             if is_occasion or not measure.is_occasional
         }
-        self._last_means = view.class_means
+        means = _rounded(view.class_means)
+        self._last_means = means
         if epoch == 0:
-            self._first_means = view.class_means
-        return values, view.class_means
+            self._first_means = means
+        return values, means
 
     def _training_values(self, observations: TrainingObservations) -> dict[str, float | None]:
         statistics = self._statistics
@@ -204,6 +198,16 @@ class EpochObserver:
             "doubtful_images": statistics.count_doubtful(DOUBTFUL_THRESHOLD),
             "median_confidence": statistics.median_confidence(),
         }
+
+
+def _rounded(means: Floats) -> Floats:
+    """Maps divided by their largest magnitude, as accurate as they are stored.
+
+    Correlations do not depend on the scale, and a resumed run compares with the same numbers.
+    """
+    peaks = np.abs(means).max(axis=(1, 2), keepdims=True)
+    scaled: Floats = (means / np.where(peaks > 0, peaks, 1)).astype(HALF_FLOAT).astype(np.float32)
+    return scaled
 
 
 def _finite(value: float | None) -> float | None:

@@ -7,11 +7,15 @@ from service.core.insight.training_history import Findings, TrainingHistory, Tra
 
 MIN_EPOCHS = 4
 
-DOUBTFUL_SHARE_THRESHOLD = 0.02
+DOUBTFUL_SHARE_THRESHOLD = 0.01
 """Share of the images, presented at least three times, whose mean probability of the given label
 is at most 0.1. Runs without wrong labels had at most 0.006, with 3 % at least 0.02."""
 
-MIN_MEDIAN_CONFIDENCE = 0.65
+DOUBT_RATIO_THRESHOLD = 0.09
+"""That share by 1 - the median of the mean probabilities: a network that has learned less doubts
+more images without an error among them."""
+
+MIN_MEDIAN_CONFIDENCE = 0.5
 """Median of those mean probabilities, below which the network has learned too little to doubt
 labels."""
 
@@ -37,7 +41,7 @@ CONFUSED_DOMINANCE = 0.5
 MIN_ACCURACY = 0.5
 """Test accuracy below which nothing is said about single classes: the network has not learned."""
 
-DROPOUT_GAP_THRESHOLD = 0.05
+DROPOUT_GAP_THRESHOLD = 0.1
 """Test accuracy minus training accuracy at the end."""
 
 LISTED_IMAGES = 20
@@ -81,13 +85,15 @@ def find_label_errors(history: TrainingHistory) -> Findings:
         yield Unavailable("label-errors", "not-learned")
         return
     share = doubtful / presented
-    if share >= DOUBTFUL_SHARE_THRESHOLD:
+    ratio = share / max(1 - confidence, 1e-3)
+    if share >= DOUBTFUL_SHARE_THRESHOLD and ratio >= DOUBT_RATIO_THRESHOLD:
         suspects = [image for image in history.hardest if image.mean_probability <= 0.1]
         yield Finding(
             kind="label-errors",
             severity=Severity.WARNING,
             evidence=(
                 Evidence("doubtful_share", share, DOUBTFUL_SHARE_THRESHOLD, int(presented)),
+                Evidence("doubt_ratio", ratio, DOUBT_RATIO_THRESHOLD, int(presented)),
                 Evidence("median_confidence", confidence, MIN_MEDIAN_CONFIDENCE, int(presented)),
             ),
             images=tuple(f"train:{image.index}" for image in suspects[:LISTED_IMAGES]),
@@ -266,7 +272,7 @@ def find_dropout_gap(history: TrainingHistory) -> Findings:
     if last.train_accuracy is None or last.test_accuracy is None:
         return
     gap = last.test_accuracy - last.train_accuracy
-    if gap >= DROPOUT_GAP_THRESHOLD:
+    if gap >= DROPOUT_GAP_THRESHOLD and last.test_accuracy >= MIN_ACCURACY:
         yield Finding(
             kind="accuracy-with-dropout",
             severity=Severity.NOTE,

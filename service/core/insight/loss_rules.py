@@ -18,6 +18,9 @@ LATE_GAIN_THRESHOLD = 0.2
 """Share of the whole fall of the test loss that falls in the last third of the epochs. A straight
 line has 0.33; converged runs had at most 0.09."""
 
+MAX_LATE_GAIN = 0.75
+"""A larger share of the fall in the last third is a sudden start, or a fall of almost nothing."""
+
 EXPLODED_NORM_RATIO = 50.0
 """Largest gradient norm of an epoch by its median. Runs without a fault had at most 14."""
 
@@ -26,7 +29,10 @@ SWING_THRESHOLD = 0.12
 at most 0.04."""
 
 CHANCE_RATIO = 1.01
-"""Training loss of the last epochs by the loss of guessing: above it, steps do harm."""
+"""Largest training loss of an epoch by the loss of guessing: above it, steps did harm."""
+
+STUCK_RATIO = 0.97
+"""Training loss of the last epochs by the loss of guessing, from which on nothing is learned."""
 
 OVERFIT_RATIO = 1.25
 """Test loss at the end by its minimum. Runs without a fault had at most 1.09."""
@@ -112,11 +118,12 @@ def find_low_learning_rate(history: TrainingHistory) -> Findings:
     is_steady = all(b < a for a, b in pairwise(course[-1 - third :]))
     share = late / total if total > 0 else 0.0
     # A straight line loses this share in its last third.
-    if is_steady and share >= LATE_GAIN_THRESHOLD * 3 * third / (len(course) - 1):
+    threshold = LATE_GAIN_THRESHOLD * 3 * third / (len(course) - 1)
+    if is_steady and threshold <= share <= MAX_LATE_GAIN:
         yield Finding(
             kind="learning-rate-too-low",
             severity=Severity.NOTE,
-            evidence=(Evidence("late_gain_share", share, LATE_GAIN_THRESHOLD, len(losses)),),
+            evidence=(Evidence("late_gain_share", share, threshold, len(losses)),),
             epochs=(history.epochs[-1].epoch - third, history.epochs[-1].epoch),
         )
 
@@ -139,15 +146,18 @@ def find_high_learning_rate(history: TrainingHistory) -> Findings:
         return
     rises = [max(0.0, b - a) for a, b in pairwise(losses[1:])]
     swing = statistics.fmean(rises) / statistics.fmean(losses[1:])
-    above_chance = min(losses[-2:]) / history.chance_loss
+    above_chance = max(losses) / history.chance_loss
+    at_the_end = min(losses[-2:]) / history.chance_loss
+    is_stuck = above_chance >= CHANCE_RATIO and at_the_end >= STUCK_RATIO
     last_epoch = history.epochs[-1].epoch
-    if swing >= SWING_THRESHOLD or above_chance >= CHANCE_RATIO:
+    if swing >= SWING_THRESHOLD or is_stuck:
         yield Finding(
             kind="learning-rate-too-high",
             severity=Severity.WARNING,
             evidence=(
                 Evidence("loss_rise_share", swing, SWING_THRESHOLD, len(losses)),
-                Evidence("loss_by_chance", above_chance, CHANCE_RATIO, 2),
+                Evidence("largest_loss_by_chance", above_chance, CHANCE_RATIO, len(losses)),
+                Evidence("last_loss_by_chance", at_the_end, STUCK_RATIO, 2),
             ),
             epochs=(2, last_epoch),
         )
