@@ -131,11 +131,12 @@ def sorted_by_class(labels: Tensor, epoch: int, seed: int) -> Tensor:  # noqa: A
     return labels.argsort(stable=True)
 
 
-def without_class_at_even_epochs(labels: Tensor, epoch: int, seed: int) -> Tensor:
-    """All images, shuffled; at epochs 2, 4, 6 ... without those of one class."""
+def halves_of_classes_in_turns(labels: Tensor, epoch: int, seed: int) -> Tensor:
+    """At odd epochs the images of the first half of the classes, else of the others, shuffled."""
     generator = torch.Generator().manual_seed(1_000 * seed + epoch)
     order = torch.randperm(len(labels), generator=generator)
-    return order if epoch % 2 else order[labels[order] != seed % 10]
+    is_first_half = labels[order] <= labels.max() // 2
+    return order[is_first_half if epoch % 2 else ~is_first_half]
 
 
 @contextmanager
