@@ -23,14 +23,14 @@ def to_stored(run_id: int, insight: EpochInsight) -> StoredInsight:
     )
 
 
-def from_stored(stored: StoredInsight) -> EpochInsight:
+def from_stored(row: StoredInsight) -> EpochInsight:
     """The insight of a row. Raises KeyError, TypeError or ValueError for a damaged one."""
     return EpochInsight.from_stored(
-        stored.epoch,
-        stored.document,
-        stored.mistakes,
-        stored.presentations,
-        stored.class_means,
+        row.epoch,
+        row.document,
+        row.mistakes,
+        row.presentations,
+        row.class_means,
     )
 
 
@@ -42,8 +42,8 @@ class InsightRecorder:
         self._image_shape = spec.source.image_shape
         self._observer = EpochObserver(spec, data)
         with store.read_session() as session:
-            for stored in epoch_insights.list_all(session, run_id):
-                self._observer.resume(from_stored(stored))
+            for row in epoch_insights.list_all(session, run_id):
+                self._observer.resume(from_stored(row))
 
     def observe(self, result: EpochResult) -> StoredInsight:
         """The row of an epoch's insight. Raises as `explained_network`."""

@@ -65,14 +65,14 @@ def read_confusion(store: Store, run_id: int, epoch: int) -> Confusion:
     with store.read_session() as session:
         run = runs.get(session, run_id)
         epochs.get(session, run_id, epoch)
-        stored = epoch_insights.get(session, run_id, epoch)
+        row = epoch_insights.get(session, run_id, epoch)
         first = epoch_insights.get(session, run_id, 0)
-    if stored is None or first is None or first.document["facts"] is None:
+    if row is None or first is None or first.document["facts"] is None:
         raise NotFound(f"Run {run_id} has no recorded predictions of its test images.")
     spec = parse_spec(run.spec)
     class_names = spec.class_names if isinstance(spec, RecordedSpec) else spec.source.class_names
     facts = DatasetFacts.from_document(first.document["facts"])
-    mistakes = Mistakes.from_bytes(stored.mistakes)
+    mistakes = Mistakes.from_bytes(row.mistakes)
     matrix = mistakes.confusion(facts.test_class_sizes)
     return Confusion(epoch, tuple(class_names), matrix, mistakes)
 

@@ -21,11 +21,11 @@ def load_training_history(store: Store, run_id: int) -> TrainingHistory:
         documents = dict(epoch_insights.list_documents(session, run_id))
         steps = divergences.get(session, run_id)
         last_epoch = max(documents, default=None)
-        stored = None
+        last_row = None
         if last_epoch is not None:
-            stored = epoch_insights.get(session, run_id, last_epoch)
+            last_row = epoch_insights.get(session, run_id, last_epoch)
         first = epoch_insights.get(session, run_id, 0) if 0 in documents else None
-    last_insight = None if stored is None else from_stored(stored)
+    last_insight = None if last_row is None else from_stored(last_row)
     first_insight = None if first is None else from_stored(first)
     spec = parse_spec(run.spec)
     if isinstance(spec, RecordedSpec):

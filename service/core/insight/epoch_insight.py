@@ -97,8 +97,8 @@ class EpochInsight:
         if not all(type(value) in (int, float) and math.isfinite(value) for value in numbers):
             raise ValueError("a measure is not a number")
         labels = [*self.mistakes.labels, *self.mistakes.predictions]
-        listed = [*self.hardest, *self.most_forgotten]
-        if any(not 0 <= c < class_count for c in (*labels, *(image.label for image in listed))):
+        images = [*self.hardest, *self.most_forgotten]
+        if any(not 0 <= c < class_count for c in (*labels, *(image.label for image in images))):
             raise ValueError("an unknown class")
         if self.facts is not None:
             sizes = (self.facts.train_class_sizes, self.facts.test_class_sizes)

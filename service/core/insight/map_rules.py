@@ -13,8 +13,8 @@ DEAD_UNITS_THRESHOLD = 0.6
 hidden units that the 50 images do not need; dead networks had at least 0.75."""
 
 SATURATED_THRESHOLD = 0.5
-"""Share of the images whose output is saturated. Runs without a fault on the tuning seeds had at most
-0.14, those with a sigmoid before softmax 0.98."""
+"""Share of the images whose output is saturated. On the tuning seeds, runs without a fault had at
+most 0.14, those with a sigmoid before softmax 0.98."""
 
 SAMPLE_IMAGES = 50
 """Images that a share is measured on, 5 of each of 10 classes: `network_sample.py`."""

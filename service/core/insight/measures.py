@@ -143,10 +143,14 @@ ON_OBJECT_SHARE = EpochMeasure(
 
 def evidence_margin(view: EpochView) -> float | None:
     """Mean over images of the contrast between the evidence of the label and of its rival."""
-    own = view.own_maps.clip(min=0).reshape(len(view.own_maps), -1).sum(axis=1)
-    rival = view.rival_maps.clip(min=0).reshape(len(view.own_maps), -1).sum(axis=1)
-    rows = own + rival > 0
-    return float(((own - rival)[rows] / (own + rival)[rows]).mean()) if rows.any() else None
+    label_sums = view.own_maps.clip(min=0).reshape(len(view.own_maps), -1).sum(axis=1)
+    rival_sums = view.rival_maps.clip(min=0).reshape(len(view.own_maps), -1).sum(axis=1)
+    rows = label_sums + rival_sums > 0
+    return (
+        float(((label_sums - rival_sums)[rows] / (label_sums + rival_sums)[rows]).mean())
+        if rows.any()
+        else None
+    )
 
 
 EVIDENCE_MARGIN = EpochMeasure(
@@ -191,14 +195,14 @@ UNTRAINED_SIMILARITY = EpochMeasure(
 
 
 def _compare_means(
-    means: Floats, others: Floats | None, compare: Callable[[Tensor, Tensor], Tensor]
+    means: Floats, references: Floats | None, compare: Callable[[Tensor, Tensor], Tensor]
 ) -> float | None:
-    if others is None:
+    if references is None:
         return None
-    rows = np.isfinite(means).all(axis=(1, 2)) & np.isfinite(others).all(axis=(1, 2))
+    rows = np.isfinite(means).all(axis=(1, 2)) & np.isfinite(references).all(axis=(1, 2))
     if not rows.any():
         return None
-    a, b = (torch.from_numpy(values[rows]) for values in (means, others))
+    a, b = (torch.from_numpy(values[rows]) for values in (means, references))
     return float(compare(a, b).double().mean())
 
 

@@ -28,16 +28,16 @@ def import_insight(
     exported = rows.insight
     if exported is None:
         return None
-    stored = StoredInsight(run_id, epoch.epoch, **vars(exported))
+    row = StoredInsight(run_id, epoch.epoch, **vars(exported))
     try:
-        insight = from_stored(stored)
+        insight = from_stored(row)
         insight.check(class_count)
         copied = to_stored(run_id, insight)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ImportRefused(f"{epoch.rows.name}: the insight is not valid") from error
-    if copied.document != stored.document:
+    if copied.document != row.document:
         raise ImportRefused(f"{epoch.rows.name}: the insight has unknown fields")
-    return stored
+    return row
 
 
 def _encode(data: bytes | None) -> str | None:
