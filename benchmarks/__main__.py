@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks import (
     epochs,
     fairness,
+    faults,
     heads,
     large_heads,
     layers,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "layers": layers.run,
     "load": load.run,
     "fairness": fairness.run,
+    "faults": faults.run,
     "page": page.run,
     "programs": programs.run,
     "large-heads": large_heads.run,

@@ -131,8 +131,8 @@ def _maps_on_pixels(task: Task, text: str, layer: str, images: Tensor, classes: 
             task.network, images[rows], layer, [text], group.tolist(), input_spec=task.input_spec
         )
         positive = torch.from_numpy(result.signed[text]).clamp(min=0)
-        drawn = resample_to_pixels(positive.flatten(0, 1), size, placement)
-        maps[rows] = drawn.view(*positive.shape[:2], *size)
+        upsampled = resample_to_pixels(positive.flatten(0, 1), size, placement)
+        maps[rows] = upsampled.view(*positive.shape[:2], *size)
     return maps.flatten(0, 1)
 
 

@@ -1,6 +1,8 @@
 """Loss and gradient norm of the last optimizer steps of an epoch, to explain a divergence."""
 
+import itertools
 import math
+import statistics
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -12,6 +14,9 @@ from service.errors import RunDiverged
 MAX_STEPS = 2_000
 BLOCK_STEPS = 100
 """Steps between two transfers from the device, each of which makes a GPU synchronize."""
+
+SWING_BLOCKS = 5
+"""Parts of the last half of an epoch whose mean losses are compared."""
 
 IMAGES_PER_NORM = 32
 """A gradient norm is measured at most once per this number of images: it takes as long for a small
@@ -60,6 +65,26 @@ class StepHistory:
             )
             self._count += 1
             self.require_finite(loss)
+
+    def gradient_norm_range(self) -> tuple[float | None, float | None]:
+        """Median and largest of the measured gradient norms; None where none was measured."""
+        norms = [norm for _, norm in self._steps if not math.isnan(norm)]
+        return (statistics.median(norms), max(norms)) if norms else (None, None)
+
+    def loss_swing(self) -> float | None:
+        """Mean change of the loss from block to block, as a share of the mean loss.
+
+        Blocks are SWING_BLOCKS equal parts of the second half of the steps, so that the fall at
+        the start of an epoch does not count; None for fewer steps than blocks.
+        """
+        losses = [loss for loss, _ in self._steps][len(self._steps) // 2 :]
+        size = len(losses) // SWING_BLOCKS
+        if size == 0:
+            return None
+        means = [statistics.fmean(losses[i * size : (i + 1) * size]) for i in range(SWING_BLOCKS)]
+        changes = [abs(b - a) for a, b in itertools.pairwise(means)]
+        mean_loss = statistics.fmean(means)
+        return statistics.fmean(changes) / mean_loss if mean_loss > 0 else None
 
     def require_finite(self, loss: float) -> None:
         """Raises RunDiverged for a loss after the last recorded step that is not finite."""

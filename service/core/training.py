@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812  torch's own name for it
 from torch import nn
@@ -20,6 +21,7 @@ from service.core.models.architecture import (
 )
 from service.core.models.stages import compute_logits
 from service.core.preprocessing import to_network_input
+from service.core.presentations import PresentationRecorder, Presentations, repeat_share
 from service.core.spec import RunSpec
 from service.core.step_history import StepHistory
 from service.core.training_state import TrainingState, restore_training_state
@@ -45,6 +47,19 @@ class EpochResult:
     seconds: float  # training and testing of this epoch
     network: nn.Module
     optimizer: torch.optim.Optimizer
+    test_predictions: npt.NDArray[np.int64]  # predicted class of each test image
+    observations: "TrainingObservations | None" = None  # None for epoch 0
+
+
+@dataclass(frozen=True)
+class TrainingObservations:
+    """What an epoch of training shows beside its metrics."""
+
+    presentations: Presentations
+    gradient_norm_median: float | None  # of the measured steps; None: none was measured
+    gradient_norm_max: float | None
+    loss_swing: float | None  # see `StepHistory.loss_swing`
+    label_repeat_share: float | None  # of neighbors in the order of training, 0..1
 
 
 @dataclass(frozen=True)
@@ -54,6 +69,7 @@ class SplitMetrics:
     loss: float
     accuracy: float
     per_class_accuracy: list[float]
+    predictions: npt.NDArray[np.int64]  # predicted class of each image (N,)
 
 
 def train(
@@ -81,10 +97,10 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = learning_rate
         steps = StepHistory(epoch, network.parameters(), spec.batch_size)
-        train_metrics: tuple[float | None, float | None] = (None, None)
+        train_loss, train_accuracy, observations = None, None, None
         if epoch > 0:
             with seeded_rng(spec.seed, epoch, device):
-                train_metrics = _train_epoch(
+                train_loss, train_accuracy, observations = _train_epoch(
                     network, optimizer, train_split, spec, steps, after_batch
                 )
         test_metrics = evaluate_network(network, test_split, len(data.class_names), spec.input)
@@ -92,8 +108,8 @@ def train(
         steps.require_finite(test_metrics.loss)
         yield EpochResult(
             epoch=epoch,
-            train_loss=train_metrics[0],
-            train_accuracy=train_metrics[1],
+            train_loss=train_loss,
+            train_accuracy=train_accuracy,
             test_loss=test_metrics.loss,
             test_accuracy=test_metrics.accuracy,
             per_class_accuracy=test_metrics.per_class_accuracy,
@@ -101,6 +117,8 @@ def train(
             seconds=time.perf_counter() - start,
             network=network,
             optimizer=optimizer,
+            test_predictions=test_metrics.predictions,
+            observations=observations,
         )
 
 
@@ -168,7 +186,7 @@ def evaluate_network(
     was_training = network.training
     network.eval()
     loss = torch.zeros((), dtype=torch.float64, device=split.labels.device)
-    hits = torch.zeros(classes, dtype=torch.int64, device=split.labels.device)
+    predictions = []
     with torch.inference_mode():
         for start in range(0, len(split.labels), EVALUATION_BATCH):
             batch = slice(start, start + EVALUATION_BATCH)
@@ -176,14 +194,17 @@ def evaluate_network(
             units = network(to_network_input(images, input_spec))
             logits = compute_logits(network, units)
             loss += F.cross_entropy(logits, labels, reduction="sum")
-            hits += labels[logits.argmax(1) == labels].bincount(minlength=classes)
+            predictions.append(logits.argmax(1))
     network.train(was_training)
+    predicted = torch.cat(predictions)
+    hits = split.labels[predicted == split.labels].bincount(minlength=classes)
     sizes = split.labels.bincount(minlength=classes)
     total = len(split.labels)
     return SplitMetrics(
         loss.item() / total,
         hits.sum().item() / total,
         (hits / sizes.clamp(min=1)).tolist(),
+        predicted.cpu().numpy(),
     )
 
 
@@ -198,14 +219,14 @@ def _train_epoch(
     spec: RunSpec,
     steps: StepHistory,
     after_batch: BatchCallback | None,
-) -> tuple[float, float]:
-    """Train one epoch; returns its mean loss and accuracy."""
+) -> tuple[float, float, TrainingObservations]:
+    """Train one epoch; returns its mean loss, its accuracy and what else it shows."""
     set_training_mode(network)
     device = split.labels.device
     indices = torch.randperm(len(split.labels))[: spec.samples_per_epoch].to(device)
     # Summed on the device, so that a GPU does not synchronize after each batch.
     loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    hits = torch.zeros((), dtype=torch.int64, device=device)
+    recorder = PresentationRecorder(len(split.labels))
     images_trained = 0
     background = spec.source.background
     for batch in torch.split(indices, spec.batch_size):
@@ -223,11 +244,18 @@ def _train_epoch(
         steps.record(loss.detach())
         optimizer.step()
         loss_sum += loss.detach() * len(batch)
-        hits += (logits.detach().argmax(1) == labels).sum()
+        recorder.record(batch, labels, logits)
         images_trained += len(batch)
         if after_batch is not None:
             after_batch(images_trained, spec.samples_per_epoch)
     steps.transfer()
     mean_loss = loss_sum.item() / images_trained
     steps.require_finite(mean_loss)
-    return mean_loss, hits.item() / images_trained
+    presentations, hits = recorder.finish()
+    observations = TrainingObservations(
+        presentations,
+        *steps.gradient_norm_range(),
+        loss_swing=steps.loss_swing(),
+        label_repeat_share=repeat_share(split.labels[indices]),
+    )
+    return mean_loss, hits / images_trained, observations

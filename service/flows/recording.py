@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from service import failpoints
@@ -17,6 +17,7 @@ from service.core.spec import RunSpec
 from service.core.training import EpochResult
 from service.errors import RunCancelled
 from service.store import (
+    epoch_insights,
     epochs,
     heatmaps,
     networks,
@@ -25,6 +26,7 @@ from service.store import (
     tensors,
     training_states,
 )
+from service.store.epoch_insights import StoredInsight
 from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
 from service.store.networks import StoredNetwork
@@ -102,6 +104,7 @@ class EpochRecord:
     is_retained: Callable[[int], bool]  # whether the training state of an epoch is retained
     heatmaps: list[Heatmap]
     predictions: list[Prediction]
+    insight: StoredInsight | None = None
 
 
 def record_epoch(
@@ -111,13 +114,15 @@ def record_epoch(
     result: EpochResult,
     probes: Sequence[ProbeImage],
     lease: Lease | None = None,
+    insight: StoredInsight | None = None,
 ) -> None:
-    """Write an epoch's checkpoint, training state, metrics and probe maps in one transaction.
+    """Write an epoch's checkpoint, training state, metrics, probe maps and insight in one
+    transaction.
 
     Raises RunCancelled if the run is no longer running, or is under another lease.
     """
     failpoints.reach("before-encode")
-    record = _encode_epoch(run_id, spec, result, probes, lease)
+    record = replace(_encode_epoch(run_id, spec, result, probes, lease), insight=insight)
     failpoints.reach("before-begin")
     with store.write_session() as session:
         for write, failpoint in WRITES:
@@ -178,6 +183,8 @@ def _write_heatmaps(_: Store, session: Any, record: EpochRecord) -> None:
 
 def _write_predictions(_: Store, session: Any, record: EpochRecord) -> None:
     predictions.add_missing(session, record.predictions)
+    if record.insight is not None:
+        epoch_insights.add_missing(session, record.insight)
 
 
 WRITES: tuple[tuple[Callable[[Store, Any, EpochRecord], None], str], ...] = (

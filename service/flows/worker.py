@@ -30,6 +30,7 @@ from service.flows.checkpoints import load_weights
 from service.flows.datasets import load_dataset
 from service.flows.divergence import divergence_of
 from service.flows.environment import prepare_environment
+from service.flows.epoch_insights import InsightRecorder
 from service.flows.exchange_tests import ExchangeRecorder
 from service.flows.recording import record_epoch
 from service.flows.run_errors import exit_code_of, run_error_of
@@ -230,11 +231,13 @@ def _train(
     reporter.begin(epoch)
     weights_folder = workspace.data_dir / "weights"
     exchange_recorder = ExchangeRecorder(store, lease, spec, data)
+    insight_recorder = InsightRecorder(store, lease.run_id, spec, data)
     for result in train(
         spec, data, resume_from=state, weights_folder=weights_folder, after_batch=reporter
     ):
         reporter.begin_recording()
-        record_epoch(store, lease.run_id, spec, result, probes, lease)
+        insight = insight_recorder.observe(result)
+        record_epoch(store, lease.run_id, spec, result, probes, lease, insight)
         exchange_recorder.examine(result)
         if result.epoch < spec.epochs:
             reporter.begin(result.epoch + 1)

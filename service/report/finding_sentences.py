@@ -27,7 +27,7 @@ class FindingTemplates:
     reasons: Mapping[str, str]  # why a kind is unavailable
     changes: str
     evidence_only: str
-    place: str
+    location: str
     whole_surround: str
     fallback: str
     unavailable: str
@@ -37,7 +37,7 @@ ENGLISH = FindingTemplates(
     sentences={
         "shortcut-surround": (
             "Class {classes} is decided in part by {property}, not by the object: {share} of the "
-            "evidence for it moves with that property from image to image.{place} {effect}"
+            "evidence for it moves with that property from image to image.{location} {effect}"
         ),
         "shortcut-object": (
             "Class {classes} is decided in part by {property}: {share} of the evidence for it "
@@ -90,7 +90,7 @@ ENGLISH = FindingTemplates(
         "other images into the class."
     ),
     evidence_only="It changes few predictions of the examined images.",
-    place=" Half of it or more lies in {width} x {height} pixels from column {left}, row {top}.",
+    location=" Half of it or more lies in {width} x {height} pixels from column {left}, row {top}.",
     whole_surround=" It is spread over the whole surroundings.",
     fallback="{kind}: {classes}",
     unavailable="{kind} could not be examined: {reason}.",
@@ -100,7 +100,7 @@ JAPANESE = FindingTemplates(
     sentences={
         "shortcut-surround": (
             "クラス {classes} の判定は、対象物ではなく{property}に一部依存しています。"
-            "根拠の {share} が、この性質とともに画像から画像へ移ります。{place}{effect}"
+            "根拠の {share} が、この性質とともに画像から画像へ移ります。{location}{effect}"
         ),
         "shortcut-object": (
             "クラス {classes} の判定は、{property}に一部依存しています。"
@@ -148,7 +148,7 @@ JAPANESE = FindingTemplates(
         "ほかの画像の {turned} がこのクラスと判定されます。"
     ),
     evidence_only="調べた画像の予測はほとんど変わりません。",
-    place="その半分以上が、列 {left}、行 {top} からの {width} x {height} ピクセルにあります。",
+    location="その半分以上が、列 {left}、行 {top} からの {width} x {height} ピクセルにあります。",
     whole_surround="周囲全体に広がっています。",
     fallback="{kind}：{classes}",
     unavailable="{kind} は調べられませんでした：{reason}。",
@@ -195,15 +195,17 @@ def _values(
         "property": templates.properties.get(finding.attribute, finding.attribute),
         "share": _percent(evidence.get("exchange_share")),
         "effect": changes if is_severe else templates.evidence_only,
-        "place": _place(finding.region, templates),
+        "location": _location(finding.region, templates),
     }
 
 
-def _place(region: Region | None, templates: FindingTemplates) -> str:
+def _location(region: Region | None, templates: FindingTemplates) -> str:
     if region is None:
         return ""
     return (
-        templates.whole_surround if region.share >= 1 else templates.place.format_map(vars(region))
+        templates.whole_surround
+        if region.share >= 1
+        else templates.location.format_map(vars(region))
     )
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from service.store import images, run_blobs, training_states
 from service.store.blobs import Blobs
+from service.store.epoch_insight_rows import EpochInsightRow
 from service.store.insight_rows import ExchangeTestRow
 from service.store.program_rows import RunNetworkRow, TensorReferenceRow
 from service.store.rows import (
@@ -30,7 +31,13 @@ PAGE_BYTES = 4096
 """Size of a SQLite page. Deleting a row touches about one, a blob one per PAGE_BYTES."""
 
 # Rows are deleted before those that they refer to.
-_REFERRING = (ExchangeTestRow, HeatmapRow, PredictionRow, TensorReferenceRow)
+_REFERRING = (
+    EpochInsightRow,
+    ExchangeTestRow,
+    HeatmapRow,
+    PredictionRow,
+    TensorReferenceRow,
+)
 _REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RunNetworkRow, TagRow)
 
 

@@ -5,16 +5,24 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
+from service.store.epoch_insight_rows import EpochInsightRow
 from service.store.insight_rows import ExchangeTestRow
 from service.store.program_rows import TensorReferenceRow
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
 
 RowOfEpoch = (
-    type[ExchangeTestRow] | type[HeatmapRow] | type[PredictionRow] | type[TensorReferenceRow]
+    type[EpochInsightRow]
+    | type[ExchangeTestRow]
+    | type[HeatmapRow]
+    | type[PredictionRow]
+    | type[TensorReferenceRow]
 )
 _ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (
-    *(ExchangeTestRow, HeatmapRow),
-    *(PredictionRow, TensorReferenceRow),
+    EpochInsightRow,
+    ExchangeTestRow,
+    HeatmapRow,
+    PredictionRow,
+    TensorReferenceRow,
 )
 
 

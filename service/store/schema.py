@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service.errors import SchemaMismatch, StatementRefused
 from service.store import (  # noqa: F401  their tables are part of the schema
+    epoch_insight_rows,
     experiment_rows,
     insight_rows,
     program_rows,

@@ -83,10 +83,10 @@ def test_three_values_are_compared_with_the_correction_of_bonferroni() -> None:
 
 def test_noise_of_a_poor_value_does_not_hide_a_difference_between_good_ones() -> None:
     results = grid([(0, 0.0, [0, 40]), (1, 0.0, [90, 91]), (2, 0.0, [98, 99])])
-    poor, bad, good = marginal(results, "rate", is_grid=True).comparisons
+    poor_rate, bad_rate, good_rate = marginal(results, "rate", is_grid=True).comparisons
     # Of values 1 and 2: s^2 = (0.5 + 0.5) / 2; band 7.649 sqrt(0.5).
-    assert good.band == pytest.approx(7.649 * math.sqrt(0.5), rel=1e-3)
-    assert (poor.is_noise, bad.is_noise, good.is_noise) == (True, True, False)
+    assert good_rate.band == pytest.approx(7.649 * math.sqrt(0.5), rel=1e-3)
+    assert (poor_rate.is_noise, bad_rate.is_noise, good_rate.is_noise) == (True, True, False)
 
 
 def test_noise_is_unknown_with_one_seed() -> None:

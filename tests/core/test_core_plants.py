@@ -68,25 +68,25 @@ def test_there_are_ten_kinds_and_each_names_an_operator_that_exists():
 
 @pytest.mark.parametrize("kind", PLANT_KINDS)
 def test_plant_changes_the_surroundings_or_the_object_as_it_says(kind):
-    before = glyphs(2)
-    after = apply_plant(before, kind)
-    assert after.shape == before.shape
-    changed = (after != before)[0, 0]
-    assert changed.any()
+    original = glyphs(2)
+    planted = apply_plant(original, kind)
+    assert planted.shape == original.shape
+    difference = (planted != original)[0, 0]
+    assert difference.any()
     if PLANT_KINDS[kind].target is PlantTarget.SURROUND:
-        objects = find_objects(after.float() / 255)
+        objects = find_objects(planted.float() / 255)
         assert objects.is_plausible.all()
-        assert (changed & ~objects.masks[0, 0]).any()
+        assert (difference & ~objects.masks[0, 0]).any()
         # White strokes stay: only the surroundings tell the class.
-        assert (after[before == 250] >= 250).float().mean() > 0.9
+        assert (planted[original == 250] >= 250).float().mean() > 0.9
 
 
 def test_planted_run_has_a_plant_and_images_of_its_own():
     spec = RunSpec.model_validate({"dataset": "mnist-planted"})
     assert spec.plant == Plant()
-    other = RunSpec.model_validate({"dataset": "mnist-planted", "plant": {"kind": "blur"}})
-    assert other.image_set != spec.image_set
-    assert len(other.image_set) <= 60
+    blur_spec = RunSpec.model_validate({"dataset": "mnist-planted", "plant": {"kind": "blur"}})
+    assert blur_spec.image_set != spec.image_set
+    assert len(blur_spec.image_set) <= 60
 
 
 @pytest.mark.parametrize(

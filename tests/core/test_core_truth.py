@@ -53,16 +53,18 @@ def test_odd_side_has_no_quarters():
 
 
 def test_digits_are_placed_where_the_quarters_say_with_null_blocks_elsewhere(digits):
-    few = Split(digits.test.images[:40], digits.test.labels[:40])
-    blocks = place_digits(few, seed=3)
+    small_split = Split(digits.test.images[:40], digits.test.labels[:40])
+    blocks = place_digits(small_split, seed=3)
     assert set(blocks.quarters.tolist()) == {0, 1, 2, 3}
-    assert torch.equal(blocks.split.labels, few.labels)
-    for digit, image, quarter in zip(few.images, blocks.split.images, blocks.quarters, strict=True):
+    assert torch.equal(blocks.split.labels, small_split.labels)
+    for digit, image, quarter in zip(
+        small_split.images, blocks.split.images, blocks.quarters, strict=True
+    ):
         tiles = null_block().repeat(4, 1, 1, 1)
         tiles[quarter] = digit
         assert torch.equal(image, arrange_quarters(tiles))
-    assert torch.equal(place_digits(few, seed=3).quarters, blocks.quarters)
-    assert not torch.equal(place_digits(few, seed=4).quarters, blocks.quarters)
+    assert torch.equal(place_digits(small_split, seed=3).quarters, blocks.quarters)
+    assert not torch.equal(place_digits(small_split, seed=4).quarters, blocks.quarters)
 
 
 def test_images_of_another_size_are_refused():
@@ -74,8 +76,10 @@ def test_images_of_another_size_are_refused():
 @pytest.fixture(scope="module")
 def trained_on_blocks(digits):
     """A network trained on digits among null blocks, 100 test images and the digits' quarters."""
-    few = replace(digits, train=Split(digits.train.images[:1000], digits.train.labels[:1000]))
-    data, quarters = block_dataset(few, seed=0)
+    small_split = replace(
+        digits, train=Split(digits.train.images[:1000], digits.train.labels[:1000])
+    )
+    data, quarters = block_dataset(small_split, seed=0)
     spec = RunSpec.model_validate(
         {
             "dataset": "digits",

@@ -140,7 +140,7 @@ def test_deletion_waits_for_running_runs_and_frees_all_rows(
     store: Store, experiments: Experiments
 ) -> None:
     experiment, _ = experiments.start(grid_plan())
-    other, _ = experiments.start(grid_plan(name="another"))
+    second, _ = experiments.start(grid_plan(name="another"))
     ids = run_ids(store, experiment.id)
     delete_run(store, ids[3])  # a single run can be deleted from its experiment
     with store.write_session() as session:
@@ -156,7 +156,7 @@ def test_deletion_waits_for_running_runs_and_frees_all_rows(
         with pytest.raises(RunNotFound):
             runs.get(session, ids[0])
     assert DeletedRunCleaner(store).free_space()
-    assert len(run_ids(store, other.id)) == 8
+    assert len(run_ids(store, second.id)) == 8
     examination = examine(store, checks=["integrity", "experiments", "blobs"])
     assert [checked.finding.message for checked in examination.findings] == []
 

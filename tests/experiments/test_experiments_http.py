@@ -244,7 +244,7 @@ def test_stream_follows_an_experiment_until_its_runs_have_ended(http: httpx.Clie
     assert states[-1]["runs"]["succeeded"] == 2
     epochs_done = [state["epochs_done"] for state in states]
     assert epochs_done == sorted(epochs_done)
-    gone = http.get("/events", params={"experiments": 999999}).text
-    assert "event: gone" in gone
+    stream_text = http.get("/events", params={"experiments": 999999}).text
+    assert "event: gone" in stream_text
     problem = expect_problem(http.get("/events", params={"experiments": "x"}), 422)
     assert problem["errors"][0]["field"] == "experiments"

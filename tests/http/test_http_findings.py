@@ -59,12 +59,12 @@ def test_pictures_of_classes_are_png(http: httpx.Client, run: str, has_objects: 
     response = http.get(f"{run}/class-means", params={"epochs": "0,3", "class_index": [1, 7]})
     assert response.headers["content-type"] == "image/png"
     Image.open(io.BytesIO(response.content)).verify()
-    known = http.get(
+    response = http.get(
         f"{run}/class-means",
         params={"epochs": "0,3", "class_index": [1, 7]},
         headers={"If-None-Match": response.headers["etag"]},
     )
-    assert known.status_code == 304
+    assert response.status_code == 304
     exchange_map = http.get(f"{run}/exchange-map")
     if has_objects:
         Image.open(io.BytesIO(exchange_map.content)).verify()

@@ -81,6 +81,8 @@ def test_paths_of_the_schema() -> None:
         "/experiments/{experiment_id}/matrix", "/experiments/{experiment_id}/matrix.json",
         "/experiments/{experiment_id}/report.md", "/experiments/{experiment_id}/runs.csv",
         "/runs/{run_id}/epochs/{epoch}/metrics", "/runs/{run_id}/steps",
+        "/runs/{run_id}/insights", "/runs/{run_id}/insights.csv", "/runs/{run_id}/probe-events",
+        "/runs/{run_id}/epochs/{epoch}/confusion",
     }  # fmt: skip
 
 

@@ -155,9 +155,13 @@ def test_level_ink_position_and_size_become_those_of_the_donor():
         ("position", _centroids, 0.5),  # whole pixels
         ("size", _gyration_radius, 0.25),  # pixels are square
     ):
-        changed = find_objects(exchanged(name, recipients, donors))
+        exchanged_images = find_objects(exchanged(name, recipients, donors))
         torch.testing.assert_close(
-            measure(changed), measure(find_objects(donors)), atol=tolerance, rtol=0, msg=name
+            measure(exchanged_images),
+            measure(find_objects(donors)),
+            atol=tolerance,
+            rtol=0,
+            msg=name,
         )
 
 
@@ -166,9 +170,9 @@ def test_sharpness_is_lowered_to_that_of_the_donor_and_never_raised():
 
     sharp = squares([8], [(10, 10)])
     blurred = blur(sharp, 1.3)
-    changed = exchanged("sharpness", sharp, blurred)
+    exchanged_images = exchanged("sharpness", sharp, blurred)
     torch.testing.assert_close(
-        _high_frequency_share(changed), _high_frequency_share(blurred), atol=0.01, rtol=0
+        _high_frequency_share(exchanged_images), _high_frequency_share(blurred), atol=0.01, rtol=0
     )
     assert torch.equal(exchanged("sharpness", blurred, sharp), blurred)
 

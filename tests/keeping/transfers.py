@@ -11,6 +11,7 @@ from service.errors import ImportRefused
 from service.flows.transfer.importing import import_run
 from service.flows.transfer.manifest import to_json
 from service.store import (
+    epoch_insights,
     epochs,
     events,
     exchange_tests,
@@ -61,6 +62,10 @@ def run_contents(store: Store, run_id: int) -> dict:
             "exchange_tests": [
                 (test.epoch, test.document) for test in exchange_tests.list_for_run(session, run_id)
             ],
+            "insights": [
+                {k: v for k, v in vars(row).items() if k != "run_id"}
+                for row in epoch_insights.list_all(session, run_id)
+            ],
         }
 
 
@@ -69,7 +74,7 @@ def is_empty(state_folder: StateFolder) -> bool:
     rows = [
         state_folder.execute(f"SELECT count(*) FROM {table}")[0][0]
         for table in ("runs", "run_tags", "epochs", "checkpoints", "blobs", "heatmaps", "images",
-                      "predictions", "exchange_tests",
+                      "predictions", "exchange_tests", "epoch_insights",
                       "events", "probes", "training_states", "uploads")
     ]  # fmt: skip
     files = [path for path in (state_folder.folder / "blobs").rglob("*") if path.is_file()]

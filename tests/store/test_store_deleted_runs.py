@@ -10,6 +10,7 @@ from service.errors import EpochNotFound, RunNotFound
 from service.store import (
     deleted_runs,
     divergences,
+    epoch_insights,
     epochs,
     events,
     exchange_tests,
@@ -25,6 +26,7 @@ from service.store import (
     training_states,
 )
 from service.store.divergences import Divergence
+from service.store.epoch_insights import StoredInsight
 from service.store.exchange_tests import StoredExchangeTest
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
@@ -63,6 +65,9 @@ def run_with_rows(store: Store, new_run, add_epoch) -> Callable[[], Run]:
                 for c in range(5)
             ]
             heatmaps.add_missing(session, maps)
+            for epoch in (0, 1):
+                insight = StoredInsight(run.id, epoch, {}, b"", None, None)
+                epoch_insights.add_missing(session, insight)
             predictions.add_missing(
                 session, [Prediction(run.id, epoch, "test:7", [0.5, 0.5]) for epoch in (0, 1)]
             )
@@ -135,6 +140,9 @@ def test_no_query_returns_a_deleted_run_whose_rows_still_exist(store: Store, run
         assert heatmaps.list_for_probes(session, run.id, "conv2") == []
         levels = ("conv2", ["proposed"], ["test:7"], [3], (0, 9))
         assert heatmaps.list_levels(session, run.id, *levels) == []
+        assert epoch_insights.list_documents(session, run.id) == []
+        assert epoch_insights.list_all(session, run.id) == []
+        assert epoch_insights.get(session, run.id, 1) is None
         assert predictions.list_for_epoch(session, run.id, 1) == []
         assert predictions.list_for_image(session, run.id, "test:7") == []
         assert training_states.get(session, run.id) is None

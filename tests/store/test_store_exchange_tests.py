@@ -27,9 +27,9 @@ def test_tests_are_stored_once_and_replaced_by_complete_ones(store, run):
         exchange_tests.replace(session, complete)
         exchange_tests.replace(session, StoredExchangeTest(run.id, 0, {}))
     with store.read_session() as session:
-        stored = exchange_tests.get(session, run.id, 1)
-        assert stored == complete
-        np.testing.assert_array_equal(stored.exchange_map, values)
+        stored_test = exchange_tests.get(session, run.id, 1)
+        assert stored_test == complete
+        np.testing.assert_array_equal(stored_test.exchange_map, values)
         assert exchange_tests.get(session, run.id, 2) is None
         assert [t.epoch for t in exchange_tests.list_for_run(session, run.id)] == [0, 1]
 

@@ -226,9 +226,11 @@ def test_downgrade_to_one_training_state_keeps_the_last(migrated_store):
 
 
 def test_networks_of_runs_move_to_a_new_table_and_back(migrated_store):
-    now = datetime(2026, 11, 1, tzinfo=UTC)
+    created_at = datetime(2026, 11, 1, tzinfo=UTC)
     with migrated_store.write_session() as session:
-        session.add(NetworkRow(id="0" * 64, program=b"{}", created_at=now, used_at=now))
+        session.add(
+            NetworkRow(id="0" * 64, program=b"{}", created_at=created_at, used_at=created_at)
+        )
         session.flush()
         session.add(RunNetworkRow(run_id=1, network_id="0" * 64))
     config = schema._config()

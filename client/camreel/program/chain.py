@@ -161,8 +161,8 @@ def match_chain(
 
 
 def _has_link(program: Program, step: Step, operand: int) -> bool:
-    before, after = _width(program.shapes[operand]), _width(step.shape)
-    if before is None or after is None:
+    width_below, width_above = _width(program.shapes[operand]), _width(step.shape)
+    if width_below is None or width_above is None:
         return False
     match step.operator:
         case "linear":
@@ -171,12 +171,12 @@ def _has_link(program: Program, step: Step, operand: int) -> bool:
             weight = step.arguments.get("weight")
             return isinstance(weight, TensorReference) and program.tensors_by_name[
                 weight.name
-            ].shape == (after, before, 1, 1)
+            ].shape == (width_above, width_below, 1, 1)
         case "layer_norm":
-            return math.prod(step.integers("normalized_shape")) == before == after
+            return math.prod(step.integers("normalized_shape")) == width_below == width_above
     # Of a shape, since broadcasting could repeat a number.
     is_elementwise = step.operator in ELEMENTWISE and program.shapes[operand] == step.shape
-    return is_elementwise or (step.operator in MOVES and before == after)
+    return is_elementwise or (step.operator in MOVES and width_below == width_above)
 
 
 def _width(shape: Sequence[object]) -> int | None:

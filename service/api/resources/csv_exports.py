@@ -48,7 +48,7 @@ async def read_epochs_csv(respond: Respond, run_id: RunId) -> Response:
             lambda: Result(identity, _epochs_csv(class_names, rows)),
             map_count=len(rows),
         )
-        headers = _attachment(f"run-{run_id}-epochs.csv")
+        headers = attachment(f"run-{run_id}-epochs.csv")
         return Representation(table, CSV, lambda content: content, fixed_headers=headers)
 
     return await respond(ExpensiveRequest("epochs.csv", represent))
@@ -72,7 +72,7 @@ async def read_blanks_csv(respond: Respond, run_id: RunId, parameters: BlankQuer
             CSV,
             _blanks_csv,
             "csv",
-            fixed_headers=_attachment(f"run-{run_id}-blanks.csv"),
+            fixed_headers=attachment(f"run-{run_id}-blanks.csv"),
         )
 
     return await respond(ExpensiveRequest("blanks.csv", represent, methods=methods))
@@ -85,13 +85,13 @@ def _blanks_csv(table: BlankTable) -> bytes:
         for epoch, counts in table.per_epoch.items()
         for method, count in counts.items()
     )
-    return _to_csv(header, rows)
+    return to_csv(header, rows)
 
 
 def _epochs_csv(class_names: Sequence[str], rows: Sequence[Epoch]) -> bytes:
     header = ["epoch", "train_loss", "train_accuracy", "test_loss", "test_accuracy"]
     header += [f"accuracy_{name}" for name in class_names] + ["learning_rate", "seconds"]
-    return _to_csv(header, map(_epoch_row, rows))
+    return to_csv(header, map(_epoch_row, rows))
 
 
 def _epoch_row(epoch: Epoch) -> list[object]:
@@ -100,11 +100,12 @@ def _epoch_row(epoch: Epoch) -> list[object]:
     return [epoch.epoch, *totals, *m.per_class_accuracy, m.learning_rate, m.seconds]
 
 
-def _attachment(name: str) -> dict[str, str]:
+def attachment(name: str) -> dict[str, str]:
+    """Headers of a file that a browser saves under that name."""
     return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
-def _to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
+def to_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
     """CSV with an empty field for None."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)

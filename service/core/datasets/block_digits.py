@@ -63,8 +63,8 @@ def place_digits(digits: Split, seed: int) -> BlockSplit:
     blocks = null_block().repeat(len(images), 4, 1, 1)
     blocks[torch.arange(len(images)), quarters] = images[:, 0]
     grid = blocks.view(-1, 2, 2, SIDE_PIXELS, SIDE_PIXELS).transpose(2, 3)
-    placed = grid.reshape(-1, 1, 2 * SIDE_PIXELS, 2 * SIDE_PIXELS)
-    return BlockSplit(Split(placed, digits.labels), quarters)
+    cells = grid.reshape(-1, 1, 2 * SIDE_PIXELS, 2 * SIDE_PIXELS)
+    return BlockSplit(Split(cells, digits.labels), quarters)
 
 
 def block_dataset(digits: Dataset, seed: int) -> tuple[Dataset, Tensor]:

@@ -22,10 +22,12 @@ from service.flows.checkpoints import load_verified_checkpoint, read_verified_te
 from service.flows.networks import Networks
 from service.flows.recording import ENGINE_VERSION
 from service.flows.transfer.exchange_tests import export_exchange_test
+from service.flows.transfer.insights import export_insight
 from service.flows.transfer.layout import Layout
 from service.flows.transfer.manifest import FORMAT, MANIFEST, format_timestamp, to_json
 from service.store import (
     divergences,
+    epoch_insights,
     epochs,
     events,
     exchange_tests,
@@ -237,6 +239,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
                 for one in predictions.list_for_epoch(session, *_epoch_key(epoch))
             ],
             "exchange_test": export_exchange_test(exchange_tests.get(session, *_epoch_key(epoch))),
+            "insight": export_insight(epoch_insights.get(session, *_epoch_key(epoch))),
         }
     text = to_json(rows)
     checkpoint = epoch.checkpoint

@@ -27,6 +27,7 @@ from service.flows.transfer.contents import (
     read_image,
 )
 from service.flows.transfer.exchange_tests import import_exchange_test
+from service.flows.transfer.insights import import_insight
 from service.flows.transfer.manifest import (
     EpochRows,
     ExportedDivergence,
@@ -39,6 +40,7 @@ from service.flows.transfer.manifest import (
 from service.flows.transfer.programs import import_network, import_tensor, refer_to_tensors
 from service.store import (
     divergences,
+    epoch_insights,
     epochs,
     events,
     exchange_tests,
@@ -83,6 +85,7 @@ def import_run(store: Store, path: Path) -> Run:
         for epoch in archive.manifest.epochs:
             rows = _rows(archive, contents, epoch)
             import_exchange_test(0, epoch, rows, contents.class_count)
+            import_insight(0, epoch, rows, contents.class_count)
             contents.check_checkpoint(epoch, archive.read_member(epoch.checkpoint))
         for exported in list_states(archive.manifest):
             contents.check_training_state(exported)
@@ -230,6 +233,9 @@ class _Import:
         test = import_exchange_test(run_id, epoch, rows, self._contents.class_count)
         if test is not None:
             exchange_tests.add_missing(session, test)
+        insight = import_insight(run_id, epoch, rows, self._contents.class_count)
+        if insight is not None:
+            epoch_insights.add_missing(session, insight)
 
     def _key(self, epoch: ExportedEpoch) -> str:
         return f"{self._folder}/{epoch.epoch}.{epoch.checkpoint.name.rpartition('.')[2]}"

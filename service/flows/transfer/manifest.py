@@ -7,7 +7,7 @@ manifest. Of a network that is described by a program, the checkpoints are manif
 network (JSON) and the tensors (safetensors, each once) follow. The comment of the zip is the
 SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no environment,
 format 3 no divergence, format 4 no earlier training states and no programs, format 5 no exchange
-tests and no notes.
+tests, no insights and no notes.
 """
 
 import json
@@ -202,12 +202,22 @@ class ExportedExchangeTest(Parameters):
     width: Annotated[int, Field(ge=1, le=64)] | None
 
 
+class ExportedInsight(Parameters):
+    """The insight of an epoch. Its parts are checked when they are read."""
+
+    document: dict[str, Any]
+    mistakes: Base64Bytes
+    presentations: Base64Bytes | None
+    class_means: Base64Bytes | None
+
+
 class EpochRows(Parameters):
     """Content of an epoch's JSON member."""
 
     heatmaps: list[ExportedHeatmap]
     predictions: list[ExportedPrediction]
     exchange_test: ExportedExchangeTest | None = None
+    insight: ExportedInsight | None = None
 
 
 def to_json(values: object) -> bytes:
