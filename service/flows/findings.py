@@ -8,6 +8,7 @@ from service.core.insight.findings import evaluate_rules
 from service.core.insight.run_history import RunHistory
 from service.flows.exchange_tests import from_stored_test, is_complete_test
 from service.flows.maps.pipeline import MapPipeline
+from service.flows.training_histories import load_training_history
 from service.store import exchange_tests, images, runs
 from service.store.run_status import RunStatus
 
@@ -37,6 +38,7 @@ def read_findings(pipeline: MapPipeline, run_id: int) -> RunFindings:
         probes = images.list_probes(session, run_id)
     history = RunHistory(
         class_count=len(explained_run.class_names),
+        training=load_training_history(pipeline.store, run_id),
         exchange_tests=[from_stored_test(test) for test in stored_tests],
     )
     items, unavailable = evaluate_rules(history)

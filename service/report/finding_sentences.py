@@ -1,9 +1,11 @@
 """Sentences about findings, in the languages of reports. Each kind has its templates here."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.core.insight.finding import Finding, Region, Severity, Unavailable
+from service.core.insight.finding import Evidence, Finding, Region, Severity, Unavailable
+from service.report import training_sentences
 from service.report.languages import Language
 
 
@@ -20,10 +22,12 @@ class FindingText:
 class FindingTemplates:
     """The texts of one language. The fields of a template are those of `_values`."""
 
+    titles: Mapping[str, str]  # by kind
     sentences: Mapping[str, str]  # by kind
     refutations: Mapping[str, str]  # by kind
     properties: Mapping[str, str]  # by exchange operator
     severities: Mapping[Severity, str]
+    causes: Mapping[str, str]  # of blank maps
     reasons: Mapping[str, str]  # why a kind is unavailable
     changes: str
     evidence_only: str
@@ -34,7 +38,9 @@ class FindingTemplates:
 
 
 ENGLISH = FindingTemplates(
-    sentences={
+    titles=training_sentences.ENGLISH_TITLES | {"shortcut": "Shortcuts"},
+    sentences=training_sentences.ENGLISH_SENTENCES
+    | {
         "shortcut-surround": (
             "Class {classes} is decided in part by {property}, not by the object: {share} of the "
             "evidence for it moves with that property from image to image.{location} {effect}"
@@ -44,7 +50,8 @@ ENGLISH = FindingTemplates(
             "moves with that property from image to image. {effect}"
         ),
     },
-    refutations={
+    refutations=training_sentences.ENGLISH_REFUTATIONS
+    | {
         "shortcut-surround": (
             "Test images of this class without that property, which the network recognizes as "
             "well as others; or a class that truly consists of it."
@@ -70,7 +77,9 @@ ENGLISH = FindingTemplates(
         Severity.WARNING: "warning",
         Severity.NOTE: "note",
     },
-    reasons={
+    causes=training_sentences.ENGLISH_CAUSES,
+    reasons=training_sentences.ENGLISH_REASONS
+    | {
         "not-tested": (
             "no exchange test was recorded, as with runs of earlier versions; it can be computed"
         ),
@@ -97,7 +106,9 @@ ENGLISH = FindingTemplates(
 )
 
 JAPANESE = FindingTemplates(
-    sentences={
+    titles=training_sentences.JAPANESE_TITLES | {"shortcut": "ショートカット"},
+    sentences=training_sentences.JAPANESE_SENTENCES
+    | {
         "shortcut-surround": (
             "クラス {classes} の判定は、対象物ではなく{property}に一部依存しています。"
             "根拠の {share} が、この性質とともに画像から画像へ移ります。{location}{effect}"
@@ -107,7 +118,8 @@ JAPANESE = FindingTemplates(
             "根拠の {share} が、この性質とともに画像から画像へ移ります。{effect}"
         ),
     },
-    refutations={
+    refutations=training_sentences.JAPANESE_REFUTATIONS
+    | {
         "shortcut-surround": (
             "この性質をもたない同じクラスのテスト画像が同じように認識されれば、"
             "またはこの性質がクラスそのものであれば、この所見は当たりません。"
@@ -133,7 +145,9 @@ JAPANESE = FindingTemplates(
         Severity.WARNING: "警告",
         Severity.NOTE: "参考",
     },
-    reasons={
+    causes=training_sentences.JAPANESE_CAUSES,
+    reasons=training_sentences.JAPANESE_REASONS
+    | {
         "not-tested": "交換テストが記録されていません（以前のバージョンの実行など）。計算できます",
         "no-plausible-object": (
             "一様な背景から際立つ対象物のない画像が多すぎるクラスがあり、データセットにマスクがありません"
@@ -167,7 +181,7 @@ def describe_finding(
     sentence = templates.sentences.get(finding.kind, templates.fallback)
     refutation = templates.refutations.get(finding.kind, "")
     return FindingText(
-        " ".join(sentence.format_map(values).split()),
+        " ".join(sentence.format_map(defaultdict(lambda: "-", values)).split()),
         refutation.format_map(values),
         templates.severities[finding.severity],
     )
@@ -177,7 +191,9 @@ def describe_unavailable(gap: Unavailable, language: Language) -> str:
     """Why a kind of finding could not be examined."""
     templates = TEMPLATES[language]
     reason = templates.reasons.get(gap.reason, gap.reason)
-    return templates.unavailable.format(kind=gap.kind, reason=reason)
+    return templates.unavailable.format(
+        kind=templates.titles.get(gap.kind, gap.kind), reason=reason
+    )
 
 
 def _values(
@@ -189,7 +205,12 @@ def _values(
         turned=_percent(evidence.get("images_turned")),
     )
     is_severe = finding.severity is Severity.CHANGES_PREDICTIONS
+    first_epoch, last_epoch = finding.epochs or ("-", "-")
     return {
+        **{item.name: _format_evidence(item) for item in finding.evidence},
+        "first_epoch": str(first_epoch),
+        "last_epoch": str(last_epoch),
+        "cause": templates.causes.get(finding.attribute, finding.attribute),
         "kind": finding.kind,
         "classes": ", ".join(class_names[index] for index in finding.class_indices),
         "property": templates.properties.get(finding.attribute, finding.attribute),
@@ -207,6 +228,16 @@ def _location(region: Region | None, templates: FindingTemplates) -> str:
         if region.share >= 1
         else templates.location.format_map(vars(region))
     )
+
+
+_SHARES = frozenset({"accuracy_gap", "dropout", "largest_fall", "median_confidence"})
+
+
+def _format_evidence(evidence: Evidence) -> str:
+    name = evidence.name
+    if name in _SHARES or "share" in name.split("_"):
+        return _percent(evidence.value)
+    return f"{evidence.value:.3g}"
 
 
 def _percent(share: float | None) -> str:

@@ -9,11 +9,14 @@ from service.core.insight.training_rules import examine_training
 from service.core.spec import RunSpec
 from service.errors import NotFound
 from service.flows import runs as run_flows
+from service.flows.findings import read_findings
 from service.flows.insights import read_confusion, read_insights, read_probe_events
+from service.flows.maps.pipeline import MapPipeline
 from service.flows.training_histories import load_training_history
 from service.flows.workspace import Workspace
 from service.jobs.inline import InlineExecutor
 from service.store import epoch_insights, epochs
+from service.store.run_status import RunStatus
 from service.store.store import Store
 from tests.faults.tiny import DIVERGING, TINY
 
@@ -96,8 +99,9 @@ def test_history_of_a_run_is_judged(store: Store, workspace: Workspace) -> None:
 def test_diverged_run_is_found(store: Store, workspace: Workspace) -> None:
     spec = RunSpec.model_validate(DIVERGING)
     run_id = run_flows.start_run(store, InlineExecutor(), workspace, spec).id
-    findings, _ = examine_training(load_training_history(store, run_id))
-    assert "diverging" in {finding.kind for finding in findings}
+    findings = read_findings(MapPipeline(store, workspace.data_dir), run_id)
+    assert "diverging" in {finding.kind for finding in findings.items}
+    assert findings.status == RunStatus.FAILED
 
 
 def test_run_of_an_earlier_version_has_no_insights(store: Store, workspace: Workspace) -> None:

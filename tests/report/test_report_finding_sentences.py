@@ -63,4 +63,4 @@ def test_effect_follows_the_severity_and_the_place_the_region():
 
 
 def test_unknown_kind_has_a_sentence_that_names_it():
-    assert "dead-units" in describe_finding(shortcut(kind="dead-units"), NAMES, "en").sentence
+    assert "new-kind" in describe_finding(shortcut(kind="new-kind"), NAMES, "en").sentence

@@ -80,6 +80,7 @@ class FindingResponse(BaseModel):
     region: RegionResponse | None
     evidence: list[EvidenceResponse]
     refutation: str = Field(description="What would show that the finding is wrong.")
+    images: list[str] = Field(description="References of images that show it, at most 20.")
     links: FindingLinks
 
 
@@ -251,6 +252,7 @@ def _finding(findings: RunFindings, finding: Finding, language: Language) -> Fin
         region=finding.region and RegionResponse.model_validate(finding.region),
         evidence=[EvidenceResponse.model_validate(item) for item in finding.evidence],
         refutation=text.refutation,
+        images=list(finding.images),
         links=_links(findings, finding),
     )
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from service.core.insight.finding import Finding, Severity, Unavailable
 from service.core.insight.run_history import RunHistory
 from service.core.insight.shortcuts import ShortcutKind, find_shortcuts
+from service.core.insight.training_history import TrainingRule
+from service.core.insight.training_rules import TRAINING_RULES
 
 Findings = Iterator[Finding | Unavailable]
 
@@ -23,12 +25,21 @@ def _evaluate_shortcuts(history: RunHistory) -> Findings:
     return find_shortcuts(history.exchange_tests)
 
 
+def _rule_of_training(rule: TrainingRule) -> FindingRule:
+    return FindingRule(
+        kinds=(rule.kind,),
+        evaluate=lambda history: rule.examine(history.training),
+        source=rule.source,
+    )
+
+
 FINDING_RULES: tuple[FindingRule, ...] = (
     FindingRule(
         kinds=tuple(ShortcutKind),
         evaluate=_evaluate_shortcuts,
         source="exchange test, docs/insight.md",
     ),
+    *(_rule_of_training(rule) for rule in TRAINING_RULES),
 )
 
 SEVERITY_ORDER = {severity: position for position, severity in enumerate(Severity)}

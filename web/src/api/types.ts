@@ -60,6 +60,7 @@ export interface Finding {
   epochs: [first: number, last: number] | null;
   evidence: { name: string; value: number; threshold: number | null; n: number }[];
   refutation: string;
+  images: string[]; // references of images that show it
   links: { page: string; picture: string | null }; // relative to the service's root
 }
 

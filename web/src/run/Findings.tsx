@@ -34,19 +34,19 @@ export function FindingsPanel({ run }: { run: Run }) {
       <h2 id="findings-heading">{t("findings.title")}</h2>
       {isEmpty && <p class="muted">{t(isFinal ? "findings.none" : "findings.later")}</p>}
       {items.map((finding) => (
-        <FindingEntry key={finding.id} finding={finding} />
+        <FindingEntry key={finding.id} run={run} finding={finding} />
       ))}
-      {gaps.map((gap) => (
-        <p key={gap.kind + gap.reason} class="muted">
-          {gap.sentence}
-        </p>
-      ))}
+      {gaps.length > 0 && (
+        <Details class="gaps" summary={t("findings.gaps", { count: gaps.length })}>
+          {() => gaps.map((gap) => <p key={gap.kind + gap.reason}>{gap.sentence}</p>)}
+        </Details>
+      )}
       <ClassPictures run={run} hasMap={items.some((finding) => finding.links.picture)} />
     </section>
   );
 }
 
-function FindingEntry({ finding }: { finding: Finding }) {
+function FindingEntry({ run, finding }: { run: Run; finding: Finding }) {
   const [first, last] = finding.epochs ?? [null, null];
   return (
     <article class={`finding ${finding.severity}`}>
@@ -68,10 +68,26 @@ function FindingEntry({ finding }: { finding: Finding }) {
               ))}
             </ul>
             <p class="muted">{t("findings.refutation", { text: finding.refutation })}</p>
+            {finding.images.length > 0 && <FindingImages run={run} images={finding.images} />}
           </>
         )}
       </Details>
     </article>
+  );
+}
+
+/** The images that show a finding; each opens in the reel. */
+function FindingImages({ run, images }: { run: Run; images: string[] }) {
+  return (
+    <ul class="finding-images" aria-label={t("findings.images")}>
+      {images.map((image) => (
+        <li key={image}>
+          <a href={`${ROOT}/app/runs/${run.id}?image=${encodeURIComponent(image)}`} title={image}>
+            <img src={address(`/runs/${run.id}/images/${image}`)} alt={image} width={44} height={44} loading="lazy" />
+          </a>
+        </li>
+      ))}
+    </ul>
   );
 }
 

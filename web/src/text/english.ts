@@ -1,7 +1,9 @@
 import { experimentsEnglish } from "./experimentsEnglish";
+import { findingsEnglish } from "./findingsEnglish";
 
 export const english = {
   ...experimentsEnglish,
+  ...findingsEnglish,
   "skip": "Skip to content",
   "loading": "Loading…",
   "close": "Close",
@@ -160,23 +162,6 @@ export const english = {
   "run.duplicate": "Duplicate…",
   "run.compare": "Compare…",
   "run.cancel": "Cancel",
-  "findings.title": "Findings",
-  "findings.none": "Nothing that was examined is conspicuous.",
-  "findings.later": "The last epoch is examined at the end of the run.",
-  "findings.epochs": "(epochs {first} to {last})",
-  "findings.reel": "Show in the reel",
-  "findings.evidence": "Evidence",
-  "findings.threshold": "threshold {threshold}",
-  "findings.refutation": "What would refute it: {text}",
-  "findings.exchangeMap": "Exchange map",
-  "findings.exchangeMap.note":
-    "Which pixels would turn other images into each class. One place away from the objects is a shortcut; strokes are what the class consists of.",
-  "findings.classMeans": "Mean maps of the classes",
-  "findings.classMeans.note": "Mean map of each class over the epochs. Red speaks for the class, blue against it.",
-  "findings.noPicture": "This picture is not available for this run.",
-  "evidence.exchange_share": "Share of the evidence",
-  "evidence.recall_lost": "Recall lost",
-  "evidence.images_turned": "Other images turned into the class",
   "divergence.fraction": "Suggested learning rate: {suggestion}, a tenth of this run's {rate}.",
   "divergence.default": "Suggested learning rate: {suggestion}, the optimizer's default; this run used {rate}.",
   "divergence.noResume":

@@ -1,8 +1,10 @@
 import type { Texts } from "./english";
 import { experimentsJapanese } from "./experimentsJapanese";
+import { findingsJapanese } from "./findingsJapanese";
 
 export const japanese: Texts = {
   ...experimentsJapanese,
+  ...findingsJapanese,
   "skip": "本文へ移動",
   "loading": "読み込み中…",
   "close": "閉じる",
@@ -158,23 +160,6 @@ export const japanese: Texts = {
   "run.duplicate": "複製…",
   "run.compare": "比較…",
   "run.cancel": "中止",
-  "findings.title": "所見",
-  "findings.none": "調べた範囲に目立つ点はありません。",
-  "findings.later": "最後のエポックは実行の終わりに調べられます。",
-  "findings.epochs": "（エポック {first} から {last}）",
-  "findings.reel": "リールで見る",
-  "findings.evidence": "根拠",
-  "findings.threshold": "しきい値 {threshold}",
-  "findings.refutation": "反証となるもの：{text}",
-  "findings.exchangeMap": "交換マップ",
-  "findings.exchangeMap.note":
-    "ほかの画像を各クラスに変えるのはどのピクセルかを示します。対象物から離れた 1 か所ならショートカット、線ならクラスそのものの形です。",
-  "findings.classMeans": "クラスの平均マップ",
-  "findings.classMeans.note": "エポックごとのクラスの平均マップです。赤はクラスを支持し、青は否定します。",
-  "findings.noPicture": "この実行にはこの図がありません。",
-  "evidence.exchange_share": "根拠の割合",
-  "evidence.recall_lost": "再現率の低下",
-  "evidence.images_turned": "このクラスに変わったほかの画像",
   "divergence.fraction": "学習率の提案：{suggestion}（この実行の {rate} の 10 分の 1）。",
   "divergence.default": "学習率の提案：{suggestion}（最適化手法の既定値。この実行では {rate}）。",
   "divergence.noResume": "再開はできません。同じ設定と同じ乱数でエポックを学習し直すため、再び発散します。",
