@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from service.errors import StoreBusy
 from service.store.blobs import StoredBlob
+from service.store_errors import StoreBusy
 
 
 class RemoteObject(NamedTuple):

@@ -13,7 +13,7 @@ from fastapi_problem.handler import ExceptionHandler, add_exception_handler, new
 from pydantic_core import ErrorDetails
 from starlette.types import Scope
 
-from service import errors
+from service import errors, store_errors
 from service.api import errors as http_errors
 from service.api.problem_page import negotiate_problem
 from service.errors import CamreelError, InvalidSettings, InvalidValue, error_type
@@ -78,17 +78,17 @@ STATUSES: dict[type[CamreelError], int] = {
     errors.BackupRefused: 409,
     errors.FileRefused: 422,
     errors.NotReady: 503,
-    errors.StoreUnavailable: 503,
-    errors.StoreBusy: 503,
-    errors.StoreReadOnly: 503,
-    errors.StoreMissing: 503,
-    errors.StoreAccessDenied: 503,
-    errors.StoreInputOutput: 503,
-    errors.SchemaMismatch: 503,
-    errors.UnsupportedEncoding: 503,
-    errors.StoreFull: 507,
-    errors.StoreDamaged: 500,  # neither another request nor waiting helps
-    errors.StatementRefused: 500,
+    store_errors.StoreUnavailable: 503,
+    store_errors.StoreBusy: 503,
+    store_errors.StoreReadOnly: 503,
+    store_errors.StoreMissing: 503,
+    store_errors.StoreAccessDenied: 503,
+    store_errors.StoreInputOutput: 503,
+    store_errors.SchemaMismatch: 503,
+    store_errors.UnsupportedEncoding: 503,
+    store_errors.StoreFull: 507,
+    store_errors.StoreDamaged: 500,  # neither another request nor waiting helps
+    store_errors.StatementRefused: 500,
 }
 
 RETRY_AFTER_SECONDS = 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
-from service.errors import InvalidValue, StoreFull, StoreUnavailable, Unauthenticated, UnknownName
+from service.errors import InvalidValue, Unauthenticated, UnknownName
 from service.flows.credentials import (
     TOKEN,
     constant_time_equal,
@@ -20,6 +20,7 @@ from service.store import audit, sign_ins, tokens
 from service.store.sign_ins import SignIn
 from service.store.store import Store
 from service.store.tokens import ADMIN, SCOPES, Token
+from service.store_errors import StoreFull, StoreUnavailable
 
 IDLE_TIMEOUT = timedelta(hours=12)
 MAX_SIGN_IN_AGE = timedelta(days=7)

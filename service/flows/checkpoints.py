@@ -12,10 +12,11 @@ from service.core.checkpoints import CheckpointHeader
 from service.core.epoch_manifests import EpochManifest, is_manifest
 from service.core.program_checkpoints import assemble_state
 from service.core.recorded_spec import AnySpec, RecordedSpec, parse_spec
-from service.errors import CheckpointCorrupt, EpochQuarantined, StoreFull, StoreUnavailable
+from service.errors import CheckpointCorrupt, EpochQuarantined
 from service.store import epochs, runs, tensors
 from service.store.epochs import Epoch
 from service.store.store import Store
+from service.store_errors import StoreFull, StoreUnavailable
 
 log = structlog.get_logger()
 

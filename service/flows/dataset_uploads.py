@@ -20,13 +20,13 @@ from service.errors import (
     DatasetNotFound,
     DatasetUnavailable,
     InvalidValue,
-    StoreFull,
 )
 from service.files import unfinished_file, unfinished_folder
 from service.flows.dataset_reports import DatasetReport, DatasetReports
 from service.store import runs
 from service.store.run_status import RunStatus
 from service.store.store import Store
+from service.store_errors import StoreFull
 
 EXTRACTION_SHARE = 0.2
 """Share of an upload's progress until its images are decoded."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from service.errors import RunConflict, StoreFull
+from service.errors import RunConflict
 from service.flows.heartbeats import HeartbeatMonitor
 from service.store import (
     deleted_runs,
@@ -19,6 +19,7 @@ from service.store import (
 )
 from service.store.run_status import TERMINAL_STATUSES, RunStatus
 from service.store.store import Store
+from service.store_errors import StoreFull
 
 BATCH_SECONDS = 0.05
 """Target duration of a transaction: other writers wait for at most one of them."""

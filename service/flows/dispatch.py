@@ -8,7 +8,7 @@ from functools import partial
 
 import structlog
 
-from service.errors import RunNotFound, StoreUnavailable
+from service.errors import RunNotFound
 from service.flows.heartbeats import HeartbeatMonitor
 from service.flows.run_errors import WORKER_LOST, cause_of
 from service.flows.server_names import is_dead
@@ -20,6 +20,7 @@ from service.store.run_lifecycle import Lease
 from service.store.run_status import RunPhase, RunSource, RunStatus
 from service.store.runs import QueuedRun, Run, RunError
 from service.store.store import Store
+from service.store_errors import StoreUnavailable
 
 RunHeartbeat = tuple[str, int, int]  # status, attempt, number of heartbeats
 

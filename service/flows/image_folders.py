@@ -38,10 +38,10 @@ from service.errors import (
     FileRefused,
     ImageNotFound,
     ImageRefused,
-    StoreFull,
 )
 from service.files import read_file, translate_os_errors, unfinished_folder, write_file
 from service.flows.folder_decoder import MAX_IMAGE_BYTES, FolderDecoder
+from service.store_errors import StoreFull
 
 DEFAULT_CACHE_BYTES = 10 * 2**30
 

@@ -21,7 +21,6 @@ from service.errors import (
     JobsFull,
     NotFound,
     RequestCancelled,
-    StoreUnavailable,
     error_type,
 )
 from service.flows.heartbeats import HeartbeatMonitor
@@ -30,6 +29,7 @@ from service.flows.thread_pools import Computation, ThreadPool
 from service.store import jobs
 from service.store.jobs import Job, JobError, JobResult, NewJob
 from service.store.store import Store
+from service.store_errors import StoreUnavailable
 
 SCAN_SECONDS = 0.25
 """Interval of `Jobs.scan`. Short enough that a cancelled job ends within a second."""

@@ -11,13 +11,11 @@ from service.errors import (
     DeviceUnavailable,
     ImageNotFound,
     RunDiverged,
-    StoreDamaged,
-    StoreFull,
-    StoreUnavailable,
     WeightsUnavailable,
 )
 from service.jobs import ProcessExit
 from service.store.runs import RunError
+from service.store_errors import StoreDamaged, StoreFull, StoreUnavailable
 
 ERROR_TYPES: dict[type[Exception], str] = {
     RunDiverged: "diverged",

@@ -12,7 +12,6 @@ from service.core.datasets.folder_archive import ArchiveLimits
 from service.core.devices import available_devices
 from service.core.environment import DEFAULT_THREADS
 from service.core.parallel import use_torch_threads
-from service.errors import StoreFull, StoreUnavailable
 from service.flows.access import is_loopback
 from service.flows.cache_sizes import CacheSizes
 from service.flows.credential_cache import CredentialCache
@@ -47,6 +46,7 @@ from service.settings import Settings
 from service.store import schema
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store
+from service.store_errors import StoreFull, StoreUnavailable
 
 READING_THREADS, CHANGING_THREADS = 8, 8
 MAX_WAITING_READS = 1_000

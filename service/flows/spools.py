@@ -20,15 +20,7 @@ from camreel.spool.files import is_locked
 from pydantic import ValidationError
 
 from service.core.recorded_spec import RecordedSpec
-from service.errors import (
-    CamreelError,
-    LeaseStale,
-    RunConflict,
-    RunEnded,
-    StoreFull,
-    StoreUnavailable,
-    TensorsRejected,
-)
+from service.errors import CamreelError, LeaseStale, RunConflict, RunEnded, TensorsRejected
 from service.flows import runs as run_flows
 from service.flows.recorded_runs import RecordedEpoch, Recordings
 from service.flows.tensor_uploads import TensorReceiver
@@ -36,6 +28,7 @@ from service.store import runs
 from service.store.request_keys import RequestKey
 from service.store.run_status import RunStatus
 from service.store.tensors import PART_BYTES
+from service.store_errors import StoreFull, StoreUnavailable
 
 HEARTBEAT_SECONDS = 15.0
 MAX_REPORTED_SPOOLS = 1000

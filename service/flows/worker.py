@@ -19,13 +19,7 @@ from service.core.recorded_spec import training_spec
 from service.core.spec import RunSpec
 from service.core.training import train
 from service.core.training_state import TrainingState
-from service.errors import (
-    CheckpointCorrupt,
-    ImageNotFound,
-    RunCancelled,
-    StoreFull,
-    StoreUnavailable,
-)
+from service.errors import CheckpointCorrupt, ImageNotFound, RunCancelled
 from service.flows.checkpoints import load_weights
 from service.flows.datasets import load_dataset
 from service.flows.divergence import divergence_of
@@ -40,6 +34,7 @@ from service.store.images import StoredImage
 from service.store.run_lifecycle import EpochProgress, Lease
 from service.store.run_status import RunPhase, RunStatus
 from service.store.store import Store, open_store
+from service.store_errors import StoreFull, StoreUnavailable
 
 CANCEL_POLL_SECONDS = 0.5
 MAX_HEARTBEAT_SECONDS = 2.0

@@ -12,9 +12,10 @@ from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.errors import InvalidValue, SchemaMismatch, UnsupportedEncoding
+from service.errors import InvalidValue
 from service.store import driver_errors, sqlite_file, sqlite_identity
 from service.store.sqlite_file import Mode, database_file
+from service.store_errors import SchemaMismatch, UnsupportedEncoding
 
 BUSY_TIMEOUT_SECONDS = 15
 IDLE_TIMEOUT_SECONDS = 60  # of a PostgreSQL transaction whose process hangs

@@ -17,8 +17,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from service.errors import (
-    CamreelError,
+from service.errors import CamreelError
+from service.store.sqlite_file import database_file
+from service.store_errors import (
     SchemaMismatch,
     StatementRefused,
     StoreAccessDenied,
@@ -30,7 +31,6 @@ from service.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
-from service.store.sqlite_file import database_file
 
 MESSAGES: dict[type[CamreelError], str] = {
     StoreBusy: "The database did not answer in time.",

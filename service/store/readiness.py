@@ -5,10 +5,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, text
 
-from service.errors import StoreFull
 from service.store import database, driver_errors, schema
 from service.store.database import autocommit_connection, transaction
 from service.store.store import Store
+from service.store_errors import StoreFull
 
 LOCK_TIMEOUT_SECONDS = 2
 MIN_FREE_BYTES = 2**20

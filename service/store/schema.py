@@ -18,7 +18,6 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
-from service.errors import SchemaMismatch, StatementRefused
 from service.store import (  # noqa: F401  their tables are part of the schema
     epoch_insight_rows,
     experiment_rows,
@@ -28,6 +27,7 @@ from service.store import (  # noqa: F401  their tables are part of the schema
 from service.store.database import read_only_connection, schema_transaction
 from service.store.rows import Base
 from service.store.store import Store
+from service.store_errors import SchemaMismatch, StatementRefused
 
 UPGRADE_LOCK = 0x43414D52  # arbitrary, for pg_advisory_xact_lock
 

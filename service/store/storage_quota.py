@@ -7,8 +7,8 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from service.errors import StoreFull
 from service.store import deleted_runs, disk_space
+from service.store_errors import StoreFull
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def test_changes_of_an_open_service_are_recorded(new_guarded_service: Any) -> No
 def test_change_succeeds_although_its_audit_entry_cannot_be_written(
     new_guarded_service: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from service.errors import StoreBusy
+    from service.store_errors import StoreBusy
 
     service = new_guarded_service()
 

@@ -18,9 +18,9 @@ from service.errors import (
     DatasetNotMeasured,
     DatasetUnavailable,
     ImageNotFound,
-    StoreFull,
 )
 from service.flows.image_folders import FolderLimits, ImageFolders
+from service.store_errors import StoreFull
 from tests.datasets.conftest import COLORS, encode, picture, png, write
 
 NAME = "folder:colors"

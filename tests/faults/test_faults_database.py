@@ -10,7 +10,6 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from service.core.spec import RunSpec
-from service.errors import StoreBusy, StoreFull
 from service.flows import runs as run_flows
 from service.flows import worker
 from service.flows.workspace import Workspace
@@ -18,6 +17,7 @@ from service.jobs.inline import InlineExecutor
 from service.store import database, events, run_lifecycle, runs
 from service.store.run_status import RunStatus
 from service.store.store import Store, open_store
+from service.store_errors import StoreBusy, StoreFull
 from tests.conftest import Service
 from tests.faults.tiny import TINY, train_undisturbed, weights
 from tests.uploads.conftest import Application

@@ -12,13 +12,13 @@ import pytest
 
 from service import failpoints
 from service.core.spec import RunSpec
-from service.errors import StoreBusy
 from service.flows import runs as run_flows
 from service.flows.dispatch import LeaseMonitor
 from service.flows.worker import train_run
 from service.flows.workspace import Workspace
 from service.store import database, runs
 from service.store.store import Store, open_store
+from service.store_errors import StoreBusy
 from tests.conftest import Service
 from tests.faults.recording_executor import RecordingExecutor
 from tests.faults.tiny import TINY, statuses, train_undisturbed, weights

@@ -13,12 +13,12 @@ from sqlalchemy import event
 from service.api.event_streams import runs as run_events
 from service.app import create_app
 from service.core.spec import RunSpec
-from service.errors import StoreBusy
 from service.settings import Settings
 from service.store import epochs, run_lifecycle, runs
 from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.run_status import RunStatus
 from service.store.store import Store
+from service.store_errors import StoreBusy
 from tests.conftest import Service
 from tests.http.test_http_events import events
 from tests.http.test_http_refusals import expect_problem

@@ -7,7 +7,7 @@ import pytest
 
 from service import background
 from service.background import BackgroundTask, BackgroundTasks
-from service.errors import StoreBusy
+from service.store_errors import StoreBusy
 
 SECONDS = 30.0  # enough for a slow machine
 

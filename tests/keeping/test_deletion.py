@@ -5,7 +5,7 @@ import time
 import pytest
 from sqlalchemy import event
 
-from service.errors import RunNotFound, StoreFull
+from service.errors import RunNotFound
 from service.flows import deletion
 from service.flows.backup import back_up
 from service.flows.deletion import BatchPacer, DeletedRunCleaner, delete_run
@@ -16,6 +16,7 @@ from service.store import deleted_runs, disk_space, epochs, run_blobs, runs
 from service.store.blobs import Blobs
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
+from service.store_errors import StoreFull
 from tests.keeping.conftest import SPEC, StateFolder, train
 
 

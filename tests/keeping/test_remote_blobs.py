@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from service.core.checkpoints import digest
-from service.errors import BackupRefused, StoreFull
+from service.errors import BackupRefused
 from service.flows.backup import back_up
 from service.flows.deletion import DeletedRunCleaner, delete_run
 from service.flows.doctor.examination import examine
@@ -20,6 +20,7 @@ from service.store.blobs.file import FileBlobs
 from service.store.run_blobs import RunBlob
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
+from service.store_errors import StoreFull
 from tests.keeping.conftest import StateFolder, train
 from tests.remote_blobs import BUCKETS, RemoteBlobs, RemoteObject
 

@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from service.core.images import to_png
 from service.core.spec import Probes, RunSpec
-from service.errors import EpochQuarantined, FileRefused, RunConflict, StoreFull
+from service.errors import EpochQuarantined, FileRefused, RunConflict
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.maps.pictures import MapPictures, Rendering
 from service.flows.maps.pipeline import MapPipeline
@@ -36,6 +36,7 @@ from service.store import (
 from service.store.rows import RunRow
 from service.store.storage_quota import StorageLimits
 from service.store.store import Store, open_store
+from service.store_errors import StoreFull
 from tests.keeping.conftest import EPOCHS, SPEC, StateFolder
 from tests.keeping.transfers import (
     is_empty,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from service.core.progress import track
-from service.errors import CheckpointCorrupt, StoreFull
+from service.errors import CheckpointCorrupt
 from service.flows.doctor.checks import CHECKS
 from service.flows.jobs import JobLimits, Jobs
 from service.flows.maps import evaluation
@@ -18,6 +18,7 @@ from service.flows.thread_pools import PoolName, ThreadPool
 from service.store import disk_space, jobs, schema
 from service.store.jobs import JobResult
 from service.store.store import open_store
+from service.store_errors import StoreFull
 from tests.pools.conftest import Application, Blockade, wait_until
 
 EVALUATION = "/runs/1/epochs/1/evaluation?images=2&measure=complexity"

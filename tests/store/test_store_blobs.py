@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import StoreFull, UnknownName
+from service.errors import UnknownName
 from service.store.blobs import BLOB_STORES, Blobs, open_blob_store
 from service.store.blobs.file import FileBlobs
+from service.store_errors import StoreFull
 from tests.remote_blobs import RemoteBlobs
 
 KEY = "runs/1/epochs/0.safetensors"

@@ -4,9 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from service.errors import EpochNotFound, RunNotFound, StatementRefused
+from service.errors import EpochNotFound, RunNotFound
 from service.store import epochs, run_lifecycle
 from service.store.epochs import Checkpoint, EpochMetrics
+from service.store_errors import StatementRefused
 
 UNTRAINED = EpochMetrics(None, None, 2.3, 0.1, [0.0, 0.2], 1.0, 0.25)
 # Values that a single-precision column would round.

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from service.errors import StatementRefused
 from service.store import exchange_tests
 from service.store.exchange_tests import StoredExchangeTest
+from service.store_errors import StatementRefused
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from service.errors import CamreelError, SchemaMismatch
+from service.errors import CamreelError
 from service.flows.doctor.examination import examine
 from service.store import schema
 from service.store.store import Store, open_store
+from service.store_errors import SchemaMismatch
 
 
 def execute(file: Path, *statements: str) -> None:

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import func, select
 
-from service.errors import StatementRefused
 from service.store import heatmaps, images
 from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
 from service.store.rows import HeatmapRow
+from service.store_errors import StatementRefused
 
 SEVEN, ZERO = StoredImage("digits", "test:7", 7, b"7"), StoredImage("digits", "test:0", 0, b"0")
 

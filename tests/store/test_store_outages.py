@@ -11,7 +11,11 @@ import pytest
 from sqlalchemy import NullPool, create_engine, make_url, text
 from sqlalchemy.exc import DatabaseError, OperationalError
 
-from service.errors import (
+from service.store import runs, schema
+from service.store.driver_errors import to_camreel_error
+from service.store.sqlite_backup import copy_sqlite
+from service.store.store import Store, open_store
+from service.store_errors import (
     SchemaMismatch,
     StatementRefused,
     StoreAccessDenied,
@@ -23,10 +27,6 @@ from service.errors import (
     StoreReadOnly,
     UnsupportedEncoding,
 )
-from service.store import runs, schema
-from service.store.driver_errors import to_camreel_error
-from service.store.sqlite_backup import copy_sqlite
-from service.store.store import Store, open_store
 from tests.read_only import read_only
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from service.errors import StatementRefused
 from service.store import predictions
 from service.store.predictions import Prediction
+from service.store_errors import StatementRefused
 
 
 @pytest.fixture

@@ -16,11 +16,11 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from service.errors import SchemaMismatch
 from service.store import database, networks, runs, schema, training_states
 from service.store.program_rows import NetworkRow, RunNetworkRow
 from service.store.rows import Base, TrainingStateRow
 from service.store.store import Store, open_store
+from service.store_errors import SchemaMismatch
 
 NEXT_REVISION = '''
 """A later schema."""

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import InvalidValue, StoreMissing
+from service.errors import InvalidValue
 from service.store import runs, schema
 from service.store.store import Store, open_store
+from service.store_errors import StoreMissing
 
 AWKWARD_NAMES = [
     "what?x", "pct%41", "100%", "a b", "#hash", "mode=ro&x", "co:lon", "[red]x", "[b",

@@ -12,12 +12,12 @@ from socket import create_server
 import pytest
 from sqlalchemy import text
 
-from service.errors import StoreBusy, StoreFull
 from service.store import database, epochs, heatmaps, run_lifecycle, runs, schema
 from service.store.epochs import Checkpoint, EpochMetrics
 from service.store.heatmaps import Heatmap
 from service.store.rows import UtcDateTime
 from service.store.store import Store, open_store
+from service.store_errors import StoreBusy, StoreFull
 
 METRICS = EpochMetrics(0.5, 0.8, 0.4, 0.9, [1.0], 1.0, 1.5)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from service.core.spec import RunSpec
-from service.errors import StatementRefused
 from service.flows import dispatch
 from service.flows import runs as run_flows
 from service.flows.dispatch import LeaseMonitor
@@ -17,6 +16,7 @@ from service.store import run_lifecycle, runs, schema
 from service.store.run_status import RunStatus
 from service.store.runs import Run
 from service.store.store import Store, open_store
+from service.store_errors import StatementRefused
 from tests.idle_executor import IdleExecutor
 
 KILLED = ProcessExit(-signal.SIGKILL, during_shutdown=False)

@@ -16,7 +16,8 @@ from service.api.event_streams.subscriptions import (
     Subscription,
     WatchedResource,
 )
-from service.errors import CamreelError, StoreUnavailable
+from service.errors import CamreelError
+from service.store_errors import StoreUnavailable
 
 POLL_SECONDS = 0.1
 MAX_BACKOFF_SECONDS = 5.0

@@ -20,11 +20,12 @@ from service.api.problems import problem_response
 from service.api.request_context import RequestContext, client_address, request_context
 from service.api.route_table import RouteTable
 from service.api.scopes import PUBLIC, SAFE_METHODS
-from service.errors import CamreelError, ScopeMissing, StoreUnavailable, Unauthenticated
+from service.errors import CamreelError, ScopeMissing, Unauthenticated
 from service.flows.access import LOCAL_USER, Principal, is_loopback
 from service.flows.credential_cache import CredentialCache, CredentialKind
 from service.flows.credentials import TOKEN, constant_time_equal
 from service.store.tokens import READ
+from service.store_errors import StoreUnavailable
 
 SESSION_COOKIE = "camreel_session"
 CSRF_HEADER = "x-csrf-token"

@@ -16,7 +16,7 @@ from service.core.images import is_canonical_png, read_size
 from service.core.recorded_spec import parse_spec
 from service.core.spec import RunSpec
 from service.counts import Count
-from service.errors import CheckpointCorrupt, SchemaMismatch
+from service.errors import CheckpointCorrupt
 from service.files import list_leftovers, remove_leftover
 from service.flows.checkpoints import Damage, find_damage, find_tensor_damage
 from service.flows.doctor.finding import Finding, Severity
@@ -39,6 +39,7 @@ from service.store.run_lifecycle import Lease
 from service.store.run_status import RunSource, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
+from service.store_errors import SchemaMismatch
 
 LOST_AFTER_SECONDS = 60.0
 """Longer than a service needs to reassign a lost run."""

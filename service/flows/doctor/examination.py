@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from service.errors import StoreDamaged
 from service.flows.doctor.checks import CHECKS
 from service.flows.doctor.finding import Finding, Severity
 from service.store.store import Store
+from service.store_errors import StoreDamaged
 
 
 @dataclass(frozen=True)

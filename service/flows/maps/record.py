@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from service.errors import StoreFull, StoreUnavailable
 from service.store import heatmaps, predictions, runs, uploaded_images
 from service.store.heatmaps import Heatmap
 from service.store.predictions import Prediction
 from service.store.store import Store
+from service.store_errors import StoreFull, StoreUnavailable
 
 MAX_PENDING_ROWS = 2_000
 BATCH_DELAY_SECONDS = 0.25

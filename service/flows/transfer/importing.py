@@ -11,12 +11,7 @@ from typing import Any
 
 from service.core.recorded_spec import AnySpec, RecordedSpec
 from service.core.spec import RunSpec
-from service.errors import (
-    ImportRefused,
-    StoreBusy,
-    StoreFull,
-    StoreUnavailable,
-)
+from service.errors import ImportRefused
 from service.flows.deletion import DeletedRunCleaner
 from service.flows.recording import ENGINE_VERSION, map_identity
 from service.flows.transfer.archive import Archive, open_archive
@@ -62,6 +57,7 @@ from service.store.run_status import RunStatus
 from service.store.runs import Run, RunError
 from service.store.store import Store
 from service.store.training_states import StoredTrainingState
+from service.store_errors import StoreBusy, StoreFull, StoreUnavailable
 
 BATCH_BYTES = 4 * 2**20
 """Maximum size of a transaction, unless a single epoch is larger."""

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from service import failpoints
-from service.errors import StoreInputOutput, StoreMissing
 from service.files import fsync_file, fsync_path
 from service.store import driver_errors
 from service.store.blobs.blob_store import StoredBlob
+from service.store_errors import StoreInputOutput, StoreMissing
 
 TEMPORARY_PREFIX = ".new-"
 TEMPORARY_PREFIXES = (TEMPORARY_PREFIX, "tmp")  # the latter of earlier versions
