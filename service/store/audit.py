@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.names import sanitize_line
-from service.store.rows import AuditRow
+from service.store.access_rows import AuditRow
 
 ACTOR_CHARACTERS, ACTION_CHARACTERS, TARGET_CHARACTERS = 120, 120, 200
 

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.store import (  # noqa: F401  their tables are part of the schema
+    access_rows,
     epoch_insight_rows,
     experiment_rows,
     insight_rows,

@@ -7,7 +7,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.store import tokens
-from service.store.rows import SignInRow, TokenRow
+from service.store.access_rows import SignInRow, TokenRow
 from service.store.tokens import Token
 
 

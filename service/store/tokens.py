@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from service.errors import TokenNotFound
-from service.store.rows import TokenRow
+from service.store.access_rows import TokenRow
 
 READ, RUN, ADMIN = SCOPES = ("read", "run", "admin")
 """Scopes; each includes those before it."""

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from service.flows import access
 from service.flows.credentials import digest
-from service.store.rows import SignInRow
+from service.store.access_rows import SignInRow
 from tests.access.conftest import INVALID_TOKENS, GuardedService
 
 

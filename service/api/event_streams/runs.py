@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from service.api.event_streams.subscriptions import EncodedEvent, WatchedResource
 from service.api.resources import epochs as epochs_api
-from service.api.resources import runs as runs_api
+from service.api.run_responses import past_run_response
 from service.api.services import ApiServices
 from service.flows.event_states import EventWithState, events_with_state
 from service.flows.run_activity import RunActivity
@@ -88,7 +88,7 @@ class RunPoller:
         event_type, response = (
             (events.EPOCH, epochs_api.epoch_response(event.state))
             if isinstance(event.state, Epoch)
-            else (events.STATUS, runs_api.past_run_response(self._services, event.state))
+            else (events.STATUS, past_run_response(self._services, event.state))
         )
         return EncodedEvent.encode(
             event_type, response.model_dump_json(), event.number, ID_FIELD, run_id

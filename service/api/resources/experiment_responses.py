@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from service.api.resources.runs import RunErrorResponse
+from service.api.run_responses import RunErrorResponse
 from service.core.experiments.plan import ExperimentPlan
 from service.core.spec import RunSpec
 from service.flows.experiment_results import ExperimentRun

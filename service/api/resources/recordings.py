@@ -17,7 +17,7 @@ from service.api.pagination import (
     paginate,
 )
 from service.api.resources.epochs import EpochResponse, epoch_response
-from service.api.resources.runs import RunResponse, run_response
+from service.api.run_responses import RunResponse, run_response
 from service.api.scopes import requires
 from service.api.services import Services
 from service.api.strict_json import StrictJsonRoute
