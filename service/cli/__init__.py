@@ -241,27 +241,17 @@ def cam(
     """Write one class activation map as a PNG file."""
     from service.cli.maps import cam
 
+    query = {"method": method, "target": target, "contrast_class": contrast_class, "image": image}
+    query |= {"class_name": class_name, "layer": layer}
+    rendering = {"style": style, "scale": scale, "colormap": colormap}
     cam(
         load_settings(state_dir=state_dir, data_dir=data_dir),
         run,
         epoch,
         output,
-        query={
-            "method": method,
-            "target": target,
-            "contrast_class": contrast_class,
-            "image": image,
-            "class_name": class_name,
-            "layer": layer,
-        },
+        query=query,
         parameters=parameter or [],
-        rendering={
-            "style": style,
-            "scale": scale,
-            "colormap": colormap,
-            "size": size,
-            "opacity": opacity,
-        },
+        rendering=rendering | {"size": size, "opacity": opacity},
     )
 
 

@@ -137,6 +137,25 @@ class ServiceSet:
         thread.join(RESIGN_SECONDS)
 
 
+def _jobs(settings: Settings, store: Store, pools: ThreadPools, election: Election) -> Jobs:
+    limits = JobLimits(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
+    return Jobs(store, pools[PoolName.BATCH], limits, election.name)
+
+
+def _spool_watcher(
+    settings: Settings, recordings: Recordings, workspace: Workspace
+) -> SpoolWatcher:
+    return SpoolWatcher(recordings, str(workspace.database), tuple(map(Path, settings.spools)))
+
+
+def _executor(settings: Settings, election: Election | None) -> Executor:
+    """The settings' executor. With an election, it starts runs only while elected."""
+    executor: Executor = EXECUTORS[settings.executor](
+        settings.max_parallel_runs, WORKER_IMPORTS, available_devices
+    )
+    return executor if election is None else ElectedExecutor(executor, election)
+
+
 def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
     """The flows on the settings' database, whose schema is created if it is empty.
 
@@ -160,16 +179,10 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
     )
     datasets = DatasetReports(pipeline.images, folders, pipeline.cache_sizes.images)
     election = Election(store, server_name(), settings.lease_seconds)
-    executor: Executor = EXECUTORS[settings.executor](
-        settings.max_parallel_runs, WORKER_IMPORTS, available_devices
-    )
-    if is_server:
-        executor = ElectedExecutor(executor, election)
+    executor = _executor(settings, election if is_server else None)
     background = BackgroundTasks()
     experiment_results = ExperimentResults(store)
     recordings = Recordings(store, pipeline.networks)
-    spool_folders = tuple(map(Path, settings.spools))
-    job_bounds = JobLimits(settings.max_jobs, settings.job_seconds, settings.lease_seconds)
     return ServiceSet(
         store=store,
         election=election,
@@ -196,9 +209,9 @@ def open_services(settings: Settings, *, is_server: bool = False) -> ServiceSet:
         ),
         networks=pipeline.networks,
         recordings=recordings,
-        spool_watcher=SpoolWatcher(recordings, str(workspace.database), spool_folders),
+        spool_watcher=_spool_watcher(settings, recordings, workspace),
         thread_pools=thread_pools,
-        jobs=Jobs(store, thread_pools[PoolName.BATCH], job_bounds, election.name),
+        jobs=_jobs(settings, store, thread_pools, election),
         background=background,
         readiness=ReadinessProbe(store, executor, background),
         max_queued_runs=settings.max_queued_runs,

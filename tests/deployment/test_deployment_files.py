@@ -1,8 +1,6 @@
 """The container files: linters, security settings, and the steps of the image's build.
 
-The tests do not need a container engine. They run the image's steps one by one in a temporary
-directory: the build context filtered by .dockerignore, the wheel, its installation, the creation of
-the database, the health check.
+The tests need no container engine: they run the image's steps one by one in a temporary directory.
 """
 
 import json

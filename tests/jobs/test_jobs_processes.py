@@ -390,13 +390,3 @@ def test_workers_end_when_their_parent_is_killed(server, job):
 def test_inline_job_that_exits_reports_its_exit_code(exits):
     EXECUTORS["inline"](1, ()).submit(Task(sys.exit, (75,), exits.put))
     assert exits.get(timeout=0) == ProcessExit(75, during_shutdown=False)
-
-
-def test_inline_job_finishes_before_submit_returns(exits, tmp_path):
-    inline = EXECUTORS["inline"](1, ())
-    inline.submit(Task(write_line, (tmp_path / "lines", "done"), exits.put))
-    assert (tmp_path / "lines").read_text() == "done\n"
-    assert exits.get(timeout=0) == ProcessExit(0, during_shutdown=False)
-    with pytest.raises(ValueError, match="on purpose"):
-        inline.submit(Task(fail, (), exits.put))
-    inline.close()

@@ -111,31 +111,42 @@ class Recorder:
         self._process_id = os.getpid()
         self._url = service_url(url)
         self._is_active = is_recording_rank()
+        self._problems = Problems(is_strict=strict)
+        self._clear()
+        if self._is_active:
+            images = as_images(probes, transform)
+            self._network = RecordedNetwork.export(
+                model, images, weights=weights, weights_from=weights_from
+            )
+            self._begin(as_array(images), spool, resume, token)
+
+    def _clear(self) -> None:
         self._steps = StepMetrics()
         self._records: dict[int, EpochRecord] = {}
         self._metric_names: frozenset[str] = frozenset()
         self._calls = 0
         self._skipped_epochs = 0
-        self._problems = Problems(is_strict=strict)
         self._spool: Spool | None = None
         self._background: BackgroundSender | None = None
-        if not self._is_active:
-            return
-        images = as_images(probes, transform)
-        self._network = RecordedNetwork.export(
-            model, images, weights=weights, weights_from=weights_from
-        )
+
+    def _begin(
+        self,
+        probes: Any,
+        folder: str | Path | None,
+        resume: int | str | Path | None,
+        token: str | None,
+    ) -> None:
+        options = self._options
         if resume is None:
-            self._spool = create_spool(
-                self._options, self._network.program, as_array(images), spool_root(spool)
-            )
+            spool = create_spool(options, self._network.program, probes, spool_root(folder))
         else:
-            self._spool = find_spool(resume, spool_root(spool))
-        self._open(self._spool, is_resumed=resume is not None)
+            spool = find_spool(resume, spool_root(folder))
+        self._spool = spool
+        self._open(spool, is_resumed=resume is not None)
         self._capacity = SpoolCapacity(
-            self._spool, spool_bytes, on_full, self._problems, self._is_sending
+            spool, options.spool_bytes, options.on_full, self._problems, self._is_sending
         )
-        self._start_sender(self._spool, service_token(token))
+        self._start_sender(spool, service_token(token))
         atexit.register(self._exit)
 
     # Recording

@@ -55,8 +55,7 @@ def evaluation(
     """
     if image_count is not None and not 1 <= image_count <= MAX_IMAGES:
         raise InvalidValue("images", f"must be 1 to {MAX_IMAGES}")
-    rules = [get_measure(name) for name in measures]
-    needs_untrained = any(rule.needs_untrained for rule in rules)
+    needs_untrained = any(get_measure(name).needs_untrained for name in measures)
     with pipeline.store.read_session() as session:
         run = map_inputs.get_run_at_epoch(session, run_id, epoch)
         untrained = (
@@ -75,6 +74,7 @@ def evaluation(
     labeled = [image for image in images if image.label is not None]
     if not labeled:
         raise ImageNotFound("by default", "the run has no labeled probes")
+    references = [image.reference for image in labeled]
     identity = identity_of(
         *("evaluation", EVALUATION_VERSION, ENGINE_VERSION, run_id, epoch),
         [epoch_row.checkpoint.sha256 for epoch_row in (run.epoch, untrained) if epoch_row],
@@ -93,7 +93,6 @@ def evaluation(
             None if untrained is None else pipeline.networks.load(untrained, explained_run.spec),
             explained_run.input_spec,
         )
-        references = [image.reference for image in labeled]
         return Result(identity, Evaluation(run_id, epoch, references, seed, scores))
 
     return Deferred(identity, make)
