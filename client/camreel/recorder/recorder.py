@@ -13,13 +13,7 @@ from typing import Any, Literal, Self
 
 from torch import nn
 
-from camreel.errors import (
-    BadEpoch,
-    BadMetric,
-    InvalidSpool,
-    ModelChanged,
-    RecorderError,
-)
+from camreel.errors import BadEpoch, BadMetric, InvalidSpool, ModelChanged, RecorderError
 from camreel.recorder.capacity import SpoolCapacity
 from camreel.recorder.metrics import StepMetrics, check_metrics
 from camreel.recorder.network import RecordedNetwork, WeightsSource, as_array, as_images
@@ -38,10 +32,7 @@ from camreel.recorder.status import RecorderStatus
 from camreel.spool import epoch_files
 from camreel.spool.background import BackgroundSender
 from camreel.spool.files import write_atomically
-from camreel.spool.folder import (
-    EpochRecord,
-    Spool,
-)
+from camreel.spool.folder import EpochRecord, Spool
 from camreel.spool.sender import Sender
 
 CLOSE_SECONDS = 60.0
@@ -170,9 +161,6 @@ class Recorder:
             return None
         try:
             return self._record(self._spool, chosen_number, metrics, steps)
-        except (RecorderError, OSError) as error:
-            self._skipped_epochs += 1
-            self._problems.handle(error)
         except Exception as error:  # of any type: the training goes on
             self._skipped_epochs += 1
             self._problems.handle(error)
