@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 REVALIDATE = "private, no-cache"
 
-MEDIA_TYPES = ("application/json", "text/csv")
+MEDIA_TYPES = ("application/json", "text/csv", "text/markdown")
 """Types of responses that `ContentETagMiddleware` tags: small and not streamed."""
 
 

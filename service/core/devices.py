@@ -17,5 +17,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether the machine or the GPU had too little memory."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    # torch's CPU allocator has no exception type of its own.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    # torch's CPU allocator and oneDNN have no exception types of their own.
+    messages = ("DefaultCPUAllocator", "could not create a primitive")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in messages)

@@ -12,7 +12,7 @@ from service.store import images, run_blobs, training_states
 from service.store.blobs import Blobs
 from service.store.epoch_insight_rows import EpochInsightRow
 from service.store.insight_rows import ExchangeTestRow
-from service.store.program_rows import RunNetworkRow, TensorReferenceRow
+from service.store.program_rows import RunNetworkRow, StepMetricRow, TensorReferenceRow
 from service.store.rows import (
     Base,
     DivergenceRow,
@@ -36,6 +36,7 @@ _REFERRING = (
     ExchangeTestRow,
     HeatmapRow,
     PredictionRow,
+    StepMetricRow,
     TensorReferenceRow,
 )
 _REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RunNetworkRow, TagRow)

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from service.store.epoch_insight_rows import EpochInsightRow
 from service.store.insight_rows import ExchangeTestRow
-from service.store.program_rows import TensorReferenceRow
+from service.store.program_rows import StepMetricRow, TensorReferenceRow
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
 
 RowOfEpoch = (
@@ -15,6 +15,7 @@ RowOfEpoch = (
     | type[ExchangeTestRow]
     | type[HeatmapRow]
     | type[PredictionRow]
+    | type[StepMetricRow]
     | type[TensorReferenceRow]
 )
 _ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (
@@ -22,6 +23,7 @@ _ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (
     ExchangeTestRow,
     HeatmapRow,
     PredictionRow,
+    StepMetricRow,
     TensorReferenceRow,
 )
 

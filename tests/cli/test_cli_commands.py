@@ -136,7 +136,7 @@ def test_train_cam_and_blanks_without_a_service(tmp_path: Path) -> None:
         (["train", "--set", "seed=1", "--set", "seed.x=2"], "seed.x is below a value"),
         (["train", "nothing.json"], "cannot be read"),
         (["paper", "--recipe", "soup"], "adadelta-sigmoid"),
-        (["demo", "--dataset", "cats", "--exit"], "one of auto, mnist, digits"),
+        (["demo", "--dataset", "cats", "--exit"], "one of auto, mnist, mnist-planted, digits"),
         (["cam", "1", "0", "--style", "3d"], "overlay"),
         (["serve", "--host", "203.0.113.1"], "run: camreel token create NAME --scope admin"),
     ],

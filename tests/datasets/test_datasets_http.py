@@ -70,9 +70,9 @@ def folder_names(data_dir: Path) -> list[str]:
 
 def test_list_has_built_in_datasets_and_folders(application):
     items = application.request("GET", "/datasets").json()["items"]
-    assert [item["name"] for item in items][:2] == ["mnist", "digits"]
+    assert [item["name"] for item in items][:3] == ["mnist", "mnist-planted", "digits"]
     assert items[-1]["name"] == "folder:colors"
-    assert items[1]["image_shape"] == [1, 28, 28]
+    assert items[2]["image_shape"] == [1, 28, 28]
 
 
 def test_report_of_a_folder_has_counts_statistics_and_defaults(application, data_dir):

@@ -25,8 +25,13 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
     @property
-    def pictures(self) -> list[Image.Image]:
-        sources = [attributes["src"] or "" for tag, attributes in self.elements if tag == "img"]
+    def sheets(self) -> list[Image.Image]:
+        """The contact sheets, without the pictures of findings."""
+        sources, figure = [], None
+        for tag, attributes in self.elements:
+            figure = attributes.get("class") if tag == "figure" else figure
+            if tag == "img" and figure == "sheet":
+                sources.append(attributes["src"] or "")
         data = [base64.b64decode(src.removeprefix("data:image/png;base64,")) for src in sources]
         return [Image.open(io.BytesIO(png)) for png in data]
 
@@ -52,7 +57,7 @@ def test_report_is_one_file_with_both_sheets(
             value = attributes.get(link)
             assert value is None or value.startswith(("data:", "#"))
     assert not [tag for tag, _ in page.elements if tag in ("script", "link", "iframe", "object")]
-    sheets = page.pictures
+    sheets = page.sheets
     assert len(sheets) == 2
     for sheet in sheets:
         sheet.load()
@@ -96,7 +101,7 @@ def test_report_is_revalidated_by_its_etag(http: httpx.Client, url: str) -> None
 def test_methods_epochs_and_language_can_be_selected(http: httpx.Client, url: str) -> None:
     params = {"method": ["layer-cam/centered"], "epochs": "1:3:2", "language": "ja"}
     page = Reader(http.get(url, params=params).text)
-    assert len(page.pictures) == 1
+    assert len(page.sheets) == 1
     assert ("html", {"lang": "ja"}) in page.elements
     page_text = "".join(page.texts)
     assert "layer-cam/centered" in page_text

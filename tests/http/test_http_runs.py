@@ -24,6 +24,7 @@ DEFAULT_SPEC = {
     "tags": [],
     "dataset": "mnist",
     "dataset_info": None,
+    "plant": None,
     "input": {
         "channels": "gray",
         "resize": {"mode": "exact", "size": 28, "interpolation": "bilinear", "antialias": True},

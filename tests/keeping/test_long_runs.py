@@ -18,6 +18,7 @@ from tests.keeping.conftest import EPOCHS, StateFolder, train
 LAST = 500
 SECONDS = 60  # enough for a busy machine; a page usually takes one or two
 
+CLASS_MEAN_EPOCHS = 8  # of the picture of mean maps
 COPIED_COLUMNS = {
     "epochs": "train_loss, train_accuracy, test_loss, test_accuracy, per_class_accuracy, "
     "learning_rate, seconds, created_at",
@@ -80,7 +81,7 @@ def loaded_epochs(monkeypatch) -> list[int]:
         ("blanks.csv?epochs=0:", 0),
         ("scores", 0),
         ("epochs.csv", 0),
-        ("report.html", COLUMNS),
+        ("report.html", COLUMNS + CLASS_MEAN_EPOCHS),
         ("epochs/7/cam?scale=run", 1),
         ("epochs/7/cam?scale=strip", 1),
         ("strip?epochs=1:200", 200),

@@ -36,7 +36,9 @@ def test_controls_without_scope_are_disabled_or_hidden_with_the_reason(
             "Starting, resuming and canceling runs and uploading images require the scope run."
         )
         expect(page.get_by_text(f"Your token has the scope read. {starting}")).to_be_visible()
-        expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(["Runs", "API"])
+        expect(page.get_by_role("navigation").get_by_role("link")).to_have_text(
+            ["Runs", "Experiments", "API"]
+        )
         expect(page.get_by_role("link", name="New run")).to_have_count(0)
         page.get_by_role("link", name="training").click()
         expect(page.get_by_role("button", name="Cancel")).to_be_disabled()

@@ -10,6 +10,8 @@ const REASONS: Record<string, keyof Texts> = {
   extra_forbidden: "error.unknown",
   even_number: "error.odd",
   unknown_dataset: "error.unknownDataset",
+  not_planted: "error.notPlanted",
+  unknown_plant: "error.unknownPlant",
   more_than_dataset: "error.dataset",
   probe_count: "error.probes",
   warmup_too_long: "error.warmup",

@@ -1,6 +1,8 @@
 // Texts of findings and their evidence.
 
 export const findingsEnglish = {
+  "error.notPlanted": "Only for the dataset {dataset}.",
+  "error.unknownPlant": "Choose one of: {kinds}.",
   "findings.title": "Findings",
   "findings.none": "Nothing that was examined is conspicuous.",
   "findings.later": "The last epoch is examined at the end of the run.",

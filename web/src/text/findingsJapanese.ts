@@ -1,6 +1,8 @@
 import type { findingsEnglish } from "./findingsEnglish";
 
 export const findingsJapanese: typeof findingsEnglish = {
+  "error.notPlanted": "データセット {dataset} でのみ使えます。",
+  "error.unknownPlant": "次から選んでください：{kinds}。",
   "findings.title": "所見",
   "findings.none": "調べた範囲に目立つ点はありません。",
   "findings.later": "最後のエポックは実行の終わりに調べられます。",

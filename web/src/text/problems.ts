@@ -6,6 +6,9 @@ import { language, t } from "./index";
 
 const JAPANESE: Record<string, string> = {
   "run-not-found": "その実行はありません。",
+  "run-ended": "実行はすでに終了しているため、記録できません。",
+  "experiment-not-found": "その実験はありません。",
+  "experiment-conflict": "実験の実行の状態では、この操作はできません。",
   "epoch-not-found": "その実行に、そのエポックはありません。",
   "image-not-found": "その画像はありません。",
   "weights-unavailable": "学習を始める重みを読み込めないか、別のネットワークの重みです。",
