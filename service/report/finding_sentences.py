@@ -72,10 +72,10 @@ ENGLISH = FindingTemplates(
         "saturation": "the saturation of the colors",
     },
     severities={
-        Severity.CHANGES_PREDICTIONS: "changes predictions",
-        Severity.EVIDENCE_ONLY: "evidence only",
-        Severity.WARNING: "warning",
-        Severity.NOTE: "note",
+        Severity.CHANGES_PREDICTIONS: "Changes predictions",
+        Severity.EVIDENCE_ONLY: "Evidence only",
+        Severity.WARNING: "Warning",
+        Severity.NOTE: "Note",
     },
     causes=training_sentences.ENGLISH_CAUSES,
     reasons=training_sentences.ENGLISH_REASONS

@@ -46,13 +46,16 @@ export function FindingsPanel({ run }: { run: Run }) {
   );
 }
 
+const epochsText = (first: number, last: number): string =>
+  first === last ? t("findings.epoch", { epoch: last }) : t("findings.epochs", { first, last });
+
 function FindingEntry({ run, finding }: { run: Run; finding: Finding }) {
   const [first, last] = finding.epochs ?? [null, null];
   return (
-    <article class={`finding ${finding.severity}`}>
+    <article class={`finding severity-${finding.severity}`}>
       <p>
         <b>{finding.severity_label}</b> {finding.sentence}{" "}
-        {last !== null && <span class="muted">{t("findings.epochs", { first: first ?? last, last })}</span>}{" "}
+        {last !== null && <span class="muted">{epochsText(first ?? last, last)}</span>}{" "}
         <a href={`${ROOT}/${finding.links.page}`}>{t("findings.reel")}</a>
       </p>
       <Details class="evidence" summary={t("findings.evidence")}>

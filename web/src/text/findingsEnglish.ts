@@ -6,6 +6,7 @@ export const findingsEnglish = {
   "findings.title": "Findings",
   "findings.none": "Nothing that was examined is conspicuous.",
   "findings.later": "The last epoch is examined at the end of the run.",
+  "findings.epoch": "(epoch {epoch})",
   "findings.epochs": "(epochs {first} to {last})",
   "findings.reel": "Show in the reel",
   "findings.evidence": "Evidence",

@@ -6,6 +6,7 @@ export const findingsJapanese: typeof findingsEnglish = {
   "findings.title": "所見",
   "findings.none": "調べた範囲に目立つ点はありません。",
   "findings.later": "最後のエポックは実行の終わりに調べられます。",
+  "findings.epoch": "（エポック {epoch}）",
   "findings.epochs": "（エポック {first} から {last}）",
   "findings.reel": "リールで見る",
   "findings.evidence": "根拠",
