@@ -106,6 +106,8 @@ def test_form_shows_the_classes_of_an_image_folder(page: Page, color_run: int) -
         " return images.map((image) => [image.naturalWidth, image.naturalHeight]); }"
     )
     assert sizes == [[40, 30]] * 3
+    sources = card.locator("img").evaluate_all("images => images.map(({ src }) => src)")
+    assert len(set(sources)) == 3
 
 
 def test_duplicate_keeps_the_input_until_the_dataset_changes(page: Page, color_run: int) -> None:

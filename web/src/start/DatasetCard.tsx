@@ -57,7 +57,7 @@ async function fetchSamples(dataset: Dataset, report: DatasetReport, signal: Abo
   return Promise.all(
     classes.map(async ({ test }, classIndex) => {
       if (!test) return { classIndex, image: null };
-      const params = { class_index: classIndex, limit: 1 };
+      const params = { class: report.class_names[classIndex]!, limit: 1 };
       const page = await getJson<{ items: DatasetImage[] }>(`${pathOf(dataset)}/images`, params, signal);
       return { classIndex, image: page.items[0] ?? null };
     }),
