@@ -30,6 +30,15 @@ def add(session: Session, run_id: int, epoch: int, points_by_name: Mapping[str, 
     session.flush()
 
 
+def get(session: Session, run_id: int, epoch: int) -> dict[str, Points]:
+    """The metrics of an epoch's steps, by name."""
+    query = select(StepMetricRow.name, StepMetricRow.points).where(
+        StepMetricRow.run_id == run_id, StepMetricRow.epoch == epoch
+    )
+    rows = session.execute(query.order_by(StepMetricRow.name))
+    return {row.name: row.points for row in rows}
+
+
 def list_epochs(
     session: Session, run_id: int, *, after: int = -1, limit: int | None = None
 ) -> list[EpochSteps]:

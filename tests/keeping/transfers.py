@@ -19,6 +19,7 @@ from service.store import (
     images,
     predictions,
     runs,
+    step_metrics,
     training_states,
 )  # fmt: skip
 from service.store.store import Store
@@ -59,6 +60,7 @@ def run_contents(store: Store, run_id: int) -> dict:
                 for e in run_epochs
                 for p in predictions.list_for_epoch(session, run_id, e.epoch)
             ],
+            "steps": [step_metrics.get(session, run_id, e.epoch) for e in run_epochs],
             "exchange_tests": [
                 (test.epoch, test.document) for test in exchange_tests.list_for_run(session, run_id)
             ],

@@ -32,7 +32,12 @@ def record_run(recorder: Recorder, epochs_count: int = 3) -> None:
     module = new_network()
     for epoch in range(epochs_count):
         module.head.bias.data += 1
-        response = recorder.record(epoch, module, metrics={"test_loss": 0.5, "f1": None})
+        response = recorder.record(
+            epoch,
+            module,
+            metrics={"test_loss": 0.5, "f1": None},
+            steps={"loss": [[0, 2.5], [10, None]]},
+        )
         assert response.status_code == 201, response.text
     recorder.call("POST", "finish")
 

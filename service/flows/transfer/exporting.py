@@ -36,6 +36,7 @@ from service.store import (
     networks,
     predictions,
     runs,
+    step_metrics,
     tensors,
     training_states,
     uploaded_images,
@@ -239,6 +240,7 @@ def _epoch(store: Store, epoch: Epoch, members: _Members) -> dict[str, Any]:
                 for one in predictions.list_for_epoch(session, *_epoch_key(epoch))
             ],
             "exchange_test": export_exchange_test(exchange_tests.get(session, *_epoch_key(epoch))),
+            "steps": step_metrics.get(session, *_epoch_key(epoch)),
             "insight": export_insight(epoch_insights.get(session, *_epoch_key(epoch))),
         }
     text = to_json(rows)

@@ -44,6 +44,7 @@ from service.store import (
     imports,
     predictions,
     runs,
+    step_metrics,
     training_states,
     uploaded_images,
 )
@@ -226,6 +227,7 @@ class _Import:
             for row in rows.predictions
         ]
         predictions.add_missing(session, prediction_rows)
+        step_metrics.add(session, run_id, epoch.epoch, rows.steps)
         test = import_exchange_test(run_id, epoch, rows, self._contents.class_count)
         if test is not None:
             exchange_tests.add_missing(session, test)

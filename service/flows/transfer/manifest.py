@@ -7,7 +7,7 @@ manifest. Of a network that is described by a program, the checkpoints are manif
 network (JSON) and the tensors (safetensors, each once) follow. The comment of the zip is the
 SHA-256 of the manifest. Format 1 had no training state and no uploads, format 2 no environment,
 format 3 no divergence, format 4 no earlier training states and no programs, format 5 no exchange
-tests, no insights and no notes.
+tests, no insights, no metrics of steps and no notes.
 """
 
 import json
@@ -211,6 +211,10 @@ class ExportedInsight(Parameters):
     class_means: Base64Bytes | None
 
 
+StepPoint = Annotated[tuple[int, float | None], Field(strict=False)]
+MetricName = Annotated[str, Field(min_length=1, max_length=256)]
+
+
 class EpochRows(Parameters):
     """Content of an epoch's JSON member."""
 
@@ -218,6 +222,10 @@ class EpochRows(Parameters):
     predictions: list[ExportedPrediction]
     exchange_test: ExportedExchangeTest | None = None
     insight: ExportedInsight | None = None
+    steps: Annotated[
+        dict[MetricName, Annotated[list[StepPoint], Field(max_length=1_000)]],
+        Field(max_length=1_000),
+    ] = Field(default_factory=dict)
 
 
 def to_json(values: object) -> bytes:
