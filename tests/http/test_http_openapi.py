@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 import pytest
 
-from service import errors
+from service import errors, store_errors
 from service.api import errors as http_errors
 from service.api.problems import STATUSES
 from service.app import create_app
@@ -97,7 +97,8 @@ def test_every_operation_has_a_summary_and_every_error_a_problem() -> None:
 def test_every_camreel_error_has_a_status() -> None:
     camreel_errors = {
         error
-        for error in (*vars(errors).values(), *vars(http_errors).values())
+        for module in (errors, store_errors, http_errors)
+        for error in vars(module).values()
         if isinstance(error, type) and issubclass(error, errors.CamreelError)
     }
     assert set(STATUSES) == camreel_errors - {errors.CamreelError}
