@@ -70,6 +70,12 @@ def run(rounds: int, quick: bool) -> Report:
                     f"strip of {MAPS} epochs": mean_seconds(
                         1,
                         lambda: ours.get(
+                            f"{run_path}/strip?epochs=1:{MAPS}&scale=map&image=train:{next(images)}"
+                        ),
+                    ),
+                    f"strip of {MAPS} of {epoch_count} epochs, scale of all": mean_seconds(
+                        1,
+                        lambda: ours.get(
                             f"{run_path}/strip?epochs=1:{MAPS}&image=train:{next(images)}"
                         ),
                     ),
@@ -86,7 +92,7 @@ def run(rounds: int, quick: bool) -> Report:
                 },
                 rounds,
             )
-    new, in_process, strip, atlas, from_disk = timings.values()
+    new, in_process, strip, _, atlas, from_disk = timings.values()
     hundred = Timing(f"{MAPS} plain requests", [MAPS * s for s in from_disk.seconds])
     return Report(
         "epochs",
