@@ -10,35 +10,24 @@ from sqlalchemy.orm import Session
 
 from service.store import images, run_blobs, training_states
 from service.store.blobs import Blobs
-from service.store.epoch_insight_rows import EpochInsightRow
-from service.store.insight_rows import ExchangeTestRow
-from service.store.program_rows import RunNetworkRow, StepMetricRow, TensorReferenceRow
+from service.store.program_rows import RunNetworkRow
 from service.store.rows import (
     Base,
     DivergenceRow,
     EpochRow,
     EventRow,
-    HeatmapRow,
     ImageRow,
-    PredictionRow,
     ProbeRow,
     RunRow,
     TagRow,
 )
+from service.store.rows_of_epochs import ROWS_OF_EPOCHS
 from service.store.run_status import HiddenStatus
 
 PAGE_BYTES = 4096
 """Size of a SQLite page. Deleting a row touches about one, a blob one per PAGE_BYTES."""
 
 # Rows are deleted before those that they refer to.
-_REFERRING = (
-    EpochInsightRow,
-    ExchangeTestRow,
-    HeatmapRow,
-    PredictionRow,
-    StepMetricRow,
-    TensorReferenceRow,
-)
 _REFERRED = (DivergenceRow, EpochRow, EventRow, ProbeRow, RunNetworkRow, TagRow)
 
 
@@ -64,7 +53,7 @@ def free_batch(session: Session, blobs: Blobs, run_id: int, pages: int) -> bool:
     False if only the run's own row remains, or if another server is deleting it.
     """
     return _lock(session, run_id) and (
-        any(_free_rows(session, table, run_id, pages) for table in _REFERRING)
+        any(_free_rows(session, table, run_id, pages) for table in ROWS_OF_EPOCHS)
         or _free_blobs(session, blobs, run_id, pages * PAGE_BYTES)
         or any(_free_rows(session, table, run_id, pages) for table in _REFERRED)
     )
@@ -74,7 +63,7 @@ def delete_run(session: Session, blobs: Blobs, run_id: int) -> None:
     """Delete the row of a deleted run, unless rows that refer to it remain."""
     of_run = (
         select(table.run_id).where(table.run_id == run_id)
-        for table in (*_REFERRING, *run_blobs.ROWS_BY_TYPE.values(), *_REFERRED)
+        for table in (*ROWS_OF_EPOCHS, *run_blobs.ROWS_BY_TYPE.values(), *_REFERRED)
     )
     if not _lock(session, run_id) or session.scalar(union_all(*of_run).limit(1)) is not None:
         return

@@ -5,27 +5,8 @@ from collections.abc import Iterator
 from sqlalchemy import ColumnElement, delete, select, text, update
 from sqlalchemy.orm import Session
 
-from service.store.epoch_insight_rows import EpochInsightRow
-from service.store.insight_rows import ExchangeTestRow
-from service.store.program_rows import StepMetricRow, TensorReferenceRow
-from service.store.rows import EpochRow, HeatmapRow, ImageRow, PredictionRow, RunRow
-
-RowOfEpoch = (
-    type[EpochInsightRow]
-    | type[ExchangeTestRow]
-    | type[HeatmapRow]
-    | type[PredictionRow]
-    | type[StepMetricRow]
-    | type[TensorReferenceRow]
-)
-_ROWS_OF_EPOCHS: tuple[RowOfEpoch, ...] = (
-    EpochInsightRow,
-    ExchangeTestRow,
-    HeatmapRow,
-    PredictionRow,
-    StepMetricRow,
-    TensorReferenceRow,
-)
+from service.store.rows import EpochRow, ImageRow, RunRow
+from service.store.rows_of_epochs import ROWS_OF_EPOCHS, RowOfEpoch
 
 
 def check_integrity(session: Session) -> Iterator[str]:
@@ -57,13 +38,13 @@ def count_orphans(session: Session) -> int:
     """Number of rows of epochs, such as heatmaps and predictions, whose epoch is missing."""
     return sum(
         len(session.execute(select(table.epoch).where(_has_no_epoch(table))).all())
-        for table in _ROWS_OF_EPOCHS
+        for table in ROWS_OF_EPOCHS
     )
 
 
 def delete_orphans(session: Session) -> None:
     """Delete rows of epochs, such as heatmaps and predictions, whose epoch is missing."""
-    for table in _ROWS_OF_EPOCHS:
+    for table in ROWS_OF_EPOCHS:
         session.execute(
             delete(table).where(_has_no_epoch(table)).execution_options(synchronize_session=False)
         )

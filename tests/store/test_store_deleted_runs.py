@@ -33,7 +33,8 @@ from service.store.heatmaps import Heatmap
 from service.store.images import StoredImage
 from service.store.networks import StoredNetwork
 from service.store.predictions import Prediction
-from service.store.rows import Base, RunRow
+from service.store.rows import Base, CheckpointRow, RunRow
+from service.store.rows_of_epochs import ROWS_OF_EPOCHS
 from service.store.run_status import HiddenStatus, RunStatus
 from service.store.runs import Run
 from service.store.store import Store
@@ -244,3 +245,15 @@ def test_blob_bytes_of_deleted_runs_do_not_count_against_the_quota(
     with store.read_session() as session:
         assert deleted_runs.blob_bytes(session) == size > 0
         assert store.quota.used_bytes(session) <= used_bytes - size
+
+
+def test_every_table_that_refers_to_epochs_is_listed() -> None:
+    # Rows with blobs are freed together with them.
+    listed_rows = (*ROWS_OF_EPOCHS, CheckpointRow)
+    listed_tables = {table.__tablename__ for table in listed_rows}
+    referring_tables = {
+        table.name
+        for table in Base.metadata.sorted_tables
+        if any(key.referred_table.name == "epochs" for key in table.foreign_key_constraints)
+    }
+    assert referring_tables == listed_tables
