@@ -1,10 +1,10 @@
 """Summary figures of many runs, each with one query for all of them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import case, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, case, func, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from service.store.rows import EpochRow, HeatmapRow, ImageRow, ProbeRow, RunRow
 from service.store.run_status import HIDDEN_STATUSES, is_visible
@@ -42,24 +42,11 @@ def count_blank_maps(
 
     Counted are the maps of the run's probes for their own labels, from epoch 1 on.
     """
-    blank = func.sum(case((HeatmapRow.blank == "none", 0), else_=1))
-    query = (
-        select(HeatmapRow.run_id, HeatmapRow.layer, HeatmapRow.method, func.count(), blank)
-        .select_from(ProbeRow)
-        .join(ImageRow, ImageRow.id == ProbeRow.image_id)
-        .join(
-            HeatmapRow,
-            (HeatmapRow.run_id == ProbeRow.run_id)
-            & (HeatmapRow.image == ImageRow.reference)
-            & (HeatmapRow.class_index == ImageRow.label),
-        )
-        .where(is_visible(ProbeRow.run_id))
-        .where(ProbeRow.run_id.in_(run_ids), HeatmapRow.method.in_(methods), HeatmapRow.epoch >= 1)
-        .group_by(HeatmapRow.run_id, HeatmapRow.layer, HeatmapRow.method)
-    )
+    key = HeatmapRow.run_id, HeatmapRow.layer, HeatmapRow.method
+    query = _blank_counts(run_ids, methods, key).where(HeatmapRow.epoch >= 1)
     return {
-        (run_id, layer, method): (total, count)
-        for run_id, layer, method, total, count in session.execute(query)
+        (run_id, layer, method): (total, blank)
+        for run_id, layer, method, total, blank in session.execute(query)
     }
 
 
@@ -67,9 +54,22 @@ def count_blank_maps_by_epoch(
     session: Session, run_ids: Sequence[int], methods: Sequence[str]
 ) -> dict[tuple[int, int, str, str], tuple[int, int]]:
     """By (run, epoch, layer, method): as `count_blank_maps`, epoch 0 included."""
-    blank = func.sum(case((HeatmapRow.blank == "none", 0), else_=1))
     key = HeatmapRow.run_id, HeatmapRow.epoch, HeatmapRow.layer, HeatmapRow.method
-    query = (
+    query = _blank_counts(run_ids, methods, key)
+    return {
+        (run_id, epoch, layer, method): (total, blank)
+        for run_id, epoch, layer, method, total, blank in session.execute(query)
+    }
+
+
+def _blank_counts(
+    run_ids: Sequence[int], methods: Sequence[str], key: Sequence[InstrumentedAttribute[Any]]
+) -> Select[Any]:
+    """The columns of the key, then the number of the probes' maps for their labels, and of those
+    blank.
+    """
+    blank = func.sum(case((HeatmapRow.blank == "none", 0), else_=1))
+    return (
         select(*key, func.count(), blank)
         .select_from(ProbeRow)
         .join(ImageRow, ImageRow.id == ProbeRow.image_id)
@@ -83,10 +83,6 @@ def count_blank_maps_by_epoch(
         .where(ProbeRow.run_id.in_(run_ids), HeatmapRow.method.in_(methods))
         .group_by(*key)
     )
-    return {
-        (run_id, epoch, layer, method): (total, count)
-        for run_id, epoch, layer, method, total, count in session.execute(query)
-    }
 
 
 class EpochSummary(NamedTuple):
