@@ -5,12 +5,14 @@ of the budget was 0.90, 0.96 and 0.95 for the test loss, 0.78, 0.92 and 0.92 for
 and at most 0.78, 0.66 and 0.60 for measures of attention, which therefore play no part here.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
+
+from service.core.measures.similarity import spearman
 
 MIN_BUDGET_SHARE = 0.1
 """Share of the epochs before which a ranking says little."""
@@ -86,24 +88,16 @@ def rank_correlation(
     """
     if len(first) < 3:
         return None
-    ranks = [_mean_ranks(values) for values in (first, second)]
-    centered = [values - values.mean() for values in ranks]
-    norm = math.sqrt(float((centered[0] ** 2).sum() * (centered[1] ** 2).sum()))
-    return float((centered[0] * centered[1]).sum()) / norm if norm > 0 else None
+    if any((values == values[0]).all() for values in (first, second)):
+        return None
+    a, b = (torch.from_numpy(values)[None].double() for values in (first, second))
+    return float(spearman(a, b))
 
 
 def competition_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Ranks (N,) from 1 for the smallest; equal values share the smallest of their ranks."""
     ascending = np.sort(values)
     ranks: npt.NDArray[np.int64] = np.searchsorted(ascending, values) + 1
-    return ranks
-
-
-def _mean_ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    ascending = np.sort(values)
-    lowest = np.searchsorted(ascending, values)
-    highest = np.searchsorted(ascending, values, side="right")
-    ranks: npt.NDArray[np.float64] = (lowest + highest - 1) / 2
     return ranks
 
 
