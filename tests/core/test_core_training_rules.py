@@ -13,6 +13,7 @@ from service.core.insight.mistakes import Mistakes
 from service.core.insight.sample_statistics import ListedImage
 from service.core.insight.training_history import DivergedSteps, HistoryEpoch, TrainingHistory
 from service.core.insight.training_rules import TRAINING_RULES, examine_training
+from service.report.finding_sentences import TEMPLATES
 
 FALLING = [1.0, 0.6, 0.45, 0.4, 0.38, 0.37]
 FACTS = DatasetFacts((100, 100, 100), (50, 50, 50), 0)
@@ -120,7 +121,7 @@ def kinds(run: TrainingHistory) -> set[str]:
 
 def test_every_rule_has_a_case() -> None:
     assert set(CASES) == {rule.kind for rule in TRAINING_RULES}
-    assert all(rule.source and rule.refutation for rule in TRAINING_RULES)
+    assert all(rule.source and TEMPLATES["en"].refutations[rule.kind] for rule in TRAINING_RULES)
 
 
 @pytest.mark.parametrize("kind", CASES)
@@ -194,3 +195,10 @@ def test_history_without_epochs_raises_nothing(
     change: Callable[[TrainingHistory], TrainingHistory],
 ) -> None:
     examine_training(change(TrainingHistory(3, [])))
+
+
+def test_evidence_counts_the_images_of_the_sample() -> None:
+    facts = DatasetFacts((100,) * 30, (50,) * 19 + (2,) * 11, 0)  # 19 classes of 5 images, one of 2
+    run = history(values={"dead_unit_share": 0.9}, facts=facts)
+    (evidence,) = find(run, "dead-units").evidence
+    assert evidence.n == 97

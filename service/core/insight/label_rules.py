@@ -69,7 +69,6 @@ CLASS_MISSING = TrainingRule(
     kind="class-missing",
     examine=find_missing_classes,
     source="the class sizes of the training split",
-    refutation="The training images of the class were given another label.",
 )
 
 
@@ -107,7 +106,6 @@ LABEL_ERRORS = TrainingRule(
     examine=find_label_errors,
     source="1 - mean p of the given label: Swayamdipta et al., Dataset Cartography "
     "(arXiv:2009.10795), section 5; AUC 0.997 on 2 % flipped labels of MNIST",
-    refutation="The listed images are rare but rightly labeled.",
 )
 
 
@@ -137,8 +135,6 @@ DUPLICATES = TrainingRule(
     kind="test-images-in-training",
     examine=find_duplicates,
     source="Barz and Denzler, Do We Train on Test Data? (arXiv:1902.00423)",
-    refutation="The pairs show different things that happen to have equal pixels, such as blank "
-    "images.",
 )
 
 
@@ -174,7 +170,6 @@ BATCHES_SORTED = TrainingRule(
     examine=find_sorted_batches,
     source="Bengio 2012, Practical Recommendations (arXiv:1206.5533), section 3.1.1: order of "
     "examples",
-    refutation="The order of the labels was shuffled, and the data has one class almost alone.",
 )
 
 
@@ -204,7 +199,6 @@ CLASS_FORGOTTEN = TrainingRule(
     kind="class-forgotten",
     examine=find_forgotten_classes,
     source="Toneva et al., An Empirical Study of Example Forgetting (arXiv:1812.05159), by class",
-    refutation="The class has so few test images that single ones explain the falls.",
 )
 
 
@@ -261,7 +255,6 @@ CLASSES_CONFUSED = TrainingRule(
     kind="classes-confused",
     examine=find_confused_classes,
     source="the confusion matrix of the test split",
-    refutation="A person confuses the listed images as often.",
 )
 
 
@@ -290,7 +283,6 @@ ACCURACY_WITH_DROPOUT = TrainingRule(
     kind="accuracy-with-dropout",
     examine=find_dropout_gap,
     source="Srivastava et al. 2014, Dropout, section 4: units are dropped in training alone",
-    refutation="Training images rated in evaluation mode have no larger accuracy.",
 )
 
 LABEL_RULES = (

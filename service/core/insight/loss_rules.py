@@ -66,8 +66,6 @@ DIVERGING = TrainingRule(
     kind="diverging",
     examine=find_divergence,
     source="Goodfellow et al. 2016, Deep Learning, section 8.2.4",
-    refutation="The same settings with a tenth of the learning rate diverge at the same step: then "
-    "an image or the loss is at fault.",
 )
 
 
@@ -104,8 +102,6 @@ EXPLODING_GRADIENTS = TrainingRule(
     examine=find_exploding_gradients,
     source="Pascanu et al., On the difficulty of training recurrent neural networks "
     "(arXiv:1211.5063), section 2",
-    refutation="The step with the large norm has an image that differs from all others: look at "
-    "its batch.",
 )
 
 
@@ -139,7 +135,6 @@ LEARNING_RATE_TOO_LOW = TrainingRule(
     kind="learning-rate-too-low",
     examine=find_low_learning_rate,
     source="Goodfellow et al. 2016, Deep Learning, section 11.4.1",
-    refutation="More epochs, or three times the learning rate, reach no smaller test loss.",
 )
 
 
@@ -174,8 +169,6 @@ LEARNING_RATE_TOO_HIGH = TrainingRule(
     kind="learning-rate-too-high",
     examine=find_high_learning_rate,
     source="Smith, Cyclical Learning Rates (arXiv:1506.01186), section 3.3",
-    refutation="The loss swings as much with a third of the learning rate: then batches or labels "
-    "are at fault.",
 )
 
 
@@ -211,7 +204,6 @@ OVERFITTING = TrainingRule(
     kind="overfitting",
     examine=find_overfitting,
     source="Prechelt 1998, Early Stopping - But When?, generalization loss",
-    refutation="Other test images of the same source have no larger loss than at the minimum.",
 )
 
 LOSS_RULES = (

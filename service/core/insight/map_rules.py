@@ -2,6 +2,7 @@
 
 from service.core.cams.methods import PAPER_METHODS
 from service.core.insight.finding import Evidence, Finding, Severity, Unavailable
+from service.core.insight.network_sample import sample_size
 from service.core.insight.training_history import Findings, TrainingHistory, TrainingRule
 
 BLANK_THRESHOLD = 0.4
@@ -16,13 +17,11 @@ SATURATED_THRESHOLD = 0.5
 """Share of the images whose output is saturated. On the tuning seeds, runs without a fault had at
 most 0.14, those with a sigmoid before softmax 0.98."""
 
-SAMPLE_IMAGES = 50
-"""Images that a share is measured on, 5 of each of 10 classes: `network_sample.py`."""
-
 
 def find_blank_maps(history: TrainingHistory) -> Findings:
     """Many maps of the last measured epoch are blank for one cause; one finding per cause."""
     is_measured = False
+    image_count = _sample_size(history)
     for cause in ("saturated", "all-negative", "dead"):
         shares = {
             method: value
@@ -38,7 +37,7 @@ def find_blank_maps(history: TrainingHistory) -> Findings:
                 kind="blank-maps",
                 severity=Severity.WARNING if cause == "dead" else Severity.NOTE,
                 evidence=tuple(
-                    Evidence(f"blank_share_{method}", value, BLANK_THRESHOLD, SAMPLE_IMAGES)
+                    Evidence(f"blank_share_{method}", value, BLANK_THRESHOLD, image_count)
                     for method, (_, value) in shares.items()
                 ),
                 epochs=(epoch, epoch),
@@ -52,53 +51,50 @@ BLANK_MAPS = TrainingRule(
     kind="blank-maps",
     examine=find_blank_maps,
     source="Sakai and Takenaka 2019, section 4.3",
-    refutation="The maps of the same images are not blank by a method that does not multiply by "
-    "the derivative of softmax, such as hires-cam/centered.",
 )
 
 
-def find_dead_units(history: TrainingHistory) -> Findings:
-    """Many rectified units are 0 for every image of the sample."""
-    last = history.last_value("dead_unit_share")
-    if last is None:
-        yield Unavailable("dead-units", "not-recorded")
-    elif last[0] > 0 and last[1] >= DEAD_UNITS_THRESHOLD:
-        yield Finding(
-            kind="dead-units",
-            severity=Severity.WARNING,
-            evidence=(Evidence("dead_unit_share", last[1], DEAD_UNITS_THRESHOLD, SAMPLE_IMAGES),),
-            epochs=(last[0], last[0]),
-        )
+def _rule_of_share(
+    kind: str, measure: str, threshold: float, severity: Severity, source: str
+) -> TrainingRule:
+    """The rule that a share of the last measured epoch is too large."""
+
+    def find_large_share(history: TrainingHistory) -> Findings:
+        measured = history.last_value(measure)
+        if measured is None:
+            yield Unavailable(kind, "not-recorded")
+            return
+        epoch, share = measured
+        if epoch > 0 and share >= threshold:
+            yield Finding(
+                kind=kind,
+                severity=severity,
+                evidence=(Evidence(measure, share, threshold, _sample_size(history)),),
+                epochs=(epoch, epoch),
+            )
+
+    return TrainingRule(kind, find_large_share, source)
 
 
-DEAD_UNITS = TrainingRule(
+def _sample_size(history: TrainingHistory) -> int:
+    """Number of images that shares are measured on; 0 where the run did not record it."""
+    return 0 if history.facts is None else sample_size(history.facts.test_class_sizes)
+
+
+DEAD_UNITS = _rule_of_share(
     kind="dead-units",
-    examine=find_dead_units,
+    measure="dead_unit_share",
+    threshold=DEAD_UNITS_THRESHOLD,
+    severity=Severity.WARNING,
     source="Lu et al., Dying ReLU and Initialization (arXiv:1903.06733)",
-    refutation="The units react to images outside the sample.",
 )
 
-
-def find_saturated_outputs(history: TrainingHistory) -> Findings:
-    """For many images the class probability no longer reacts to its pre-activation."""
-    last = history.last_value("saturated_share")
-    if last is None:
-        yield Unavailable("saturated-outputs", "not-recorded")
-    elif last[0] > 0 and last[1] >= SATURATED_THRESHOLD:
-        yield Finding(
-            kind="saturated-outputs",
-            severity=Severity.NOTE,
-            evidence=(Evidence("saturated_share", last[1], SATURATED_THRESHOLD, SAMPLE_IMAGES),),
-            epochs=(last[0], last[0]),
-        )
-
-
-SATURATED_OUTPUTS = TrainingRule(
+SATURATED_OUTPUTS = _rule_of_share(
     kind="saturated-outputs",
-    examine=find_saturated_outputs,
+    measure="saturated_share",
+    threshold=SATURATED_THRESHOLD,
+    severity=Severity.NOTE,
     source="Sakai and Takenaka 2019, section 3.2",
-    refutation="The derivative of the probability is larger on images that the network has not "
-    "been trained on.",
 )
 
 MAP_RULES = (BLANK_MAPS, DEAD_UNITS, SATURATED_OUTPUTS)

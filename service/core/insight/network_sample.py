@@ -1,5 +1,6 @@
 """The fixed test images on which the measures of an epoch are taken, and their maps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -59,6 +60,11 @@ class NetworkSample:
     def on(self, device: torch.device) -> "NetworkSample":
         """The sample with its images on a device, where networks are run."""
         return replace(self, images=self.images.to(device))
+
+
+def sample_size(test_class_sizes: Sequence[int]) -> int:
+    """Number of images of the sample of a dataset with test classes of those sizes."""
+    return sum(min(IMAGES_PER_CLASS, size) for size in test_class_sizes[:MAX_CLASSES])
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,8 @@ class TrainingHistory:
 
 @dataclass(frozen=True)
 class TrainingRule:
-    """One entry of the table: the rule of a kind, its source, and what would refute a finding."""
+    """One entry of the table: the rule of a kind, and its source."""
 
     kind: str
     examine: Callable[[TrainingHistory], Findings]
     source: str
-    refutation: str
