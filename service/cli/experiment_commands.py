@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from service.cli.runs import confirm
 from service.cli.terminal import ValueTable, print_line, print_table
 from service.core.experiments.alignment import Alignment
-from service.core.experiments.measures import RUN_MEASURES
 from service.core.experiments.plan import ExperimentPlan
 from service.core.experiments.settings import format_value
 from service.counts import Count
@@ -22,7 +21,7 @@ from service.flows.deletion import DeletedRunCleaner
 from service.flows.election import ElectedExecutor
 from service.flows.experiment_estimate import estimate_time
 from service.flows.experiment_matrix import MatrixQuery
-from service.flows.experiment_results import ExperimentRun, compare_settings
+from service.flows.experiment_results import compare_settings, run_table
 from service.flows.experiments import Experiments, parse_plan
 from service.flows.services import ServiceSet, open_services
 from service.folders import make_folder
@@ -90,8 +89,8 @@ def print_runs(settings: Settings, experiment_id: int, *, as_csv: bool) -> None:
     paths = parse_plan(experiment).paths
     if as_csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["run", *paths, "seed", "status", *RUN_MEASURES])
-        writer.writerows(_csv_row(row, paths) for row in rows)
+        columns, values = run_table(paths, rows)
+        writer.writerows([columns, *values])
         return
     table = ValueTable("run", *paths, "seed", "status", *SHOWN_MEASURES)
     for row in rows:
@@ -188,11 +187,6 @@ def _read_plan(path: Path) -> ExperimentPlan:
     except ValidationError as error:
         errors = field_errors(error.errors(), ExperimentPlan.model_json_schema())
         raise CamreelError("; ".join(map(str, errors))) from error
-
-
-def _csv_row(row: ExperimentRun, paths: list[str]) -> list[object]:
-    setting = [row.setting[path] for path in paths]
-    return [row.run.id, *setting, row.seed, row.run.status.value, *row.values().values()]
 
 
 def _totals_text(totals: RunTotals) -> str:

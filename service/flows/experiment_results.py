@@ -125,6 +125,21 @@ class ExperimentResults:
         return results
 
 
+def run_table(
+    paths: Sequence[str], rows: Sequence[ExperimentRun]
+) -> tuple[list[str], list[list[object]]]:
+    """Columns and rows of the table of runs: setting, seed, status, measures of the last epoch."""
+    columns = ["run", *paths, "seed", "status", "epochs_done", *RUN_MEASURES]
+    values: list[list[object]] = [
+        [
+            *(row.run.id, *(row.setting[path] for path in paths), row.seed),
+            *(row.run.status.value, row.run.epochs_done, *row.values().values()),
+        ]
+        for row in rows
+    ]
+    return columns, values
+
+
 def setting_of(run: Run, paths: Sequence[str]) -> Setting:
     """The values of the fields that vary, as the run's spec has them."""
     return {path: value_at(run.spec, path) for path in paths}

@@ -1,8 +1,6 @@
 """Results of experiments: comparison, matrix, report, table."""
 
 import base64
-import csv
-import io
 from typing import Annotated
 
 import numpy as np
@@ -10,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.api.expensive import RESPONSES, Respond
+from service.api.resources.csv_exports import CSV, attachment, to_csv
 from service.api.resources.experiments import ExperimentId
 from service.api.scopes import requires
 from service.api.services import Services
@@ -25,7 +24,7 @@ from service.flows.experiment_matrix import (
     MatrixCell,
     MatrixQuery,
 )
-from service.flows.experiment_results import BestSetting, compare_settings
+from service.flows.experiment_results import BestSetting, compare_settings, run_table
 from service.flows.experiments import parse_plan
 from service.report.experiment_matrix import render_experiment_matrix
 from service.report.experiment_report import experiment_report
@@ -149,9 +148,7 @@ def read_report(
     comparison = compare_settings(plan, rows, align)
     picture = "matrix" if plan.paths else None
     text = experiment_report(experiment, rows, comparison, measure, picture)
-    headers = {
-        "Content-Disposition": f'attachment; filename="experiment-{experiment_id}-report.md"'
-    }
+    headers = attachment(f"experiment-{experiment_id}-report.md")
     return Response(text, media_type="text/markdown", headers=headers)
 
 
@@ -165,17 +162,10 @@ def read_report(
 def read_runs_csv(services: Services, experiment_id: ExperimentId) -> Response:
     """A row per run: its setting, seed, status, and the measures of its last epoch."""
     experiment, rows = services.experiment_results.get(experiment_id)
-    paths = parse_plan(experiment).paths
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(["run", *paths, "seed", "status", "epochs_done", *RUN_MEASURES])
-    for row in rows:
-        run = row.run
-        values = [row.setting[path] for path in paths]
-        measures = row.values().values()
-        writer.writerow([run.id, *values, row.seed, run.status.value, run.epochs_done, *measures])
-    headers = {"Content-Disposition": f'attachment; filename="experiment-{experiment_id}-runs.csv"'}
-    return Response(buffer.getvalue(), media_type="text/csv", headers=headers)
+    content = to_csv(*run_table(parse_plan(experiment).paths, rows))
+    return Response(
+        content, media_type=CSV, headers=attachment(f"experiment-{experiment_id}-runs.csv")
+    )
 
 
 class MatrixParameters(BaseModel):
