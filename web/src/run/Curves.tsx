@@ -4,7 +4,7 @@ import type { ReadonlySignal } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { t } from "../text";
 import { isDark } from "../theme";
-import type { Chart } from "./charts";
+import type { Chart, Curve } from "./charts";
 import { describeValue, formatShare } from "./chartValues";
 import { type PlotTheme, readTheme } from "./plotOptions";
 import { isBelow, shareRange } from "./shareAxis";
@@ -41,9 +41,10 @@ export interface ChartProps extends Omit<Props, "charts"> {
   onResize: () => void;
 }
 
-/** A chart, or the value of one that never changes. */
+/** A chart, or the value of one that never changes; nothing where no epoch has a value. */
 function ChartCard(props: ChartProps) {
-  const { title, constant } = props.chart.value;
+  const { title, constant, curves } = props.chart.value;
+  if (props.x.value.length && curves.every(isEmpty)) return null;
   if (constant === undefined) return <ChartFigure {...props} />;
   return (
     <p class="constant">
@@ -51,6 +52,9 @@ function ChartCard(props: ChartProps) {
     </p>
   );
 }
+
+const isEmpty = ({ values, blanks }: Curve): boolean =>
+  values.every((value) => value == null) && !blanks?.some(Boolean);
 
 function ChartFigure(props: ChartProps) {
   const box = useRef<HTMLDivElement>(null);

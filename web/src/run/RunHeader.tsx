@@ -39,7 +39,7 @@ export function RunHeader({ run, feed }: { run: Run; feed: RunFeed }) {
         </Link>
         {hasEnded(run) ? (
           <>
-            {!hasDiverged(run) && (
+            {run.spec && !hasDiverged(run) && (
               <ResumeForm key={run.finished_at} run={run} action={action} onResumed={feed.refresh} />
             )}
             <DeleteButton run={run} action={action} />
