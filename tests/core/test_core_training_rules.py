@@ -202,3 +202,10 @@ def test_evidence_counts_the_images_of_the_sample() -> None:
     run = history(values={"dead_unit_share": 0.9}, facts=facts)
     (evidence,) = find(run, "dead-units").evidence
     assert evidence.n == 97
+
+
+def test_noise_of_a_loss_near_zero_is_no_swing() -> None:
+    run = history(train_losses=[0.4, 0.003, 0.0002, 0.0001, 0.002])
+    assert "learning-rate-too-high" not in kinds(run)
+    swinging = history(train_losses=[0.4, 0.3, 0.02, 0.01, 0.2])
+    assert "learning-rate-too-high" in kinds(swinging)

@@ -32,6 +32,10 @@ SWING_THRESHOLD = 0.12
 """Mean rise of the training loss between epochs, as a share of its mean. Not met by
 any run without a fault on the tuning seeds."""
 
+MIN_SWING_RATIO = 0.05
+"""Mean training loss by the loss of guessing, below which a swing says nothing: near 0, the loss of
+one batch is a multiple of another's."""
+
 CHANCE_RATIO = 1.01
 """Largest training loss of an epoch by the loss of guessing: above it, steps did harm."""
 
@@ -147,12 +151,14 @@ def find_high_learning_rate(history: TrainingHistory) -> Findings:
         yield Unavailable("learning-rate-too-high", "too-few-epochs")
         return
     rises = [max(0.0, b - a) for a, b in pairwise(losses[1:])]
-    swing = statistics.fmean(rises) / statistics.fmean(losses[1:])
+    mean_loss = statistics.fmean(losses[1:])
+    swing = statistics.fmean(rises) / mean_loss
+    is_swinging = swing >= SWING_THRESHOLD and mean_loss >= MIN_SWING_RATIO * history.chance_loss
     above_chance = max(losses) / history.chance_loss
     at_the_end = min(losses[-2:]) / history.chance_loss
     is_stuck = above_chance >= CHANCE_RATIO and at_the_end >= STUCK_RATIO
     last_epoch = history.epochs[-1].epoch
-    if swing >= SWING_THRESHOLD or is_stuck:
+    if is_swinging or is_stuck:
         yield Finding(
             kind="learning-rate-too-high",
             severity=Severity.WARNING,
